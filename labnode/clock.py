@@ -1,0 +1,121 @@
+"""The only reader of time: monotonic for durations, wall time for people, manual for tests."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from pathlib import Path
+
+_REAL_LIMIT = 30.0  # seconds a wait under a manual clock may really take before it is a bug
+
+
+class Event:
+    """A flag that threads wait for; `threading.Event` as far as labnode needs it."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._flag = False
+
+    def is_set(self) -> bool:
+        return self._flag
+
+    def set(self) -> None:
+        with self._condition:
+            self._flag = True
+            self._condition.notify_all()
+
+    def clear(self) -> None:
+        with self._condition:
+            self._flag = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """True as soon as the flag is set, False when `timeout` seconds have passed without."""
+        with self._condition:
+            return self._condition.wait_for(self.is_set, timeout)
+
+
+class Clock:
+    """The machine's clocks."""
+
+    def __init__(self) -> None:
+        self.boot_id = _boot_id()
+
+    def now(self) -> float:
+        """Seconds since boot, suspend included (CLOCK_BOOTTIME).
+
+        Never jumps; two readings are comparable only under the same `boot_id`.
+        """
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def wall(self) -> float:
+        """Seconds since 1970 by the wall clock, which jumps when NTP arrives: for people only."""
+        return time.time()
+
+    def event(self) -> Event:
+        """An event whose timeouts follow this clock."""
+        return Event()
+
+
+class ManualClock(Clock):
+    """A clock that stands still until a test advances it."""
+
+    def __init__(self, now: float = 1000.0, wall: float = 1_800_000_000.0) -> None:
+        self.boot_id = "manual-boot"
+        self._now = now
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._events: weakref.WeakSet[_ManualEvent] = weakref.WeakSet()
+
+    def now(self) -> float:
+        return self._now
+
+    def wall(self) -> float:
+        return self._wall
+
+    def event(self) -> Event:
+        event = _ManualEvent(self)
+        with self._lock:
+            self._events.add(event)
+        return event
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass at once; everything that waited until then wakes up."""
+        with self._lock:
+            self._now += seconds
+            self._wall += seconds
+            events = list(self._events)
+        for event in events:
+            event.tick()
+
+    def jump_wall(self, seconds: float) -> None:
+        """Move the wall clock alone, as NTP does."""
+        self._wall += seconds
+
+
+class _ManualEvent(Event):
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def tick(self) -> None:
+        with self._condition:
+            self._condition.notify_all()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        deadline = None if timeout is None else self._clock.now() + timeout
+
+        def over() -> bool:
+            return self._flag or (deadline is not None and self._clock.now() >= deadline)
+
+        with self._condition:
+            if not self._condition.wait_for(over, None if timeout is None else _REAL_LIMIT):
+                raise AssertionError("a wait under the manual clock was never ended by the test")
+            return self._flag
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:  # not Linux: a boot that nothing can resume from
+        return f"unknown-{time.monotonic_ns()}"

@@ -1,0 +1,1 @@
+"""Drivers: one file and one class per kind of device."""

@@ -1,0 +1,96 @@
+"""What happened, as dataclasses, and the bus that tells it; publishing never blocks or raises."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChanged:
+    """A device has a new value (JSON)."""
+
+    device: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChanged:
+    """A session went to another state; `reason` says why it ends."""
+
+    session_id: str
+    state: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskChanged:
+    """A task has a new status or new data."""
+
+    task_id: str
+    session_id: str | None
+    status: str
+
+
+class Subscription:
+    """The events that one reader has not read yet, the oldest dropped beyond `limit`."""
+
+    def __init__(
+        self, kinds: tuple[type, ...], wake: Callable[[], None] | None, limit: int
+    ) -> None:
+        self.dropped = 0
+        self._kinds = kinds
+        self._wake = wake
+        self._queue: deque[Any] = deque()
+        self._limit = limit
+        self._lock = threading.Lock()
+
+    def drain(self) -> list[Any]:
+        """Everything since the last call, oldest first."""
+        with self._lock:
+            events = list(self._queue)
+            self._queue.clear()
+        return events
+
+    def _offer(self, event: object) -> None:
+        if self._kinds and not isinstance(event, self._kinds):
+            return
+        with self._lock:
+            if len(self._queue) >= self._limit:
+                self._queue.popleft()
+                self.dropped += 1
+            self._queue.append(event)
+        if self._wake is not None:
+            self._wake()
+
+
+class Bus:
+    """Hands every event to every subscription that wants its kind."""
+
+    def __init__(self) -> None:
+        self._subscriptions: tuple[Subscription, ...] = ()
+        self._lock = threading.Lock()
+
+    def subscribe(
+        self, *kinds: type, wake: Callable[[], None] | None = None, limit: int = 1000
+    ) -> Subscription:
+        """A queue of the events of `kinds` (none: all).
+
+        `wake` is called after each event, on the publisher's thread: it may only set an event.
+        """
+        subscription = Subscription(kinds, wake, limit)
+        with self._lock:
+            self._subscriptions += (subscription,)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        with self._lock:
+            self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
+
+    def publish(self, event: object) -> None:
+        """Queue `event` for everyone who wants it; returns at once."""
+        for subscription in self._subscriptions:
+            subscription._offer(event)
