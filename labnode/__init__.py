@@ -1,3 +1,18 @@
 """labnode: the lab's side of a remote laboratory, one process on a Raspberry Pi."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labnode.lab import Lab
+
+__all__ = ["Lab"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`from labnode import Lab`, loaded only by those who ask for it."""
+    if name == "Lab":
+        from labnode.lab import Lab  # noqa: PLC0415
+
+        return Lab
+    raise AttributeError(name)

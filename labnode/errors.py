@@ -71,7 +71,7 @@ class AlreadyRunningError(LabnodeError):
     code, status = "already-running", 409
 
 
-class TooLate(LabnodeError):
+class TooLate(LabnodeError, TimeoutError):
     """A wait came to its end before what it waited for."""
 
     code, status = "timeout", 504
@@ -97,6 +97,12 @@ class Busy(LabnodeError):
     def __init__(self, message: str, retry_after: float = 2) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class StorageError(LabnodeError):
+    """The node's database could not be read or written (a full or broken SD card)."""
+
+    code, status = "storage", 503
 
 
 class StartFailed(LabnodeError):

@@ -1,0 +1,258 @@
+"""A board file: YAML into devices, links and times, with everything that is wrong said at once."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from labnode.board.expressions import WORDS, Expression, ExpressionError
+from labnode.board.simulate import in_order
+from labnode.drivers.base import Claim, Driver, Simulatable, load_drivers
+from labnode.schema import (
+    Between,
+    Duration,
+    Problems,
+    Section,
+    Text,
+    build,
+    did_you_mean,
+    load_yaml,
+    shown,
+)
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabName:
+    """The experiment that central servers know this board as: name@category."""
+
+    name: str = ""
+    category: str = "Labs"
+
+    def __post_init__(self) -> None:
+        for part in (self.name, self.category):
+            if "@" in part or not part.isprintable():
+                raise ValueError(f"a lab's name or category has no '@' and no line ends: {part!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSpec:
+    """How long things may take, in seconds, and how many students share the board."""
+
+    users: Annotated[int, Between(1)] = 1
+    max_time: Annotated[Duration, Between(1)] = 3600.0  # of a slot, whatever the server says
+    connect_timeout: Duration = 60.0  # until the first sign of the student's browser
+    timeout: Literal[-1] | Duration = 15.0  # without a sign of it; -1: never over for that
+    poll_interval: Duration = 5.0  # between two questions of the central server
+    start_wait: Duration = 60.0  # of a start for the clean-up before it
+    dispose_wait: Duration = 20.0  # of a delete for its clean-up
+    on_restart: Literal["resume", "dispose"] = "resume"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardFile:
+    """What a board file says."""
+
+    path: Path
+    title: Text
+    lab: LabName
+    session: SessionSpec
+    devices: Mapping[str, Driver]  # by name, in the order of the file
+    simulate: Mapping[str, Expression] = field(default_factory=dict)  # by the input they drive
+    page: tuple[tuple[str, ...], ...] | None = None  # rows of devices
+    module: Path | None = None
+
+    def on_page(self) -> list[str]:
+        """The devices that students may see, in the order of the page."""
+        rows = [name for row in self.page or () for name in row]
+        rest = [name for name in self.devices if name not in rows]
+        return [name for name in (*rows, *rest) if self.devices[name].access == "user"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Top:
+    """The keys of the file; sections are read by whoever knows what is in them."""
+
+    schema: Section | None = None
+    title: Text | None = None
+    lab: LabName = LabName()
+    session: SessionSpec = SessionSpec()
+    devices: dict[str, Section]
+    simulate: dict[str, Section] = field(default_factory=dict)
+    page: list[list[Section]] | None = None
+    module: Section | None = None
+
+
+def load_board(path: Path) -> BoardFile:
+    """Read and check a board file; ConfigError has everything that is wrong with it."""
+    with Problems() as problems:
+        document = load_yaml(path, problems)
+        _check_schema(document, problems)
+        top = build(_Top, document, problems)
+        devices = _devices(document.child("devices"), problems)
+        simulate = _links(document.child("simulate"), devices, problems)
+        page = _page(document.child("page"), devices, problems)
+        module = _module(document.child("module"), path, problems)
+    assert top is not None
+    name = top.lab.name or path.stem
+    return BoardFile(
+        path=path,
+        title=top.title or Text(name),
+        lab=LabName(name=name, category=top.lab.category),
+        session=top.session,
+        devices={name: driver for name, driver in devices.items() if driver is not None},
+        simulate=simulate,
+        page=page if top.page is not None else None,
+        module=module,
+    )
+
+
+def _check_schema(document: Section, problems: Problems) -> None:
+    if "schema" not in document:
+        if isinstance(document.content, dict):
+            problems.add(document, "missing key 'schema'; a board file begins with 'schema: 1'")
+    elif (version := document.child("schema")).content != 1 or version.content is True:
+        problems.add(
+            version, f"this labnode reads board files of 'schema: 1', not {shown(version.value)}"
+        )
+
+
+def _devices(section: Section, problems: Problems) -> dict[str, Driver | None]:
+    """The drivers by name; None for one that has problems, so that its name is known."""
+    devices: dict[str, Driver | None] = {}
+    owners: dict[Claim, tuple[str, Section]] = {}
+    for name, options in section.items():
+        _check_name(name, options, problems)
+        devices[name] = driver = _device(name, options, problems)
+        for claim in driver.claims() if driver else ():
+            if claim in owners:
+                owner, place = owners[claim]
+                line = place.key_where.rpartition(":")[2]
+                also = (
+                    " twice" if owner == name else f", which '{owner}' (line {line}) already uses"
+                )
+                problems.add(options.key_where, f"'{name}' uses {claim}{also}")
+            owners.setdefault(claim, (name, options))
+    return devices
+
+
+def _check_name(name: str, options: Section, problems: Problems) -> None:
+    if not _NAME.fullmatch(name):
+        problems.add(
+            options.key_where,
+            f"{name!r} cannot be the name of a device: it is a letter, then letters, digits and "
+            "'_', 40 at most",
+        )
+    elif name in WORDS or keyword.iskeyword(name):
+        problems.add(
+            options.key_where,
+            f"{name!r} cannot be the name of a device: it means something in expressions or Python",
+        )
+
+
+def _device(name: str, options: Section, problems: Problems) -> Driver | None:
+    what = f"device {name!r}"
+    if options.bad:
+        return None
+    if not isinstance(options.content, dict):
+        problems.add(
+            options,
+            f"{what}: expected its options, such as {{driver: led, pin: GPIO17}}, not "
+            f"{shown(options.value)}",
+        )
+        return None
+    drivers = load_drivers()
+    kind = options.child("driver")
+    if "driver" not in options:
+        problems.add(options, f"missing key 'driver' in {what}")
+    elif not isinstance(kind.content, str) or kind.content not in drivers:
+        hint = did_you_mean(str(kind.content), drivers) or (
+            f"; the drivers are {', '.join(sorted(drivers))}"
+        )
+        problems.add(kind, f"there is no driver {str(kind.content)!r} for {what}{hint}")
+    else:
+        return build(drivers[kind.content], options, problems, name=what, ignore={"driver"})
+    return None
+
+
+def _links(
+    section: Section, devices: Mapping[str, Driver | None], problems: Problems
+) -> dict[str, Expression]:
+    links: dict[str, Expression] = {}
+    for name, link in section.items():
+        if not _is_known(name, link.key_where, devices, problems):
+            continue
+        driver = devices[name]
+        if driver is not None and not isinstance(driver, Simulatable):
+            problems.add(
+                link.key_where,
+                f"'{name}' cannot be simulated: a {driver.kind} is no input",
+            )
+        if link.bad:
+            continue
+        if not isinstance(link.content, str | bool | int | float):
+            problems.add(link, f"expected an expression for '{name}', not {shown(link.value)}")
+            continue
+        text = str(link.content).lower() if isinstance(link.content, bool) else link.text
+        try:
+            links[name] = Expression.parse(text, devices)
+        except ExpressionError as error:
+            problems.add(link, f"the expression {text!r} for '{name}', {error}")
+    try:
+        return in_order(links)
+    except ValueError as error:
+        problems.add(section, str(error))
+        return {}
+
+
+def _page(
+    section: Section, devices: Mapping[str, Driver | None], problems: Problems
+) -> tuple[tuple[str, ...], ...]:
+    rows: list[tuple[str, ...]] = []
+    seen: set[Any] = set()
+    for row in section.entries():
+        names = []
+        for entry in row.entries():
+            name = entry.content
+            if not isinstance(name, str):
+                problems.add(entry, f"expected the name of a device, not {shown(entry.value)}")
+            elif _is_known(name, entry.where, devices, problems):
+                driver = devices[name]
+                if name in seen:
+                    problems.add(entry, f"'{name}' is on the page twice")
+                elif driver is not None and driver.access != "user":
+                    problems.add(entry, f"'{name}' has access: {driver.access}, so no page")
+                seen.add(name)
+                names.append(name)
+        rows.append(tuple(names))
+    return tuple(rows)
+
+
+def _module(section: Section, board: Path, problems: Problems) -> Path | None:
+    name = section.content
+    if name is None or section.bad:
+        return None
+    if not isinstance(name, str):
+        problems.add(section, f"expected a Python file beside the board, not {shown(name)}")
+        return None
+    relative = Path(name)
+    if relative.is_absolute() or ".." in relative.parts or relative.suffix != ".py":
+        problems.add(section, f"expected a Python file beside the board or below it, not {name!r}")
+        return None
+    module = board.parent / relative
+    if not module.is_file():
+        problems.add(section, f"there is no file {str(module)!r}")
+    return module
+
+
+def _is_known(
+    name: str, where: str, devices: Mapping[str, Driver | None], problems: Problems
+) -> bool:
+    if name not in devices:
+        problems.add(where, f"there is no device {name!r}{did_you_mean(name, devices)}")
+    return name in devices

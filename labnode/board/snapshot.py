@@ -1,0 +1,66 @@
+"""What every device shows: a snapshot that any thread may read, and the news when it changes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from labnode.drivers.base import Driver
+from labnode.events import Bus, DeviceChanged
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Snapshot = Mapping[str, dict[str, Any]]
+
+
+class Snapshots:
+    """Reads drivers on the hardware thread; a device that cannot be read has an "error"."""
+
+    def __init__(self, devices: Mapping[str, Driver], bus: Bus) -> None:
+        self.latest: Snapshot = MappingProxyType({name: {"value": None} for name in devices})
+        self._devices = devices
+        self._bus = bus
+        self._faults: dict[str, str] = {}  # why the last poll of a device failed, or ""
+
+    def read(self, names: Collection[str]) -> None:
+        """Read devices that are open."""
+        self._replace({name: self._state(name) for name in names})
+
+    def poll(self, name: str) -> None:
+        """Poll a device; until a poll succeeds, what `read` finds is an error."""
+        _, self._faults[name] = self._try(name, self._devices[name].poll)
+
+    def forget(self, names: Collection[str]) -> None:
+        """These devices are closed: they show nothing."""
+        self._faults.clear()
+        self._replace({name: {"value": None} for name in names})
+
+    def _state(self, name: str) -> dict[str, Any]:
+        state, fault = None, self._faults.get(name)
+        if not fault:
+            state, fault = self._try(name, self._devices[name].state)
+        return {"value": None, "error": fault} if state is None else state
+
+    def _try(self, name: str, read: Callable[[], T]) -> tuple[T | None, str]:
+        try:
+            return read(), ""
+        except Exception as error:
+            if self.latest[name].get("error") != reason(error):  # told once, not at every poll
+                log.warning("device %s cannot be read", name, exc_info=True)
+            return None, reason(error)
+
+    def _replace(self, states: Mapping[str, dict[str, Any]]) -> None:
+        changed = {name: state for name, state in states.items() if state != self.latest[name]}
+        if changed:
+            self.latest = MappingProxyType({**self.latest, **changed})
+            for name, state in changed.items():
+                self._bus.publish(DeviceChanged(name, state["value"]))
+
+
+def reason(error: Exception) -> str:
+    """Why, in one line, whatever the library has put into its exception."""
+    return " ".join(str(error).split()) or type(error).__name__

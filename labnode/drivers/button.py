@@ -1,0 +1,21 @@
+"""A push button between a pin and ground."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from labnode.drivers.base import register
+from labnode.drivers.digital_input import DigitalInput
+
+
+@register("button")
+@dataclass(kw_only=True)
+class Button(DigitalInput):
+    """A push button between a pin and ground: on while it is pressed.
+
+    Example::
+
+        door: {driver: button, pin: GPIO27, bounce_time: 0.05}
+    """
+
+    pull_up: bool | None = True

@@ -1,0 +1,72 @@
+"""Which of the machine's GPIO chips has the pins of the header."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from labnode.errors import DeviceError
+
+# By label, because the numbers change from kernel to kernel: Pi 5, Pi 4, all before.
+LABELS = ("pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835")
+
+_GET_CHIPINFO = 0x8044B401  # GPIO_GET_CHIPINFO_IOCTL of linux/gpio.h
+_CHIPINFO = struct.Struct("32s32sI")  # name, label, lines
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A GPIO chip of this machine, /dev/gpiochipNUMBER."""
+
+    number: int
+    label: str
+
+
+def list_chips(directory: Path = Path("/dev")) -> list[Chip]:
+    """All chips by number; DeviceError when one may not be opened."""
+    prefix = "gpiochip"
+    found = (path for path in directory.glob(f"{prefix}*") if path.name[len(prefix) :].isdigit())
+    numbers = {int(path.name.removeprefix(prefix)): path for path in found}
+    return [Chip(number, _label(numbers[number])) for number in sorted(numbers)]
+
+
+def find_chip(chips: Iterable[Chip]) -> Chip:
+    """The one with the header's pins; DeviceError says what there is instead."""
+    chips = list(chips)
+    for label in LABELS:
+        for chip in chips:  # a Pi 5 may show the same chip twice: gpiochip4 is a link to gpiochip0
+            if chip.label == label:
+                return chip
+    if not chips:
+        raise DeviceError(
+            "this machine has no GPIO pins (there is no /dev/gpiochip0); "
+            "--simulate runs the board without hardware"
+        )
+    there = ", ".join(f"gpiochip{chip.number} is {chip.label}" for chip in chips)
+    raise DeviceError(
+        f"no GPIO chip of this machine is a Raspberry Pi's ({', '.join(LABELS)}): {there}; "
+        "--simulate runs the board without hardware"
+    )
+
+
+def _label(path: Path) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except PermissionError:
+        raise DeviceError(
+            f"this user may not open {path}: add it to the group 'gpio', then log in again"
+        ) from None
+    except OSError as error:
+        raise DeviceError(f"cannot open {path}: {error.strerror}") from error
+    try:
+        information = fcntl.ioctl(descriptor, _GET_CHIPINFO, bytes(_CHIPINFO.size))
+    except OSError:
+        return "not a GPIO chip"
+    finally:
+        os.close(descriptor)
+    _, label, _ = _CHIPINFO.unpack(information)
+    return bytes(label).split(b"\0", 1)[0].decode("ascii", "replace")

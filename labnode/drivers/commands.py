@@ -1,0 +1,179 @@
+"""Commands: the methods of a driver that people and programs may call, with checked arguments."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from labnode.errors import BadInput
+from labnode.schema import did_you_mean, shown
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MARK = "_labnode_command"
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument of a command; `kind` is bool, int, float, str or choice."""
+
+    name: str
+    kind: str
+    expected: str
+    default: Any = inspect.Parameter.empty
+    optional: bool = False  # null is a value
+    choices: tuple[Any, ...] = ()
+
+    @property
+    def required(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+    def describe(self) -> dict[str, Any]:
+        """JSON for the page."""
+        about: dict[str, Any] = {"name": self.name, "type": self.kind}
+        if self.choices:
+            about["choices"] = list(self.choices)
+        if not self.required:
+            about["default"] = self.default
+        return about
+
+    def accept(self, value: Any) -> Any:
+        """The value as the method gets it; ValueError when it is not what is expected.
+
+        JSON knows one kind of number and Python counts True as 1: a float takes whole numbers too,
+        but truth is never a number here, nor a number the truth.
+        """
+        if value is None and self.optional:
+            return None
+        if self.choices:
+            if any(value == choice and type(value) is type(choice) for choice in self.choices):
+                return value
+        elif self.kind == "float" and type(value) in (int, float):
+            try:
+                number = float(value)
+            except OverflowError:
+                number = math.inf
+            if math.isfinite(number):
+                return number
+        elif self.kind == type(value).__name__ and self.kind != "float":
+            return value
+        raise ValueError(f"must be {self.expected}, not {_came(value)}")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A method of a driver, by name, with what it takes."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    doc: str = ""
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Command:
+        """The command that a method is; TypeError when a parameter's type cannot come as JSON."""
+        hints = get_type_hints(function)
+        _, *parameters = inspect.signature(function).parameters.values()
+        return cls(
+            name=function.__name__,
+            parameters=tuple(_parameter(function, p, hints.get(p.name)) for p in parameters),
+            doc=inspect.getdoc(function) or "",
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """JSON for the page."""
+        return {"name": self.name, "parameters": [p.describe() for p in self.parameters]}
+
+    def bind(self, where: str, arguments: Any) -> dict[str, Any]:
+        """Arguments by name from a list (by position), an object (by name) or None.
+
+        BadInput names the command (`where`, "heater.set"), the argument, what was expected and
+        what came.
+        """
+        given = self._by_name(where, arguments)
+        bound: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.name not in given:
+                if parameter.required:
+                    raise BadInput(f"{where} needs '{parameter.name}' ({parameter.expected})")
+                continue
+            try:
+                bound[parameter.name] = parameter.accept(given[parameter.name])
+            except ValueError as error:
+                raise BadInput(f"{where}: '{parameter.name}' {error}") from None
+        return bound
+
+    def _by_name(self, where: str, arguments: Any) -> Mapping[str, Any]:
+        names = [parameter.name for parameter in self.parameters]
+        if arguments is None:
+            return {}
+        if isinstance(arguments, Mapping):
+            for name in arguments:
+                if name not in names:
+                    hint = did_you_mean(str(name), names)
+                    raise BadInput(f"{where} takes {self._signature()}, not {str(name)!r}{hint}")
+            return arguments
+        if isinstance(arguments, Sequence) and not isinstance(arguments, str | bytes):
+            if len(arguments) > len(names):
+                raise BadInput(f"{where} takes {self._signature()}, not {len(arguments)}")
+            return dict(zip(names, arguments, strict=False))
+        raise BadInput(
+            f"{where} takes its arguments as a list or an object, not {_came(arguments)}"
+        )
+
+    def _signature(self) -> str:
+        if not self.parameters:
+            return "no arguments"
+        wanted = ", ".join(f"{p.name}: {p.expected}" for p in self.parameters)
+        count = len(self.parameters)
+        return f"{count} argument{'s' if count > 1 else ''} ({wanted})"
+
+
+def mark(function: F) -> F:
+    """Make a method a command."""
+    setattr(function, _MARK, True)
+    return function
+
+
+def commands_of(cls: type) -> dict[str, Command]:
+    """The commands of a class by name, inherited ones first, in the order they are written."""
+    found: dict[str, Command] = {}
+    for base in reversed(cls.__mro__):
+        for name, member in vars(base).items():
+            if getattr(member, _MARK, False):
+                found[name] = Command.of(member)
+            elif name in found:
+                del found[name]  # overridden by something that is not a command
+    return found
+
+
+def _parameter(function: Callable[..., Any], parameter: inspect.Parameter, hint: Any) -> Parameter:
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    kinds = [option for option in options if option is not type(None)]
+    optional = len(kinds) < len(options)
+    if len(kinds) == 1 and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        ending = " or null" if optional else ""
+        if get_origin(kinds[0]) is Literal:
+            choices = get_args(kinds[0])
+            expected = "one of " + ", ".join(json.dumps(choice) for choice in choices) + ending
+            return Parameter(
+                parameter.name, "choice", expected, parameter.default, optional, choices
+            )
+        if kinds[0] in _KINDS:
+            kind = kinds[0].__name__
+            expected = _KINDS[kinds[0]] + ending
+            return Parameter(parameter.name, kind, expected, parameter.default, optional)
+    raise TypeError(
+        f"command {function.__qualname__}: '{parameter.name}' must be annotated as bool, int, "
+        "float, str or Literal, or one of them | None, so that it can be checked"
+    )
+
+
+def _came(value: Any) -> str:
+    text = shown(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,67 @@
+"""A pin that is read: on or off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gpiozero
+
+from labnode.drivers.base import Driver, Widget, register
+from labnode.drivers.pins import Pin
+from labnode.schema import Duration
+
+
+@register("digital_input")
+@dataclass(kw_only=True)
+class DigitalInput(Driver):
+    """A pin that is read: on or off.
+
+    With `pull_up: true` the pin rests high and is on while something pulls it low; with
+    `pull_up: false` it rests low and is on while it is high; with `pull_up: null` it floats, and
+    `active_state` says which level is on. Changes shorter than `bounce_time` are not seen.
+
+    Example::
+
+        lid: {driver: digital_input, pin: GPIO27, pull_up: true, bounce_time: 0.05}
+    """
+
+    widget: ClassVar[Widget] = "lamp"
+
+    pin: Pin
+    pull_up: bool | None = False
+    active_state: bool | None = None
+    bounce_time: Duration | None = None
+
+    def __post_init__(self) -> None:
+        if self.pull_up is None and self.active_state is None:
+            raise ValueError("pull_up: null needs active_state: true (high is on) or false")
+        if self.pull_up is not None and self.active_state is not None:
+            raise ValueError("active_state follows from pull_up; give it with pull_up: null only")
+        if self.pin.fixed_pull_up and self.pull_up is not True:
+            raise ValueError(f"{self.pin.name} has a resistor that pulls it up: say pull_up: true")
+
+    def open(self) -> None:
+        self.hardware = gpiozero.DigitalInputDevice(
+            self.pin.name,
+            pull_up=self.pull_up,
+            active_state=self.active_state,
+            bounce_time=self.bounce_time,
+            pin_factory=self.services.pins,
+        )
+        self.hardware.when_activated = self._edge
+        self.hardware.when_deactivated = self._edge
+
+    @property
+    def value(self) -> bool:
+        return bool(self.hardware.value)
+
+    def simulate(self, value: Any) -> None:
+        active_high = self.active_state if self.pull_up is None else not self.pull_up
+        if bool(value) == active_high:
+            self.hardware.pin.drive_high()
+        else:
+            self.hardware.pin.drive_low()
+
+    def _edge(self) -> None:  # on the pin library's thread
+        self.services.post(self.services.publish)

@@ -1,0 +1,84 @@
+"""Dictionaries of JSON data that tell when they are written, or that refuse to be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from labnode.errors import BadInput
+
+
+def plain(value: Any, what: str) -> Any:
+    """A copy of `value` made of JSON types alone; BadInput, starting with `what`, if impossible."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadInput(f"{what} must be JSON data: {error}") from None
+
+
+class JsonDict(dict[str, Any]):
+    """A dictionary of JSON data that calls `written` after each change.
+
+    What is changed deeper inside (a list in it) is not seen; assign it anew or call `written`.
+    """
+
+    def __init__(self, what: str, data: Mapping[str, Any], written: Callable[[], None]) -> None:
+        super().__init__(data)
+        self._what = what
+        self._written = written
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(str(key), plain(value, f"{self._what}[{key!r}]"))
+        self._written()
+
+    def __delitem__(self, key: str) -> None:
+        super().__delitem__(key)
+        self._written()
+
+    def __ior__(self, other: Any) -> JsonDict:  # type: ignore[misc, override]
+        self.update(other)
+        return self
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        super().update(plain(dict(*args, **kwargs), self._what))
+        self._written()
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def pop(self, *args: Any) -> Any:
+        value = super().pop(*args)
+        self._written()
+        return value
+
+    def popitem(self) -> tuple[str, Any]:
+        item = super().popitem()
+        self._written()
+        return item
+
+    def clear(self) -> None:
+        super().clear()
+        self._written()
+
+    def replace(self, data: Mapping[str, Any]) -> None:
+        """Hold `data` instead of what it held."""
+        fresh = plain(dict(data), self._what)
+        super().clear()
+        self.update(fresh)
+
+
+class Sealed(dict[str, Any]):
+    """A dictionary that may only be read; a write raises a TypeError with `reason`."""
+
+    def __init__(self, data: Mapping[str, Any], reason: str) -> None:
+        super().__init__(data)
+        self._reason = reason
+
+    def _refuse(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        raise TypeError(self._reason)
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    update = setdefault = pop = popitem = clear = _refuse

@@ -1,0 +1,85 @@
+"""lab.devices: the board's devices for Python, every command run on the hardware thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from labnode import context
+from labnode.board import Board
+from labnode.errors import NotFound
+from labnode.worker import Worker
+
+
+class Device:
+    """One device: its driver's commands as methods, and what it was last seen to be.
+
+    A command waits for the hardware thread: Busy after 5 s, SessionOver when the session that asks
+    is over by then, BadInput for arguments that the command does not take, DeviceError when the
+    device does not do it.
+    """
+
+    def __init__(self, name: str, board: Board, worker: Worker) -> None:
+        self._name = name
+        self._board = board
+        self._worker = worker
+
+    @property
+    def value(self) -> Any:
+        """The value (JSON) as last seen; reading it does not wait for the hardware."""
+        return self._board.snapshot[self._name]["value"]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The value and what else the driver tells."""
+        return dict(self._board.snapshot[self._name])
+
+    def command(self, name: str, arguments: Any = None) -> Any:
+        """Call a command by its name with JSON arguments, a list or an object."""
+        if self._worker.on_hardware_thread:  # a hook or a task: the session's end waits for it
+            return self._board.command(self._name, name, arguments)
+        user, in_task = context.current_user.get(), context.current_task.get() is not None
+
+        def asked_from_elsewhere() -> Any:
+            # What waited in the queue for longer than its session lasted comes too late.
+            if user is not None and not user.is_anonymous:
+                user.check_may_act(in_task=in_task)
+            return self._board.command(self._name, name, arguments)
+
+        return self._worker.call(asked_from_elsewhere)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name not in self._board.file.devices[self._name].commands:
+            raise AttributeError(f"device {self._name!r} has no command {name!r}")
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self.command(name, kwargs or list(args))
+
+        return call
+
+    def __repr__(self) -> str:
+        return f"<Device {self._name} {self.value!r}>"
+
+
+class Devices:
+    """The devices by name, as attributes or keys: `lab.devices.heater`, `lab.devices["heater"]`."""
+
+    def __init__(self, board: Board, worker: Worker) -> None:
+        self._devices = {name: Device(name, board, worker) for name in board.file.devices}
+
+    def __getitem__(self, name: str) -> Device:
+        if name not in self._devices:
+            raise NotFound(f"There is no device {name!r} on this board.")
+        return self._devices[name]
+
+    def __getattr__(self, name: str) -> Device:
+        try:
+            return self._devices[name]
+        except KeyError:
+            raise AttributeError(f"there is no device {name!r} on this board") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._devices)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._devices

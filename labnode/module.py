@@ -1,0 +1,53 @@
+"""The Python beside a board file: loaded, and its Lab found."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+import traceback
+from pathlib import Path
+
+from labnode.errors import ConfigError, Problem
+from labnode.lab import Lab
+
+log = logging.getLogger(__name__)
+
+
+def load_lab(path: Path | None) -> Lab:
+    """The Lab that the module at `path` makes; an empty one without a module.
+
+    ConfigError names the line that failed. What lies beside the module can be imported by it.
+    """
+    if path is None:
+        return Lab()
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(f"labnode_board_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        log.debug("%s could not be loaded.", path, exc_info=True)
+        raise ConfigError(Problem(_where(error, path), _sentence(error))) from error
+    labs = {id(value): value for value in vars(module).values() if isinstance(value, Lab)}
+    if len(labs) != 1:
+        found = "none" if not labs else str(len(labs))
+        raise ConfigError(
+            Problem(str(path), f"expected one Lab in this module (lab = Lab()), found {found}")
+        )
+    return next(iter(labs.values()))
+
+
+def _where(error: BaseException, path: Path) -> str:
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f"{path}:{error.lineno}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return f"{path}:{frames[-1].lineno}" if frames else str(path)
+
+
+def _sentence(error: BaseException) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,45 @@
+"""YAML files read into dataclasses: every problem at once, with its file and line.
+
+One file, one dataclass::
+
+    spec = build(Spec, load_yaml(path))             # raises ConfigError with all problems
+
+One file, several dataclasses, still one list of problems::
+
+    with Problems() as problems:                    # the end of the block raises ConfigError
+        document = load_yaml(path, problems)
+        head = build(Head, document, problems)      # None where something is wrong
+        for name, section in document.child("devices").items():
+            cls = registry.get(str(section.child("driver").value))
+            if cls is None:
+                problems.add(section.child("driver"), "unknown driver")
+            else:
+                build(cls, section, problems, name=f"device {name!r}", ignore={"driver"})
+
+A field of `Head` may be a `Section` (`devices: dict[str, Section]`): it is left as it is, to be
+built later by whoever knows its class.
+"""
+
+from labnode.schema.build import build
+from labnode.schema.compose import read_scalar
+from labnode.schema.document import load_yaml, parse_yaml
+from labnode.schema.options import Option, options
+from labnode.schema.section import Problems, Section, did_you_mean, shown
+from labnode.schema.types import Between, Duration, Size, Text
+
+__all__ = [
+    "Between",
+    "Duration",
+    "Option",
+    "Problems",
+    "Section",
+    "Size",
+    "Text",
+    "build",
+    "did_you_mean",
+    "load_yaml",
+    "options",
+    "parse_yaml",
+    "read_scalar",
+    "shown",
+]

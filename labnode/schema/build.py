@@ -1,0 +1,232 @@
+"""Dataclasses built from sections, strictly: what an option is follows from its annotation."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, overload
+
+from labnode.schema.options import options
+from labnode.schema.place import INVALID, Place, described, one_of, reader_of
+from labnode.schema.section import Problems, Section, did_you_mean, quoted
+
+T = TypeVar("T")
+
+
+@overload
+def build(
+    cls: type[T], section: Section, *, name: str = ..., ignore: Collection[str] = ...
+) -> T: ...
+@overload
+def build(
+    cls: type[T],
+    section: Section,
+    problems: Problems,
+    *,
+    name: str = ...,
+    ignore: Collection[str] = ...,
+) -> T | None: ...
+def build(
+    cls: type[T],
+    section: Section,
+    problems: Problems | None = None,
+    *,
+    name: str = "",
+    ignore: Collection[str] = (),
+) -> T | None:
+    """A `cls` (dataclass, list[...], any type an option may have) from `section`.
+
+    `name` is what people call it in problems: "device 'heater'". `ignore` are keys that the
+    caller has read. With `problems`, everything wrong is added to them and None is returned;
+    without, it is raised as one ConfigError. ValueError from `__post_init__`, from a type's
+    `from_yaml` or from an `Annotated` check becomes a problem at its line.
+
+    Types: dataclasses, bool, int, float, str, Path, Any, None, Literal, Enum, list, tuple,
+    dict[str, ...], unions, Annotated, `Section` (left as it is) and types with `from_yaml`.
+    """
+    own = Problems() if problems is None else problems
+    value = _convert(cls, Place(section, own, name, ignore=ignore))
+    if problems is None:
+        own.raise_all()
+    return None if value is INVALID else cast(T, value)
+
+
+def _convert(kind: Any, place: Place) -> Any:
+    """The value for the annotation `kind`, or INVALID after telling a problem."""
+    if place.section.bad:
+        return INVALID
+    converter = _CONVERTERS.get(get_origin(kind) or kind)
+    if converter is not None:
+        return converter(kind, place)
+    if hasattr(kind, "from_yaml"):
+        return _called(kind.from_yaml, place.section.value, place)
+    if dataclasses.is_dataclass(kind):
+        return _to_dataclass(kind, place)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _choose([(member.value, member) for member in kind], place)
+    raise TypeError(f"no option can have the type {kind!r}")
+
+
+def _to_dataclass(cls: Any, place: Place) -> Any:
+    section = place.section
+    known = {option.key: option for option in options(cls)}
+    required = [key for key, option in known.items() if option.required]
+    if section.content is None and not required:
+        section = replace(section, content={})  # a heading with nothing under it
+    if not isinstance(section.content, dict):
+        keys = f" with the keys {', '.join(required)}" if required else ""
+        return place.unexpected(f"a mapping{keys}")
+    values = {}
+    for key, child in section.items():
+        if key in known:
+            option = known[key]
+            inner = place.child(child, key, option.secret)
+            values[option.name] = _convert(option.type, inner)
+        elif key not in place.ignore:
+            hint = did_you_mean(key, known) or f"; the keys are {', '.join(known)}"
+            place.problems.add(child.key_where, f"unknown key {quoted(key)}{place.inside}{hint}")
+            values[""] = INVALID
+    for key in required:
+        if key not in section:
+            place.problems.add(section, f"missing key {quoted(key)}{place.inside}")
+            values[""] = INVALID
+    return _collect(values.values(), lambda _: _called(lambda _: cls(**values), None, place))
+
+
+def _to_list(kind: Any, place: Place) -> Any:
+    if not isinstance(place.section.content, list | None):
+        return place.unexpected(described(kind))
+    (entry,) = get_args(kind) or (Any,)
+    return _collect([_convert(entry, inner) for inner in _entries(place)], list)
+
+
+def _to_tuple(kind: Any, place: Place) -> Any:
+    content, kinds = place.section.content, get_args(kind)
+    if not isinstance(content, list):
+        return place.unexpected(described(kind))
+    if kinds[-1] is Ellipsis:
+        kinds = kinds[:1] * len(content)
+    if len(kinds) != len(content):
+        return place.wrong(f"expected a list of {len(kinds)}, not of {len(content)}")
+    pairs = zip(kinds, _entries(place), strict=True)
+    return _collect([_convert(entry, inner) for entry, inner in pairs], tuple)
+
+
+def _to_dict(kind: Any, place: Place) -> Any:
+    if not isinstance(place.section.content, dict | None):
+        return place.unexpected(described(kind))
+    _, entry = get_args(kind) or (str, Any)
+    values = {
+        key: _convert(entry, place.child(section, key)) for key, section in place.section.items()
+    }
+    return _collect(values.values(), lambda _: values)
+
+
+def _entries(place: Place) -> list[Place]:
+    return [place.child(entry, index) for index, entry in enumerate(place.section.entries())]
+
+
+def _collect(values: Collection[Any], make: Callable[[Collection[Any]], Any]) -> Any:
+    return INVALID if any(value is INVALID for value in values) else make(values)
+
+
+def _to_union(kind: Any, place: Place) -> Any:
+    content = place.section.content
+    members = [member for member in get_args(kind) if member is not types.NoneType]
+    if content is None and len(members) < len(get_args(kind)):
+        return None
+    for member in members:
+        value = _convert(member, replace(place, problems=Problems()))
+        if value is not INVALID:
+            return value
+    # Nothing fits; where only one member has this shape, its own problems say more.
+    if isinstance(content, dict | list):
+        likely = [member for member in members if _shape(member) is type(content)]
+    else:
+        likely = members
+    return _convert(likely[0], place) if len(likely) == 1 else place.unexpected(described(kind))
+
+
+def _shape(kind: Any) -> type | None:
+    origin = get_origin(kind) or kind
+    if origin in (list, tuple):
+        return list
+    return dict if origin is dict or dataclasses.is_dataclass(origin) else None
+
+
+def _to_literal(kind: Any, place: Place) -> Any:
+    return _choose([(choice, choice) for choice in get_args(kind)], place)
+
+
+def _choose(choices: list[tuple[Any, Any]], place: Place) -> Any:
+    content, text = place.section.content, place.section.text
+    for choice, value in choices:
+        same = type(choice) is type(content) and choice == content
+        if same or (isinstance(content, bool) and choice == text):  # on, where "on" is a choice
+            return value
+    known = [choice for choice, _ in choices]
+    hint = did_you_mean(content, map(str, known)) if isinstance(content, str) else ""
+    return place.unexpected(one_of(known), hint)
+
+
+def _to_annotated(kind: Any, place: Place) -> Any:
+    base, *metadata = get_args(kind)
+    reader = reader_of(metadata)
+    if reader is None:
+        value = _convert(base, place)
+    else:
+        value = _called(reader.from_yaml, place.section.value, place)
+    for check in metadata:
+        if callable(check) and value is not INVALID:
+            value = _called(check, value, place)
+    return value
+
+
+def _called(function: Callable[[Any], Any], value: Any, place: Place) -> Any:
+    try:
+        return function(value)
+    except ValueError as error:
+        return place.wrong(f"{error}{place.trap}")
+
+
+def _to_scalar(kind: Any, place: Place) -> Any:
+    content = place.section.content
+    if kind is float and type(content) is int and abs(content) < 10**300:
+        return float(content)
+    if type(content) is not kind or (kind is float and not math.isfinite(content)):
+        number = kind is str and type(content) in (int, float)
+        return place.unexpected(described(kind), " (quotes make it a text)" if number else "")
+    return content
+
+
+def _to_path(kind: Any, place: Place) -> Any:
+    if not isinstance(place.section.content, str) or not place.section.content:
+        return place.unexpected(described(kind))
+    try:
+        return Path(place.section.content).expanduser()
+    except RuntimeError:
+        return place.wrong("there is no such user as after the '~'")
+
+
+_CONVERTERS: dict[Any, Callable[[Any, Place], Any]] = {
+    Any: lambda _, place: place.section.value,
+    Section: lambda _, place: place.section,
+    types.NoneType: _to_scalar,
+    bool: _to_scalar,
+    int: _to_scalar,
+    float: _to_scalar,
+    str: _to_scalar,
+    Path: _to_path,
+    list: _to_list,
+    tuple: _to_tuple,
+    dict: _to_dict,
+    Annotated: _to_annotated,
+    Literal: _to_literal,
+    Union: _to_union,
+    types.UnionType: _to_union,
+}

@@ -1,0 +1,145 @@
+"""A value that knows where it was written, with the list of what is wrong with such values."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from labnode.errors import ConfigError, Problem
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Section:
+    """A scalar, a mapping or a list of a YAML file (or of the environment), and its place.
+
+    `where` ("boards/x.yaml:12") is the line of a scalar, of a list's entry, or of the key that a
+    mapping or list stands under; `key_where` is always the line of the key.
+    """
+
+    content: Any  # str, int, float, bool, None, dict[str, Section] or list[Section]
+    where: str
+    key_where: str = ""
+    text: str = ""  # a scalar as it is written: "on" where the content is True
+    bad: bool = False  # a problem has been told already; whatever is built from this is not built
+
+    @classmethod
+    def of(cls, value: Any, where: str) -> Section:
+        """Plain data that did not come out of a file, all of it at the one place `where`."""
+        if isinstance(value, Mapping):
+            return cls({str(k): cls.of(v, where) for k, v in value.items()}, where, where)
+        if isinstance(value, list | tuple):
+            return cls([cls.of(v, where) for v in value], where, where)
+        return cls(value, where, where, str(value))
+
+    @property
+    def value(self) -> Any:
+        """The plain data: dicts with text keys, lists, texts, numbers, booleans, None."""
+        if isinstance(self.content, dict):
+            return {key: section.value for key, section in self.content.items()}
+        if isinstance(self.content, list):
+            return [section.value for section in self.content]
+        return self.content
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(self.content, dict) and key in self.content
+
+    def __getitem__(self, key: str | int) -> Section:
+        """The section under `key` (mapping) or at that index (list); KeyError or IndexError."""
+        children: Any = dict(self.items()) if isinstance(key, str) else self.entries()
+        found: Section = children[key]
+        return found
+
+    def child(self, key: str) -> Section:
+        """The section under `key`; where there is none, an empty one with this section's place."""
+        if key in self:
+            return self[key]
+        return Section(None, self.where, self.key_where, bad=self.bad)
+
+    def items(self) -> list[tuple[str, Section]]:
+        """The keys of a mapping with their sections; nothing when this is no mapping."""
+        return list(self.content.items()) if isinstance(self.content, dict) else []
+
+    def entries(self) -> list[Section]:
+        """The sections of a list; nothing when this is no list."""
+        return list(self.content) if isinstance(self.content, list) else []
+
+
+class Problems:
+    """Problems collected over several steps; as a context manager it raises them at its end.
+
+    A ConfigError that leaves the block is raised with everything that was collected before it.
+    """
+
+    def __init__(self) -> None:
+        self._problems: list[Problem] = []
+
+    def add(self, place: Section | str, message: str) -> None:
+        """Something is wrong at `place` (a section: the line of its value)."""
+        where = place.where if isinstance(place, Section) else place
+        self._problems.append(Problem(where, message))
+
+    def extend(self, problems: Iterable[Problem]) -> None:
+        self._problems.extend(problems)
+
+    def error(self) -> ConfigError:
+        """All problems as one error, in the order of the lines, each of them once."""
+        return ConfigError(*sorted(dict.fromkeys(self._problems), key=_order))
+
+    def raise_all(self) -> None:
+        """Raise `error()` when there is anything to raise."""
+        if self._problems:
+            raise self.error()
+
+    def __len__(self) -> int:
+        return len(self._problems)
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self._problems)
+
+    def __enter__(self) -> Problems:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.raise_all()
+        elif isinstance(error, ConfigError) and self._problems:
+            self.extend(error.problems)
+            raise self.error() from None
+
+
+def quoted(text: str) -> str:
+    """The text in quotes, cut short where it is long."""
+    return repr(text if len(text) <= 60 else text[:57] + "…")
+
+
+def shown(value: Any) -> str:
+    """What a value is, in words for a person: "the text 'x'", "the number 5", "true", "a list"."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"the number {str(value)[:40]}"
+    if isinstance(value, str):
+        return f"the text {quoted(value)}" if value else "an empty text"
+    return "a list" if isinstance(value, list) else "a mapping"
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """ "; did you mean 'pin'?" when one of `choices` is close to `word`, else ""."""
+    known = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(word[:100].lower(), known, n=1)
+    return f"; did you mean {known[close[0]]!r}?" if close else ""
+
+
+def _order(problem: Problem) -> tuple[str, int]:
+    file, _, line = problem.where.rpartition(":")
+    return (file, int(line)) if line.isdecimal() else (problem.where, 0)

@@ -1,0 +1,136 @@
+"""The types of options that YAML has not got: durations, sizes, texts in several languages.
+
+A type of one's own plugs in the same way: a class with `from_yaml(cls, value) -> Self`, or an
+object with `from_yaml(value)` as metadata of an `Annotated`; both raise ValueError with a
+sentence. Any other callable in an `Annotated` gets the value that was built and returns it,
+perhaps changed, or raises ValueError.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from labnode.schema.section import shown
+
+Number = TypeVar("Number", int, float)
+
+_LONGEST = 10 * 366 * 86400.0  # seconds; far longer waits overflow what threads can wait
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {
+    "b": 1,
+    "kb": 1000,
+    "mb": 1000**2,
+    "gb": 1000**3,
+    "kib": 1024,
+    "mib": 1024**2,
+    "gib": 1024**3,
+}
+_WITH_UNIT = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([A-Za-z]+)")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+
+
+class _DurationReader:
+    expected = "a duration such as 5, 0.5, 500ms, 5s, 2m or 1h"
+
+    def from_yaml(self, value: Any) -> float:
+        seconds = _measure(value, _SECONDS)
+        if seconds is None:
+            raise ValueError(f"expected {self.expected}, not {shown(value)}")
+        if not 0 <= seconds <= _LONGEST:
+            raise ValueError(f"expected a duration of at least 0 and at most 10 years, not {value}")
+        return float(seconds)
+
+
+class _SizeReader:
+    expected = "a size such as 1024, 128KiB or 2MB"
+
+    def from_yaml(self, value: Any) -> int:
+        size = None if isinstance(value, float) else _measure(value, _BYTES)
+        if size is None or size < 0 or size != int(size):
+            raise ValueError(f"expected {self.expected}, not {shown(value)}")
+        return int(size)
+
+
+Duration = Annotated[float, _DurationReader()]
+"""Seconds, never negative; in YAML a number of seconds or "500ms", "5s", "2m", "1h", "1d"."""
+
+Size = Annotated[int, _SizeReader()]
+"""Bytes; in YAML a number of bytes or "128KiB" (1024 each) or "2MB" (1000 each)."""
+
+
+@dataclass(frozen=True)
+class Between:
+    """`Annotated[float, Between(0, 1)]`: both ends belong to it, None is no limit."""
+
+    low: float | None
+    high: float | None = None
+
+    def __call__(self, value: Number) -> Number:
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        if not low <= value <= high:
+            raise ValueError(f"expected a number {self}, not {value}")
+        return value
+
+    def __str__(self) -> str:
+        if self.high is None:
+            return f"of at least {self.low}"
+        return f"of at most {self.high}" if self.low is None else f"from {self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words for people, in one language or several: `Text("Heater")`, `Text({"en": .., "es": ..})`.
+
+    In YAML a text, or a mapping from language codes to texts.
+    """
+
+    words: str | Mapping[str, str]
+
+    expected = "a text, or one per language such as {en: Heater, es: Calefactor}"
+
+    @classmethod
+    def from_yaml(cls, value: Any) -> Text:
+        if isinstance(value, str):
+            return cls(value)
+        if not isinstance(value, dict) or not value:
+            raise ValueError(f"expected {cls.expected}, not {shown(value)}")
+        for language, words in value.items():
+            if not _LANGUAGE.fullmatch(language):
+                raise ValueError(f"expected a language code such as en or pt-BR, not {language!r}")
+            if not isinstance(words, str):
+                raise ValueError(f"expected a text for the language {language}, not {shown(words)}")
+        return cls(value)
+
+    def pick(self, *locales: str | None) -> str:
+        """The words in the first of `locales` there is ("es", "es_ES", "es-ES"), else English."""
+        if isinstance(self.words, str):
+            return self.words
+        known = {_tag(language): words for language, words in self.words.items()}
+        for locale in (*locales, "en"):
+            for tag in (_tag(locale or ""), _tag(locale or "").partition("-")[0]):
+                if tag in known:
+                    return known[tag]
+        return next(iter(self.words.values()), "")
+
+    def __str__(self) -> str:
+        return self.pick()
+
+
+def _measure(value: Any, units: dict[str, Any]) -> Any:
+    """The number in `value`, times its unit when it is a text; None when it cannot be read."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    match = _WITH_UNIT.fullmatch(value) if isinstance(value, str) else None
+    if match is None or match[2].lower() not in units:
+        return None
+    number = float(match[1]) if "." in match[1] else int(match[1])
+    return number * units[match[2].lower()]
+
+
+def _tag(locale: str) -> str:
+    return locale.partition(".")[0].replace("_", "-").lower()

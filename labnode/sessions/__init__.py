@@ -1,0 +1,21 @@
+"""Sessions of students on the board: starting, active, disposing, disposed."""
+
+from labnode.sessions.reaper import Reaper
+from labnode.sessions.rules import SessionRules
+from labnode.sessions.session import Deletion, Reason, Session, StartRequest, State
+from labnode.sessions.sessions import Sessions
+from labnode.sessions.user import ANONYMOUS, AnonymousUser, User
+
+__all__ = [
+    "ANONYMOUS",
+    "AnonymousUser",
+    "Deletion",
+    "Reaper",
+    "Reason",
+    "Session",
+    "SessionRules",
+    "Sessions",
+    "StartRequest",
+    "State",
+    "User",
+]

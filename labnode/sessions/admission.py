@@ -1,0 +1,94 @@
+"""Who may start next: one at a time, in the order of asking, when a seat on the board is free."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from labnode.clock import Clock
+from labnode.errors import Busy
+from labnode.sessions.life import Life
+from labnode.sessions.session import Reason, Session, StartRequest, State
+from labnode.worker import Signal, Worker
+
+
+@dataclass(eq=False)
+class _Ticket:
+    signal: Signal
+
+
+class Admission:
+    """The queue of starts in front of the board; `refuse` raises where none may start at all."""
+
+    def __init__(
+        self, seats: int, life: Life, worker: Worker, clock: Clock, refuse: Callable[[], None]
+    ) -> None:
+        self._seats = seats
+        self._life = life
+        self._worker = worker
+        self._clock = clock
+        self._refuse = refuse
+        self._queue: deque[_Ticket] = deque()
+
+    def enter(
+        self, request: StartRequest, patience: float, create: Callable[[], Session]
+    ) -> tuple[Session, bool]:
+        """The session for `request` and whether it is new.
+
+        Waits up to `patience` seconds for the clean-up of the session before; Busy after that, or
+        at once where another client holds the board.
+        """
+        deadline = self._clock.now() + patience
+        ticket = _Ticket(self._worker.signal())
+        with self._life.lock:
+            self._queue.append(ticket)
+        try:
+            while True:
+                with self._life.lock:
+                    self._refuse()
+                    if (same := self._same_reservation(request)) is not None:
+                        return same, False
+                    if self._queue[0] is ticket:
+                        live = self._life.live()
+                        if len(live) < self._seats:
+                            return create(), True
+                        self._make_room(request, live)
+                    ticket.signal = self._worker.signal()
+                left = deadline - self._clock.now()
+                if left <= 0 or not self._worker.wait_for(ticket.signal, left):
+                    raise Busy("The board is still being cleaned.", retry_after=5)
+        finally:
+            with self._life.lock:
+                self._queue.remove(ticket)
+            self.look_again()
+
+    def look_again(self) -> None:
+        """A seat has become free, or the first in the queue has left it."""
+        with self._life.lock:
+            for ticket in self._queue:
+                ticket.signal.set()
+
+    def _same_reservation(self, request: StartRequest) -> Session | None:
+        for session in self._life.live():
+            asked = session.request
+            if (
+                request.reservation_id is not None
+                and (asked.client, asked.reservation_id) == (request.client, request.reservation_id)
+                and session.reason is None
+            ):
+                return session
+        return None
+
+    def _make_room(self, request: StartRequest, live: Collection[Session]) -> None:
+        """The scheduler of a client knows best: its new session replaces its old one."""
+        if any(session.reason is not None for session in live):
+            return  # one of them is ending already: its seat is the next
+        mine = [s for s in live if s.request.client == request.client]
+        if not mine:
+            raise Busy("The board is in use by another central server.", retry_after=30)
+        self._life.end(min(mine, key=_last_heard_of), Reason.SUPERSEDED)
+
+
+def _last_heard_of(session: Session) -> tuple[bool, float]:
+    return session.state is State.STARTING, session.last_status

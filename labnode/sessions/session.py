@@ -1,0 +1,158 @@
+"""One session of a student: what was asked for, how far it is, why it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, field, fields
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Any
+
+from labnode.worker import Hook, Signal
+
+if TYPE_CHECKING:
+    from labnode.sessions.user import User
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartRequest:
+    """What a central server says of the student whose turn it is."""
+
+    client: str  # the central server, by the name of its credentials
+    length: float  # seconds
+    reservation_id: str | None = None
+    elapsed: float = 0.0  # seconds of the slot that are already over
+    counts_start: bool = True  # False: the time counts from the end of on_start
+    username: str = ""
+    username_unique: str = ""
+    full_name: str = ""
+    locale: str | None = None
+    back: str | None = None
+    experiment_name: str | None = None
+    category_name: str | None = None
+    client_data: dict[str, Any] = field(default_factory=dict)
+    server_data: dict[str, Any] = field(default_factory=dict)
+
+
+class Deletion(Enum):
+    """How far the clean-up of a session is."""
+
+    DONE = "done"
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+
+
+class State(StrEnum):
+    STARTING = "starting"
+    ACTIVE = "active"
+    DISPOSING = "disposing"
+    DISPOSED = "disposed"
+
+
+class Reason(StrEnum):
+    """Why a session ends."""
+
+    EXITED = "exited"
+    TIME = "time"
+    INACTIVITY = "inactivity"
+    NEVER_CONNECTED = "never-connected"
+    DELETED = "deleted"
+    SUPERSEDED = "superseded"
+    START_FAILED = "start-failed"
+    RESTART = "restart"
+    ESTOP = "estop"
+
+
+_REQUEST_COLUMNS = [f.name for f in fields(StartRequest) if f.name != "elapsed"]
+
+
+@dataclass(eq=False, kw_only=True)
+class Session:
+    """Changed under the lock of `Sessions` alone; times are by the monotonic clock."""
+
+    id: str
+    token: str  # names it in the student's URL
+    handle: str  # names it in the student's cookie
+    request: StartRequest
+    created_at: float  # by the wall clock
+    started: Signal  # it is active, or its start is over in another way
+    disposed: Signal
+    state: State = State.STARTING
+    reason: Reason | None = None  # set as soon as it is to end, also while it still starts
+    failure: str | None = None  # why its start failed
+    deadline: float | None = None  # None: counts from the end of on_start
+    active_since: float = 0.0
+    last_poll: float = 0.0
+    last_status: float = 0.0
+    connected: bool = False
+    leaving_at: float | None = None
+    over_at: float = 0.0
+    ended_at: float | None = None  # by the wall clock
+    cookie: str | None = None  # the hash of the cookie of the one browser that may use it
+    data: dict[str, Any] = field(default_factory=dict)
+    unsaved: bool = False  # data has been written and is not stored yet
+    saved_at: float = 0.0
+    resumed: int = 0  # times it was taken up again after a restart
+    cleaned: bool = False
+    sealed: bool = False  # its devices are safe: not even its tasks may touch them any more
+    hook: Hook | None = None
+    user: User = field(init=False)
+
+    @property
+    def tag(self) -> str:
+        """What the logs call it: tells sessions apart, opens nothing."""
+        return hashlib.sha256(self.id.encode()).hexdigest()[:8]
+
+    @property
+    def active(self) -> bool:
+        """The student may use the lab."""
+        return self.state is State.ACTIVE
+
+    @property
+    def restarted(self) -> bool:
+        """The node went down in the middle of it and took it up again."""
+        return self.resumed > 0
+
+    def time_left(self, now: float) -> float:
+        """Seconds until it ends, 0 when it is over."""
+        if self.state in (State.DISPOSING, State.DISPOSED):
+            return 0.0
+        if self.deadline is None:
+            return self.request.length
+        return max(0.0, self.deadline - now)
+
+    def row(self, boot_id: str) -> dict[str, Any]:
+        """The columns of the table `sessions`."""
+        return {
+            "id": self.id,
+            "boot_id": boot_id,
+            "created_at": self.created_at,
+            "cookie": self.cookie,
+            "data": dict(self.data),
+            **{name: getattr(self.request, name) for name in _REQUEST_COLUMNS},
+            **self.progress(),
+        }
+
+    def progress(self) -> dict[str, Any]:
+        """The columns that change with its state."""
+        return {
+            "state": str(self.state),
+            "reason": self.reason and str(self.reason),
+            "deadline": self.deadline,
+            "resumed": self.resumed,
+            "ended_at": self.ended_at,
+        }
+
+
+def request_from_row(row: dict[str, Any]) -> StartRequest:
+    """The request of a stored session."""
+    values = {name: row[name] for name in _REQUEST_COLUMNS}
+    values["counts_start"] = bool(values["counts_start"])
+    return StartRequest(**values)
+
+
+def derive(secret: bytes, purpose: str, session_id: str) -> str:
+    """A name for a session that cannot be guessed nor turned back into its id."""
+    mac = hmac.new(secret, f"{purpose}:{session_id}".encode(), hashlib.sha256).digest()
+    return urlsafe_b64encode(mac).decode().rstrip("=")

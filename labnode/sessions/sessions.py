@@ -1,0 +1,241 @@
+"""What the central server and the student's side can ask of the node's sessions."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from labnode.clock import Clock
+from labnode.errors import Busy, StartFailed
+from labnode.events import Bus
+from labnode.sessions.admission import Admission
+from labnode.sessions.life import HOOK_LIMIT, Life, OnBoard
+from labnode.sessions.reaper import Reaper
+from labnode.sessions.rules import SessionRules, why_over
+from labnode.sessions.session import (
+    Deletion,
+    Reason,
+    Session,
+    StartRequest,
+    State,
+    derive,
+    request_from_row,
+)
+from labnode.sessions.user import User
+from labnode.store import Happening, Store
+from labnode.tasks import Tasks
+from labnode.worker import Worker
+
+_LEAVING = 10.0  # seconds between the page's last word and its leaving; a reload says it as well
+_RESUMES = 2  # a session that brings the node down must not do it for ever
+
+
+class Sessions:
+    """All sessions of the node.
+
+    `secret` is what callback addresses and cookies are derived with. `prepare` and `clean` run on
+    the hardware thread; where `clean` raises, the board goes into quarantine. `keep_expired` is how
+    many seconds a session that is over still answers to its student.
+    """
+
+    def __init__(
+        self,
+        rules: SessionRules,
+        secret: bytes,
+        *,
+        store: Store,
+        tasks: Tasks,
+        worker: Worker,
+        clock: Clock,
+        bus: Bus,
+        prepare: OnBoard,
+        clean: OnBoard,
+        load_user: Callable[[str], Any] = lambda _: None,
+        keep_expired: float = 3600.0,
+    ) -> None:
+        self.rules = rules
+        self.draining = False
+        self._secret = secret
+        self._store = store
+        self._worker = worker
+        self._clock = clock
+        self._load_user = load_user
+        self._life = Life(
+            rules,
+            store=store,
+            tasks=tasks,
+            worker=worker,
+            clock=clock,
+            bus=bus,
+            prepare=prepare,
+            clean=clean,
+            keep_expired=keep_expired,
+        )
+        self._admission = Admission(rules.users, self._life, worker, clock, self._refuse)
+        self.quarantine = self._life.quarantine
+        self.live = self._life.live
+        self.end = self._life.end
+        self.step = self._life.step
+        self.reaper = Reaper(self.step, clock)
+        self._life.wake_reaper = tasks.on_finished = self.reaper.wake
+        self._life.seat_is_free = self._admission.look_again
+
+    # ------------------------------------------------------------------ the central server
+
+    def start(self, request: StartRequest) -> Session:
+        """The session for `request`, its board ready; waits for that.
+
+        StartFailed, after the clean-up, when on_start fails; Busy when the board is not free, in
+        quarantine, drained or held by another client.
+        """
+        arrived = self._clock.now()
+
+        def create() -> Session:
+            session = self._new(secrets.token_urlsafe(24), request, self._clock.wall(), {})
+            if request.counts_start:
+                length = min(request.length, self.rules.max_time)
+                session.deadline = arrived + length - request.elapsed
+            return session
+
+        with self._worker.seat():
+            session, new = self._admission.enter(request, self.rules.start_wait, create)
+            if new:
+                self._life.launch(session, stored=False)
+            if not self._worker.wait_for(session.started, 3 * HOOK_LIMIT):
+                raise StartFailed("The board did not get ready in time.")
+        if session.failure is not None:
+            raise StartFailed(session.failure)
+        return session
+
+    def status(self, session_id: str) -> float:
+        """When the central server should ask again, in seconds; -1: the session is over."""
+        session = self._life.sessions.get(session_id)
+        if session is None or session.state is State.DISPOSED:
+            return -1
+        now = self._clock.now()
+        session.last_status = now
+        if session.active and (reason := why_over(session, self.rules, now)) is not None:
+            self.end(session, reason)
+        if not session.active:
+            return 2
+        if self.rules.poll_interval == 0:
+            return 0
+        seconds = round(max(1.0, min(self.rules.poll_interval, session.time_left(now))), 2)
+        return int(seconds) if seconds == int(seconds) else seconds
+
+    def delete(self, session_id: str) -> Deletion:
+        """End a session; waits up to `dispose_wait` for its clean-up, and never raises Busy."""
+        session = self._life.sessions.get(session_id)
+        if session is None:
+            return Deletion.UNKNOWN
+        self.end(session, Reason.DELETED)
+        try:
+            done = self._worker.wait_for(session.disposed, self.rules.dispose_wait)
+        except Busy:  # too many wait already; an error would count as clean
+            done = session.disposed.is_set()
+        return Deletion.DONE if done else Deletion.PENDING
+
+    def obstacles(self) -> list[str]:
+        """Why no new session can start at all; empty when one could."""
+        reasons = []
+        if self.quarantine.why is not None:
+            reasons.append(f"The board is in quarantine: {self.quarantine.why}")
+        if self.draining:
+            reasons.append("The node takes no new sessions: it is being drained.")
+        return reasons
+
+    def _refuse(self) -> None:
+        if obstacles := self.obstacles():
+            raise Busy(" ".join(obstacles), retry_after=30)
+
+    # ------------------------------------------------------------------ the student
+
+    def by_token(self, token: str) -> Session | None:
+        """The session that a callback address names, also for a while after its end."""
+        return next((s for s in list(self._life.sessions.values()) if s.token == token), None)
+
+    def by_handle(self, handle: str) -> Session | None:
+        """The session that a cookie names, also for a while after its end."""
+        return next((s for s in list(self._life.sessions.values()) if s.handle == handle), None)
+
+    def bind(self, session: Session, cookie: str) -> bool:
+        """True when `cookie` is that of the one browser the session belongs to, or becomes it."""
+        with self._life.lock:
+            if session.cookie is None:
+                session.cookie = cookie
+                happening = Happening("session.connected", session.id)
+                self._store.update("sessions", session.id, {"cookie": cookie}, happening)
+            return secrets.compare_digest(session.cookie, cookie)
+
+    def poll(self, session: Session) -> None:
+        """The student is there."""
+        with self._life.lock:
+            session.connected, session.leaving_at = True, None
+            session.last_poll = self._clock.now()
+
+    def leaving(self, session: Session) -> None:
+        """The student's page closes; it has 10 s to be a reload."""
+        with self._life.lock:
+            session.leaving_at = self._clock.now() + _LEAVING
+        self.reaper.wake()
+
+    def ready(self, session: Session) -> bool:
+        """Is it active? One that is being resumed after a restart is waited for up to 5 s."""
+        if session.state is State.STARTING:
+            self._worker.wait_for(session.started, 5.0)
+        return session.active
+
+    # ------------------------------------------------------------------ the node
+
+    def recover(self) -> None:
+        """After a start of the node: resume, or clean up after, what was not finished."""
+        rows = self._store.select("sessions", "state != 'disposed'", order="created_at")
+        for row in rows:
+            session = self._new(
+                row["id"], request_from_row(row), row["created_at"], row["data"] or {}
+            )
+            session.resumed = row["resumed"]
+            session.cookie = row["cookie"]
+            if row["boot_id"] == self._clock.boot_id:
+                session.deadline = row["deadline"]
+            if self._may_resume(row):
+                session.resumed += 1
+                self._life.resuming(session)
+                self._life.launch(session, stored=True)
+            else:
+                reason = Reason(row["reason"]) if row["reason"] else Reason.RESTART
+                self._life.clean_up(session, reason)
+
+    def close(self) -> None:
+        """The node stops: no more starts; active sessions stay as they are, to be resumed."""
+        self.draining = True
+        self._admission.look_again()
+
+    def _may_resume(self, row: dict[str, Any]) -> bool:
+        """Active, with time left, in the same boot: after a reboot nobody knows how long it was."""
+        return (
+            row["state"] == State.ACTIVE
+            and row["boot_id"] == self._clock.boot_id
+            and row["deadline"] > self._clock.now()
+            and row["resumed"] < _RESUMES
+            and self.rules.on_restart == "resume"
+            and self.quarantine.why is None
+        )
+
+    def _new(
+        self, session_id: str, request: StartRequest, created_at: float, data: dict[str, Any]
+    ) -> Session:
+        session = Session(
+            id=session_id,
+            token=derive(self._secret, "callback", session_id),
+            handle=derive(self._secret, "cookie", session_id)[:22],
+            request=request,
+            created_at=created_at,
+            started=self._worker.signal(),
+            disposed=self._worker.signal(),
+            data=data,
+        )
+        session.user = User(session, self._clock, self._life.data_written, self._load_user)
+        self._life.sessions[session_id] = session
+        return session

@@ -1,0 +1,138 @@
+"""What the texts in the settings may look like: each function returns the text in its usual form.
+
+They raise ValueError with a sentence, which never repeats a secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from labnode.schema import shown
+
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def base_url(text: str) -> str:
+    """ "", "/lab1" or "https://labs.example.org/lab1": no slash at the end."""
+    expected = "expected a path such as /lab1 or an address such as https://labs.example.org/lab1"
+    if "://" not in text:
+        return _prefix(text, expected)
+    url = _split(text)
+    if url is None or url.query or url.fragment or text.endswith(("?", "#")):
+        raise ValueError(f"{expected}, not {shown(text)}")
+    return _origin(url) + _prefix(url.path, expected)
+
+
+def prefix(text: str) -> str:
+    """ "" or "/lab1/protocol"."""
+    return _prefix(text, "expected a path such as /lab1")
+
+
+def origin(text: str) -> str:
+    """ "https://labs.example.org", as browsers write it: lower case, no usual port."""
+    url = _split(text)
+    if url is None or url.path not in ("", "/") or url.query or url.fragment:
+        raise ValueError(f"expected an origin such as https://labs.example.org, not {shown(text)}")
+    return _origin(url)
+
+
+def link(text: str) -> str:
+    """An address to send a browser to: "https://…" or a path on this host."""
+    local = text.startswith("/") and not text.startswith(("//", "/\\"))
+    if not text.isprintable() or " " in text or not (local or _split(text)):
+        raise ValueError(f"expected an address such as https://example.org/help, not {shown(text)}")
+    return text
+
+
+def public_host(text: str) -> str:
+    """A host as it stands in the header: "labs.example.org" or "10.0.0.5:8080"."""
+    if not _HOST.fullmatch(text):
+        raise ValueError(f"expected a host such as labs.example.org, not {shown(text)}")
+    return text.lower()
+
+
+def listening_host(text: str) -> str:
+    """An address or a name of this machine, without port."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?", text):
+        raise ValueError(f"expected an address such as 127.0.0.1 or 0.0.0.0, not {shown(text)}")
+    return text
+
+
+def address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        message = f"expected the IP address of a proxy such as 127.0.0.1, not {shown(text)}"
+        raise ValueError(message) from None
+
+
+def cookie_name(text: str) -> str:
+    if not _TOKEN.fullmatch(text):
+        raise ValueError(f"expected letters, digits, '_' and '-' only, not {shown(text)}")
+    return text
+
+
+def cookie_path(text: str) -> str:
+    if not _PREFIX.fullmatch(text.removesuffix("/")) or not text:
+        raise ValueError(f"expected a path such as /lab1, not {shown(text)}")
+    return text
+
+
+def client_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"expected letters, digits, '.', '_' and '-' only, not {shown(text)}")
+    return text
+
+
+def username(text: str) -> str:
+    if not text or not text.isprintable() or ":" in text:
+        raise ValueError(f"expected a name without ':' in it, not {shown(text)}")
+    return text
+
+
+def password(value: str | list[str]) -> str | list[str]:
+    words = [value] if isinstance(value, str) else value
+    if not words or not all(word and word.isprintable() for word in words):
+        raise ValueError("expected a password that is not empty, or a list of those that are valid")
+    return value
+
+
+def secret_key(text: str) -> str:
+    if len(text) < 16:
+        raise ValueError("expected at least 16 characters that nobody can guess")
+    return text
+
+
+def log_level(text: str) -> str:
+    if text.upper() not in _LEVELS:
+        raise ValueError(f"expected one of {', '.join(_LEVELS)}, not {shown(text)}")
+    return text.upper()
+
+
+def _prefix(text: str, expected: str) -> str:
+    path = text.rstrip("/")
+    if not _PREFIX.fullmatch(path) or {".", ".."} & set(path.split("/")):
+        raise ValueError(f"{expected}, not {shown(text)}")
+    return path
+
+
+def _split(text: str) -> SplitResult | None:
+    """The parts of an http(s) address with nothing strange in it."""
+    try:
+        url = urlsplit(text)
+        usable = url.port != 0 and url.scheme in ("http", "https") and _HOST.fullmatch(url.netloc)
+    except ValueError:  # the port, or brackets that do not fit
+        return None
+    return url if usable and text.isascii() and text.isprintable() else None
+
+
+def _origin(url: SplitResult) -> str:
+    host = url.netloc.lower().removesuffix(_DEFAULT_PORTS[url.scheme])
+    return f"{url.scheme}://{host}"

@@ -1,0 +1,223 @@
+"""Settings put together: the command line wins over the environment, which wins over the file."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path, PurePath
+from typing import Any, get_args, get_origin
+
+from labnode.errors import ConfigError, Problem
+from labnode.schema import (
+    Problems,
+    Section,
+    build,
+    did_you_mean,
+    load_yaml,
+    options,
+    parse_yaml,
+    read_scalar,
+)
+from labnode.settings.model import Credentials, Settings
+
+_log = logging.getLogger(__name__)
+
+_PREFIX = "LABNODE_"
+_OTHERS = ("LABNODE_TEST_", "LABNODE_INSTALL_")  # what install.sh reads
+_SECRETS = ("weblab", "clients", "admin", "secret_key")
+_DIGITS = {"0": (False,), "1": (True,)}
+
+
+def load_settings(
+    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any]
+) -> Settings:
+    """The settings of this node, checked; ConfigError has everything that is wrong with them.
+
+    `overrides` is the command line, {"port": 9000, "weblab": {"password": ...}}; None stands for
+    an option that was not given, as an empty variable does. Relative paths in the file count from
+    where it is.
+    """
+    with Problems() as problems:
+        environment = _from_environment(environ, problems)
+        file = Section({}, "settings") if path is None else _from_file(path, problems)
+        merged = _merge(_merge(file, environment), _from_command_line(overrides))
+        if "state_dir" not in merged:
+            directory = _state_dir(environ, merged.child("board").value)
+            merged.content["state_dir"] = Section.of(str(directory), "state_dir")
+        _need_credentials(merged, problems)
+        settings = build(Settings, merged, problems)
+        if settings is None:
+            raise problems.error()
+        if settings.unauthorized_template and not _is_file(settings.unauthorized_template):
+            problems.add(merged["unauthorized_template"], "there is no such file to read")
+    return settings
+
+
+def environment_names() -> dict[str, str]:
+    """{"LABNODE_WEBLAB_USERNAME": "weblab.username", ...}: all variables with their keys."""
+    return {name: ".".join(keys) for name, (keys, _) in _variables().items()}
+
+
+def _from_file(path: Path, problems: Problems) -> Section:
+    file = load_yaml(path, problems)
+    if not isinstance(file.content, dict | None):
+        raise ConfigError(Problem(file.where, "expected a mapping of settings, such as port: 8080"))
+    content = dict(file.items())
+    for option in options(Settings):
+        section = file.child(option.key)
+        if Path in (option.type, *get_args(option.type)) and _is_relative(section.content):
+            beside = str(path.parent / section.content)
+            content[option.key] = dataclasses.replace(section, content=beside)
+    if any(file.child(key).content for key in _SECRETS):
+        _warn_if_readable(path)
+    return dataclasses.replace(file, content=content)
+
+
+def _is_relative(text: Any) -> bool:
+    return isinstance(text, str) and text != "" and not text.startswith(("/", "~"))
+
+
+def _warn_if_readable(path: Path) -> None:
+    with suppress(OSError):  # a file that can be read but not looked at
+        if path.stat().st_mode & stat.S_IROTH:
+            _log.warning("%s has secrets that every user can read; chmod 600 ends that", path)
+
+
+def _is_file(path: Path) -> bool:
+    with suppress(OSError):  # no right to look
+        return path.is_file()
+    return False
+
+
+def _from_environment(environ: Mapping[str, str], problems: Problems) -> Section:
+    variables = _variables()
+    found = Section({}, "environment")
+    for name, text in environ.items():
+        if not name.startswith(_PREFIX) or name.startswith(_OTHERS):
+            continue
+        where = f"environment {name}"
+        if name not in variables:
+            problems.add(where, f"there is no such setting{did_you_mean(name, variables)}")
+        elif text:
+            keys, kind = variables[name]
+            section = _read(text, kind, where, problems)
+            for key in reversed(keys):
+                section = Section({key: section}, where, where)
+            found = _merge(found, section)
+    return found
+
+
+def _variables() -> dict[str, tuple[tuple[str, ...], Any]]:
+    """The keys and the type of every variable; `weblab` and `admin` have one for each key."""
+    kinds: dict[tuple[str, ...], Any] = {}
+    for option in options(Settings):
+        if Credentials in get_args(option.type):
+            kinds |= {(option.key, part.key): part.type for part in options(Credentials)}
+        else:
+            kinds[option.key,] = option.type
+    return {_PREFIX + "_".join(keys).upper(): (keys, kind) for keys, kind in kinds.items()}
+
+
+def _read(text: str, kind: Any, where: str, problems: Problems) -> Section:
+    """The text of a variable as what `kind` needs.
+
+    A list's entries stand between commas; where they are mappings, the text is YAML.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        problems.add(where, "the value is not UTF-8 text")
+        return Section(None, where, bad=True)
+    if get_origin(kind) is list:
+        if dataclasses.is_dataclass(get_args(kind)[0]):
+            return _read_yaml(text, where, problems)
+        parts = [part.strip() for part in text.split(",")]
+        return Section.of([part for part in parts if part], where)
+    section = Section.of(text, where)
+    for value in (text, _scalar(text), *_DIGITS.get(text, ())):
+        section = Section.of(value, where)
+        trial = Problems()
+        build(kind, section, trial)
+        if not trial:
+            break
+    return section
+
+
+def _read_yaml(text: str, where: str, problems: Problems) -> Section:
+    try:
+        return parse_yaml(text, where, problems)
+    except ConfigError as error:
+        problems.extend(error.problems)
+        return Section(None, where, bad=True)
+
+
+def _scalar(text: str) -> Any:
+    try:
+        return read_scalar(text.strip())
+    except ValueError:  # a number that no option can have
+        return text
+
+
+def _from_command_line(overrides: Mapping[str, Any]) -> Section:
+    return Section(
+        {
+            key: _given(value, f"option --{key.replace('_', '-')}")
+            for key, value in overrides.items()
+            if value is not None
+        },
+        "command line",
+    )
+
+
+def _given(value: Any, where: str) -> Section:
+    return Section.of(str(value) if isinstance(value, PurePath) else value, where)
+
+
+def _merge(below: Section, above: Section) -> Section:
+    """`above` wins; mappings are merged key by key."""
+    if not isinstance(below.content, dict) or not isinstance(above.content, dict):
+        return above
+    content = dict(below.content)
+    for key, section in above.content.items():
+        content[key] = _merge(content[key], section) if key in content else section
+    return dataclasses.replace(below, content=content)
+
+
+def _state_dir(environ: Mapping[str, str], board: Any) -> Path:
+    if environ.get("STATE_DIRECTORY"):  # from systemd, which may name several
+        return Path(environ["STATE_DIRECTORY"].split(":")[0])
+    if environ.get("XDG_STATE_HOME"):
+        states = Path(environ["XDG_STATE_HOME"])
+    elif environ.get("HOME"):
+        states = Path(environ["HOME"]) / ".local/state"
+    else:
+        states = Path("/var/lib")
+    return states / "labnode" / (Path(board).stem if isinstance(board, str) else "")
+
+
+def _need_credentials(merged: Section, problems: Problems) -> None:
+    """Tell what is missing of the credentials, with both ways to give it."""
+    weblab, clients = merged.child("weblab"), merged.child("clients")
+    if not (weblab.bad or clients.bad) and weblab.content is None and not clients.content:
+        problems.add(
+            merged,
+            "the credentials of the central server are missing: give weblab: {username: ..., "
+            "password: ...} in the settings file, or LABNODE_WEBLAB_USERNAME and "
+            "LABNODE_WEBLAB_PASSWORD in the environment",
+        )
+    for key in ("weblab", "admin"):
+        section = merged.child(key)
+        if not isinstance(section.content, dict):
+            continue
+        missing = [option.key for option in options(Credentials) if option.key not in section]
+        for part in missing:
+            problems.add(
+                section,
+                f"{key}.{part} is missing: give it in the settings file, or as "
+                f"{_PREFIX}{key.upper()}_{part.upper()} in the environment",
+            )
+        told = {part: Section(None, section.where, bad=True) for part in missing}
+        merged.content[key] = dataclasses.replace(section, content=section.content | told)

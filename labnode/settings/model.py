@@ -1,0 +1,206 @@
+"""The node's settings as dataclasses; every field says what it is for in its metadata["doc"]."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from labnode.schema import Between, Duration
+from labnode.settings import formats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """A user name with the passwords that are valid with it (several while one is replaced)."""
+
+    username: Annotated[str, formats.username] = field(
+        metadata={"doc": "The user name of HTTP Basic authentication."}
+    )
+    password: Annotated[str | list[str], formats.password] = field(
+        repr=False, metadata={"doc": "The password, or a list of passwords that are all valid."}
+    )
+
+    @property
+    def passwords(self) -> tuple[str, ...]:
+        return (self.password,) if isinstance(self.password, str) else tuple(self.password)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client(Credentials):
+    """A central server that may start sessions; logs and sessions know it by its name."""
+
+    name: Annotated[str, formats.client_name] = field(
+        metadata={"doc": "What logs and sessions call this central server."}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything about this node that is not in the board file."""
+
+    board: Path | None = field(
+        default=None, metadata={"doc": "The board file that `labnode run` serves."}
+    )
+    host: Annotated[str, formats.listening_host] = field(
+        default="127.0.0.1", metadata={"doc": "The address to listen on; 0.0.0.0 is all of them."}
+    )
+    port: Annotated[int, Between(0, 65535)] = field(
+        default=8080, metadata={"doc": "The port to listen on; 0 takes any free one."}
+    )
+    base_url: Annotated[str, formats.base_url] = field(
+        default="",
+        metadata={
+            "doc": (
+                "Where the lab is for browsers: a path such as /lab1, or with the public host "
+                "https://labs.example.org/lab1."
+            )
+        },
+    )
+    scheme: Literal["http", "https"] = field(
+        default="http",
+        metadata={
+            "doc": (
+                "What browsers use to reach the lab where base_url has no host; https behind a "
+                "proxy that speaks it."
+            )
+        },
+    )
+    trusted_proxies: list[Annotated[str, formats.address]] = field(
+        default_factory=list,
+        metadata={"doc": "IP addresses of reverse proxies whose X-Forwarded headers are believed."},
+    )
+    state_dir: Path = field(
+        default=Path("/var/lib/labnode"),
+        metadata={
+            "doc": (
+                "The directory of labnode.db and the node's key; by default systemd's "
+                "STATE_DIRECTORY, else ~/.local/state/labnode/BOARD."
+            )
+        },
+    )
+    weblab: Credentials | None = field(
+        default=None, metadata={"doc": "The credentials of the central server."}
+    )
+    clients: list[Client] = field(
+        default_factory=list,
+        metadata={"doc": "Several central servers, each with name, username and password."},
+    )
+    cookie_name: Annotated[str, formats.cookie_name] | None = field(
+        default=None,
+        metadata={
+            "doc": "The name of the student's cookie; by default it contains the lab's name."
+        },
+    )
+    cookie_path: Annotated[str, formats.cookie_path] | None = field(
+        default=None,
+        metadata={"doc": "The path of the student's cookie; by default that of base_url."},
+    )
+    secret_key: Annotated[str, formats.secret_key] | None = field(
+        default=None,
+        repr=False,
+        metadata={
+            "doc": (
+                "What the tokens in students' addresses are derived from; by default made once "
+                "and kept in state_dir."
+            )
+        },
+    )
+    embed: bool = field(
+        default=False,
+        metadata={
+            "doc": "The lab's page is shown in a frame of the central server's; needs https."
+        },
+    )
+    unauthorized_link: Annotated[str, formats.link] | None = field(
+        default=None, metadata={"doc": "Where those who may not enter are sent."}
+    )
+    unauthorized_template: Path | None = field(
+        default=None,
+        metadata={"doc": "An HTML file that they see where there is no unauthorized_link."},
+    )
+    allowed_back_origins: list[Annotated[str, formats.origin]] = field(
+        default_factory=list,
+        metadata={
+            "doc": (
+                "Where students may be sent back to, such as https://labs.example.org; empty: "
+                "anywhere."
+            )
+        },
+    )
+    allowed_hosts: list[Annotated[str, formats.public_host]] = field(
+        default_factory=list,
+        metadata={"doc": "Host names that may stand in students' addresses; empty: any."},
+    )
+    weblab_base: Annotated[str, formats.prefix] | None = field(
+        default=None,
+        metadata={"doc": "Another path prefix for the central server's protocol alone."},
+    )
+    admin: Credentials | None = field(
+        default=None, metadata={"doc": "The credentials of the administration's pages."}
+    )
+    expired_users_timeout: Duration = field(
+        default=3600, metadata={"doc": "How long a student whose time is over is still known."}
+    )
+    task_expires: Duration = field(
+        default=3600,
+        metadata={"doc": "How long the results of tasks are kept after their session."},
+    )
+    background_threads: Annotated[int, Between(1, 32)] = field(
+        default=2,
+        metadata={"doc": "How many threads run the tasks that do not need the hardware's thread."},
+    )
+    log_level: Annotated[str, formats.log_level] = field(
+        default="INFO", metadata={"doc": "DEBUG, INFO, WARNING, ERROR or CRITICAL."}
+    )
+
+    def __post_init__(self) -> None:
+        for what in ("name", "username"):
+            words = [getattr(client, what) for client in self.all_clients]
+            twice = next((word for word in words if words.count(word) > 1), None)
+            if twice is not None:
+                raise ValueError(f"two central servers have the same {what}, {twice!r}")
+
+    @property
+    def base_path(self) -> str:
+        """ "/lab1" or ""."""
+        return urlsplit(self.base_url).path
+
+    @property
+    def public_origin(self) -> str | None:
+        """ "https://labs.example.org", where base_url has a host."""
+        return self.base_url.removesuffix(self.base_path) or None
+
+    @property
+    def secure(self) -> bool:
+        """Browsers reach the lab by https."""
+        return (self.public_origin or f"{self.scheme}://").startswith("https://")
+
+    @property
+    def all_clients(self) -> list[Client]:
+        """Every central server, that of `weblab` under the name "weblab"."""
+        if self.weblab is None:
+            return list(self.clients)
+        weblab = Client(name="weblab", username=self.weblab.username, password=self.weblab.password)
+        return [weblab, *self.clients]
+
+    def external_url(self, host: str | None = None) -> str:
+        """The lab's address for browsers without a slash at its end: ".../lab1".
+
+        `host` is what the request was sent to (checked by the caller); it counts where base_url
+        has no host.
+        """
+        origin = self.public_origin or f"{self.scheme}://{host or self._own_host()}"
+        return origin + self.base_path
+
+    def _own_host(self) -> str:
+        try:
+            listening = ipaddress.ip_address(self.host)
+        except ValueError:
+            return f"{self.host}:{self.port}"
+        if listening.is_unspecified:
+            return f"localhost:{self.port}"
+        host = f"[{listening}]" if listening.version == 6 else str(listening)
+        return f"{host}:{self.port}"

@@ -1,0 +1,84 @@
+"""TaskFunction: what `@lab.task` makes of a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, update_wrapper
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
+
+from labnode.errors import BadInput, LabnodeError
+from labnode.tasks.run import Lane
+
+if TYPE_CHECKING:
+    from labnode.tasks.task import Task
+    from labnode.tasks.tasks import Tasks
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Unique = Literal["global", "user"]
+
+
+class TaskFunction(Generic[P, R]):
+    """A function that can run as a task.
+
+    `unique` lets one run exist at a time, in all ("global") or for each session ("user"), and puts
+    it on the hardware thread; others run in the background. `label` offers it on the page.
+    """
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        *,
+        unique: Unique | None = None,
+        label: str | dict[str, str] | None = None,
+    ) -> None:
+        if unique not in (None, "global", "user"):
+            raise ValueError(f"unique is 'global', 'user' or None, not {unique!r}")
+        self.function = function
+        self.name = function.__name__
+        self.unique = unique
+        self.label = label
+        self.lane = Lane.BACKGROUND if unique is None else Lane.HARDWARE
+        self._tasks: Tasks | None = None
+        update_wrapper(self, function)
+
+    def bind(self, tasks: Tasks) -> None:
+        """Belong to a running node from now on."""
+        self._tasks = tasks
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run here and now and return the result; AlreadyRunningError where unique forbids it."""
+        call = partial(self.function, *args, **kwargs)
+        result: R = self._bound().run_directly(self, call, self._named(args, kwargs))
+        return result
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Task:
+        """Have it run soon, on its own thread; returns the task at once.
+
+        Never raises for what only the moment decides: where unique forbids it, or the session is
+        over, the task returned has already failed and says so. BadInput for arguments that the
+        function does not take or that are not JSON data.
+        """
+        call = partial(self.function, *args, **kwargs)
+        return self._bound().submit(self, call, self._named(args, kwargs))
+
+    def run_sync(self, *args: Any, timeout: float | None = None, **kwargs: Any) -> Task:
+        """Run it and wait until it is finished, at most `timeout` seconds; returns the task.
+
+        On a worker thread it runs at once in that thread, so that nothing waits for itself.
+        """
+        call = partial(self.function, *args, **kwargs)
+        return self._bound().run_sync(self, call, self._named(args, kwargs), timeout)
+
+    def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return dict(signature(self.function).bind(*args, **kwargs).arguments)
+        except TypeError as error:
+            raise BadInput(f"Task {self.name!r}: {error}.") from None
+
+    def _bound(self) -> Tasks:
+        if self._tasks is None:
+            raise LabnodeError(f"Task {self.name!r} runs on a node only; none has been started.")
+        return self._tasks

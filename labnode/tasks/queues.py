@@ -1,0 +1,60 @@
+"""The queues that tasks wait in: Huey's SQLite storage, driven by our own threads."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from huey import SqliteHuey
+
+from labnode.tasks.run import Lane
+from labnode.worker import Job
+
+logging.getLogger("huey").setLevel(logging.WARNING)  # else a line for every task, twice
+
+
+class Queues:
+    """One queue a lane, all in the file `path`; a message is nothing but a task's id.
+
+    What is in it never outlives the process (the store fails such tasks as interrupted), so the
+    file begins empty and needs no fsync.
+    """
+
+    def __init__(self, path: Path) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + suffix).unlink()
+        path.touch(mode=0o600)
+        self._hueys = {
+            lane: SqliteHuey(
+                lane.value,
+                filename=str(path),
+                results=False,
+                fsync=False,
+                cache_mb=1,
+                strict_fifo=True,
+            )
+            for lane in Lane
+        }
+
+    def serve(self, execute: Callable[[str], None]) -> None:
+        """Call `execute(task_id)` for each message that is taken."""
+        self._messages = {
+            lane: huey.task(name="execute")(execute) for lane, huey in self._hueys.items()
+        }
+
+    def put(self, lane: Lane, task_id: str) -> None:
+        """Queue a task; whoever serves the lane must be woken afterwards."""
+        self._hueys[lane].enqueue(self._messages[lane].s(task_id))
+
+    def take(self, lane: Lane) -> Job | None:
+        """The oldest message of `lane` as a job, or None."""
+        message = self._hueys[lane].dequeue()
+        return None if message is None else partial(self._hueys[lane].execute, message)
+
+    def close(self) -> None:
+        for huey in self._hueys.values():
+            huey.storage.close()

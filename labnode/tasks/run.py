@@ -1,0 +1,106 @@
+"""One run of a task as the node keeps it in memory while it matters."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Any
+
+from labnode.worker import Signal
+
+
+class Lane(Enum):
+    """Where a task runs: what is unique on the hardware thread, the rest in the background."""
+
+    HARDWARE = "hardware"
+    BACKGROUND = "background"
+
+
+class Status(StrEnum):
+    """How far a task is; `new` is never seen outside: it is not stored yet."""
+
+    NEW = "new"
+    SUBMITTED = "submitted"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+    @property
+    def finished(self) -> bool:
+        return self in (Status.DONE, Status.FAILED)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; it is the run's own once it is durable."""
+
+    status: Status
+    finished_at: float
+    result: Any = None
+    error: dict[str, str] | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class Run:
+    """Changed under the lock of the registry alone, but for `data`, which its own thread writes."""
+
+    id: str
+    name: str
+    function: Callable[[], Any]
+    lane: Lane
+    unique_key: str | None
+    session_id: str | None
+    user: Any
+    args: dict[str, Any]
+    submitted_at: float
+    stop: Signal
+    finished: Signal
+    status: Status = Status.NEW
+    data: dict[str, Any] = field(default_factory=dict)
+    outcome: Outcome | None = None
+    started_at: float | None = None
+    stop_asked_at: float | None = None  # by the monotonic clock
+    thread: int | None = None  # where it runs
+    joiners: list[Signal] = field(default_factory=list)
+
+    @property
+    def working(self) -> bool:
+        """Its function has been called and has not returned."""
+        return self.thread is not None
+
+    def begin(self, at: float) -> None:
+        self.status, self.started_at, self.thread = Status.RUNNING, at, threading.get_ident()
+
+    def row(self) -> dict[str, Any]:
+        """The columns of the table `tasks`."""
+        finished = self.outcome if self.status.finished else None
+        return {
+            "id": self.id,
+            "name": self.name,
+            "session_id": self.session_id,
+            "unique_key": self.unique_key,
+            "status": str(self.status),
+            "args": self.args,
+            "result": finished.result if finished else None,
+            "error": finished.error if finished else None,
+            "data": dict(self.data),
+            "submitted_at": self.submitted_at,
+            "started_at": self.started_at,
+            "finished_at": finished.finished_at if finished else None,
+        }
+
+    def view(self) -> dict[str, Any]:
+        """What a Task shows of it."""
+        return {**self.row(), "stopping": self.stop.is_set()}
+
+
+def describe_error(error: BaseException) -> dict[str, str]:
+    """What a task's `error` says of an exception: `code`, `class` and `message`."""
+    code = getattr(error, "code", "exception")  # SystemExit has a code that is not a string
+    return {
+        "code": code if isinstance(code, str) else "exception",
+        "class": type(error).__name__,
+        "message": str(error),
+    }

@@ -1,0 +1,170 @@
+"""Task: what a lab developer holds of a run, inside it and outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from labnode.jsondata import JsonDict, Sealed
+
+if TYPE_CHECKING:
+    from labnode.tasks.run import Run
+    from labnode.tasks.tasks import Tasks
+
+
+class Task:
+    """A view of one task that does not change under your feet.
+
+    Outside the task, `retrieve()` brings what is new. Inside, `data` is written to (everyone who
+    looks sees it at once), `stopping` is always fresh and `wait()` lets time pass.
+    """
+
+    def __init__(self, tasks: Tasks, row: Mapping[str, Any], inside: Run | None = None) -> None:
+        self._tasks = tasks
+        self._inside = inside
+        self._row = row
+        self._data: dict[str, Any] = {}
+        self._look(row)
+
+    def _look(self, row: Mapping[str, Any]) -> None:
+        self._row = row
+        if self._inside is None:
+            self._data = Sealed(row["data"] or {}, "A task's data is written inside the task only.")
+        else:
+            self._data = JsonDict("task.data", self._inside.data, self._tell)
+
+    @property
+    def task_id(self) -> str:
+        task_id: str = self._row["id"]
+        return task_id
+
+    @property
+    def name(self) -> str:
+        """The name of the task's function."""
+        name: str = self._row["name"]
+        return name
+
+    @property
+    def session_id(self) -> str | None:
+        """The session that started it, or None (the lab itself)."""
+        session_id: str | None = self._row["session_id"]
+        return session_id
+
+    @property
+    def status(self) -> str:
+        """`submitted`, `running`, `done` or `failed`."""
+        status: str = self._row["status"]
+        return status
+
+    @property
+    def submitted(self) -> bool:
+        return self.status == "submitted"
+
+    @property
+    def running(self) -> bool:
+        return self.status == "running"
+
+    @property
+    def done(self) -> bool:
+        return self.status == "done"
+
+    @property
+    def failed(self) -> bool:
+        return self.status == "failed"
+
+    @property
+    def finished(self) -> bool:
+        """Done or failed."""
+        return self.done or self.failed
+
+    @property
+    def result(self) -> Any:
+        """What the function returned (JSON data), once done."""
+        return self._row["result"]
+
+    @property
+    def error(self) -> dict[str, str] | None:
+        """`{"code", "class", "message"}` once failed, else None."""
+        error: dict[str, str] | None = self._row["error"]
+        return error
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the task tells of its progress (JSON data)."""
+        return self._data
+
+    @data.setter
+    def data(self, data: Mapping[str, Any]) -> None:
+        if not isinstance(self._data, JsonDict):
+            raise TypeError("A task's data is written inside the task only.")
+        self._data.replace(data)
+
+    @property
+    def stopping(self) -> bool:
+        """Was it asked to stop?"""
+        if self._inside is not None:
+            return self._inside.stop.is_set()
+        return bool(self._row.get("stopping"))
+
+    def stop(self) -> None:
+        """Ask it to stop; one that has not begun never will."""
+        self._tasks.stop(self.task_id)
+
+    def wait(self, seconds: float) -> bool:
+        """Inside the task: let `seconds` pass, False as soon as it is asked to stop.
+
+        On the hardware thread the board lives on meanwhile: calls and sensors are served. Stopped
+        is raised when the task goes on waiting long after it was asked to stop.
+        """
+        if self._inside is None:
+            raise TypeError("Only the task itself can wait(); use join() to wait for a task.")
+        return self._tasks.wait(self._inside, seconds)
+
+    def join(self, timeout: float | None = None, error_on_timeout: bool = True) -> Task:
+        """Wait until it is finished, at most `timeout` seconds; returns it, retrieved.
+
+        TooLate (a TimeoutError) when it takes longer, unless `error_on_timeout` is False. Deadlock
+        when it could never finish because of this very wait. SessionOver in a view whose session
+        ends meanwhile.
+        """
+        self._tasks.join(self.task_id, timeout, error_on_timeout)
+        return self.retrieve()
+
+    def retrieve(self) -> Task:
+        """Bring what is new; returns the task."""
+        row = self._tasks.look(self.task_id)
+        if row is not None:
+            self._look(row)
+        return self
+
+    def store(self) -> Task:
+        """Inside the task: tell everyone `data`; only needed after a change deep inside it."""
+        if self._inside is None:
+            raise TypeError("A task's data is stored inside the task only.")
+        self._tell()
+        return self
+
+    def _tell(self) -> None:
+        if self._inside is not None:
+            self._tasks.tell(self._inside, dict(self._data))
+
+    def to_json(self) -> dict[str, Any]:
+        """What the page gets of a task."""
+        return {
+            "task_id": self.task_id,
+            "name": self.name,
+            "status": self.status,
+            "data": dict(self.data),
+            "result": self.result,
+            "error": self.error,
+            "stopping": self.stopping,
+        }
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Task) and other.task_id == self.task_id
+
+    def __hash__(self) -> int:
+        return hash(self.task_id)
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name} {self.task_id} {self.status}>"

@@ -1,0 +1,142 @@
+"""Who may see what on the student's side: cookie to user, and routes that deny by default."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
+
+import bottle
+from bottle import HTTPResponse, request
+
+from labnode import context
+from labnode.errors import Forbidden
+from labnode.sessions import ANONYMOUS, AnonymousUser, Session, Sessions, User
+from labnode.settings import Settings
+from labnode.web import pages
+from labnode.web.replies import is_for_programs, json_reply, locales, redirect
+
+Level = Literal["active", "login", "public"]
+"""Who a route is for: the student whose turn it is, also one whose time is over, anybody."""
+
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+class Access:
+    """A Bottle plugin: every route needs an active user unless its `access` says otherwise."""
+
+    name = "labnode-access"
+    api = 2
+
+    def __init__(self, sessions: Sessions, settings: Settings, secret: bytes, lab: str) -> None:
+        self._sessions = sessions
+        self._settings = settings
+        self._secret = secret
+        default = "labnode_" + "".join(c if c.isalnum() else "_" for c in lab)
+        self._cookie = settings.cookie_name or default
+
+    def apply(self, callback: Callable[..., Any], route: bottle.Route) -> Callable[..., Any]:
+        """The callback behind its door."""
+        level = route.config.get("access", "active")
+        if level not in get_args(Level):
+            raise ValueError(f"{route.rule}: access is active, login or public, not {level!r}")
+
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            self._check_origin()
+            user = self.identify()
+            if level != "public" and (refusal := self._refusal(user, level)) is not None:
+                return refusal
+            with context.acting(user=user):
+                return callback(*args, **kwargs)
+
+        return guarded
+
+    # ------------------------------------------------------------------ the cookie
+
+    def identify(self) -> User | AnonymousUser:
+        """The user whom the request's cookie belongs to."""
+        handle, _, rest = (request.get_cookie(self._cookie) or "").partition(".")
+        nonce, _, mac = rest.partition(".")
+        session = self._sessions.by_handle(handle)
+        if session is None or not hmac.compare_digest(mac.encode(), self._mac(handle, nonce)):
+            return ANONYMOUS
+        if not self._sessions.bind(session, hashlib.sha256(nonce.encode()).hexdigest()):
+            return ANONYMOUS
+        return session.user
+
+    def cookie_for(self, session: Session) -> str:
+        """A Set-Cookie header for a browser that may become the one of `session`."""
+        nonce = secrets.token_urlsafe(18)
+        value = f"{session.handle}.{nonce}.{self._mac(session.handle, nonce).decode()}"
+        path = self._settings.cookie_path or self._settings.base_path or "/"
+        parts = [f"{self._cookie}={value}", "HttpOnly", f"Path={path}"]
+        if self._settings.embed:
+            parts += ["SameSite=None", "Secure", "Partitioned"]
+        else:
+            parts += ["SameSite=Lax", *(["Secure"] if self._settings.secure else [])]
+        return "; ".join(parts)
+
+    def _mac(self, handle: str, nonce: str) -> bytes:
+        text = f"browser:{handle}:{nonce}".encode()
+        return hmac.new(self._secret, text, hashlib.sha256).hexdigest().encode()
+
+    # ------------------------------------------------------------------ the door
+
+    def forbidden(self) -> HTTPResponse:
+        """The answer to somebody without a session."""
+        if is_for_programs():
+            return json_reply({"error": True, "code": "forbidden", "message": "Log in first."}, 403)
+        if self._settings.unauthorized_link:
+            return redirect(self._settings.unauthorized_link)
+        template = self._settings.unauthorized_template
+        root = f"{self._settings.base_path}/"
+        page = pages.render_forbidden(locales(), root=root, template=template)
+        return HTTPResponse(page, 403)
+
+    def over(self, user: User) -> HTTPResponse:
+        """The answer to a student whose session is over."""
+        back = self.back(user)
+        reason = user.session.reason
+        if is_for_programs():
+            reply = {"error": True, "code": "session-over", "message": "The session is over."}
+            return json_reply({**reply, "back": back, "reason": reason}, 403)
+        if back is not None:
+            return redirect(back)
+        root = f"{self._settings.base_path}/"
+        return HTTPResponse(pages.render_farewell(locales(user), reason=reason, root=root), 200)
+
+    def back(self, user: User) -> str | None:
+        """Where the student came from, if the browser may be sent there."""
+        if not user.back:
+            return None
+        try:
+            url = urlsplit(user.back)
+        except ValueError:
+            return None
+        allowed = self._settings.allowed_back_origins
+        origin = f"{url.scheme}://{url.netloc}".lower()
+        if url.scheme not in ("http", "https") or not url.netloc:
+            return None
+        return user.back if not allowed or origin in [a.lower() for a in allowed] else None
+
+    def _refusal(self, user: User | AnonymousUser, level: Level) -> HTTPResponse | None:
+        if isinstance(user, AnonymousUser):
+            return self.forbidden()
+        if level == "active" and not self._sessions.ready(user.session):
+            return self.over(user)
+        self._sessions.poll(user.session)
+        return None
+
+    def _check_origin(self) -> None:
+        """Another site must not have a student's browser do things here."""
+        if request.method in _SAFE:
+            return
+        site = request.get_header("Sec-Fetch-Site")
+        origin = request.get_header("Origin")
+        host = request.get_header("Host")
+        own = self._settings.public_origin or f"{self._settings.scheme}://{host}"
+        if site not in (None, "same-origin") or origin not in (None, own):
+            raise Forbidden("Requests that change something must come from the lab's own page.")

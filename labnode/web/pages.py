@@ -1,0 +1,118 @@
+"""The HTML of the student's side: the generated page of a board and the pages around it."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bottle import SimpleTemplate
+
+from labnode.web import texts
+
+STATIC = Path(__file__).parent / "static"
+"""The files that the pages ask for under `static/`."""
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render_page(
+    description: Mapping[str, Any],
+    session: Mapping[str, Any],
+    *,
+    token: str,
+    locales: Iterable[str],
+    root: str = "",
+) -> str:
+    """The page of an active session.
+
+    `description` is the answer of `api/board`, `session` that of `api/session`; the page starts
+    from both without asking again. `root` leads from the page's URL to the lab's ("" when the page
+    is at `{base}/`, "../" one folder below, or `{base}/` itself).
+    """
+    language = texts.language(locales)
+    words = texts.words(language)
+    boot = {
+        "root": root,
+        "token": token,
+        "language": language,
+        "words": words,
+        "session": session,
+        "board": description,
+    }
+    return _render(
+        "page",
+        language,
+        root,
+        title=description.get("title") or words["lab"],
+        student=session.get("full_name") or session.get("username") or "",
+        boot=_as_data_block(boot),
+    )
+
+
+def render_farewell(
+    locales: Iterable[str], *, reason: str | None = None, back: str | None = None, root: str = ""
+) -> str:
+    """What a student sees whose session is over; `reason` is the session's ("time", "exited" …)."""
+    language = texts.language(locales)
+    words = texts.words(language)
+    return _render(
+        "message",
+        language,
+        root,
+        title=words["over"],
+        text=words.get(f"over:{reason}", ""),
+        back=back if back and back.lower().startswith(("http://", "https://")) else None,
+        closing=words["close"],
+    )
+
+
+def render_forbidden(
+    locales: Iterable[str], *, root: str = "", template: Path | None = None
+) -> str:
+    """What is seen by someone without a session; goes with status 403.
+
+    `template` is the lab owner's own page instead, with the same variables as `message.html`.
+    """
+    language = texts.language(locales)
+    words = texts.words(language)
+    return _render(
+        "message",
+        language,
+        root,
+        template=template,
+        title=words["forbidden"],
+        text=words["forbidden:text"],
+    )
+
+
+def render_loading(locales: Iterable[str], *, root: str = "") -> str:
+    """What a student sees while the board is not ready yet; asks again by itself."""
+    language = texts.language(locales)
+    words = texts.words(language)
+    return _render(
+        "message", language, root, title=words["loading"], text=words["loading:text"], refresh=2
+    )
+
+
+def _render(
+    name: str, language: str, root: str, *, template: Path | None = None, **values: Any
+) -> str:
+    page = _template(template) if template else _template(_TEMPLATES / f"{name}.html")
+    return str(page.render(language=language, words=texts.words(language), root=root, **values))
+
+
+@functools.cache
+def _template(path: Path) -> SimpleTemplate:
+    lookup = [str(path.parent), str(_TEMPLATES)]
+    return SimpleTemplate(name=path.name, lookup=lookup, encoding="utf8")
+
+
+def _as_data_block(value: Mapping[str, Any]) -> str:
+    """JSON that cannot end, or comment out, the script element around it."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text

@@ -1,0 +1,251 @@
+"""Every open connection, on one thread: reads whole requests, within limits of time and number."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import selectors
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+
+from labnode.clock import Clock
+from labnode.web.server.connection import Connection, Limits, State
+from labnode.web.server.request import Refusal
+
+logger = logging.getLogger(__name__)
+
+_PIECE = 65536  # bytes read at once
+_LINGER = 2.0  # seconds that a client which still sends gets to read its last answer
+_MAX_LINGERING = 16  # such connections, on top of the limits
+_RETRY_ACCEPT = 1.0  # seconds
+_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Loop:
+    """The owner of the listener and all sockets.
+
+    A connection with a whole request is lent out through `requests`, until `give_back`. The loop
+    never waits for one client, so a client that drips costs a socket and no thread; and it sleeps
+    when it has nothing to do.
+    """
+
+    def __init__(self, listener: socket.socket, limits: Limits) -> None:
+        self.requests: SimpleQueue[Connection | None] = SimpleQueue()
+        self.stopping = False
+        self.abandoned = False
+        self._listener = listener
+        self._limits = limits
+        self._now = Clock().now
+        self._open: set[Connection] = set()
+        self._accept_again: float | None = None
+        self._returned: deque[Connection] = deque()
+        self._lock = threading.Lock()  # of _over and the waker's life
+        self._over = False
+        self._waker, self._woken = socket.socketpair()
+        self._selector = selectors.DefaultSelector()
+        for sock in (self._waker, self._woken, listener):
+            sock.setblocking(False)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._selector.register(listener, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        """Loop until `stop` and the end of the last answer, or `abandon`."""
+        try:
+            while not self.abandoned and not (self.stopping and not self._open):
+                try:
+                    self._turn()
+                except Exception:
+                    logger.exception("A turn of the web server's loop failed")
+        finally:
+            self._end()
+
+    def give_back(self, connection: Connection, *, keep: bool) -> None:
+        """Its answer is sent; `keep`: it may bring another request. From any thread."""
+        connection.keep = keep
+        self._returned.append(connection)
+        if not self._wake():
+            connection.socket.close()
+
+    def stop(self) -> None:
+        """Take no more connections and requests, finish those that are served. From any thread."""
+        self.stopping = True
+        self._wake()
+
+    def abandon(self) -> None:
+        """Cut off also the requests that are being served. From any thread."""
+        self.stopping = self.abandoned = True
+        self._wake()
+
+    def _wake(self) -> bool:
+        with self._lock:
+            if not self._over:
+                with suppress(BlockingIOError):  # full of wake-ups
+                    self._waker.send(b"\0")
+            return not self._over
+
+    def _turn(self) -> None:
+        accept = False
+        for key, _ in self._selector.select(self._timeout()):
+            if key.data is not None:
+                self._guard(key.data, self._receive)
+            elif key.fileobj is self._listener:
+                accept = True  # last, so that nobody who has just sent something counts as idle
+            else:
+                self._woken.recv(_PIECE)
+        while self._returned:
+            self._guard(self._returned.popleft(), self._take_back)
+        now = self._now()
+        for connection in [c for c in self._open if c.deadline is not None and c.deadline <= now]:
+            self._guard(connection, self._expire)
+        if self.stopping:
+            self._close_unserved()
+        elif accept:
+            self._accept()
+        elif self._accept_again is not None and self._accept_again <= now:
+            self._accept_again = None
+            self._selector.register(self._listener, selectors.EVENT_READ)
+
+    def _timeout(self) -> float | None:
+        deadlines = [c.deadline for c in self._open if c.deadline is not None]
+        if self._accept_again is not None:
+            deadlines.append(self._accept_again)
+        return max(0.0, min(deadlines) - self._now()) if deadlines else None
+
+    def _guard(self, connection: Connection, step: Callable[[Connection], None]) -> None:
+        """Take a step for one connection, whose troubles end that connection and never the loop."""
+        try:
+            if connection in self._open:
+                step(connection)
+        except Refusal as refusal:
+            logger.debug("Refused %s: %s", connection.address, refusal)
+            with suppress(OSError):
+                connection.socket.send(refusal.response())
+            self._linger(connection)
+        except OSError:
+            self._close(connection)
+        except Exception:
+            logger.exception("A connection is closed because of a fault in the server")
+            self._close(connection)
+
+    def _accept(self) -> None:
+        try:
+            sock, (address, port, *_) = self._listener.accept()
+        except OSError as error:
+            if error.errno in _NO_RESOURCES:  # the listener stays readable: do not spin on it
+                logger.warning("No connection can be accepted for now: %s", error)
+                self._selector.unregister(self._listener)
+                self._accept_again = self._now() + _RETRY_ACCEPT
+            return
+        sock.setblocking(False)
+        connection = Connection(sock, address, port, self._limits)
+        self._open.add(connection)
+        self._selector.register(sock, selectors.EVENT_READ, connection)
+        self._enter(connection, State.IDLE, self._limits.read_deadline)
+        self._guard(connection, self._admit)
+
+    def _admit(self, newcomer: Connection) -> None:
+        newcomer.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        counted = [c for c in self._open if c.state is not State.LINGERING]
+        neighbours = [c for c in counted if c.address == newcomer.address]
+        if not newcomer.trusted and len(neighbours) > self._limits.per_address:
+            self._make_room(newcomer, neighbours, "from your address")
+        elif len(counted) > self._limits.connections:
+            self._make_room(newcomer, counted, "at the moment")
+
+    def _make_room(self, newcomer: Connection, crowd: list[Connection], when: str) -> None:
+        """Close the connection that has been idle for longest: keeping it open was a favour."""
+        idle = [c for c in crowd if c.state is State.IDLE and c is not newcomer]
+        if not idle:
+            raise Refusal(503, f"There are too many connections {when}; try again soon.")
+        self._close(min(idle, key=lambda c: c.since))
+
+    def _receive(self, connection: Connection) -> None:
+        try:
+            data = connection.socket.recv(_PIECE)
+        except BlockingIOError:
+            return
+        if not data:
+            self._close(connection)
+        elif connection.state is not State.LINGERING:
+            self._read(connection, data)
+
+    def _read(self, connection: Connection, data: bytes) -> None:
+        reader = connection.reader
+        connection.request = reader.feed(data)
+        if connection.request is not None:
+            self._selector.unregister(connection.socket)
+            self._enter(connection, State.SERVING, None)
+            self.requests.put(connection)
+            return
+        if connection.state is State.IDLE and reader.started:
+            self._enter(connection, State.READING, self._limits.read_deadline)
+        if reader.size > _PIECE and sum(c.size for c in self._open) > self._limits.memory:
+            raise Refusal(503, "There are too many large requests at the moment; try again soon.")
+        if reader.wants_continue:
+            reader.wants_continue = False
+            connection.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _take_back(self, connection: Connection) -> None:
+        connection.request = None
+        connection.socket.setblocking(False)
+        self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+        if connection.keep and not self.stopping:
+            self._enter(connection, State.IDLE, self._limits.keep_alive)
+            self._read(connection, b"")  # the next request may have come with the last one
+        else:
+            self._linger(connection)
+
+    def _expire(self, connection: Connection) -> None:
+        if connection.state is State.READING:
+            seconds = self._limits.read_deadline
+            raise Refusal(408, f"The request was not complete after {seconds:g} seconds.")
+        self._close(connection)
+
+    def _linger(self, connection: Connection) -> None:
+        """End the connection so that its last answer arrives even if the client still sends."""
+        try:
+            connection.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(connection)
+            return
+        connection.reader.clear()
+        self._enter(connection, State.LINGERING, _LINGER)
+        lingering = [c for c in self._open if c.state is State.LINGERING]
+        if len(lingering) > _MAX_LINGERING:
+            self._close(min(lingering, key=lambda c: c.since))
+
+    def _enter(self, connection: Connection, state: State, seconds: float | None) -> None:
+        connection.state = state
+        connection.since = self._now()
+        connection.deadline = None if seconds is None else connection.since + seconds
+
+    def _close(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        with suppress(KeyError, ValueError):  # it was lent out, or is closed
+            self._selector.unregister(connection.socket)
+        connection.socket.close()
+
+    def _close_unserved(self) -> None:
+        if self._listener.fileno() >= 0:
+            with suppress(KeyError):  # accepting was suspended
+                self._selector.unregister(self._listener)
+            self._listener.close()
+        for connection in [c for c in self._open if c.state is not State.SERVING]:
+            self._close(connection)
+
+    def _end(self) -> None:
+        self._close_unserved()
+        with self._lock:
+            self._over = True
+            for connection in self._open:
+                with suppress(OSError):  # ends a send that waits; whoever serves it closes it
+                    connection.socket.shutdown(socket.SHUT_RDWR)
+            self._waker.close()
+        for connection in self._returned:
+            connection.socket.close()
+        self._woken.close()
+        self._selector.close()

@@ -1,0 +1,224 @@
+"""The central server's protocol over HTTP: who may ask, what is asked, and the answer in JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qsl
+
+import bottle
+
+from labnode.clock import Clock
+from labnode.errors import BadInput, Busy, LabnodeError
+from labnode.sessions import Deletion, Sessions
+from labnode.settings import Settings
+from labnode.weblab import messages
+from labnode.weblab.bodies import MAX_BODY, read_body
+from labnode.weblab.credentials import Credentials, Denied
+
+_log = logging.getLogger(__name__)
+
+_EXTENSION = r"\.[A-Za-z0-9_]+"  # api.php: WebLab-Deusto's http_experiment_extension
+_ID = rf"(?!(?:api|test|new|status|action)(?:{_EXTENSION})?$)[^/]+"
+_PUBLIC = re.compile(rf"/weblab/(health|sessions/api({_EXTENSION})?)")
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+
+
+def protocol_app(sessions: Sessions, settings: Settings, *, clock: Clock) -> bottle.Bottle:
+    """The routes under /weblab; everything but `api` and `health` needs a client's credentials."""
+    app = bottle.Bottle()
+    app.default_error_handler = _own_error
+    protocol = _Protocol(sessions, settings, clock)
+    app.add_hook("before_request", protocol.authenticate)
+    app.install(_errors_as_json)
+    app.get("/weblab/health", callback=protocol.health)
+    protocol.serve(app, "/weblab/sessions", messages.parse_start)
+    return app
+
+
+class _Protocol:
+    def __init__(self, sessions: Sessions, settings: Settings, clock: Clock) -> None:
+        self._sessions = sessions
+        self._settings = settings
+        self._clock = clock
+        self._credentials = Credentials(settings.all_clients, clock)
+
+    def serve(self, app: bottle.Bottle, prefix: str, parse_start: messages.StartParser) -> None:
+        """Serve the operations of one dialect, in the plain and in the extension style."""
+        any_extension, extension = f"<:re:({_EXTENSION})?>", f"<:re:{_EXTENSION}>"
+        session = f"<session_id:re:{_ID}>"
+        start = partial(self.start, parse_start)
+        app.get(f"{prefix}/api{any_extension}", callback=self.api)
+        app.get(f"{prefix}/test{any_extension}", callback=self.test)
+        app.post(f"{prefix}/", callback=start)
+        app.post(f"{prefix}/new{extension}", callback=start)
+        app.post(f"{prefix}/status/multiple", callback=self.multiple)
+        app.get(f"{prefix}/{session}/status", callback=self.status)
+        app.get(f"{prefix}/status{extension}", callback=self.status)
+        app.post(f"{prefix}/{session}", callback=self.action)
+        app.post(f"{prefix}/action{extension}", callback=self.action)
+        app.delete(f"{prefix}/{session}", callback=self.delete)
+
+    def authenticate(self) -> None:
+        """Let nobody in without credentials, whatever the address, but for what is public."""
+        environ = bottle.request.environ
+        path = environ["bottle.raw_path"]
+        if environ["REQUEST_METHOD"] in ("GET", "HEAD") and _PUBLIC.fullmatch(path):
+            return
+        client = self._credentials.check(
+            environ.get("HTTP_AUTHORIZATION"), environ.get("REMOTE_ADDR", "")
+        )
+        if isinstance(client, Denied):
+            raise _denial(client, path)
+        if not (path.isascii() and path.isprintable()):
+            # Bottle drops the bytes that it cannot decode: the rest could be another address.
+            raise bottle.HTTPError(404)
+        environ["labnode.client"] = client
+
+    def api(self) -> bottle.HTTPResponse:
+        return _reply(messages.API_VERSION)
+
+    def test(self) -> bottle.HTTPResponse:
+        return _reply(messages.validity(self._sessions.obstacles()))
+
+    def health(self) -> bottle.HTTPResponse:
+        return _reply(messages.health(self._sessions.obstacles()))
+
+    def start(self, parse_start: messages.StartParser) -> bottle.HTTPResponse:
+        client = bottle.request.environ["labnode.client"]
+        request, skew = parse_start(_fields(), client, self._clock.wall())
+        base = self._settings.external_url(self._host())
+        if skew:
+            _log.warning("The slot of %s began %.0f s ago by this node's clock", client, skew)
+        # A failure has to be an HTTP error: after a 200 the student is sent to a dead link.
+        try:
+            session = self._sessions.start(request)
+        except BadInput:
+            raise
+        except LabnodeError as error:
+            raise _failure(503, error) from None
+        except Exception:  # noqa: BLE001 - hooks of a lab may raise anything
+            _log.exception("A session could not be started")
+            raise _failure(503, "The laboratory could not be started.") from None
+        return _reply({"url": f"{base}/callback/{session.token}", "session_id": session.id})
+
+    def status(self, session_id: str | None = None) -> bottle.HTTPResponse:
+        return _reply(messages.status(self._sessions.status(session_id or _queried_id())))
+
+    def multiple(self) -> bottle.HTTPResponse:
+        deadline = self._clock.now()
+        asked = messages.parse_multiple(_fields())
+        if asked is None:
+            return _reply(messages.MISSING_IDS)
+        session_ids, limit = asked
+        deadline += limit
+        statuses = {}
+        for session_id in session_ids:
+            statuses[session_id] = self._sessions.status(session_id)
+            if self._clock.now() >= deadline:
+                break
+        return _reply(messages.statuses(statuses))
+
+    def action(self, session_id: str | None = None) -> bottle.HTTPResponse:
+        if not messages.is_delete(_fields()):
+            return _reply(messages.UNKNOWN_OPERATION)
+        return self.delete(session_id or _queried_id())
+
+    def delete(self, session_id: str) -> bottle.HTTPResponse:
+        # Not an HTTP error for anything: WebLab-Deusto would take the session for finished and
+        # send the next student to a board that is not clean.
+        try:
+            state = self._sessions.delete(session_id)
+        except Exception:  # noqa: BLE001 - the boundary of a request
+            _log.exception("A session could not be deleted")
+            state = Deletion.PENDING
+        return _reply(messages.deletion(state))
+
+    def _host(self) -> str | None:
+        """The host that the student's URL gets from this request; BadInput if it may not."""
+        host: str | None = bottle.request.environ.get("HTTP_HOST")
+        if self._settings.public_origin or not host:
+            return None
+        allowed = set(self._settings.allowed_hosts)
+        parts = _HOST.fullmatch(host)
+        if parts is None or (allowed and not {host.lower(), parts[1].lower()} & allowed):
+            raise BadInput(f"Host is {host[:100]!a}, which is not a host of this node.")
+        return host
+
+
+def _own_error(error: bottle.HTTPError) -> bottle.HTTPResponse:
+    """The answer where Bottle itself has none: no such route, no such method, a bug."""
+    match error.status_code:
+        case 404:
+            message = "There is nothing at this address."
+        case 405:
+            message = f"{bottle.request.environ['REQUEST_METHOD']} is not possible at this address."
+        case _:
+            message = "Something went wrong in the laboratory; its log says what."
+    allow = error.headers.get("Allow")
+    return _reply(messages.failure(message), error.status_code, {"Allow": allow} if allow else {})
+
+
+def _errors_as_json(view: Callable[..., bottle.HTTPResponse]) -> Callable[..., Any]:
+    def answer(*args: Any, **kwargs: Any) -> bottle.HTTPResponse:
+        try:
+            return view(*args, **kwargs)
+        except bottle.HTTPResponse:
+            raise
+        except LabnodeError as error:
+            raise _failure(error.status, error) from None
+        except Exception:  # noqa: BLE001 - the boundary of a request
+            _log.exception("A request of a central server failed")
+            raise bottle.HTTPError(500) from None
+
+    return answer
+
+
+def _fields() -> dict[str, Any]:
+    """The fields of this request's body, JSON or form."""
+    environ = bottle.request.environ
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if not (length.isascii() and length.isdecimal()):
+        raise BadInput(f"Content-Length is {length[:40]!a}; expected a number of bytes.")
+    if len(length) > 12 or int(length) > MAX_BODY:
+        raise _failure(413, f"The body is too large: at most {MAX_BODY} bytes are read.")
+    return read_body(environ["wsgi.input"].read(int(length)))
+
+
+def _queried_id() -> str:
+    """The session that the extension style names in the query."""
+    query: str = bottle.request.environ.get("QUERY_STRING", "")
+    ids = [value for key, value in parse_qsl(query, keep_blank_values=True) if key == "session_id"]
+    if len(ids) != 1:
+        raise BadInput("session_id is expected once in the query.")
+    return ids[0]
+
+
+def _denial(denied: Denied, path: str) -> bottle.HTTPResponse:
+    is_test = re.search(rf"/sessions/test({_EXTENSION})?$", path)
+    data = messages.validity([denied.message]) if is_test else messages.failure(denied.message)
+    if denied.retry_after is None:
+        return _reply(data, 401, {"WWW-Authenticate": 'Basic realm="labnode", charset="UTF-8"'})
+    return _reply(data, 429, {"Retry-After": str(denied.retry_after)})
+
+
+def _failure(status: int, error: LabnodeError | str) -> bottle.HTTPResponse:
+    wait = {"Retry-After": str(math.ceil(error.retry_after))} if isinstance(error, Busy) else {}
+    return _reply(messages.failure(str(error)), status, wait)
+
+
+def _reply(
+    data: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
+) -> bottle.HTTPResponse:
+    headers = {
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        **(headers or {}),
+    }
+    return bottle.HTTPResponse(json.dumps(data), status, headers)

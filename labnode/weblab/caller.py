@@ -1,0 +1,104 @@
+"""One request of a central server to a node, answered by a dict or by one clear error."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from typing import Any
+from urllib.parse import urlencode
+
+from labnode.errors import BadInput, Busy, Forbidden, LabnodeError, StartFailed
+
+_MAX_REPLY = 1 << 20  # bytes
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # labs are called directly
+
+
+class NoAnswer(LabnodeError):
+    """Nothing answers at the node's address, or something that is not a labnode."""
+
+    code, status = "no-answer", 502
+
+
+class Caller:
+    """Calls the protocol's addresses of the node at `url` (before /weblab) with Basic auth."""
+
+    def __init__(self, url: str, username: str, password: str, *, form: bool) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise BadInput(f"{url!r} is not the address of a node; expected http://HOST:PORT/BASE.")
+        self._url = url
+        self._username = username
+        self._authorization = b64encode(f"{username}:{password}".encode()).decode()
+        self._form = form
+
+    def ask(self, path: str, fields: dict[str, Any] | None, *, timeout: float) -> dict[str, Any]:
+        """The answer to a GET, or to a POST of `fields`.
+
+        Raises Busy or StartFailed where the lab says so, Forbidden for the credentials, BadInput
+        for what the node does not accept, NoAnswer for the rest.
+        """
+        request = urllib.request.Request(f"{self._url}/weblab/sessions/{path}")
+        request.add_header("Authorization", f"Basic {self._authorization}")
+        if fields is not None and self._form:
+            request.data = urlencode(fields).encode()
+        elif fields is not None:
+            request.data = json.dumps(fields).encode()
+            request.add_header("Content-Type", "application/json")
+        try:
+            with _OPENER.open(request, timeout=timeout) as response:
+                return self._read(response.read(_MAX_REPLY))
+        except urllib.error.HTTPError as error:
+            with error:
+                raise self._refusal(error) from None
+        except OSError as error:
+            raise NoAnswer(f"{self._url} {_why(getattr(error, 'reason', error))}.") from None
+        except (http.client.HTTPException, ValueError):
+            raise self.not_a_labnode() from None
+
+    def not_a_labnode(self) -> NoAnswer:
+        """The error for an answer that does not belong to the protocol."""
+        return NoAnswer(
+            f"What answers at {self._url} is not a labnode, or the address is not the whole one: "
+            "it ends where /weblab begins (see base_url in the node's settings)."
+        )
+
+    def _read(self, body: bytes) -> dict[str, Any]:
+        try:
+            answer = json.loads(body)
+        except (ValueError, RecursionError):
+            raise self.not_a_labnode() from None
+        if not isinstance(answer, dict):
+            raise self.not_a_labnode()
+        return answer
+
+    def _refusal(self, error: urllib.error.HTTPError) -> LabnodeError:
+        if error.code == 401:
+            return Forbidden(
+                f"The node at {self._url} does not know these credentials (user name "
+                f"{self._username!r}): they must be those of its settings."
+            )
+        message = self._read(error.read(_MAX_REPLY)).get("message")
+        wait = error.headers.get("Retry-After", "")
+        match error.code:
+            case 400:
+                return BadInput(f"The node at {self._url} does not accept this: {message}")
+            case 429:
+                return Forbidden(f"{message}")
+            case 503 if wait.isdecimal():
+                return Busy(f"{message}", float(wait))
+            case 503:
+                return StartFailed(f"{message}")
+            case _:
+                return NoAnswer(f"The node at {self._url} answered {error.code}: {message}")
+
+
+def _why(reason: object) -> str:
+    match reason:
+        case ConnectionRefusedError():
+            return "cannot be reached: connection refused; is labnode running there?"
+        case TimeoutError():
+            return "does not answer in time"
+        case _:
+            return f"cannot be reached: {reason}"

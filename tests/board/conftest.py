@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gpiozero.pins.mock import MockFactory
+
+from labnode.board import Board, load_board
+from labnode.clock import ManualClock
+from labnode.drivers.base import Driver, command, load_drivers, register, registry
+from labnode.drivers.pins import pins_in_use
+from labnode.events import Bus, DeviceChanged
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    """Write a board file and give its path; `schema: 1` is put before it."""
+
+    def write(text: str, name: str = "x.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(f"schema: 1\n{text}", encoding="utf-8")
+        return path
+
+    return write
+
+
+class Rig:
+    """A board with the clock, the bus and the queue that the worker would have."""
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        self.clock = ManualClock()
+        self.bus = Bus()
+        self.changes = self.bus.subscribe(DeviceChanged)
+        self.posted: deque[Callable[[], None]] = deque()
+        options = {"simulate": True, **options}
+        self.board = Board(load_board(path), clock=self.clock, bus=self.bus, **options)
+        self.board.attach(self.posted.append, lambda seconds: True)
+
+    def serve(self) -> None:
+        while self.posted:
+            self.posted.popleft()()
+
+    def level(self, pin: str) -> float:
+        return float(self.board.pins.pin(pin).state)
+
+    def values(self) -> dict[str, Any]:
+        return {name: state["value"] for name, state in self.board.snapshot.items()}
+
+    def news(self) -> list[tuple[str, Any]]:
+        return [(event.device, event.value) for event in self.changes.drain()]
+
+
+@pytest.fixture
+def rig(write: Callable[[str], Path]) -> Iterator[Callable[..., Rig]]:
+    """A rig from the text of a board file; its board is closed at the end of the test."""
+    rigs: list[Rig] = []
+
+    def make(text: str, **options: Any) -> Rig:
+        rigs.append(Rig(write(text), **options))
+        return rigs[-1]
+
+    yield make
+    for rig in rigs:
+        for driver in rig.board.file.devices.values():
+            if isinstance(driver, Faulty):
+                driver.broken = ""
+        rig.board.close()
+
+
+@dataclass(kw_only=True)
+class Faulty(Driver):
+    """A driver that fails where `broken` says, and writes down what is done to it."""
+
+    poll_every = 10.0
+
+    broken: str = ""
+    safe: int = 0
+
+    def _do(self, step: str) -> None:
+        self.log.append(f"{self.name}.{step}")
+        if step in self.broken.split():
+            raise OSError(f"no {step}")
+
+    log = []  # noqa: RUF012 - one for all of them, emptied before each test
+
+    def open(self) -> None:
+        self._level = 0
+        self._do("open")
+
+    def reset(self) -> None:
+        self._do("reset")
+        self._level = self.safe
+
+    def close(self) -> None:
+        self._do("close")
+
+    def make_safe(self) -> None:
+        self._do("make_safe")
+
+    def poll(self) -> None:
+        self._do("poll")
+
+    @property
+    def value(self) -> int:
+        if "value" in self.broken.split():
+            raise OSError("no value")
+        return self._level
+
+    @command
+    def set(self, value: int) -> int:
+        self._do("set")
+        self._level = value
+        return value * 2
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What was done to devices of the driver `faulty`, which exists during this test."""
+    load_drivers()
+    register("faulty")(Faulty)
+    Faulty.log.clear()
+    yield Faulty.log
+    del registry["faulty"]
+
+
+@pytest.fixture(autouse=True)
+def _no_pin_stays_reserved(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    made: list[MockFactory] = []
+    start = MockFactory.__init__
+
+    def remember(self: MockFactory, *args: Any, **kwargs: Any) -> None:
+        made.append(self)
+        start(self, *args, **kwargs)
+
+    monkeypatch.setattr(MockFactory, "__init__", remember)
+    yield
+    assert [pins_in_use(factory) for factory in made] == [[] for _ in made]

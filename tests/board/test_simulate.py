@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from labnode.errors import BadInput, DeviceError, NotFound
+
+WIRED = """
+devices:
+  latch: {driver: relay, pin: 17, active_high: false}
+  fan: {driver: pwm_output, pin: 18}
+  door: {driver: button, pin: 27}
+  windy: {driver: digital_input, pin: 22}
+  alarm: {driver: digital_input, pin: 23}
+simulate:
+  alarm: door and windy
+  door: "!latch"
+  windy: fan > 0.5
+"""
+
+
+@pytest.fixture
+def wired(rig: Callable[..., Any]) -> Any:
+    wired = rig(WIRED)
+    wired.board.open()
+    wired.news()
+    return wired
+
+
+def test_inputs_follow_their_links_from_the_beginning(wired: Any) -> None:
+    assert wired.values() == {
+        "latch": False, "fan": 0.0, "door": True, "windy": False, "alarm": False,
+    }  # fmt: skip
+
+
+def test_an_input_has_followed_before_the_command_is_answered(wired: Any) -> None:
+    wired.board.command("latch", "on")
+    assert wired.values()["door"] is False
+    assert wired.news() == [("latch", True), ("door", False)]
+
+
+def test_an_input_may_follow_an_input_in_whatever_order_they_are_written(wired: Any) -> None:
+    wired.board.command("fan", "set", [0.7])
+    assert wired.news() == [("fan", 0.7), ("windy", True), ("alarm", True)]
+
+
+def test_the_edges_that_links_make_bring_no_news_twice(wired: Any) -> None:
+    wired.board.command("latch", "on")
+    wired.news()
+    wired.serve()
+    assert wired.news() == []
+
+
+def test_an_input_driven_by_hand_stays_so_until_its_link_has_news(wired: Any) -> None:
+    wired.board.simulation.drive("door", False)
+    wired.board.command("fan", "on")
+    assert (wired.values()["door"], wired.values()["alarm"]) == (False, False)
+    wired.board.command("latch", "on")
+    wired.board.command("latch", "off")
+    assert wired.values()["door"] is True
+
+
+def test_what_is_driven_by_hand_is_followed_by_what_is_linked_to_it(wired: Any) -> None:
+    wired.board.command("fan", "on")
+    wired.board.simulation.drive("door", False)
+    assert wired.values()["alarm"] is False
+
+
+def test_the_links_hold_again_after_the_board_is_opened_anew(wired: Any) -> None:
+    wired.board.close()
+    wired.board.open()
+    assert wired.values()["door"] is True
+
+
+def test_only_inputs_that_exist_can_be_driven(wired: Any) -> None:
+    with pytest.raises(BadInput, match="'latch' cannot be simulated: a relay is no input"):
+        wired.board.simulation.drive("latch", True)
+    with pytest.raises(NotFound, match="no device 'dor'; did you mean 'door'"):
+        wired.board.simulation.drive("dor", True)
+    wired.board.close()
+    with pytest.raises(DeviceError, match="'door' is not open"):
+        wired.board.simulation.drive("door", True)
+
+
+def test_a_board_with_hardware_has_no_simulation(rig: Callable[..., Any]) -> None:
+    from labnode.drivers.pins import mock_factory
+
+    real = rig(WIRED, simulate=False, pins=mock_factory())
+    real.board.open()
+    assert real.board.simulation is None
+    assert real.values()["door"] is False

@@ -1,0 +1,151 @@
+"""A real Chromium for the tests, a student who uses it, and a stand-in for the agent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from .standin import StandIn
+
+FLAGS = [
+    "--headless=new",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-sync",
+    "--lang=en",
+    "--window-size=1200,900",
+]
+
+
+def _first_of(*names: str) -> str | None:
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """A headless Chromium, the same one for all tests."""
+    chromium = _first_of("chromium", "chromium-browser")
+    chromedriver = _first_of("chromedriver")
+    if chromium is None or chromedriver is None:
+        pytest.skip(
+            "the browser tests need chromium and chromedriver:"
+            " apt-get install chromium chromium-driver"
+        )
+    options = ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")
+    # With both paths given selenium has no reason to look for, or download, anything.
+    browser = Chrome(options=options, service=Service(chromedriver))
+    try:
+        yield browser
+    finally:
+        browser.quit()
+
+
+class Student:
+    """What a person does with the page and sees on it."""
+
+    def __init__(self, driver: Chrome) -> None:
+        self.driver = driver
+        self.expects_failures = False  # requests that fail belong to the test
+
+    def open(self, url: str) -> None:
+        self.driver.get(url)
+
+    def find(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def text(self, selector: str) -> str:
+        """What is to be seen there; "" if there is nothing."""
+        found = self.driver.find_elements(By.CSS_SELECTOR, selector)
+        return found[0].text if found else ""
+
+    def click(self, selector: str) -> None:
+        self.find(selector).click()
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def until(self, happens: Callable[[], Any], what: str = "") -> Any:
+        """Wait (at most 10 s) until `happens()` is true; its answer."""
+        changing = [StaleElementReferenceException]
+        wait = WebDriverWait(self.driver, 10, poll_frequency=0.03, ignored_exceptions=changing)
+        return wait.until(lambda _: happens(), what)
+
+    def sees(self, selector: str, text: str) -> None:
+        """Wait until `text` is part of what is to be seen there."""
+        self.until(lambda: text in self.text(selector), f"{selector} shows {text!r}")
+
+    def sees_in_source(self, selector: str, text: str) -> None:
+        """Wait until `text` is there for a screen reader, if not for the eye."""
+        self.until(
+            lambda: text in self.find(selector).get_property("textContent"),
+            f"{selector} says {text!r}",
+        )
+
+    def drawn(self) -> list[list[str]]:
+        """The names of the devices, row by row."""
+        script = """return [...document.querySelectorAll("#devices section")].map((section) =>
+            [...section.querySelectorAll("[data-device]")].map((card) => card.dataset.device))"""
+        rows: list[list[str]] = self.run(script)
+        return rows
+
+    def emulate(self, command: str, **parameters: Any) -> None:
+        self.driver.execute_cdp_cmd(f"Emulation.{command}", parameters)
+
+    def become_phone(self) -> None:
+        screen = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+        self.emulate("setDeviceMetricsOverride", **screen)
+        self.emulate("setTouchEmulationEnabled", enabled=True)
+
+    def complaints(self) -> list[str]:
+        """What the browser's console says, which names every violation of the CSP too."""
+        return [
+            entry["message"]
+            for entry in self.driver.get_log("browser")
+            if not (self.expects_failures and entry["source"] == "network")
+        ]
+
+
+@pytest.fixture
+def student(driver: Chrome) -> Iterator[Student]:
+    """A student at a fresh desktop browser, who does not accept a single complaint of its console."""
+    driver.get_log("browser")
+    student = Student(driver)
+    yield student
+    complaints = student.complaints()
+    driver.get("about:blank")
+    driver.delete_all_cookies()
+    student.emulate("clearDeviceMetricsOverride")
+    student.emulate("setTouchEmulationEnabled", enabled=False)
+    student.emulate("setEmulatedMedia", media="", features=[])
+    assert complaints == []
+
+
+@pytest.fixture
+def lab() -> Iterator[StandIn]:
+    """A stand-in for the agent, at `lab.url`."""
+    lab = StandIn()
+    yield lab
+    lab.fall_silent()

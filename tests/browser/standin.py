@@ -1,0 +1,271 @@
+"""A stand-in for the agent: the routes that the page asks for, on a board that tests play with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+import bottle
+
+from labnode.web import pages
+
+BASE = "/lab1"
+TOKEN = "t0ken"
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+SETTABLE = [{"name": "set", "parameters": [{"name": "value", "type": "bool"}]}]
+
+DEVICES: list[dict[str, Any]] = [
+    {"name": "switch", "label": "Switch", "widget": "switch", "commands": SETTABLE},
+    {"name": "lamp", "label": "Lamp", "widget": "lamp", "commands": []},
+    {
+        "name": "dimmer",
+        "label": "Dimmer",
+        "widget": "slider",
+        "min": 0,
+        "max": 1,
+        "step": 0.01,
+        "commands": SETTABLE,
+    },
+    {
+        "name": "motor",
+        "label": "Motor",
+        "widget": "switch",
+        "confirm": "Is the lid closed?",
+        "commands": [*SETTABLE, {"name": "brake", "parameters": []}],
+    },
+    {"name": "temp", "label": "Temperature", "widget": "value", "unit": "°C", "commands": []},
+]
+
+
+class StandIn:
+    """A lab under `/lab1` with one student on it; tests change its fields as they like."""
+
+    def __init__(self) -> None:
+        self.title = "Demo board"
+        self.locales = ["en"]
+        self.time_left = 600.0
+        self.polled_time_left: float | None = None  # what polls answer instead
+        self.back: str | None = None
+        self.over: str | None = None  # why the session is over
+        self.restarted = False
+        self.knows_browser = True  # False: its cookie is not good any more
+        self.values: dict[str, Any] = {
+            "switch": False,
+            "lamp": False,
+            "dimmer": 0.25,
+            "motor": False,
+            "temp": 21.5,
+        }
+        self.devices = [dict(device) for device in DEVICES]
+        self.page: list[list[str]] | None = None
+        self.refusal: tuple[int, str, str] | None = None  # of the next device command
+        self.task: dict[str, Any] | None = None
+        self.starts_tasks = True
+        self.commands: list[tuple[str, str, Any]] = []
+        self.polls = 0
+        self.left: list[str | None] = []  # the Origin of each "leaving"
+        self.gate = threading.Event()  # closed: commands wait
+        self.gate.set()
+        self._port = 0
+        self.answer()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}{BASE}/"
+
+    @property
+    def after(self) -> str:
+        """A page of "the central server" for students who come back."""
+        return f"http://127.0.0.1:{self._port}/campus"
+
+    def answer(self) -> None:
+        """Listen, as an agent that has (re)started."""
+        self._server = _Server(("127.0.0.1", self._port), _Quiet)
+        self._server.set_app(self._app())
+        self._port = self._server.server_port
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.01,), name="stand-in"
+        )
+        self._thread.start()
+
+    def fall_silent(self) -> None:
+        """Be gone, as an agent whose Pi lost its power."""
+        self.gate.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.hang_up()
+        self._server.server_close()
+
+    def _app(self) -> bottle.Bottle:
+        app = bottle.Bottle()
+        app.route(f"{BASE}/", callback=self._page)
+        app.route(f"{BASE}/static/<name>", callback=self._static)
+        app.route(f"{BASE}/api/session", callback=self._guarded(self._session))
+        app.route(f"{BASE}/api/board", callback=self._guarded(self._board))
+        command = self._guarded(self._command)
+        app.post(f"{BASE}/api/devices/<device>/<command>", callback=command)
+        app.post(f"{BASE}/api/tasks/<name>", callback=self._guarded(self._start_task))
+        app.get(f"{BASE}/api/tasks/<task_id>", callback=self._guarded(self._task))
+        app.post(f"{BASE}/api/tasks/<task_id>/stop", callback=self._guarded(self._stop_task))
+        app.post(f"{BASE}/callback/{TOKEN}/<action>", callback=self._callback)
+        app.route("/favicon.ico", callback=lambda: bottle.HTTPResponse(status=204))
+        app.route("/campus", callback=lambda: "<title>Campus</title>Welcome back")
+        return app
+
+    def _guarded(self, view: Any) -> Any:
+        def guarded(**arguments: str) -> Any:
+            if self.over is not None:
+                over = {"code": "session-over", "message": "The session is over."}
+                return _json(403, error=True, reason=self.over, back=self.back, **over)
+            if not self.knows_browser:
+                return _json(403, error=True, code="forbidden", message="Who are you?")
+            return view(**arguments)
+
+        return guarded
+
+    def _page(self) -> bottle.HTTPResponse:
+        body = pages.render_page(self._board(), self._session(), token=TOKEN, locales=self.locales)
+        headers = {**HEADERS, "Content-Type": "text/html; charset=utf-8"}
+        return bottle.HTTPResponse(body, 200, headers)
+
+    def _static(self, name: str) -> bottle.HTTPResponse:
+        reply = bottle.static_file(name, root=pages.STATIC)
+        for header, value in HEADERS.items():
+            reply.set_header(header, value)
+        return reply
+
+    def _session(self) -> dict[str, Any]:
+        return {
+            "active": True,
+            "username": "ada",
+            "full_name": "Ada Lovelace",
+            "locale": self.locales[0],
+            "time_left": self.time_left,
+            "back": self.back,
+            "restarted": self.restarted,
+            "reason": None,
+        }
+
+    def _snapshot(self) -> dict[str, Any]:
+        return {name: {"value": value} for name, value in self.values.items()}
+
+    def _board(self) -> dict[str, Any]:
+        running = (
+            self.task if self.task and self.task["status"] in ("submitted", "running") else None
+        )
+        blink = {"name": "blink", "label": "Blink the lamp", "unique": "global", "running": running}
+        return {
+            "title": self.title,
+            "devices": self.devices,
+            "snapshot": self._snapshot(),
+            "page": self.page,
+            "tasks": [blink],
+            "problems": [],
+        }
+
+    def _command(self, device: str, command: str) -> Any:
+        arguments = json.loads(bottle.request.body.read() or b"[]")
+        self.commands.append((device, command, arguments))
+        self.gate.wait(10)
+        if self.refusal is not None:
+            (status, code, message), self.refusal = self.refusal, None
+            return _json(status, error=True, code=code, message=message)
+        if command == "set":
+            self.values[device] = arguments[0]
+            self.values["lamp"] = self.values["switch"]
+        return {"result": None, "snapshot": self._snapshot()}
+
+    def _start_task(self, name: str) -> Any:
+        if not self.starts_tasks:
+            error = {
+                "code": "already-running",
+                "class": "AlreadyRunningError",
+                "message": "Blink runs.",
+            }
+            task = {"task_id": "x", "name": name, "status": "failed", "data": {}, "error": error}
+            return _json(409, **task)
+        return self.starts(name)
+
+    def starts(self, name: str) -> dict[str, Any]:
+        """A task is submitted."""
+        self.task = {
+            "task_id": "blink-1",
+            "name": name,
+            "status": "submitted",
+            "data": {},
+            "result": None,
+            "error": None,
+            "stopping": False,
+        }
+        return self.task
+
+    def change_task(self, **changes: Any) -> None:
+        """The task goes on."""
+        assert self.task is not None
+        self.task = {**self.task, **changes}
+
+    def _task(self, task_id: str) -> Any:
+        assert self.task is not None
+        assert self.task["task_id"] == task_id
+        return self.task
+
+    def _stop_task(self, task_id: str) -> Any:
+        self.change_task(stopping=True)
+        return self.task
+
+    def _callback(self, action: str) -> Any:
+        bottle.request.body.read()  # a connection closed with bytes unread looks broken
+        if action == "leaving":
+            self.left.append(bottle.request.get_header("Origin"))
+        elif action == "logout":
+            self.over = "exited"
+        elif self.over is not None:
+            return {"success": False, "reason": self.over}
+        else:
+            self.polls += 1
+            return {"success": True, "time_left": self.polled_time_left or self.time_left}
+        return {"success": True}
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """Knows its connections: a browser keeps some open on which it asks nothing."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._connections: set[socket.socket] = set()
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that went away is not worth a word."""
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def _json(http_status: int, /, **body: Any) -> bottle.HTTPResponse:
+    headers = {"Content-Type": "application/json"}
+    return bottle.HTTPResponse(json.dumps(body), http_status, headers)

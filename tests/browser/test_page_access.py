@@ -1,0 +1,150 @@
+"""The student's page for everybody: by keyboard, by ear, on a phone, in the dark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from selenium.webdriver import ActionChains, Keys
+
+from .conftest import Student
+from .standin import StandIn
+
+pytestmark = pytest.mark.browser
+
+# Every text that can be seen, with its contrast against the opaque colour behind it (WCAG 2.2).
+CONTRASTS = """
+    const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+    const light = (colour) => {
+        const [r, g, b] = colour.slice(0, 3).map((c) => c / 255)
+            .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = (element) => {
+        for (; element; element = element.parentElement) {
+            const colour = rgb(getComputedStyle(element).backgroundColor);
+            if (colour[3] !== 0) return colour;
+        }
+    };
+    return [...document.querySelectorAll("body *")].filter((element) =>
+        element.checkVisibility() && !element.matches("script, [aria-disabled=true], .unseen") &&
+        [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim())
+    ).map((element) => {
+        const [a, b] = [light(rgb(getComputedStyle(element).color)), light(behind(element))];
+        return [element.textContent, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
+    });
+"""
+
+
+def test_everything_can_be_reached_and_done_by_keyboard(student: Student, lab: StandIn) -> None:
+    lab.back = lab.after
+    student.open(lab.url)
+
+    def press(*keys: str) -> None:
+        ActionChains(student.driver, duration=0).send_keys(*keys).perform()
+
+    order = []
+    for _ in range(7):
+        press(Keys.TAB)
+        order.append(student.driver.switch_to.active_element.accessible_name)
+    assert order == [
+        "Leave",
+        "Switch",
+        "Dimmer",
+        "Motor",
+        "brake",
+        "Start Blink the lamp",
+        "Stop Blink the lamp",
+    ]
+    outline = "return getComputedStyle(document.activeElement).outlineStyle"
+    assert student.run(outline) == "solid"
+    student.run("document.querySelector('#device-switch [role=switch]').focus()")
+    press(Keys.SPACE)
+    student.sees("#device-lamp .state", "On")
+    press(Keys.ENTER)
+    student.sees("#device-lamp .state", "Off")
+    student.run("document.querySelector('#leave').focus()")
+    press(Keys.ENTER)
+    student.until(lambda: student.driver.title == "Campus", "the student has left")
+
+
+def test_a_screen_reader_hears_names_roles_and_states(student: Student, lab: StandIn) -> None:
+    student.open(lab.url)
+    tree = student.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    heard: dict[tuple[str, str], dict[str, Any]] = {}
+    for node in tree:
+        if not node["ignored"]:
+            about = {each["name"]: each["value"].get("value") for each in node["properties"]}
+            value = node.get("value", {}).get("value")
+            heard[node["role"]["value"], node["name"]["value"]] = {**about, "is": value}
+    assert heard["switch", "Switch"]["checked"] == "false"
+    assert heard["switch", "Motor"]["checked"] == "false"
+    assert ("slider", "Dimmer") in heard
+    assert student.find("input").get_attribute("aria-valuetext") == "25%"
+    assert "disabled" not in heard["button", "Start Blink the lamp"]
+    assert heard["button", "Stop Blink the lamp"]["disabled"]
+    assert ("timer", "Time left") in heard
+    assert ("heading", "Demo board") in heard
+    assert ("StaticText", "21.5 °C") in heard
+
+
+def test_a_lamp_that_changes_is_said_but_not_one_that_blinks(
+    student: Student, lab: StandIn
+) -> None:
+    student.open(lab.url)
+    student.click("#device-switch [role=switch]")
+    student.sees_in_source("#said", "Lamp: On")
+    for _ in range(3):
+        lit = lab.values["lamp"] = not lab.values["lamp"]
+        student.sees("#device-lamp .state", "On" if lit else "Off")
+    student.run("document.querySelector('#said').textContent = ''")
+    lit = lab.values["lamp"] = not lab.values["lamp"]
+    student.sees("#device-lamp .state", "On" if lit else "Off")
+    quiet = "setTimeout(arguments[0], 400, document.querySelector('#said'))"
+    assert student.driver.execute_async_script(quiet).get_property("textContent") == ""
+
+
+def test_on_a_phone_everything_fits_and_fingers_find_it(student: Student, lab: StandIn) -> None:
+    student.become_phone()
+    lab.title = "A board with a rather long name, and aVeryLongWordWithoutAnySpaceToBreakItAt"
+    lab.devices[0]["label"] = "A switch with a name that needs more than one line on a phone"
+    student.open(lab.url)
+    width = "return [document.documentElement.scrollWidth, innerWidth]"
+    assert student.run(width) == [360, 360]
+    left = "return [...new Set([...document.querySelectorAll('#devices .card')]\
+        .map((card) => card.getBoundingClientRect().left))].length"
+    assert student.run(left) == 1
+    height = "return [...document.querySelectorAll('button:not(dialog *), input')]\
+        .map((each) => each.getBoundingClientRect().height)"
+    assert min(student.run(height)) >= 32
+    student.click("#device-switch [role=switch]")
+    student.sees("#device-lamp .state", "On")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read_in_the_light_and_in_the_dark(
+    student: Student, lab: StandIn, scheme: str
+) -> None:
+    student.expects_failures = True
+    colours = [{"name": "prefers-color-scheme", "value": scheme}]
+    student.emulate("setEmulatedMedia", media="", features=colours)
+    lab.time_left = 50
+    lab.restarted = True
+    lab.refusal = (503, "busy", "Busy.")
+    student.open(lab.url)
+    student.click("#device-switch [role=switch]")
+    student.sees("#device-switch .error", "Busy.")
+    contrasts = student.run(CONTRASTS)
+    assert len(contrasts) > 20
+    assert [(text, ratio) for text, ratio in contrasts if ratio < 4.5] == []
+
+
+def test_nothing_moves_for_those_who_asked_for_less_motion(student: Student, lab: StandIn) -> None:
+    less = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+    student.emulate("setEmulatedMedia", media="", features=less)
+    lab.starts("blink")
+    student.open(lab.url)
+    moving = """return [...document.querySelectorAll("*")].map((element) => getComputedStyle(element))
+        .filter((style) => style.animationName !== "none" || style.transitionProperty !== "none")
+        .length"""
+    assert student.run(moving) == 0

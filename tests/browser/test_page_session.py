@@ -1,0 +1,150 @@
+"""The student's page in a real browser: the time, the end, and a lab that does not answer."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from .conftest import Student
+from .standin import StandIn
+
+pytestmark = pytest.mark.browser
+
+SWITCH = "#device-switch [role=switch]"
+
+
+def seconds(clock: str) -> int:
+    hours, minutes, seconds = re.fullmatch(r"(?:(\d+):)?(\d+):(\d\d)", clock).groups()  # type: ignore[union-attr]
+    return int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds)
+
+
+def test_the_page_says_where_one_is_and_how_long(student: Student, lab: StandIn) -> None:
+    lab.time_left = 3725
+    student.open(lab.url)
+    assert student.driver.title == "Demo board"
+    assert student.text("h1") == "Demo board"
+    assert student.text("#student") == "Ada Lovelace"
+    assert 3720 <= seconds(student.text("#clock")) <= 3725
+
+
+def test_the_clock_runs_by_itself(student: Student, lab: StandIn) -> None:
+    student.open(lab.url)
+    before = seconds(student.text("#clock"))
+    student.until(lambda: seconds(student.text("#clock")) < before, "a second has gone")
+    assert student.text("#notices") == ""
+
+
+def test_the_clock_agrees_with_the_lab_after_each_poll(student: Student, lab: StandIn) -> None:
+    lab.polled_time_left = 300
+    student.open(lab.url)
+    student.until(lambda: seconds(student.text("#clock")) in (299, 300), "the poll corrects it")
+
+
+def test_the_last_minute_is_announced(student: Student, lab: StandIn) -> None:
+    lab.time_left = 60.4
+    student.open(lab.url)
+    student.sees("#notices", "Less than a minute left.")
+    assert seconds(student.text("#clock")) < 60
+
+
+def test_when_time_is_up_the_student_is_back_where_they_came_from(
+    student: Student, lab: StandIn
+) -> None:
+    student.expects_failures = True
+    lab.back = lab.after
+    student.open(lab.url)
+    lab.over = "time"
+    student.until(lambda: student.driver.title == "Campus", "the student is back")
+
+
+def test_an_end_without_a_way_back_is_a_farewell_that_says_why(
+    student: Student, lab: StandIn
+) -> None:
+    student.expects_failures = True
+    student.open(lab.url)
+    lab.over = "inactivity"
+    student.sees("#over", "Your session is over")
+    assert "had not heard from this page" in student.text("#over")
+    assert student.run("return document.activeElement.textContent") == "Your session is over"
+    assert student.text("#lab") == ""
+    assert student.driver.title == "Your session is over"
+
+
+def test_a_way_back_that_is_a_script_is_not_taken(student: Student, lab: StandIn) -> None:
+    student.expects_failures = True
+    lab.back = "javascript:document.title='owned'"
+    student.open(lab.url)
+    lab.over = "time"
+    student.sees("#over", "You can close this page.")
+    assert student.driver.title == "Your session is over"
+
+
+def test_leaving_goes_back(student: Student, lab: StandIn) -> None:
+    lab.back = lab.after
+    student.open(lab.url)
+    student.click("#leave")
+    student.until(lambda: student.driver.title == "Campus", "the student is back")
+    assert lab.over == "exited"
+    assert lab.left == []
+
+
+def test_leaving_without_a_way_back_is_a_farewell(student: Student, lab: StandIn) -> None:
+    student.open(lab.url)
+    student.click("#leave")
+    student.sees("#over", "You have left the lab.")
+
+
+def test_an_open_page_polls_and_a_closed_one_says_so(student: Student, lab: StandIn) -> None:
+    student.open(lab.url)
+    student.until(lambda: lab.polls == 1, "the page polls at once")
+    student.open("about:blank")
+    student.until(lambda: lab.left, "the page says that it is left")
+    assert lab.left == [lab.url.removesuffix("/lab1/")]
+
+
+def test_a_browser_that_slows_a_hidden_page_down_does_not_silence_it(
+    student: Student, lab: StandIn
+) -> None:
+    student.open(lab.url)
+    student.run("window.setTimeout = () => {}")
+    for value in (1, 2, 3):
+        lab.values["temp"] = value
+        student.sees("#device-temp .state", f"{value} °C")
+
+
+def test_the_page_goes_on_when_the_lab_answers_again(student: Student, lab: StandIn) -> None:
+    student.expects_failures = True
+    student.open(lab.url)
+    lab.fall_silent()
+    student.sees("#notices", "The lab does not answer. Trying again…")
+    student.click(SWITCH)
+    student.sees("#device-switch .error", "The lab does not answer.")
+    lab.restarted = True
+    lab.time_left = 200
+    lab.values["temp"] = 30
+    lab.answer()
+    student.sees("#notices", "The lab was restarted.")
+    assert "does not answer" not in student.text("body")
+    student.sees("#device-temp .state", "30 °C")
+    assert 190 <= seconds(student.text("#clock")) <= 200
+    student.click(SWITCH)
+    student.sees("#device-lamp .state", "On")
+    student.click("#notices button")
+    assert student.text("#notices") == ""
+
+
+def test_a_lab_that_never_answers_again_ends_with_the_time(student: Student, lab: StandIn) -> None:
+    student.expects_failures = True
+    lab.time_left = 1.5
+    student.open(lab.url)
+    lab.fall_silent()
+    student.sees("#over", "Your time is up.")
+    lab.answer()
+
+
+def test_a_browser_that_lost_its_right_is_told(student: Student, lab: StandIn) -> None:
+    student.expects_failures = True
+    student.open(lab.url)
+    lab.knows_browser = False
+    student.sees("#over", "This page no longer belongs to an open session.")

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from gpiozero.pins.mock import MockFactory
+
+from labnode.clock import ManualClock
+from labnode.drivers.base import Driver
+from labnode.drivers.pins import mock_factory, pins_in_use
+
+
+class Bench:
+    """A board's services for one driver on mock pins; `posted` calls run when a test says so."""
+
+    def __init__(self) -> None:
+        self.pins = mock_factory()
+        self.clock = ManualClock()
+        self.simulated = True
+        self.posted: list[Callable[[], None]] = []
+        self.published: list[Any] = []
+        self._drivers: list[Driver] = []
+
+    def publish(self) -> None:
+        self.published.append(self._drivers[-1].value)
+
+    def post(self, call: Callable[[], None]) -> None:
+        self.posted.append(call)
+
+    def wait(self, seconds: float) -> bool:
+        self.clock.advance(seconds)
+        return True
+
+    def attach(self, driver: Driver, name: str = "thing") -> None:
+        driver.attach(name, self)
+        self._drivers.append(driver)
+
+    def open(self, driver: Driver, name: str = "thing") -> Any:
+        self.attach(driver, name)
+        driver.open()
+        return driver
+
+    def serve(self) -> None:
+        while self.posted:
+            self.posted.pop(0)()
+
+    def level(self, pin: str) -> float:
+        return float(self.pins.pin(pin).state)
+
+    def close(self) -> None:
+        for driver in self._drivers:
+            driver.close()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_pin_stays_reserved(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    made: list[MockFactory] = []
+    start = MockFactory.__init__
+
+    def remember(self: MockFactory, *args: Any, **kwargs: Any) -> None:
+        made.append(self)
+        start(self, *args, **kwargs)
+
+    monkeypatch.setattr(MockFactory, "__init__", remember)
+    yield
+    assert [pins_in_use(factory) for factory in made] == [[] for _ in made]

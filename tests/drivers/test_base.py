@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from labnode.drivers.base import Claim, Driver, command, load_drivers, register, registry
+from labnode.drivers.pins import Pin
+
+
+@dataclass(kw_only=True)
+class Motor(Driver):
+    pin: Pin
+    brakes: list[Pin] = field(default_factory=list)
+
+    @command
+    def run(self) -> None: ...
+
+
+class Hardware:
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_all_drivers_are_found_by_name() -> None:
+    assert {"led", "button", "relay", "pwm_output"} <= set(load_drivers())
+    assert load_drivers()["led"].kind == "led"
+
+
+def test_a_registered_driver_has_its_name_and_its_commands() -> None:
+    try:
+        assert register("motor")(Motor) is Motor
+        assert (Motor.kind, list(Motor.commands)) == ("motor", ["run"])
+        with pytest.raises(ValueError, match="two drivers called 'motor'"):
+            register("motor")(Motor)
+    finally:
+        registry.pop("motor", None)
+
+
+def test_a_driver_that_is_no_dataclass_is_refused() -> None:
+    class Plain:
+        pass
+
+    with pytest.raises(TypeError, match="Plain is not a dataclass"):
+        register("plain")(Plain)  # type: ignore[type-var]
+
+
+def test_a_driver_claims_what_its_options_claim_in_lists_too() -> None:
+    motor = Motor(pin=Pin(4), brakes=[Pin(5), Pin(6)])
+    assert motor.claims() == [Claim("pin", name) for name in ("GPIO4", "GPIO5", "GPIO6")]
+
+
+def test_closing_makes_safe_then_lets_go_of_the_hardware_even_when_that_fails(bench: Any) -> None:
+    class Stuck(Motor):
+        def reset(self) -> None:
+            raise OSError("stuck")
+
+    hardware = Hardware()
+    driver = Stuck(pin=Pin(4))
+    bench.attach(driver)
+    driver.hardware = hardware
+    with pytest.raises(OSError, match="stuck"):
+        driver.close()
+    driver.close()
+    assert hardware.closed == 1
+
+
+def test_closing_what_was_never_opened_is_fine(bench: Any) -> None:
+    driver = Motor(pin=Pin(4))
+    bench.attach(driver)
+    driver.close()

@@ -1,0 +1,280 @@
+"""The Pi's pins on a stand-in for lgpio that behaves as its C library does (lgGpio.c)."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import gpiozero
+import pytest
+
+from labnode.drivers import pins
+from labnode.drivers.button import Button
+from labnode.drivers.chips import Chip
+from labnode.drivers.pins import Pin, pins_in_use, real_factory
+from labnode.drivers.pwm_output import PwmOutput
+from labnode.drivers.relay import Relay
+from labnode.errors import DeviceError
+
+
+class Error(Exception):
+    def __str__(self) -> str:
+        return repr(self.args[0])
+
+
+class Line:
+    """One line of the chip: `history` is what a voltmeter and a scope would have seen."""
+
+    def __init__(self) -> None:
+        self.mode = ""  # "", "input", "output" or "alert"
+        self.level = 0
+        self.flags = 0
+        self.pwm: tuple[float, float] | None = None
+        self.busy = False
+        self.history: list[Any] = []
+
+    def claim(self, mode: str) -> bool:
+        if self.busy:
+            raise Error("GPIO busy")
+        if self.mode == mode:
+            return False  # nothing to do, says lgpio
+        self.mode = mode
+        self.pwm = None
+        return True
+
+
+class Lgpio(ModuleType):
+    RISING_EDGE, FALLING_EDGE, BOTH_EDGES = 1, 2, 3
+    SET_PULL_UP, SET_PULL_DOWN, SET_PULL_NONE = 32, 64, 128
+    error = Error
+
+    def __init__(self) -> None:
+        super().__init__("lgpio")
+        self.open_chips: list[int] = []
+        self.lines: dict[int, Line] = defaultdict(Line)
+        self.callbacks: list[Any] = []
+
+    def gpiochip_open(self, chip: int) -> int:
+        if chip == 9:
+            raise Error("can not open gpiochip")
+        self.open_chips.append(chip)
+        return chip
+
+    def gpiochip_close(self, handle: int) -> None:
+        self.open_chips.remove(handle)
+
+    def _line(self, handle: int, gpio: int) -> Line:
+        assert handle in self.open_chips, "unknown handle"
+        return self.lines[gpio]
+
+    def gpio_claim_input(self, handle: int, gpio: int, flags: int = 0) -> None:
+        line = self._line(handle, gpio)
+        if line.claim("input"):
+            line.flags = flags
+            line.history.append("floats" if flags != self.SET_PULL_UP else "pulled up")
+
+    def gpio_claim_output(self, handle: int, gpio: int, level: int = 0, flags: int = 0) -> None:
+        line = self._line(handle, gpio)
+        if line.claim("output"):
+            line.level = level
+            line.history.append(level)
+
+    def gpio_claim_alert(self, handle: int, gpio: int, edges: int, flags: int = 0) -> None:
+        self._line(handle, gpio).claim("alert")
+
+    def gpio_free(self, handle: int, gpio: int) -> None:
+        self._line(handle, gpio).mode = ""
+
+    def gpio_get_mode(self, handle: int, gpio: int) -> int:
+        line = self._line(handle, gpio)
+        return (2 if line.mode == "output" else 0) | line.flags
+
+    def gpio_read(self, handle: int, gpio: int) -> int:
+        return self._line(handle, gpio).level
+
+    def gpio_write(self, handle: int, gpio: int, level: int) -> None:
+        line = self._line(handle, gpio)
+        assert line.mode == "output"
+        assert line.pwm is None, "the pulses go on and write over it"
+        if line.level != level:
+            line.level = level
+            line.history.append(level)
+
+    def gpio_set_debounce_micros(self, handle: int, gpio: int, micros: int) -> None:
+        self._line(handle, gpio)
+
+    def tx_pwm(self, handle: int, gpio: int, frequency: float, duty: float) -> None:
+        line = self._line(handle, gpio)
+        if frequency == 0:
+            if line.pwm is None:
+                raise Error("bad PWM micros")
+            line.pwm = None
+        elif not 0.1 <= frequency <= 10_000:
+            raise Error("bad PWM frequency")
+        else:
+            line.pwm = (frequency, duty)
+            line.level = -1  # nobody knows in which half of a pulse it will be stopped
+            line.history.append((frequency, round(duty, 9)))
+
+    def callback(self, handle: int, gpio: int, edges: int, function: Callable[..., None]) -> Any:
+        callback = Callback(self, gpio, function)
+        self.callbacks.append(callback)
+        return callback
+
+    def edge(self, gpio: int, level: int) -> None:
+        """What the outside world does to a line."""
+        self.lines[gpio].level = level
+        for callback in list(self.callbacks):
+            if callback.gpio == gpio:
+                callback.function(0, gpio, level, 1_000_000_000)
+
+
+class Callback:
+    def __init__(self, lgpio: Lgpio, gpio: int, function: Callable[..., None]) -> None:
+        self.lgpio, self.gpio, self.function = lgpio, gpio, function
+
+    def cancel(self) -> None:
+        self.lgpio.callbacks.remove(self)
+
+
+@pytest.fixture
+def lgpio(monkeypatch: pytest.MonkeyPatch) -> Lgpio:
+    fake = Lgpio()
+    for name in ("labnode.drivers._lgpio", "gpiozero.pins.lgpio"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "lgpio", fake)
+    monkeypatch.setattr(pins, "list_chips", lambda: [Chip(3, "pinctrl-rp1")])
+    return fake
+
+
+@pytest.fixture
+def pi(lgpio: Lgpio, bench: Any) -> Any:
+    bench.pins = real_factory()
+    yield bench
+    bench.close()
+    bench.pins.close()
+    for name in ("labnode.drivers._lgpio", "gpiozero.pins.lgpio"):
+        sys.modules.pop(name, None)
+    assert lgpio.open_chips == []
+
+
+def test_the_chip_with_the_label_is_opened(pi: Any, lgpio: Lgpio) -> None:
+    assert (lgpio.open_chips, pi.pins.chip) == ([3], 3)
+
+
+@pytest.mark.parametrize(("safe", "active_high", "level"), [(0, 1, 0), (1, 1, 1), (0, 0, 1)])
+def test_an_output_is_driven_safe_by_the_request_that_makes_it_one_and_never_floats(
+    pi: Any, lgpio: Lgpio, safe: int, active_high: int, level: int
+) -> None:
+    relay = pi.open(Relay(pin=Pin(17), safe=bool(safe), active_high=bool(active_high)))
+    relay.toggle()
+    relay.close()
+    pi.pins.close()
+    assert lgpio.lines[17].history == [level, 1 - level, level]
+    assert lgpio.lines[17].mode == "output"
+
+
+def test_an_output_that_is_opened_again_gets_its_level_though_it_was_an_output(
+    pi: Any, lgpio: Lgpio
+) -> None:
+    relay = pi.open(Relay(pin=Pin(17)))
+    relay.close()
+    lgpio.lines[17].level = 1
+    relay.open()
+    assert lgpio.lines[17].level == 0
+
+
+def test_pulses_run_only_between_fully_off_and_fully_on(pi: Any, lgpio: Lgpio) -> None:
+    fan = pi.open(PwmOutput(pin=Pin(18), frequency=50))
+    for value in (0.29, 1, 0.5, 0.57, 0):
+        fan.set(value)
+        assert fan.value == value
+    assert lgpio.lines[18].history == [0, (50, 29), 1, (50, 50), (50, 57), 0]
+
+
+@pytest.mark.parametrize(
+    ("safe", "active_high", "level"), [(0, True, 0), (1, True, 1), (0, False, 1), (1, False, 0)]
+)
+def test_a_pwm_output_starts_and_ends_at_the_level_of_its_safe_value(
+    pi: Any, lgpio: Lgpio, safe: float, active_high: bool, level: int
+) -> None:
+    fan = pi.open(PwmOutput(pin=Pin(18), safe=safe, active_high=active_high))
+    assert lgpio.lines[18].history == [level]
+    fan.set(0.5)
+    fan.close()
+    assert lgpio.lines[18].history == [level, (100, 50), level]
+    assert (lgpio.lines[18].mode, lgpio.lines[18].pwm) == ("output", None)
+
+
+def test_a_safe_value_in_between_ends_as_the_nearer_level(pi: Any, lgpio: Lgpio) -> None:
+    fan = pi.open(PwmOutput(pin=Pin(18), safe=0.6))
+    fan.close()
+    assert lgpio.lines[18].history == [1, (100, 60), 1]
+
+
+def test_an_input_sees_edges_until_it_closes_and_then_floats(pi: Any, lgpio: Lgpio) -> None:
+    lgpio.lines[27].level = 1
+    button = pi.open(Button(pin=Pin(27), bounce_time=0.05))
+    lgpio.edge(27, 0)
+    pi.serve()
+    assert (pi.published, lgpio.lines[27].flags) == ([True], lgpio.SET_PULL_UP)
+    button.close()
+    lgpio.edge(27, 1)
+    assert (pi.posted, lgpio.callbacks, lgpio.lines[27].mode) == ([], [], "input")
+
+
+def test_a_line_that_somebody_else_has_says_so(pi: Any, lgpio: Lgpio) -> None:
+    lgpio.lines[17].busy = True
+    for driver in (Relay(pin=Pin(17)), Button(pin=Pin(17)), PwmOutput(pin=Pin(17))):
+        with pytest.raises(DeviceError, match=r"GPIO17 cannot be had \(GPIO busy\): another prog"):
+            pi.open(driver)
+        driver.close()
+    assert pins_in_use(pi.pins) == []
+
+
+def test_a_chip_that_cannot_be_opened_says_so(
+    lgpio: Lgpio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pins, "list_chips", lambda: [Chip(9, "pinctrl-rp1")])
+    with pytest.raises(DeviceError, match="gpiochip9 cannot be had"):
+        real_factory()
+
+
+def test_a_second_factory_has_none_of_the_pins_of_the_first(pi: Any, lgpio: Lgpio) -> None:
+    led = gpiozero.LED("GPIO17", pin_factory=pi.pins)
+    other = real_factory()
+    assert pins_in_use(other) == []
+    assert other.pin("GPIO17") is not pi.pins.pin("GPIO17")
+    led.close()
+    other.close()
+
+
+def test_off_a_pi_the_header_is_the_generic_one(pi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> int:
+        raise gpiozero.PinUnknownPi("no revision here")
+
+    monkeypatch.setattr("gpiozero.pins.local.get_pi_revision", unknown)
+    assert pi.pins.board_info.model == "4B"
+
+
+def test_the_pipe_of_lgpio_goes_to_the_working_directory_unless_the_environment_says_where(
+    lgpio: Lgpio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LG_WD", "x")  # so that it is put back at the end
+    monkeypatch.delenv("LG_WD")
+    real_factory(tmp_path).close()
+    assert pins.os.environ["LG_WD"] == str(tmp_path)
+    real_factory(tmp_path / "other").close()
+    assert pins.os.environ["LG_WD"] == str(tmp_path)
+
+
+def test_the_empty_lgpio_that_pip_may_install_is_recognised(
+    lgpio: Lgpio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lgpio", ModuleType("lgpio"))
+    with pytest.raises(DeviceError, match="lgpio that is installed is an empty one"):
+        real_factory()

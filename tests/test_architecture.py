@@ -1,0 +1,609 @@
+"""The house of docs/architecture.md: who may import whom, where each library lives, and manners."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# A room is a module or a package in labnode/; `labnode` is labnode/__init__.py. A room may import
+# the rooms in its row, which stand above it, so there are no cycles. "+tasks" is tasks and all that
+# tasks may import, "everything" is all rows above. Inside a package imports are free.
+HOUSE = """
+    errors    ->
+    clock     ->
+    events    -> errors
+    context   -> errors
+    jsondata  -> errors
+    schema    -> errors
+    settings  -> schema errors
+    store     -> clock errors
+    drivers   -> schema clock errors
+    board     -> drivers schema events clock errors
+    worker    -> board events clock errors
+    tasks     -> worker store context events clock jsondata errors
+    sessions  -> +tasks
+    lab       -> sessions tasks board context errors
+    weblab    -> sessions settings errors
+    web       -> lab sessions tasks board events settings errors
+    platform  -> events settings errors
+    labnode   -> lab errors
+    agent     -> everything
+    testing   -> agent
+    cli       -> everything
+"""
+
+# These rooms import at module level only what stands here, the rest in the function that needs it:
+# `labnode --help` and `import labnode.errors` must not load the whole house.
+AT_ONCE = {"cli": {"errors"}, "labnode": set[str]()}
+
+# Third-party libraries and their homes.
+HOMES = """
+    bottle        -> lab weblab web
+    cheroot       -> web.server
+    click         -> cli
+    gpiozero      -> drivers
+    huey          -> tasks
+    lgpio         -> drivers
+    serial        -> drivers
+    sqlite_utils  -> store
+    yaml          -> schema
+"""
+DISTRIBUTIONS = {"serial": "pyserial", "yaml": "pyyaml"}  # where the two names differ
+FROM_THE_SYSTEM = {"lgpio"}  # apt's python3-lgpio: not every Pi has a wheel of it
+
+MOST_LINES = 300
+FORBIDDEN_NAMES = {"util", "utils", "common", "core", "helper", "helpers", "manager", "managers"}
+TIME_READERS = re.compile(
+    r"(time|monotonic|perf_counter|clock_gettime)(_ns)?|sleep|localtime|gmtime"
+)
+DATE_READERS = ("now", "utcnow", "today")
+RUN_TEXT = ("eval", "exec", "os.system", "os.popen", "subprocess.getoutput")
+
+
+def rows(table: str) -> dict[str, list[str]]:
+    """{"errors": [], "events": ["errors"], ...} of a table as above."""
+    pairs = (line.partition("->") for line in table.strip().splitlines())
+    return {name.strip(): names.split() for name, _, names in pairs}
+
+
+def allowed_rooms() -> dict[str, set[str]]:
+    """HOUSE with "+room" and "everything" written out."""
+    allowed: dict[str, set[str]] = {}
+    for room, names in rows(HOUSE).items():
+        allowed[room] = set()
+        for name in names:
+            if name == "everything":
+                allowed[room] |= set(allowed) - {room}
+            else:
+                plain = name.removeprefix("+")
+                assert plain in allowed, f"{room} may import only what stands above it, not {plain}"
+                allowed[room] |= {plain, *(allowed[plain] if name != plain else ())}
+    return allowed
+
+
+# --- what there is to judge ---
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file in labnode/."""
+
+    path: str  # "labnode/web/app.py"
+    text: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text, self.path)
+
+    @cached_property
+    def module(self) -> str:
+        """ "labnode.web.app"; "labnode.web" for labnode/web/__init__.py."""
+        parts = PurePosixPath(self.path).with_suffix("").parts
+        return ".".join(parts[:-1] if self.is_package else parts)
+
+    @property
+    def is_package(self) -> bool:
+        return self.path.endswith("/__init__.py")
+
+    def at(self, node: ast.AST, message: str) -> str:
+        return f"{self.path}:{getattr(node, 'lineno', 1)}: {message}"
+
+
+@dataclass(frozen=True)
+class Import:
+    """One name that a file imports; `when` is "loading", "called" or "typing"."""
+
+    node: ast.AST
+    module: str  # "labnode.web.app", "yaml.nodes"
+    name: str | None  # what is taken out of the module; None for the module itself
+    when: str
+
+
+House = Sequence[Source]
+Rule = Callable[[House], Iterator[str]]
+
+
+def imports(source: Source, house: House) -> Iterator[Import]:
+    """Every import in `source`, those inside functions and under TYPE_CHECKING too."""
+    modules = {other.module for other in house}
+
+    def walk(node: ast.AST, when: str) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(node, alias.name, None, when)
+        elif isinstance(node, ast.ImportFrom):
+            base = origin(source, node)
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                is_module = inner in modules
+                name = None if is_module else alias.name
+                yield Import(node, inner if is_module else base, name, when)
+        elif isinstance(node, ast.Call) and (name := imported_by_call(node)):
+            yield Import(node, name, None, when)
+        for part in ast.iter_child_nodes(node):
+            yield from walk(part, moment(node, part, when))
+
+    yield from walk(source.tree, "loading")
+
+
+def origin(source: Source, node: ast.ImportFrom) -> str:
+    """The module after `from`, dots resolved."""
+    if not node.level:
+        return node.module or ""
+    package = source.module if source.is_package else source.module.rpartition(".")[0]
+    for _ in range(node.level - 1):
+        package = package.rpartition(".")[0]
+    return f"{package}.{node.module}" if node.module else package
+
+
+def imported_by_call(node: ast.Call) -> str | None:
+    """The name in import_module("name") and __import__("name")."""
+    function = node.func.attr if isinstance(node.func, ast.Attribute) else name_of(node.func)
+    if function in ("import_module", "__import__") and node.args:
+        first = node.args[0]
+        if isinstance(first, ast.Constant) and isinstance(first.value, str):
+            return first.value
+    return None
+
+
+def moment(node: ast.AST, part: ast.AST, when: str) -> str:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        return "called"
+    if isinstance(node, ast.If) and part in node.body and is_type_checking(node.test):
+        return "typing"
+    return when
+
+
+def is_type_checking(test: ast.expr) -> bool:
+    return name_of(test).rpartition(".")[2] == "TYPE_CHECKING"
+
+
+def name_of(node: ast.AST) -> str:
+    """ "threading.Thread" for such an expression, "" for any other."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        before = name_of(node.value)
+        return f"{before}.{node.attr}" if before else ""
+    return ""
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else module
+
+
+def is_ours(module: str) -> bool:
+    return module == "labnode" or module.startswith("labnode.")
+
+
+# --- the rules: each names every place that breaks it, as "file:line: what is wrong" ---
+
+
+def rooms_import_only_what_stands_in_their_row(house: House) -> Iterator[str]:
+    allowed = allowed_rooms()
+    for source in house:
+        room = room_of(source.module)
+        if room not in allowed:
+            yield f"{source.path}:1: '{room}' is not a room of the house; give it a row in HOUSE"
+            continue
+        for found in imports(source, house):
+            target = room_of(found.module)
+            if not is_ours(found.module) or target == room or found.name == "__version__":
+                continue
+            if target == "labnode":
+                yield source.at(found.node, f"takes {found.name or 'all'} from the root package")
+            elif target not in allowed[room]:
+                may = " ".join(sorted(allowed[room])) or "nothing"
+                yield source.at(found.node, f"{room} imports {target}; it may import: {may}")
+            elif found.when == "loading" and target not in AT_ONCE.get(room, {target}):
+                yield source.at(found.node, f"{room} imports {target} outside of a function")
+
+
+def modules_import_each_other_in_no_circle(house: House) -> Iterator[str]:
+    edges: dict[str, dict[str, str]] = {source.module: {} for source in house}
+    for source in house:
+        for found in imports(source, house):
+            if found.when == "loading" and found.module in edges and found.module != source.module:
+                edges[source.module].setdefault(found.module, source.at(found.node, ""))
+    done: set[str] = set()
+
+    def follow(module: str, way: list[str]) -> Iterator[str]:
+        if module in way:
+            circle = [*way[way.index(module) :], module]
+            yield f"{edges[way[-1]][module]}a circle of imports: {' -> '.join(circle)}"
+        elif module not in done:
+            for target in edges[module]:
+                yield from follow(target, [*way, module])
+            done.add(module)
+
+    for module in edges:
+        yield from follow(module, [])
+
+
+def libraries_stay_in_their_homes(house: House) -> Iterator[str]:
+    homes = rows(HOMES)
+    for source in house:
+        here = source.module.removeprefix("labnode.")
+        for found in imports(source, house):
+            library = found.module.split(".")[0]
+            if is_ours(found.module) or library in sys.stdlib_module_names:
+                continue
+            if library not in homes:
+                yield source.at(found.node, f"{library} has no home; give it a row in HOMES")
+            elif not any(here == home or here.startswith(f"{home}.") for home in homes[library]):
+                home = " ".join(homes[library])
+                yield source.at(found.node, f"{here} imports {library}, whose home is: {home}")
+
+
+def libraries_are_declared(house: House, pyproject: str | None = None) -> Iterator[str]:
+    if pyproject is None:
+        pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    requirements = tomllib.loads(pyproject)["project"]["dependencies"]
+    declared = {re.split(r"[^\w.-]", text, maxsplit=1)[0].lower() for text in requirements}
+    for source in house:
+        for found in imports(source, house):
+            library = found.module.split(".")[0]
+            known = is_ours(found.module) or library in sys.stdlib_module_names
+            distribution = DISTRIBUTIONS.get(library, library.replace("_", "-"))
+            if not known and library not in FROM_THE_SYSTEM and distribution not in declared:
+                yield source.at(found.node, f"{distribution} is not declared in pyproject.toml")
+
+
+def modules_are_short(house: House) -> Iterator[str]:
+    for source in house:
+        lines = len(source.text.splitlines())
+        if lines > MOST_LINES:
+            yield f"{source.path}:{lines}: {lines} lines; {MOST_LINES} is the most"
+
+
+def names_say_what_is_inside(house: House) -> Iterator[str]:
+    for source in house:
+        for part in source.module.split("."):
+            if part.strip("_") in FORBIDDEN_NAMES:
+                yield f"{source.path}:1: '{part}' says nothing; name it after what it does"
+
+
+def modules_open_with_one_sentence(house: House) -> Iterator[str]:
+    for source in house:
+        first = (ast.get_docstring(source.tree) or "").split("\n\n")[0]
+        if not first:
+            yield f"{source.path}:1: there is no docstring"
+        elif not first.endswith(".") or re.search(r"[.!?]\s+[A-Z]", first):
+            yield f"{source.path}:1: the docstring has to open with one sentence, not: {first!r}"
+
+
+def only_the_clock_reads_time(house: House) -> Iterator[str]:
+    for source in house:
+        if source.module == "labnode.clock":
+            continue
+        known = names_imported(source)
+        for node in ast.walk(source.tree):
+            if not isinstance(node, ast.Attribute | ast.Name) or not (used := name_of(node)):
+                continue
+            first, *rest = used.split(".")
+            module, *names = ".".join([known.get(first, first), *rest]).split(".")
+            if (module == "time" and names and TIME_READERS.fullmatch(names[0])) or (
+                module == "datetime" and len(names) == 2 and names[1] in DATE_READERS
+            ):
+                yield source.at(node, f"{used} reads the time; only labnode/clock.py does")
+
+
+def names_imported(source: Source) -> dict[str, str]:
+    """What the names in a file stand for: {"t": "time", "sleep": "time.sleep"}."""
+    known: dict[str, str] = {}
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            known |= {alias.asname: alias.name for alias in node.names if alias.asname}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            known |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+    return known
+
+
+def text_is_never_run_as_code(house: House) -> Iterator[str]:
+    for source, node in calls(house):
+        if name_of(node.func) in RUN_TEXT:
+            yield source.at(node, f"{name_of(node.func)}() runs text as code")
+        shell = keyword(node, "shell")
+        if shell and not (isinstance(shell, ast.Constant) and shell.value is False):
+            yield source.at(node, "shell= runs text in a shell; pass a list of arguments")
+
+
+def threads_have_names(house: House) -> Iterator[str]:
+    for source, call in calls(house):
+        last = name_of(call.func).rpartition(".")[2]
+        if last == "Thread" and not keyword(call, "name"):
+            yield source.at(call, "a thread without name=")
+        if last == "ThreadPoolExecutor" and not keyword(call, "thread_name_prefix"):
+            yield source.at(call, "a pool without thread_name_prefix=")
+        if name_of(call.func) == "threading.Timer":
+            yield source.at(call, "a Timer, whose thread has no name")
+    for source in house:
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.ClassDef):
+                bases = {name_of(base).rpartition(".")[2] for base in node.bases}
+                if "Thread" in bases and not any(names_thread(part) for part in ast.walk(node)):
+                    yield source.at(node, f"{node.name} does not name its thread")
+
+
+def names_thread(node: ast.AST) -> bool:
+    """Whether this is `super().__init__(name=...)`."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return node.func.attr == "__init__" and keyword(node, "name") is not None
+    return False
+
+
+def calls(house: House) -> Iterator[tuple[Source, ast.Call]]:
+    for source in house:
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.Call):
+                yield source, node
+
+
+def keyword(node: ast.Call, name: str) -> ast.expr | None:
+    return next((k.value for k in node.keywords if k.arg == name), None)
+
+
+# --- the house as it stands ---
+
+RULES: list[Rule] = [
+    rooms_import_only_what_stands_in_their_row,
+    modules_import_each_other_in_no_circle,
+    libraries_stay_in_their_homes,
+    libraries_are_declared,
+    modules_are_short,
+    names_say_what_is_inside,
+    modules_open_with_one_sentence,
+    only_the_clock_reads_time,
+    text_is_never_run_as_code,
+    threads_have_names,
+]
+
+
+@pytest.fixture(scope="module")
+def labnode() -> House:
+    return [
+        Source(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
+        for path in sorted((ROOT / "labnode").rglob("*.py"))
+    ]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_house_keeps_the_rule(rule: Rule, labnode: House) -> None:
+    broken = list(dict.fromkeys(rule(labnode)))
+    assert not broken, "\n" + "\n".join(broken)
+
+
+def test_every_row_of_the_house_names_only_rooms_above_it() -> None:
+    assert "tasks" in allowed_rooms()["sessions"]
+    assert "store" in allowed_rooms()["sessions"]
+    assert {"testing", "cli"}.isdisjoint(allowed_rooms()["agent"])
+    assert "web" not in allowed_rooms()["weblab"]
+    assert "weblab" not in allowed_rooms()["web"]
+
+
+def test_the_documentation_shows_the_same_rows() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    (table,) = [block for block in blocks if block.lstrip().startswith("errors ")]
+    assert rows(table) == rows(HOUSE)
+
+
+# --- the rules can be broken, and then say where ---
+
+
+def broken(rule: Rule, text: str, path: str = "drivers/led.py", **others: str) -> list[str]:
+    """What `rule` says of labnode/PATH when `text` begins on its third line.
+
+    The house has a few other modules, and `others`: web__app="..." is labnode/web/app.py.
+    """
+    files = {"web/__init__.py": "", "web/app.py": "", "errors.py": "", "drivers/base.py": ""}
+    files |= {f"{name.replace('__', '/')}.py": text for name, text in others.items()}
+    files[path] = text
+    return list(rule([Source(f"labnode/{p}", f'"""One part."""\n\n{t}') for p, t in files.items()]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from labnode.web.app import App",
+        "from labnode.web import app",
+        "from labnode import web",
+        "import labnode.web.app",
+        "from ..web import app",
+        "from ..web.app import App",
+        "from .. import web",
+        "from labnode.errors import NotFound; from labnode import web as w",
+        "importlib.import_module('labnode.web.app')",
+        "__import__('labnode.web')",
+        "def open():     from labnode.web import app",
+        "async def open():  import labnode.web",
+        "open = lambda: __import__('labnode.web')",
+        "if TYPE_CHECKING: from labnode.web import app",
+        "if typing.TYPE_CHECKING: from labnode.web import app",
+        "class Led: import labnode.web",
+        "try: import labnode.web\nexcept ImportError: pass",
+    ],
+)
+def test_an_import_upwards_is_found_however_it_is_written(text: str) -> None:
+    assert broken(rooms_import_only_what_stands_in_their_row, text) == [
+        "labnode/drivers/led.py:3: drivers imports web; it may import: clock errors schema"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("from labnode.errors import NotFound", "drivers/led.py"),
+        ("from labnode import errors", "drivers/led.py"),
+        ("from .base import Driver", "drivers/led.py"),
+        ("from . import base", "drivers/led.py"),
+        ("from labnode.drivers.base import Driver", "drivers/led.py"),
+        ("from labnode import __version__", "drivers/led.py"),
+        ("from ..errors import NotFound", "web/__init__.py"),
+        ("from .app import App", "web/__init__.py"),
+        ("import os, yaml, errors", "drivers/led.py"),
+        ("def run(): from labnode.web import app", "cli.py"),
+        ("from labnode.errors import ConfigError", "cli.py"),
+        ("def __getattr__(name): from labnode.lab import Lab", "__init__.py"),
+        ("if TYPE_CHECKING: from labnode.lab import Lab", "__init__.py"),
+    ],
+)
+def test_an_import_that_the_row_has_passes(text: str, path: str) -> None:
+    assert broken(rooms_import_only_what_stands_in_their_row, text, path, lab="") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "problem"),
+    [
+        ("from labnode import web", "cli.py", "cli imports web outside of a function"),
+        ("from labnode.lab import Lab", "__init__.py", "labnode imports lab outside of a function"),
+        ("from labnode import Lab", "web/app.py", "takes Lab from the root package"),
+        ("import labnode", "web/app.py", "takes all from the root package"),
+        ("import labnode.cli", "agent.py", "agent imports cli; it may import: "),
+        ("import labnode.web", "weblab/api.py", "weblab imports web; it may import: "),
+        ("import labnode.weblab", "web/app.py", "web imports weblab; it may import: "),
+    ],
+)
+def test_the_upper_rooms_have_their_rules_too(text: str, path: str, problem: str) -> None:
+    (found,) = broken(rooms_import_only_what_stands_in_their_row, text, path, lab="", weblab="")
+    assert found.startswith(f"labnode/{path}:3: {problem}")
+
+
+def test_a_module_without_a_row_is_no_room() -> None:
+    assert broken(rooms_import_only_what_stands_in_their_row, "", "attic.py") == [
+        "labnode/attic.py:1: 'attic' is not a room of the house; give it a row in HOUSE"
+    ]
+
+
+def test_a_circle_is_found_and_named_in_order() -> None:
+    found = broken(
+        modules_import_each_other_in_no_circle,
+        "from labnode.drivers import relay",
+        drivers__relay="from labnode.drivers.pins import Pin",
+        drivers__pins="from .led import Led",
+    )
+    circle = ["led", "relay", "pins", "led"]
+    assert len(found) == 1
+    assert re.fullmatch(r"labnode/drivers/\w+\.py:3: a circle of imports: .*", found[0])
+    assert {f"labnode.drivers.{name}" for name in circle} == set(
+        found[0].split(": ")[2].split(" -> ")
+    )
+
+
+def test_an_import_inside_a_function_makes_no_circle() -> None:
+    text = "def relay(): from labnode.drivers import relay"
+    relay = "from labnode.drivers.led import Led"
+    assert broken(modules_import_each_other_in_no_circle, text, drivers__relay=relay) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "problem"),
+    [
+        (libraries_stay_in_their_homes, "import yaml", "drivers.led imports yaml, whose home"),
+        (libraries_stay_in_their_homes, "from bottle import run", "drivers.led imports bottle"),
+        (libraries_stay_in_their_homes, "import numpy.linalg", "numpy has no home"),
+        (libraries_are_declared, "def f(): import numpy.linalg", "numpy is not declared"),
+        (modules_are_short, "x = 1\n" * 300, "302 lines; 300 is the most"),
+        (only_the_clock_reads_time, "import time; time.time()", "time.time reads"),
+        (only_the_clock_reads_time, "import time; wait = time.sleep", "time.sleep reads"),
+        (only_the_clock_reads_time, "import time as t; t.monotonic()", "t.monotonic reads"),
+        (only_the_clock_reads_time, "from time import sleep; sleep(1)", "sleep reads"),
+        (only_the_clock_reads_time, "from time import sleep as s; s(1)", "s reads"),
+        (only_the_clock_reads_time, "import datetime; datetime.date.today()", "datetime.date"),
+        (
+            only_the_clock_reads_time,
+            "from datetime import datetime; datetime.now()",
+            "datetime.now",
+        ),
+        (text_is_never_run_as_code, "eval('1')", "eval() runs text as code"),
+        (text_is_never_run_as_code, "exec('1')", "exec() runs text as code"),
+        (text_is_never_run_as_code, "os.system('ls')", "os.system() runs text as code"),
+        (text_is_never_run_as_code, "run('ls', shell=True)", "shell= runs text in a shell"),
+        (text_is_never_run_as_code, "run('ls', shell=flag)", "shell= runs text in a shell"),
+        (threads_have_names, "threading.Thread(target=f).start()", "a thread without name="),
+        (threads_have_names, "Thread(target=f)", "a thread without name="),
+        (threads_have_names, "threading.Timer(1, f)", "a Timer, whose thread has no name"),
+        (threads_have_names, "ThreadPoolExecutor(2)", "a pool without thread_name_prefix="),
+        (threads_have_names, "class A(Thread): pass", "A does not name its thread"),
+    ],
+)
+def test_a_broken_rule_is_found_and_placed(rule: Rule, text: str, problem: str) -> None:
+    (found,) = broken(rule, text)
+    assert re.match(r"labnode/drivers/led\.py:\d+: ", found)
+    assert found.partition(": ")[2].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        (libraries_stay_in_their_homes, "import gpiozero, serial.tools, os.path"),
+        (libraries_are_declared, "import gpiozero, serial.tools, lgpio, sqlite_utils, yaml, os"),
+        (modules_are_short, "x = 1\n" * 298),
+        (only_the_clock_reads_time, "import datetime; datetime.datetime.fromisoformat(x)"),
+        (only_the_clock_reads_time, "clock.now(); self.time(); task.time.sleep; sleep(1)"),
+        (text_is_never_run_as_code, "db.exec(x); lab.eval(x); run(['ls'], shell=False)"),
+        (threads_have_names, "threading.Thread(target=f, name='reaper')"),
+        (threads_have_names, "ThreadPoolExecutor(2, thread_name_prefix='tool')"),
+        (
+            threads_have_names,
+            "class A(Thread):\n  def __init__(self): super().__init__(name='a')",
+        ),
+    ],
+)
+def test_what_keeps_the_rule_passes(rule: Rule, text: str) -> None:
+    assert broken(rule, text) == []
+
+
+@pytest.mark.parametrize("path", ["utils.py", "web/helpers.py", "common/x.py", "drivers/_core.py"])
+def test_a_name_that_says_nothing_is_found(path: str) -> None:
+    (found,) = broken(names_say_what_is_inside, "", path)
+    assert found.startswith(f"labnode/{path}:1: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "there is no docstring"),
+        ("x = 1", "there is no docstring"),
+        ('"""Without an end"""', "the docstring has to open with one sentence"),
+        ('"""One. Two."""', "the docstring has to open with one sentence"),
+    ],
+)
+def test_a_module_that_does_not_open_with_one_sentence_is_found(text: str, problem: str) -> None:
+    (found,) = modules_open_with_one_sentence([Source("labnode/x.py", text)])
+    assert found.startswith(f"labnode/x.py:1: {problem}")
+
+
+def test_more_may_follow_the_first_sentence_of_a_module() -> None:
+    text = '"""One: `a.b`, e.g. this\nand that.\n\nTwo. Three."""'
+    assert not list(modules_open_with_one_sentence([Source("labnode/x.py", text)]))

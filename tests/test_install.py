@@ -1,0 +1,528 @@
+"""install.sh with a Python, pip and apt-get that only pretend: quick, and the same for root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "install.sh"
+BASH = shutil.which("bash") or "/bin/bash"
+
+# What a bare Debian has and install.sh uses.
+TOOLS = (
+    "bash cat chmod cp df env flock id mkdir mktemp mv readlink rm sed sha256sum stat tail uname"
+)
+
+# A Python that says what it was asked, knows its version, and makes such a Python in a venv.
+PYTHON = """#!/usr/bin/env bash
+echo "python${*:+ $*}" >>"$CALLS"
+case "$*" in
+    *version_info*) echo VERSION ;;
+    *ensurepip*) ENSUREPIP ;;
+    "-m venv "*)
+        mkdir -p "$3/bin"
+        cp "$0" "$3/bin/python" ;;
+    *"-m pip"*)
+        echo "pip at work"
+        PIP
+        for name in labnode ruff mypy; do
+            echo '#!/usr/bin/env bash' >"${0%/*}/$name"
+            echo "echo $name\\${*:+ \\$*}; exit \\${FAIL_$name:-0}" >>"${0%/*}/$name"
+            chmod +x "${0%/*}/$name"
+        done ;;
+    *"-m pytest"*)
+        echo "$(($# - 2)) arguments" >>"$CALLS"
+        echo "3 passed"
+        exit "${FAIL_pytest:-0}" ;;
+    *"import labnode"*) ;;
+esac
+"""
+
+
+def fake_python(version: str = "3.11", venv: str = ":", pip: str = ":") -> str:
+    """`venv` and `pip` are run as the import of ensurepip and the installation."""
+    return PYTHON.replace("VERSION", version).replace("ENSUREPIP", venv).replace("PIP", pip)
+
+
+class Machine:
+    """A clone of the project and a PATH on which only what is put there exists."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clone = directory / "a clone [1]"
+        self.bin = directory / "bin"
+        self.temporary = directory / "tmp"
+        self.calls_file = directory / "calls"
+        for path in (self.clone / "labnode", self.clone / ".ci", self.bin, self.temporary):
+            path.mkdir(parents=True)
+        for name in ("install.sh", ".ci/run", "pyproject.toml", "labnode/__init__.py"):
+            shutil.copy2(ROOT / name, self.clone / name)
+        for tool in TOOLS.split():
+            (self.bin / tool).symlink_to(shutil.which(tool) or f"/usr/bin/{tool}")
+        self.user(1000)
+        self.says("df", "printf 'Avail\\n 9999\\n'")
+
+    def command(self, name: str, script: str) -> None:
+        path = self.bin / name
+        path.unlink(missing_ok=True)
+        path.write_text(script)
+        path.chmod(0o755)
+
+    def python(self, name: str = "python3", **how: str) -> None:
+        self.command(name, fake_python(**how))
+
+    def says(self, name: str, script: str = ":") -> None:
+        """A command that notes its call and does nothing else."""
+        self.command(name, f'#!/usr/bin/env bash\necho "{name} $*" >>"$CALLS"\n{script}\n')
+
+    def user(self, number: int) -> None:
+        self.command("id", f"#!/usr/bin/env bash\n[[ $1 == -u ]] && echo {number} || echo ada\n")
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`./install.sh ARGUMENTS` in the clone."""
+        return self.start(["./install.sh", *arguments], self.clone, **environment)
+
+    def start(
+        self, command: list[str], cwd: Path, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        always = {"PATH": self.bin, "CALLS": self.calls_file, "TMPDIR": self.temporary}
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            env={**{name: str(path) for name, path in always.items()}, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            start_new_session=True,
+        )
+
+    def calls(self, beginning: str = "") -> list[str]:
+        """What was called since the last look, as far as it begins so."""
+        text = self.calls_file.read_text() if self.calls_file.exists() else ""
+        self.calls_file.unlink(missing_ok=True)
+        return [line for line in text.splitlines() if line.startswith(beginning)]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+# --- the script itself ---
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="there is no shellcheck here")
+@pytest.mark.parametrize("script", ["install.sh", ".ci/run"])
+def test_shellcheck_finds_nothing(script: str) -> None:
+    found = subprocess.run(
+        ["shellcheck", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert not found.stdout
+
+
+@pytest.mark.parametrize("script", ["install.sh", ".ci/run"])
+def test_the_scripts_are_executable(script: str) -> None:
+    assert os.access(ROOT / script, os.X_OK)
+
+
+def test_half_a_download_does_nothing(machine: Machine) -> None:
+    """Cut after any line, and anywhere near the end, it calls no program at all."""
+    for name in [*TOOLS.split(), "python3", "python3.11", "apt-get"]:
+        if name not in ("bash", "env"):
+            machine.says(name)
+    whole = SCRIPT.read_bytes()
+    lines = [place for place, byte in enumerate(whole) if byte == ord("\n")]
+    near_the_end = range(len(whole) - 40, len(whole) - 1)
+    for place in [*lines[:-1], *near_the_end]:
+        (machine.clone / "install.sh").write_bytes(whole[:place])
+        machine.run("demo")
+        assert not machine.calls(), f"cut at byte {place}"
+    (machine.clone / "install.sh").write_bytes(whole)
+    machine.run("demo")
+    assert machine.calls(), "the whole script has to get further, or this test shows nothing"
+
+
+# --- what it refuses ---
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"], ["demo", "--help"]])
+def test_help_shows_the_usage_and_makes_nothing(machine: Machine, arguments: list[str]) -> None:
+    result = machine.run(*arguments)
+    assert result.returncode == 0
+    assert "./install.sh demo [--no-browser]" in result.stdout
+    assert not (machine.clone / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "say what to do: demo or test"),
+        (["install"], "there is no command 'install'"),
+        (["demo; ls"], "there is no command 'demo; ls'"),
+        (["--port", "80"], "there is no command '--port'"),
+    ],
+)
+def test_an_unknown_command_gets_a_sentence_and_the_usage(
+    machine: Machine, arguments: list[str], sentence: str
+) -> None:
+    result = machine.run(*arguments)
+    assert result.returncode == 2
+    first, second, *_ = result.stderr.splitlines()
+    assert first == f"install.sh: {sentence}"
+    assert second.startswith("Usage: ")
+
+
+def refusal(machine: Machine) -> str:
+    """The one sentence of a run that fails, which leaves no .venv."""
+    result = machine.run("demo")
+    assert result.returncode == 1
+    assert not result.stdout
+    assert not (machine.clone / ".venv").exists()
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def test_an_old_python_is_refused_with_what_helps(machine: Machine) -> None:
+    machine.python("python3", version="3.10")
+    sentence = refusal(machine)
+    assert "labnode needs Python 3.11 or newer, and this machine has 3.10" in sentence
+    assert "sudo apt-get install python3.11 python3.11-venv" in sentence
+
+
+def test_a_machine_without_python_is_refused(machine: Machine) -> None:
+    assert "and none was found (sudo apt-get install python3 python3-venv)" in refusal(machine)
+
+
+def test_a_python_without_venv_names_the_package(machine: Machine) -> None:
+    machine.python(version="3.13", venv="exit 1")
+    assert refusal(machine).endswith("sudo apt-get install python3.13-venv")
+
+
+def test_a_full_disk_is_refused(machine: Machine) -> None:
+    machine.python()
+    machine.says("df", "printf 'Avail\\n   17\\n'")
+    assert "has only 17 MB free; .venv needs about" in refusal(machine)
+
+
+def test_another_system_is_refused(machine: Machine) -> None:
+    machine.says("uname", "echo Darwin")
+    assert refusal(machine).endswith("labnode runs on Linux only; this is Darwin")
+
+
+def test_a_script_away_from_its_clone_is_refused(machine: Machine) -> None:
+    (machine.clone / "pyproject.toml").unlink()
+    assert "is not a clone of labnode" in refusal(machine)
+
+
+def test_a_script_read_from_a_pipe_is_refused(machine: Machine, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [BASH, "-s", "demo"],
+        input=SCRIPT.read_text(),
+        cwd=tmp_path,
+        env={"PATH": str(machine.bin)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "install.sh works from a clone" in result.stderr
+
+
+@pytest.mark.skipif(not shutil.which("dash"), reason="there is no other shell here")
+def test_another_shell_is_refused(machine: Machine) -> None:
+    (machine.bin / "dash").symlink_to(shutil.which("dash") or "")
+    result = machine.start(["dash", "install.sh", "demo"], machine.clone)
+    assert result.returncode == 2
+    assert result.stderr == "install.sh needs bash; start it as ./install.sh\n"
+
+
+# --- which Python ---
+
+
+def test_a_newer_python_beside_an_old_one_is_taken(machine: Machine) -> None:
+    machine.python("python3", version="3.10")
+    machine.python("python3.11", version="3.11")
+    assert "making .venv with Python 3.11" in machine.run("demo").stderr
+
+
+def test_a_python_that_does_not_start_is_passed_over(machine: Machine) -> None:
+    machine.says("python3.13", "exit 127")  # as pyenv's are, for versions that are not in use
+    machine.python("python3", version="3.12")
+    assert "making .venv with Python 3.12" in machine.run("demo").stderr
+
+
+def test_a_python_that_can_make_a_venv_is_preferred(machine: Machine) -> None:
+    machine.python("python3.12", version="3.12", venv="exit 1")
+    machine.python("python3", version="3.11")
+    assert "making .venv with Python 3.11" in machine.run("demo").stderr
+
+
+# --- .venv: once, and again when it has to be ---
+
+
+@pytest.fixture
+def installed(machine: Machine) -> Machine:
+    """A machine on which the demo has run once."""
+    machine.python()
+    assert machine.run("demo").returncode == 0
+    machine.calls()
+    return machine
+
+
+def test_the_demo_gets_its_arguments_and_gives_its_exit_code(installed: Machine) -> None:
+    labnode = installed.clone / ".venv" / "bin" / "labnode"
+    labnode.write_text("#!/usr/bin/env bash\nprintf '<%s>' \"$@\"\nexit 3\n")
+    result = installed.run("demo", "--no-browser", "--port", "8 0")
+    assert result.stdout == "<demo><--no-browser><--port><8 0>"
+    assert result.returncode == 3
+
+
+def test_labnode_takes_the_place_of_the_script(installed: Machine) -> None:
+    """So that signals reach it: its parent is whoever started install.sh."""
+    labnode = installed.clone / ".venv" / "bin" / "labnode"
+    labnode.write_text("#!/usr/bin/env bash\necho $PPID\n")
+    assert installed.run("demo").stdout == f"{os.getpid()}\n"
+
+
+def test_pip_installs_the_clone_so_that_a_pull_is_enough(machine: Machine) -> None:
+    machine.python()
+    machine.run("demo")
+    (call,) = machine.calls("python -m pip")
+    assert call.startswith("python -m pip install --no-input ")
+    assert call.endswith(" --editable .")
+
+
+def test_the_second_demo_installs_nothing_and_says_nothing(installed: Machine) -> None:
+    result = installed.run("demo")
+    assert (result.stdout, result.stderr) == ("labnode demo\n", "")
+    assert not [call for call in installed.calls() if "-m " in call]
+
+
+def test_a_changed_pyproject_is_installed_into_the_same_venv(installed: Machine) -> None:
+    with (installed.clone / "pyproject.toml").open("a") as file:
+        file.write("# changed\n")
+    installed.run("demo")
+    assert [call.split()[2] for call in installed.calls("python -m")] == ["pip"]
+    installed.run("demo")
+    assert not installed.calls("python -m")
+
+
+def test_the_tests_add_their_extras_once_and_the_demo_keeps_them(installed: Machine) -> None:
+    installed.run("test")
+    assert [call for call in installed.calls("python -m pip") if call.endswith(" .[test]")]
+    installed.run("demo")
+    installed.run("test")
+    assert not installed.calls("python -m pip")
+
+
+def remade(machine: Machine) -> str:
+    """Why the next demo makes .venv anew."""
+    result = machine.run("demo")
+    assert result.returncode == 0
+    first, second, *_ = result.stderr.splitlines()
+    assert second.startswith("install.sh: making .venv with Python ")
+    return first.removeprefix("install.sh: making .venv anew: ")
+
+
+def test_an_interrupted_installation_is_made_anew(installed: Machine) -> None:
+    """Ctrl-C reaches pip too, which then ends as if it had failed."""
+    installed.python(pip="trap '' INT; kill -INT 0; exit 1")
+    shutil.rmtree(installed.clone / ".venv")
+    command = ["env", "--default-signal=INT", "./install.sh", "demo"]
+    result = installed.start(command, installed.clone)
+    assert result.returncode == 130
+    assert result.stderr.endswith("install.sh: interrupted; the next start makes .venv anew\n")
+    installed.python()
+    assert remade(installed) == "its installation was not finished"
+
+
+def test_a_failed_update_leaves_nothing_that_looks_whole(installed: Machine) -> None:
+    (installed.clone / "pyproject.toml").write_text("[project]")
+    python = installed.clone / ".venv" / "bin" / "python"
+    python.write_text(fake_python(pip="exit 1"))
+    assert installed.run("demo").returncode == 1
+    assert remade(installed) == "its installation was not finished"
+
+
+def test_a_moved_clone_gets_a_new_venv(installed: Machine) -> None:
+    installed.clone = installed.clone.rename(installed.clone.with_name("moved"))
+    assert remade(installed) == "it was made in another directory"
+
+
+def test_a_venv_whose_python_is_gone_is_made_anew(installed: Machine) -> None:
+    python = installed.clone / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to("/nowhere/python3.11")
+    assert remade(installed) == "its Python does not start"
+
+
+def test_a_venv_of_another_python_is_made_anew(installed: Machine) -> None:
+    python = installed.clone / ".venv" / "bin" / "python"
+    python.write_text(fake_python("3.13"))
+    assert remade(installed) == "it was made for another version of Python"
+
+
+def test_a_venv_without_the_command_is_made_anew(installed: Machine) -> None:
+    (installed.clone / ".venv" / "bin" / "labnode").unlink()
+    assert remade(installed) == "labnode is missing in it"
+
+
+def test_a_venv_that_cannot_import_labnode_is_made_anew(installed: Machine) -> None:
+    python = installed.clone / ".venv" / "bin" / "python"
+    python.write_text(fake_python().replace('*"import labnode"*) ', "*import\\ labnode*) exit 1 "))
+    assert remade(installed) == "labnode is missing in it"
+
+
+def test_a_failing_pip_shows_its_end_and_keeps_all_it_said(machine: Machine) -> None:
+    machine.python(pip="for i in {1..99}; do echo line $i; done; exit 1")
+    result = machine.run("demo")
+    assert result.returncode == 1
+    assert "line 99" in result.stderr
+    assert "line 80" not in result.stderr
+    assert "install.sh: pip could not install labnode" in result.stderr.splitlines()[-1]
+    (log,) = machine.temporary.iterdir()
+    assert str(log) in result.stderr
+    assert "pip at work\nline 1\n" in log.read_text()
+
+
+def test_a_good_installation_leaves_no_log(installed: Machine) -> None:
+    assert not list(installed.temporary.iterdir())
+
+
+def test_settings_that_spoil_a_venv_are_left_out_and_others_kept(machine: Machine) -> None:
+    machine.python(pip='echo "${PYTHONPATH:-none} $PIP_USER $PIP_INDEX_URL"; exit 1')
+    settings = {"PYTHONPATH": "/opt/ros", "PIP_USER": "1", "PIP_INDEX_URL": "file:///mirror"}
+    assert "none 0 file:///mirror" in machine.run("demo", **settings).stderr
+
+
+def test_a_second_start_waits_for_the_first(installed: Machine) -> None:
+    """The second gets its turn when the first lets go, here as soon as the second waits."""
+    real = shutil.which("flock")
+    installed.command("flock", f"#!/usr/bin/env bash\n[[ $1 != -n ]] && exec {real} $*\nexit 1\n")
+    result = installed.run("demo")
+    assert "another install.sh is busy with this clone; waiting" in result.stderr
+    assert result.stdout == "labnode demo\n"
+
+
+def test_a_start_that_waits_too_long_gives_up(installed: Machine) -> None:
+    installed.says("flock", "exit 1")
+    result = installed.run("demo")
+    assert result.returncode == 1
+    assert "has been busy" in result.stderr
+
+
+def test_labnode_does_not_keep_the_lock(installed: Machine) -> None:
+    labnode = installed.clone / ".venv" / "bin" / "labnode"
+    labnode.write_text(f"#!/usr/bin/env bash\nflock -n '{installed.clone}' bash -c 'echo free'\n")
+    assert installed.run("demo").stdout == "free\n"
+
+
+# --- root, and Debian's packages ---
+
+
+def test_root_gets_the_missing_venv_package(machine: Machine, tmp_path: Path) -> None:
+    machine.user(0)
+    machine.python(venv=f"[[ -e '{tmp_path}/there' ]]")
+    machine.says("apt-get", f"[[ $* != *python3.11-venv ]] || : >'{tmp_path}/there'")
+    assert machine.run("demo").returncode == 0
+    update, install = machine.calls("apt-get")
+    assert update.endswith(" update")
+    assert install.endswith(" install --yes --no-install-recommends python3.11-venv")
+
+
+def test_root_is_told_the_package_when_apt_fails(machine: Machine) -> None:
+    machine.user(0)
+    machine.python(venv="exit 1")
+    machine.says("apt-get", "echo 'no such package'; exit 100")
+    result = machine.run("demo")
+    assert result.returncode == 1
+    assert "    no such package" in result.stderr.splitlines()
+    assert result.stderr.endswith("sudo apt-get install python3.11-venv\n")
+
+
+def test_an_ordinary_user_never_calls_apt(machine: Machine) -> None:
+    machine.python()
+    machine.says("apt-get")
+    result = machine.run("test")
+    assert result.returncode == 0
+    assert not machine.calls("apt-get")
+    assert "the browser test is skipped" in result.stderr
+    assert "no shellcheck on this machine" in result.stderr
+
+
+def test_root_gets_the_browser_and_shellcheck_for_the_tests(machine: Machine) -> None:
+    machine.user(0)
+    machine.python()
+    machine.says("apt-get")
+    machine.run("test")
+    _, *installs = machine.calls("apt-get")
+    assert [call.split("recommends ")[1] for call in installs] == [
+        "shellcheck",
+        "chromium chromium-driver",
+    ]
+
+
+def test_what_is_there_is_not_installed_again(machine: Machine) -> None:
+    machine.user(0)
+    machine.python()
+    for name in ("apt-get", "chromium", "chromedriver", "shellcheck"):
+        machine.says(name)
+    result = machine.run("test")
+    assert result.returncode == 0
+    assert "skipped" not in result.stderr
+    assert machine.calls("apt-get") == []
+
+
+# --- test ---
+
+
+def test_the_tests_run_every_check_and_end_with_the_summary(machine: Machine) -> None:
+    machine.python()
+    machine.says("shellcheck", "echo shellcheck $*")
+    result = machine.run("test")
+    assert result.returncode == 0
+    assert [line for line in result.stdout.splitlines() if not line.startswith("==")] == [
+        "ruff check .",
+        "ruff format --check .",
+        "mypy",
+        "shellcheck install.sh .ci/run",
+        "3 passed",
+    ]
+
+
+def test_more_arguments_go_to_pytest(machine: Machine) -> None:
+    machine.python()
+    machine.run("test", "-k", "a or b")
+    assert machine.calls()[-2:] == ["python -m pytest -k a or b", "2 arguments"]
+
+
+@pytest.mark.parametrize("failing", ["ruff", "mypy", "pytest"])
+def test_one_failure_fails_the_whole_and_stops_nothing(machine: Machine, failing: str) -> None:
+    machine.python()
+    result = machine.run("test", **{f"FAIL_{failing}": "1"})
+    assert result.returncode == 1
+    assert result.stdout.endswith("3 passed\n")
+
+
+def test_a_failure_before_the_tests_is_named_again_after_them(machine: Machine) -> None:
+    machine.python()
+    result = machine.run("test", FAIL_ruff="1", FAIL_mypy="1")
+    assert result.stderr.splitlines()[-1] == (
+        "install.sh: failed before the tests: ruff check, ruff format, mypy"
+    )
+
+
+def test_continuous_integration_runs_the_tests_from_anywhere(
+    machine: Machine, tmp_path: Path
+) -> None:
+    machine.python()
+    machine.command("dirname", '#!/usr/bin/env bash\necho "${2%/*}"\n')
+    result = machine.start([str(machine.clone / ".ci" / "run")], tmp_path)
+    assert result.returncode == 0
+    assert machine.calls("python -m pytest") == ["python -m pytest"]

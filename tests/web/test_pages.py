@@ -1,0 +1,224 @@
+"""The HTML of the student's side."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labnode.web import pages, texts
+
+SESSION: dict[str, Any] = {
+    "active": True,
+    "username": "ada",
+    "full_name": "Ada Lovelace",
+    "time_left": 60.0,
+    "back": None,
+    "restarted": False,
+}
+BOARD: dict[str, Any] = {
+    "title": "Demo board",
+    "devices": [],
+    "snapshot": {},
+    "page": None,
+    "tasks": [],
+    "problems": [],
+}
+
+
+class Reader(HTMLParser):
+    """Reads a page: its elements, its text, its data block."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.data = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem:
+            self.data += data
+        else:
+            self.text += data
+
+    def addresses(self) -> list[str]:
+        return [
+            value
+            for _, attributes in self.elements
+            for name, value in attributes.items()
+            if name in ("href", "src") and value is not None
+        ]
+
+
+def page(board: dict[str, Any] | None = None, **options: Any) -> str:
+    return pages.render_page(
+        {**BOARD, **(board or {})}, SESSION, **{"token": "t", "locales": [], **options}
+    )
+
+
+def every_page() -> list[str]:
+    return [
+        page(),
+        pages.render_farewell([], reason="time", back="https://example.org/back"),
+        pages.render_forbidden([]),
+        pages.render_loading([]),
+    ]
+
+
+def test_the_page_names_the_board_and_the_student() -> None:
+    text = Reader(page()).text
+    assert "Demo board" in text
+    assert "Ada Lovelace" in text
+
+
+def test_a_student_without_a_full_name_is_shown_by_username() -> None:
+    html = pages.render_page(BOARD, {**SESSION, "full_name": ""}, token="t", locales=[])
+    assert "ada" in Reader(html).text
+
+
+def test_the_data_block_has_all_that_the_script_starts_from() -> None:
+    boot = json.loads(Reader(page(token="t0ken", root="../", locales=["es"])).data)
+    assert boot == {
+        "root": "../",
+        "token": "t0ken",
+        "language": "es",
+        "words": texts.words("es"),
+        "session": SESSION,
+        "board": BOARD,
+    }
+
+
+@pytest.mark.parametrize(
+    "nasty",
+    ["</script><script>alert(1)</script>", "<!--<script>", "]]>&lt;", "\u2028\u2029", "\"'\\"],
+)
+def test_no_name_ends_the_data_block_or_becomes_an_element(nasty: str) -> None:
+    reader = Reader(page({"title": nasty}))
+    assert json.loads(reader.data)["board"]["title"] == nasty
+    assert [tag for tag, _ in reader.elements] == [tag for tag, _ in Reader(page()).elements]
+    assert nasty in reader.text
+
+
+def test_without_javascript_the_page_says_that_it_needs_it() -> None:
+    assert re.search("<noscript>.*needs JavaScript.*</noscript>", page())
+
+
+def test_pages_ask_only_for_files_that_exist_and_only_at_the_lab() -> None:
+    for html in every_page():
+        for address in Reader(html).addresses():
+            if address != "https://example.org/back":
+                assert address.startswith("static/")
+                assert (pages.STATIC / address.removeprefix("static/")).is_file()
+
+
+def test_addresses_start_at_the_root_that_is_given() -> None:
+    for html in (page(root="/lab1/"), pages.render_forbidden([], root="/lab1/")):
+        assert all(address.startswith("/lab1/static/") for address in Reader(html).addresses())
+
+
+def test_nothing_in_the_pages_needs_more_than_the_strictest_content_policy() -> None:
+    for html in every_page():
+        for tag, attributes in Reader(html).elements:
+            assert tag != "style"
+            assert not [name for name in attributes if name == "style" or name.startswith("on")]
+            if tag == "script" and attributes.get("type") != "application/json":
+                assert attributes["src"]
+
+
+def test_the_whole_page_is_small() -> None:
+    weight = len(page().encode()) + sum(file.stat().st_size for file in pages.STATIC.iterdir())
+    assert weight < 60_000
+
+
+def test_every_language_has_the_same_words() -> None:
+    english = texts.words("en")
+    for language in texts.LANGUAGES:
+        assert texts.words(language).keys() == english.keys()
+        assert all(texts.words(language).values())
+
+
+def test_the_script_uses_only_words_that_there_are() -> None:
+    script = (pages.STATIC / "page.js").read_text()
+    used = set(re.findall(r'words\.(\w+)|words\["([^"]+)"\]', script))
+    assert len(used) > 10
+    assert {dotted or quoted for dotted, quoted in used} <= texts.words("en").keys()
+
+
+@pytest.mark.parametrize(
+    ("locales", "language"),
+    [
+        (["es_ES.UTF-8", "en"], "es"),
+        (["eu", "es-MX"], "es"),
+        (["ES"], "es"),
+        (["en-GB", "es"], "en"),
+        (["eu"], "en"),
+        (["estonian", ""], "en"),
+        ([], "en"),
+    ],
+)
+def test_the_first_language_that_is_spoken_here_is_taken(locales: list[str], language: str) -> None:
+    assert texts.language(locales) == language
+    assert f'<html lang="{language}">' in page(locales=locales)
+
+
+@pytest.mark.parametrize(
+    ("locale", "header", "expected"),
+    [
+        ("es_ES", "fr", ["es_ES", "fr"]),
+        (None, "en;q=0.5, es-ES, eu;q=0.9", ["es-ES", "eu", "en"]),
+        (None, "es;q=0, en;q=0.1", ["en"]),
+        (None, "*, <script>;q=1, en;q=high", ["en"]),
+        ("", None, []),
+    ],
+)
+def test_the_central_server_knows_the_language_better_than_the_browser(
+    locale: str | None, header: str | None, expected: list[str]
+) -> None:
+    assert texts.preferred_locales(locale, header) == expected
+
+
+def test_a_farewell_says_why_and_leads_back() -> None:
+    reader = Reader(pages.render_farewell(["es"], reason="time", back="https://example.org/?a=1&b"))
+    assert "Se ha acabado el tiempo." in reader.text
+    assert "https://example.org/?a=1&b" in reader.addresses()
+
+
+def test_a_farewell_without_a_way_back_says_that_one_can_go() -> None:
+    reader = Reader(pages.render_farewell([]))
+    assert "You can close this page." in reader.text
+    assert not [tag for tag, _ in reader.elements if tag == "a"]
+
+
+@pytest.mark.parametrize("back", ["javascript:alert(1)", "//evil.example", "data:text/html,x"])
+def test_a_farewell_leads_only_to_web_pages(back: str) -> None:
+    reader = Reader(pages.render_farewell([], back=back))
+    assert not [tag for tag, _ in reader.elements if tag == "a"]
+
+
+def test_a_reason_that_nobody_translated_is_left_out() -> None:
+    assert "Your session is over" in Reader(pages.render_farewell([], reason="new")).text
+
+
+def test_the_forbidden_page_explains_how_to_get_in() -> None:
+    assert "when it is your turn" in Reader(pages.render_forbidden(["en"])).text
+
+
+def test_a_lab_can_have_its_own_forbidden_page(tmp_path: Path) -> None:
+    own = tmp_path / "forbidden.html"
+    own.write_text("<p lang={{language}}>{{title}}, said the tiger.</p>", encoding="utf-8")
+    html = pages.render_forbidden(["en"], template=own)
+    assert html == "<p lang=en>No open session, said the tiger.</p>"
+
+
+def test_the_loading_page_asks_again_by_itself() -> None:
+    elements = Reader(pages.render_loading([])).elements
+    assert ("meta", {"http-equiv": "refresh", "content": "2"}) in elements
