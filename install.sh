@@ -109,7 +109,7 @@ find_clone() {
 prepare_venv() { # EXTRAS
     local extras=$1 fault started=$SECONDS lock
     # pip ends a Ctrl-C as an error of its own, which would then be explained as one.
-    trap 'say "interrupted; the next start makes .venv anew"; exit 130' INT
+    trap 'say "interrupted; start it again to go on"; exit 130' INT
     exec {lock}<"$root"
     take_turn "$lock"
     fault=$(venv_fault)

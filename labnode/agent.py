@@ -9,7 +9,7 @@ import threading
 from functools import partial
 
 from labnode.board import Board, BoardFile
-from labnode.clock import Clock
+from labnode.clock import Clock, Event
 from labnode.events import Bus
 from labnode.lab import Lab, Node
 from labnode.sessions import Reason, Sessions
@@ -159,7 +159,7 @@ class Agent:
             return "the reaper has died"
         return self.worker.fault() or self.tasks.overdue()
 
-    def watch(self, stop: threading.Event) -> None:
+    def watch(self, stop: Event) -> None:
         """Return when `stop` is set; end the process at once when the hardware lost its owner."""
         while not stop.wait(_WATCH_EVERY):
             if (fault := self.fault()) is not None:

@@ -25,6 +25,7 @@ HOUSE = """
     context   -> errors
     jsondata  -> errors
     schema    -> errors
+    state     -> errors
     settings  -> schema errors
     store     -> clock errors
     drivers   -> schema clock errors
@@ -32,13 +33,15 @@ HOUSE = """
     worker    -> board events clock errors
     tasks     -> worker store context events clock jsondata errors
     sessions  -> +tasks
-    lab       -> sessions tasks board context errors
-    weblab    -> sessions settings errors
-    web       -> lab sessions tasks board events settings errors
+    lab       -> sessions tasks worker board context errors
+    module    -> lab errors
+    weblab    -> sessions settings clock errors
+    web       -> lab sessions tasks board schema settings events context clock errors
     platform  -> events settings errors
     labnode   -> lab errors
     agent     -> everything
-    testing   -> agent
+    testing   -> everything
+    demo      -> everything
     cli       -> everything
 """
 

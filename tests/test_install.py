@@ -337,7 +337,7 @@ def test_an_interrupted_installation_is_made_anew(installed: Machine) -> None:
     command = ["env", "--default-signal=INT", "./install.sh", "demo"]
     result = installed.start(command, installed.clone)
     assert result.returncode == 130
-    assert result.stderr.endswith("install.sh: interrupted; the next start makes .venv anew\n")
+    assert result.stderr.endswith("install.sh: interrupted; start it again to go on\n")
     installed.python()
     assert remade(installed) == "its installation was not finished"
 

@@ -116,7 +116,7 @@ LANGUAGES = tuple(_WORDS)
 
 
 def language(locales: Iterable[str]) -> str:
-    """The first of `locales` ("es", "es_ES", "es-MX") whose language is spoken here, else English."""
+    """The first language of `locales` ("es", "es_ES", "es-MX") that is spoken here, else "en"."""
     for locale in locales:
         primary = re.split("[-_.@]", locale.strip().lower(), maxsplit=1)[0]
         if primary in _WORDS:

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpiozero.pins.mock import MockFactory
 
 from labnode.board import Board, load_board
 from labnode.clock import ManualClock
 from labnode.drivers.base import Driver, command, load_drivers, register, registry
-from labnode.drivers.pins import pins_in_use
 from labnode.events import Bus, DeviceChanged
 
 
@@ -125,17 +123,3 @@ def log() -> Iterator[list[str]]:
     Faulty.log.clear()
     yield Faulty.log
     del registry["faulty"]
-
-
-@pytest.fixture(autouse=True)
-def _no_pin_stays_reserved(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    made: list[MockFactory] = []
-    start = MockFactory.__init__
-
-    def remember(self: MockFactory, *args: Any, **kwargs: Any) -> None:
-        made.append(self)
-        start(self, *args, **kwargs)
-
-    monkeypatch.setattr(MockFactory, "__init__", remember)
-    yield
-    assert [pins_in_use(factory) for factory in made] == [[] for _ in made]

@@ -69,6 +69,7 @@ class Student:
     def __init__(self, driver: Chrome) -> None:
         self.driver = driver
         self.expects_failures = False  # requests that fail belong to the test
+        self.complaints: list[str] = []
 
     def open(self, url: str) -> None:
         self.driver.get(url)
@@ -100,7 +101,7 @@ class Student:
     def sees_in_source(self, selector: str, text: str) -> None:
         """Wait until `text` is there for a screen reader, if not for the eye."""
         self.until(
-            lambda: text in self.find(selector).get_property("textContent"),
+            lambda: text in str(self.find(selector).get_property("textContent")),
             f"{selector} says {text!r}",
         )
 
@@ -119,33 +120,39 @@ class Student:
         self.emulate("setDeviceMetricsOverride", **screen)
         self.emulate("setTouchEmulationEnabled", enabled=True)
 
-    def complaints(self) -> list[str]:
-        """What the browser's console says, which names every violation of the CSP too."""
-        return [
-            entry["message"]
-            for entry in self.driver.get_log("browser")
-            if not (self.expects_failures and entry["source"] == "network")
-        ]
+    def go_away(self) -> None:
+        """Close the page, and keep in mind what the browser's console had to say about it.
+
+        Every violation of the content security policy is among that.
+        """
+        for entry in self._console():
+            if not (self.expects_failures and entry["source"] == "network"):
+                self.complaints.append(entry["message"])
+        self.driver.get("about:blank")
+        self._console()
+
+    def _console(self) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return entries
 
 
 @pytest.fixture
 def student(driver: Chrome) -> Iterator[Student]:
-    """A student at a fresh desktop browser, who does not accept a single complaint of its console."""
-    driver.get_log("browser")
+    """A student at a desktop browser, who does not accept a single complaint of its console."""
     student = Student(driver)
     yield student
-    complaints = student.complaints()
-    driver.get("about:blank")
+    student.go_away()
     driver.delete_all_cookies()
     student.emulate("clearDeviceMetricsOverride")
     student.emulate("setTouchEmulationEnabled", enabled=False)
     student.emulate("setEmulatedMedia", media="", features=[])
-    assert complaints == []
+    assert student.complaints == []
 
 
 @pytest.fixture
-def lab() -> Iterator[StandIn]:
-    """A stand-in for the agent, at `lab.url`."""
+def lab(student: Student) -> Iterator[StandIn]:
+    """A stand-in for the agent, at `lab.url`; it outlives the student's page."""
     lab = StandIn()
     yield lab
+    student.go_away()
     lab.fall_silent()

@@ -144,7 +144,7 @@ def test_nothing_moves_for_those_who_asked_for_less_motion(student: Student, lab
     student.emulate("setEmulatedMedia", media="", features=less)
     lab.starts("blink")
     student.open(lab.url)
-    moving = """return [...document.querySelectorAll("*")].map((element) => getComputedStyle(element))
+    moving = """return [...document.querySelectorAll("*")].map((each) => getComputedStyle(each))
         .filter((style) => style.animationName !== "none" || style.transitionProperty !== "none")
         .length"""
     assert student.run(moving) == 0

@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from gpiozero.pins.mock import MockFactory
 
 from labnode.clock import ManualClock
 from labnode.drivers.base import Driver
-from labnode.drivers.pins import mock_factory, pins_in_use
+from labnode.drivers.pins import mock_factory
 
 
 class Bench:
@@ -58,17 +57,3 @@ def bench() -> Iterator[Bench]:
     bench = Bench()
     yield bench
     bench.close()
-
-
-@pytest.fixture(autouse=True)
-def _no_pin_stays_reserved(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    made: list[MockFactory] = []
-    start = MockFactory.__init__
-
-    def remember(self: MockFactory, *args: Any, **kwargs: Any) -> None:
-        made.append(self)
-        start(self, *args, **kwargs)
-
-    monkeypatch.setattr(MockFactory, "__init__", remember)
-    yield
-    assert [pins_in_use(factory) for factory in made] == [[] for _ in made]
