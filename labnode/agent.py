@@ -18,8 +18,9 @@ from labnode.state import StateDir
 from labnode.store import Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
-from labnode.web.app import Wsgi, site, student_app
+from labnode.web.app import student_app
 from labnode.web.server import WebServer
+from labnode.web.site import Wsgi, site
 from labnode.weblab.api import protocol_app
 from labnode.worker import Worker
 

@@ -186,13 +186,13 @@ class Settings:
         weblab = Client(name="weblab", username=self.weblab.username, password=self.weblab.password)
         return [weblab, *self.clients]
 
-    def external_url(self, host: str | None = None) -> str:
+    def external_url(self, host: str | None = None, scheme: str | None = None) -> str:
         """The lab's address for browsers without a slash at its end: ".../lab1".
 
-        `host` is what the request was sent to (checked by the caller); it counts where base_url
-        has no host.
+        `host` and `scheme` are how the request came (checked by the caller); they count where
+        base_url has no host.
         """
-        origin = self.public_origin or f"{self.scheme}://{host or self._own_host()}"
+        origin = self.public_origin or f"{scheme or self.scheme}://{host or self._own_host()}"
         return origin + self.base_path
 
     def _own_host(self) -> str:

@@ -13,11 +13,11 @@ import bottle
 from bottle import HTTPResponse, request
 
 from labnode import context
-from labnode.errors import Forbidden
-from labnode.sessions import ANONYMOUS, AnonymousUser, Session, Sessions, User
+from labnode.errors import Busy, Forbidden
+from labnode.sessions import ANONYMOUS, AnonymousUser, Session, Sessions, State, User
 from labnode.settings import Settings
 from labnode.web import pages
-from labnode.web.replies import is_for_programs, json_reply, locales, redirect
+from labnode.web.replies import error_reply, is_for_programs, json_reply, locales, redirect
 
 Level = Literal["active", "login", "public"]
 """Who a route is for: the student whose turn it is, also one whose time is over, anybody."""
@@ -76,7 +76,8 @@ class Access:
         if self._settings.embed:
             parts += ["SameSite=None", "Secure", "Partitioned"]
         else:
-            parts += ["SameSite=Lax", *(["Secure"] if self._settings.secure else [])]
+            secure = self._settings.secure or request.environ["wsgi.url_scheme"] == "https"
+            parts += ["SameSite=Lax", *(["Secure"] if secure else [])]
         return "; ".join(parts)
 
     def _mac(self, handle: str, nonce: str) -> bytes:
@@ -92,8 +93,7 @@ class Access:
         if self._settings.unauthorized_link:
             return redirect(self._settings.unauthorized_link)
         template = self._settings.unauthorized_template
-        root = f"{self._settings.base_path}/"
-        page = pages.render_forbidden(locales(), root=root, template=template)
+        page = pages.render_forbidden(locales(), root=self._root, template=template)
         return HTTPResponse(page, 403)
 
     def over(self, user: User) -> HTTPResponse:
@@ -105,8 +105,7 @@ class Access:
             return json_reply({**reply, "back": back, "reason": reason}, 403)
         if back is not None:
             return redirect(back)
-        root = f"{self._settings.base_path}/"
-        return HTTPResponse(pages.render_farewell(locales(user), reason=reason, root=root), 200)
+        return HTTPResponse(pages.render_farewell(locales(user), reason=reason, root=self._root))
 
     def back(self, user: User) -> str | None:
         """Where the student came from, if the browser may be sent there."""
@@ -126,9 +125,19 @@ class Access:
         if isinstance(user, AnonymousUser):
             return self.forbidden()
         if level == "active" and not self._sessions.ready(user.session):
-            return self.over(user)
+            return self._not_ready() if user.session.state is State.STARTING else self.over(user)
         self._sessions.poll(user.session)
         return None
+
+    def _not_ready(self) -> HTTPResponse:
+        """The answer while a session is being resumed after a restart of the node."""
+        if is_for_programs():
+            return error_reply(Busy("The lab has been restarted and is getting ready."))
+        return HTTPResponse(pages.render_loading(locales(), root=self._root), 503)
+
+    @property
+    def _root(self) -> str:
+        return f"{self._settings.base_path}/"
 
     def _check_origin(self) -> None:
         """Another site must not have a student's browser do things here."""
@@ -136,7 +145,14 @@ class Access:
             return
         site = request.get_header("Sec-Fetch-Site")
         origin = request.get_header("Origin")
-        host = request.get_header("Host")
-        own = self._settings.public_origin or f"{self._settings.scheme}://{host}"
-        if site not in (None, "same-origin") or origin not in (None, own):
-            raise Forbidden("Requests that change something must come from the lab's own page.")
+        if site not in (None, "same-origin") or not (origin is None or self._is_own(origin)):
+            raise Forbidden(
+                "Requests that change something must come from the lab's own page (behind a "
+                "proxy, base_url in the settings says where that is)."
+            )
+
+    def _is_own(self, origin: str) -> bool:
+        if self._settings.public_origin is not None:
+            return origin == self._settings.public_origin
+        # Without the scheme: a proxy may speak https for us and not say so.
+        return bool(origin.partition("://")[2] == request.get_header("Host"))

@@ -49,7 +49,6 @@ _WORDS: dict[str, dict[str, str]] = {
         "error:busy": "The board is busy; try again in a moment.",
         "error:already-running": "This is already running.",
         "error:timeout": "The board took too long to answer.",
-        "error:device": "The device did not do what it was told.",
         "error:device-gone": "The device does not answer.",
         "error:interrupted": "It was interrupted because the lab was restarted.",
         "forbidden": "No open session",
@@ -101,7 +100,6 @@ _WORDS: dict[str, dict[str, str]] = {
         "error:busy": "La placa está ocupada; inténtalo dentro de un momento.",
         "error:already-running": "Ya está en marcha.",
         "error:timeout": "La placa ha tardado demasiado en responder.",
-        "error:device": "El dispositivo no ha hecho lo que se le pidió.",
         "error:device-gone": "El dispositivo no responde.",
         "error:interrupted": "Se interrumpió porque el laboratorio se reinició.",
         "forbidden": "No hay ninguna sesión abierta",
@@ -127,19 +125,3 @@ def language(locales: Iterable[str]) -> str:
 def words(language: str) -> Mapping[str, str]:
     """The page's words in one of `LANGUAGES`."""
     return _WORDS[language]
-
-
-def preferred_locales(locale: str | None, accept_language: str | None) -> list[str]:
-    """What to choose a language from, best first.
-
-    `locale` is what the central server says of the student; it goes before `accept_language`,
-    the header of the student's browser ("es-ES,es;q=0.9,en;q=0.8").
-    """
-    weighed: list[tuple[float, str]] = []
-    for part in (accept_language or "").split(","):
-        tag, _, parameter = part.partition(";")
-        weight = re.fullmatch(r"\s*q\s*=\s*([01](?:\.\d*)?)\s*", parameter)
-        if re.fullmatch(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*", tag.strip()):
-            weighed.append((-float(weight[1]) if weight else -1.0, tag.strip()))
-    accepted = [tag for weight, tag in sorted(weighed, key=lambda each: each[0]) if weight < 0]
-    return [locale, *accepted] if locale else accepted

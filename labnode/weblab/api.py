@@ -92,7 +92,7 @@ class _Protocol:
     def start(self, parse_start: messages.StartParser) -> bottle.HTTPResponse:
         client = bottle.request.environ["labnode.client"]
         request, skew = parse_start(_fields(), client, self._clock.wall())
-        base = self._settings.external_url(self._host())
+        base = self._settings.external_url(self._host(), bottle.request.environ["wsgi.url_scheme"])
         if skew:
             _log.warning("The slot of %s began %.0f s ago by this node's clock", client, skew)
         # A failure has to be an HTTP error: after a 200 the student is sent to a dead link.

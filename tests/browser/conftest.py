@@ -107,8 +107,8 @@ class Student:
 
     def drawn(self) -> list[list[str]]:
         """The names of the devices, row by row."""
-        script = """return [...document.querySelectorAll("#devices section")].map((section) =>
-            [...section.querySelectorAll("[data-device]")].map((card) => card.dataset.device))"""
+        script = """return [...document.querySelectorAll("#devices .grid")].map((row) =>
+            [...row.querySelectorAll("[data-device]")].map((card) => card.dataset.device))"""
         rows: list[list[str]] = self.run(script)
         return rows
 

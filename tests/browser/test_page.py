@@ -213,12 +213,12 @@ def test_a_task_that_was_running_before_the_page_came_is_followed(
     student.sees("#task-blink .result", "fine")
 
 
-def test_the_rows_of_the_board_file_are_the_rows_of_the_page(
+def test_the_rows_of_the_board_file_come_first_and_hide_nothing(
     student: Student, lab: StandIn
 ) -> None:
     lab.page = [["temp", "lamp"], ["switch"]]
     student.open(lab.url)
-    assert student.drawn() == [["temp", "lamp"], ["switch"]]
+    assert student.drawn() == [["temp", "lamp"], ["switch"], ["dimmer", "motor"]]
 
 
 def test_without_rows_devices_stand_in_their_groups(student: Student, lab: StandIn) -> None:

@@ -147,7 +147,7 @@ def test_every_language_has_the_same_words() -> None:
 
 
 def test_the_script_uses_only_words_that_there_are() -> None:
-    script = (pages.STATIC / "page.js").read_text()
+    script = "".join(file.read_text() for file in pages.STATIC.glob("*.js"))
     used = set(re.findall(r'words\.(\w+)|words\["([^"]+)"\]', script))
     assert len(used) > 10
     assert {dotted or quoted for dotted, quoted in used} <= texts.words("en").keys()
@@ -168,22 +168,6 @@ def test_the_script_uses_only_words_that_there_are() -> None:
 def test_the_first_language_that_is_spoken_here_is_taken(locales: list[str], language: str) -> None:
     assert texts.language(locales) == language
     assert f'<html lang="{language}">' in page(locales=locales)
-
-
-@pytest.mark.parametrize(
-    ("locale", "header", "expected"),
-    [
-        ("es_ES", "fr", ["es_ES", "fr"]),
-        (None, "en;q=0.5, es-ES, eu;q=0.9", ["es-ES", "eu", "en"]),
-        (None, "es;q=0, en;q=0.1", ["en"]),
-        (None, "*, <script>;q=1, en;q=high", ["en"]),
-        ("", None, []),
-    ],
-)
-def test_the_central_server_knows_the_language_better_than_the_browser(
-    locale: str | None, header: str | None, expected: list[str]
-) -> None:
-    assert texts.preferred_locales(locale, header) == expected
 
 
 def test_a_farewell_says_why_and_leads_back() -> None:

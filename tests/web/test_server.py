@@ -13,7 +13,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ from hypothesis import strategies as st
 
 from labnode.errors import ConfigError
 from labnode.web.server import WebServer
+from labnode.web.server.connection import Limits
+from labnode.web.server.loop import Loop
 from labnode.web.server.request import RequestReader
 
 PATIENCE = 20.0  # seconds after which a wait has failed; nothing here takes a tenth of it
@@ -106,12 +108,13 @@ class Gate:
         self.inside = threading.Semaphore(0)
         self.open = threading.Event()
         self.lock = threading.Lock()
-        self.now = self.most = 0
+        self.now = self.most = self.total = 0
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
         if environ["PATH_INFO"] == "/quick":
             return echo(environ, start_response)
         with self.lock:
+            self.total += 1
             self.now += 1
             self.most = max(self.most, self.now)
         self.inside.release()
@@ -140,6 +143,26 @@ def web_threads() -> list[threading.Thread]:
 
 def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a Path would not say it shorter
+
+
+@contextmanager
+def stepped(listener: socket.socket) -> Iterator[Loop]:
+    """A loop for one connection, without a thread: the test takes its turns."""
+    limits = Limits(
+        read_deadline=PATIENCE,
+        keep_alive=PATIENCE,
+        max_head=1000,
+        max_body=1000,
+        memory=10_000,
+        connections=1,
+        per_address=1,
+    )
+    loop = Loop(listener, limits)
+    try:
+        yield loop
+    finally:
+        loop.abandon()
+        loop.run()
 
 
 @pytest.fixture
@@ -311,6 +334,9 @@ def test_expect_100_continue_is_answered_before_the_body(start: Start, connect: 
     client = connect(start()).send(head)
     assert client.answer().status == 100
     assert client.send(b"abc").answer().json["body"] == "abc"
+    client.send(head + b"abc", b"GET /next HTTP", b"/1.1\r\nHost: lab\r\n\r\n")
+    assert client.answer().json["body"] == "abc"  # nobody waited for a 100
+    assert client.answer().json["PATH_INFO"] == "/next"
 
 
 def test_head_has_the_headers_of_get_and_no_body(start: Start, connect: Connect) -> None:
@@ -449,6 +475,15 @@ def test_an_answer_that_fails_half_way_is_visibly_cut_off(
     assert len(caplog.records) == 1
 
 
+def test_an_answer_shorter_than_its_length_is_visibly_cut_off(
+    start: Start, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = connect(start(streaming(b"abc", Content_Length="5")))
+    assert client.get().body == b"abc"
+    assert client.ended()
+    assert len(caplog.records) == 1
+
+
 # What is refused
 
 HEAD = b"POST / HTTP/1.1\r\nHost: lab\r\n"
@@ -577,7 +612,7 @@ def test_what_follows_a_refused_request_is_not_another_request(
     client.send(HEAD + b"Content-Length: 1x\r\n\r\nGET / HTTP/1.1\r\nHost: lab\r\n\r\n")
     assert client.answer().status == 400
     assert client.ended()
-    assert gate.most == 0
+    assert gate.total == 0
 
 
 # Clients that are slow, many or gone
@@ -657,7 +692,7 @@ def test_all_threads_work_at_once_and_the_rest_waits_its_turn(
 def test_at_the_limit_the_connection_that_was_idle_for_longest_makes_room(
     start: Start, connect: Connect
 ) -> None:
-    server = start(connections=3)
+    server = start(connections=3, threads=1)  # one thread: they become idle in this order
     first, second, third = (connect(server) for _ in range(3))
     for client in (second, first, third):
         assert client.get().status == 200
@@ -668,7 +703,7 @@ def test_at_the_limit_the_connection_that_was_idle_for_longest_makes_room(
 
 
 def test_one_address_makes_room_for_itself_only(start: Start, connect: Connect) -> None:
-    server = start(connections=10, per_address=2)
+    server = start(connections=10, per_address=2, threads=1)
     other = connect(server, "127.0.0.2")
     mine = [connect(server) for _ in range(2)]
     for client in (other, *mine):
@@ -683,7 +718,7 @@ def test_at_the_limit_with_nobody_idle_a_newcomer_gets_503(
     start: Start, connect: Connect, limits: dict[str, int]
 ) -> None:
     gate = Gate()
-    server = start(gate, **limits)
+    server = start(gate, threads=1, **limits)
     busy = connect(server).send(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n")
     gate.wait(1)
     half = connect(server)
@@ -722,6 +757,27 @@ def test_a_trusted_proxy_may_have_more_connections(
     assert [client.answer().status for client in clients] == [200] * 4
 
 
+def test_a_connection_that_is_ending_takes_nobodys_place(start: Start, connect: Connect) -> None:
+    server = start(connections=1)
+    refused = connect(server).send(b"nonsense\r\n\r\n")
+    assert refused.answer().status == 400
+    assert connect(server).get().status == 200
+
+
+def test_who_has_just_sent_a_request_is_not_closed_as_idle_for_a_newcomer() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener, stepped(listener) as loop:
+        address = listener.getsockname()
+        with closing(socket.create_connection(address)) as first:
+            loop.turn()
+            first.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            with closing(socket.create_connection(address)) as newcomer:
+                loop.turn()
+                assert newcomer.recv(12) == b"HTTP/1.1 503"
+            request = loop.requests.get_nowait()
+            assert request is not None
+            loop.give_back(request, keep=True)
+
+
 def test_a_flood_of_refused_connections_ends_and_the_server_lives(
     start: Start, connect: Connect
 ) -> None:
@@ -748,7 +804,10 @@ def test_large_requests_share_a_limit_of_memory(start: Start, connect: Connect) 
             assert observer.get().status == 200
     assert [client.readable(0) for client in clients] == [False] * 16 + [True] * 4
     assert [client.answer().status for client in clients[16:]] == [503] * 4
-    assert [client.send(b"x").answer().status for client in clients[:16]] == [200] * 16
+    assert clients.pop(0).send(b"x").answer().status == 200
+    clients.append(connect(server).send(HEAD + b"Content-Length: 100000\r\n\r\n", b"x" * 99_999))
+    served = [*clients[:15], clients[-1]]
+    assert [client.send(b"x").answer().status for client in served] == [200] * 16
 
 
 def test_a_client_that_vanishes_is_no_error(
@@ -799,30 +858,27 @@ def test_a_client_that_does_not_read_its_answer_gives_the_thread_free(
     assert connect(server).get().body == b"x"
 
 
-def test_running_out_of_descriptors_is_survived(
-    start: Start,
-    connect: Connect,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+def test_without_descriptors_accepting_pauses_and_goes_on_later(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("labnode.web.server.loop._RETRY_ACCEPT", 0.05)
-    server = start()
-    warned = threading.Event()
-    monkeypatch.setattr(
-        "labnode.web.server.loop.logger.warning", lambda *_: warned.set(), raising=True
-    )
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    client = socket.socket()
-    with closing(client):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, hard))
-        try:
-            client.connect(server.address)
-            assert warned.wait(PATIENCE)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        client.settimeout(PATIENCE)
-        client.sendall(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n")
-        assert client.recv(12) == b"HTTP/1.1 200"
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener, stepped(listener) as loop:
+        client = socket.create_connection(listener.getsockname())
+        with closing(client):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, hard))
+            try:
+                loop.turn()  # nothing can be accepted
+                loop.turn()  # only waits, although somebody knocks
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert [record.levelname for record in caplog.records] == ["WARNING"]
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            loop.turn()
+            loop.turn()
+            request = loop.requests.get_nowait()
+            assert request is not None
+            loop.give_back(request, keep=False)
 
 
 # Start and stop
@@ -892,7 +948,9 @@ def test_ipv6_any_address_serves_ipv4_clients_by_their_ipv4_address(connect: Con
 def test_stop_lets_a_request_in_flight_finish(start: Start, connect: Connect) -> None:
     gate = Gate()
     server = start(gate, threads=1)
-    served = connect(server).send(b"GET /served HTTP/1.1\r\nHost: lab\r\n\r\n")
+    served = connect(server).send(
+        b"GET /served HTTP/1.1\r\nHost: lab\r\n\r\nGET /too-late HTTP/1.1\r\nHost: lab\r\n\r\n"
+    )
     gate.wait(1)
     idle = connect(server)
     stopping = threading.Thread(target=server.stop)
@@ -916,7 +974,9 @@ def test_stop_also_answers_requests_that_wait_for_a_thread(start: Start, connect
     stopping.start()
     assert half.ended()
     gate.open.set()
-    assert [client.answer().status for client in clients] == [200] * 3
+    answers = [client.answer() for client in clients]
+    assert [answer.status for answer in answers] == [200] * 3
+    assert [answer.headers.get("connection") for answer in answers] == [None, "close", "close"]
     stopping.join(PATIENCE)
 
 
@@ -935,7 +995,7 @@ def test_stop_is_bounded_when_a_view_hangs_and_its_thread_ends_later(
     gate.open.set()
     for thread in web_threads():
         thread.join(PATIENCE)
-    assert gate.most == 2  # the third was never started
+    assert gate.total == 2  # the third was never started
 
 
 def test_stop_cuts_off_a_client_that_does_not_read(start: Start, connect: Connect) -> None:

@@ -57,11 +57,34 @@ class Loop:
         try:
             while not self.abandoned and not (self.stopping and not self._open):
                 try:
-                    self._turn()
+                    self.turn()
                 except Exception:
                     logger.exception("A turn of the web server's loop failed")
         finally:
             self._end()
+
+    def turn(self) -> None:
+        """Wait for something to happen, and see to all that has happened."""
+        accept = False
+        for key, _ in self._selector.select(self._timeout()):
+            if key.data is not None:
+                self._guard(key.data, self._receive)
+            elif key.fileobj is self._listener:
+                accept = True  # last, so that nobody who has just sent something counts as idle
+            else:
+                self._woken.recv(_PIECE)
+        while self._returned:
+            self._guard(self._returned.popleft(), self._take_back)
+        now = self._now()
+        for connection in [c for c in self._open if c.deadline is not None and c.deadline <= now]:
+            self._guard(connection, self._expire)
+        if self.stopping:
+            self._close_unserved()
+        elif accept:
+            self._accept()
+        elif self._accept_again is not None and self._accept_again <= now:
+            self._accept_again = None
+            self._selector.register(self._listener, selectors.EVENT_READ)
 
     def give_back(self, connection: Connection, *, keep: bool) -> None:
         """Its answer is sent; `keep`: it may bring another request. From any thread."""
@@ -87,28 +110,6 @@ class Loop:
                     self._waker.send(b"\0")
             return not self._over
 
-    def _turn(self) -> None:
-        accept = False
-        for key, _ in self._selector.select(self._timeout()):
-            if key.data is not None:
-                self._guard(key.data, self._receive)
-            elif key.fileobj is self._listener:
-                accept = True  # last, so that nobody who has just sent something counts as idle
-            else:
-                self._woken.recv(_PIECE)
-        while self._returned:
-            self._guard(self._returned.popleft(), self._take_back)
-        now = self._now()
-        for connection in [c for c in self._open if c.deadline is not None and c.deadline <= now]:
-            self._guard(connection, self._expire)
-        if self.stopping:
-            self._close_unserved()
-        elif accept:
-            self._accept()
-        elif self._accept_again is not None and self._accept_again <= now:
-            self._accept_again = None
-            self._selector.register(self._listener, selectors.EVENT_READ)
-
     def _timeout(self) -> float | None:
         deadlines = [c.deadline for c in self._open if c.deadline is not None]
         if self._accept_again is not None:
@@ -118,8 +119,7 @@ class Loop:
     def _guard(self, connection: Connection, step: Callable[[Connection], None]) -> None:
         """Take a step for one connection, whose troubles end that connection and never the loop."""
         try:
-            if connection in self._open:
-                step(connection)
+            step(connection)
         except Refusal as refusal:
             logger.debug("Refused %s: %s", connection.address, refusal)
             with suppress(OSError):
@@ -148,7 +148,6 @@ class Loop:
         self._guard(connection, self._admit)
 
     def _admit(self, newcomer: Connection) -> None:
-        newcomer.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         counted = [c for c in self._open if c.state is not State.LINGERING]
         neighbours = [c for c in counted if c.address == newcomer.address]
         if not newcomer.trusted and len(neighbours) > self._limits.per_address:

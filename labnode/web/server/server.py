@@ -97,8 +97,7 @@ class WebServer:
                 return
             loop.stop()
             self._threads[0].join(timeout)
-            if self._threads[0].is_alive():
-                loop.abandon()
+            loop.abandon()  # nothing is left to be cut off, if it has ended in time
             now = Clock().now
             deadline = now() + _CUT_OFF
             for _ in range(self._size):
@@ -183,7 +182,9 @@ def _listen(host: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(address)
-        # Connections inherit it: while they fade away, a new server may have the port.
+        # Connections inherit these: answers leave at once, and while connections fade away after
+        # the end, a new server may have the port.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.listen(_BACKLOG)
     except OSError as error:

@@ -15,10 +15,8 @@
  *     over ({reason, back})   the session has ended; nothing more is asked
  */
 
-const LOOK = 500; // milliseconds from one answer to the next question
-const LOOK_HIDDEN = 5000; // … while nobody sees the page
-const LOOK_OFFLINE = 1000; // … while the lab does not answer
-const KEEP_ALIVE = 5000;
+import { Polling } from "./polling.js";
+
 const HICCUP = 2000; // one request that fails sooner than this says nothing yet
 const PATIENCE = 6000; // how long an answer may take
 
@@ -137,12 +135,11 @@ export class Board {
   async keepAlive() {
     const asked = performance.now();
     const answer = await this.#ask("POST", this.#callback("poll", ""), {}).catch(() => null);
-    if (answer === null) return; // look() notices what is wrong
-    if (answer.success) this.#takeTime(answer.time_left, asked);
-    else this.#finish(answer);
+    if (answer?.success) this.#takeTime(answer.time_left, asked);
+    else this.#transport.hurry(); // looking at the board tells what is wrong
   }
 
-  /** Ask sooner than planned: something is expected to be new. */
+  /** Look sooner than planned: something is expected to be new. */
   hurry() {
     this.#transport.hurry();
   }
@@ -171,14 +168,17 @@ export class Board {
 
   async #ask(method, path, body) {
     if (this.#over) throw new LabError("session-over");
-    const options = { method, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) };
-    if (body !== undefined) {
-      options.headers = { "Content-Type": "application/json" };
-      options.body = JSON.stringify(body);
-    }
+    const headers = { Accept: "application/json" };
+    if (body !== undefined) headers["Content-Type"] = "application/json";
     let reply, answer;
     try {
-      reply = await fetch(this.#root + path, options);
+      reply = await fetch(this.#root + path, {
+        method,
+        headers,
+        body: JSON.stringify(body),
+        cache: "no-store",
+        signal: AbortSignal.timeout(PATIENCE),
+      });
       answer = await reply.json();
     } catch {
       throw new LabError("offline"); // no answer, or the error page of a proxy in between
@@ -262,80 +262,9 @@ export class Board {
   }
 }
 
-/** Asks again and again: often while somebody looks, seldom while the page is hidden. */
-export class Polling {
-  #board;
-  #stopped = false;
-  #wake = () => {};
-
-  constructor(board) {
-    this.#board = board;
-  }
-
-  start() {
-    this.#lookAgainAndAgain();
-    this.#keepAlive();
-    document.addEventListener("visibilitychange", () => document.hidden || this.hurry());
-  }
-
-  stop() {
-    this.#stopped = true;
-    this.hurry();
-  }
-
-  hurry() {
-    this.#wake();
-  }
-
-  async #lookAgainAndAgain() {
-    while (!this.#stopped) {
-      const hurried = new Promise((resolve) => (this.#wake = resolve));
-      await this.#board.look();
-      const pause = document.hidden ? LOOK_HIDDEN : this.#board.online ? LOOK : LOOK_OFFLINE;
-      await Promise.race([sleep(pause), hurried]);
-    }
-  }
-
-  async #keepAlive() {
-    while (!this.#stopped) {
-      await this.#board.keepAlive();
-      await sleep(KEEP_ALIVE);
-    }
-  }
-}
-
 /** True once a task will not change any more. */
 export function isFinished(task) {
   return task.status === "done" || task.status === "failed";
-}
-
-let ticker = null;
-let naps = 0;
-const sleepers = new Map();
-
-/**
- * Wait. Browsers slow the timers of a page that nobody sees down to one a minute, which would let
- * the session die of silence; those of a worker go on.
- */
-export function sleep(milliseconds) {
-  ticker ??= startTicker();
-  return new Promise((resolve) => {
-    const id = ++naps;
-    sleepers.set(id, resolve);
-    ticker.postMessage([id, milliseconds]);
-    setTimeout(wakeUp, milliseconds, id); // for a browser that did not start the worker
-  });
-}
-
-function startTicker() {
-  const worker = new Worker(new URL("ticker.js", import.meta.url));
-  worker.onmessage = ({ data }) => wakeUp(data);
-  return worker;
-}
-
-function wakeUp(id) {
-  sleepers.get(id)?.();
-  sleepers.delete(id);
 }
 
 function same(one, other) {

@@ -1,0 +1,44 @@
+// The board of this page, its words, and how things are written down.
+
+import { Board } from "./labnode.js";
+
+const boot = JSON.parse(document.getElementById("boot").textContent);
+
+export const { words, language } = boot;
+export const board = new Board(boot);
+export const byId = (id) => document.getElementById(id);
+
+/** An element with properties (or attributes) and children; text is only ever text. */
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in element) element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+/** The lab's own sentence, which is in English, unless there is one in the student's language. */
+export function explain({ code, message }) {
+  const translated = words[`error:${code}`];
+  return (language === "en" ? message || translated : translated || message) || words.error;
+}
+
+export function asText(value) {
+  if (value === null || value === undefined) return words["no-value"];
+  if (typeof value === "boolean") return value ? words.on : words.off;
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+export function asPercent(share) {
+  return new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 0 }).format(share);
+}
+
+/** A number with its unit; a share of 1 reads better as a percentage. */
+export function asNumber(value, { unit, min, max }, step = 0.001) {
+  if (!unit && min >= 0 && max <= 1) return asPercent(value);
+  const digits = Math.min(6, Math.max(0, Math.ceil(-Math.log10(step))));
+  const number = new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
+  return unit ? `${number} ${unit}` : number;
+}

@@ -1,0 +1,98 @@
+"""A lab with routes of every level on a small simulated board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labnode.testing import LabClient
+
+BOARD = """
+schema: 1
+title: {en: Bench, es: Banco}
+lab: {name: bench}
+devices:
+  switch: {driver: digital_output, pin: GPIO17}
+  lamp: {driver: digital_input, pin: GPIO27}
+  dimmer: {driver: pwm_output, pin: GPIO18}
+  hidden: {driver: led, pin: GPIO22, access: system}
+simulate: {lamp: switch}
+module: bench.py
+"""
+
+MODULE = """
+import threading
+from labnode import Lab
+
+lab = Lab()
+release = threading.Event()
+
+
+@lab.task(unique="global", label={"en": "Wait", "es": "Esperar"})
+def wait(seconds: float = 60):
+    lab.current_task.data["percent"] = 10
+    lab.wait(seconds)
+    return "waited"
+
+
+@lab.task()
+def inside():
+    return lab.user.username
+
+
+@lab.app.get("/mine")
+def mine():
+    return {"user": lab.user.username, "active": lab.user.active}
+
+
+@lab.app.get("/after", access="login")
+def after():
+    return {"user": lab.user.username, "active": lab.user.active}
+
+
+@lab.app.get("/about", access="public")
+def about():
+    return {"anonymous": lab.user.is_anonymous}
+
+
+@lab.app.post("/do")
+def do():
+    return {"done": True}
+
+
+@lab.app.get("/broken")
+def broken():
+    raise RuntimeError("the view's own secret")
+
+
+@lab.app.get("/wait")
+def waiting():
+    return {"whole": lab.wait(30)}
+"""
+
+MakeLab = Callable[..., LabClient]
+
+
+@pytest.fixture
+def make_lab(tmp_path: Path) -> Iterator[MakeLab]:
+    """Start a lab with settings of the test's choice."""
+    (tmp_path / "bench.yaml").write_text(BOARD)
+    (tmp_path / "bench.py").write_text(MODULE)
+    started: list[LabClient] = []
+
+    def make(**settings: Any) -> LabClient:
+        lab = LabClient(tmp_path / "bench.yaml", state_dir=tmp_path / "state", **settings)
+        started.append(lab.__enter__())
+        return lab
+
+    yield make
+    for lab in started:
+        lab.__exit__(None, None, None)
+
+
+@pytest.fixture
+def lab(make_lab: MakeLab) -> LabClient:
+    return make_lab()

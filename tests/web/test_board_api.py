@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import pytest
+
+from labnode.testing import LabClient, Student
+
+
+@pytest.fixture
+def student(lab: LabClient) -> Student:
+    return lab.student(seconds=60, full_name="Ada Lovelace", username="ada", locale="es")
+
+
+def test_the_session_tells_who_and_how_long(student: Student) -> None:
+    session = student.get("/api/session").json
+    assert 0 < session.pop("time_left") <= 60
+    assert session == {
+        "active": True,
+        "username": "ada",
+        "full_name": "Ada Lovelace",
+        "locale": "es",
+        "back": None,
+        "experiment_name": None,
+        "category_name": None,
+        "restarted": False,
+        "reason": None,
+    }
+
+
+def test_the_board_shows_what_students_may_see(student: Student) -> None:
+    board = student.get("/api/board").json
+    assert [device["name"] for device in board["devices"]] == ["switch", "lamp", "dimmer"]
+    assert list(board["snapshot"]) == ["switch", "lamp", "dimmer"]
+    assert board["title"] == "Banco"
+
+
+@pytest.mark.parametrize(
+    ("query", "header", "title"), [("?locale=en", "", "Bench"), ("", "en-GB,en;q=0.9", "Banco")]
+)
+def test_the_language_asked_for_comes_before_the_users(
+    student: Student, query: str, header: str, title: str
+) -> None:
+    board = student.get(f"/api/board{query}", HTTP_ACCEPT_LANGUAGE=header).json
+    assert board["title"] == title
+
+
+def test_a_command_does_it_and_shows_what_came_of_it(lab: LabClient, student: Student) -> None:
+    reply = student.post("/api/devices/switch/set", [True])
+    assert reply.json["result"] is None
+    assert reply.json["snapshot"]["lamp"] == {"value": True}
+    assert lab.agent.board.pins.pin("GPIO17").state == 1
+
+
+def test_arguments_come_by_position_by_name_or_not_at_all(lab: LabClient, student: Student) -> None:
+    student.post("/api/devices/dimmer/set", [0.25])
+    assert lab.value("dimmer") == 0.25
+    student.post("/api/devices/dimmer/set", {"value": 0.5})
+    assert lab.value("dimmer") == 0.5
+    student.request("POST", "/api/devices/dimmer/on")
+    assert lab.value("dimmer") == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/api/devices/nothing/on", b"", 404),
+        ("/api/devices/hidden/on", b"", 404),
+        ("/api/devices/switch/explode", b"", 404),
+        ("/api/devices/switch/close", b"", 404),
+        ("/api/devices/lamp/set", b"[true]", 404),
+        ("/api/devices/switch/set", b"{", 400),
+        ("/api/devices/switch/set", b"[" * 100_000, 400),
+        ("/api/devices/switch/set", b"\xff\xfe", 400),
+        ("/api/devices/switch/set", b'"on"', 400),
+        ("/api/devices/switch/set", b"[1]", 400),
+        ("/api/devices/switch/set", b"[true, true]", 400),
+        ("/api/devices/switch/set", b'{"volume": true}', 400),
+        ("/api/devices/dimmer/set", b"[7]", 400),
+        ("/api/devices/dimmer/set", b"[NaN]", 400),
+        ("/api/tasks/nothing", b"", 404),
+        ("/api/tasks/inside", b"", 404),
+        ("/api/tasks/wait", b"[1]", 400),
+        ("/api/tasks/wait", b'{"hours": 1}', 400),
+        ("/api/tasks/nothing/stop", b"", 404),
+    ],
+)
+def test_bad_requests_get_a_sentence_and_do_nothing(
+    lab: LabClient, student: Student, path: str, body: bytes, status: int
+) -> None:
+    reply = student.request("POST", path, body)
+    assert reply.status == status
+    assert reply.json["error"] is True
+    assert len(reply.json["message"]) > 10
+    assert (lab.value("switch"), lab.value("dimmer")) == (False, 0)
+
+
+def test_a_task_is_started_watched_and_stopped(lab: LabClient, student: Student) -> None:
+    task = student.post("/api/tasks/wait", {"seconds": 60}).json
+    assert (task["name"], task["error"]) == ("wait", None)
+    shown = student.get("/api/board").json["tasks"]
+    assert [(t["name"], t["label"], t["running"]["task_id"]) for t in shown] == [
+        ("wait", "Esperar", task["task_id"])
+    ]
+    assert student.post(f"/api/tasks/{task['task_id']}/stop").json["stopping"] is True
+    done = lab.agent.tasks.get(task["task_id"]).join(10)
+    assert student.get(f"/api/tasks/{task['task_id']}").json == done.to_json()
+
+
+def test_a_second_unique_task_is_refused_with_409(student: Student) -> None:
+    first = student.post("/api/tasks/wait", {})
+    second = student.post("/api/tasks/wait", {})
+    assert (first.status, second.status) == (200, 409)
+    assert second.json["error"]["code"] == "already-running"
+    assert second.json["status"] == "failed"
+
+
+def test_another_sessions_task_cannot_be_seen(lab: LabClient, student: Student) -> None:
+    task = student.post("/api/tasks/wait", {}).json
+    lab.finish(student)
+    other = lab.student()
+    assert other.get(f"/api/tasks/{task['task_id']}").status == 404
+    assert other.get("/api/tasks/wait").status == 404
+
+
+def test_the_page_has_the_board_and_the_session_in_it(student: Student) -> None:
+    page = student.get("/").text
+    assert "<title>Banco</title>" in page
+    assert "Ada Lovelace" in page
+
+
+def test_a_students_name_cannot_become_html(lab: LabClient) -> None:
+    name = "</script><script>alert(1)</script>"
+    page = lab.student(full_name=name).get("/").text
+    assert "<script>alert" not in page
+    assert "alert(1)</script>" not in page
+
+
+def test_static_files_are_for_everybody_and_checked_again(lab: LabClient) -> None:
+    reply = lab.browser().get("/static/page.css")
+    assert reply.status == 200
+    assert reply.headers["cache-control"] == "no-cache"
+    assert lab.browser().get("/static/../pages.py").status in (403, 404)
+    assert lab.browser().get("/static/%2e%2e/pages.py").status in (403, 404)
