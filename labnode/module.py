@@ -21,15 +21,18 @@ def load_lab(path: Path | None) -> Lab:
     """
     if path is None:
         return Lab()
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
+    directory = str(path.parent.absolute())
+    if directory not in sys.path:
+        sys.path.append(directory)  # behind the libraries: a board may be called serial.py
     spec = importlib.util.spec_from_file_location(f"labnode_board_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses and others look for its names
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
+        del sys.modules[spec.name]
         log.debug("%s could not be loaded.", path, exc_info=True)
         raise ConfigError(Problem(_where(error, path), _sentence(error))) from error
     labs = {id(value): value for value in vars(module).values() if isinstance(value, Lab)}
@@ -42,12 +45,17 @@ def load_lab(path: Path | None) -> Lab:
 
 
 def _where(error: BaseException, path: Path) -> str:
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return f"{path}:{error.lineno}"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    return f"{path}:{frames[-1].lineno}" if frames else str(path)
+    """The last line of the module, or of a file beside it, that led to the error."""
+    places = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((error.filename, error.lineno))
+    for file, line in reversed(places):
+        if Path(file).parent == path.parent.absolute():
+            return f"{path.parent / Path(file).name}:{line}"
+    return str(path)
 
 
 def _sentence(error: BaseException) -> str:
     text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    words = " ".join(text.split())
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -21,29 +21,31 @@ class StateDir:
 
     def __init__(self, path: Path, secret_key: str | None) -> None:
         self.path = path
-        try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigError(
-                f"{path}: the state directory cannot be used ({error.strerror}); labnode must be "
-                "able to write there (--state-dir or LABNODE_STATE_DIR name another one)"
-            ) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.secret = secret_key.encode() if secret_key else self._own_secret()
-        except BlockingIOError:
-            self.close()
-            raise ConfigError(
-                f"{path}: another labnode is running with this state directory"
-            ) from None
-        except OSError as error:
-            self.close()
-            raise ConfigError(f"{path}: the secret key cannot be kept ({error.strerror})") from None
+        with contextlib.ExitStack() as undo:
+            try:
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._lock = undo.enter_context(open(path / "lock", "ab", opener=_private))
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigError(
+                    f"{path}: another labnode is running with this state directory"
+                ) from None
+            except OSError as error:
+                raise ConfigError(
+                    f"{path}: the state directory cannot be used ({error.strerror}); labnode must "
+                    "be able to write there (--state-dir or LABNODE_STATE_DIR name another one)"
+                ) from None
+            try:
+                self.secret = secret_key.encode() if secret_key else self._own_secret()
+            except OSError as error:
+                raise ConfigError(
+                    f"{path}: the secret key cannot be kept ({error.strerror})"
+                ) from None
+            undo.pop_all()
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            os.close(self._lock)
+        """Let another node have the directory; idempotent."""
+        self._lock.close()
 
     def _own_secret(self) -> bytes:
         file = self.path / "secret_key"
@@ -52,10 +54,13 @@ class StateDir:
                 return secret
         secret = secrets.token_urlsafe(32).encode()
         new = self.path / "secret_key.new"
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
+        with open(new, "wb", opener=_private) as out:
             out.write(secret + b"\n")
             out.flush()
             os.fsync(out.fileno())
         new.replace(file)  # a power cut leaves either no key or a whole one
         return secret
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

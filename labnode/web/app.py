@@ -34,6 +34,7 @@ def student_app(lab: Lab, node: Node, settings: Settings, secret: bytes) -> Bott
     api = BoardApi(lab, node, access)
     api.serve(app)
     app.get("/static/<path:path>", callback=_static, access="public")
+    app.get("/favicon.ico", callback=lambda: _static("icon.svg"), access="public")
     app.merge(lab.app)  # after our own addresses, before the page: a lab may have its own
     if not any(r.rule == "/" and r.method in ("GET", "ANY") for r in lab.app.routes):
         app.get("/", callback=lambda: _page(api))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -50,9 +51,18 @@ def locales(user: User | AnonymousUser | None = None) -> list[str]:
     found = [request.query.get("locale", "")]
     if user is not None:
         found.append(user.locale or "")
-    accepted = request.get_header("Accept-Language", "").split(",")
-    found += [language.partition(";")[0].strip() for language in accepted]
+    found += _accepted(request.get_header("Accept-Language", ""))
     return [language for language in found if language]
+
+
+def _accepted(header: str) -> list[str]:
+    """The languages of an Accept-Language header, the best first; those with q=0 are left out."""
+    weighted = []
+    for part in header.split(",")[:20]:
+        language, _, weight = part.partition(";")
+        number = re.fullmatch(r"\s*q=([01](?:\.\d{0,3})?)\s*", weight)
+        weighted.append((float(number[1]) if number else 1.0, language.strip()))
+    return [language for q, language in sorted(weighted, key=lambda w: -w[0]) if q > 0]
 
 
 class Errors:

@@ -34,12 +34,28 @@ def test_the_board_shows_what_students_may_see(student: Student) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "header", "title"), [("?locale=en", "", "Bench"), ("", "en-GB,en;q=0.9", "Banco")]
+    ("query", "header", "title"), [("?locale=en", "es", "Bench"), ("", "en-GB,en;q=0.9", "Banco")]
 )
 def test_the_language_asked_for_comes_before_the_users(
     student: Student, query: str, header: str, title: str
 ) -> None:
     board = student.get(f"/api/board{query}", HTTP_ACCEPT_LANGUAGE=header).json
+    assert board["title"] == title
+
+
+@pytest.mark.parametrize(
+    ("header", "title"),
+    [
+        ("es-MX,en;q=0.8", "Banco"),
+        ("es;q=0.3, en;q=0.8", "Bench"),
+        ("fr, es;q=0", "Bench"),
+        ("", "Bench"),
+    ],
+)
+def test_without_a_users_language_the_browsers_best_one_counts(
+    lab: LabClient, header: str, title: str
+) -> None:
+    board = lab.student().get("/api/board", HTTP_ACCEPT_LANGUAGE=header).json
     assert board["title"] == title
 
 

@@ -170,12 +170,10 @@ def _network(text: str) -> IPv4Network | IPv6Network:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError, OverflowError):
-        raise ConfigError(
-            f"host {host!r} and port {port}: not an address that can be listened on"
-        ) from None
-    family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
-    listener = socket.socket(family, kind, protocol)
+        family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+        listener = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError):
+        raise ConfigError(f"host {host!r} is not an address that can be listened on") from None
     try:
         if port:  # not for port 0: what the kernel picks must really be free
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -187,17 +185,19 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.listen(_BACKLOG)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
         raise ConfigError(_sentence(error, host, port)) from None
     return listener
 
 
-def _sentence(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {host} is already in use; stop that program or choose another port"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return f"this user may not listen on port {port}; choose one from 1024 to 65535"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"host {host!r} is not an address of this machine; 0.0.0.0 stands for all it has"
-    return f"cannot listen on port {port} of {host}: {error.strerror}"
+def _sentence(error: OSError | OverflowError, host: str, port: int) -> str:
+    match getattr(error, "errno", None):
+        case errno.EADDRINUSE:
+            return f"port {port} of {host} is already in use; stop that program or take another one"
+        case errno.EACCES | errno.EPERM:
+            return f"this user may not listen on port {port}; choose one from 1024 to 65535"
+        case errno.EADDRNOTAVAIL:
+            return f"host {host!r} is not an address of this machine; 0.0.0.0 stands for all it has"
+        case _:
+            return f"cannot listen on port {port} of {host}: {error}"

@@ -1,0 +1,5 @@
+"""`python -m labnode`."""
+
+from labnode.cli import main
+
+main(prog_name="labnode")

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labnode.lab import Lab
+
+from .node import SmallNode, WatchedClock
+
+
+@pytest.fixture
+def lab() -> Lab:
+    """A lab without hooks, for the test to give some."""
+    return Lab()
+
+
+@pytest.fixture
+def clock() -> WatchedClock:
+    return WatchedClock()
+
+
+@pytest.fixture
+def boot(tmp_path: Path, lab: Lab, clock: WatchedClock) -> Iterator[Callable[..., SmallNode]]:
+    """Start a node with these rules; the one before, with the same store, has to be stopped."""
+    nodes: list[SmallNode] = []
+
+    def boot(**options: Any) -> SmallNode:
+        options.setdefault("clock", clock)
+        nodes.append(SmallNode(tmp_path, options.pop("lab", lab), **options))
+        return nodes[-1].__enter__()
+
+    yield boot
+    for node in nodes:
+        node.stop()
+
+
+@pytest.fixture
+def node(boot: Callable[..., SmallNode]) -> SmallNode:
+    """A node with the rules of the design."""
+    return boot()

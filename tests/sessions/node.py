@@ -1,0 +1,302 @@
+"""A small node for tests: real threads, store and board, and a clock that only a test advances."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from labnode.board import Board, load_board
+from labnode.clock import Event, ManualClock
+from labnode.errors import LabnodeError
+from labnode.events import Bus
+from labnode.lab import Lab, Node
+from labnode.sessions import Deletion, Session, Sessions, StartRequest
+from labnode.store import Store
+from labnode.tasks import Lane, Tasks
+from labnode.tasks.queues import Queues
+from labnode.worker import Worker
+
+BOARD = """\
+schema: 1
+session: {{{rules}}}
+devices:
+  switch: {{driver: digital_output, pin: GPIO17}}
+  lamp: {{driver: digital_input, pin: GPIO27}}
+  dimmer: {{driver: pwm_output, pin: GPIO18}}
+  heater: {{driver: relay, pin: GPIO24, safe: true}}
+simulate: {{lamp: switch}}
+"""
+SAFE = {"switch": False, "lamp": False, "dimmer": 0, "heater": True}
+PATIENCE = 10.0  # real seconds; what takes longer hangs
+
+
+class WatchedClock(ManualClock):
+    """Knows which threads rest, that is, wait for something that has not come yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moves = 0
+        self.watch = threading.Condition()
+        self._resting: dict[int, tuple[Event, float | None]] = {}
+
+    def event(self) -> Event:
+        event = super().event()
+        wait = event.wait
+
+        def watched(timeout: float | None = None) -> bool:
+            me = threading.get_ident()
+            with self.watch:
+                until = None if timeout is None else self.now() + timeout
+                self._resting[me] = event, until
+                self.watch.notify_all()
+            try:
+                return wait(timeout)
+            finally:
+                with self.watch:
+                    del self._resting[me]
+                    self.moves += 1
+
+        event.wait = watched  # type: ignore[method-assign]
+        return event
+
+    def rests(self, thread: threading.Thread) -> bool:
+        """Under `watch`."""
+        event, until = self._resting.get(thread.ident or 0, (None, None))
+        return event is not None and not event.is_set() and (until is None or self.now() < until)
+
+
+class Asked:
+    """Something asked of the node on a thread of its own, as a request of HTTP is."""
+
+    def __init__(self, clock: WatchedClock, ask: Callable[[], Any]) -> None:
+        self._clock = clock
+        self._ask = ask
+        self._answer: Any = None
+        self.answered = False
+        self.thread = threading.Thread(target=self._run, name="asked", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._answer = self._ask()
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
+            self._answer = error
+        with self._clock.watch:
+            self.answered = True
+            self._clock.moves += 1
+            self._clock.watch.notify_all()
+
+    @property
+    def answer(self) -> Any:
+        """What was returned, or the exception."""
+        assert self.answered, "not answered yet"
+        return self._answer
+
+    @property
+    def session(self) -> Session:
+        assert isinstance(self.answer, Session), self.answer
+        return self.answer
+
+    @property
+    def error(self) -> LabnodeError:
+        assert isinstance(self.answer, LabnodeError), self.answer
+        return self.answer
+
+
+class SmallNode:
+    """What an agent builds, but for the web; `step()` is the reaper's turn unless `reaper`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        lab: Lab | None = None,
+        *,
+        clock: WatchedClock | None = None,
+        reaper: bool = False,
+        store: Callable[..., Store] = Store,
+        seats: int = 10,
+        keep_expired: float = 3600.0,
+        **rules: Any,
+    ) -> None:
+        self.directory = directory
+        self.clock = clock or WatchedClock()
+        self.lab = lab or Lab()
+        self.bus = Bus()
+        path = directory / "board.yaml"
+        told = ", ".join(f"{key}: {value}" for key, value in rules.items())
+        path.write_text(BOARD.format(rules=told), encoding="utf-8")
+        file = load_board(path)
+        self.board = Board(file, clock=self.clock, bus=self.bus, simulate=True)
+        self.store = store(directory / "labnode.db", self.clock)
+        self.queues = Queues(directory / "queue.db")
+        self.worker = Worker(self.board, self.clock, seats=seats)
+        self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, self.queues)
+        self.board.attach(self.worker.post, self.tasks.pause)
+        self.sessions = Sessions(
+            file.session,
+            b"secret",
+            store=self.store,
+            tasks=self.tasks,
+            worker=self.worker,
+            clock=self.clock,
+            bus=self.bus,
+            prepare=self.lab.prepare,
+            clean=self.lab.clean,
+            load_user=self.lab.load_user,
+            keep_expired=keep_expired,
+        )
+        self.lab.bind(Node(self.board, self.worker, self.tasks, self.sessions))
+        self.asked: list[Asked] = []
+        self._reaper = reaper
+        self._open = True
+
+    def __enter__(self) -> SmallNode:
+        self.worker.start(
+            lambda: self.tasks.next_job(Lane.HARDWARE),
+            lambda: self.tasks.next_job(Lane.BACKGROUND),
+        )
+        self.tasks.recover()
+        self.sessions.recover()
+        if self._reaper:
+            self.sessions.reaper.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End as the agent does on SIGTERM."""
+        if self._open:
+            self.sessions.close()
+            self.tasks.stop_all()
+        self.kill()
+
+    def kill(self) -> None:
+        """End with nothing told to the sessions, as by SIGKILL: what is stored is all that stays.
+
+        Threads of this process cannot be killed, so they end in order, unheard.
+        """
+        if not self._open:
+            return
+        self._open = False
+        self.sessions.reaper.stop(PATIENCE)
+        assert self.worker.stop(PATIENCE)
+        self.store.close()
+        self.queues.close()
+        # The clients of a node that is gone get no answer; here their threads have to end.
+        for session in list(self.sessions._life.sessions.values()):
+            session.started.set()
+            session.disposed.set()
+        self.clock.advance(1e6)
+        for asked in self.asked:
+            asked.thread.join(PATIENCE)
+
+    # ------------------------------------------------------------------ time
+
+    def settle(self) -> None:
+        """Return when every thread waits for something that a test, or time, has to bring."""
+        clock = self.clock
+        threads = [self.worker._thread]
+        if self._reaper:
+            threads.append(self.sessions.reaper._thread)
+
+        def at_rest() -> bool:
+            waiting = all(clock.rests(thread) for thread in threads)
+            return waiting and all(a.answered or clock.rests(a.thread) for a in self.asked)
+
+        while True:
+            with clock.watch:
+                if not clock.watch.wait_for(at_rest, PATIENCE):
+                    raise AssertionError("a thread does not come to rest")
+                moves = clock.moves
+            self.store.run(lambda db: None)
+            with clock.watch:
+                if at_rest() and clock.moves == moves:
+                    return
+
+    def step(self) -> None:
+        """One turn of the reaper."""
+        if not self._reaper:
+            self.sessions.step()
+        self.settle()
+
+    def turn(self) -> None:
+        """As many turns of the reaper as something happens in."""
+        self.step()
+        while self.sessions._life._happened:
+            self.step()
+        self.step()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and everything happen that is due then."""
+        self.clock.advance(seconds)
+        self.settle()
+        self.turn()
+
+    # ------------------------------------------------------------------ requests
+
+    def ask(self, what: Callable[[], Any]) -> Asked:
+        """Ask for something that may take its time; returns when it is answered or waits."""
+        asked = Asked(self.clock, what)
+        self.asked = [a for a in self.asked if not a.answered] + [asked]
+        self.settle()
+        return asked
+
+    def ask_start(
+        self,
+        client: str = "weblab",
+        reservation: str | None = None,
+        length: float = 600,
+        **more: Any,
+    ) -> Asked:
+        request = StartRequest(
+            client=client, reservation_id=reservation, length=length, **{"username": "ada", **more}
+        )
+        return self.ask(lambda: self.sessions.start(request))
+
+    def start(self, client: str = "weblab", reservation: str | None = None, **more: Any) -> Session:
+        """A session that is active."""
+        asked = self.ask_start(client, reservation, **more)
+        self.turn()
+        assert asked.session.active
+        return asked.session
+
+    def connected(self, *args: Any, **more: Any) -> Session:
+        """A session that is active and whose student has come."""
+        session = self.start(*args, **more)
+        self.sessions.poll(session)
+        return session
+
+    def ask_delete(self, session: Session | str) -> Asked:
+        session_id = session if isinstance(session, str) else session.id
+        return self.ask(lambda: self.sessions.delete(session_id))
+
+    def delete(self, session: Session | str) -> Deletion:
+        asked = self.ask_delete(session)
+        self.turn()
+        deletion: Deletion = asked.answer
+        return deletion
+
+    # ------------------------------------------------------------------ what can be seen
+
+    def values(self) -> dict[str, Any]:
+        return {name: state["value"] for name, state in self.board.snapshot.items()}
+
+    def row(self, session: Session | str) -> dict[str, Any]:
+        """What is stored of a session."""
+        session_id = session if isinstance(session, str) else session.id
+        (row,) = self.store.select("sessions", "id = ?", session_id)
+        return row
+
+    def history(self, session: Session) -> list[str]:
+        """The kinds of events stored of a session, in order."""
+        rows = self.store.select("events", "session_id = ?", session.id, order="id")
+        return [row["kind"] for row in rows]
