@@ -168,6 +168,8 @@ def _network(text: str) -> IPv4Network | IPv6Network:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"port {port} does not exist; choose one from 1024 to 65535")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
@@ -185,14 +187,14 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.listen(_BACKLOG)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listener.close()
         raise ConfigError(_sentence(error, host, port)) from None
     return listener
 
 
-def _sentence(error: OSError | OverflowError, host: str, port: int) -> str:
-    match getattr(error, "errno", None):
+def _sentence(error: OSError, host: str, port: int) -> str:
+    match error.errno:
         case errno.EADDRINUSE:
             return f"port {port} of {host} is already in use; stop that program or take another one"
         case errno.EACCES | errno.EPERM:
@@ -200,4 +202,4 @@ def _sentence(error: OSError | OverflowError, host: str, port: int) -> str:
         case errno.EADDRNOTAVAIL:
             return f"host {host!r} is not an address of this machine; 0.0.0.0 stands for all it has"
         case _:
-            return f"cannot listen on port {port} of {host}: {error}"
+            return f"cannot listen on port {port} of {host}: {error.strerror}"
