@@ -1,4 +1,4 @@
-"""`python -m labnode`."""
+"""`python -m labnode` is the command `labnode`."""
 
 from labnode.cli import main
 

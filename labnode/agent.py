@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
+import sys
 import threading
+import traceback
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any, NoReturn
 
 from labnode.board import Board, BoardFile
 from labnode.clock import Clock, Event
+from labnode.control import ControlSocket
+from labnode.control.commands import Commands
 from labnode.events import Bus
 from labnode.lab import Lab, Node
 from labnode.sessions import Reason, Sessions
@@ -26,16 +33,20 @@ from labnode.worker import Worker
 
 log = logging.getLogger(__name__)
 
-HTTP_THREADS = 20
-_STOP_WITHIN = 5.0  # seconds for the hardware; with all the rest a stop stays below 10 s
+BROKEN = 70  # the exit code (EX_SOFTWARE) of a node that did not end in order
+
+_HTTP_THREADS = 20
+_STOP_WITHIN = 10.0  # seconds for all of a stop; the parts below are less in sum
+_HARDWARE_STOPS_WITHIN = 5.0
+_MAKE_SAFE_WITHIN = 2.0
 _WATCH_EVERY = 1.0
-_BROKEN = 70  # the exit code (EX_SOFTWARE) when the hardware has lost its owner
 
 
 class Agent:
     """A node: one board, its lab and everything around them, from `start()` to `stop()`.
 
-    `listen` False leaves the web server out; `app` can be called without it.
+    `listen` False leaves the web server and the control socket out; `app` can be called without
+    them. `hung_after` is how many seconds a turn of the hardware thread may take.
     """
 
     def __init__(
@@ -47,10 +58,14 @@ class Agent:
         simulate: bool = False,
         listen: bool = True,
         clock: Clock | None = None,
+        hung_after: float = 30.0,
     ) -> None:
         self.settings = settings
         self.clock = clock or Clock()
         self.bus = Bus()
+        self._listen = listen
+        self._ready = False
+        self._ended = threading.Event()
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             state = StateDir(settings.state_dir, settings.secret_key)
@@ -70,7 +85,8 @@ class Agent:
                 self.board,
                 self.clock,
                 background=settings.background_threads,
-                seats=HTTP_THREADS // 2,
+                seats=_HTTP_THREADS // 2,
+                hung_after=hung_after,
             )
             self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, queues)
             self.board.attach(self.worker.post, self.tasks.pause)
@@ -89,26 +105,38 @@ class Agent:
             )
             node = Node(self.board, self.worker, self.tasks, self.sessions)
             lab.bind(node)
-            self.app: Wsgi = site(
+            self._site: Wsgi = site(
                 student_app(lab, node, settings, state.secret),
                 protocol_app(self.sessions, settings, clock=self.clock),
                 settings,
             )
+            self.web = WebServer(
+                self.app,
+                host=settings.host,
+                port=settings.port,
+                threads=_HTTP_THREADS,
+                trusted_proxies=settings.trusted_proxies,
+            )
+            commands = Commands(
+                node, self.clock, url=lambda: self.url, alarm=self.store.alarm
+            ).by_name
+            self._control = ControlSocket(settings.state_dir, commands)
             self._undo = undo.pop_all()
-        self.web = WebServer(
-            self.app,
-            host=settings.host,
-            port=settings.port,
-            threads=HTTP_THREADS,
-            trusted_proxies=settings.trusted_proxies,
-        )
-        self._listen = listen
 
     @property
     def url(self) -> str:
         """Where it listens, as a URL without a slash at its end."""
         host, port = self.web.address
         return f"http://{f'[{host}]' if ':' in host else host}:{port}{self.settings.base_path}"
+
+    def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Everything that the node serves, as a WSGI application."""
+        if self._ready:
+            return self._site(environ, start_response)
+        headers = [("Content-Type", "application/json"), ("Retry-After", "2"), ("Refresh", "2")]
+        start_response("503 Service Unavailable", headers)
+        message = "The lab is just starting; ask again in a moment."
+        return [json.dumps({"error": True, "code": "busy", "message": message}).encode()]
 
     def start(self) -> None:
         """Open the board, finish what the last run left, begin to take students.
@@ -117,6 +145,8 @@ class Agent:
         begun is undone.
         """
         try:
+            if self._listen:  # first: without its port, a node must not touch board nor sessions
+                self.web.start()
             self.worker.start(
                 partial(self.tasks.next_job, Lane.HARDWARE),
                 partial(self.tasks.next_job, Lane.BACKGROUND),
@@ -124,8 +154,9 @@ class Agent:
             self.tasks.recover()
             self.sessions.recover()
             self.sessions.reaper.start()
+            self._ready = True
             if self._listen:
-                self.web.start()
+                self._control.start()
         except BaseException:
             self.stop()
             raise
@@ -135,15 +166,31 @@ class Agent:
 
         Sessions that are active stay so in the store, to be resumed by the next run.
         """
-        self.sessions.close()
-        self.tasks.stop_all()
-        self.sessions.reaper.stop(1.0)
-        ended = self.worker.stop(_STOP_WITHIN)
-        if not ended:
-            log.critical("The hardware thread did not stop; its devices are made safe from here.")
-            self._make_safe()
-        self.web.stop(2.0)
-        self._undo.close()
+        ended = True
+
+        def stop_worker() -> None:
+            nonlocal ended
+            if not self.worker.stop(_HARDWARE_STOPS_WITHIN):
+                ended = False
+                self._tell_what_runs_on()
+                self._make_safe()
+
+        steps: list[Callable[[], object]] = [
+            partial(self._control.stop, 0.5),
+            self.sessions.close,
+            self.tasks.stop_all,
+            partial(self.sessions.reaper.stop, 0.5),
+            stop_worker,
+            partial(self.web.stop, 1.0),
+            self._undo.close,
+        ]
+        for step in steps:
+            try:
+                step()
+            except Exception:
+                log.exception("A part of the node did not stop as it should.")
+                ended = False
+        self._ended.set()
         return ended
 
     def end_sessions(self, reason: Reason, timeout: float) -> bool:
@@ -164,14 +211,33 @@ class Agent:
         """Return when `stop` is set; end the process at once when the hardware lost its owner."""
         while not stop.wait(_WATCH_EVERY):
             if (fault := self.fault()) is not None:
-                self._die(fault)
+                self.give_up(fault)
 
-    def _die(self, fault: str) -> None:
+    def limit_stop(self, stop: Event) -> None:
+        """Have the process end in any case, 10 s after `stop` is set."""
+
+        def limit() -> None:
+            stop.wait()
+            if not self._ended.wait(_STOP_WITHIN):
+                self.give_up(f"it did not stop within {_STOP_WITHIN:g} s")
+
+        threading.Thread(target=limit, name="stop-limit", daemon=True).start()
+
+    def give_up(self, why: str) -> NoReturn:
         """There is never a second owner: make safe what can be, and let systemd start anew."""
-        log.critical("The agent ends itself: %s.", fault)
+        log.critical("The agent ends itself: %s.", why)
+        _tell_where_threads_are()
         self._make_safe()
         logging.shutdown()
-        os._exit(_BROKEN)
+        os._exit(BROKEN)
+
+    def _tell_what_runs_on(self) -> None:
+        hardware = self.worker.hardware_thread
+        if any(thread.ident == hardware for thread in threading.enumerate()):
+            log.critical("The hardware thread did not stop; its devices are made safe from here.")
+        else:
+            log.critical("A task in the background did not stop; the process ends without it.")
+        _tell_where_threads_are()
 
     def _make_safe(self) -> None:
         """Drive the outputs to safe past the hardware thread, which may hold on to anything."""
@@ -180,6 +246,15 @@ class Agent:
             target=lambda: failures.extend(self.board.make_safe()), name="make-safe", daemon=True
         )
         attempt.start()
-        attempt.join(2.0)
+        attempt.join(_MAKE_SAFE_WITHIN)
         for failure in ["making devices safe took too long"] if attempt.is_alive() else failures:
             log.critical("Not safe: %s.", failure)
+
+
+def _tell_where_threads_are() -> None:
+    """Log what holds the threads that run a lab's Python, for those who have to find out."""
+    frames = sys._current_frames()
+    for thread in threading.enumerate():
+        if thread.name.startswith(("hardware", "background")) and thread.ident in frames:
+            stack = "".join(traceback.format_stack(frames[thread.ident]))
+            log.critical("Thread %s is at\n%s", thread.name, stack)

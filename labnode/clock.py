@@ -31,8 +31,9 @@ class Event:
 
     def wait(self, timeout: float | None = None) -> bool:
         """True as soon as the flag is set, False when `timeout` seconds have passed without."""
+        limit = None if timeout is None else min(timeout, threading.TIMEOUT_MAX)
         with self._condition:
-            return self._condition.wait_for(self.is_set, timeout)
+            return self._condition.wait_for(self.is_set, limit)
 
 
 class Clock:

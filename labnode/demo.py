@@ -6,16 +6,17 @@ import os
 import secrets
 import sys
 import tempfile
-import webbrowser
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from labnode.agent import Agent
 from labnode.board import load_board
+from labnode.browser import open_browser
 from labnode.clock import Clock, Event
 from labnode.errors import ConfigError, LabnodeError
 from labnode.module import load_lab
-from labnode.sessions import Reason
+from labnode.sessions import Reason, Session
 from labnode.settings import load_settings
 from labnode.weblab.fake import CentralServer
 
@@ -36,48 +37,51 @@ def demo_board() -> Path:
 
 
 def run(
-    board: Path, *, port: int | None, seconds: float, open_browser: bool, stop: Event, say: Say
+    board: Path, *, port: int | None, seconds: float, show: bool, stop: Event, say: Say
 ) -> None:
     """Let one student use `board`, simulated, for `seconds`, or until `stop`; then clean up.
 
-    Without `port` it is 8080, or a free one where that is taken.
+    Without `port` it is 8080, or a free one where that is taken. `show` opens the student's page.
     """
     with tempfile.TemporaryDirectory(prefix="labnode-demo-") as directory:
-        agent, server = _start(board, port, Path(directory))
+        password = secrets.token_urlsafe(16)
+        agent = _agent(board, _PORT if port is None else port, Path(directory), password)
         try:
-            _visit(agent, server, seconds, open_browser, stop, say)
+            agent.start()
+        except ConfigError:  # the port is taken
+            if port is not None:
+                raise
+            agent = _agent(board, 0, Path(directory), password)
+            agent.start()
+        try:
+            server = CentralServer(agent.url, "demo", password)
+            _visit(agent, server, seconds=seconds, show=show, stop=stop, say=say)
             if not agent.end_sessions(Reason.DELETED, 5.0):
                 raise LabnodeError("The board was not clean 5 s after the end of the session.")
         finally:
             agent.stop()
 
 
-def _start(board: Path, port: int | None, directory: Path) -> tuple[Agent, CentralServer]:
-    password = secrets.token_urlsafe(16)
-
-    def attempt(port: int) -> tuple[Agent, CentralServer]:
-        options = {
-            "weblab": {"username": "demo", "password": password},
-            "state_dir": str(directory),
-            "port": port,
-        }
-        file = load_board(board)
-        agent = Agent(file, load_lab(file.module), load_settings(None, {}, options), simulate=True)
-        agent.start()
-        return agent, CentralServer(agent.url, "demo", password)
-
-    if port is not None:
-        return attempt(port)
-    try:
-        return attempt(_PORT)
-    except ConfigError:
-        return attempt(0)
+def _agent(board: Path, port: int, directory: Path, password: str) -> Agent:
+    options = {
+        "weblab": {"username": "demo", "password": password},
+        "state_dir": directory,
+        "port": port,
+    }
+    file = load_board(board)
+    # Whoever tries it may take all the time of the slot to open the page.
+    rules = replace(file.session, connect_timeout=file.session.max_time)
+    file = replace(file, session=rules)
+    return Agent(file, load_lab(file.module), load_settings(None, {}, options), simulate=True)
 
 
 def _visit(
-    agent: Agent, server: CentralServer, seconds: float, open_browser: bool, stop: Event, say: Say
+    agent: Agent, server: CentralServer, *, seconds: float, show: bool, stop: Event, say: Say
 ) -> None:
-    lab = agent.board.file.lab
+    lab, rules = agent.board.file.lab, agent.board.file.session
+    if seconds > rules.max_time:
+        seconds = rules.max_time
+        say(f"The board lets nobody stay longer than {seconds:g} s (session: max_time).")
     session_id, url = server.new(
         name="Demo Student",
         username="demo",
@@ -86,17 +90,37 @@ def _visit(
         experiment_name=lab.name,
         category_name=lab.category,
     )
+    session = next((s for s in agent.sessions.live() if s.id == session_id), None)
     say("The lab is ready. This is the student's address (Ctrl-C ends the demo):")
     say(url)
-    if open_browser and webbrowser.open(url):
+    if show and open_browser(url):
         say("It has been opened in your browser.")
     time_left = _TimeLeft(agent.clock, seconds, say)
-    server.watch(session_id, time_left.tell, stop)
+
+    def on_status(answer: float | LabnodeError) -> None:
+        if (fault := agent.fault()) is not None:
+            raise LabnodeError(f"The demo cannot go on: {fault}.")
+        time_left.tell(answer)
+
+    server.watch(session_id, on_status, stop)
     time_left.end()
-    say("Stopping." if stop.is_set() else "The session is over.")
+    say("Stopping." if stop.is_set() else f"The session is over{_why(session)}.")
     ending = server.delete(session_id)
-    say("The board is clean." if ending.clean else f"The board is not clean: {ending.message}")
+    trouble = agent.sessions.quarantine.why if ending.clean else ending.message
+    if trouble is not None:
+        raise LabnodeError(f"The board could not be cleaned: {trouble}")
+    say("The board is clean.")
     stop.wait(_FAREWELL)
+
+
+def _why(session: Session | None) -> str:
+    match session and session.reason:
+        case Reason.EXITED:
+            return ": the student has left"
+        case Reason.INACTIVITY:
+            return ": the student's page was closed"
+        case _:
+            return ""
 
 
 class _TimeLeft:

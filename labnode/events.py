@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,7 @@ class Subscription:
         self.dropped = 0
         self._kinds = kinds
         self._wake = wake
-        self._queue: deque[Any] = deque()
-        self._limit = limit
+        self._queue: deque[Any] = deque(maxlen=limit)
         self._lock = threading.Lock()
 
     def drain(self) -> list[Any]:
@@ -59,9 +61,7 @@ class Subscription:
         if self._kinds and not isinstance(event, self._kinds):
             return
         with self._lock:
-            if len(self._queue) >= self._limit:
-                self._queue.popleft()
-                self.dropped += 1
+            self.dropped += len(self._queue) == self._queue.maxlen
             self._queue.append(event)
         if self._wake is not None:
             self._wake()
@@ -93,4 +93,7 @@ class Bus:
     def publish(self, event: object) -> None:
         """Queue `event` for everyone who wants it; returns at once."""
         for subscription in self._subscriptions:
-            subscription._offer(event)
+            try:
+                subscription._offer(event)
+            except Exception:  # the event is queued; whoever publishes has other things to do
+                log.exception("A reader of events could not be woken.")

@@ -13,7 +13,7 @@ def plain(value: Any, what: str) -> Any:
     """A copy of `value` made of JSON types alone; BadInput, starting with `what`, if impossible."""
     try:
         return json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # too deep, or changed meanwhile
         raise BadInput(f"{what} must be JSON data: {error}") from None
 
 
@@ -29,7 +29,7 @@ class JsonDict(dict[str, Any]):
         self._written = written
 
     def __setitem__(self, key: str, value: Any) -> None:
-        super().__setitem__(str(key), plain(value, f"{self._what}[{key!r}]"))
+        super().update(self._checked({key: value}, f"{self._what}[{key!r}]"))
         self._written()
 
     def __delitem__(self, key: str) -> None:
@@ -41,7 +41,7 @@ class JsonDict(dict[str, Any]):
         return self
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        super().update(plain(dict(*args, **kwargs), self._what))
+        super().update(self._checked(dict(*args, **kwargs), self._what))
         self._written()
 
     def setdefault(self, key: str, default: Any = None) -> Any:
@@ -65,9 +65,18 @@ class JsonDict(dict[str, Any]):
 
     def replace(self, data: Mapping[str, Any]) -> None:
         """Hold `data` instead of what it held."""
-        fresh = plain(dict(data), self._what)
-        super().clear()
-        self.update(fresh)
+        fresh = self._checked(dict(data), self._what)
+        super().update(fresh)  # first, so that nobody finds it empty in between
+        for key in self.keys() - fresh.keys():
+            super().__delitem__(key)
+        self._written()
+
+    def _checked(self, data: dict[str, Any], what: str) -> dict[str, Any]:
+        for key in data:
+            if not isinstance(key, str):  # JSON would turn it into one, and it would not be found
+                raise BadInput(f"{self._what}: a key must be a string, not {key!r}")
+        fresh: dict[str, Any] = plain(data, what)
+        return fresh
 
 
 class Sealed(dict[str, Any]):

@@ -21,21 +21,24 @@ ROOT = Path(__file__).parent.parent
 HOUSE = """
     errors    ->
     clock     ->
+    lifecycle ->
     events    -> errors
     context   -> errors
     jsondata  -> errors
     schema    -> errors
     state     -> errors
+    browser   ->
     settings  -> schema errors
     store     -> clock errors
     drivers   -> schema clock errors
     board     -> drivers schema events clock errors
     worker    -> board events clock errors
     tasks     -> worker store context events clock jsondata errors
-    sessions  -> +tasks
+    sessions  -> +tasks lifecycle
     lab       -> sessions tasks worker board context errors
     module    -> lab errors
-    weblab    -> sessions settings clock errors
+    control   -> lab sessions clock errors
+    weblab    -> sessions settings lifecycle clock errors
     web       -> lab sessions tasks board schema settings events context clock errors
     platform  -> events settings errors
     labnode   -> lab errors
@@ -43,6 +46,7 @@ HOUSE = """
     testing   -> everything
     demo      -> everything
     cli       -> everything
+    __main__  -> cli
 """
 
 # These rooms import at module level only what stands here, the rest in the function that needs it:
@@ -52,9 +56,9 @@ AT_ONCE = {"cli": {"errors"}, "labnode": set[str]()}
 # Third-party libraries and their homes.
 HOMES = """
     bottle        -> lab weblab web
-    cheroot       -> web.server
     click         -> cli
     gpiozero      -> drivers
+    h11           -> web.server
     huey          -> tasks
     lgpio         -> drivers
     serial        -> drivers

@@ -85,8 +85,11 @@ def test_a_program_that_the_node_has_started_does_not_hold_the_directory(
     open_state: OpenState,
 ) -> None:
     state = open_state()
-    wait = [sys.executable, "-c", "input()"]
-    with subprocess.Popen(wait, stdin=subprocess.PIPE, close_fds=False) as tool:
+    program = [sys.executable, "-c", "input('ready')"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(program, stdin=pipe, stdout=pipe, close_fds=False) as tool:
+        assert tool.stdout is not None
+        assert tool.stdout.read(5) == b"ready"
         state.close()
         open_state()
         tool.communicate(b"\n")

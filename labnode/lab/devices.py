@@ -7,7 +7,7 @@ from typing import Any
 
 from labnode import context
 from labnode.board import Board
-from labnode.errors import NotFound
+from labnode.errors import BadInput, NotFound
 from labnode.worker import Worker
 
 
@@ -49,11 +49,19 @@ class Device:
         return self._worker.call(asked_from_elsewhere)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name not in self._board.file.devices[self._name].commands:
+        if name.startswith("_"):  # or copying a Device would ask it for ever
+            raise AttributeError(name)
+        command = self._board.file.devices[self._name].commands.get(name)
+        if command is None:
             raise AttributeError(f"device {self._name!r} has no command {name!r}")
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return self.command(name, kwargs or list(args))
+            if not kwargs:
+                return self.command(name, list(args))
+            names = [parameter.name for parameter in command.parameters[: len(args)]]
+            if len(names) < len(args) or not kwargs.keys().isdisjoint(names):
+                raise BadInput(f"{self._name}.{name}: there are more arguments than it takes")
+            return self.command(name, {**dict(zip(names, args, strict=True)), **kwargs})
 
         return call
 
@@ -73,10 +81,9 @@ class Devices:
         return self._devices[name]
 
     def __getattr__(self, name: str) -> Device:
-        try:
-            return self._devices[name]
-        except KeyError:
-            raise AttributeError(f"there is no device {name!r} on this board") from None
+        if name.startswith("_") or name not in self._devices:
+            raise AttributeError(f"there is no device {name!r} on this board")
+        return self._devices[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._devices)

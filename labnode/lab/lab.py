@@ -13,6 +13,7 @@ from bottle import Bottle
 from labnode import context
 from labnode.board import Board
 from labnode.errors import LabnodeError
+from labnode.lab import hooks
 from labnode.lab.devices import Devices
 from labnode.sessions import ANONYMOUS, AnonymousUser, Reason, Session, Sessions, User
 from labnode.tasks import Task, TaskFunction, Tasks
@@ -57,11 +58,13 @@ class Lab:
 
         What it raises fails the start. It may run again after a restart (`lab.restarted`).
         """
+        hooks.check("on_start", function, "client_data", "server_data")
         self._on_start.append(function)
         return function
 
     def on_dispose(self, function: F) -> F:
         """Call `function()` on the hardware thread after a session; then the devices are reset."""
+        hooks.check("on_dispose", function)
         self._on_dispose.append(function)
         return function
 
@@ -84,6 +87,9 @@ class Lab:
         the page.
         """
 
+        if function is not None and not callable(function):
+            raise LabnodeError(f"@lab.task takes its options by name (unique={function!r}?).")
+
         def declare(function: Callable[..., Any]) -> TaskFunction[..., Any]:
             if function.__name__ in self.functions:
                 raise LabnodeError(f"There are two tasks called {function.__name__!r}.")
@@ -97,11 +103,13 @@ class Lab:
 
     def user_loader(self, function: F) -> F:
         """Have `function(username_unique)` load what `lab.user.user` is."""
+        hooks.check("user_loader", function, "username_unique")
         self._user_loader = function
         return function
 
     def initial_url(self, function: F) -> F:
         """Have `function()` say where a student goes first, instead of the generated page."""
+        hooks.check("initial_url", function)
         self._initial_url = function
         return function
 
@@ -205,7 +213,11 @@ class Lab:
             self._node.board.reset()
         with context.acting(user=session.user):
             for hook in self._on_start:
-                hook(dict(session.request.client_data), dict(session.request.server_data))
+                if session.reason is not None:  # it ends already: what is left would be in vain
+                    return
+                hooks.run(
+                    hook, dict(session.request.client_data), dict(session.request.server_data)
+                )
 
     def clean(self, session: Session, alone: bool) -> None:
         """Make it clean again: on_dispose, then devices reset; one LabnodeError if any failed."""
@@ -213,7 +225,7 @@ class Lab:
         with context.acting(user=session.user):
             for hook in self._on_dispose:
                 try:
-                    hook()
+                    hooks.run(hook)
                 except Exception as error:
                     log.exception("A lab's on_dispose failed; the clean-up goes on.")
                     failures.append(error)

@@ -10,11 +10,12 @@ from functools import partial
 from typing import Any
 
 from labnode.clock import Clock
-from labnode.errors import LabnodeError, StartFailed
+from labnode.errors import StartFailed
 from labnode.events import Bus, SessionChanged
 from labnode.sessions.quarantine import Quarantine
 from labnode.sessions.rules import SessionRules, ends, why_over
 from labnode.sessions.session import Reason, Session, State
+from labnode.sessions.userdata import UserData
 from labnode.store import Happening, Store
 from labnode.tasks import Tasks
 from labnode.worker import Hook, Worker
@@ -22,7 +23,6 @@ from labnode.worker import Hook, Worker
 log = logging.getLogger(__name__)
 
 HOOK_LIMIT = 120.0  # seconds that on_start or on_dispose may wait in all
-_SAVE_EVERY = 1.0  # seconds between two writes of a session's data
 
 OnBoard = Callable[[Session, bool], None]
 
@@ -62,7 +62,7 @@ class Life:
         self._prepare = prepare
         self._clean = clean
         self._keep_expired = keep_expired
-        self._on_board: set[str] = set()  # the hardware thread's
+        self._userdata = UserData(store, clock)
         self._happened: deque[Callable[[], None]] = deque()
 
     def live(self) -> list[Session]:
@@ -71,43 +71,66 @@ class Life:
 
     # ------------------------------------------------------------------ starting
 
-    def launch(self, session: Session, *, stored: bool) -> None:
-        """Have the board made ready for a session in `starting`; StartFailed if it is not kept."""
-        self._tasks.open_session(session.id)
-        if not stored:
-            row = session.row(self._clock.boot_id)
-            try:
-                self._store.insert("sessions", row, Happening("session.starting", session.id))
-            except LabnodeError as error:
-                session.failure = error.message
-                self._over(session)
-                self._forget(session)
-                raise StartFailed(error.message) from error
+    def launch(self, session: Session) -> None:
+        """Store a new session and have the board made ready for it; StartFailed if it is lost."""
+        row = session.row(self._clock.boot_id)
+        try:
+            self._store.insert("sessions", row, Happening("session.starting", session.id))
+        except Exception as error:
+            self._abandon(session, str(error))
+            raise StartFailed(str(error)) from error
+        self._have_prepared(session)
+
+    def resume(self, session: Session) -> None:
+        """Take a session up again that was active when the node went down."""
+        session.resumed += 1
+        happening = Happening("session.resuming", session.id)
+        self._store.update("sessions", session.id, session.progress(), happening)
+        self._have_prepared(session)
+
+    def _have_prepared(self, session: Session) -> None:
         log.info("Session %s starts.", session.tag)
+        self._tasks.open_session(session.id)
         self._bus.publish(SessionChanged(session.id, session.state))
         with self.lock:
             session.hook = self._hook(session, self._run_prepare, self._prepared)
-            session.hook.stopping = session.reason is not None
+            if session.reason is not None:
+                self._cut_short(session)
         self._worker.hook(session.hook)
+        self.wake_reaper()
+
+    def _abandon(self, session: Session, why: str) -> None:
+        """Give up a session that nothing knows of yet, the board least of all."""
+        with self.lock:
+            session.reason = session.reason or Reason.START_FAILED
+            session.failure = why
+        self._over(session)
+        self._forget(session)
 
     def _run_prepare(self, session: Session) -> None:
+        self.end_if_over(session)
         if session.reason is None:  # else it has ended before it began
-            alone = not self._on_board
-            self._on_board.add(session.id)
-            self._prepare(session, alone)
+            alone = self._alone(session)
+            session.on_board = True
+            try:
+                self._prepare(session, alone)
+            except Exception:
+                self._tasks.close_session(session.id)  # or what it has queued would begin now
+                raise
 
     def _prepared(self, session: Session, error: Exception | None) -> None:
         with self.lock:
             if session.reason is None and error is not None:
+                log.warning("Session %s does not start.", session.tag, exc_info=error)
                 session.failure = str(error) or type(error).__name__
                 session.reason = Reason.START_FAILED
             if session.reason is not None:
-                self._dispose(session, then=None if session.failure else session.started.set)
+                self._dispose(session)
                 return
             now = self._clock.now()
             session.state = State.ACTIVE
             if session.deadline is None:
-                session.deadline = now + min(session.request.length, self._rules.max_time)
+                session.deadline = now + session.length
             session.active_since = session.last_poll = session.last_status = now
             self._changed(session, then=session.started.set)
 
@@ -116,15 +139,28 @@ class Life:
     def end(self, session: Session, reason: Reason) -> None:
         """Have a session end; the first reason counts."""
         with self.lock:
-            if session.reason is not None or session.state is State.DISPOSED:
+            if session.reason is not None:
                 return
             session.reason = reason
-            if session.state is State.ACTIVE:
+            if session.active:
                 self._dispose(session)
-                return
-            if session.hook is not None:
-                session.hook.stopping = True
-        self._worker.wake()
+            elif session.hook is not None:  # else launch() is about to see to it
+                self._cut_short(session)
+
+    def end_if_over(self, session: Session) -> None:
+        """Have a session end whose time is up, or whose student has gone."""
+        with self.lock:
+            if session.reason is None:
+                reason = why_over(session, self._rules, self._clock.now())
+                if reason is not None:
+                    self.end(session, reason)
+
+    def fail(self, session: Session, why: str) -> None:
+        """Have a session end because it did not start as it should."""
+        with self.lock:
+            if session.reason is None:
+                session.failure = why
+                self.end(session, Reason.START_FAILED)
 
     def clean_up(self, session: Session, reason: Reason) -> None:
         """Dispose a session that the last run of the node has left behind."""
@@ -132,16 +168,28 @@ class Life:
             session.reason = reason
             self._dispose(session)
 
-    def _dispose(self, session: Session, then: Callable[[], None] | None = None) -> None:
+    def _cut_short(self, session: Session) -> None:
+        """Ask a start to come to its end, and answer it: it has its id and is over."""
+        assert session.hook is not None
+        session.hook.stopping = True
+        self._tasks.close_session(session.id)
+        self._worker.wake()
+        session.started.set()
+
+    def _dispose(self, session: Session) -> None:
         session.state = State.DISPOSING
-        self._changed(session, then)
+        self._changed(session)
         self._tasks.close_session(session.id)
         session.hook = self._hook(session, self._run_clean, self._cleaned)
         self._worker.hook(session.hook)
 
     def _run_clean(self, session: Session) -> None:
-        self._on_board.discard(session.id)
-        self._clean(session, not self._on_board)
+        if session.on_board:  # a lab's on_dispose relies on what its on_start has done
+            session.on_board = False
+            self._clean(session, self._alone(session))
+
+    def _alone(self, session: Session) -> bool:
+        return not any(other.on_board for other in self.live() if other is not session)
 
     def _cleaned(self, session: Session, error: Exception | None) -> None:
         if error is not None:
@@ -156,7 +204,7 @@ class Life:
         if self._tasks.of_session(session.id, unfinished=True):
             return
         session.ended_at = self._clock.wall()
-        row = {**session.progress(), "state": str(State.DISPOSED), "data": dict(session.data)}
+        row = {**session.progress(), "state": str(State.DISPOSED), **self._userdata.news(session)}
         happening = Happening("session.disposed", session.id)
         done = partial(self._over, session)
         self._store.update("sessions", session.id, row, happening, then=done)
@@ -192,11 +240,9 @@ class Life:
     def _step(self, session: Session, now: float) -> list[float]:
         """Do what is due for one session; returns when something else will be."""
         dues = []
-        if session.active:
-            if (reason := why_over(session, self._rules, now)) is not None:
-                self.end(session, reason)
-            else:
-                dues.append(ends(session, self._rules)[0][0])
+        self.end_if_over(session)
+        if session.reason is None:
+            dues += [at for at, _ in ends(session, self._rules)[:1]]
         if session.state is State.DISPOSING:
             self._settle(session)
         if session.state is State.DISPOSED:
@@ -205,26 +251,25 @@ class Life:
                 self._forget(session)
                 return []
             dues.append(forget_at)
-        if session.unsaved:
-            save_at = session.saved_at + _SAVE_EVERY
-            if now >= save_at:
-                session.unsaved, session.saved_at = False, now
-                self._store.update("sessions", session.id, {"data": dict(session.data)})
-            else:
-                dues.append(save_at)
+        if (save_at := self._userdata.save_if_due(session)) is not None:
+            dues.append(save_at)
         return dues
 
     # ------------------------------------------------------------------ in between
 
     def data_written(self, session: Session) -> None:
-        """The lab has written to the session's data; it is stored soon, and not too often."""
-        session.unsaved = True
+        """The lab has written to the session's data."""
+        self._userdata.written(session)
         self.wake_reaper()
 
-    def resuming(self, session: Session) -> None:
-        """Keep that a session is started again."""
-        happening = Happening("session.resuming", session.id)
-        self._store.update("sessions", session.id, session.progress(), happening)
+    def close(self) -> None:
+        """The node stops: whoever waits is answered, and sessions stay as they are stored."""
+        with self.lock:
+            sessions = list(self.sessions.values())
+        self._userdata.close(sessions)
+        for session in sessions:
+            session.started.set()
+            session.disposed.set()
 
     def _hook(
         self,
@@ -244,6 +289,7 @@ class Life:
         """Tell everyone, and the store, of a session's new state."""
         detail: dict[str, Any] = {"reason": session.reason}
         happening = Happening(f"session.{session.state}", session.id, detail=detail)
-        self._store.update("sessions", session.id, session.progress(), happening, then=then)
+        changes = {**session.progress(), **self._userdata.news(session)}
+        self._store.update("sessions", session.id, changes, happening, then=then)
         self._bus.publish(SessionChanged(session.id, session.state, session.reason))
         self.wake_reaper()

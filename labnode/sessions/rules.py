@@ -29,10 +29,15 @@ class SessionRules(Protocol):
 
 
 def ends(session: Session, rules: SessionRules) -> list[tuple[float, Reason]]:
-    """When an active session ends by itself (monotonic), and why; the earliest first."""
+    """When a session ends by itself (monotonic), and why; the earliest first.
+
+    One that is still starting ends with its slot alone.
+    """
     found = []
     if session.deadline is not None:
         found.append((session.deadline, Reason.TIME))
+    if not session.active:
+        return found
     if session.leaving_at is not None:
         found.append((session.leaving_at, Reason.EXITED))
     if not session.connected:
@@ -43,5 +48,5 @@ def ends(session: Session, rules: SessionRules) -> list[tuple[float, Reason]]:
 
 
 def why_over(session: Session, rules: SessionRules, now: float) -> Reason | None:
-    """The reason for which an active session is over, or None."""
+    """The reason for which a session is over by now, or None."""
     return next((reason for at, reason in ends(session, rules) if now >= at), None)

@@ -75,9 +75,10 @@ class Session:
     token: str  # names it in the student's URL
     handle: str  # names it in the student's cookie
     request: StartRequest
+    length: float  # seconds that its student may have
     created_at: float  # by the wall clock
-    started: Signal  # it is active, or its start is over in another way
-    disposed: Signal
+    started: Signal  # it is active, or its start is over in another way, or the node stops
+    disposed: Signal  # likewise
     state: State = State.STARTING
     reason: Reason | None = None  # set as soon as it is to end, also while it still starts
     failure: str | None = None  # why its start failed
@@ -93,7 +94,9 @@ class Session:
     data: dict[str, Any] = field(default_factory=dict)
     unsaved: bool = False  # data has been written and is not stored yet
     saved_at: float = 0.0
+    save_pause: float = 1.0  # seconds until its data may be stored again
     resumed: int = 0  # times it was taken up again after a restart
+    on_board: bool = False  # from before on_start to on_dispose; the hardware thread's
     cleaned: bool = False
     sealed: bool = False  # its devices are safe: not even its tasks may touch them any more
     hook: Hook | None = None
@@ -119,7 +122,7 @@ class Session:
         if self.state in (State.DISPOSING, State.DISPOSED):
             return 0.0
         if self.deadline is None:
-            return self.request.length
+            return self.length
         return max(0.0, self.deadline - now)
 
     def row(self, boot_id: str) -> dict[str, Any]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from labnode.clock import Clock
-from labnode.errors import Busy, StartFailed
+from labnode.errors import Busy, StartFailed, StorageError
 from labnode.events import Bus
 from labnode.sessions.admission import Admission
 from labnode.sessions.life import HOOK_LIMIT, Life, OnBoard
 from labnode.sessions.reaper import Reaper
-from labnode.sessions.rules import SessionRules, why_over
+from labnode.sessions.rules import SessionRules
 from labnode.sessions.session import (
     Deletion,
     Reason,
@@ -27,6 +29,8 @@ from labnode.store import Happening, Store
 from labnode.tasks import Tasks
 from labnode.worker import Worker
 
+_GIVE_UP = 3 * HOOK_LIMIT  # seconds after which a start is not waited for any more
+_PATIENCE = 5.0  # seconds that a student's request waits for a session that is being resumed
 _LEAVING = 10.0  # seconds between the page's last word and its leaving; a reload says it as well
 _RESUMES = 2  # a session that brings the node down must not do it for ever
 
@@ -56,6 +60,7 @@ class Sessions:
     ) -> None:
         self.rules = rules
         self.draining = False
+        self._closing = False
         self._secret = secret
         self._store = store
         self._worker = worker
@@ -78,7 +83,8 @@ class Sessions:
         self.end = self._life.end
         self.step = self._life.step
         self.reaper = Reaper(self.step, clock)
-        self._life.wake_reaper = tasks.on_finished = self.reaper.wake
+        self._life.wake_reaper = self.reaper.wake
+        tasks.on_finished = self.reaper.wake
         self._life.seat_is_free = self._admission.look_again
 
     # ------------------------------------------------------------------ the central server
@@ -94,19 +100,35 @@ class Sessions:
         def create() -> Session:
             session = self._new(secrets.token_urlsafe(24), request, self._clock.wall(), {})
             if request.counts_start:
-                length = min(request.length, self.rules.max_time)
-                session.deadline = arrived + length - request.elapsed
+                session.deadline = arrived + session.length - request.elapsed
             return session
 
-        with self._worker.seat():
-            session, new = self._admission.enter(request, self.rules.start_wait, create)
+        entrance = self._admission.enter(request, self.rules.start_wait, create)
+        with self._worker.seat(), entrance as (session, new):
             if new:
-                self._life.launch(session, stored=False)
-            if not self._worker.wait_for(session.started, 3 * HOOK_LIMIT):
-                raise StartFailed("The board did not get ready in time.")
+                self._life.launch(session)
+            self._wait_until_started(session)
+        return session
+
+    def _wait_until_started(self, session: Session) -> None:
+        """StartFailed when the session is not going to be used, its clean-up done."""
+        if not self._worker.wait_for(session.started, _GIVE_UP):
+            self._life.fail(session, "The board did not get ready in time.")
+        elif session.active and not self._is_kept(session):
+            self._life.fail(session, "The node's database does not keep the session.")
+            self._worker.wait_for(session.disposed, _GIVE_UP)
         if session.failure is not None:
             raise StartFailed(session.failure)
-        return session
+        if session.state is State.STARTING and session.reason is None:
+            raise Busy("The node is stopping.", retry_after=10)
+
+    def _is_kept(self, session: Session) -> bool:
+        """Is it in the store that the session is active? A full disk takes changes silently."""
+        try:
+            kept = self._store.select("sessions", "id = ? AND state != 'starting'", session.id)
+        except StorageError:
+            return False
+        return bool(kept)
 
     def status(self, session_id: str) -> float:
         """When the central server should ask again, in seconds; -1: the session is over."""
@@ -115,13 +137,13 @@ class Sessions:
             return -1
         now = self._clock.now()
         session.last_status = now
-        if session.active and (reason := why_over(session, self.rules, now)) is not None:
-            self.end(session, reason)
+        self._life.end_if_over(session)
         if not session.active:
             return 2
         if self.rules.poll_interval == 0:
             return 0
-        seconds = round(max(1.0, min(self.rules.poll_interval, session.time_left(now))), 2)
+        seconds = max(1.0, min(self.rules.poll_interval, session.time_left(now)))
+        seconds = math.floor(seconds * 100) / 100  # down, so as not to be past the end
         return int(seconds) if seconds == int(seconds) else seconds
 
     def delete(self, session_id: str) -> Deletion:
@@ -130,11 +152,9 @@ class Sessions:
         if session is None:
             return Deletion.UNKNOWN
         self.end(session, Reason.DELETED)
-        try:
-            done = self._worker.wait_for(session.disposed, self.rules.dispose_wait)
-        except Busy:  # too many wait already; an error would count as clean
-            done = session.disposed.is_set()
-        return Deletion.DONE if done else Deletion.PENDING
+        with suppress(Busy):  # too many wait already; an error would count as clean
+            self._worker.wait_for(session.disposed, self.rules.dispose_wait)
+        return Deletion.DONE if session.state is State.DISPOSED else Deletion.PENDING
 
     def obstacles(self) -> list[str]:
         """Why no new session can start at all; empty when one could."""
@@ -143,6 +163,8 @@ class Sessions:
             reasons.append(f"The board is in quarantine: {self.quarantine.why}")
         if self.draining:
             reasons.append("The node takes no new sessions: it is being drained.")
+        if self._closing:
+            reasons.append("The node is stopping.")
         return reasons
 
     def _refuse(self) -> None:
@@ -181,47 +203,65 @@ class Sessions:
         self.reaper.wake()
 
     def ready(self, session: Session) -> bool:
-        """Is it active? One that is being resumed after a restart is waited for up to 5 s."""
-        if session.state is State.STARTING:
-            self._worker.wait_for(session.started, 5.0)
+        """Is it active? One that is being resumed after a restart is waited for.
+
+        Busy when that takes longer than 5 s.
+        """
+        if session.state is State.STARTING and session.reason is None:
+            self._worker.wait_for(session.started, _PATIENCE)
+            if session.state is State.STARTING and session.reason is None:
+                raise Busy("The board is being made ready again after a restart of the node.")
         return session.active
 
     # ------------------------------------------------------------------ the node
 
     def recover(self) -> None:
-        """After a start of the node: resume, or clean up after, what was not finished."""
-        rows = self._store.select("sessions", "state != 'disposed'", order="created_at")
-        for row in rows:
-            session = self._new(
-                row["id"], request_from_row(row), row["created_at"], row["data"] or {}
-            )
-            session.resumed = row["resumed"]
-            session.cookie = row["cookie"]
-            if row["boot_id"] == self._clock.boot_id:
-                session.deadline = row["deadline"]
-            if self._may_resume(row):
-                session.resumed += 1
-                self._life.resuming(session)
-                self._life.launch(session, stored=True)
-            else:
-                reason = Reason(row["reason"]) if row["reason"] else Reason.RESTART
-                self._life.clean_up(session, reason)
+        """After a start of the node: clean up after what was not finished, or resume it."""
+        rows = self._store.select("sessions", "state != 'disposed'", order="rowid")
+        resumable = [row["id"] for row in rows if self._may_resume(row)][-self.rules.users :]
+        sessions = [self._recovered(row) for row in rows]  # all, before the first has the board
+        for session, row in zip(sessions, rows, strict=True):
+            if session.id not in resumable:
+                self._life.clean_up(session, self._why_not_resumed(row))
+        for session in sessions:
+            if session.id in resumable:
+                self._life.resume(session)
 
     def close(self) -> None:
         """The node stops: no more starts; active sessions stay as they are, to be resumed."""
-        self.draining = True
+        self._closing = True
         self._admission.look_again()
+        self._life.close()
 
     def _may_resume(self, row: dict[str, Any]) -> bool:
         """Active, with time left, in the same boot: after a reboot nobody knows how long it was."""
         return (
             row["state"] == State.ACTIVE
-            and row["boot_id"] == self._clock.boot_id
+            and self._is_of_this_boot(row)
             and row["deadline"] > self._clock.now()
             and row["resumed"] < _RESUMES
             and self.rules.on_restart == "resume"
             and self.quarantine.why is None
         )
+
+    def _why_not_resumed(self, row: dict[str, Any]) -> Reason:
+        if row["reason"]:
+            return Reason(row["reason"])
+        slot_is_over = self._is_of_this_boot(row) and row["deadline"] is not None
+        over = slot_is_over and row["deadline"] <= self._clock.now()
+        return Reason.TIME if over else Reason.RESTART
+
+    def _is_of_this_boot(self, row: dict[str, Any]) -> bool:
+        return bool(row["boot_id"] == self._clock.boot_id)
+
+    def _recovered(self, row: dict[str, Any]) -> Session:
+        session = self._new(row["id"], request_from_row(row), row["created_at"], row["data"] or {})
+        session.resumed = row["resumed"]
+        session.cookie = row["cookie"]
+        session.on_board = True  # as far as anybody knows
+        if self._is_of_this_boot(row):
+            session.deadline = row["deadline"]
+        return session
 
     def _new(
         self, session_id: str, request: StartRequest, created_at: float, data: dict[str, Any]
@@ -231,7 +271,9 @@ class Sessions:
             token=derive(self._secret, "callback", session_id),
             handle=derive(self._secret, "cookie", session_id)[:22],
             request=request,
+            length=min(request.length, self.rules.max_time),
             created_at=created_at,
+            last_poll=self._clock.now(),
             started=self._worker.signal(),
             disposed=self._worker.signal(),
             data=data,

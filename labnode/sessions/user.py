@@ -12,13 +12,17 @@ from labnode.sessions.session import Reason, Session, State
 
 
 class AnonymousUser:
-    """Somebody without a session."""
+    """Somebody without a session: has what a User has, with nothing in it."""
 
     is_anonymous = True
     active = False
+    exited = False
     session_id = None
-    locale = None
+    username = username_unique = full_name = ""
+    locale = back = experiment_name = category_name = experiment_id = user = None
+    time_left = time_without_polling = start_date = max_date = 0.0
     data: Mapping[str, Any] = Sealed({}, "Nobody is logged in, so there is no user data to write.")
+    request_client_data = request_server_data = data
 
     def __str__(self) -> str:
         return "anonymous user"
@@ -45,7 +49,8 @@ class User:
         self.session = session
         self._clock = clock
         self._load = load
-        self._data = JsonDict("user.data", session.data, lambda: self._save(data_written))
+        self._data_written = data_written
+        self._data = self._stored_data()
         request = session.request
         self.session_id = session.id
         self.username = request.username
@@ -55,7 +60,8 @@ class User:
         self.back = request.back
         self.experiment_name = request.experiment_name
         self.category_name = request.category_name
-        self.experiment_id = f"{request.experiment_name}@{request.category_name}"
+        parts = [part for part in (request.experiment_name, request.category_name) if part]
+        self.experiment_id = "@".join(parts) or None
         self.request_client_data = Sealed(request.client_data, "The start request is read only.")
         self.request_server_data = Sealed(request.server_data, "The start request is read only.")
 
@@ -88,12 +94,12 @@ class User:
     def max_date(self) -> float:
         """When the slot ends, in seconds since 1970."""
         if self.session.deadline is None:
-            return self._clock.wall() + self.session.request.length
+            return self._clock.wall() + self.session.length
         return self._clock.wall() + self.session.deadline - self._clock.now()
 
     @property
     def data(self) -> dict[str, Any]:
-        """The lab's own JSON data about this session, stored as it is written."""
+        """The lab's own JSON data about this session; it is stored soon after it is written."""
         return self._data
 
     @data.setter
@@ -113,11 +119,15 @@ class User:
         if self.session.sealed or not (in_task or self.session.active):
             raise SessionOver("The session is over.")
 
-    def _save(self, data_written: Callable[[Session], None]) -> None:
+    def _stored_data(self) -> JsonDict:
+        return JsonDict("user.data", self.session.data, self._save)
+
+    def _save(self) -> None:
         if self.session.state is State.DISPOSED:
+            self._data = self._stored_data()  # what has just been written into it is void
             raise SessionOver("The session is over; its user data can only be read.")
         self.session.data = dict(self._data)
-        data_written(self.session)
+        self._data_written(self.session)
 
     def __str__(self) -> str:
         return f"{self.full_name or self.username} ({self.session.state})"

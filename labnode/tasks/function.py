@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, update_wrapper
-from inspect import signature
+from inspect import BoundArguments, signature
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
 
 from labnode.errors import BadInput, LabnodeError
+from labnode.jsondata import plain
 from labnode.tasks.run import Lane
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ class TaskFunction(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run here and now and return the result; AlreadyRunningError where unique forbids it."""
+        _, named = self._take(args, kwargs)
         call = partial(self.function, *args, **kwargs)
-        result: R = self._bound().run_directly(self, call, self._named(args, kwargs))
+        result: R = self._bound().run_directly(self, call, named)
         return result
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> Task:
@@ -59,24 +61,29 @@ class TaskFunction(Generic[P, R]):
 
         Never raises for what only the moment decides: where unique forbids it, or the session is
         over, the task returned has already failed and says so. BadInput for arguments that the
-        function does not take or that are not JSON data.
+        function does not take or that are not JSON data; it gets them as they are now.
         """
-        call = partial(self.function, *args, **kwargs)
-        return self._bound().submit(self, call, self._named(args, kwargs))
+        return self._bound().submit(self, *self._take(args, kwargs))
 
     def run_sync(self, *args: Any, timeout: float | None = None, **kwargs: Any) -> Task:
         """Run it and wait until it is finished, at most `timeout` seconds; returns the task.
 
         On a worker thread it runs at once in that thread, so that nothing waits for itself.
         """
-        call = partial(self.function, *args, **kwargs)
-        return self._bound().run_sync(self, call, self._named(args, kwargs), timeout)
+        call, named = self._take(args, kwargs)
+        return self._bound().run_sync(self, call, named, timeout)
 
-    def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _take(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Callable[[], R], dict[str, Any]]:
+        """A call with a copy of the arguments, and that copy by name."""
         try:
-            return dict(signature(self.function).bind(*args, **kwargs).arguments)
+            bound: BoundArguments = signature(self.function).bind(*args, **kwargs)
         except TypeError as error:
             raise BadInput(f"Task {self.name!r}: {error}.") from None
+        named = plain(dict(bound.arguments), f"The arguments of task {self.name!r}")
+        bound.arguments.update(named)
+        return partial(self.function, *bound.args, **bound.kwargs), named
 
     def _bound(self) -> Tasks:
         if self._tasks is None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import sqlite3
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from huey import SqliteHuey
 
+from labnode.errors import ConfigError
 from labnode.tasks.run import Lane
 from labnode.worker import Job
+
+log = logging.getLogger(__name__)
 
 logging.getLogger("huey").setLevel(logging.WARNING)  # else a line for every task, twice
 
@@ -24,24 +28,31 @@ class Queues:
     """
 
     def __init__(self, path: Path) -> None:
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                path.with_name(path.name + suffix).unlink()
-        path.touch(mode=0o600)
-        self._hueys = {
-            lane: SqliteHuey(
-                lane.value,
-                filename=str(path),
-                results=False,
-                fsync=False,
-                cache_mb=1,
-                strict_fifo=True,
-            )
-            for lane in Lane
-        }
+        """ConfigError when there can be no such file."""
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            path.touch(mode=0o600)
+            self._hueys = {
+                lane: SqliteHuey(
+                    lane.value,
+                    filename=str(path),
+                    results=False,
+                    fsync=False,
+                    cache_mb=1,
+                    strict_fifo=True,
+                )
+                for lane in Lane
+            }
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError(
+                f"{path}: the queue of tasks cannot be made ({error}); it must be a file in a "
+                "directory that labnode may write"
+            ) from error
 
     def serve(self, execute: Callable[[str], None]) -> None:
-        """Call `execute(task_id)` for each message that is taken."""
+        """Call `execute(task_id)` for each message that is taken; it raises nothing."""
+        self._execute = execute
         self._messages = {
             lane: huey.task(name="execute")(execute) for lane, huey in self._hueys.items()
         }
@@ -53,8 +64,15 @@ class Queues:
     def take(self, lane: Lane) -> Job | None:
         """The oldest message of `lane` as a job, or None."""
         message = self._hueys[lane].dequeue()
-        return None if message is None else partial(self._hueys[lane].execute, message)
+        return None if message is None else partial(self._work_off, self._hueys[lane], message)
 
     def close(self) -> None:
         for huey in self._hueys.values():
             huey.storage.close()
+
+    def _work_off(self, huey: SqliteHuey, message: Any) -> None:
+        try:
+            huey.execute(message)
+        except Exception:  # it looks into its file before and after, which a full disk may refuse
+            log.exception("Huey could not execute a task.")
+            self._execute(*message.args)  # nothing happens if it has begun

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 from labnode.errors import SessionOver
 from labnode.tasks.run import Run, Status
@@ -38,9 +39,11 @@ class Registry:
             return [run for run in self._runs.values() if run.session_id == session_id]
 
     def close(self) -> list[Run]:
-        """No more runs at all; the unfinished ones are returned."""
+        """No more runs at all; the unfinished ones are returned, all views woken."""
         with self.lock:
             self._closed = True
+            for signal in chain(*self._watchers.values()):
+                signal.set()
             return list(self._runs.values())
 
     @contextmanager
@@ -76,7 +79,7 @@ class Registry:
             self._runs.pop(run.id, None)
 
     def remember(self, run: Run) -> None:
-        """Move a run to the finished ones."""
+        """Move a run to the finished ones; the caller holds the lock, as for all that follows."""
         self._runs.pop(run.id, None)
         self._finished[run.id] = run
         while len(self._finished) > _REMEMBERED:
@@ -88,6 +91,10 @@ class Registry:
     def find(self, run_id: str) -> Run | None:
         return self._runs.get(run_id) or self._finished.get(run_id)
 
+    def parts(self, run: Run) -> list[Run]:
+        """The unfinished runs that are a part of `run`."""
+        return [part for part in self._runs.values() if part.parent is run]
+
     def working(self) -> list[Run]:
         return [run for run in self._runs.values() if run.working]
 
@@ -95,4 +102,4 @@ class Registry:
         """The runs of one session, oldest first."""
         runs = [*([] if unfinished else self._finished.values()), *self._runs.values()]
         mine = [r for r in runs if r.session_id == session_id and r.status is not Status.NEW]
-        return sorted(mine, key=lambda run: run.submitted_at)
+        return sorted(mine, key=lambda run: run.order)

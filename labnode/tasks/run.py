@@ -6,8 +6,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from itertools import count
 from typing import Any
 
+from labnode.errors import LabnodeError
 from labnode.worker import Signal
 
 
@@ -30,6 +32,9 @@ class Status(StrEnum):
     @property
     def finished(self) -> bool:
         return self in (Status.DONE, Status.FAILED)
+
+
+_order = count()
 
 
 @dataclass(frozen=True)
@@ -57,21 +62,34 @@ class Run:
     submitted_at: float
     stop: Signal
     finished: Signal
+    parent: Run | None = None  # the run that this one is a part of
     status: Status = Status.NEW
     data: dict[str, Any] = field(default_factory=dict)
     outcome: Outcome | None = None
     started_at: float | None = None
     stop_asked_at: float | None = None  # by the monotonic clock
     thread: int | None = None  # where it runs
-    joiners: list[Signal] = field(default_factory=list)
+    joiners: list[Signal] = field(default_factory=list)  # set when it is finished
+    waits: list[Signal] = field(default_factory=list)  # of its own; set when it shall stop
+    order: int = field(default_factory=_order.__next__)  # of submission; the wall clock may jump
 
     @property
     def working(self) -> bool:
         """Its function has been called and has not returned."""
         return self.thread is not None
 
+    @property
+    def may_begin(self) -> bool:
+        return self.status is Status.SUBMITTED and self.outcome is None
+
     def begin(self, at: float) -> None:
         self.status, self.started_at, self.thread = Status.RUNNING, at, threading.get_ident()
+
+    def finish(self) -> None:
+        """Its outcome is durable; what it needed to run is let go."""
+        assert self.outcome is not None
+        self.status = self.outcome.status
+        self.function, self.user, self.parent = _nothing, None, None
 
     def row(self) -> dict[str, Any]:
         """The columns of the table `tasks`."""
@@ -98,9 +116,12 @@ class Run:
 
 def describe_error(error: BaseException) -> dict[str, str]:
     """What a task's `error` says of an exception: `code`, `class` and `message`."""
-    code = getattr(error, "code", "exception")  # SystemExit has a code that is not a string
-    return {
-        "code": code if isinstance(code, str) else "exception",
-        "class": type(error).__name__,
-        "message": str(error),
-    }
+    code = error.code if isinstance(error, LabnodeError) else "exception"
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - a lab's own exception that cannot even be printed
+        message = ""
+    return {"code": code, "class": type(error).__name__, "message": message}
+
+
+def _nothing() -> None: ...

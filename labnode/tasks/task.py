@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from labnode.jsondata import JsonDict, Sealed
@@ -20,18 +21,20 @@ class Task:
     """
 
     def __init__(self, tasks: Tasks, row: Mapping[str, Any], inside: Run | None = None) -> None:
+        self.inside = inside  # of the task that looks at itself
         self._tasks = tasks
-        self._inside = inside
         self._row = row
-        self._data: dict[str, Any] = {}
-        self._look(row)
+        self._data: dict[str, Any]
+        if inside is None:
+            self._look(row)
+        else:
+            self._data = JsonDict("task.data", inside.data, self._tell)
 
     def _look(self, row: Mapping[str, Any]) -> None:
         self._row = row
-        if self._inside is None:
-            self._data = Sealed(row["data"] or {}, "A task's data is written inside the task only.")
-        else:
-            self._data = JsonDict("task.data", self._inside.data, self._tell)
+        if self.inside is None:  # inside, `data` is the one that is written to
+            data = deepcopy(row["data"] or {})
+            self._data = Sealed(data, "A task's data is written inside the task only.")
 
     @property
     def task_id(self) -> str:
@@ -80,7 +83,7 @@ class Task:
     @property
     def result(self) -> Any:
         """What the function returned (JSON data), once done."""
-        return self._row["result"]
+        return deepcopy(self._row["result"])
 
     @property
     def error(self) -> dict[str, str] | None:
@@ -102,8 +105,8 @@ class Task:
     @property
     def stopping(self) -> bool:
         """Was it asked to stop?"""
-        if self._inside is not None:
-            return self._inside.stop.is_set()
+        if self.inside is not None:
+            return self.inside.stop.is_set()
         return bool(self._row.get("stopping"))
 
     def stop(self) -> None:
@@ -116,9 +119,9 @@ class Task:
         On the hardware thread the board lives on meanwhile: calls and sensors are served. Stopped
         is raised when the task goes on waiting long after it was asked to stop.
         """
-        if self._inside is None:
+        if self.inside is None:
             raise TypeError("Only the task itself can wait(); use join() to wait for a task.")
-        return self._tasks.wait(self._inside, seconds)
+        return self._tasks.wait(self.inside, seconds)
 
     def join(self, timeout: float | None = None, error_on_timeout: bool = True) -> Task:
         """Wait until it is finished, at most `timeout` seconds; returns it, retrieved.
@@ -139,14 +142,14 @@ class Task:
 
     def store(self) -> Task:
         """Inside the task: tell everyone `data`; only needed after a change deep inside it."""
-        if self._inside is None:
+        if self.inside is None:
             raise TypeError("A task's data is stored inside the task only.")
         self._tell()
         return self
 
     def _tell(self) -> None:
-        if self._inside is not None:
-            self._tasks.tell(self._inside, dict(self._data))
+        assert self.inside is not None
+        self._tasks.tell(self.inside, self._data)
 
     def to_json(self) -> dict[str, Any]:
         """What the page gets of a task."""

@@ -5,26 +5,25 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from labnode import context
 from labnode.clock import Clock
-from labnode.errors import AlreadyRunningError, LabnodeError, NotFound, SessionOver, Stopped
+from labnode.errors import LabnodeError, NotFound, StorageError
 from labnode.events import Bus, TaskChanged
 from labnode.jsondata import plain
-from labnode.store import Happening, NotUnique, Store
+from labnode.store import Happening, Store
 from labnode.tasks.function import TaskFunction
-from labnode.tasks.joins import Joins
+from labnode.tasks.life import Life
 from labnode.tasks.queues import Queues
 from labnode.tasks.registry import Registry
-from labnode.tasks.run import Lane, Outcome, Run, Status, describe_error
+from labnode.tasks.run import Lane, Run
 from labnode.tasks.task import Task
-from labnode.worker import Worker
+from labnode.tasks.waits import Waits, own_run
+from labnode.worker import Worker, harmless
 
 log = logging.getLogger(__name__)
 
-_WAIT_GRACE = 5.0  # seconds after stop() in which wait() only returns False
 _STOP_GRACE = {Lane.HARDWARE: 10.0, Lane.BACKGROUND: 30.0}  # then the task ends the agent
 _INTERRUPTED = {
     "code": "interrupted",
@@ -49,12 +48,23 @@ class Tasks:
         self._bus = bus
         self._queues = queues
         self._registry = Registry()
-        self._joins = Joins(self._registry, worker, clock, self._work)
+        self._life = Life(
+            self._registry,
+            store,
+            worker,
+            clock,
+            bus,
+            inside=lambda run: Task(self, self._view(run), inside=run),
+            finished=self._one_finished,
+        )
+        waits = Waits(self._registry, worker, clock)
         self.open_session = self._registry.open_session
-        self.join = self._joins.join
-        self.pause = self._joins.pause
+        self.stop = self._life.stop
+        self.wait = waits.wait
+        self.pause = waits.pause
+        self.join = waits.join
         self.next_job = queues.take
-        queues.serve(self._execute)
+        queues.serve(self._life.execute)
 
     # ------------------------------------------------------------------ running
 
@@ -64,26 +74,32 @@ class Tasks:
         """Queue a run; see TaskFunction.delay."""
         run = self._new(function, call, args)
         try:
-            self._admit(run)
+            self._life.admit(run)
         except LabnodeError as error:
             return self._refused(run, error)
-        self._queues.put(run.lane, run.id)
+        try:
+            self._queues.put(run.lane, run.id)
+        except Exception as error:  # its file is on the same disk as all else
+            log.exception("A task could not be queued.")
+            broken = StorageError(f"The queue of tasks does not work: {error}.")
+            self._life.fail(run, broken)
+            return self._refused(run, broken)
         if run.lane is Lane.HARDWARE:
             self._worker.wake()
         else:
             self._worker.wake_background()
-        return Task(self, run.view())
+        return Task(self, self._view(run))
 
     def run_directly(
         self, function: TaskFunction[..., Any], call: Callable[[], Any], args: dict[str, Any]
     ) -> Any:
         """The result of a run in this thread; what it raises is raised."""
-        run = self._new(function, call, args)
+        run = self._new(function, call, args, parent=own_run())
         with self._worker.seat():
-            self._admit(run)
+            self._life.admit(run, here=True)
             result, error = self._run_here(run)
         if error is not None:
-            raise error
+            raise harmless(error)
         return result
 
     def run_sync(
@@ -97,13 +113,13 @@ class Tasks:
         if not self._worker.on_worker_thread:
             with self._worker.seat():
                 return self.submit(function, call, args).join(timeout, error_on_timeout=False)
-        run = self._new(function, call, args)
+        run = self._new(function, call, args, parent=own_run())
         try:
-            self._admit(run)
-            self._run_here(run)
+            self._life.admit(run, here=True)
         except LabnodeError as error:
             return self._refused(run, error)
-        return Task(self, run.view())
+        self._run_here(run)
+        return Task(self, self._view(run))
 
     # ------------------------------------------------------------------ asking
 
@@ -142,26 +158,13 @@ class Tasks:
         for run in self._registry.close():
             self.stop(run.id)
 
-    def stop(self, task_id: str) -> None:
-        """Ask a task to stop; one that has not begun never will."""
-        with self._registry.lock:
-            run = self._registry.unfinished(task_id)
-            if run is None or run.status is Status.NEW or run.outcome is not None:
-                return
-            if run.stop_asked_at is None:
-                run.stop_asked_at = self._clock.now()
-            cancelled = run.status is Status.SUBMITTED
-            if cancelled:
-                run.outcome = self._failure(Stopped("The task was stopped before it began."))
-        run.stop.set()
-        if cancelled:
-            self._finish(run)
-
     def overdue(self) -> str | None:
         """Which task ignores that it shall stop for so long that the agent has to end, or None."""
         with self._registry.lock:
             for run in self._registry.working():
-                waited = self._clock.now() - (run.stop_asked_at or self._clock.now())
+                if run.stop_asked_at is None:
+                    continue
+                waited = self._clock.now() - run.stop_asked_at
                 if waited > _STOP_GRACE[run.lane]:
                     return f"task {run.name!r} was asked to stop {waited:.0f} s ago and runs on"
         return None
@@ -175,24 +178,23 @@ class Tasks:
 
     # ------------------------------------------------------------------ inside a task
 
-    def wait(self, run: Run, seconds: float) -> bool:
-        """See Task.wait."""
-        asked = run.stop_asked_at
-        if asked is not None and self._clock.now() - asked > _WAIT_GRACE:
-            raise Stopped(f"Task {run.name!r} was asked to stop and did not.")
-        if self._worker.on_hardware_thread:
-            return self._worker.pause(seconds, run.stop.is_set)
-        return not self._worker.wait_for(run.stop, seconds)
-
     def tell(self, run: Run, data: dict[str, Any]) -> None:
-        """Show everyone new `data` of a run."""
-        run.data = plain(data, "task.data")
+        """Show everyone new `data` of a run; TypeError when it has ended."""
+        fresh = plain(data, "task.data")
+        with self._registry.lock:
+            if run.outcome is not None:
+                raise TypeError("The task has ended; its data can only be read.")
+            run.data = fresh
         self._bus.publish(TaskChanged(run.id, run.session_id, run.status))
 
-    # ------------------------------------------------------------------ the life of a run
+    # ------------------------------------------------------------------ runs
 
     def _new(
-        self, function: TaskFunction[..., Any], call: Callable[[], Any], args: dict[str, Any]
+        self,
+        function: TaskFunction[..., Any],
+        call: Callable[[], Any],
+        args: dict[str, Any],
+        parent: Run | None = None,
     ) -> Run:
         user = context.current_user.get()
         session_id: str | None = getattr(user, "session_id", None)
@@ -205,98 +207,26 @@ class Tasks:
             unique_key=unique_key[function.unique],
             session_id=session_id,
             user=user,
-            args=plain(args, f"The arguments of task {function.name!r}"),
+            args=args,
             submitted_at=self._clock.wall(),
             stop=self._worker.signal(),
             finished=self._worker.signal(),
+            parent=parent,
         )
 
-    def _admit(self, run: Run) -> None:
-        """Take a run in, durably; SessionOver or AlreadyRunningError where it may not be.
-
-        What a hook or a task on the hardware thread runs inline is part of it and always may.
-        """
-        inline = self._worker.on_hardware_thread
-        with self._registry.lock:
-            if not inline:
-                self._registry.check_open(run)
-            self._registry.add(run)
-        try:
-            self._store.insert("tasks", {**run.row(), "status": "submitted"})
-        except NotUnique:
-            self._registry.drop(run)
-            raise AlreadyRunningError(f"Task {run.name!r} is already running.") from None
-        except LabnodeError:
-            self._registry.drop(run)
-            raise
-        with self._registry.lock:
-            run.status = Status.SUBMITTED
-            if inline or self._registry.is_open(run.session_id):
-                return
-        self.stop(run.id)  # the session ended while the row was written
-        self._registry.check_open(run)
-
-    def _refused(self, run: Run, error: LabnodeError) -> Task:
-        with self._registry.lock:
-            run.outcome = self._failure(error)
-            run.status = Status.FAILED
-            self._registry.remember(run)
-        return Task(self, run.view())
-
-    def _execute(self, run_id: str) -> None:
-        """Run what a queue hands out, unless it has outlived its session."""
-        with self._registry.lock:
-            run = self._registry.unfinished(run_id)
-            if run is None or run.status is not Status.SUBMITTED or run.outcome is not None:
-                return
-            run.begin(self._clock.wall())
-        self._work(run)
-
     def _run_here(self, run: Run) -> tuple[Any, BaseException | None]:
-        with self._registry.lock:
-            if run.outcome is not None:
-                raise SessionOver(f"Task {run.name!r} cannot start: its session is over.")
-            run.begin(self._clock.wall())
-        ended = self._work(run)
+        """Do the work of a run that was admitted to begin here; its end is durable on return."""
+        ended = self._life.work(run)
         self._worker.wait_for(run.finished, 30)
         return ended
 
-    def _work(self, run: Run) -> tuple[Any, BaseException | None]:
-        """Do the work of a run that has begun: what it returned and what it raised."""
-        self._store.update("tasks", run.id, {"status": "running", "started_at": run.started_at})
-        self._bus.publish(TaskChanged(run.id, run.session_id, run.status))
-        result: Any = None
-        failure: BaseException | None = None
-        try:
-            with context.acting(run.user, Task(self, run.view(), inside=run)):
-                result = run.function()
-            final = plain(result, f"The result of task {run.name!r}")
-            outcome = Outcome(Status.DONE, self._clock.wall(), final)
-        except (Exception, SystemExit) as error:
-            outcome, failure = self._failure(error), error
-            log.info("Task %s failed.", run.name, exc_info=not isinstance(error, Stopped))
-        with self._registry.lock:
-            run.outcome, run.thread = outcome, None
-        self._finish(run)
-        return result, failure
-
-    def _failure(self, error: BaseException) -> Outcome:
-        return Outcome(Status.FAILED, self._clock.wall(), error=describe_error(error))
-
-    def _finish(self, run: Run) -> None:
-        outcome = run.outcome
-        assert outcome is not None
-        changes = {**vars(outcome), "status": str(outcome.status), "data": run.data}
-        happening = Happening(f"task.{outcome.status}", run.session_id, run.id, {"name": run.name})
-        self._store.update("tasks", run.id, changes, happening, then=partial(self._durable, run))
-
-    def _durable(self, run: Run) -> None:
-        with self._registry.lock:
-            run.status = run.outcome.status if run.outcome else Status.FAILED
-            self._registry.remember(run)
-            joiners = list(run.joiners)
-        run.finished.set()
-        for joiner in joiners:
-            joiner.set()
-        self._bus.publish(TaskChanged(run.id, run.session_id, run.status))
+    def _one_finished(self) -> None:
         self.on_finished()
+
+    def _refused(self, run: Run, error: LabnodeError) -> Task:
+        self._life.refuse(run, error)
+        return Task(self, self._view(run))
+
+    def _view(self, run: Run) -> dict[str, Any]:
+        with self._registry.lock:
+            return run.view()

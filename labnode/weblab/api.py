@@ -7,6 +7,7 @@ import logging
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
@@ -17,27 +18,44 @@ from labnode.clock import Clock
 from labnode.errors import BadInput, Busy, LabnodeError
 from labnode.sessions import Deletion, Sessions
 from labnode.settings import Settings
-from labnode.weblab import messages
+from labnode.weblab import lde, messages
 from labnode.weblab.bodies import MAX_BODY, read_body
 from labnode.weblab.credentials import Credentials, Denied
+from labnode.weblab.rejections import Rejections
 
 _log = logging.getLogger(__name__)
 
 _EXTENSION = r"\.[A-Za-z0-9_]+"  # api.php: WebLab-Deusto's http_experiment_extension
 _ID = rf"(?!(?:api|test|new|status|action)(?:{_EXTENSION})?$)[^/]+"
-_PUBLIC = re.compile(rf"/weblab/(health|sessions/api({_EXTENSION})?)")
+_PUBLIC = re.compile(rf"/weblab/(health|sessions/api({_EXTENSION})?)|/ldl/sessions/api")
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 
 
+@dataclass(frozen=True)
+class Dialect:
+    """What tells one kind of central server from another; all of them share the sessions."""
+
+    prefix: str
+    parse_start: messages.StartParser
+    deletion: Callable[[Deletion], dict[str, Any]]
+    extensions: bool  # also as new.php, status.php?session_id=...
+
+
+WEBLAB = Dialect("/weblab/sessions", messages.parse_start, messages.deletion, extensions=True)
+LDE = Dialect("/ldl/sessions", lde.parse_start, lde.deletion, extensions=False)
+
+
 def protocol_app(sessions: Sessions, settings: Settings, *, clock: Clock) -> bottle.Bottle:
-    """The routes under /weblab; everything but `api` and `health` needs a client's credentials."""
+    """The routes under /weblab and /ldl; all but `api` and `health` need a client's credentials."""
     app = bottle.Bottle()
     app.default_error_handler = _own_error
     protocol = _Protocol(sessions, settings, clock)
     app.add_hook("before_request", protocol.authenticate)
+    app.add_hook("after_request", protocol.note_rejection)
     app.install(_errors_as_json)
     app.get("/weblab/health", callback=protocol.health)
-    protocol.serve(app, "/weblab/sessions", messages.parse_start)
+    for dialect in (WEBLAB, LDE):
+        protocol.serve(app, dialect)
     return app
 
 
@@ -47,22 +65,27 @@ class _Protocol:
         self._settings = settings
         self._clock = clock
         self._credentials = Credentials(settings.all_clients, clock)
+        self._rejections = Rejections(clock)
 
-    def serve(self, app: bottle.Bottle, prefix: str, parse_start: messages.StartParser) -> None:
-        """Serve the operations of one dialect, in the plain and in the extension style."""
-        any_extension, extension = f"<:re:({_EXTENSION})?>", f"<:re:{_EXTENSION}>"
-        session = f"<session_id:re:{_ID}>"
-        start = partial(self.start, parse_start)
-        app.get(f"{prefix}/api{any_extension}", callback=self.api)
-        app.get(f"{prefix}/test{any_extension}", callback=self.test)
+    def serve(self, app: bottle.Bottle, dialect: Dialect) -> None:
+        """Serve the operations of one dialect."""
+        start = partial(self.start, dialect)
+        action = partial(self.action, dialect)
+        prefix, session = dialect.prefix, f"{dialect.prefix}/<session_id:re:{_ID}>"
+        app.get(f"{prefix}/api", callback=self.api)
+        app.get(f"{prefix}/test", callback=self.test)
         app.post(f"{prefix}/", callback=start)
-        app.post(f"{prefix}/new{extension}", callback=start)
         app.post(f"{prefix}/status/multiple", callback=self.multiple)
-        app.get(f"{prefix}/{session}/status", callback=self.status)
-        app.get(f"{prefix}/status{extension}", callback=self.status)
-        app.post(f"{prefix}/{session}", callback=self.action)
-        app.post(f"{prefix}/action{extension}", callback=self.action)
-        app.delete(f"{prefix}/{session}", callback=self.delete)
+        app.get(f"{session}/status", callback=self.status)
+        app.post(session, callback=action)
+        app.delete(session, callback=partial(self.delete, dialect))
+        if dialect.extensions:
+            extension = f"<:re:{_EXTENSION}>"
+            app.get(f"{prefix}/api{extension}", callback=self.api)
+            app.get(f"{prefix}/test{extension}", callback=self.test)
+            app.post(f"{prefix}/new{extension}", callback=start)
+            app.get(f"{prefix}/status{extension}", callback=self.status)
+            app.post(f"{prefix}/action{extension}", callback=action)
 
     def authenticate(self) -> None:
         """Let nobody in without credentials, whatever the address, but for what is public."""
@@ -80,6 +103,14 @@ class _Protocol:
             raise bottle.HTTPError(404)
         environ["labnode.client"] = client
 
+    def note_rejection(self) -> None:
+        """Every answer that is an error goes through here, also where no route was reached."""
+        environ, response = bottle.request.environ, bottle.response
+        if response.status_code >= 400:
+            address, client = environ.get("REMOTE_ADDR", ""), environ.get("labnode.client")
+            busy = "Retry-After" in response.headers
+            self._rejections.note(response.status_code, busy, address, client)
+
     def api(self) -> bottle.HTTPResponse:
         return _reply(messages.API_VERSION)
 
@@ -89,9 +120,9 @@ class _Protocol:
     def health(self) -> bottle.HTTPResponse:
         return _reply(messages.health(self._sessions.obstacles()))
 
-    def start(self, parse_start: messages.StartParser) -> bottle.HTTPResponse:
+    def start(self, dialect: Dialect) -> bottle.HTTPResponse:
         client = bottle.request.environ["labnode.client"]
-        request, skew = parse_start(_fields(), client, self._clock.wall())
+        request, skew = dialect.parse_start(_fields(), client, self._clock.wall())
         base = self._settings.external_url(self._host(), bottle.request.environ["wsgi.url_scheme"])
         if skew:
             _log.warning("The slot of %s began %.0f s ago by this node's clock", client, skew)
@@ -124,12 +155,12 @@ class _Protocol:
                 break
         return _reply(messages.statuses(statuses))
 
-    def action(self, session_id: str | None = None) -> bottle.HTTPResponse:
+    def action(self, dialect: Dialect, session_id: str | None = None) -> bottle.HTTPResponse:
         if not messages.is_delete(_fields()):
             return _reply(messages.UNKNOWN_OPERATION)
-        return self.delete(session_id or _queried_id())
+        return self.delete(dialect, session_id or _queried_id())
 
-    def delete(self, session_id: str) -> bottle.HTTPResponse:
+    def delete(self, dialect: Dialect, session_id: str) -> bottle.HTTPResponse:
         # Not an HTTP error for anything: WebLab-Deusto would take the session for finished and
         # send the next student to a board that is not clean.
         try:
@@ -137,7 +168,7 @@ class _Protocol:
         except Exception:  # noqa: BLE001 - the boundary of a request
             _log.exception("A session could not be deleted")
             state = Deletion.PENDING
-        return _reply(messages.deletion(state))
+        return _reply(dialect.deletion(state))
 
     def _host(self) -> str | None:
         """The host that the student's URL gets from this request; BadInput if it may not."""

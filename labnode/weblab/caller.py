@@ -23,23 +23,39 @@ class NoAnswer(LabnodeError):
 
 
 class Caller:
-    """Calls the protocol's addresses of the node at `url` (before /weblab) with Basic auth."""
+    """Calls what is below `prefix` on the node at `url` (before the prefix) with Basic auth."""
 
-    def __init__(self, url: str, username: str, password: str, *, form: bool) -> None:
+    def __init__(
+        self,
+        url: str,
+        username: str,
+        password: str,
+        *,
+        form: bool = False,
+        prefix: str = "/weblab/sessions/",
+    ) -> None:
         if not url.startswith(("http://", "https://")):
             raise BadInput(f"{url!r} is not the address of a node; expected http://HOST:PORT/BASE.")
         self._url = url
         self._username = username
         self._authorization = b64encode(f"{username}:{password}".encode()).decode()
         self._form = form
+        self._prefix = prefix
 
-    def ask(self, path: str, fields: dict[str, Any] | None, *, timeout: float) -> dict[str, Any]:
-        """The answer to a GET, or to a POST of `fields`.
+    def ask(
+        self,
+        path: str,
+        fields: dict[str, Any] | None = None,
+        *,
+        timeout: float,
+        method: str | None = None,
+    ) -> dict[str, Any]:
+        """The answer to a GET, or to a POST of `fields`, or to `method`.
 
         Raises Busy or StartFailed where the lab says so, Forbidden for the credentials, BadInput
         for what the node does not accept, NoAnswer for the rest.
         """
-        request = urllib.request.Request(f"{self._url}/weblab/sessions/{path}")
+        request = urllib.request.Request(f"{self._url}{self._prefix}{path}", method=method)
         request.add_header("Authorization", f"Basic {self._authorization}")
         if fields is not None and self._form:
             request.data = urlencode(fields).encode()

@@ -17,6 +17,7 @@ from labnode.weblab.caller import Caller
 
 _RETRY = 5.0  # seconds until a failing status is asked again
 _ASK_AGAIN = 0.5  # seconds until an unfinished delete is repeated that does not say when
+_RESOURCE_CHECK = 30.0  # seconds until a reservation whose start failed is sent again
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,19 @@ class CentralServer:
             raise self._caller.not_a_labnode()
         self._slots[session_id] = self._clock.now() + assigned_time
         return session_id, url
+
+    def reserve(self, stop: Event, **reservation: Any) -> tuple[str, str]:
+        """`new` with these arguments, again and again with the same reservation until it works.
+
+        Raises the last error when `stop` is set.
+        """
+        reservation = {"reservation_id": str(uuid.uuid4()), **reservation}
+        while True:
+            try:
+                return self.new(**reservation)
+            except LabnodeError:
+                if stop.wait(_RESOURCE_CHECK):
+                    raise
 
     def status(self, session_id: str) -> float:
         """`should_finish`: negative when over, 0 for never ask again, else seconds until then."""

@@ -36,7 +36,9 @@ def parse_start(fields: dict[str, Any], client: str, wall: float) -> tuple[Start
     request = StartRequest(
         client=client,
         length=length,
-        reservation_id=get_text(server, "weblab_reservation_id"),
+        # LabDiscoveryEngine, when it speaks this dialect, has another key for it.
+        reservation_id=get_text(server, "weblab_reservation_id")
+        or get_text(server, "reservation_id"),
         elapsed=gone if counts_start else 0.0,
         counts_start=counts_start,
         username=username,

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 
-from labnode.worker.jobs import Source
+from labnode.errors import Deadlock
+from labnode.worker.jobs import Job, Source
+
+log = logging.getLogger(__name__)
+
+_MOST = 64  # threads, of which all but `number` wait for others
+_RETRY = 1.0  # seconds until a source that failed is asked again
 
 
 class Background:
-    """`number` threads that take jobs from one source and sleep while there are none."""
+    """`number` threads that take jobs from one source and sleep while there are none.
+
+    A thread whose job waits for another job gives its place to one more thread meanwhile, so there
+    are always `number` that get on with the work.
+    """
 
     def __init__(self, number: int) -> None:
+        self._places = number  # how many more threads may work; below 0, one has to end
         self._wake = threading.Condition()
         self._turn = 0  # counts wake-ups, so that one between looking and sleeping is not lost
         self._stopping = False
-        self._threads = [
-            threading.Thread(target=self._run, name=f"background-{n}", daemon=True)
-            for n in range(number)
-        ]
+        self._threads: dict[str, threading.Thread] = {}
 
     def start(self, source: Source) -> None:
         self._source = source
-        for thread in self._threads:
-            thread.start()
+        with self._wake:
+            self._fill()
 
     def wake(self) -> None:
         """Make the threads look for jobs."""
@@ -32,19 +44,70 @@ class Background:
 
     def stop(self) -> list[threading.Thread]:
         """Take no more jobs; returns the threads that end once their job is done."""
-        self._stopping = True
-        self.wake()
-        return [thread for thread in self._threads if thread.ident is not None]
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+            return list(self._threads.values())
 
-    def __contains__(self, thread: object) -> bool:
-        return thread in self._threads
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Inside the block the calling thread, one of these, waits for another job.
+
+        Deadlock when so many wait already that there can be no further thread.
+        """
+        with self._wake:
+            if len(self._threads) >= _MOST:
+                raise Deadlock(f"{_MOST} background tasks wait for others; that is too many.")
+            self._places += 1
+        try:
+            with self._wake:
+                self._fill()
+            yield
+        finally:
+            with self._wake:
+                self._places -= 1
+                self._wake.notify_all()
+
+    def __contains__(self, thread: threading.Thread) -> bool:
+        return self._threads.get(thread.name) is thread
+
+    def _fill(self) -> None:
+        while self._places > 0 and not self._stopping:
+            name = next(n for n in map("background-{}".format, count()) if n not in self._threads)
+            thread = threading.Thread(target=self._run, name=name, daemon=True)
+            thread.start()  # it needs the lock that is held here before it does anything
+            self._threads[name] = thread
+            self._places -= 1
 
     def _run(self) -> None:
         seen = -1
-        while not self._stopping:
+        while True:
             with self._wake:
-                while self._turn == seen:
+                while self._turn == seen and not self._shall_end:
                     self._wake.wait()
+                if self._shall_end:
+                    self._places += 1
+                    del self._threads[threading.current_thread().name]
+                    return
                 seen = self._turn
-            while not self._stopping and (job := self._source()) is not None:
-                job()
+            while not self._shall_end and (job := self._next_job()) is not None:
+                try:
+                    job()
+                except BaseException:
+                    log.exception("A background thread could not do something.")
+
+    @property
+    def _shall_end(self) -> bool:
+        return self._stopping or self._places < 0
+
+    def _next_job(self) -> Job | None:
+        try:
+            return self._source()
+        except Exception:
+            log.exception("The queue of background tasks does not work; it is tried again.")
+            return self._pause
+
+    def _pause(self) -> None:
+        with self._wake:
+            if not self._stopping:
+                self._wake.wait(_RETRY)

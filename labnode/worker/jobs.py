@@ -1,13 +1,11 @@
-"""What the worker's threads are given to do: calls, hooks and jobs."""
+"""What the worker's threads are given to do, and signals that every thread may wait for."""
 
 from __future__ import annotations
 
-import contextvars
-import threading
 from collections.abc import Callable
-from typing import Any
 
 from labnode.clock import Event
+from labnode.errors import LabnodeError
 
 Job = Callable[[], None]
 Source = Callable[[], Job | None]  # the next job of a lane, or None
@@ -27,42 +25,6 @@ class Signal:
         self._wake()
 
 
-class Call:
-    """A function on its way to the hardware thread and its outcome on the way back."""
-
-    def __init__(self, function: Callable[[], Any], done: Signal) -> None:
-        self.done = done
-        self._function = function
-        self._context = contextvars.copy_context()  # the caller's user and task
-        self._lock = threading.Lock()
-        self._taken = False
-        self._result: Any = None
-        self._error: BaseException | None = None
-
-    def run(self) -> None:
-        if self._take():
-            try:
-                self._result = self._context.run(self._function)
-            except Exception as error:  # noqa: BLE001 - raised again where the call was made
-                self._error = error
-            self.done.set()
-
-    def withdraw(self) -> bool:
-        """True when the call had not begun; it never will."""
-        return self._take()
-
-    def result(self) -> Any:
-        """What the function returned; what it raised is raised."""
-        if self._error is not None:
-            raise self._error
-        return self._result
-
-    def _take(self) -> bool:
-        with self._lock:
-            taken, self._taken = self._taken, True
-        return not taken
-
-
 class Hook:
     """A start or a clean-up on the hardware thread; no job and no other hook runs meanwhile.
 
@@ -76,6 +38,7 @@ class Hook:
         self.limit = limit
         self.deadline = float("inf")
         self.stopping = False
+        self.told_at: float | None = None  # when it first saw that it shall end
         self._function = function
         self._finished = finished
 
@@ -84,6 +47,13 @@ class Hook:
         error: Exception | None = None
         try:
             self._function()
-        except Exception as caught:  # noqa: BLE001 - handed to the owner of the hook
-            error = caught
+        except BaseException as caught:  # noqa: BLE001 - handed to the owner of the hook
+            error = harmless(caught)
         self._finished(error)
+
+
+def harmless(error: BaseException) -> Exception:
+    """`error` for another thread: sys.exit() in a lab's function ends that function alone."""
+    if isinstance(error, Exception):
+        return error
+    return LabnodeError(f"It was ended by {error!r}.")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from labnode import context
 from labnode.board import Board, load_board
 from labnode.clock import Event, ManualClock
 from labnode.errors import LabnodeError
@@ -62,10 +64,20 @@ class WatchedClock(ManualClock):
         event.wait = watched  # type: ignore[method-assign]
         return event
 
-    def rests(self, thread: threading.Thread) -> bool:
-        """Under `watch`."""
-        event, until = self._resting.get(thread.ident or 0, (None, None))
+    def rests(self, thread: int | None) -> bool:
+        """Under `watch`; `thread` is an identity."""
+        event, until = self._resting.get(thread or 0, (None, None))
         return event is not None and not event.is_set() and (until is None or self.now() < until)
+
+
+class WatchedStore(Store):
+    """Knows how many changes it was asked for that nobody waits for."""
+
+    asked = 0
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        self.asked += 1
+        super().update(*args, **kwargs)
 
 
 class Asked:
@@ -76,6 +88,7 @@ class Asked:
         self._ask = ask
         self._answer: Any = None
         self.answered = False
+        self.number = 0  # the place of its answer among all answers
         self.thread = threading.Thread(target=self._run, name="asked", daemon=True)
         self.thread.start()
 
@@ -85,6 +98,7 @@ class Asked:
         except BaseException as error:  # noqa: BLE001 - the test looks at it
             self._answer = error
         with self._clock.watch:
+            self.number = self._clock.moves
             self.answered = True
             self._clock.moves += 1
             self._clock.watch.notify_all()
@@ -116,7 +130,7 @@ class SmallNode:
         *,
         clock: WatchedClock | None = None,
         reaper: bool = False,
-        store: Callable[..., Store] = Store,
+        store: Callable[..., WatchedStore] = WatchedStore,
         seats: int = 10,
         keep_expired: float = 3600.0,
         **rules: Any,
@@ -151,6 +165,7 @@ class SmallNode:
         self.lab.bind(Node(self.board, self.worker, self.tasks, self.sessions))
         self.asked: list[Asked] = []
         self._reaper = reaper
+        self._stored = 0  # changes that are known to be
         self._open = True
 
     def __enter__(self) -> SmallNode:
@@ -177,25 +192,23 @@ class SmallNode:
         if self._open:
             self.sessions.close()
             self.tasks.stop_all()
-        self.kill()
+            self.sessions.reaper.stop(PATIENCE)
+            assert self.worker.stop(PATIENCE)
+            self.kill()
 
     def kill(self) -> None:
-        """End with nothing told to the sessions, as by SIGKILL: what is stored is all that stays.
+        """End as by SIGKILL: what is stored is all that stays.
 
-        Threads of this process cannot be killed, so they end in order, unheard.
+        Threads of this process cannot be killed; they end in order, but nothing of it is kept.
         """
         if not self._open:
             return
         self._open = False
-        self.sessions.reaper.stop(PATIENCE)
-        assert self.worker.stop(PATIENCE)
         self.store.close()
+        self.sessions.reaper.stop(PATIENCE)
+        self.sessions.close()
+        assert self.worker.stop(PATIENCE)
         self.queues.close()
-        # The clients of a node that is gone get no answer; here their threads have to end.
-        for session in list(self.sessions._life.sessions.values()):
-            session.started.set()
-            session.disposed.set()
-        self.clock.advance(1e6)
         for asked in self.asked:
             asked.thread.join(PATIENCE)
 
@@ -209,17 +222,20 @@ class SmallNode:
             threads.append(self.sessions.reaper._thread)
 
         def at_rest() -> bool:
-            waiting = all(clock.rests(thread) for thread in threads)
-            return waiting and all(a.answered or clock.rests(a.thread) for a in self.asked)
+            waiting = all(clock.rests(thread.ident) for thread in threads)
+            return waiting and all(a.answered or clock.rests(a.thread.ident) for a in self.asked)
 
         while True:
             with clock.watch:
                 if not clock.watch.wait_for(at_rest, PATIENCE):
                     raise AssertionError("a thread does not come to rest")
                 moves = clock.moves
+                if self.store.asked == self._stored:
+                    return
+            self._stored = self.store.asked
             self.store.run(lambda db: None)
             with clock.watch:
-                if at_rest() and clock.moves == moves:
+                if at_rest() and clock.moves == moves and self.store.asked == self._stored:
                     return
 
     def step(self) -> None:
@@ -240,6 +256,39 @@ class SmallNode:
         self.clock.advance(seconds)
         self.settle()
         self.turn()
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Take turns, as often as something happens, until `condition`."""
+        happened = threading.Event()
+        reader = self.bus.subscribe(wake=happened.set)
+        try:
+            while not condition():
+                self.turn()
+                if not condition():
+                    assert happened.wait(PATIENCE), "nothing happens any more"
+                happened.clear()
+        finally:
+            self.bus.unsubscribe(reader)
+
+    @contextmanager
+    def store_busy(self) -> Iterator[None]:
+        """Inside the block the store's thread does nothing."""
+        free = threading.Event()
+        self.store._queue.put(lambda: free.wait(PATIENCE))
+        try:
+            yield
+        finally:
+            free.set()
+
+    def until_task_rests(self) -> None:
+        """Return when every task that runs waits for time to pass, or for being stopped."""
+        runs = self.tasks._registry.working()
+
+        def at_rest() -> bool:
+            return all(self.clock.rests(run.thread) for run in runs)
+
+        with self.clock.watch:
+            assert self.clock.watch.wait_for(at_rest, PATIENCE)
 
     # ------------------------------------------------------------------ requests
 
@@ -284,6 +333,11 @@ class SmallNode:
         self.turn()
         deletion: Deletion = asked.answer
         return deletion
+
+    def run_as(self, session: Session, function: Callable[[], Any]) -> Any:
+        """What a view of the session's student returns, in this thread."""
+        with context.acting(user=session.user):
+            return function()
 
     # ------------------------------------------------------------------ what can be seen
 

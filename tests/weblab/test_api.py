@@ -17,6 +17,8 @@ from labnode.weblab.bodies import MAX_BODY
 SESSIONS = "/weblab/sessions/"
 LENGTH = "priority.queue.slot.length"
 SHORT = {"server_initial_data": {LENGTH: "60"}}
+LDE = "/ldl/sessions/"
+LDE_SHORT = {"schedule": {"length": 60}}
 DELETE = {"action": "delete"}
 
 # Every route: method, path, query, a good body.
@@ -34,8 +36,15 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("POST", SESSIONS + "session-1", "", DELETE),
     ("POST", SESSIONS + "action.php", "session_id=session-1", DELETE),
     ("DELETE", SESSIONS + "session-1", "", b""),
+    ("GET", LDE + "api", "", b""),
+    ("GET", LDE + "test", "", b""),
+    ("POST", LDE, "", LDE_SHORT),
+    ("GET", LDE + "session-1/status", "", b""),
+    ("POST", LDE + "status/multiple", "", {"session_ids": ["session-1"]}),
+    ("POST", LDE + "session-1", "", DELETE),
+    ("DELETE", LDE + "session-1", "", b""),
 ]
-PUBLIC = {"/weblab/health", SESSIONS + "api", SESSIONS + "api.php"}
+PUBLIC = {"/weblab/health", SESSIONS + "api", SESSIONS + "api.php", LDE + "api"}
 SPELLINGS = ["plain", "query", "double slash", "encoded slash", "trailing slash", "HEAD"]
 
 
@@ -83,11 +92,14 @@ def test_a_route_answers_at_its_exact_address_and_with_credentials_alone(
     assert reply.headers["Content-Type"] == "application/json"
     assert reply.headers["Cache-Control"] == "no-store"
     assert reply.body == b"" if verb == "HEAD" else isinstance(reply.json, dict)
-    started = authorization == "right" and exact and path in (SESSIONS, SESSIONS + "new.php")
+    starts = path in (SESSIONS, SESSIONS + "new.php", LDE)
+    started = authorization == "right" and exact and starts
     assert len(node.sessions.all) == (2 if started else 1)
 
 
-@pytest.mark.parametrize("path", [SESSIONS, SESSIONS + "new.php", SESSIONS + "session-1"])
+@pytest.mark.parametrize(
+    "path", [SESSIONS, SESSIONS + "new.php", SESSIONS + "session-1", LDE, LDE + "session-1"]
+)
 @pytest.mark.parametrize("method", ["HEAD", "GET", "PUT", "PATCH", "OPTIONS", "TRACE"])
 def test_no_other_method_starts_or_ends_anything(node: Any, method: str, path: str) -> None:
     node.call("POST", SESSIONS, SHORT)
@@ -101,6 +113,18 @@ def test_what_was_not_the_address_of_a_route_does_not_become_it_by_losing_bytes(
     for path in ("te%FFst", "test%0A", "test%00", "te\u200bst"):
         assert node.call("GET", SESSIONS + path).status == 404
         assert node.call("GET", SESSIONS + path, authorization=None).status == 401
+
+
+@pytest.mark.parametrize("path", ["/weblab/sessions", "/ldl/sessions", "/weblab/", "/ldl/health"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_an_address_that_is_almost_one_is_a_404_for_those_who_may_ask(
+    node: Any, method: str, path: str
+) -> None:
+    reply = node.call(method, path, SHORT)
+    message = "There is nothing at this address."
+    assert (reply.status, reply.json["message"]) == (404, message)
+    assert node.call(method, path, SHORT, authorization=None).status == 401
+    assert node.sessions.started == []
 
 
 def test_a_second_guesser_of_the_same_address_is_told_to_wait(node: Any) -> None:
@@ -278,7 +302,9 @@ BODIES = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     route=st.sampled_from([route for route in ROUTES if route[0] != "GET"]),
     body=BODIES,
@@ -300,12 +326,15 @@ JSON = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=10,
 )
-KEYS = st.sampled_from(
-    ["client_initial_data", "server_initial_data", "back", "action", "session_ids", "timeout"]
+KEYS = st.one_of(
+    st.sampled_from(["client_initial_data", "server_initial_data", "back", "action"]),
+    st.sampled_from(["session_ids", "timeout", "request", "laboratory", "user", "schedule"]),
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     route=st.sampled_from([route for route in ROUTES if route[0] == "POST"]),
     fields=st.dictionaries(KEYS, JSON),

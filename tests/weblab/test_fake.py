@@ -195,6 +195,22 @@ def test_watching_ends_when_it_is_told_to(serve: Any, clock: ManualClock, stop: 
     assert len(lab.asked) == 1
 
 
+def test_a_reservation_whose_start_fails_is_sent_again_at_each_resource_check(
+    serve: Any, stop: Waits
+) -> None:
+    lab = ScriptedLab([(503, {"message": "No heat."}), (500, "<html>"), START])
+    server = CentralServer(serve(lab), "w", "p")
+    assert server.reserve(stop, username="ada") == ("abc", "http://lab/callback/x")
+    assert stop.seconds == [30, 30]
+
+
+def test_a_reservation_that_is_given_up_says_why_it_failed(serve: Any, stop: Waits) -> None:
+    stop.set()
+    server = CentralServer(serve(ScriptedLab([(503, {"message": "No heat."})])), "w", "p")
+    with pytest.raises(StartFailed, match="No heat"):
+        server.reserve(stop)
+
+
 @pytest.mark.parametrize(
     ("replies", "ending", "waits"),
     [

@@ -6,8 +6,11 @@ import socket
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from wsgiref.types import WSGIEnvironment
 
-from labnode.web.server.request import Request, RequestReader
+import h11
+
+from labnode.web.server.request import RequestReader
 
 
 class ClientGone(Exception):
@@ -22,7 +25,7 @@ class Limits:
     keep_alive: float  # between two requests
     max_head: int
     max_body: int
-    memory: int  # all requests together
+    memory: int  # all bodies together
     connections: int
     per_address: int
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()  # exempt from per_address
@@ -38,15 +41,18 @@ class State(Enum):
 
 
 class Connection:
-    """One client's socket; lent to whoever serves its request, else touched by its loop only."""
+    """One client's socket; lent to whoever serves its request, else touched by its loop only.
+
+    Whoever serves a request may go on with another protocol: send h11's 101 answer, and own the
+    socket from then on. What the client has sent since is in `reader.http.trailing_data`.
+    """
 
     def __init__(self, sock: socket.socket, address: str, port: int, limits: Limits) -> None:
         self.socket = sock
         self.address = address.removeprefix("::ffff:")  # IPv4 on an IPv6 listener
         self.port = port
         self.trusted = any(ip_address(self.address) in network for network in limits.trusted)
-        self.request: Request | None = None  # the one that is being served
-        self.keep = True  # for another request
+        self.request: WSGIEnvironment | None = None  # the one that is being served
         self.reader = RequestReader(limits.max_head, limits.max_body)
         self.state = State.IDLE
         self.since = 0.0  # when it entered its state
@@ -54,9 +60,14 @@ class Connection:
         self._send_deadline = limits.read_deadline
 
     @property
-    def size(self) -> int:
-        """Bytes of requests held in memory."""
-        return self.reader.size + (len(self.request.body) if self.request else 0)
+    def reusable(self) -> bool:
+        """Whether its request is answered and another one may follow."""
+        return self.reader.http.our_state is h11.DONE
+
+    @property
+    def switched(self) -> bool:
+        """Whether it goes on with another protocol."""
+        return self.reader.http.our_state is h11.SWITCHED_PROTOCOL
 
     def send(self, data: bytes) -> None:
         """Wait until the client's side has taken all of `data`; ClientGone when it does not."""
@@ -64,4 +75,5 @@ class Connection:
             self.socket.settimeout(self._send_deadline)  # sendall: for all of it together
             self.socket.sendall(data)
         except OSError as error:
+            self.reader.http.send_failed()
             raise ClientGone from error

@@ -18,7 +18,7 @@ from labnode.web.server.request import Refusal
 
 logger = logging.getLogger(__name__)
 
-_PIECE = 65536  # bytes read at once
+_PIECE = 16384  # bytes read at once
 _LINGER = 2.0  # seconds that a client which still sends gets to read its last answer
 _MAX_LINGERING = 16  # such connections, on top of the limits
 _RETRY_ACCEPT = 1.0  # seconds
@@ -86,9 +86,8 @@ class Loop:
             self._accept_again = None
             self._selector.register(self._listener, selectors.EVENT_READ)
 
-    def give_back(self, connection: Connection, *, keep: bool) -> None:
-        """Its answer is sent; `keep`: it may bring another request. From any thread."""
-        connection.keep = keep
+    def give_back(self, connection: Connection) -> None:
+        """Whoever served its request has no more to do with it. From any thread."""
         self._returned.append(connection)
         if not self._wake():
             connection.socket.close()
@@ -180,19 +179,21 @@ class Loop:
             self._enter(connection, State.SERVING, None)
             self.requests.put(connection)
             return
-        if connection.state is State.IDLE and reader.started:
+        if connection.state is State.IDLE and reader.received:
             self._enter(connection, State.READING, self._limits.read_deadline)
-        if reader.size > _PIECE and sum(c.size for c in self._open) > self._limits.memory:
+        if reader.size > _PIECE and sum(c.reader.size for c in self._open) > self._limits.memory:
             raise Refusal(503, "There are too many large requests at the moment; try again soon.")
-        if reader.wants_continue:
-            reader.wants_continue = False
-            connection.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if go_on := reader.go_on():
+            connection.socket.send(go_on)
 
     def _take_back(self, connection: Connection) -> None:
         connection.request = None
+        if connection.switched:
+            self._open.discard(connection)
+            return
         connection.socket.setblocking(False)
         self._selector.register(connection.socket, selectors.EVENT_READ, connection)
-        if connection.keep and not self.stopping:
+        if connection.reusable and not self.stopping:
             self._enter(connection, State.IDLE, self._limits.keep_alive)
             self._read(connection, b"")  # the next request may have come with the last one
         else:
@@ -200,8 +201,7 @@ class Loop:
 
     def _expire(self, connection: Connection) -> None:
         if connection.state is State.READING:
-            seconds = self._limits.read_deadline
-            raise Refusal(408, f"The request was not complete after {seconds:g} seconds.")
+            raise Refusal(408, f"The request took over {self._limits.read_deadline:g} seconds.")
         self._close(connection)
 
     def _linger(self, connection: Connection) -> None:

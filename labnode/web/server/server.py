@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import logging
 import socket
 import sys
@@ -17,7 +16,6 @@ from labnode.clock import Clock
 from labnode.errors import ConfigError
 from labnode.web.server.connection import ClientGone, Connection, Limits
 from labnode.web.server.loop import Loop
-from labnode.web.server.request import Request
 from labnode.web.server.response import Response
 
 logger = logging.getLogger(__name__)
@@ -110,51 +108,32 @@ class WebServer:
 
     def _work(self, loop: Loop) -> None:
         while (connection := loop.requests.get()) is not None:
-            keep = False
             try:
                 if connection.request is not None and not loop.abandoned:
                     environ = self._environ(connection, connection.request)
-                    response = Response(connection.request, connection.send, loop.stopping)
-                    response.run(self._app, environ)
-                    keep = response.keep
+                    Response(connection, last=loop.stopping).run(self._app, environ)
             except ClientGone:
                 logger.debug("%s went away before its answer", connection.address)
             except Exception:
                 logger.exception("A request failed because of a fault in the server")
             finally:
-                loop.give_back(connection, keep=keep)
+                loop.give_back(connection)
 
-    def _environ(self, connection: Connection, request: Request) -> WSGIEnvironment:
-        environ: WSGIEnvironment = {
-            "REQUEST_METHOD": request.method,
-            "SCRIPT_NAME": "",
-            "PATH_INFO": request.path,
-            "QUERY_STRING": request.query,
-            "REQUEST_URI": request.target,
+    def _environ(self, connection: Connection, request: WSGIEnvironment) -> WSGIEnvironment:
+        return request | {
             "SERVER_NAME": self.address[0],
             "SERVER_PORT": str(self.address[1]),
-            "SERVER_PROTOCOL": request.version,
             "REMOTE_ADDR": connection.address,
             "REMOTE_PORT": str(connection.port),
             "labnode.connection": connection,
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
-            "wsgi.input": io.BytesIO(request.body),
             "wsgi.input_terminated": True,
             "wsgi.errors": sys.stderr,
             "wsgi.multithread": True,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
         }
-        for name, value in request.headers.items():
-            environ["HTTP_" + name.upper().replace("-", "_")] = value
-        # The body is here in full and without chunks; Bottle would look for them again.
-        environ.pop("HTTP_TRANSFER_ENCODING", None)
-        environ.pop("HTTP_CONTENT_LENGTH", None)
-        environ["CONTENT_LENGTH"] = str(len(request.body))
-        if (content_type := environ.pop("HTTP_CONTENT_TYPE", None)) is not None:
-            environ["CONTENT_TYPE"] = content_type
-        return environ
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:
@@ -172,24 +151,19 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"port {port} does not exist; choose one from 1024 to 65535")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
-        listener = socket.socket(family, kind, protocol)
+        family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
     except (OSError, UnicodeError):
         raise ConfigError(f"host {host!r} is not an address that can be listened on") from None
     try:
-        if port:  # not for port 0: what the kernel picks must really be free
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listener.bind(address)
-        # Connections inherit these: answers leave at once, and while connections fade away after
-        # the end, a new server may have the port.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.listen(_BACKLOG)
+        # "::" serves IPv4 clients too.
+        dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        listener = socket.create_server(
+            address, family=family, backlog=_BACKLOG, dualstack_ipv6=dual
+        )
     except OSError as error:
-        listener.close()
         raise ConfigError(_sentence(error, host, port)) from None
+    # Connections inherit it: answers leave at once.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 

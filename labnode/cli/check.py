@@ -1,0 +1,36 @@
+"""`labnode check`: mistakes in board files, before anything is started."""
+
+# ruff: noqa: PLC0415
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from labnode.cli.options import FILE
+from labnode.errors import ConfigError
+
+
+@click.command()
+@click.argument("boards", type=FILE, nargs=-1, required=True, metavar="BOARD...")
+def check(boards: tuple[Path, ...]) -> None:
+    """Look for mistakes in board files.
+
+    Each BOARD is a YAML file. It is loaded with the Python beside it, and nothing is started. All
+    mistakes are told, each with its file and line; the exit code is 2 if there are any.
+    """
+    from labnode.board import load_board
+    from labnode.module import load_lab
+
+    problems = []
+    for board in boards:
+        try:
+            file = load_board(board)
+            load_lab(file.module)
+        except ConfigError as error:
+            problems += error.problems
+        else:
+            devices = len(file.devices)
+            click.echo(f"{board}: OK, {devices} device{'' if devices == 1 else 's'}")
+    if problems:
+        raise ConfigError(*problems)

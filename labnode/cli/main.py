@@ -1,0 +1,40 @@
+"""`labnode` itself: the group of all commands, and how their errors are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from labnode import __version__
+from labnode.cli.check import check
+from labnode.cli.fake import fake
+from labnode.cli.node import clear, drain, status, undrain
+from labnode.cli.options import InOrder
+from labnode.cli.run import demo, run
+from labnode.errors import BadInput, ConfigError, LabnodeError
+
+
+class _Commands(InOrder):
+    """Errors become sentences and an exit code: 2 for what a person wrote, else 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LabnodeError as error:
+            for line in str(error).splitlines():
+                click.echo(f"labnode: {line}", err=True)
+            ctx.exit(2 if isinstance(error, ConfigError | BadInput) else 1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="labnode")
+def main() -> None:
+    """The lab's side of a remote laboratory: serves a board of real hardware to students.
+
+    To begin, try the demo: labnode demo
+    """
+
+
+for command in (demo, check, run, fake, status, clear, drain, undrain):
+    main.add_command(command)

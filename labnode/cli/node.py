@@ -1,0 +1,138 @@
+"""The commands to a node that is running: how it is, and whether it takes students."""
+
+# ruff: noqa: PLC0415
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from labnode.cli.options import FILE, SETTINGS, settings_without_credentials
+from labnode.errors import LabnodeError
+
+
+def _which_node(command: Callable[..., None]) -> Callable[..., None]:
+    state_dir = click.option(
+        "--state-dir", type=FILE, metavar="DIR", help="The state directory of the node."
+    )
+    return SETTINGS(state_dir(command))
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@_which_node
+def status(settings: Path | None, state_dir: Path | None, as_json: bool) -> None:
+    """Tell how the node on this machine is.
+
+    Its state is ready (for a student), busy, draining (takes no new students), drained (has none
+    any more) or quarantine (could not be cleaned). Without options this asks the one node of this
+    user that is running.
+    """
+    answer = _ask("status", settings, state_dir)
+    click.echo(json.dumps(answer) if as_json else _told(answer))
+
+
+@click.command()
+@_which_node
+def clear(settings: Path | None, state_dir: Path | None) -> None:
+    """Take a board out of quarantine.
+
+    A board that could not be cleaned takes no more students until a person has looked at it and
+    says, with this command, that it is as it should be.
+    """
+    was = _ask("clear", settings, state_dir)["was"]
+    click.echo(
+        "The board is not in quarantine."
+        if was is None
+        else f"The board takes students again. It was in quarantine because: {was}"
+    )
+
+
+@click.command()
+@_which_node
+def drain(settings: Path | None, state_dir: Path | None) -> None:
+    """Let a node take no new students, before work on it.
+
+    Sessions that have begun go on until they end; `labnode status` says when none is left. It holds
+    until `labnode undrain`, or until the node is started again.
+    """
+    sessions = _ask("drain", settings, state_dir)["sessions"]
+    click.echo("The node takes no new students.")
+    if sessions:
+        click.echo(f"{_count(sessions, 'session')} still to end; labnode status says when.")
+
+
+@click.command()
+@_which_node
+def undrain(settings: Path | None, state_dir: Path | None) -> None:
+    """Let a node take students again, after `labnode drain`."""
+    why = _ask("undrain", settings, state_dir)["quarantine"]
+    click.echo(
+        "The node takes students again."
+        if why is None
+        else f"The node is not drained any more, but in quarantine (see labnode clear): {why}"
+    )
+
+
+def _ask(command: str, settings: Path | None, state_dir: Path | None) -> dict[str, Any]:
+    """The answer of the node that the options name, or of the only one that runs."""
+    from labnode.control import NotRunning, ask
+
+    directory = state_dir or settings_without_credentials(settings).state_dir
+    try:
+        return ask(directory, command)
+    except NotRunning:
+        if state_dir or settings:
+            raise
+    running = []
+    for socket in sorted(directory.glob("*/control.sock")):
+        try:
+            ask(socket.parent, "status")
+        except LabnodeError:
+            continue
+        running.append(socket.parent)
+    if len(running) == 1:
+        return ask(running[0], command)
+    if not running:
+        raise NotRunning(
+            f"No labnode of this user is running (none in {directory}); --state-dir or --settings "
+            "say where another one is."
+        )
+    names = ", ".join(map(str, running))
+    raise LabnodeError(f"Several nodes are running; --state-dir says which one is meant: {names}.")
+
+
+def _told(status: dict[str, Any]) -> str:
+    board, sessions = status["board"], status["sessions"]
+    simulated = " (simulated)" if board["simulated"] else ""
+    rows = {
+        "board": f"{board['name']}@{board['category']}, {board['file']}{simulated}",
+        "state": status["state"],
+        "sessions": f"{len(sessions)} of {status['users']}",
+        "quarantine": status["quarantine"] or "no",
+        "drain": "takes no new students" if status["draining"] else "no",
+        "uptime": _duration(status["uptime"]),
+        "address": status["url"],
+        "version": f"{status['version']}, process {status['pid']}",
+    }
+    if sessions:
+        told = (f"{s['state']}, {_duration(s['time_left'])} left" for s in sessions)
+        rows["sessions"] += f" ({'; '.join(told)})"
+    if status["alarm"]:
+        rows["alarm"] = status["alarm"]
+    return "\n".join(f"{name:<12}{text}" for name, text in rows.items())
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [f"{days} d"] * bool(days) + [f"{hours} h"] * bool(hours or days)
+    return " ".join([*parts, f"{minutes} min" if parts or minutes else f"{rest} s"])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

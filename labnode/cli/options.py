@@ -1,0 +1,33 @@
+"""What several commands have in common: their files, and settings without what they do not need."""
+
+# ruff: noqa: PLC0415
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from labnode.settings import Settings
+
+FILE = click.Path(path_type=Path)
+SETTINGS = click.option(
+    "--settings", type=FILE, metavar="FILE", help="The node's settings, a YAML file."
+)
+
+
+class InOrder(click.Group):
+    """A group that lists its commands in the order in which they were added."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def settings_without_credentials(path: Path | None, state_dir: Path | None = None) -> Settings:
+    """The node's settings, for a command that does not need its credentials."""
+    from labnode.settings import load_settings
+
+    unused = {"username": "unused", "password": "unused"}
+    return load_settings(path, os.environ, {"state_dir": state_dir, "weblab": unused})

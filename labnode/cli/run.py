@@ -1,0 +1,143 @@
+"""`labnode run` and `labnode demo`: a node in this process, until it shall stop."""
+
+# ruff: noqa: PLC0415
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+
+from labnode import __version__
+from labnode.cli.options import FILE, SETTINGS
+from labnode.errors import ConfigError
+
+
+@click.command()
+@click.argument("board", type=FILE, required=False)
+@SETTINGS
+@click.option("--simulate", is_flag=True, help="Without hardware: the pins are only pretended.")
+@click.option("--host", help="The address to listen on (127.0.0.1; 0.0.0.0 is all of them).")
+@click.option("--port", type=int, metavar="N", help="The port to listen on (8080; 0: any).")
+@click.option("--state-dir", type=FILE, metavar="DIR", help="Where the node keeps its database.")
+def run(
+    *,
+    board: Path | None,
+    settings: Path | None,
+    simulate: bool,
+    host: str | None,
+    port: int | None,
+    state_dir: Path | None,
+) -> None:
+    """Serve BOARD to students until SIGTERM or Ctrl-C.
+
+    BOARD is a YAML file; without it, `board` of the settings. Every setting can also be given in
+    the environment, which wins over the file: LABNODE_PORT is `port`, LABNODE_WEBLAB_PASSWORD is
+    `weblab: {password: ...}`. The options of this command win over both.
+
+    The credentials of the central server have to be in the settings or the environment.
+    """
+    from labnode.agent import BROKEN, Agent
+    from labnode.board import load_board
+    from labnode.module import load_lab
+    from labnode.settings import load_settings
+
+    options = {"board": board, "host": host, "port": port, "state_dir": state_dir}
+    chosen = load_settings(settings, os.environ, options)
+    if chosen.board is None:
+        raise ConfigError(
+            "There is no board: name a board file (labnode run BOARD.yaml), or give `board:` in "
+            "the settings or LABNODE_BOARD in the environment."
+        )
+    _log_to_stderr(chosen.log_level)
+    file = load_board(chosen.board)
+    lab = load_lab(file.module)
+    stop = _stop_on_signals()
+    agent = Agent(file, lab, chosen, simulate=simulate, hung_after=_hung_after())
+    agent.limit_stop(stop)
+    agent.start()
+    try:
+        click.echo(f"labnode {__version__} serves {chosen.board} at {agent.url}/")
+        agent.watch(stop)
+    finally:
+        ended = agent.stop()
+    _leave(0 if ended else BROKEN)
+
+
+@click.command()
+@click.argument("board", type=FILE, required=False)
+@click.option("--no-browser", is_flag=True, help="Only print the student's address.")
+@click.option("--port", type=int, metavar="N", help="The port to listen on (8080, else any).")
+@click.option(
+    "--seconds",
+    type=click.IntRange(1, 86400),
+    metavar="N",
+    default=300,
+    show_default=True,
+    help="How long the student may use the board.",
+)
+def demo(board: Path | None, no_browser: bool, port: int | None, seconds: int) -> None:
+    """Try a board on this machine, without hardware.
+
+    No central server is needed either. BOARD is a YAML file; without it, the demo board that comes
+    with labnode. The address of the student's page is printed, and opened if there is a browser.
+    Ctrl-C ends the demo.
+    """
+    from labnode import demo as demonstration
+
+    _log_to_stderr("WARNING")
+    demonstration.run(
+        board or demonstration.demo_board(),
+        port=port,
+        seconds=seconds,
+        show=not no_browser,
+        stop=_stop_on_signals(patient=False),
+        say=click.echo,
+    )
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def _stop_on_signals(*, patient: bool = True) -> Any:
+    """An event that SIGTERM and Ctrl-C set, and the end of the terminal; see nohup(1) for that.
+
+    Unless `patient`, a second Ctrl-C interrupts what is done to stop.
+    """
+    from labnode.clock import Clock
+
+    stop = Clock().event()
+
+    def shall_stop(number: int, _frame: object) -> None:
+        if number == signal.SIGINT and not patient:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop.set()
+
+    signals = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signals.append(signal.SIGHUP)
+    for number in signals:
+        signal.signal(number, shall_stop)
+    return stop
+
+
+def _hung_after() -> float:
+    return float(os.environ.get("LABNODE_TEST_HUNG_AFTER", "30"))
+
+
+def _leave(code: int) -> None:
+    """End the process, whatever threads the lab's Python may have left running."""
+    main = threading.main_thread()
+    left = [t.name for t in threading.enumerate() if t is not main and not t.daemon]
+    if left:
+        logging.getLogger("labnode").warning("The process ends without: %s.", ", ".join(left))
+    if code or left:
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)

@@ -1,0 +1,86 @@
+"""What a person may ask of a running node: how it is, and whether it takes students."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from labnode import __version__
+from labnode.clock import Clock
+from labnode.lab import Node
+from labnode.sessions import Session
+
+
+class Commands:
+    """Each method answers one command with JSON; `by_name` has them all.
+
+    `url` is where the node listens, `alarm` what went wrong with its database, if anything did.
+    """
+
+    def __init__(
+        self, node: Node, clock: Clock, *, url: Callable[[], str], alarm: str | None
+    ) -> None:
+        self._board = node.board
+        self._sessions = node.sessions
+        self._clock = clock
+        self._url = url
+        self._alarm = alarm
+        self._began = clock.now()
+        self.by_name = {
+            "status": self.status,
+            "clear": self.clear,
+            "drain": self.drain,
+            "undrain": self.undrain,
+        }
+
+    def status(self) -> dict[str, Any]:
+        """How the node is; `state` is ready, busy, draining, drained or quarantine."""
+        file = self._board.file
+        sessions = self._sessions.live()
+        return {
+            "board": {
+                "name": file.lab.name,
+                "category": file.lab.category,
+                "file": str(file.path.absolute()),
+                "simulated": self._board.simulation is not None,
+            },
+            "state": self._state(len(sessions)),
+            "sessions": [self._session(session) for session in sessions],
+            "users": self._sessions.rules.users,
+            "quarantine": self._sessions.quarantine.why,
+            "draining": self._sessions.draining,
+            "alarm": self._alarm,
+            "uptime": round(self._clock.now() - self._began, 1),
+            "url": self._url(),
+            "pid": os.getpid(),
+            "version": __version__,
+        }
+
+    def clear(self) -> dict[str, Any]:
+        """End the quarantine, which a person says is over; `was` is why there was one."""
+        was = self._sessions.quarantine.why
+        if was is not None:
+            self._sessions.quarantine.clear()
+        return {"was": was}
+
+    def drain(self) -> dict[str, Any]:
+        """Take no new sessions; `sessions` is how many go on until they end."""
+        self._sessions.draining = True
+        return {"sessions": len(self._sessions.live())}
+
+    def undrain(self) -> dict[str, Any]:
+        """Take sessions again."""
+        self._sessions.draining = False
+        return {"quarantine": self._sessions.quarantine.why}
+
+    def _state(self, sessions: int) -> str:
+        if self._sessions.quarantine.why is not None:
+            return "quarantine"
+        if self._sessions.draining:
+            return "draining" if sessions else "drained"
+        return "busy" if sessions >= self._sessions.rules.users else "ready"
+
+    def _session(self, session: Session) -> dict[str, Any]:
+        left = session.time_left(self._clock.now())
+        return {"id": session.tag, "state": str(session.state), "time_left": round(left, 1)}

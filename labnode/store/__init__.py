@@ -1,0 +1,5 @@
+"""The SQLite database: sessions, tasks, events and the node's own state."""
+
+from labnode.store.store import Happening, NotUnique, Row, Store
+
+__all__ = ["Happening", "NotUnique", "Row", "Store"]

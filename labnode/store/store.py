@@ -1,0 +1,231 @@
+"""The node's database: what sessions and tasks leave in it is durable when it is answered."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlite_utils import Database
+
+from labnode.clock import Clock
+from labnode.errors import StorageError
+from labnode.store.file import PASSING, open_database, primary_code
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Work = Callable[[Database], T]
+Row = dict[str, Any]
+
+_JSON_COLUMNS = {"client_data", "server_data", "data", "args", "result", "error", "detail", "value"}
+_NOT_UNIQUE = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+_PATIENCE = 20.0  # seconds; an SD card that takes longer for one commit has failed
+_LAST_WRITES = 5.0  # seconds that close() gives to what is not written yet
+_MOST_LATE = 1000  # changes that are kept while the disk refuses them
+
+
+class NotUnique(Exception):
+    """A row breaks a unique index; the caller knows what that means."""
+
+
+@dataclass(frozen=True)
+class Happening:
+    """A line of the history, written together with the change that it tells of."""
+
+    kind: str  # "session.active", "task.failed", ...
+    session_id: str | None = None
+    task_id: str | None = None
+    detail: Mapping[str, Any] | None = None
+
+
+class Store:
+    """One connection, used by one thread ("store"), which works off what the others ask for.
+
+    Writes happen in the order they were asked for. `alarm` is a sentence when the file that was
+    there could not be read and was put aside. ConfigError when there can be no database at `path`.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self.path = path
+        self._clock = clock
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._late: deque[Work[None]] = deque(maxlen=_MOST_LATE)
+        self._closed = False
+        self._closing = threading.Lock()
+        self._db, self.alarm = open_database(path, clock)
+        self._thread = threading.Thread(target=self._work, name="store", daemon=True)
+        self._thread.start()
+
+    def insert(self, table: str, row: Row, *happenings: Happening) -> None:
+        """Add `row`, which has an id, durable on return; NotUnique where an index refuses it.
+
+        StorageError: it is not there, or soon will not be.
+        """
+        try:
+            self.run(self._change(lambda db: db.table(table).insert(_encode(row)), happenings))
+        except StorageError:  # a slow disk may still write it, when nobody waits for it any more
+            self._later(lambda db: db.table(table).delete_where("id = ?", [row["id"]]))
+            raise
+
+    def update(
+        self,
+        table: str,
+        key: str,
+        changes: Row,
+        *happenings: Happening,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Change a row soon; `then` is called, usually on the store's thread, when that is durable.
+
+        A write that fails is logged and `then` called all the same: the truth of a running node is
+        in its memory, and a full disk must not keep a board from being cleaned. As soon as the disk
+        takes something again, the write is made up for.
+        """
+        encoded = _encode(changes)
+        work = self._change(lambda db: db.table(table).update(key, encoded), happenings)
+        self._later(work, then or (lambda: None))
+
+    def select(self, table: str, where: str, *args: Any, order: str | None = None) -> list[Row]:
+        """The rows of `table` for which the SQL condition `where` holds."""
+        return self.run(
+            lambda db: [
+                _decode(row) for row in db.table(table).rows_where(where, args, order_by=order)
+            ]
+        )
+
+    def remember(self, key: str, value: Any, *happenings: Happening) -> None:
+        """Keep one JSON value about the node itself, durable on return."""
+        row = {"key": key, "value": value}
+        self.run(
+            self._change(lambda db: db.table("node").upsert(_encode(row), pk="key"), happenings)
+        )
+
+    def recall(self, key: str) -> Any:
+        """The value that was remembered under `key`, or None."""
+        rows = self.select("node", "key = ?", key)
+        return rows[0]["value"] if rows else None
+
+    def run(self, work: Work[T]) -> T:
+        """The result of `work(database)`, done in one transaction.
+
+        NotUnique where an index refuses it, StorageError where the disk does or where it does not
+        answer in 20 s.
+        """
+        done = threading.Event()
+        outcome: list[T] = []
+        errors: list[Exception] = []
+
+        def attempt() -> None:
+            try:
+                self._catch_up()
+                with self._db.atomic():
+                    outcome.append(work(self._db))
+            except Exception as error:
+                if getattr(error, "sqlite_errorcode", 0) in _NOT_UNIQUE:
+                    errors.append(NotUnique(str(error)))
+                    return
+                log.exception("The database %s refused a request", self.path)
+                errors.append(StorageError(f"The node's database does not work: {error}."))
+            finally:
+                done.set()
+
+        if not self._ask(attempt):
+            raise StorageError("The node's database is closed.")
+        if not done.wait(_PATIENCE):
+            raise StorageError("The node's database does not answer.")
+        if errors:
+            raise errors[0]
+        return outcome[0]
+
+    def close(self) -> None:
+        """Finish what was asked for and close the file; idempotent."""
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join(_LAST_WRITES)
+
+    def _ask(self, attempt: Callable[[], None]) -> bool:
+        """Have the store's thread do something that raises nothing; False: it is closed."""
+        with self._closing:
+            if not self._closed:
+                self._queue.put(attempt)
+            return not self._closed
+
+    def _later(self, work: Work[Any], then: Callable[[], None] = lambda: None) -> None:
+        def attempt() -> None:
+            self._late.append(work)
+            self._catch_up()
+            _told(then)
+
+        if not self._ask(attempt):
+            log.error("A change came after the database was closed, and is lost.")
+            _told(then)
+
+    def _catch_up(self) -> None:
+        """Write, in its order, what is not written yet; what the disk refuses waits for better."""
+        while self._late:
+            try:
+                with self._db.atomic():
+                    self._late[0](self._db)
+            except Exception as error:
+                log.exception("A change could not be stored")
+                if primary_code(error) in (*PASSING, sqlite3.SQLITE_IOERR):
+                    return
+            self._late.popleft()
+
+    def _work(self) -> None:
+        while (attempt := self._queue.get()) is not None:
+            attempt()
+        try:
+            self._db.close()
+        except sqlite3.Error:
+            log.exception("The database did not close")
+
+    def _change(self, change: Work[Any], happenings: Iterable[Happening]) -> Work[None]:
+        at = self._clock.wall()
+
+        def work(db: Database) -> None:
+            change(db)
+            for happening in happenings:
+                row = {**vars(happening), "at": at}
+                db.table("events").insert(_encode(row))
+
+        return work
+
+
+def _told(then: Callable[[], None]) -> None:
+    try:
+        then()
+    except Exception:  # the others are waiting for this thread
+        log.exception("What follows a change of the database failed")
+
+
+def _encode(row: Row) -> Row:
+    encoded = {}
+    for column, value in row.items():
+        try:
+            encoded[column] = json.dumps(value) if column in _JSON_COLUMNS else value
+        except (TypeError, ValueError, RuntimeError):  # a lab's mistake; the rest has to be written
+            log.exception("What was to be stored as %s is not JSON data; it is left out.", column)
+    return encoded
+
+
+def _decode(row: Row) -> Row:
+    return {k: _value(k, v) if k in _JSON_COLUMNS and v else v for k, v in row.items()}
+
+
+def _value(column: str, text: Any) -> Any:
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError):  # a bit has flipped; that must not keep the node from starting
+        log.error("The database has something in the column %s that is not JSON.", column)
+        return None

@@ -1,0 +1,183 @@
+"""The life of a run: taken in, begun, worked off or stopped, and finished once that is durable."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from labnode import context
+from labnode.clock import Clock
+from labnode.errors import AlreadyRunningError, LabnodeError, SessionOver, Stopped
+from labnode.events import Bus, TaskChanged
+from labnode.jsondata import plain
+from labnode.store import Happening, NotUnique, Store
+from labnode.tasks.registry import Registry
+from labnode.tasks.run import Outcome, Run, Status, describe_error
+from labnode.worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+class Life:
+    """Takes every run from new to finished, in memory and in the store alike.
+
+    `inside` makes the Task that the run's own code sees; `finished` is called (on the store's
+    thread) when a run's end is durable.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        worker: Worker,
+        clock: Clock,
+        bus: Bus,
+        *,
+        inside: Callable[[Run], object],
+        finished: Callable[[], None],
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._worker = worker
+        self._clock = clock
+        self._bus = bus
+        self._inside = inside
+        self._finished = finished
+
+    # ------------------------------------------------------------------ the beginning
+
+    def admit(self, run: Run, *, here: bool = False) -> None:
+        """Take a run in, durably; `here`: it begins at once, in this thread.
+
+        SessionOver or AlreadyRunningError where it may not be, StorageError where it cannot. What a
+        hook or a task runs here is a part of it, and always may.
+        """
+        part = here and self._worker.on_worker_thread
+        now = self._clock.wall()
+        begun = {"status": "running", "started_at": now} if here else {"status": "submitted"}
+        with self._registry.lock:
+            if not part:
+                self._registry.check_open(run)
+            self._registry.add(run)
+        try:
+            self._store.insert("tasks", {**run.row(), **begun})
+        except BaseException as error:
+            self._registry.drop(run)
+            if isinstance(error, NotUnique):
+                raise AlreadyRunningError(f"Task {run.name!r} is already running.") from None
+            raise
+        try:
+            with self._registry.lock:
+                run.status = Status.SUBMITTED
+                if not part:
+                    self._registry.check_open(run)  # it may have ended while the row was written
+                if here:
+                    run.begin(now)
+                if run.parent is not None and run.parent.stop_asked_at is not None:
+                    self._ask_to_stop(run)
+        except SessionOver as error:
+            self.fail(run, error)
+            raise
+        self._tell(run)
+
+    def refuse(self, run: Run, error: LabnodeError) -> None:
+        """Let a run that was not admitted be seen as failed."""
+        with self._registry.lock:
+            run.outcome = run.outcome or self._failure(error)
+            run.finish()
+            self._registry.remember(run)
+
+    def stop(self, run_id: str) -> None:
+        """Ask a run and its parts to stop; one that has not begun never will."""
+        with self._registry.lock:
+            run = self._registry.unfinished(run_id)
+            if run is None or run.status is Status.NEW or run.outcome is not None:
+                return
+            self._ask_to_stop(run)
+            if cancelled := run.may_begin:
+                run.outcome = self._failure(Stopped("The task was stopped before it began."))
+        if cancelled:
+            self._finish(run)
+
+    def _ask_to_stop(self, run: Run) -> None:
+        if run.stop_asked_at is None:
+            run.stop_asked_at = self._clock.now()
+        for signal in (run.stop, *run.waits):
+            signal.set()
+        for part in self._registry.parts(run):
+            self._ask_to_stop(part)
+
+    def fail(self, run: Run, error: LabnodeError) -> None:
+        """Finish a run that has not begun, and now never will; does nothing to others."""
+        with self._registry.lock:
+            if not run.may_begin:
+                return
+            run.outcome = self._failure(error)
+        self._finish(run)
+
+    # ------------------------------------------------------------------ the work
+
+    def execute(self, run_id: str) -> None:
+        """Do the work of a run that waits, unless it has outlived its session."""
+        with self._registry.lock:
+            run = self._registry.unfinished(run_id)
+            if run is None or not run.may_begin:
+                return
+            if self._registry.is_open(run.session_id):
+                run.begin(self._clock.wall())
+        if run.working:
+            self._store.update("tasks", run.id, {"status": "running", "started_at": run.started_at})
+            self._tell(run)
+            self.work(run)
+        else:
+            self.stop(run.id)
+
+    def work(self, run: Run) -> tuple[Any, BaseException | None]:
+        """Do the work of a run that has begun: what it returned and what it raised."""
+        result: Any = None
+        failure: BaseException | None = None
+        try:
+            with context.acting(run.user, self._inside(run)):
+                result = run.function()
+            final = plain(result, f"The result of task {run.name!r}")
+            outcome = Outcome(Status.DONE, self._clock.wall(), final)
+        except BaseException as error:  # sys.exit() ends the task, not its thread
+            outcome, failure = self._failure(error), error
+            log.info("Task %s failed.", run.name, exc_info=not isinstance(error, Stopped))
+        with self._registry.lock:
+            run.outcome, run.thread = outcome, None
+        self._finish(run)
+        return result, failure
+
+    # ------------------------------------------------------------------ the end
+
+    def _failure(self, error: BaseException) -> Outcome:
+        return Outcome(Status.FAILED, self._clock.wall(), error=describe_error(error))
+
+    def _finish(self, run: Run) -> None:
+        outcome = run.outcome
+        assert outcome is not None
+        changes = {
+            **vars(outcome),
+            "status": str(outcome.status),
+            "started_at": run.started_at,
+            "data": run.data,
+        }
+        happening = Happening(f"task.{outcome.status}", run.session_id, run.id, {"name": run.name})
+        self._store.update("tasks", run.id, changes, happening, then=partial(self._durable, run))
+
+    def _durable(self, run: Run) -> None:
+        with self._registry.lock:
+            run.finish()
+            self._registry.remember(run)
+            joiners = list(run.joiners)
+        run.finished.set()
+        for joiner in joiners:
+            joiner.set()
+        self._tell(run)
+        self._finished()
+
+    def _tell(self, run: Run) -> None:
+        self._bus.publish(TaskChanged(run.id, run.session_id, run.status))

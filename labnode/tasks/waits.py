@@ -1,0 +1,159 @@
+"""How tasks, hooks and views wait: never for themselves, and never for longer than they live."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from labnode import context
+from labnode.clock import Clock
+from labnode.errors import Deadlock, SessionOver, Stopped, TooLate
+from labnode.tasks.registry import Registry
+from labnode.tasks.run import Lane, Run
+from labnode.worker import Signal, Worker
+
+_GRACE = 5.0  # seconds after stop() in which a task may go on waiting
+_LAST_GRACE = 1.0  # the same when the node stops
+
+
+class Waits:
+    """Knows which thread waits for which runs."""
+
+    def __init__(self, registry: Registry, worker: Worker, clock: Clock) -> None:
+        self._registry = registry
+        self._worker = worker
+        self._clock = clock
+        self._waiting: dict[int, list[Run]] = {}  # thread -> what it waits for, the last one last
+        self._told = threading.local()  # the session whose end a view has been told
+
+    def wait(self, run: Run, seconds: float) -> bool:
+        """See Task.wait."""
+        if self._clock.now() > self._patience(run):
+            raise Stopped(f"Task {run.name!r} was asked to stop and did not.")
+        return self._let_pass(run.stop, seconds)
+
+    def pause(self, seconds: float) -> bool:
+        """Let `seconds` pass in a task, a hook or a view; False as soon as it shall end.
+
+        SessionOver in a view that waits again after it was told that its session is over.
+        """
+        run = own_run()
+        if run is not None:
+            return self.wait(run, seconds)
+        if self._worker.on_hardware_thread:
+            return self._worker.pause(seconds)
+        session = (_session_id(),)
+        signal = self._worker.signal()
+        with self._registry.watch(*session, signal):
+            if signal.is_set() and getattr(self._told, "over", None) == session:
+                raise SessionOver("The session is over.")  # else it might spin for ever
+            passed = self._let_pass(signal, seconds)
+        self._told.over = None if passed else session
+        return passed
+
+    def join(self, run_id: str, timeout: float | None, error_on_timeout: bool) -> None:
+        """See Task.join."""
+        signal = self._worker.signal()
+        me = threading.get_ident()
+        with self._registry.lock:
+            run = self._registry.unfinished(run_id)
+            if run is None:
+                return
+            self._check_end(run, me)
+            run.joiners.append(signal)
+            self._waiting.setdefault(me, []).append(run)
+        try:
+            with self._worker.away():
+                self._wait_for(run, signal, timeout)
+        finally:
+            with self._registry.lock:
+                run.joiners.remove(signal)
+                self._waiting[me].remove(run)
+                if not self._waiting[me]:
+                    del self._waiting[me]
+        if error_on_timeout and not run.finished.is_set():
+            raise TooLate(f"Task {run.name!r} did not finish within {timeout:g} s.")
+
+    def _wait_for(self, run: Run, signal: Signal, timeout: float | None) -> None:
+        """Return when `run` is finished or the time is over; raise where the waiter has to end.
+
+        `signal` is one that is set when `run` is finished.
+        """
+        deadline = float("inf") if timeout is None else self._clock.now() + timeout
+        own = own_run()
+        with self._woken_to_end(own, signal):
+            over = self._let_pass(signal, timeout)
+        if over or run.finished.is_set():
+            return
+        if own is None and not self._worker.on_worker_thread:
+            raise SessionOver("The session ended while it waited for a task.")
+        if own is not None and own.stop_asked_at is not None:
+            until = min(deadline, self._patience(own))
+            self._let_pass(run.finished, until - self._clock.now())
+            if run.finished.is_set() or self._clock.now() >= deadline:
+                return
+        raise Stopped(f"The wait for task {run.name!r} was ended: the waiter has to stop.")
+
+    def _patience(self, run: Run) -> float:
+        """Until when a run may wait."""
+        if run.stop_asked_at is None:
+            return float("inf")
+        return run.stop_asked_at + (_LAST_GRACE if self._worker.stopping else _GRACE)
+
+    def _let_pass(self, signal: Signal, seconds: float | None) -> bool:
+        """True when `seconds` are over, False as soon as `signal` is set or a hook has to end."""
+        if self._worker.on_hardware_thread:
+            return self._worker.pause(seconds, signal.is_set)
+        return not self._worker.wait_for(signal, seconds)
+
+    @contextmanager
+    def _woken_to_end(self, own: Run | None, signal: Signal) -> Iterator[None]:
+        """Inside the block, `signal` is also set when the task or view that waits has to end."""
+        if own is not None:
+            with self._registry.lock:
+                own.waits.append(signal)
+                if own.stop_asked_at is not None:
+                    signal.set()
+            try:
+                yield
+            finally:
+                with self._registry.lock:
+                    own.waits.remove(signal)
+        elif self._worker.on_worker_thread:  # a hook, whose end the worker sees
+            yield
+        else:
+            with self._registry.watch(_session_id(), signal):
+                yield
+
+    def _check_end(self, run: Run, me: int) -> None:
+        """Deadlock when `run` can end only after this thread, which is about to wait for it."""
+        runs, seen = [run], set[int]()
+        while runs:
+            thread = self._thread_for(runs.pop())
+            if thread == me:
+                raise Deadlock(
+                    f"Task {run.name!r} cannot be waited for here: it would have to wait for this "
+                    "very wait to end."
+                )
+            if thread is not None and thread not in seen:
+                seen.add(thread)
+                runs += self._waiting.get(thread, ())
+
+    def _thread_for(self, run: Run) -> int | None:
+        """The thread without which a run cannot end, None when any may do."""
+        if run.may_begin and run.lane is Lane.HARDWARE:
+            return self._worker.hardware_thread
+        return run.thread
+
+
+def own_run() -> Run | None:
+    """The run of the task that this code is in."""
+    task = context.current_task.get()
+    run: Run | None = None if task is None else task.inside
+    return run
+
+
+def _session_id() -> str | None:
+    session_id: str | None = getattr(context.current_user.get(), "session_id", None)
+    return session_id

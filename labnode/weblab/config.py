@@ -1,0 +1,199 @@
+"""What the people who run a central server have to enter there, so that it can use this node.
+
+The keys are those of WebLab-Deusto's documentation ("Remote laboratory deployment") and of its
+`weblab/lab/status_handler.py` and `experiments/http_experiment.py`; for LabDiscoveryEngine those
+of its `configuration/storage.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from labnode.errors import ConfigError
+from labnode.settings import Client, Settings
+
+_PLAIN = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)$)[A-Za-z][A-Za-z0-9_-]*", re.I)
+_CHECKERS = "# A WebLab-Deusto that does not know WebHandler yet: 'checkers': (),\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """What a central server has to know of a lab."""
+
+    url: str  # before /weblab and /ldl
+    username: str
+    password: str
+    name: str
+    category: str
+    title: str
+    users: int = 1
+    max_time: float = 3600.0  # seconds
+
+
+@dataclass(frozen=True)
+class Part:
+    """Lines for one file of a central server; all of these files have comments with #."""
+
+    file: str
+    text: str
+
+
+def registration(
+    settings: Settings,
+    *,
+    name: str,
+    category: str,
+    title: str = "",
+    users: int = 1,
+    max_time: float = 3600.0,
+    client: str | None = None,
+    host: str | None = None,
+    show_password: bool = False,
+) -> Registration:
+    """The lab as the central server with the credentials of `client` (else the first) has to know.
+
+    `host` ("pi3:8080") is how it reaches the node, where `base_url` has none. Of several passwords
+    the last counts; without `show_password` a placeholder stands for it. ConfigError when there is
+    no such client.
+    """
+    chosen = _client(settings, client)
+    url = settings.external_url(host)
+    if settings.weblab_base is not None:
+        url = url.removesuffix(settings.base_path) + settings.weblab_base
+    return Registration(
+        url=url,
+        username=chosen.username,
+        password=chosen.passwords[-1] if show_password else f"PASSWORD-OF-{chosen.name}",
+        name=name,
+        category=category,
+        title=title or name,
+        users=users,
+        max_time=max_time,
+    )
+
+
+def weblab_deusto(lab: Registration) -> list[Part]:
+    """The lab server's and the core's configuration; ConfigError for names that these cannot have.
+
+    A board of several users is one experiment server with as many instances.
+    """
+    for text in (lab.name, lab.category):
+        if set(text) & set(":@|"):
+            raise ConfigError(
+                f"WebLab-Deusto separates names by ':', '@' and '|': it cannot have {text!r}."
+            )
+    slug = _slug(lab.name)
+    several = lab.users > 1
+    instances = [f"exp{number}" for number in range(1, lab.users + 1)]
+    components = f"""\
+hosts:
+  core_host:
+    processes:
+      laboratory1:
+        components:
+          {slug}:
+            class: experiments.http_experiment.{"Concurrent" if several else ""}HttpExperiment
+            config:
+              http_experiment_url: {_yaml(lab.url)}
+              http_experiment_username: {_yaml(lab.username)}
+              http_experiment_password: {_yaml(lab.password)}
+            type: experiment
+"""
+    entries = "".join(
+        f"""\
+    {f"{instance}:{lab.name}@{lab.category}"!r}: {{
+        'coord_address': '{slug}:laboratory1@core_host',
+        'checkers': (('WebHandler', ({_health(lab)!r},)),),
+        'api': '{"2_concurrent" if several else "2"}',
+        'manages_polling': True,
+    }},
+"""
+        for instance in instances
+    )
+    slots = "".join(
+        f"        {f'{instance}|{lab.name}|{lab.category}'!r}: '{slug}{n}@{slug}_queue',\n"
+        for n, instance in enumerate(instances, 1)
+    )
+    core = f"""\
+core_scheduling_systems = {{
+    '{slug}_queue': ('PRIORITY_QUEUE', {{}}),
+}}
+
+core_coordinator_laboratory_servers = {{
+    'laboratory1:laboratory1@core_host': {{
+{slots}    }},
+}}
+"""
+    panel = f"""\
+# Experiments > Categories > Create: {lab.category}
+# Experiments > Experiments > Create: {lab.name}, in that category, with the client "redirect"
+# Permissions > Create: experiment_allowed on {lab.name}@{lab.category}, for those who may use it
+"""
+    return [
+        Part("configuration.yml", components),
+        Part("lab1_config.py", f"{_CHECKERS}laboratory_assigned_experiments = {{\n{entries}}}\n"),
+        Part("core_host_config.py", core),
+        Part("the administration panel", panel),
+    ]
+
+
+def lab_discovery_engine(lab: Registration) -> list[Part]:
+    """The resources (one for each user of the board) and the laboratory that they make up."""
+    names = [f"{_slug(lab.name)}-{number}" for number in range(1, lab.users + 1)]
+    resources = "".join(
+        f"""\
+{name}:
+  url: {_yaml(lab.url)}
+  login: {_yaml(lab.username)}
+  password: {_yaml(lab.password)}
+  api: labdiscoverylib
+  healthchecks:
+    labnode:
+      type: robotchecker
+      url: {_yaml(_health(lab))}
+      timeout: 10
+"""
+        for name in names
+    )
+    laboratory = f"""\
+{_yaml(lab.name)}:
+  display_name: {_yaml(lab.title)}
+  category: {_yaml(lab.category)}
+  max_time: {int(lab.max_time)}
+  resources:
+"""
+    return [
+        Part("resources.yml", resources),
+        Part("laboratories.yml", laboratory + "".join(f"  - {name}\n" for name in names)),
+    ]
+
+
+def as_text(parts: Iterable[Part]) -> str:
+    """All parts for reading, each under the name of its file."""
+    return "\n".join(f"# ---- {part.file}\n\n{part.text}" for part in parts)
+
+
+def _client(settings: Settings, name: str | None) -> Client:
+    clients = settings.all_clients
+    for client in clients:
+        if name in (None, client.name):
+            return client
+    known = ", ".join(client.name for client in clients)
+    raise ConfigError(f"The settings have no central server called {name!r}, only: {known}.")
+
+
+def _health(lab: Registration) -> str:
+    return f"{lab.url}/weblab/health"
+
+
+def _slug(name: str) -> str:
+    """A name of letters, digits and '_' that stands for `name` inside of files."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "lab"
+
+
+def _yaml(text: str) -> str:
+    """A scalar: bare where it is a word, else quoted as in JSON, which YAML reads the same."""
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)

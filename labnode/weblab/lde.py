@@ -1,0 +1,65 @@
+"""The messages of LabDiscoveryEngine where they are not those of WebLab-Deusto."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+from labnode.errors import BadInput
+from labnode.sessions import Deletion, StartRequest
+from labnode.weblab import messages
+from labnode.weblab.bodies import get_number, get_object, get_text
+from labnode.weblab.slot import elapsed, read_time
+
+
+def parse_start(fields: dict[str, Any], client: str, wall: float) -> tuple[StartRequest, float]:
+    """The start that LabDiscoveryEngine asks for, and by how many seconds the clocks disagree.
+
+    `wall` is the time now, in seconds since 1970. Raises BadInput that names the key, such as
+    schedule.length.
+    """
+    asked = _part(fields, "request")
+    laboratory = _part(fields, "laboratory")
+    user = _part(fields, "user")
+    schedule = _part(fields, "schedule")
+    length = get_number(schedule, "schedule.length")
+    if length is None:
+        raise BadInput("schedule.length is missing; expected seconds.")
+    if length <= 0:
+        raise BadInput(f"schedule.length must be more than 0 seconds, not {length:g}.")
+    start = get_text(schedule, "schedule.start")
+    # It always writes its offset from UTC; without one the nearer of two readings is taken.
+    began = None if start is None else read_time("schedule.start", start, [UTC, None], wall)
+    gone, skew = elapsed(began, length, wall)
+    username = get_text(user, "user.username") or ""
+    request = StartRequest(
+        client=client,
+        length=length,
+        reservation_id=get_text(asked, "request.ldeReservationId"),
+        elapsed=gone,
+        username=username,
+        username_unique=get_text(user, "user.unique") or username,
+        full_name=get_text(user, "user.fullName") or "",
+        locale=get_text(asked, "request.locale"),
+        back=get_text(asked, "request.backUrl"),
+        experiment_name=get_text(laboratory, "laboratory.name"),
+        category_name=get_text(laboratory, "laboratory.category"),
+        client_data=get_object(asked, "request.user"),
+        server_data=get_object(asked, "request.server"),
+    )
+    return request, skew
+
+
+def deletion(state: Deletion) -> dict[str, Any]:
+    """The answer to a delete, of which LabDiscoveryEngine reads `should_finish`.
+
+    Its newer versions take the board out of use where that is missing, until a person looks.
+    """
+    if state is Deletion.UNKNOWN:
+        return {**messages.deletion(state), "should_finish": -1}
+    return messages.deletion(state)
+
+
+def _part(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    """The object called `name`, {} without it, its keys with that name in front."""
+    return {f"{name}.{key}": value for key, value in get_object(fields, name).items()}

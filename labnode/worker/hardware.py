@@ -1,0 +1,203 @@
+"""The hardware thread: opens, polls and closes the board, runs calls, hooks and jobs in turns."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from labnode.clock import Clock
+from labnode.errors import LabnodeError, Stopped, TooLate
+from labnode.worker.calls import Call, Calls
+from labnode.worker.jobs import Hook, Job, Source
+
+log = logging.getLogger(__name__)
+
+_RETRY = 1.0  # seconds until the board or the queue is asked again after it failed
+_HOOK_GRACE = 5.0  # seconds in which a hook that shall end may go on waiting
+_STOP_GRACE = 1.0  # the same for everything on this thread when the node stops
+
+
+class Hardware(Protocol):
+    """What the hardware thread owns: a board."""
+
+    def open(self) -> None: ...
+    def poll(self) -> float | None: ...
+    def close(self) -> None: ...
+
+
+class HardwareThread:
+    """The one thread that touches the board, from its opening to its closing.
+
+    `opened` is set when the board has been opened, or not: then `error` says why, as it does when
+    the thread dies. `busy_since` is when its turn began, None while it rests.
+    """
+
+    def __init__(self, board: Hardware, clock: Clock) -> None:
+        self.opened = threading.Event()
+        self.error: BaseException | None = None
+        self.busy_since: float | None = None
+        self.stopping = False
+        self.thread = threading.Thread(target=self._run, name="hardware", daemon=True)
+        self._board = board
+        self._clock = clock
+        self._stopped_at = 0.0
+        self._wake = clock.event()
+        self._calls = Calls(self.wake)
+        self._hooks: deque[Hook] = deque()
+        self._hook: Hook | None = None
+        self._polling = False
+
+    def start(self, jobs: Source) -> None:
+        self._source = jobs
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Have the thread close the board and end."""
+        self._stopped_at = self._clock.now()
+        self.stopping = True
+        self.wake()
+
+    @property
+    def is_here(self) -> bool:
+        """Is this the thread that asks?"""
+        return threading.current_thread() is self.thread
+
+    def wake(self) -> None:
+        """Make it look for work."""
+        self._wake.set()
+
+    def put(self, call: Call) -> None:
+        """Run `call` in one of the next turns."""
+        self._calls.put(call)
+
+    def hook(self, hook: Hook) -> None:
+        """Run `hook` as soon as no job and no other hook runs."""
+        self._hooks.append(hook)
+        self.wake()
+
+    # ------------------------------------------------------------------ waiting, on this thread
+
+    def pause(self, seconds: float | None, over: Callable[[], bool]) -> bool:
+        """See Worker.pause."""
+        hook = self._hook
+        left = None if hook is None else hook.deadline - self._clock.now()
+        limited = left is not None and (seconds is None or left < seconds)
+
+        def ended() -> bool:
+            return over() or self.stopping or (hook is not None and hook.stopping)
+
+        if self.serve_until(ended, left if limited else seconds):
+            self._insist(hook)
+            return False
+        if hook is not None and limited:
+            raise TooLate(f"A start or clean-up may take {hook.limit:g} s, and they are over.")
+        return True
+
+    def serve_until(self, over: Callable[[], bool], seconds: float | None) -> bool:
+        """True as soon as it is `over()`, False after `seconds`; calls and polls are served."""
+        deadline = None if seconds is None else self._clock.now() + seconds
+        while True:
+            self.busy_since = self._clock.now()  # a turn
+            self._wake.clear()  # before looking, so that what comes meanwhile wakes us again
+            due = self._serve()  # also when it is over: nobody has to wait for those who spin
+            if over():
+                return True
+            now = self._clock.now()
+            if deadline is not None and now >= deadline:
+                return False
+            self._rest(_earliest(due, None if deadline is None else deadline - now))
+
+    def _insist(self, hook: Hook | None) -> None:
+        """End what was asked to stop long ago and goes on waiting."""
+        now = self._clock.now()
+        if self.stopping and now - self._stopped_at > _STOP_GRACE:
+            raise Stopped("The node is stopping.")
+        if hook is not None and hook.stopping:
+            hook.told_at = now if hook.told_at is None else hook.told_at
+            if now - hook.told_at > _HOOK_GRACE:
+                raise Stopped("A start or clean-up was asked to stop and did not.")
+
+    # ------------------------------------------------------------------ turns
+
+    def _run(self) -> None:
+        try:
+            self._board.open()
+        except BaseException as error:  # noqa: BLE001 - raised again where the start was asked for
+            self.error = error
+            self._calls.close()
+            return
+        finally:
+            self.opened.set()
+        try:
+            while not self.stopping:
+                self._turn()
+        except BaseException as error:  # fault() tells it, the agent ends
+            self.error = error
+            log.critical("The hardware thread dies.", exc_info=True)
+        finally:
+            self._calls.close()
+            logged(self._board.close)
+
+    def _turn(self) -> None:
+        self.busy_since = self._clock.now()
+        self._wake.clear()
+        due = self._serve()
+        if self._hooks:
+            self._hook = self._hooks.popleft()
+            try:
+                self._hook.run(self._clock.now())
+            finally:
+                self._hook = None
+        elif (job := self._next_job()) is not None:
+            job()
+        elif not self.stopping:
+            self._rest(due)
+
+    def _next_job(self) -> Job | None:
+        try:
+            return self._source()
+        except Exception:
+            log.exception("The queue of the hardware thread does not work; it is tried again.")
+            return lambda: self._rest(_RETRY)
+
+    def _rest(self, seconds: float | None) -> None:
+        self.busy_since = None
+        self._wake.wait(seconds)
+        self.busy_since = self._clock.now()
+
+    def _serve(self) -> float | None:
+        """Run the calls that wait and the polls that are due; returns when to poll again."""
+        hook, self._hook = self._hook, None  # what is served is no part of the hook that waits
+        try:
+            self._calls.serve()
+            return None if self._polling else self._poll()
+        finally:
+            self._hook = hook
+
+    def _poll(self) -> float | None:
+        self._polling = True  # a poll that waits must not be begun again
+        try:
+            return contextvars.Context().run(self._board.poll)  # not by the task that waits
+        except Exception:
+            log.exception("The board could not be polled.")
+            return _RETRY
+        finally:
+            self._polling = False
+
+
+def logged(function: Callable[[], None]) -> None:
+    """Call a function whose failure is nobody's but the log's."""
+    try:
+        function()
+    except LabnodeError as error:
+        log.warning("%s", error)
+    except BaseException:
+        log.exception("The hardware thread could not do something.")
+
+
+def _earliest(*seconds: float | None) -> float | None:
+    return min((s for s in seconds if s is not None), default=None)

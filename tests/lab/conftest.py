@@ -1,0 +1,7 @@
+"""The small node of tests/sessions, for tests of what a lab's author writes against."""
+
+from __future__ import annotations
+
+from ..sessions.conftest import boot, clock, lab, node
+
+__all__ = ["boot", "clock", "lab", "node"]

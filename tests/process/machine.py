@@ -1,0 +1,286 @@
+"""A real labnode process, the central server and the student that talk to it over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import sqlite3
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from http.cookiejar import CookieJar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from labnode.clock import Clock
+from labnode.weblab.fake import CentralServer
+
+HERE = Path(__file__).parent
+PROBE = HERE / "probe.yaml"
+SAFE = {"GPIO17": "0.0", "GPIO24": "1.0", "GPIO25": "0.0", "GPIO18": "1.0"}
+USERNAME, PASSWORD = "weblab", "a password"
+P = TypeVar("P", bound="Process")
+
+_PATIENCE = 20.0  # seconds; what takes longer hangs
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """What a process of a test gets: a home of its own, nothing of this session's settings."""
+    given = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    return {
+        **given,
+        "HOME": str(home),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONWARNINGS": "error",
+        "LABNODE_WEBLAB_USERNAME": USERNAME,
+        "LABNODE_WEBLAB_PASSWORD": PASSWORD,
+        **more,
+    }
+
+
+class Lines:
+    """The lines that come out of a pipe; the descriptor is closed at its end."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.seen: list[str] = []
+        self._descriptor = descriptor
+        self._rest = b""
+        self._open = True
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The match of the next line that fits; lines before it are only remembered."""
+        deadline = Clock().now() + _PATIENCE
+        while True:
+            line = self._next(deadline)
+            assert line is not None, f"{pattern!r} did not come; there was {self.seen}"
+            if match := re.search(pattern, line):
+                return match
+
+    def all(self) -> list[str]:
+        """Every line until the pipe is closed."""
+        deadline = Clock().now() + _PATIENCE
+        while self._next(deadline) is not None:
+            pass
+        return self.seen
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            os.close(self._descriptor)
+
+    def _next(self, deadline: float) -> str | None:
+        while b"\n" not in self._rest and self._open:
+            left = max(0.0, deadline - Clock().now())
+            ready, _, _ = select.select([self._descriptor], [], [], left)
+            assert ready, f"nothing more came for {_PATIENCE:g} s after {self.seen}"
+            part = os.read(self._descriptor, 65536)
+            self._rest += part
+            if not part:
+                self.close()
+        line, end, self._rest = self._rest.partition(b"\n")
+        if not end:
+            return None
+        self.seen.append(line.decode())
+        return self.seen[-1]
+
+
+class Process:
+    """A command that goes on; what it says comes line by line, its errors when it has ended."""
+
+    entry: ClassVar[Path] = HERE / "traced.py"
+
+    def __init__(self, home: Path, *arguments: str | Path, **env: str) -> None:
+        read, write = os.pipe()
+        self.home = home
+        self.trace = Lines(read)
+        self._errors = home / "stderr"
+        with self._errors.open("ab") as errors:
+            self.popen = subprocess.Popen(
+                [sys.executable, self.entry, *map(str, arguments)],
+                cwd=home,
+                env=environment(home, LABNODE_TEST_TRACE=str(write), **env),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                pass_fds=[write],
+            )
+        os.close(write)
+        assert self.popen.stdout is not None
+        self.output = Lines(os.dup(self.popen.stdout.fileno()))
+        self.popen.stdout.close()
+
+    @property
+    def errors(self) -> str:
+        """What is on its standard error, those of the processes before it too."""
+        return self._errors.read_text()
+
+    def send(self, number: int) -> None:
+        self.popen.send_signal(number)
+
+    def wait(self) -> int:
+        """Its exit code, when it ends."""
+        return self.popen.wait(_PATIENCE)
+
+    def levels(self) -> dict[str, str]:
+        """What the pins were driven to in the end."""
+        levels = (line.split(" ", 1) for line in self.trace.all() if line.startswith("GPIO"))
+        return dict(levels)
+
+    def __enter__(self: P) -> P:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Leave nothing of it behind."""
+        if self.popen.poll() is None:
+            self.popen.kill()
+        self.popen.wait(_PATIENCE)
+        self.trace.close()
+        self.output.close()
+
+
+class Node(Process):
+    """`labnode run` with the probe, ready for sessions; `home`/state is its state directory."""
+
+    def __init__(self, home: Path, *arguments: str, board: Path = PROBE, **env: str) -> None:
+        self.state = home / "state"
+        port = [] if "--port" in arguments else ["--port", "0"]
+        state = ["--state-dir", self.state]
+        super().__init__(home, "run", board, "--simulate", *port, *state, *arguments, **env)
+        try:
+            self.url = self.output.wait_for(r" at (http://\S+)/$")[1]
+        except AssertionError:
+            self.end()
+            raise AssertionError(f"it did not start: {self.errors}") from None
+        self.server = CentralServer(self.url, USERNAME, PASSWORD, timeout=15)
+
+    def student(self, **client_data: Any) -> Student:
+        """A student whose session has begun and whose browser is on the page."""
+        session_id, url = self.server.new(client_initial_data=client_data)
+        return Student(session_id, url)
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut of the process."""
+        self.popen.kill()
+        self.popen.wait(_PATIENCE)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What its database has, once the process has ended."""
+        with sqlite3.connect(self.state / "labnode.db") as db:
+            rows = db.execute(query).fetchall()
+        db.close()
+        return rows
+
+
+class Answer:
+    def __init__(self, status: int, url: str, body: bytes) -> None:
+        self.status = status
+        self.url = url
+        self.text = body.decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    def __repr__(self) -> str:
+        return f"<{self.status} {self.url} {self.text[:300]}>"
+
+
+class Student:
+    """A browser with its cookie, that went to the student's address."""
+
+    def __init__(self, session_id: str, url: str) -> None:
+        self.session_id = session_id
+        self.url = url
+        self._base = url.partition("/callback/")[0]
+        self._jar = CookieJar()
+        cookies = urllib.request.HTTPCookieProcessor(self._jar)
+        self._opener = urllib.request.build_opener(cookies, urllib.request.ProxyHandler({}))
+        self.page = self.get(url)
+
+    @property
+    def cookie(self) -> str:
+        """What the browser sends as its Cookie header."""
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._jar)
+
+    def get(self, path: str) -> Answer:
+        return self._ask(path, None)
+
+    def post(self, path: str, data: Any = None) -> Answer:
+        """POST with `data` as JSON, or bytes as they are."""
+        return self._ask(path, data if isinstance(data, bytes) else json.dumps(data).encode())
+
+    def leave(self) -> Answer:
+        """Press the Leave button."""
+        return self.post(f"{self.url}/logout")
+
+    def start_task(self, name: str, **arguments: Any) -> str:
+        """The id of a task that has been started."""
+        answer = self.post(f"/api/tasks/{name}", arguments)
+        assert answer.status == 200, answer
+        task_id: str = answer.json["task_id"]
+        return task_id
+
+    def _ask(self, path: str, body: bytes | None) -> Answer:
+        url = path if path.startswith("http") else self._base + path
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        request = urllib.request.Request(url, body, headers)
+        try:
+            with self._opener.open(request, timeout=_PATIENCE) as reply:
+                return Answer(reply.status, reply.url, reply.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.url or "", error.read())
+
+
+class Machine:
+    """Where processes run; `end` leaves none of them."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._processes: list[Process] = []
+
+    def node(self, *arguments: str, **options: Any) -> Node:
+        return self.keep(Node(self.home, *arguments, **options))
+
+    def again(self, node: Node, **options: Any) -> Node:
+        """A node at the same port with the same state directory; the first one has ended."""
+        assert node.popen.returncode is not None
+        return self.node("--port", node.url.rpartition(":")[2], **options)
+
+    def process(self, *arguments: str | Path, **env: str) -> Process:
+        return self.keep(Process(self.home, *arguments, **env))
+
+    def board(self, *change: str) -> Path:
+        """A board of this machine's own: the probe with one text changed."""
+        board = self.home / "own.yaml"
+        board.write_text(PROBE.read_text().replace(*change))
+        (self.home / "probe.py").symlink_to(PROBE.with_suffix(".py"))
+        return board
+
+    def labnode(self, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "labnode", *map(str, arguments)],
+            cwd=self.home,
+            env=environment(self.home, **env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+
+    def end(self) -> None:
+        for process in self._processes:
+            process.end()
+
+    def keep(self, process: P) -> P:
+        """Remember to end a process."""
+        self._processes.append(process)
+        return process

@@ -1,0 +1,191 @@
+"""A database that refuses: a start fails on a clean board, and a clean-up goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from labnode.errors import StartFailed, StorageError
+from labnode.lab import Lab
+from labnode.sessions import Deletion, Reason, State
+from labnode.store import Happening, Row
+
+from .node import SAFE, SmallNode, WatchedStore
+
+Boot = Callable[..., SmallNode]
+
+
+class FullDisk(WatchedStore):
+    """Refuses what `refuses` says; an update on the real way: there is no such table."""
+
+    refuses: Callable[[str, Row], bool] = staticmethod(lambda table, row: False)
+
+    def insert(self, table: str, row: Row, *happenings: Happening) -> None:
+        if self.refuses(table, row):
+            raise StorageError("The node's database does not work: the disk is full.")
+        super().insert(table, row, *happenings)
+
+    def update(
+        self,
+        table: str,
+        key: str,
+        changes: Row,
+        *happenings: Happening,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        if self.refuses(table, changes):
+            table = "no such table"
+        super().update(table, key, changes, *happenings, then=then)
+
+    def remember(self, key: str, value: Any, *happenings: Happening) -> None:
+        if self.refuses("node", {"key": key}):
+            raise StorageError("The node's database does not work: the disk is full.")
+        super().remember(key, value, *happenings)
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """The store logs each refusal with its traceback."""
+    caplog.set_level(logging.CRITICAL)
+
+
+@pytest.fixture
+def diary(lab: Lab) -> list[str]:
+    diary: list[str] = []
+
+    @lab.on_start
+    def begin(client: dict[str, Any], server: dict[str, Any]) -> None:
+        diary.append("start")
+        lab.devices.switch.on()
+
+    @lab.on_dispose
+    def dispose() -> None:
+        diary.append("dispose")
+
+    return diary
+
+
+@pytest.fixture
+def full(boot: Boot) -> Callable[..., SmallNode]:
+    """A node whose store refuses rows with these values; `refuse()` decides when."""
+
+    def full(**values: Any) -> SmallNode:
+        node = boot(store=FullDisk)
+        node.store.refuses = lambda table, row: all(row.get(k) == v for k, v in values.items())
+        return node
+
+    return full
+
+
+def mend(node: SmallNode) -> None:
+    del node.store.refuses
+
+
+@pytest.mark.parametrize("state", ["starting", "active"])
+def test_a_start_that_cannot_be_stored_fails_and_leaves_a_clean_board(
+    full: Callable[..., SmallNode], diary: list[str], state: str
+) -> None:
+    node = full(state=state)
+    starting = node.ask_start(reservation="r1")
+    node.turn()
+    assert isinstance(starting.error, StartFailed)
+    assert starting.error.status == 503
+    assert "database" in starting.error.message
+    assert node.values() == SAFE
+    assert diary == ([] if state == "starting" else ["start", "dispose"])
+    assert node.sessions.live() == []
+    mend(node)
+    assert node.start(reservation="r1").active
+
+
+def test_a_start_that_cannot_be_stored_is_no_session_for_those_who_wait_for_it_too(
+    full: Callable[..., SmallNode], lab: Lab, diary: list[str]
+) -> None:
+    lab.on_start(lambda client, server: lab.wait(5))
+    node = full(state="active")
+    asked = [node.ask_start(reservation="r1") for _ in range(3)]
+    node.advance(5)
+    node.turn()
+    assert [type(a.answer) for a in asked] == [StartFailed] * 3
+    assert diary == ["start", "dispose"]
+
+
+def test_a_database_that_cannot_be_read_keeps_no_session_either(
+    boot: Boot, diary: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = boot()
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise StorageError("The node's database does not answer.")
+
+    starting = node.ask_start()
+    monkeypatch.setattr(node.store, "select", refuse)
+    node.turn()
+    monkeypatch.undo()
+    assert isinstance(starting.error, StartFailed)
+    assert diary == ["start", "dispose"]
+
+
+@pytest.mark.parametrize("state", ["disposing", "disposed"])
+def test_a_clean_up_that_cannot_be_stored_goes_on(
+    full: Callable[..., SmallNode], diary: list[str], state: str
+) -> None:
+    node = full(state=state)
+    session = node.connected()
+    assert node.delete(session) is Deletion.DONE
+    assert session.state is State.DISPOSED
+    assert node.sessions.status(session.id) == -1
+    assert diary == ["start", "dispose"]
+    assert node.values() == SAFE
+    assert node.start().active
+
+
+def test_what_could_not_be_stored_of_a_clean_up_is_made_good_at_the_next_boot(
+    full: Callable[..., SmallNode], boot: Boot, diary: list[str]
+) -> None:
+    node = full(state="disposed")
+    session = node.connected()
+    node.delete(session)
+    mend(node)
+    node.kill()
+    node = boot()
+    node.turn()
+    assert node.row(session)["state"] == "disposed"
+    assert node.row(session)["reason"] == Reason.DELETED
+    assert diary == ["start", "dispose", "dispose"]
+
+
+def test_a_disk_that_is_full_all_the_time_makes_no_difference_to_the_board(
+    full: Callable[..., SmallNode], diary: list[str]
+) -> None:
+    node = full()
+    del node.store.refuses
+    session = node.connected()
+    node.store.refuses = lambda table, row: True
+    session.user.data["a"] = 1
+    assert node.sessions.bind(session, "cookie")
+    node.advance(2)
+    assert node.delete(session) is Deletion.DONE
+    assert node.values() == SAFE
+    assert diary == ["start", "dispose"]
+
+
+def test_a_quarantine_that_cannot_be_stored_holds_all_the_same(
+    full: Callable[..., SmallNode], lab: Lab
+) -> None:
+    @lab.on_dispose
+    def fail() -> None:
+        raise OSError("smoke")
+
+    node = full(key="quarantine")
+    node.delete(node.connected())
+    assert node.sessions.quarantine.why == "smoke"
+    with pytest.raises(StorageError):
+        node.sessions.quarantine.clear()
+    assert node.sessions.quarantine.why == "smoke"  # it would come back with the next boot
+    mend(node)
+    node.sessions.quarantine.clear()
+    assert node.start().active

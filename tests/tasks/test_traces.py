@@ -1,0 +1,98 @@
+"""A thousand tasks in a row leave memory, threads and files where they were."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+from labnode import context
+
+from ..worker.rig import PATIENCE, TasksRig, as_user
+
+
+def files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def threads() -> list[str]:
+    return sorted(t.name.rstrip("0123456789") for t in threading.enumerate())
+
+
+def test_a_thousand_tasks_in_a_row_leave_no_traces(rig: TasksRig) -> None:
+    ended = threading.Semaphore(0)
+    rig.tasks.on_finished = ended.release
+    rig.tasks.open_session("ada")
+    chore = rig.task(lambda number: number)
+    heat = rig.task(lambda number: {"number": number}, unique="global")
+
+    @rig.task
+    def parent(number: int) -> Any:
+        context.current_task.get().data["number"] = number
+        return chore.delay(number).join().result
+
+    def run(number: int) -> None:
+        with as_user("ada"):
+            for n in range(0, number, 4):
+                task = chore.delay(n)
+                assert heat.delay(n).join().result == {"number": n}
+                assert parent.delay(n).join().result == n
+                assert task.join().result == n
+        for _ in range(number):
+            assert ended.acquire(timeout=PATIENCE)
+        rig.rests()
+        gc.collect()
+
+    rig.store._db.execute("PRAGMA synchronous = OFF")  # the test is quicker for that
+    run(400)  # caches fill up, 256 finished tasks are kept
+    before = threads(), files(), sys.getallocatedblocks()
+    run(1000)
+    assert threads() == before[0]
+    assert files() == before[1]
+    assert sys.getallocatedblocks() - before[2] < 1000
+    registry = rig.tasks._registry
+    assert (len(registry._runs), len(registry._finished)) == (0, 256)
+    assert not registry._watchers
+    assert rig.worker._background._places == 0
+    statuses = [row["status"] for row in rig.store.select("tasks", "1")]
+    assert statuses == ["done"] * 1400
+    for lane in rig.queues._hueys.values():
+        assert len(lane) == 0
+    assert (rig.directory / "queue.db").stat().st_size < 100_000
+
+
+def test_a_finished_task_keeps_neither_its_arguments_nor_its_user_in_memory(rig: TasksRig) -> None:
+    class Camera:
+        pass
+
+    camera = Camera()
+    gone = weakref.ref(camera)
+    user = type("User", (), {"session_id": None, "is_anonymous": False, "camera": camera})()
+
+    def work(held: Any = camera) -> None: ...
+
+    with context.acting(user=user):
+        task = rig.task(work).delay().join()
+    del work, user, camera
+    rig.rests()
+    gc.collect()
+    assert gone() is None
+    assert task.retrieve().done
+
+
+def test_events_that_nobody_reads_do_not_pile_up(rig: TasksRig) -> None:
+    from labnode.events import TaskChanged
+
+    unread = rig.bus.subscribe(TaskChanged, limit=10)
+
+    @rig.task
+    def work() -> None:
+        for number in range(100):
+            context.current_task.get().data["percent"] = number
+
+    work.delay().join()
+    assert len(unread.drain()) == 10
+    assert unread.dropped >= 92

@@ -1,0 +1,320 @@
+"""The agent: built whole or not at all, started and stopped in order, whatever fails."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from labnode import agent as agents
+from labnode.agent import Agent
+from labnode.board import load_board
+from labnode.clock import Clock
+from labnode.control import NotRunning, ask
+from labnode.drivers.base import Driver, registry
+from labnode.errors import ConfigError, DeviceError
+from labnode.lab import Lab
+from labnode.sessions import Reason, StartRequest
+from labnode.settings import load_settings
+
+BOARD = "schema: 1\ndevices: {heater: {driver: relay, pin: GPIO17, safe: true}}\n"
+
+Build = Callable[..., Agent]
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Iterator[Build]:
+    """Make an agent that is stopped after the test."""
+    (tmp_path / "board.yaml").write_text(BOARD)
+    with ExitStack() as made:
+
+        def build(lab: Lab | None = None, board: str = BOARD, **options: Any) -> Agent:
+            (tmp_path / "board.yaml").write_text(board)
+            given = {
+                "weblab": {"username": "u", "password": "p"},
+                "state_dir": tmp_path / "state",
+                "port": 0,
+                **{name: options.pop(name) for name in ("port", "host") if name in options},
+            }
+            agent = Agent(
+                load_board(tmp_path / "board.yaml"),
+                lab or Lab(),
+                load_settings(None, {}, given),
+                simulate=True,
+                **options,
+            )
+            made.callback(agent.stop)
+            return agent
+
+        yield build
+
+
+def request(length: float = 60) -> StartRequest:
+    return StartRequest(client="weblab", length=length)
+
+
+def level(agent: Agent) -> Any:
+    """What the heater's pin shows."""
+    return agent.board.pins.pin("GPIO17").state
+
+
+# --- building ---
+
+
+@pytest.mark.parametrize("part", ["Store", "Queues", "Worker", "Sessions", "WebServer"])
+def test_what_cannot_be_built_leaves_nothing_open(
+    build: Build, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConfigError(f"no {part}")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(agents, part, fail)
+        with pytest.raises(ConfigError, match=f"no {part}"):
+            build()
+    build().start()  # the state directory is free, and the detectors find no thread
+
+
+def test_a_second_agent_is_refused_before_it_touches_anything(build: Build) -> None:
+    build().start()
+    with pytest.raises(ConfigError, match="another labnode is running"):
+        build()
+
+
+def test_an_agent_that_was_never_started_can_be_stopped(build: Build) -> None:
+    agent = build()
+    assert agent.stop()
+    assert agent.stop()
+
+
+# --- starting ---
+
+
+def test_a_device_that_does_not_open_starts_nothing(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass(kw_only=True)
+    class Broken(Driver):
+        kind: ClassVar[str] = "broken"
+
+        def open(self) -> None:
+            raise OSError("no such port")
+
+    monkeypatch.setitem(registry, "broken", Broken)
+    agent = build(board="schema: 1\ndevices: {console: {driver: broken}}\n")
+    with pytest.raises(DeviceError, match="'console' did not open: no such port"):
+        agent.start()
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(agent.web.address, 5)
+    build().start()
+
+
+def test_without_its_port_a_node_opens_no_device(build: Build) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        agent = build(port=other.getsockname()[1])
+        with pytest.raises(ConfigError, match="already in use"):
+            agent.start()
+    assert agent.board.snapshot["heater"]["value"] is None
+    build().start()
+
+
+def test_until_it_is_ready_it_asks_for_patience(build: Build) -> None:
+    agent = build(listen=False)
+    said: list[Any] = []
+    body = b"".join(agent.app({}, lambda status, headers: said.extend((status, dict(headers)))))
+    assert said[0] == "503 Service Unavailable"
+    assert said[1]["Retry-After"] == "2"
+    assert json.loads(body)["error"] is True
+
+
+def test_a_node_that_listens_answers_and_can_be_controlled(build: Build, tmp_path: Path) -> None:
+    agent = build()
+    agent.start()
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{agent.url}/weblab/sessions/api", timeout=5) as answer:
+        assert json.load(answer) == {"api_version": "1"}
+    status = ask(tmp_path / "state", "status")
+    assert (status["url"], status["state"]) == (agent.url, "ready")
+    agent.stop()
+    with pytest.raises(NotRunning):
+        ask(tmp_path / "state", "status")
+
+
+def test_an_address_with_colons_is_put_into_brackets(build: Build) -> None:
+    agent = build(host="::1")
+    try:
+        agent.start()
+    except ConfigError:
+        pytest.skip("this machine has no IPv6")
+    assert agent.url == f"http://[::1]:{agent.web.address[1]}"
+
+
+# --- stopping ---
+
+
+@pytest.mark.parametrize("part", ["_control.stop", "sessions.close", "tasks.stop_all", "web.stop"])
+def test_a_part_that_fails_to_stop_skips_no_other(
+    build: Build, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, part: str
+) -> None:
+    agent = build()
+    agent.start()
+    owner, name = part.split(".")
+    stop = getattr(getattr(agent, owner), name)
+
+    def fail(*arguments: Any) -> None:
+        stop(*arguments)
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(getattr(agent, owner), name, fail)
+    assert not agent.stop()
+    assert "ZeroDivisionError" in caplog.text
+    assert level(agent) is True
+    monkeypatch.undo()
+    build().start()
+
+
+def test_a_session_that_is_active_stays_so_in_the_store(build: Build) -> None:
+    agent = build()
+    agent.start()
+    session = agent.sessions.start(request())
+    agent.stop()
+    again = build()
+    again.start()
+    assert [s.id for s in again.sessions.live()] == [session.id]
+
+
+def test_ending_the_sessions_says_whether_they_were_clean_in_time(build: Build) -> None:
+    lab, let_go = Lab(), threading.Event()
+
+    @lab.on_dispose
+    def dispose() -> None:
+        let_go.wait(10)
+
+    agent = build(lab)
+    agent.start()
+    agent.sessions.start(request())
+    assert not agent.end_sessions(Reason.DELETED, 0.05)
+    let_go.set()
+    assert agent.end_sessions(Reason.DELETED, 5.0)
+
+
+# --- a board without an owner ---
+
+
+def test_a_task_that_ignores_the_end_of_its_session_is_a_fault(build: Build) -> None:
+    lab, began, let_go = Lab(), threading.Event(), threading.Event()
+
+    @lab.task(unique="global")
+    def stubborn() -> None:
+        began.set()
+        let_go.wait(10)
+
+    agent = build(lab)
+    agent.start()
+    assert agent.fault() is None
+    task = stubborn.delay()
+    assert began.wait(5)
+    task.stop()
+    later = agent.clock.now() + 11
+    agent.clock.now = lambda: later  # type: ignore[method-assign]
+    assert agent.fault() == "task 'stubborn' was asked to stop 11 s ago and runs on"
+    let_go.set()
+
+
+def test_a_dead_reaper_is_a_fault(build: Build) -> None:
+    agent = build()
+    agent.start()
+    agent.sessions.reaper.stop(5.0)
+    assert agent.fault() == "the reaper has died"
+
+
+def test_a_fault_ends_the_process_with_the_outputs_safe(
+    build: Build, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = build()
+    agent.start()
+    agent.worker.call(lambda: agent.board.command("heater", "off"))
+    assert level(agent) is False
+    codes = end_of_process(monkeypatch)
+    monkeypatch.setattr(agents, "_WATCH_EVERY", 0.01)
+    monkeypatch.setattr(agent, "fault", lambda: "somebody pulled the plug")
+    with pytest.raises(Ended):
+        agent.watch(agent.clock.event())
+    assert codes == [70]
+    assert level(agent) is True
+    assert "The agent ends itself: somebody pulled the plug." in caplog.messages
+
+
+def test_outputs_that_cannot_be_made_safe_are_told(
+    build: Build, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = build()
+    end_of_process(monkeypatch)
+    monkeypatch.setattr(agent.board, "make_safe", lambda: ["'heater' did not make safe: gone"])
+    with pytest.raises(Ended):
+        agent.give_up("of a test")
+    assert caplog.messages[-1] == "Not safe: 'heater' did not make safe: gone."
+
+
+def test_making_safe_takes_no_longer_than_it_may(
+    build: Build, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent, let_go = build(), threading.Event()
+    end_of_process(monkeypatch)
+    monkeypatch.setattr(agents, "_MAKE_SAFE_WITHIN", 0.05)
+    monkeypatch.setattr(agent.board, "make_safe", lambda: [str(let_go.wait(10))])
+    with pytest.raises(Ended):
+        agent.give_up("of a test")
+    assert caplog.messages[-1] == "Not safe: making devices safe took too long."
+    let_go.set()
+
+
+def test_a_stop_that_takes_too_long_is_ended(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent, why = build(), list[str]()
+    gave_up = threading.Event()
+    monkeypatch.setattr(agents, "_STOP_WITHIN", 0.05)
+    monkeypatch.setattr(agent, "give_up", lambda text: (why.append(text), gave_up.set()))
+    stop = Clock().event()
+    agent.limit_stop(stop)
+    assert not gave_up.wait(0.1)
+    stop.set()
+    assert gave_up.wait(5)
+    assert why == ["it did not stop within 0.05 s"]
+
+
+def test_a_stop_in_order_is_left_alone(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = build()
+    monkeypatch.setattr(agent, "give_up", pytest.fail)
+    stop = Clock().event()
+    agent.limit_stop(stop)
+    agent.start()
+    stop.set()
+    agent.watch(stop)
+    assert agent.stop()
+
+
+class Ended(Exception):
+    """The process would have ended here."""
+
+
+def end_of_process(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The exit codes, once `give_up` ends the process."""
+    codes: list[int] = []
+
+    def end(code: int) -> None:
+        codes.append(code)
+        raise Ended
+
+    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr(logging, "shutdown", lambda: None)
+    return codes

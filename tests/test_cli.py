@@ -1,0 +1,500 @@
+"""The commands in this process: what they say, and how they refuse what is wrong."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import click
+import pytest
+
+import labnode
+from labnode.cli import main
+from labnode.cli import node as node_commands
+from labnode.weblab.fake import CentralServer, Ending
+
+BOARD = """\
+schema: 1
+devices:
+  heater: {driver: relay, pim: GPIO17}
+  fan: {driver: pwm_outptu, pin: GPIO18}
+pages: []
+"""
+GOOD = "schema: 1\ndevices: {led: {driver: led, pin: GPIO17}}\n"
+
+
+class Said:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment, the working directory and the modules of this test alone."""
+    for name in ("XDG_STATE_HOME", "STATE_DIRECTORY", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LABNODE_WEBLAB_USERNAME", "weblab")
+    monkeypatch.setenv("LABNODE_WEBLAB_PASSWORD", "a password")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    monkeypatch.chdir(tmp_path)
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith("labnode_board_"):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: str) -> Said:
+        with pytest.raises(SystemExit) as end:
+            main(arguments, prog_name="labnode")
+        out, err = capsys.readouterr()
+        code = end.value.code
+        assert isinstance(code, int)
+        return Said(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def refused(run: Run) -> Callable[..., list[str]]:
+    """Run a command that has to be refused; returns its sentences."""
+
+    def refused(*arguments: str, code: int = 2) -> list[str]:
+        said = run(*arguments)
+        lines = said.err.splitlines()
+        assert (said.code, said.out) == (code, "")
+        assert all(line.startswith("labnode: ") for line in lines), said.err
+        return [line.removeprefix("labnode: ") for line in lines]
+
+    return refused
+
+
+def write(text: str, name: str = "board.yaml") -> str:
+    path = Path(name)
+    path.write_text(text)
+    path.chmod(0o600)
+    return name
+
+
+# --- labnode, labnode check ---
+
+
+def test_the_version_is_told(run: Run) -> None:
+    assert run("--version").out == f"labnode, version {labnode.__version__}\n"
+
+
+def test_the_help_shows_every_command_in_whole_lines(run: Run) -> None:
+    text = run("--help").out
+    commands = text.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in commands] == list(main.commands)
+    assert not any(line.endswith("...") for line in commands)
+    assert run("-h").out == text
+
+
+@pytest.mark.parametrize(
+    "command", [*main.commands, "fake new", "fake status", "fake dispose"], ids=str
+)
+def test_each_command_and_option_says_what_it_is_for(run: Run, command: str) -> None:
+    said = run(*command.split(), "--help")
+    assert said.code == 0
+    assert said.out.startswith(f"Usage: labnode {command} ")
+    group = main.commands["fake"] if " " in command else main
+    assert isinstance(group, click.Group)
+    parameters = group.commands[command.rpartition(" ")[2]].params
+    assert all(p.help for p in parameters if isinstance(p, click.Option))
+
+
+def test_check_counts_the_devices(run: Run) -> None:
+    assert run("check", write(GOOD)).out == "board.yaml: OK, 1 device\n"
+    board = write(f"{GOOD.strip().removesuffix('}')}, b: {{driver: led, pin: 18}}}}\n")
+    assert run("check", board, board).out == "board.yaml: OK, 2 devices\n" * 2
+
+
+def test_check_tells_the_mistakes_of_all_boards_and_which_are_good(run: Run) -> None:
+    said = run("check", write(GOOD), write(BOARD, "bad.yaml"), "gone.yaml")
+    assert said.code == 2
+    assert said.out == "board.yaml: OK, 1 device\n"
+    assert sorted(said.err.splitlines()) == [
+        "labnode: bad.yaml:3: missing key 'pin' in device 'heater'",
+        "labnode: bad.yaml:3: unknown key 'pim' in device 'heater'; did you mean 'pin'?",
+        "labnode: bad.yaml:4: there is no driver 'pwm_outptu' for device 'fan'; did you mean "
+        "'pwm_output'?",
+        "labnode: bad.yaml:5: unknown key 'pages'; did you mean 'page'?",
+        "labnode: gone.yaml: there is no such file",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("python", "sentence"),
+    [
+        ("from labnode import Lab\nlab = Lab(\n", ":2: SyntaxError: '(' was never closed"),
+        ("x = 1\n", ": expected one Lab in this module (lab = Lab()), found none"),
+        ("import numpi\n", ":1: ModuleNotFoundError: No module named 'numpi'"),
+    ],
+)
+def test_a_module_that_cannot_be_used_is_told(
+    refused: Callable[..., list[str]], python: str, sentence: str
+) -> None:
+    write(python, "board.py")
+    board = write(f"{GOOD}module: board.py\n")
+    for command in (["check"], ["run", "--simulate"], ["demo"]):
+        assert refused(*command, board) == [f"board.py{sentence}"]
+
+
+# --- labnode run ---
+
+
+@pytest.mark.parametrize("command", [["run", "--simulate"], ["demo"], ["check"]])
+def test_a_board_that_is_not_there_is_told(
+    refused: Callable[..., list[str]], command: list[str]
+) -> None:
+    assert refused(*command, "no/such.yaml") == ["no/such.yaml: there is no such file"]
+
+
+def test_a_run_without_a_board_is_told(refused: Callable[..., list[str]]) -> None:
+    (sentence,) = refused("run")
+    assert sentence.startswith("There is no board: name a board file (labnode run BOARD.yaml)")
+
+
+@pytest.mark.parametrize(
+    "command", [["run", "board.yaml"], ["fake", "new"], ["fake", "status", "x"]]
+)
+def test_missing_credentials_are_told_with_both_ways_to_give_them(
+    refused: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.delenv("LABNODE_WEBLAB_USERNAME")
+    monkeypatch.delenv("LABNODE_WEBLAB_PASSWORD")
+    (sentence,) = refused(*command)
+    assert "credentials of the central server are missing" in sentence
+    assert "weblab: {username: ..., password: ...}" in sentence
+    assert "LABNODE_WEBLAB_USERNAME and LABNODE_WEBLAB_PASSWORD" in sentence
+
+
+def test_half_of_the_credentials_is_told(
+    refused: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LABNODE_WEBLAB_PASSWORD")
+    (sentence,) = refused("run", write(GOOD))
+    assert "weblab.password is missing" in sentence
+
+
+def test_wrong_settings_are_told_at_once(
+    refused: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = write("prot: 80\n", "settings.yaml")
+    monkeypatch.setenv("LABNODE_HSOT", "x")
+    sentences = refused("run", write(GOOD), "--settings", settings, "--port", "70000")
+    assert len(sentences) == 3
+    assert "settings.yaml:1: unknown key 'prot'; did you mean 'port'?" in sentences
+    assert any(s.startswith("environment LABNODE_HSOT: ") for s in sentences)
+    assert any(s.startswith("option --port: ") for s in sentences)
+
+
+@pytest.mark.parametrize("command", ["run", "status", "clear", "fake new", "fake dispose x"])
+def test_a_settings_file_that_is_not_there_is_told(
+    refused: Callable[..., list[str]], command: str
+) -> None:
+    sentences = refused(*command.split(), "--settings", "gone.yaml")
+    assert sentences == ["gone.yaml: there is no such file"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["rnu"], ["run", "--prot", "1"], ["run", "--port", "x"], ["check"], ["fake", "x"]]
+)
+def test_mistakes_on_the_command_line_are_told_with_the_usage(
+    run: Run, arguments: list[str]
+) -> None:
+    said = run(*arguments)
+    assert said.code == 2
+    assert said.err.startswith("Usage: labnode")
+    assert "Error: " in said.err
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e9"])
+def test_a_slot_of_the_demo_has_a_length_that_makes_sense(run: Run, seconds: str) -> None:
+    said = run("demo", "--seconds", seconds)
+    assert said.code == 2
+    assert "Invalid value for '--seconds'" in said.err
+
+
+# --- labnode fake ---
+
+
+class Lab(CentralServer):
+    """A central server that remembers what it was asked and never calls anybody."""
+
+    made: ClassVar[list[Lab]] = []
+
+    def __init__(self, url: str, username: str, password: str) -> None:
+        self.url = url
+        self.credentials = username, password
+        self.asked: list[Any] = []
+        Lab.made.append(self)
+
+    def new(self, **options: Any) -> tuple[str, str]:
+        self.asked.append(options)
+        return "the-id", f"{self.url}/callback/token"
+
+    def status(self, session_id: str) -> float:
+        self.asked.append(session_id)
+        return {"over": -1, "quiet": 0}.get(session_id, 4.25)
+
+    def delete(self, session_id: str, *_: Any, **__: Any) -> Ending:
+        self.asked.append(session_id)
+        return {
+            "unknown": Ending("Not found", 1, True),
+            "slow": Ending("Deleted", 3, True),
+            "lost": Ending("http://lab cannot be reached.", 2, False),
+        }.get(session_id, Ending("Deleted", 1, True))
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> list[Lab]:
+    monkeypatch.setattr(Lab, "made", [])
+    monkeypatch.setattr("labnode.weblab.fake.CentralServer", Lab)
+    return Lab.made
+
+
+def test_every_option_of_new_reaches_the_node(run: Run, lab: list[Lab]) -> None:
+    said = run(
+        "fake", "new", "--name", "Ada L.", "--username", "ada", "--username-unique", "ada@x",
+        "--assigned-time", "60", "--back", "http://x", "--locale", "es", "--experiment-name", "e",
+        "--category-name", "c", "--dont-open-browser", "--client-initial-data", '{"level": 3}',
+    )  # fmt: skip
+    assert (said.code, said.err) == (0, "")
+    assert said.out == "http://127.0.0.1:8080/callback/token\n"
+    (server,) = lab
+    assert server.credentials == ("weblab", "a password")
+    assert server.asked == [
+        {
+            "name": "Ada L.",
+            "username": "ada",
+            "username_unique": "ada@x",
+            "assigned_time": 60,
+            "back": "http://x",
+            "locale": "es",
+            "experiment_name": "e",
+            "category_name": "c",
+            "client_initial_data": {"level": 3},
+        }
+    ]
+
+
+def test_the_client_data_can_come_from_a_file(run: Run, lab: list[Lab]) -> None:
+    run("fake", "new", "--client-initial-data-file", write('{"a": [1]}', "data.json"))
+    assert lab[0].asked[0]["client_initial_data"] == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--client-initial-data", "{"], "--client-initial-data is not JSON: "),
+        (["--client-initial-data", "3"], "--client-initial-data has to be a JSON object such as"),
+        (["--client-initial-data-file", "gone"], "gone cannot be read: No such file or directory"),
+        (["--client-initial-data-file", "list"], "list has to be a JSON object such as"),
+        (["--client-initial-data-file", "raw"], "raw cannot be read: it is not UTF-8 text"),
+        (["--client-initial-data-file", "list", "--client-initial-data", "{}"], "Give --client-in"),
+        (["--url", "127.0.0.1"], "'127.0.0.1' is not the address of a node; expected http://HOST"),
+    ],
+)
+def test_wrong_options_of_new_are_told(
+    refused: Callable[..., list[str]], options: list[str], sentence: str
+) -> None:
+    write("[]", "list")
+    Path("raw").write_bytes(b"\xff")
+    (told,) = refused("fake", "new", *options)
+    assert told.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("settings", "address"),
+    [
+        ("", "http://127.0.0.1:8080"),
+        ("port: 9000", "http://127.0.0.1:9000"),
+        ("{host: 0.0.0.0, port: 80, base_url: /lab1}", "http://localhost:80/lab1"),
+        ("{host: 10.0.0.5, scheme: https}", "http://10.0.0.5:8080"),
+        ("{host: '::1'}", "http://[::1]:8080"),
+        ("base_url: https://labs.example.org/lab1", "https://labs.example.org/lab1"),
+        ("{base_url: /lab1, weblab_base: /protocol}", "http://127.0.0.1:8080/protocol"),
+    ],
+)
+def test_the_node_is_where_its_settings_say(
+    run: Run, lab: list[Lab], settings: str, address: str
+) -> None:
+    run("fake", "status", "any", "--settings", write(f"{settings}\n", "settings.yaml"))
+    assert lab[0].url == address
+
+
+def test_a_url_wins_over_the_settings(
+    run: Run, lab: list[Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABNODE_PORT", "9000")
+    run("fake", "status", "any")
+    run("fake", "status", "any", "--url", "http://lab.example.org/x/")
+    assert [server.url for server in lab] == ["http://127.0.0.1:9000", "http://lab.example.org/x"]
+
+
+def test_the_credentials_can_come_from_the_settings(
+    run: Run, lab: list[Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LABNODE_WEBLAB_USERNAME")
+    monkeypatch.delenv("LABNODE_WEBLAB_PASSWORD")
+    clients = "clients: [{name: one, username: u, password: [new, old]}]\n"
+    run("fake", "status", "any", "--settings", write(clients, "settings.yaml"))
+    assert lab[0].credentials == ("u", "new")
+
+
+def test_the_session_is_remembered_with_its_node_for_this_user_alone(
+    run: Run, lab: list[Lab], tmp_path: Path
+) -> None:
+    run("fake", "new", "--url", "http://lab.example.org", "--dont-open-browser")
+    memory = tmp_path / ".local/state/labnode/fake-session.json"
+    assert memory.stat().st_mode & 0o777 == 0o600
+    assert json.loads(memory.read_text()) == {
+        "url": "http://lab.example.org",
+        "session_id": "the-id",
+    }
+    run("fake", "status")
+    run("fake", "dispose")
+    assert [server.url for server in lab] == ["http://lab.example.org"] * 3
+    assert [server.asked[-1] for server in lab[1:]] == ["the-id"] * 2
+
+
+def test_another_session_is_not_looked_for_where_the_last_one_was(run: Run, lab: list[Lab]) -> None:
+    run("fake", "new", "--url", "http://lab.example.org", "--dont-open-browser")
+    run("fake", "dispose", "another")
+    assert lab[1].url == "http://127.0.0.1:8080"
+    run("fake", "status")
+    assert lab[2].asked == ["the-id"]
+
+
+@pytest.mark.parametrize("memory", ["", "[]", "{", '{"url": 3}'])
+def test_a_spoiled_memory_is_no_session(
+    refused: Callable[..., list[str]], tmp_path: Path, memory: str
+) -> None:
+    (tmp_path / ".local/state/labnode").mkdir(parents=True)
+    (tmp_path / ".local/state/labnode/fake-session.json").write_text(memory)
+    for command in ("status", "dispose"):
+        (sentence,) = refused("fake", command)
+        assert sentence.startswith("No session is remembered: start one with labnode fake new")
+
+
+def test_a_session_that_cannot_be_remembered_is_told_with_its_id(
+    run: Run, lab: list[Lab], tmp_path: Path
+) -> None:
+    (tmp_path / ".local").write_text("in the way")
+    said = run("fake", "new", "--dont-open-browser")
+    assert (said.code, said.out) == (0, "http://127.0.0.1:8080/callback/token\n")
+    assert said.err.startswith("labnode: the session the-id is not remembered: ")
+
+
+@pytest.mark.parametrize(
+    ("session_id", "words"),
+    [
+        ("over", "The session is over (should_finish: -1)."),
+        ("quiet", "The session goes on, and the node does not want to be asked again (should_fin"),
+        ("any", "The session is not over; the node wants to be asked again in 4.25 s (should_fini"),
+    ],
+)
+def test_status_has_the_number_and_words(
+    run: Run, lab: list[Lab], session_id: str, words: str
+) -> None:
+    assert run("fake", "status", session_id).out.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("session_id", "words"),
+    [
+        ("any", "The session is finished."),
+        ("slow", "The session is finished. The node was asked 3 times."),
+        ("unknown", "The node does not know this session (any more)."),
+    ],
+)
+def test_dispose_says_how_it_ended(run: Run, lab: list[Lab], session_id: str, words: str) -> None:
+    assert run("fake", "dispose", session_id).out == f"{words}\n"
+
+
+def test_a_session_that_did_not_end_is_a_failure_and_still_remembered(
+    run: Run, lab: list[Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Lab, "new", lambda *_, **__: ("lost", "url"))
+    run("fake", "new", "--dont-open-browser")
+    said = run("fake", "dispose")
+    assert (said.code, said.out) == (1, "")
+    assert said.err == "labnode: The session was not ended: http://lab cannot be reached.\n"
+    run("fake", "status")
+    assert lab[-1].asked == ["lost"]
+
+
+# --- the browser ---
+
+
+def test_without_a_screen_no_browser_is_started(
+    run: Run, lab: list[Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webbrowser.open", lambda url: pytest.fail("a browser for terminals"))
+    said = run("fake", "new")
+    assert said.err == "There is no browser to open it with on this machine.\n"
+    assert said.out == "http://127.0.0.1:8080/callback/token\n"
+
+
+@pytest.mark.parametrize("name", ["DISPLAY", "WAYLAND_DISPLAY", "BROWSER"])
+def test_with_a_screen_the_browser_is_opened_unless_told_not_to(
+    run: Run, lab: list[Lab], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or True)
+    monkeypatch.setenv(name, "something")
+    assert run("fake", "new").err == ""
+    run("fake", "new", "--dont-open-browser")
+    assert opened == ["http://127.0.0.1:8080/callback/token"]
+
+
+# --- labnode status ---
+
+STATUS = {
+    "board": {"name": "n", "category": "c", "file": "/b.yaml", "simulated": False},
+    "state": "busy",
+    "sessions": [{"id": "ab", "state": "active", "time_left": 75.2}],
+    "users": 1,
+    "quarantine": None,
+    "draining": False,
+    "alarm": None,
+    "uptime": 0.0,
+    "url": "http://x",
+    "pid": 7,
+    "version": "1",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({}, "board       n@c, /b.yaml"),
+        ({}, "sessions    1 of 1 (active, 1 min left)"),
+        ({"sessions": [], "users": 4}, "sessions    0 of 4"),
+        ({"quarantine": "it leaks"}, "quarantine  it leaks"),
+        ({"draining": True}, "drain       takes no new students"),
+        ({"alarm": "The database was unreadable."}, "alarm       The database was unreadable."),
+        ({"uptime": 59.9}, "uptime      59 s"),
+        ({"uptime": 3600 * 5 + 60}, "uptime      5 h 1 min"),
+        ({"uptime": 86400 * 12}, "uptime      12 d 0 h 0 min"),
+        ({}, "version     1, process 7"),
+    ],
+)
+def test_status_is_told_line_by_line(change: dict[str, Any], line: str) -> None:
+    assert line in node_commands._told({**STATUS, **change}).splitlines()
