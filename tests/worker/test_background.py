@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -188,6 +189,7 @@ def test_jobs_do_not_wait_beside_a_thread_that_sleeps() -> None:
     crew = Crew(1)
     gate, back, done = crew.gate(), threading.Event(), crew.gate()
     both = threading.Barrier(2)
+    interval = sys.getswitchinterval()
 
     def waits() -> None:
         with crew.background.away():
@@ -201,10 +203,12 @@ def test_jobs_do_not_wait_beside_a_thread_that_sleeps() -> None:
         both.wait(PATIENCE)
 
     try:
-        for _ in range(200):
+        sys.setswitchinterval(1e-6)  # so that the two look at the same time
+        for _ in range(300):
             for event in (gate, back, done):
                 event.clear()
             crew.do(waits, releases, done.set)
             assert done.wait(PATIENCE), "both threads sleep, and a job waits"
     finally:
+        sys.setswitchinterval(interval)
         crew.stop()
