@@ -9,15 +9,37 @@ from typing import Any, NoReturn
 from labnode.errors import BadInput
 
 
+_DEEPEST = 100  # levels; what is deeper fits Python's stack in one thread and not in the next
+
+
 def plain(value: Any, what: str) -> Any:
     """A copy of `value` made of JSON types alone; BadInput, starting with `what`, if impossible."""
     try:
-        return json.loads(json.dumps(value, allow_nan=False))
+        made = json.loads(json.dumps(value, allow_nan=False))
+        _check_depth(made)
     except (TypeError, ValueError, RuntimeError) as error:  # too deep, or changed meanwhile
         raise BadInput(f"{what} must be JSON data: {error}") from None
+    return made
 
 
-class JsonDict(dict[str, Any]):
+def _check_depth(made: Any) -> None:
+    level = [made]
+    for _ in range(_DEEPEST + 1):
+        inside = [part for part in level if isinstance(part, dict | list)]
+        level = [x for part in inside for x in (part.values() if isinstance(part, dict) else part)]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
+
+
+class _Attached(dict[str, Any]):
+    """A dictionary that belongs to something; a copy of it does not, and is an ordinary one."""
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        return dict, (dict(self),)
+
+
+class JsonDict(_Attached):
     """A dictionary of JSON data that calls `written` after each change.
 
     What is changed deeper inside (a list in it) is not seen; assign it anew or call `written`.
@@ -65,6 +87,8 @@ class JsonDict(dict[str, Any]):
 
     def replace(self, data: Mapping[str, Any]) -> None:
         """Hold `data` instead of what it held."""
+        if not isinstance(data, Mapping):
+            raise BadInput(f"{self._what} must be a dictionary, not {data!r}")
         fresh = self._checked(dict(data), self._what)
         super().update(fresh)  # first, so that nobody finds it empty in between
         for key in self.keys() - fresh.keys():
@@ -79,7 +103,7 @@ class JsonDict(dict[str, Any]):
         return fresh
 
 
-class Sealed(dict[str, Any]):
+class Sealed(_Attached):
     """A dictionary that may only be read; a write raises a TypeError with `reason`."""
 
     def __init__(self, data: Mapping[str, Any], reason: str) -> None:

@@ -498,3 +498,27 @@ STATUS = {
 )
 def test_status_is_told_line_by_line(change: dict[str, Any], line: str) -> None:
     assert line in node_commands._told({**STATUS, **change}).splitlines()
+
+
+# --- labnode weblab-config ---
+
+
+@pytest.mark.parametrize(
+    ("server", "lines"),
+    [
+        (
+            "weblab-deusto",
+            ['http_experiment_url: "http://pi3:8080"', "'manages_polling': True,"],
+        ),
+        ("labdiscoveryengine", ['url: "http://pi3:8080"', "api: labdiscoverylib"]),
+    ],
+)
+def test_weblab_config_prints_what_the_server_needs_without_the_password(
+    run: Run, monkeypatch: pytest.MonkeyPatch, server: str, lines: list[str]
+) -> None:
+    monkeypatch.setenv("LABNODE_WEBLAB_PASSWORD", "the-secret-one")
+    command = ("weblab-config", write(GOOD), "--server", server, "--host", "pi3:8080")
+    text = run(*command).out
+    assert [line for line in lines if line not in text] == []
+    assert "the-secret-one" not in text
+    assert "the-secret-one" in run(*command, "--show-password").out

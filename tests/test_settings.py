@@ -17,7 +17,7 @@ WEBLAB = {"LABNODE_WEBLAB_USERNAME": "weblab", "LABNODE_WEBLAB_PASSWORD": "31415
 DESIGN = """
 board host port base_url scheme trusted_proxies state_dir weblab clients cookie_name cookie_path
 secret_key embed unauthorized_link unauthorized_template allowed_back_origins allowed_hosts
-weblab_base admin expired_users_timeout task_expires background_threads log_level
+weblab_base admin expired_users_timeout task_expires background_threads log_level lifecycle_log
 """
 
 
@@ -127,6 +127,7 @@ def test_every_setting_can_be_given_in_the_environment(node: Node, tmp_path: Pat
         "LABNODE_TASK_EXPIRES": "60",
         "LABNODE_BACKGROUND_THREADS": "4",
         "LABNODE_LOG_LEVEL": "debug",
+        "LABNODE_LIFECYCLE_LOG": "no",
     }
     assert set(given) == set(environment_names())
     assert node.load(None, given) == Settings(
@@ -153,6 +154,7 @@ def test_every_setting_can_be_given_in_the_environment(node: Node, tmp_path: Pat
         task_expires=60.0,
         background_threads=4,
         log_level="DEBUG",
+        lifecycle_log=False,
     )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=InOrder)
 def fake() -> None:
-    """Play the central server: start, ask about and end a session.
+    """Play the central server for a running node.
 
     The credentials are those of the node: from the same --settings, or LABNODE_WEBLAB_USERNAME and
     LABNODE_WEBLAB_PASSWORD in the environment.

@@ -12,6 +12,7 @@ from labnode.cli.fake import fake
 from labnode.cli.node import clear, drain, status, undrain
 from labnode.cli.options import InOrder
 from labnode.cli.run import demo, run
+from labnode.cli.weblab import weblab_config
 from labnode.errors import BadInput, ConfigError, LabnodeError
 
 
@@ -36,5 +37,5 @@ def main() -> None:
     """
 
 
-for command in (demo, check, run, fake, status, clear, drain, undrain):
+for command in (demo, check, run, weblab_config, fake, status, clear, drain, undrain):
     main.add_command(command)

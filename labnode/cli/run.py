@@ -42,6 +42,7 @@ def run(
 
     The credentials of the central server have to be in the settings or the environment.
     """
+    from labnode import lifecycle
     from labnode.agent import BROKEN, Agent
     from labnode.board import load_board
     from labnode.module import load_lab
@@ -55,6 +56,7 @@ def run(
             "the settings or LABNODE_BOARD in the environment."
         )
     _log_to_stderr(chosen.log_level)
+    lifecycle.log_to(sys.stderr if chosen.lifecycle_log else None)
     file = load_board(chosen.board)
     lab = load_lab(file.module)
     stop = _stop_on_signals()

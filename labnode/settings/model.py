@@ -155,6 +155,12 @@ class Settings:
     log_level: Annotated[str, formats.log_level] = field(
         default="INFO", metadata={"doc": "DEBUG, INFO, WARNING, ERROR or CRITICAL."}
     )
+    lifecycle_log: bool = field(
+        default=True,
+        metadata={
+            "doc": "Write a line of JSON to the log for what befalls each session, without names."
+        },
+    )
 
     def __post_init__(self) -> None:
         for what in ("name", "username"):

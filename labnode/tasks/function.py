@@ -37,13 +37,13 @@ class TaskFunction(Generic[P, R]):
     ) -> None:
         if unique not in (None, "global", "user"):
             raise ValueError(f"unique is 'global', 'user' or None, not {unique!r}")
+        update_wrapper(self, function)  # first: it brings the function's own attributes too
         self.function = function
         self.name = function.__name__
         self.unique = unique
         self.label = label
         self.lane = Lane.BACKGROUND if unique is None else Lane.HARDWARE
         self._tasks: Tasks | None = None
-        update_wrapper(self, function)
 
     def bind(self, tasks: Tasks) -> None:
         """Belong to a running node from now on."""

@@ -88,7 +88,7 @@ class Task:
     @property
     def error(self) -> dict[str, str] | None:
         """`{"code", "class", "message"}` once failed, else None."""
-        error: dict[str, str] | None = self._row["error"]
+        error: dict[str, str] | None = deepcopy(self._row["error"])
         return error
 
     @property

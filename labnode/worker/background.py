@@ -80,21 +80,26 @@ class Background:
             self._places -= 1
 
     def _run(self) -> None:
-        seen = -1
-        while True:
-            with self._wake:
-                while self._turn == seen and not self._shall_end:
-                    self._wake.wait()
-                if self._shall_end:
-                    self._places += 1
-                    del self._threads[threading.current_thread().name]
-                    return
-                seen = self._turn
-            while not self._shall_end and (job := self._next_job()) is not None:
-                try:
-                    job()
-                except BaseException:
-                    log.exception("A background thread could not do something.")
+        looked = -1  # the last turn in which this thread saw that no jobs are left
+        while (turn := self._next_turn(looked)) is not None:
+            if (job := self._next_job()) is None:
+                looked = turn
+                continue
+            try:
+                job()
+            except BaseException:
+                log.exception("A background thread could not do something.")
+
+    def _next_turn(self, looked: int) -> int | None:
+        """Wait for a turn after `looked`; None when the thread has to end."""
+        with self._wake:
+            while self._turn == looked and not self._shall_end:
+                self._wake.wait()
+            if self._shall_end:
+                self._places += 1
+                del self._threads[threading.current_thread().name]
+                return None
+            return self._turn
 
     @property
     def _shall_end(self) -> bool:

@@ -1,0 +1,64 @@
+"""`labnode weblab-config`: what the people of a central server have to enter there."""
+
+# ruff: noqa: PLC0415
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import click
+
+from labnode.cli.options import FILE, SETTINGS
+
+
+@click.command("weblab-config")
+@click.argument("board", type=FILE, required=False)
+@SETTINGS
+@click.option(
+    "--server",
+    type=click.Choice(["weblab-deusto", "labdiscoveryengine"]),
+    default="weblab-deusto",
+    show_default=True,
+    help="The kind of central server.",
+)
+@click.option("--client", metavar="NAME", help="Which of the settings' clients (the first).")
+@click.option("--host", metavar="HOST[:PORT]", help="How the server reaches this node.")
+@click.option("--show-password", is_flag=True, help="Print the password, not a placeholder.")
+def weblab_config(
+    *,
+    board: Path | None,
+    settings: Path | None,
+    server: str,
+    client: str | None,
+    host: str | None,
+    show_password: bool,
+) -> None:
+    """Print what a central server needs.
+
+    That is what its administrator has to enter: addresses, credentials, names, and so on.
+
+    BOARD is a YAML file; without it, `board` of the settings.
+    """
+    from labnode.board import load_board
+    from labnode.errors import ConfigError
+    from labnode.settings import load_settings
+    from labnode.weblab import config
+
+    chosen = load_settings(settings, os.environ, {"board": board})
+    if chosen.board is None:
+        raise ConfigError("There is no board: name a board file, or give `board:` in the settings.")
+    file = load_board(chosen.board)
+    lab = config.registration(
+        chosen,
+        name=file.lab.name,
+        category=file.lab.category,
+        title=file.title.pick("en"),
+        users=file.session.users,
+        max_time=file.session.max_time,
+        client=client,
+        host=host or f"{socket.gethostname()}:{chosen.port}",
+        show_password=show_password,
+    )
+    write = config.weblab_deusto if server == "weblab-deusto" else config.lab_discovery_engine
+    click.echo(config.as_text(write(lab)))

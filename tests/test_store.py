@@ -1,0 +1,542 @@
+"""The store: durable when it says so, in order, and alive whatever the disk does."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from labnode.clock import ManualClock
+from labnode.errors import ConfigError, StorageError
+from labnode.store import Happening, NotUnique, Row, Store
+
+PATIENCE = 10.0
+Open = Callable[..., Store]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "labnode.db"
+
+
+@pytest.fixture
+def open_store(path: Path) -> Iterator[Open]:
+    opened: list[Store] = []
+
+    def open_() -> Store:
+        opened.append(Store(path, ManualClock()))
+        return opened[-1]
+
+    yield open_
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store: Open) -> Store:
+    return open_store()
+
+
+def task(task_id: str, **columns: Any) -> Row:
+    return {"id": task_id, "name": "blink", "status": "submitted", "submitted_at": 1.0, **columns}
+
+
+def ids(store: Store) -> list[str]:
+    return [row["id"] for row in store.select("tasks", "1", order="rowid")]
+
+
+def happened(store: Store) -> list[str]:
+    return [row["kind"] for row in store.select("events", "1", order="id")]
+
+
+def read(path: Path, sql: str) -> list[Any]:
+    """What another program sees."""
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(sql).fetchall()
+
+
+def settled(store: Store) -> None:
+    """Return when all that was asked of the store until now is done."""
+    store.run(lambda db: None)
+
+
+@contextmanager
+def held(store: Store) -> Iterator[None]:
+    """Inside the block the store's thread is busy with one request."""
+    begun, free = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        free.wait(PATIENCE)
+
+    store.update("tasks", "nobody", {"status": "done"}, then=hold)
+    assert begun.wait(PATIENCE)
+    try:
+        yield
+    finally:
+        free.set()
+
+
+@contextmanager
+def full_disk(store: Store) -> Iterator[None]:
+    """Inside the block the file cannot grow."""
+
+    def limit(db: Database) -> None:
+        pages = db.execute("PRAGMA page_count").fetchone()[0]
+        db.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+
+    store.run(limit)
+    try:
+        yield
+    finally:
+        store.run(lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
+
+
+BIG = {"text": "x" * 20_000}  # more than a page
+
+# --- the file ---
+
+
+def test_a_new_file_has_all_tables_and_no_alarm(store: Store) -> None:
+    tables = store.run(lambda db: db.table_names())
+    assert {"sessions", "tasks", "events", "node"} <= set(tables)
+    assert store.alarm is None
+
+
+def test_what_was_stored_is_there_when_it_is_opened_again(open_store: Open) -> None:
+    first = open_store()
+    first.insert("tasks", task("a"))
+    first.close()
+    again = open_store()
+    assert ids(again) == ["a"]
+    assert again.alarm is None
+
+
+def test_the_pragmas_of_a_disk_that_loses_power_are_in_force(store: Store) -> None:
+    def pragma(name: str) -> Any:
+        return store.run(lambda db: db.execute(f"PRAGMA {name}").fetchone()[0])
+
+    assert pragma("journal_mode") == "wal"
+    assert pragma("synchronous") == 2  # FULL
+    assert pragma("busy_timeout") == 5000
+    assert pragma("wal_autocheckpoint") == 200
+
+
+def test_nobody_else_may_read_the_files(store: Store, path: Path) -> None:
+    store.insert("tasks", task("a"))
+    modes = {f.name: stat.S_IMODE(f.stat().st_mode) for f in path.parent.iterdir()}
+    assert modes["labnode.db"] == modes["labnode.db-wal"] == 0o600
+
+
+def test_the_files_beside_it_are_gone_when_it_is_closed(store: Store, path: Path) -> None:
+    store.insert("tasks", task("a"))
+    store.close()
+    assert [f.name for f in path.parent.iterdir()] == ["labnode.db"]
+
+
+# --- writing and reading ---
+
+
+def test_an_insert_is_in_the_file_when_it_returns(store: Store, path: Path) -> None:
+    store.insert("tasks", task("a"), Happening("task.submitted", task_id="a"))
+    assert read(path, "SELECT id, status FROM tasks") == [("a", "submitted")]
+    assert read(path, "SELECT kind, task_id, at FROM events") == [
+        ("task.submitted", "a", 1_800_000_000.0)
+    ]
+
+
+def test_a_value_comes_back_as_the_json_that_it_was(store: Store) -> None:
+    data = {"á": [1, 2.5, None, True], "text": "día"}
+    store.insert("tasks", task("a", data=data, args=[1], result=None))
+    (row,) = store.select("tasks", "id = ?", "a")
+    assert (row["data"], row["args"], row["result"]) == (data, [1], None)
+
+
+def test_what_is_no_json_is_left_out_and_the_rest_is_written(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.insert("tasks", task("a", data=object()))
+    (row,) = store.select("tasks", "id = ?", "a")
+    assert (row["status"], row["data"]) == ("submitted", None)
+    assert "data is not JSON" in caplog.text
+
+
+def test_what_another_program_has_spoilt_is_read_as_nothing(store: Store, path: Path) -> None:
+    store.insert("tasks", task("a", data=1))
+    store.run(lambda db: db.execute("UPDATE tasks SET data = '{', name = CAST(x'ff' AS TEXT)"))
+    (row,) = store.select("tasks", "1")
+    assert (row["data"], row["name"]) == (None, "\N{REPLACEMENT CHARACTER}")
+
+
+def test_updates_happen_in_the_order_in_which_they_were_asked_for(store: Store) -> None:
+    store.insert("tasks", task("a"))
+    seen: list[Any] = []
+    with held(store):
+        for n in range(50):
+            store.update("tasks", "a", {"data": n}, then=lambda n=n: seen.append(n))  # type: ignore[misc]
+    (row,) = store.select("tasks", "id = ?", "a")
+    assert row["data"] == 49
+    assert seen == list(range(50))
+
+
+def test_an_update_stores_what_the_values_were_when_it_was_asked_for(store: Store) -> None:
+    store.insert("tasks", task("a"))
+    data = {"step": 1}
+    with held(store):
+        store.update("tasks", "a", {"data": data})
+        data["step"] = 2
+    assert store.select("tasks", "id = ?", "a")[0]["data"] == {"step": 1}
+
+
+def test_then_is_called_when_the_change_is_in_the_file(store: Store, path: Path) -> None:
+    store.insert("tasks", task("a"))
+    seen: list[Any] = []
+    store.update(
+        "tasks",
+        "a",
+        {"status": "done"},
+        then=lambda: seen.extend(read(path, "SELECT status FROM tasks")),
+    )
+    settled(store)
+    assert seen == [("done",)]
+
+
+def test_then_is_called_although_the_write_fails_and_the_log_says_so(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    called = threading.Event()
+    store.update("tasks", "nobody", {"status": "done"}, Happening("task.done"), then=called.set)
+    assert called.wait(PATIENCE)
+    settled(store)
+    assert "could not be stored" in caplog.text
+    assert happened(store) == []
+
+
+def test_a_then_that_raises_does_not_end_the_store(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("what now")
+
+    store.insert("tasks", task("a"))
+    store.update("tasks", "a", {"status": "done"}, then=fail)
+    assert store.select("tasks", "id = ?", "a")[0]["status"] == "done"
+    assert "what now" in caplog.text
+
+
+def test_a_row_that_breaks_an_index_is_not_unique_and_leaves_no_trace(store: Store) -> None:
+    store.insert("tasks", task("a", unique_key="k"), Happening("first"))
+    for row in (task("b", unique_key="k"), task("a")):
+        with pytest.raises(NotUnique):
+            store.insert("tasks", row, Happening("second"))
+    assert ids(store) == ["a"]
+    assert happened(store) == ["first"]
+
+
+def test_a_unique_key_is_free_again_when_its_task_is_done(store: Store) -> None:
+    store.insert("tasks", task("a", unique_key="k"))
+    store.update("tasks", "a", {"status": "done"})
+    store.insert("tasks", task("b", unique_key="k"))
+    assert ids(store) == ["a", "b"]
+
+
+def test_of_many_that_insert_the_same_key_at_once_one_succeeds(store: Store) -> None:
+    outcomes: list[str] = []
+    together = threading.Barrier(8)
+
+    def insert(n: int) -> None:
+        together.wait(PATIENCE)
+        try:
+            store.insert("tasks", task(f"t{n}", unique_key="k"))
+            outcomes.append("stored")
+        except NotUnique:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=insert, args=[n], daemon=True) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert sorted(outcomes) == ["refused"] * 7 + ["stored"]
+
+
+def test_another_constraint_is_a_storage_error(store: Store) -> None:
+    with pytest.raises(StorageError, match=r"^The node's database does not work: .*name.*\.$"):
+        store.insert("tasks", {**task("a"), "name": None})
+
+
+def test_a_happening_that_fails_takes_the_change_back_with_it(store: Store) -> None:
+    with pytest.raises(StorageError):
+        store.insert("tasks", task("a"), Happening("good"), Happening(None))  # type: ignore[arg-type]
+    assert ids(store) == []
+    assert happened(store) == []
+
+
+def test_what_fails_in_run_is_taken_back(store: Store) -> None:
+    def work(db: Database) -> None:
+        db.table("tasks").insert(task("a"))
+        raise ValueError("no")
+
+    with pytest.raises(StorageError, match="no"):
+        store.run(work)
+    assert ids(store) == []
+
+
+def test_what_ends_a_request_does_not_end_the_store(store: Store) -> None:
+    def leave(_: Database) -> None:
+        raise SystemExit("bye")
+
+    with pytest.raises(StorageError, match="bye"):
+        store.run(leave)
+    assert ids(store) == []
+
+
+def test_what_is_remembered_is_recalled_and_replaced(open_store: Open) -> None:
+    first = open_store()
+    assert first.recall("quarantine") is None
+    for value in ("why", {"a": [1, None]}, None, 0, ""):
+        first.remember("quarantine", value, Happening("quarantine"))
+        assert first.recall("quarantine") == value
+    first.remember("quarantine", "at last")
+    first.close()
+    assert open_store().recall("quarantine") == "at last"
+
+
+# --- a disk that is full, slow or locked ---
+
+
+def test_a_full_disk_is_a_storage_error_and_a_disk_with_room_is_none(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    with full_disk(store):
+        with pytest.raises(StorageError, match="full"):
+            store.insert("tasks", task("a", data=BIG), Happening("task.submitted"))
+        with pytest.raises(StorageError, match="full"):
+            store.remember("quarantine", BIG)
+        assert ids(store) == []  # reading goes on
+    store.insert("tasks", task("a", data=BIG))
+    assert ids(store) == ["a"]
+    assert happened(store) == []
+
+
+def test_a_change_that_a_full_disk_refused_is_made_up_for(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.insert("tasks", task("a"))
+    called: list[int] = []
+    with full_disk(store):
+        store.update(
+            "tasks", "a", {"data": BIG}, Happening("first"), then=lambda: called.append(1)
+        )
+        store.update(
+            "tasks", "a", {"status": "done"}, Happening("second"), then=lambda: called.append(2)
+        )
+        settled(store)
+        assert called == [1, 2]
+        assert store.select("tasks", "id = ?", "a")[0]["status"] == "submitted"
+    (row,) = store.select("tasks", "id = ?", "a")
+    assert (row["data"], row["status"]) == (BIG, "done")
+    assert happened(store) == ["first", "second"]
+    assert called == [1, 2]
+
+
+def test_a_disk_that_stays_full_does_not_fill_the_memory(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    store.insert("tasks", task("a"))
+    with full_disk(store):
+        store.update("tasks", "a", {"data": BIG})
+        for n in range(1100):
+            store.update("tasks", "a", {"started_at": n})
+        settled(store)
+        assert len(store._late) == 1000
+    assert store.select("tasks", "id = ?", "a")[0]["started_at"] == 1099
+
+
+def test_an_insert_that_a_slow_disk_makes_too_late_does_not_stay(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labnode.store.store._PATIENCE", 0.01)
+    with held(store), pytest.raises(StorageError, match="does not answer"):
+        store.insert("tasks", task("a"))
+    monkeypatch.undo()
+    assert ids(store) == []
+
+
+# --- a file that cannot be read ---
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"This was never a database. " * 400)
+
+
+def torn(path: Path) -> None:
+    """As when a power cut has taken the end of it."""
+    content = path.read_bytes()
+    assert len(content) > 3 * 4096
+    path.write_bytes(content[: 2 * 4096 + 100])
+
+
+def scribbled(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[4096 : 4096 + 200] = b"\xff" * 200
+    path.write_bytes(content)
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("spoil", [garbage, torn, scribbled, emptied])
+def test_a_file_that_cannot_be_read_is_put_aside_with_an_alarm(
+    open_store: Open, path: Path, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = open_store()
+    first.insert("tasks", task("a", data=BIG))
+    first.close()
+    spoil(path)
+    spoilt = path.read_bytes()
+    (wal := path.with_name("labnode.db-wal")).write_bytes(b"wal")
+    path.with_name("labnode.db-shm").write_bytes(b"shm")
+
+    again = open_store()
+
+    aside = path.with_name("labnode.db.unreadable-1800000000")
+    assert again.alarm is not None
+    assert aside.name in again.alarm
+    assert again.alarm in caplog.text
+    assert aside.read_bytes() == spoilt
+    again.insert("tasks", task("b"))
+    assert ids(again) == ["b"]
+    assert wal.stat().st_ino != path.with_name(aside.name).stat().st_ino
+    assert read(path, "SELECT id FROM tasks") == [("b",)]
+    again.close()
+    assert open_store().alarm is None
+
+
+def test_each_file_that_was_put_aside_is_kept(open_store: Open, path: Path) -> None:
+    for _ in range(3):
+        garbage(path)
+        open_store().close()
+    kept = sorted(f.name for f in path.parent.iterdir() if "unreadable" in f.name)
+    assert kept == [f"labnode.db.unreadable-{1_800_000_000 + n}" for n in range(3)]
+
+
+def test_what_a_power_cut_left_in_the_wal_is_there_again(open_store: Open, path: Path) -> None:
+    first = open_store()
+    first.insert("tasks", task("a"))
+    cut = {f: f.read_bytes() for f in path.parent.iterdir()}  # without its close
+    first.close()
+    for file, content in cut.items():
+        file.write_bytes(content)
+    with path.with_name("labnode.db-wal").open("ab") as wal:
+        wal.write(b"\x00" * 1000)  # a frame that was on its way
+    again = open_store()
+    assert ids(again) == ["a"]
+    assert again.alarm is None
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_where_there_can_be_no_file_it_is_a_config_error(
+    tmp_path: Path, path: Path, missing: bool
+) -> None:
+    if missing:
+        path = tmp_path / "missing" / "labnode.db"
+    else:
+        path.mkdir()
+    before = list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match=r"labnode\.db: the database cannot be opened"):
+        Store(path, ManualClock())
+    assert list(tmp_path.iterdir()) == before
+
+
+def test_a_file_that_another_program_has_locked_is_not_put_aside(
+    open_store: Open, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store().close()
+    impatient = "PRAGMA busy_timeout = 1; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+    monkeypatch.setattr("labnode.store.file._PRAGMAS", impatient)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ConfigError, match="locked"):
+            open_store()
+    assert open_store().alarm is None
+
+
+# --- the end ---
+
+
+def test_close_finishes_what_was_asked_for_and_may_be_called_again(
+    store: Store, path: Path
+) -> None:
+    store.insert("tasks", task("a"))
+    called: list[int] = []
+    with held(store):
+        for n in range(20):
+            store.update("tasks", "a", {"data": n}, then=lambda n=n: called.append(n))  # type: ignore[misc]
+        closing_ = threading.Thread(target=store.close, daemon=True)
+        closing_.start()
+    closing_.join(PATIENCE)
+    store.close()
+    assert called == list(range(20))
+    assert read(path, "SELECT data FROM tasks") == [("19",)]
+
+
+def test_after_close_a_request_fails_at_once(store: Store) -> None:
+    store.close()
+    begun = time.monotonic()
+    for ask in (
+        lambda: store.run(lambda db: None),
+        lambda: store.insert("tasks", task("a")),
+        lambda: store.select("tasks", "1"),
+        lambda: store.remember("a", 1),
+        lambda: store.recall("a"),
+    ):
+        with pytest.raises(StorageError, match=r"^The node's database is closed\.$"):
+            ask()
+    assert time.monotonic() - begun < 1
+
+
+def test_after_close_an_update_is_lost_but_its_then_is_called(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.close()
+    called = threading.Event()
+    store.update("tasks", "a", {"status": "done"}, then=called.set)
+    assert called.is_set()
+    assert "is lost" in caplog.text
+
+
+def test_requests_that_race_with_close_are_done_or_refused_and_never_hang(store: Store) -> None:
+    outcomes: list[bool] = []
+    going = threading.Semaphore(0)
+
+    def insert(thread: int) -> None:
+        for n in range(1000):
+            try:
+                store.insert("tasks", task(f"{thread}-{n}"))
+            except StorageError:
+                outcomes.append(True)
+                return
+            going.release()
+
+    threads = [threading.Thread(target=insert, args=[n], daemon=True) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(20):
+        assert going.acquire(timeout=PATIENCE)
+    store.close()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert outcomes == [True] * 4
