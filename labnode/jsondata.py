@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 
 from labnode.errors import BadInput
 
-
 _DEEPEST = 100  # levels; what is deeper fits Python's stack in one thread and not in the next
 
 

@@ -48,6 +48,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    monkeypatch.setattr("labnode.lifecycle.log_to", lambda _: None)
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)
     yield
@@ -498,6 +499,21 @@ STATUS = {
 )
 def test_status_is_told_line_by_line(change: dict[str, Any], line: str) -> None:
     assert line in node_commands._told({**STATUS, **change}).splitlines()
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    ["", "weblab: {username: u}", "clients: [{name: weblab, username: u, password: p}]"],
+)
+def test_the_commands_to_a_node_need_no_credentials(
+    refused: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, credentials: str
+) -> None:
+    monkeypatch.delenv("LABNODE_WEBLAB_USERNAME")
+    monkeypatch.delenv("LABNODE_WEBLAB_PASSWORD")
+    settings = write(f"state_dir: here\n{credentials}\n", "settings.yaml")
+    for command in ("status", "clear", "drain", "undrain"):
+        (sentence,) = refused(command, "--settings", settings, code=1)
+        assert sentence == "No labnode is running with the state directory here."
 
 
 # --- labnode weblab-config ---

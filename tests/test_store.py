@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import sqlite3
 import stat
 import threading
@@ -18,6 +19,7 @@ from sqlite_utils import Database
 from labnode.clock import ManualClock
 from labnode.errors import ConfigError, StorageError
 from labnode.store import Happening, NotUnique, Row, Store
+from labnode.store.file import migrations
 
 PATIENCE = 10.0
 Open = Callable[..., Store]
@@ -334,9 +336,7 @@ def test_a_change_that_a_full_disk_refused_is_made_up_for(
     store.insert("tasks", task("a"))
     called: list[int] = []
     with full_disk(store):
-        store.update(
-            "tasks", "a", {"data": BIG}, Happening("first"), then=lambda: called.append(1)
-        )
+        store.update("tasks", "a", {"data": BIG}, Happening("first"), then=lambda: called.append(1))
         store.update(
             "tasks", "a", {"status": "done"}, Happening("second"), then=lambda: called.append(2)
         )
@@ -355,12 +355,11 @@ def test_a_disk_that_stays_full_does_not_fill_the_memory(
     caplog.set_level(logging.CRITICAL)
     store.insert("tasks", task("a"))
     with full_disk(store):
-        store.update("tasks", "a", {"data": BIG})
         for n in range(1100):
-            store.update("tasks", "a", {"started_at": n})
+            store.update("tasks", "a", {"data": {**BIG, "n": n}})
         settled(store)
         assert len(store._late) == 1000
-    assert store.select("tasks", "id = ?", "a")[0]["started_at"] == 1099
+    assert store.select("tasks", "id = ?", "a")[0]["data"]["n"] == 1099
 
 
 def test_an_insert_that_a_slow_disk_makes_too_late_does_not_stay(
@@ -406,8 +405,6 @@ def test_a_file_that_cannot_be_read_is_put_aside_with_an_alarm(
     first.close()
     spoil(path)
     spoilt = path.read_bytes()
-    (wal := path.with_name("labnode.db-wal")).write_bytes(b"wal")
-    path.with_name("labnode.db-shm").write_bytes(b"shm")
 
     again = open_store()
 
@@ -417,11 +414,54 @@ def test_a_file_that_cannot_be_read_is_put_aside_with_an_alarm(
     assert again.alarm in caplog.text
     assert aside.read_bytes() == spoilt
     again.insert("tasks", task("b"))
-    assert ids(again) == ["b"]
-    assert wal.stat().st_ino != path.with_name(aside.name).stat().st_ino
     assert read(path, "SELECT id FROM tasks") == [("b",)]
     again.close()
     assert open_store().alarm is None
+
+
+def test_the_files_beside_it_are_put_aside_with_it(open_store: Open, path: Path) -> None:
+    emptied(path)
+    path.with_name("labnode.db-wal").write_bytes(b"wal")
+    path.with_name("labnode.db-shm").write_bytes(b"shm")
+    open_store()
+    aside = "labnode.db.unreadable-1800000000"
+    assert path.with_name(f"{aside}-wal").read_bytes() == b"wal"
+    assert path.with_name(f"{aside}-shm").read_bytes() == b"shm"
+
+
+def test_a_full_disk_puts_no_file_aside(open_store: Open, path: Path) -> None:
+    first = open_store()
+    first.insert("tasks", task("a"))
+    first.close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(ConfigError, match="cannot be opened"):
+            open_store()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    again = open_store()
+    assert again.alarm is None
+    assert ids(again) == ["a"]
+
+
+def test_a_machine_without_memory_puts_no_file_aside(
+    open_store: Open, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = open_store()
+    first.insert("tasks", task("a"))
+    first.close()
+
+    def apply(db: Database) -> None:
+        raise MemoryError  # what Python makes of SQLite's NOMEM
+
+    monkeypatch.setattr(migrations, "apply", apply)
+    with pytest.raises(MemoryError):
+        open_store()
+    monkeypatch.undo()
+    again = open_store()
+    assert again.alarm is None
+    assert ids(again) == ["a"]
 
 
 def test_each_file_that_was_put_aside_is_kept(open_store: Open, path: Path) -> None:

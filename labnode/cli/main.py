@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
+import threading
+from collections.abc import Collection
 from typing import Any
 
 import click
@@ -20,12 +25,26 @@ class _Commands(InOrder):
     """Errors become sentences and an exit code: 2 for what a person wrote, else 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        before = set(threading.enumerate())
+        code = 0
         try:
-            return super().invoke(ctx)
+            super().invoke(ctx)
         except LabnodeError as error:
             for line in str(error).splitlines():
                 click.echo(f"labnode: {line}", err=True)
-            ctx.exit(2 if isinstance(error, ConfigError | BadInput) else 1)
+            code = 2 if isinstance(error, ConfigError | BadInput) else 1
+        _leave(code, before)
+        ctx.exit(code)
+
+
+def _leave(code: int, before: Collection[threading.Thread]) -> None:
+    """End the process where the Python of a lab has left threads that would keep it."""
+    left = [t.name for t in threading.enumerate() if not (t.daemon or t in before)]
+    if left:
+        click.echo(f"labnode: The process ends without: {', '.join(left)}.", err=True)
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -25,9 +25,9 @@ class InOrder(click.Group):
         return list(self.commands)
 
 
-def settings_without_credentials(path: Path | None, state_dir: Path | None = None) -> Settings:
+def settings_without_credentials(path: Path | None) -> Settings:
     """The node's settings, for a command that does not need its credentials."""
     from labnode.settings import load_settings
 
-    unused = {"username": "unused", "password": "unused"}
-    return load_settings(path, os.environ, {"state_dir": state_dir, "weblab": unused})
+    unused = {"weblab": {"username": "unused", "password": "unused"}, "clients": []}
+    return load_settings(path, os.environ, unused)

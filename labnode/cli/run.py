@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,10 @@ def run(
         agent.watch(stop)
     finally:
         ended = agent.stop()
-    _leave(0 if ended else BROKEN)
+    if not ended:
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(BROKEN)  # what holds on to the hardware must not go on
 
 
 @click.command()
@@ -131,15 +133,3 @@ def _stop_on_signals(*, patient: bool = True) -> Any:
 
 def _hung_after() -> float:
     return float(os.environ.get("LABNODE_TEST_HUNG_AFTER", "30"))
-
-
-def _leave(code: int) -> None:
-    """End the process, whatever threads the lab's Python may have left running."""
-    main = threading.main_thread()
-    left = [t.name for t in threading.enumerate() if t is not main and not t.daemon]
-    if left:
-        logging.getLogger("labnode").warning("The process ends without: %s.", ", ".join(left))
-    if code or left:
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(code)

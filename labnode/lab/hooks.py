@@ -14,7 +14,7 @@ def run(hook: Callable[..., Any], *args: Any) -> None:
     """Call a hook; what it raises is an Exception, not an exit, and says something."""
     try:
         hook(*args)
-    except BaseException as caught:
+    except BaseException as caught:  # noqa: BLE001 - raised again, made harmless
         error = harmless(caught)
         try:
             str(error)

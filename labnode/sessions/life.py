@@ -9,22 +9,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from labnode import lifecycle
 from labnode.clock import Clock
 from labnode.errors import StartFailed
 from labnode.events import Bus, SessionChanged
+from labnode.sessions.on_board import Finished, OnBoard, Work
 from labnode.sessions.quarantine import Quarantine
 from labnode.sessions.rules import SessionRules, ends, why_over
 from labnode.sessions.session import Reason, Session, State
 from labnode.sessions.userdata import UserData
 from labnode.store import Happening, Store
 from labnode.tasks import Tasks
-from labnode.worker import Hook, Worker
+from labnode.worker import Worker
 
 log = logging.getLogger(__name__)
-
-HOOK_LIMIT = 120.0  # seconds that on_start or on_dispose may wait in all
-
-OnBoard = Callable[[Session, bool], None]
 
 
 class Life:
@@ -44,8 +42,8 @@ class Life:
         worker: Worker,
         clock: Clock,
         bus: Bus,
-        prepare: OnBoard,
-        clean: OnBoard,
+        prepare: Work,
+        clean: Work,
         keep_expired: float,
     ) -> None:
         self.lock = threading.RLock()
@@ -56,11 +54,16 @@ class Life:
         self._rules = rules
         self._store = store
         self._tasks = tasks
-        self._worker = worker
         self._clock = clock
         self._bus = bus
-        self._prepare = prepare
-        self._clean = clean
+        self._board = OnBoard(
+            worker,
+            tasks,
+            prepare=prepare,
+            clean=clean,
+            live=self.live,
+            end_if_over=self.end_if_over,
+        )
         self._keep_expired = keep_expired
         self._userdata = UserData(store, clock)
         self._happened: deque[Callable[[], None]] = deque()
@@ -93,10 +96,9 @@ class Life:
         self._tasks.open_session(session.id)
         self._bus.publish(SessionChanged(session.id, session.state))
         with self.lock:
-            session.hook = self._hook(session, self._run_prepare, self._prepared)
+            self._board.have_prepared(session, self._heard(self._prepared))
             if session.reason is not None:
                 self._cut_short(session)
-        self._worker.hook(session.hook)
         self.wake_reaper()
 
     def _abandon(self, session: Session, why: str) -> None:
@@ -106,17 +108,6 @@ class Life:
             session.failure = why
         self._over(session)
         self._forget(session)
-
-    def _run_prepare(self, session: Session) -> None:
-        self.end_if_over(session)
-        if session.reason is None:  # else it has ended before it began
-            alone = self._alone(session)
-            session.on_board = True
-            try:
-                self._prepare(session, alone)
-            except Exception:
-                self._tasks.close_session(session.id)  # or what it has queued would begin now
-                raise
 
     def _prepared(self, session: Session, error: Exception | None) -> None:
         with self.lock:
@@ -132,7 +123,12 @@ class Life:
             if session.deadline is None:
                 session.deadline = now + session.length
             session.active_since = session.last_poll = session.last_status = now
-            self._changed(session, then=session.started.set)
+            self._changed(session, then=partial(self._active, session))
+
+    def _active(self, session: Session) -> None:
+        seconds = session.time_left(self._clock.now())
+        lifecycle.started(session.id, session.request.client, seconds)
+        session.started.set()
 
     # ------------------------------------------------------------------ ending
 
@@ -153,6 +149,7 @@ class Life:
             if session.reason is None:
                 reason = why_over(session, self._rules, self._clock.now())
                 if reason is not None:
+                    lifecycle.expired(session.id, reason)
                     self.end(session, reason)
 
     def fail(self, session: Session, why: str) -> None:
@@ -170,29 +167,18 @@ class Life:
 
     def _cut_short(self, session: Session) -> None:
         """Ask a start to come to its end, and answer it: it has its id and is over."""
-        assert session.hook is not None
-        session.hook.stopping = True
-        self._tasks.close_session(session.id)
-        self._worker.wake()
+        self._board.cut_short(session)
         session.started.set()
 
     def _dispose(self, session: Session) -> None:
         session.state = State.DISPOSING
         self._changed(session)
         self._tasks.close_session(session.id)
-        session.hook = self._hook(session, self._run_clean, self._cleaned)
-        self._worker.hook(session.hook)
-
-    def _run_clean(self, session: Session) -> None:
-        if session.on_board:  # a lab's on_dispose relies on what its on_start has done
-            session.on_board = False
-            self._clean(session, self._alone(session))
-
-    def _alone(self, session: Session) -> bool:
-        return not any(other.on_board for other in self.live() if other is not session)
+        self._board.have_cleaned(session, self._heard(self._cleaned))
 
     def _cleaned(self, session: Session, error: Exception | None) -> None:
         if error is not None:
+            lifecycle.quarantined(session.id)
             self.quarantine.impose(str(error) or type(error).__name__)
         session.cleaned = True
         self._settle(session)
@@ -214,6 +200,7 @@ class Life:
             session.state = State.DISPOSED
             session.over_at = self._clock.now()
         log.info("Session %s is over (%s).", session.tag, session.reason)
+        lifecycle.disposed(session.id, session.reason)
         self._bus.publish(SessionChanged(session.id, session.state, session.reason))
         session.disposed.set()
         session.started.set()
@@ -271,19 +258,14 @@ class Life:
             session.started.set()
             session.disposed.set()
 
-    def _hook(
-        self,
-        session: Session,
-        work: Callable[[Session], None],
-        then: Callable[[Session, Exception | None], None],
-    ) -> Hook:
-        """Work for the hardware thread whose outcome the reaper looks after."""
+    def _heard(self, then: Finished) -> Finished:
+        """For the hardware thread: its news are looked after by the reaper."""
 
-        def finished(error: Exception | None) -> None:
+        def finished(session: Session, error: Exception | None) -> None:
             self._happened.append(lambda: then(session, error))
             self.wake_reaper()
 
-        return Hook(partial(work, session), finished, HOOK_LIMIT)
+        return finished
 
     def _changed(self, session: Session, then: Callable[[], None] | None = None) -> None:
         """Tell everyone, and the store, of a session's new state."""

@@ -63,6 +63,10 @@ class Reason(StrEnum):
     RESTART = "restart"
     ESTOP = "estop"
 
+    @classmethod
+    def _missing_(cls, _value: object) -> Reason:
+        return cls.RESTART  # another version of labnode has stored it
+
 
 _REQUEST_COLUMNS = [f.name for f in fields(StartRequest) if f.name != "elapsed"]
 
@@ -119,7 +123,7 @@ class Session:
 
     def time_left(self, now: float) -> float:
         """Seconds until it ends, 0 when it is over."""
-        if self.state in (State.DISPOSING, State.DISPOSED):
+        if self.reason is not None:
             return 0.0
         if self.deadline is None:
             return self.length
@@ -149,9 +153,9 @@ class Session:
 
 
 def request_from_row(row: dict[str, Any]) -> StartRequest:
-    """The request of a stored session."""
-    values = {name: row[name] for name in _REQUEST_COLUMNS}
-    values["counts_start"] = bool(values["counts_start"])
+    """The request of a stored session; what cannot be read any more is as if never sent."""
+    values = {name: row[name] for name in _REQUEST_COLUMNS if row[name] is not None}
+    values["counts_start"] = bool(row["counts_start"])
     return StartRequest(**values)
 
 

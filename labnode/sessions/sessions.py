@@ -8,12 +8,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from labnode import lifecycle
 from labnode.clock import Clock
 from labnode.errors import Busy, StartFailed, StorageError
 from labnode.events import Bus
 from labnode.sessions.admission import Admission
-from labnode.sessions.life import HOOK_LIMIT, Life, OnBoard
+from labnode.sessions.life import Life
+from labnode.sessions.on_board import HOOK_LIMIT, Work
 from labnode.sessions.reaper import Reaper
+from labnode.sessions.recovery import fates
 from labnode.sessions.rules import SessionRules
 from labnode.sessions.session import (
     Deletion,
@@ -25,14 +28,13 @@ from labnode.sessions.session import (
     request_from_row,
 )
 from labnode.sessions.user import User
-from labnode.store import Happening, Store
+from labnode.store import Happening, Row, Store
 from labnode.tasks import Tasks
 from labnode.worker import Worker
 
 _GIVE_UP = 3 * HOOK_LIMIT  # seconds after which a start is not waited for any more
 _PATIENCE = 5.0  # seconds that a student's request waits for a session that is being resumed
 _LEAVING = 10.0  # seconds between the page's last word and its leaving; a reload says it as well
-_RESUMES = 2  # a session that brings the node down must not do it for ever
 
 
 class Sessions:
@@ -53,8 +55,8 @@ class Sessions:
         worker: Worker,
         clock: Clock,
         bus: Bus,
-        prepare: OnBoard,
-        clean: OnBoard,
+        prepare: Work,
+        clean: Work,
         load_user: Callable[[str], Any] = lambda _: None,
         keep_expired: float = 3600.0,
     ) -> None:
@@ -186,6 +188,7 @@ class Sessions:
         with self._life.lock:
             if session.cookie is None:
                 session.cookie = cookie
+                lifecycle.connected(session.id)
                 happening = Happening("session.connected", session.id)
                 self._store.update("sessions", session.id, {"cookie": cookie}, happening)
             return secrets.compare_digest(session.cookie, cookie)
@@ -193,8 +196,10 @@ class Sessions:
     def poll(self, session: Session) -> None:
         """The student is there."""
         with self._life.lock:
-            session.connected, session.leaving_at = True, None
-            session.last_poll = self._clock.now()
+            session.last_poll, session.leaving_at = self._clock.now(), None
+            first, session.connected = not session.connected, True
+        if first:  # silence ends it sooner now than never coming did
+            self.reaper.wake()
 
     def leaving(self, session: Session) -> None:
         """The student's page closes; it has 10 s to be a reload."""
@@ -218,13 +223,14 @@ class Sessions:
     def recover(self) -> None:
         """After a start of the node: clean up after what was not finished, or resume it."""
         rows = self._store.select("sessions", "state != 'disposed'", order="rowid")
-        resumable = [row["id"] for row in rows if self._may_resume(row)][-self.rules.users :]
+        resume = self.rules.on_restart == "resume" and self.quarantine.why is None
+        reasons = fates(rows, self._clock, resume=resume, seats=self.rules.users)
         sessions = [self._recovered(row) for row in rows]  # all, before the first has the board
-        for session, row in zip(sessions, rows, strict=True):
-            if session.id not in resumable:
-                self._life.clean_up(session, self._why_not_resumed(row))
+        for session, reason in zip(sessions, reasons, strict=True):
+            if reason is not None:
+                self._life.clean_up(session, reason)
         for session in sessions:
-            if session.id in resumable:
+            if session.reason is None:
                 self._life.resume(session)
 
     def close(self) -> None:
@@ -233,33 +239,12 @@ class Sessions:
         self._admission.look_again()
         self._life.close()
 
-    def _may_resume(self, row: dict[str, Any]) -> bool:
-        """Active, with time left, in the same boot: after a reboot nobody knows how long it was."""
-        return (
-            row["state"] == State.ACTIVE
-            and self._is_of_this_boot(row)
-            and row["deadline"] > self._clock.now()
-            and row["resumed"] < _RESUMES
-            and self.rules.on_restart == "resume"
-            and self.quarantine.why is None
-        )
-
-    def _why_not_resumed(self, row: dict[str, Any]) -> Reason:
-        if row["reason"]:
-            return Reason(row["reason"])
-        slot_is_over = self._is_of_this_boot(row) and row["deadline"] is not None
-        over = slot_is_over and row["deadline"] <= self._clock.now()
-        return Reason.TIME if over else Reason.RESTART
-
-    def _is_of_this_boot(self, row: dict[str, Any]) -> bool:
-        return bool(row["boot_id"] == self._clock.boot_id)
-
-    def _recovered(self, row: dict[str, Any]) -> Session:
+    def _recovered(self, row: Row) -> Session:
         session = self._new(row["id"], request_from_row(row), row["created_at"], row["data"] or {})
         session.resumed = row["resumed"]
         session.cookie = row["cookie"]
         session.on_board = True  # as far as anybody knows
-        if self._is_of_this_boot(row):
+        if row["boot_id"] == self._clock.boot_id:
             session.deadline = row["deadline"]
         return session
 

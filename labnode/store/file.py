@@ -24,6 +24,7 @@ PRAGMA journal_size_limit = 1048576;
 # acknowledged commits in 9 of 10 simulated power cuts.
 
 # What may pass, such as a full disk or a file that another program has locked: nothing is broken.
+# A full disk is an IOERR, too, where SQLite makes its -shm file.
 PASSING = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_BUSY,
@@ -32,6 +33,12 @@ PASSING = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+}
+_LASTING = {  # among the IOERRs: the file itself cannot be read
+    sqlite3.SQLITE_IOERR_READ,
+    sqlite3.SQLITE_IOERR_SHORT_READ,
+    sqlite3.SQLITE_IOERR_CORRUPTFS,
 }
 
 migrations = Migrations("labnode")
@@ -74,8 +81,8 @@ def open_database(path: Path, clock: Clock) -> tuple[Database, str | None]:
     try:
         try:
             return _connect(path), None
-        except sqlite3.DatabaseError as error:
-            if primary_code(error) in PASSING:
+        except Exception as error:  # a few flipped bits, and sqlite_utils raises anything
+            if _may_pass(error):
                 raise
             aside = _put_aside(path, int(clock.wall()))
             alarm = f"The database was unreadable ({error}); it was kept as {aside.name}."
@@ -90,13 +97,25 @@ def open_database(path: Path, clock: Clock) -> tuple[Database, str | None]:
 
 def primary_code(error: BaseException) -> int:
     """SQLite's result code without its extension, 0 for what is no error of SQLite's."""
+    return _code(error) & 0xFF
+
+
+def _code(error: BaseException) -> int:
     code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF
+    return code
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, OSError | MemoryError):
+        return True
+    return primary_code(error) in PASSING and _code(error) not in _LASTING
 
 
 def _connect(path: Path) -> Database:
     if not path.exists():
         path.touch(mode=0o600)
+    elif path.is_file() and path.stat().st_size == 0:  # SQLite would take it for a new one
+        raise sqlite3.DatabaseError("it is empty")
     connection = sqlite3.connect(path, check_same_thread=False)  # opened here, used by one thread
     connection.text_factory = lambda raw: raw.decode(errors="replace")  # a bit may have flipped
     try:

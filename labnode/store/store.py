@@ -128,7 +128,7 @@ class Store:
                 self._catch_up()
                 with self._db.atomic():
                     outcome.append(work(self._db))
-            except Exception as error:
+            except BaseException as error:
                 if getattr(error, "sqlite_errorcode", 0) in _NOT_UNIQUE:
                     errors.append(NotUnique(str(error)))
                     return
@@ -178,7 +178,7 @@ class Store:
                     self._late[0](self._db)
             except Exception as error:
                 log.exception("A change could not be stored")
-                if primary_code(error) in (*PASSING, sqlite3.SQLITE_IOERR):
+                if primary_code(error) in PASSING:
                     return
             self._late.popleft()
 

@@ -119,7 +119,7 @@ def describe_error(error: BaseException) -> dict[str, str]:
     code = error.code if isinstance(error, LabnodeError) else "exception"
     try:
         message = str(error)
-    except Exception:  # noqa: BLE001 - a lab's own exception that cannot even be printed
+    except BaseException:  # noqa: BLE001 - a lab's own exception that cannot even be printed
         message = ""
     return {"code": code, "class": type(error).__name__, "message": message}
 

@@ -217,7 +217,8 @@ class Tasks:
     def _run_here(self, run: Run) -> tuple[Any, BaseException | None]:
         """Do the work of a run that was admitted to begin here; its end is durable on return."""
         ended = self._life.work(run)
-        self._worker.wait_for(run.finished, 30)
+        if not self._worker.wait_for(run.finished, 30):
+            run.finished.wait(1)  # a node that stops ends waits before the last writes
         return ended
 
     def _one_finished(self) -> None:

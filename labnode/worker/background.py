@@ -108,7 +108,7 @@ class Background:
     def _next_job(self) -> Job | None:
         try:
             return self._source()
-        except Exception:
+        except BaseException:
             log.exception("The queue of background tasks does not work; it is tried again.")
             return self._pause
 

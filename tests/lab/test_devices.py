@@ -57,7 +57,7 @@ def test_arguments_come_by_place_or_by_name(node: SmallNode, lab: Lab) -> None:
 def test_wrong_arguments_are_refused_and_change_nothing(node: SmallNode, lab: Lab) -> None:
     dimmer = lab.devices.dimmer
     for call in (
-        lambda: dimmer.set(),
+        dimmer.set,
         lambda: dimmer.set("x"),
         lambda: dimmer.set(2),
         lambda: dimmer.set(0.5, 0.5),

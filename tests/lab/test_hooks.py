@@ -1,4 +1,4 @@
-"""on_start and on_dispose: their order, their thread, their failures, and the resets around them."""
+"""on_start and on_dispose: their order, thread and failures, and the resets around them."""
 
 from __future__ import annotations
 
@@ -200,6 +200,27 @@ def test_what_a_failing_on_start_has_queued_never_begins(node: SmallNode, lab: L
     assert isinstance(starting.answer, StartFailed)
     (task,) = diary
     assert task.retrieve().failed
+
+
+def test_nor_does_what_an_on_start_has_queued_whose_student_has_left(
+    node: SmallNode, lab: Lab
+) -> None:
+    diary = []
+
+    @lab.task(unique="user")
+    def warm_up() -> None:
+        diary.append("warm")
+
+    @lab.on_start
+    def begin(client: dict[str, Any], server: dict[str, Any]) -> None:
+        warm_up.delay()
+        lab.wait(3)
+
+    node.ask_start()
+    (session,) = node.sessions.live()
+    node.sessions.end(session, Reason.EXITED)
+    node.settle()  # on_start has ended, and the reaper has not heard of it yet
+    assert diary == []
 
 
 def test_logging_out_in_on_start_ends_the_session_before_it_begins(

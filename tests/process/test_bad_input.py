@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .machine import Machine, environment
+from .machine import PROBE, Machine, environment
 
 GOOD = "schema: 1\ndevices: {led: {driver: led, pin: GPIO17}}\n"
 BAD = "schema: 1\ndevices: {led: {driver: led, pim: GPIO17}}\n"
@@ -73,7 +73,7 @@ def test_a_file_in_the_way_of_the_state_directory_is_told(refused: Refused, boar
     assert sentence.startswith(f"{board}: the state directory cannot be used (File exists)")
 
 
-@pytest.mark.parametrize("name", ["control.sock", "labnode.db"])
+@pytest.mark.parametrize("name", ["control.sock", "labnode.db", "queue.db"])
 def test_a_directory_in_the_way_of_a_file_is_told(refused: Refused, board: Path, name: str) -> None:
     state = board.parent / "state"
     (state / name).mkdir(parents=True)
@@ -94,6 +94,16 @@ def test_a_node_that_is_not_there_is_told(refused: Refused) -> None:
         where = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         (sentence,) = refused("fake", "new", "--url", where, code=1)
     assert sentence.startswith(f"{where} cannot be reached: connection refused; is labnode running")
+
+
+def test_a_thread_that_a_module_starts_keeps_no_command(machine: Machine) -> None:
+    env = {"LABNODE_TEST_TRACE": "1", "LABNODE_TEST_THREAD": "1"}
+    checked = machine.labnode("check", PROBE, **env)
+    assert (checked.returncode, checked.stdout) == (0, f"{PROBE}: OK, 5 devices\n")
+    refused = machine.labnode("run", PROBE, "--simulate", "--host", "192.0.2.1", **env)
+    assert refused.returncode == 2
+    assert "not an address of this machine" in refused.stderr
+    assert refused.stderr.endswith("labnode: The process ends without: forgotten.\n")
 
 
 def test_the_console_script_is_the_same_command(machine: Machine) -> None:

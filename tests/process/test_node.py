@@ -214,7 +214,7 @@ def test_a_session_from_the_command_line(machine: Machine, node: Node, tmp_path:
     assert asked.stderr.startswith("labnode: No session is remembered: start one with labnode fake")
 
 
-def test_dispose_asks_until_the_board_is_clean(
+def test_status_and_dispose_take_the_id_of_a_session(
     machine: Machine, node: Node, tmp_path: Path
 ) -> None:
     env = {"XDG_STATE_HOME": str(tmp_path)}

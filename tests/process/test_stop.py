@@ -94,7 +94,7 @@ def test_sigterm_while_a_start_waits_tells_the_central_server(machine: Machine) 
 def test_threads_that_a_lab_has_forgotten_do_not_keep_it(machine: Machine) -> None:
     node = machine.node(LABNODE_TEST_THREAD="1")
     assert stop(node) == 0
-    assert "The process ends without: forgotten." in node.errors
+    assert node.errors == "labnode: The process ends without: forgotten.\n"
 
 
 def test_a_hung_hardware_thread_ends_the_process_with_the_pins_safe(machine: Machine) -> None:

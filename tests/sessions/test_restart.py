@@ -417,6 +417,27 @@ def test_what_the_student_wrote_just_before_a_stop_is_kept(boot: Boot) -> None:
     session.user.data["b"] = 2  # less than a second later
     node.sessions.close()
     session.user.data["c"] = 3  # by a task on its way to the end
-    node.stop()
+    node.store.run(lambda db: None)
+    node.kill()
     node = boot()
     assert again(node, session).user.data == {"a": 1, "b": 2, "c": 3}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "client_data = NULL, server_data = '{', data = 'x'",
+        "username = NULL, full_name = NULL, username_unique = NULL",
+        "reason = 'abduction', state = 'levitating'",
+        "deadline = NULL",
+    ],
+)
+def test_a_row_that_cannot_be_read_keeps_no_node_from_starting(boot: Boot, damage: str) -> None:
+    node = boot()
+    session = node.start()
+    node.store.run(lambda db: db.execute(f"UPDATE sessions SET {damage}"))
+    node.kill()
+    node = boot()
+    node.turn()
+    node.delete(session.id)
+    assert node.row(session)["state"] == "disposed"

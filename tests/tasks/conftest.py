@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from ..worker.rig import PATIENCE, TasksRig
+from labnode.store import file
+
+from ..worker.rig import TasksRig
+
+
+@pytest.fixture(autouse=True)
+def _quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a power cut can tell the difference, and none of these tests makes one."""
+    quick = file._PRAGMAS.replace("synchronous = FULL", "synchronous = OFF")
+    monkeypatch.setattr(file, "_PRAGMAS", quick)
 
 
 @pytest.fixture
@@ -21,18 +30,16 @@ def rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[TasksRig]:
 
 @pytest.fixture
 def crash() -> Iterator[Callable[[TasksRig], None]]:
-    """End a node as SIGKILL does: nothing more is stored, nothing told.
+    """End a node as SIGKILL does: what it asks of its store from now on is not stored.
 
     Its threads, which no test can kill, end with the test.
     """
     crashed: list[TasksRig] = []
 
     def crash(rig: TasksRig) -> None:
-        rig.store.run(lambda db: None)  # what it has asked for is in the hands of the disk
-        rig.store._queue.put(None)
-        rig.store._thread.join(PATIENCE)
+        rig.store.close()
         crashed.append(rig)
 
     yield crash
-    for rig in crashed:
-        rig.close()
+    for closing in [rig.go(rig.close, name="closer") for rig in crashed]:
+        closing.result()

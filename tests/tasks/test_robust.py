@@ -12,7 +12,7 @@ from labnode import context
 from labnode.errors import BadInput, Stopped
 from labnode.tasks import Lane, TaskFunction
 
-from ..worker.rig import PATIENCE, TasksRig, as_user
+from ..worker.rig import PATIENCE, TasksRig, as_user, eventually
 
 
 def nested(depth: int) -> Any:
@@ -190,3 +190,54 @@ def test_an_exception_of_the_waits_may_be_raised_by_the_task_itself(rig: TasksRi
 def test_a_unique_that_there_is_not_is_refused_where_it_is_declared() -> None:
     with pytest.raises(ValueError, match="not 'both'"):
         TaskFunction(lambda: 1, unique="both")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("unique", [None, "global"], ids=["background", "hardware"])
+def test_an_exception_whose_text_ends_programs_does_no_harm(rig: TasksRig, unique: Any) -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise SystemExit(1)
+
+    @rig.task(unique=unique)
+    def work() -> None:
+        raise Odd
+
+    assert work.delay().join().error == {"code": "exception", "class": "Odd", "message": ""}
+    assert rig.worker.fault() is None
+
+
+def test_a_task_may_stop_itself(rig: TasksRig) -> None:
+    @rig.task(unique="global")
+    def work() -> list[bool]:
+        me = context.current_task.get()
+        me.stop()
+        return [me.stopping, me.wait(1000)]
+
+    assert work.delay().join().result == [True, False]
+
+
+@pytest.mark.parametrize("way", ["hook", "hardware task", "background task"])
+def test_what_runs_as_a_part_while_the_node_stops_gives_its_result(rig: TasksRig, way: str) -> None:
+    gate, begun = rig.gate(), threading.Event()
+    part = rig.task(lambda: "part")
+    seen: list[Any] = []
+
+    def work() -> None:
+        begun.set()
+        gate.wait(PATIENCE)
+        task = part.run_sync()
+        seen.extend([task.status, task.result, part()])
+
+    if way == "hook":
+        rig.hook(work)
+    else:
+        rig.task(work, unique="global" if way == "hardware task" else None).delay()
+    assert begun.wait(PATIENCE)
+    rig.tasks.stop_all()
+    stop = rig.go(lambda: rig.worker.stop(PATIENCE))
+    eventually(lambda: rig.worker.stopping)
+    with rig.slow_disk():
+        gate.set()
+        eventually(lambda: rig.tasks._registry._runs)
+    assert stop.result()
+    assert seen == ["done", "part", "part"]

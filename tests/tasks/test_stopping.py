@@ -120,19 +120,27 @@ def test_a_task_that_does_not_look_at_its_wait_is_ended_some_seconds_later(
     rig: TasksRig, unique: Any
 ) -> None:
     waits: list[bool] = []
+    begun = threading.Event()
 
     @rig.task(unique=unique)
     def careless() -> None:
+        begun.set()
         while True:
             waits.append(here().wait(1))
 
     task = careless.delay()
+    assert begun.wait(PATIENCE)
     task.stop()
-    eventually(lambda: len(waits) > 2 or task.retrieve().finished)
-    rig.manual.advance(5.1)
-    task.join()
-    assert task.error is not None
-    assert task.error["code"] == "stopped"
+    rig.manual.advance(5)
+    eventually(lambda: len(waits) > 2)
+    assert task.retrieve().running
+    rig.manual.advance(0.1)
+    assert task.join().error == {
+        "code": "stopped",
+        "class": "Stopped",
+        "message": "Task 'careless' was asked to stop and did not.",
+    }
+    assert not any(waits)
 
 
 def test_stopping_a_task_stops_what_it_runs_in_itself(rig: TasksRig) -> None:
@@ -158,16 +166,19 @@ def test_stopping_a_task_stops_what_it_runs_in_itself(rig: TasksRig) -> None:
 def test_what_a_stopping_task_runs_in_itself_is_told_from_the_beginning(rig: TasksRig) -> None:
     part = rig.task(lambda: here().wait(100))
 
+    begun = threading.Event()
+
     @rig.task(unique="global")
     def whole() -> list[bool]:
+        begun.set()
         while here().wait(1):
             pass
         return [part(), part.run_sync().result]
 
     task = whole.delay()
+    assert begun.wait(PATIENCE)
     task.stop()
-    ended = task.join()
-    assert ended.result == [False, False] or ended.error is not None
+    assert task.join().result == [False, False]
 
 
 def test_stopping_what_has_finished_or_is_unknown_does_nothing(rig: TasksRig) -> None:

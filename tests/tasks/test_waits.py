@@ -270,8 +270,8 @@ def test_a_timeout_holds_although_all_threads_are_taken(rig: TasksRig) -> None:
     eventually(
         lambda: sum(t.name == "<lambda>" and t.running for t in rig.tasks.of_session(None)) == 2
     )
-    for name in ("background-0", "background-1"):
-        (thread,) = [t for t in threading.enumerate() if t.name == name]
+    for task in tasks:
+        (thread,) = [t for t in threading.enumerate() if t.ident == _thread_of(rig, task)]
         rig.manual.until_waits(thread)
     rig.manual.advance(2)
     assert [task.join().result for task in tasks] == ["too late"] * 2

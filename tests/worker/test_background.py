@@ -77,15 +77,19 @@ def test_a_job_that_raises_costs_no_thread(crew: Crew, caplog: pytest.LogCapture
     assert crew.names() == ["background-0", "background-1"]
 
 
+@pytest.mark.parametrize("error", [OSError, SystemExit])
 def test_a_source_that_fails_is_asked_again(
-    crew: Crew, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    crew: Crew,
+    error: type[BaseException],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(background, "_RETRY", 0.01)
     done, failures, working = crew.gate(), count(), crew.background._source
 
     def source() -> Callable[[], None] | None:
         if next(failures) < 5:
-            raise OSError("the disk is full")
+            raise error("the disk is full")
         return working()
 
     crew.background._source = source

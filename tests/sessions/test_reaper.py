@@ -1,0 +1,91 @@
+"""The reaper's thread: it wakes when something happens or is due, and no failure ends it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from labnode.clock import ManualClock
+from labnode.sessions import Reaper, Reason
+
+from .node import SmallNode, WatchedClock
+
+Boot = Callable[..., SmallNode]
+
+
+def test_it_steps_at_once_and_then_when_woken_or_due() -> None:
+    clock = ManualClock()
+    steps: list[float] = []
+    stepped = threading.Semaphore(0)
+
+    def step() -> float | None:
+        steps.append(clock.now())
+        stepped.release()
+        return 10.0 if len(steps) == 1 else None
+
+    reaper = Reaper(step, clock)
+    reaper.start()
+    assert stepped.acquire(timeout=5)
+    clock.advance(10)
+    assert stepped.acquire(timeout=5)
+    reaper.wake()
+    assert stepped.acquire(timeout=5)
+    assert reaper.stop(5)
+    assert steps == [1000, 1010, 1010]
+
+
+def test_a_step_that_fails_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    clock = ManualClock()
+    stepped = threading.Semaphore(0)
+
+    def step() -> float | None:
+        stepped.release()
+        raise ZeroDivisionError
+
+    reaper = Reaper(step, clock)
+    reaper.start()
+    for _ in range(3):
+        assert stepped.acquire(timeout=5)
+        reaper.wake()
+    assert reaper.alive
+    assert reaper.stop(5)
+    assert not reaper.alive
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_stopping_one_that_never_started_is_fine() -> None:
+    assert Reaper(lambda: None, ManualClock()).stop(1)
+
+
+def test_with_its_thread_sessions_come_to_their_end_by_themselves(
+    boot: Boot, clock: WatchedClock
+) -> None:
+    node = boot(reaper=True)
+    session = node.connected(length=60)
+    clock.advance(14)
+    node.settle()
+    assert session.active
+    clock.advance(1)
+    node.settle()
+    assert session.reason is Reason.INACTIVITY
+    assert session.disposed.is_set()
+
+
+def test_leaving_wakes_it(boot: Boot, clock: WatchedClock) -> None:
+    node = boot(reaper=True, timeout=-1)
+    session = node.connected(length=600)
+    node.sessions.leaving(session)
+    node.settle()
+    clock.advance(10)
+    node.settle()
+    assert session.reason is Reason.EXITED
+
+
+def test_an_idle_node_does_not_step(boot: Boot, clock: WatchedClock) -> None:
+    node = boot(reaper=True)
+    moves = clock.moves
+    clock.advance(3600)
+    node.settle()
+    assert clock.moves == moves
