@@ -152,11 +152,17 @@ class Sessions:
         """End a session; waits up to `dispose_wait` for its clean-up, and never raises Busy."""
         session = self._life.sessions.get(session_id)
         if session is None:
-            return Deletion.UNKNOWN
+            return Deletion.DONE if self._was_disposed(session_id) else Deletion.UNKNOWN
         self.end(session, Reason.DELETED)
         with suppress(Busy):  # too many wait already; an error would count as clean
             self._worker.wait_for(session.disposed, self.rules.dispose_wait)
         return Deletion.DONE if session.state is State.DISPOSED else Deletion.PENDING
+
+    def _was_disposed(self, session_id: str) -> bool:
+        """Was it one of ours, that has been cleaned up before the node was restarted?"""
+        with suppress(StorageError):
+            return bool(self._store.select("sessions", "id = ? AND state = 'disposed'", session_id))
+        return False
 
     def obstacles(self) -> list[str]:
         """Why no new session can start at all; empty when one could."""

@@ -136,13 +136,15 @@ def test_a_delete_at_the_very_end_of_the_slot(node: SmallNode, cleaned: list[str
     assert cleaned == [session.id]
 
 
-def test_a_session_that_was_deleted_long_ago_is_unknown(boot: Boot, cleaned: list[str]) -> None:
+def test_a_session_that_was_cleaned_long_ago_is_still_clean(boot: Boot, cleaned: list[str]) -> None:
     node = boot(keep_expired=60)
     session = node.connected()
     node.ask_delete(session)
     node.advance(10)
     node.advance(60)
-    assert node.delete(session) is Deletion.UNKNOWN
+    assert node.sessions.by_token(session.token) is None
+    assert node.delete(session) is Deletion.DONE
+    assert cleaned == [session.id]
 
 
 def test_a_delete_that_finds_no_seat_is_pending_and_not_an_error(

@@ -1,8 +1,8 @@
 """Thousands of orders in which things may happen: one owner of the board, one clean-up each.
 
 Every round is a random walk over what central servers, students, hooks and time can do, on a clock
-that stands still between two steps, so that a seed always tells the same story. There are more rounds
-with LABNODE_TEST_ROUNDS in the environment.
+that stands still between two steps, so that a seed always tells the same story. With
+LABNODE_TEST_ROUNDS in the environment there are more rounds.
 """
 
 from __future__ import annotations

@@ -284,6 +284,7 @@ def test_what_was_over_before_stays_over(boot: Boot, diary: list[Any]) -> None:
     node.turn()
     assert node.sessions.live() == []
     assert node.sessions.status(session.id) == -1
+    assert node.delete(session) is Deletion.DONE
     assert len(diary) == 2
 
 
