@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import tempfile
-from collections.abc import Mapping
 from http.cookies import SimpleCookie
 from pathlib import Path
 from types import TracebackType
@@ -25,11 +25,15 @@ _AUTHORIZATION = "Basic d2VibGFiOndlYmxhYg=="
 
 
 class Reply:
-    """What the node answered: `status`, `headers` (lower case), `text` and `json`."""
+    """What the node answered: `status`, `headers` (lower case), `text` and `json`.
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    `cookies` are the values of all Set-Cookie headers.
+    """
+
+    def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.status = status
-        self.headers = headers
+        self.headers = {name.lower(): value for name, value in headers}
+        self.cookies = [value for name, value in headers if name.lower() == "set-cookie"]
         self.body = body
 
     @property
@@ -57,13 +61,14 @@ class Browser:
 
     def post(self, path: str, data: Any = None, **headers: str) -> Reply:
         """POST with `data` as JSON."""
+        headers = {"CONTENT_TYPE": "application/json", **headers}
         return self.request("POST", path, json.dumps(data).encode(), **headers)
 
     def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> Reply:
         cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in self._cookies.items())
         reply = self._client.request(method, path, body, HTTP_COOKIE=cookie, **headers)
-        if "set-cookie" in reply.headers:
-            self._cookies.load(reply.headers["set-cookie"].replace("; Partitioned", ""))
+        for cookie in reply.cookies:
+            self._cookies.load(cookie.replace("; Partitioned", ""))
         return reply
 
 
@@ -102,22 +107,27 @@ class LabClient:
         clock: Clock | None = None,
         **settings: Any,
     ) -> None:
-        self._temporary = tempfile.TemporaryDirectory() if state_dir is None else None
-        directory = Path(self._temporary.name) if self._temporary else state_dir
         file = load_board(Path(board))
-        options = {**_CREDENTIALS, "state_dir": str(directory), "port": 0, **settings}
         self.lab = load_lab(file.module)
-        self.agent = Agent(
-            file,
-            self.lab,
-            load_settings(None, {}, options),
-            simulate=True,
-            listen=False,
-            clock=clock,
-        )
+        with contextlib.ExitStack() as undo:
+            if state_dir is None:
+                state_dir = Path(undo.enter_context(tempfile.TemporaryDirectory()))
+            options = {**_CREDENTIALS, "state_dir": str(state_dir), "port": 0, **settings}
+            self.agent = Agent(
+                file,
+                self.lab,
+                load_settings(None, {}, options),
+                simulate=True,
+                listen=False,
+                clock=clock,
+            )
+            undo.callback(self.agent.stop)
+            self._undo = undo.pop_all()
 
     def __enter__(self) -> LabClient:
-        self.agent.start()
+        with self._undo:
+            self.agent.start()
+            self._undo = self._undo.pop_all()
         return self
 
     def __exit__(
@@ -126,9 +136,7 @@ class LabClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.agent.stop()
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        self._undo.close()
 
     def request(self, method: str, path: str, body: bytes = b"", **environ: str) -> Reply:
         """One request, as the web server would hand it over."""
@@ -147,7 +155,7 @@ class LabClient:
         answer: list[Any] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], *_error: Any) -> Any:
-            answer[:] = int(status[:3]), {name.lower(): value for name, value in headers}
+            answer[:] = int(status[:3]), headers
 
         chunks = self.agent.app(given, start_response)
         try:
