@@ -28,6 +28,7 @@ from labnode.tasks.queues import Queues
 from labnode.web.app import student_app
 from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
+from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
 from labnode.worker import Worker
 
@@ -103,10 +104,13 @@ class Agent:
                 load_user=lab.load_user,
                 keep_expired=settings.expired_users_timeout,
             )
-            node = Node(self.board, self.worker, self.tasks, self.sessions)
+            self.websockets = WebSockets(self.sessions, self.worker, self.bus)
+            node = Node(
+                self.board, self.worker, self.tasks, self.sessions, push=self.websockets.push
+            )
             lab.bind(node)
             self._site: Wsgi = site(
-                student_app(lab, node, settings, state.secret),
+                student_app(lab, node, settings, state.secret, self.websockets),
                 protocol_app(self.sessions, settings, clock=self.clock),
                 settings,
             )
@@ -117,9 +121,7 @@ class Agent:
                 threads=_HTTP_THREADS,
                 trusted_proxies=settings.trusted_proxies,
             )
-            commands = Commands(
-                node, self.clock, url=lambda: self.url, alarm=self.store.alarm
-            ).by_name
+            commands = Commands(node, self.clock, self.store, url=lambda: self.url).by_name
             self._control = ControlSocket(settings.state_dir, commands)
             self._undo = undo.pop_all()
 
@@ -147,6 +149,7 @@ class Agent:
         try:
             if self._listen:  # first: without its port, a node must not touch board nor sessions
                 self.web.start()
+                self.websockets.start()
             self.worker.start(
                 partial(self.tasks.next_job, Lane.HARDWARE),
                 partial(self.tasks.next_job, Lane.BACKGROUND),
@@ -180,6 +183,8 @@ class Agent:
             self.sessions.close,
             self.tasks.stop_all,
             partial(self.sessions.reaper.stop, 0.5),
+            # Before the worker, which still serves the last words of their handlers.
+            partial(self.websockets.stop, 0.5),
             stop_worker,
             partial(self.web.stop, 1.0),
             self._undo.close,

@@ -71,6 +71,12 @@ class AlreadyRunningError(LabnodeError):
     code, status = "already-running", 409
 
 
+class TooLittleTime(LabnodeError):
+    """A task takes longer than its student has left."""
+
+    code, status = "no-time", 409
+
+
 class TooLate(LabnodeError, TimeoutError):
     """A wait came to its end before what it waited for."""
 

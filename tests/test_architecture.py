@@ -37,9 +37,9 @@ HOUSE = """
     sessions  -> +tasks lifecycle
     lab       -> sessions tasks worker board context errors
     module    -> lab errors
-    control   -> lab sessions clock errors
+    control   -> lab sessions store clock errors
     weblab    -> sessions settings lifecycle clock errors
-    web       -> lab sessions tasks board schema settings events context clock errors
+    web       -> lab sessions tasks worker board schema settings events context clock errors
     platform  -> events settings errors
     labnode   -> lab errors
     agent     -> everything
@@ -58,11 +58,12 @@ HOMES = """
     bottle        -> lab weblab web
     click         -> cli
     gpiozero      -> drivers
-    h11           -> web.server
+    h11           -> web.server web.websockets
     huey          -> tasks
     lgpio         -> drivers
     serial        -> drivers
     sqlite_utils  -> store
+    wsproto       -> web.websockets
     yaml          -> schema
 """
 DISTRIBUTIONS = {"serial": "pyserial", "yaml": "pyyaml"}  # where the two names differ

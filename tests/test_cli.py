@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -458,7 +459,12 @@ def test_with_a_screen_the_browser_is_opened_unless_told_not_to(
     run: Run, lab: list[Lab], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or True)
+
+    def open_in_it(url: str) -> bool:
+        opened.append(url)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", open_in_it)
     monkeypatch.setenv(name, "something")
     assert run("fake", "new").err == ""
     run("fake", "new", "--dont-open-browser")
@@ -511,9 +517,127 @@ def test_the_commands_to_a_node_need_no_credentials(
     monkeypatch.delenv("LABNODE_WEBLAB_USERNAME")
     monkeypatch.delenv("LABNODE_WEBLAB_PASSWORD")
     settings = write(f"state_dir: here\n{credentials}\n", "settings.yaml")
-    for command in ("status", "clear", "drain", "undrain"):
+    for command in ("status", "sessions", "tasks", "events", "clear", "drain", "undrain"):
         (sentence,) = refused(command, "--settings", settings, code=1)
         assert sentence == "No labnode is running with the state directory here."
+
+
+# --- labnode sessions, tasks, events ---
+
+MORNING = 1_700_000_000.0
+SESSION: dict[str, Any] = {
+    "session": "ab12cd34", "state": "active", "reason": None, "client": "weblab", "length": 300.0,
+    "resumed": 0, "created_at": MORNING, "ended_at": None, "experiment": "lab@cat",
+    "time_left": 75.0,
+}  # fmt: skip
+TASK: dict[str, Any] = {
+    "session": "ab12cd34", "id": "t1", "name": "heat", "status": "running",
+    "submitted_at": MORNING, "started_at": MORNING + 1, "finished_at": None, "error": None,
+    "percent": 41.7, "stopping": False,
+}  # fmt: skip
+EVENT: dict[str, Any] = {
+    "session": None, "at": MORNING, "kind": "quarantine", "detail": {"why": "it leaks"},
+    "task": None,
+}  # fmt: skip
+
+Asked = list[tuple[str, dict[str, Any]]]
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Asked]:
+    """A node that answers with these rows; returns what it is asked."""
+
+    def node(*rows: dict[str, Any]) -> Asked:
+        asked: Asked = []
+
+        def ask(_directory: Path, command: str, **options: Any) -> dict[str, Any]:
+            asked.append((command, options))
+            return {command: list(rows)}
+
+        monkeypatch.setattr("labnode.control.ask", ask)
+        return asked
+
+    return node
+
+
+@pytest.fixture
+def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as here:
+        here.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_in_utc")
+@pytest.mark.parametrize(
+    ("command", "row", "lines"),
+    [
+        ("sessions", SESSION, "began session state slot client experiment | 2023-11-14 22:13:20 "
+         "ab12cd34 active 1 min left 5 min weblab lab@cat"),
+        ("sessions", {**SESSION, "state": "disposed", "reason": "exited", "time_left": None},
+         "began session state slot client experiment | 2023-11-14 22:13:20 ab12cd34 disposed "
+         "exited 5 min weblab lab@cat"),
+        ("tasks", TASK, "submitted session task status took | 2023-11-14 22:13:20 ab12cd34 heat "
+         "running - 42 %"),
+        ("tasks", {**TASK, "stopping": True}, "submitted session task status took | 2023-11-14 "
+         "22:13:20 ab12cd34 heat running, stopping - 42 %"),
+        ("tasks", {**TASK, "status": "failed", "finished_at": MORNING + 3.5, "percent": None,
+                   "error": {"code": "exception", "class": "ValueError", "message": "too\nhot"}},
+         "submitted session task status took | 2023-11-14 22:13:20 ab12cd34 heat failed 2.5 s "
+         "ValueError: too hot"),
+        ("events", EVENT, "at session event | 2023-11-14 22:13:20 - quarantine why: it leaks"),
+        ("events", {**EVENT, "detail": None, "student": "Ada <ada>"},
+         "at session event student | 2023-11-14 22:13:20 - quarantine Ada <ada>"),
+    ],
+    ids=["active", "over", "running", "stopping", "failed", "event", "named"],
+)  # fmt: skip
+def test_the_history_is_told_row_by_row(
+    run: Run, node: Callable[..., Asked], command: str, row: dict[str, Any], lines: str
+) -> None:
+    node(row)
+    told = run(command).out.splitlines()
+    assert [" ".join(line.split()) for line in told] == lines.split(" | ")
+
+
+@pytest.mark.parametrize("command", ["sessions", "tasks", "events"])
+def test_the_history_asks_for_no_names_unless_it_shall(
+    run: Run, node: Callable[..., Asked], command: str
+) -> None:
+    asked = node()
+    assert json.loads(run(command, "--json").out) == []
+    run(command, "--names", "--last", "3")
+    assert asked == [
+        (command, {"last": 20, "names": False}),
+        (command, {"last": 3, "names": True}),
+    ]
+
+
+@pytest.mark.parametrize("command", ["sessions", "tasks", "events"])
+def test_an_empty_history_is_told_in_a_sentence(
+    run: Run, node: Callable[..., Asked], command: str
+) -> None:
+    node()
+    assert run(command).out.strip().endswith(" yet.")
+
+
+def test_what_a_terminal_would_obey_is_not_printed(run: Run, node: Callable[..., Asked]) -> None:
+    node({**TASK, "name": "\x1b[2Jheat\x07"})
+    assert "\x1b" not in run("tasks").out
+
+
+# --- what is not needed here ---
+
+
+@pytest.mark.parametrize(
+    "command", ["loop", "loop --threads 3 --reload", "run-tasks", "clean-expired"]
+)
+def test_what_is_not_needed_says_why_in_one_sentence(run: Run, command: str) -> None:
+    said = run(*command.split())
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith(f"labnode {command.split(maxsplit=1)[0]} is not needed: ")
+    assert said.out.endswith(".\n")
+    assert said.out.count("\n") == 1
 
 
 # --- labnode weblab-config ---

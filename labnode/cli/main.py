@@ -14,6 +14,8 @@ import click
 from labnode import __version__
 from labnode.cli.check import check
 from labnode.cli.fake import fake
+from labnode.cli.history import events, sessions, tasks
+from labnode.cli.needless import clean_expired, loop, run_tasks
 from labnode.cli.node import clear, drain, status, undrain
 from labnode.cli.options import InOrder
 from labnode.cli.run import demo, run
@@ -56,5 +58,9 @@ def main() -> None:
     """
 
 
-for command in (demo, check, run, weblab_config, fake, status, clear, drain, undrain):
+_COMMANDS: list[click.Command] = [demo, check, run, weblab_config, fake]
+_COMMANDS += [status, sessions, tasks, events, clear, drain, undrain]
+_COMMANDS += [loop, run_tasks, clean_expired]
+
+for command in _COMMANDS:
     main.add_command(command)

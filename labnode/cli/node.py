@@ -14,7 +14,8 @@ from labnode.cli.options import FILE, SETTINGS, settings_without_credentials
 from labnode.errors import LabnodeError
 
 
-def _which_node(command: Callable[..., None]) -> Callable[..., None]:
+def which_node(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options that say which node is meant."""
     state_dir = click.option(
         "--state-dir", type=FILE, metavar="DIR", help="The state directory of the node."
     )
@@ -23,7 +24,7 @@ def _which_node(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
-@_which_node
+@which_node
 def status(settings: Path | None, state_dir: Path | None, as_json: bool) -> None:
     """Tell how the node on this machine is.
 
@@ -31,19 +32,19 @@ def status(settings: Path | None, state_dir: Path | None, as_json: bool) -> None
     any more) or quarantine (could not be cleaned). Without options this asks the one node of this
     user that is running.
     """
-    answer = _ask("status", settings, state_dir)
+    answer = ask_node("status", settings, state_dir)
     click.echo(json.dumps(answer) if as_json else _told(answer))
 
 
 @click.command()
-@_which_node
+@which_node
 def clear(settings: Path | None, state_dir: Path | None) -> None:
     """Take a board out of quarantine.
 
     A board that could not be cleaned takes no more students until a person has looked at it and
     says, with this command, that it is as it should be.
     """
-    was = _ask("clear", settings, state_dir)["was"]
+    was = ask_node("clear", settings, state_dir)["was"]
     click.echo(
         "The board is not in quarantine."
         if was is None
@@ -52,24 +53,24 @@ def clear(settings: Path | None, state_dir: Path | None) -> None:
 
 
 @click.command()
-@_which_node
+@which_node
 def drain(settings: Path | None, state_dir: Path | None) -> None:
     """Let a node take no new students, before work on it.
 
     Sessions that have begun go on until they end; `labnode status` says when none is left. It holds
     until `labnode undrain`, or until the node is started again.
     """
-    sessions = _ask("drain", settings, state_dir)["sessions"]
+    sessions = ask_node("drain", settings, state_dir)["sessions"]
     click.echo("The node takes no new students.")
     if sessions:
         click.echo(f"{_count(sessions, 'session')} still to end; labnode status says when.")
 
 
 @click.command()
-@_which_node
+@which_node
 def undrain(settings: Path | None, state_dir: Path | None) -> None:
     """Let a node take students again, after `labnode drain`."""
-    why = _ask("undrain", settings, state_dir)["quarantine"]
+    why = ask_node("undrain", settings, state_dir)["quarantine"]
     click.echo(
         "The node takes students again."
         if why is None
@@ -77,13 +78,15 @@ def undrain(settings: Path | None, state_dir: Path | None) -> None:
     )
 
 
-def _ask(command: str, settings: Path | None, state_dir: Path | None) -> dict[str, Any]:
+def ask_node(
+    command: str, settings: Path | None, state_dir: Path | None, **options: Any
+) -> dict[str, Any]:
     """The answer of the node that the options name, or of the only one that runs."""
     from labnode.control import NotRunning, ask
 
     directory = state_dir or settings_without_credentials(settings).state_dir
     try:
-        return ask(directory, command)
+        return ask(directory, command, **options)
     except NotRunning:
         if state_dir or settings:
             raise
@@ -95,7 +98,7 @@ def _ask(command: str, settings: Path | None, state_dir: Path | None) -> dict[st
             continue
         running.append(socket.parent)
     if len(running) == 1:
-        return ask(running[0], command)
+        return ask(running[0], command, **options)
     if not running:
         raise NotRunning(
             f"No labnode of this user is running (none in {directory}); --state-dir or --settings "
@@ -114,19 +117,20 @@ def _told(status: dict[str, Any]) -> str:
         "sessions": f"{len(sessions)} of {status['users']}",
         "quarantine": status["quarantine"] or "no",
         "drain": "takes no new students" if status["draining"] else "no",
-        "uptime": _duration(status["uptime"]),
+        "uptime": duration(status["uptime"]),
         "address": status["url"],
         "version": f"{status['version']}, process {status['pid']}",
     }
     if sessions:
-        told = (f"{s['state']}, {_duration(s['time_left'])} left" for s in sessions)
+        told = (f"{s['state']}, {duration(s['time_left'])} left" for s in sessions)
         rows["sessions"] += f" ({'; '.join(told)})"
     if status["alarm"]:
         rows["alarm"] = status["alarm"]
     return "\n".join(f"{name:<12}{text}" for name, text in rows.items())
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in the two or three units that a person reads."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

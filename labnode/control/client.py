@@ -21,12 +21,13 @@ class NotRunning(LabnodeError):
     code = "not-running"
 
 
-def ask(directory: Path, command: str) -> dict[str, Any]:
+def ask(directory: Path, command: str, **options: Any) -> dict[str, Any]:
     """What the node with the state directory `directory` answers to `command`.
 
     NotRunning when there is none, Forbidden when it is another user's, LabnodeError with the node's
     sentence when it does not do it.
     """
+    line = f"{command} {json.dumps(options)}" if options else command
     try:
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection,
@@ -34,7 +35,7 @@ def ask(directory: Path, command: str) -> dict[str, Any]:
         ):
             connection.settimeout(_PATIENCE)
             connection.connect(place)
-            connection.sendall(f"{command}\n".encode())
+            connection.sendall(f"{line}\n".encode())
             answer = json.loads(read_line(connection, timeout=_PATIENCE, limit=_LONGEST))
     except PermissionError:
         raise Forbidden(_who_may(directory)) from None

@@ -1,4 +1,4 @@
-"""What a person may ask of a running node: how it is, and whether it takes students."""
+"""What a person may ask of a running node: how it is and was, and whether it takes students."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from typing import Any
 
 from labnode import __version__
 from labnode.clock import Clock
+from labnode.control.history import History
 from labnode.lab import Node
 from labnode.sessions import Session
+from labnode.store import Store
 
 
 class Commands:
     """Each method answers one command with JSON; `by_name` has them all.
 
-    `url` is where the node listens, `alarm` what went wrong with its database, if anything did.
+    `url` is where the node listens, `store` its database.
     """
 
-    def __init__(
-        self, node: Node, clock: Clock, *, url: Callable[[], str], alarm: str | None
-    ) -> None:
+    def __init__(self, node: Node, clock: Clock, store: Store, *, url: Callable[[], str]) -> None:
         self._board = node.board
         self._sessions = node.sessions
         self._clock = clock
         self._url = url
-        self._alarm = alarm
+        self._alarm = store.alarm
         self._began = clock.now()
-        self.by_name = {
+        history = History(store.select, node.sessions, node.tasks.look, clock)
+        self.by_name: dict[str, Callable[..., dict[str, Any]]] = {
             "status": self.status,
+            "sessions": history.sessions,
+            "tasks": history.tasks,
+            "events": history.events,
             "clear": self.clear,
             "drain": self.drain,
             "undrain": self.undrain,

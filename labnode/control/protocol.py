@@ -1,6 +1,7 @@
 """What goes over the control socket: a line with a command, then a line with a JSON object.
 
-The answer is {"result": {...}} or {"error": {"code": ..., "message": ...}}.
+A command may have options, a JSON object after its name: `tasks {"last": 5}`. The answer
+is {"result": {...}} or {"error": {"code": ..., "message": ...}}.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,11 @@ from labnode.errors import BadInput, ConfigError, Forbidden, LabnodeError
 
 log = logging.getLogger(__name__)
 
-Command = Callable[[], dict[str, Any]]
+Command = Callable[..., dict[str, Any]]
 
 _PATIENCE = 2.0  # seconds for a client to say what it wants, and to take the answer
 _LONGEST = 200  # bytes of a command's line
+_ONLY_LOOKING = ("status", "sessions", "tasks", "events")
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
 
 
@@ -87,16 +90,18 @@ class ControlSocket:
     def _answer(self, connection: socket.socket) -> dict[str, Any]:
         try:
             try:
-                name = read_line(connection, timeout=_PATIENCE, limit=_LONGEST).strip()
+                line = read_line(connection, timeout=_PATIENCE, limit=_LONGEST)
             except ValueError:
                 raise BadInput("A command is one line of text.") from None
+            name, _, options = line.strip().partition(" ")
             process = _same_user(connection)  # after reading: else the answer could be lost
             if name not in self._commands:
                 known = ", ".join(self._commands)
                 raise BadInput(f"This node knows no command {name!r}; it knows {known}.")
-            if name != "status":
+            call = _with_options(name, self._commands[name], options)
+            if name not in _ONLY_LOOKING:
                 log.info("%s, asked for by process %d.", name, process)
-            return {"result": self._commands[name]()}
+            return {"result": call()}
         except OSError:
             raise
         except LabnodeError as error:
@@ -104,6 +109,18 @@ class ControlSocket:
         except Exception:
             log.exception("A command could not be done.")
             return {"error": {"code": "error", "message": "It failed; the node's log says how."}}
+
+
+def _with_options(name: str, command: Command, text: str) -> Command:
+    """`command` with its options, a JSON object; BadInput for what it does not take."""
+    if not text:
+        return command
+    try:
+        options = json.loads(text)
+        signature(command).bind(**options)
+    except (ValueError, TypeError, RecursionError):
+        raise BadInput(f"The command {name} does not take {text}.") from None
+    return partial(command, **options)
 
 
 def _same_user(connection: socket.socket) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, Unpack, get_args, overload
 
 from bottle import Bottle
 
@@ -17,12 +18,15 @@ from labnode.lab import hooks
 from labnode.lab.devices import Devices
 from labnode.sessions import ANONYMOUS, AnonymousUser, Reason, Session, Sessions, User
 from labnode.tasks import Task, TaskFunction, Tasks
-from labnode.tasks.function import Unique
+from labnode.tasks.function import TaskOptions
 from labnode.worker import Worker
 
 log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+Level = Literal["active", "login", "public"]
+"""Who a route is for: the student whose turn it is, also one whose time is over, anybody."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Node:
     worker: Worker
     tasks: Tasks
     sessions: Sessions
+    push: Callable[[str | None, str, Any], None] = lambda _session_id, _event, _data: None
 
 
 class Lab:
@@ -45,6 +50,7 @@ class Lab:
     def __init__(self) -> None:
         self.app = Bottle()
         self.functions: dict[str, TaskFunction[..., Any]] = {}
+        self.websockets: dict[str, tuple[Callable[..., Any], Level]] = {}
         self._on_start: list[Callable[[dict[str, Any], dict[str, Any]], Any]] = []
         self._on_dispose: list[Callable[[], Any]] = []
         self._user_loader: Callable[[str], Any] = lambda _: None
@@ -72,28 +78,19 @@ class Lab:
     def task(self, function: Callable[..., Any], /) -> TaskFunction[..., Any]: ...
     @overload
     def task(
-        self, *, unique: Unique | None = None, label: str | dict[str, str] | None = None
+        self, **options: Unpack[TaskOptions]
     ) -> Callable[[Callable[..., Any]], TaskFunction[..., Any]]: ...
     def task(
-        self,
-        function: Callable[..., Any] | None = None,
-        *,
-        unique: Unique | None = None,
-        label: str | dict[str, str] | None = None,
+        self, function: Callable[..., Any] | None = None, **options: Unpack[TaskOptions]
     ) -> Any:
-        """Make a function a task (see TaskFunction).
-
-        `unique` is "global" or "user"; `label` (a text, or one for each language) puts a button on
-        the page.
-        """
-
+        """Make a function a task; the options are those of TaskFunction."""
         if function is not None and not callable(function):
             raise LabnodeError(f"@lab.task takes its options by name (unique={function!r}?).")
 
         def declare(function: Callable[..., Any]) -> TaskFunction[..., Any]:
             if function.__name__ in self.functions:
                 raise LabnodeError(f"There are two tasks called {function.__name__!r}.")
-            declared = TaskFunction(function, unique=unique, label=label)
+            declared = TaskFunction(function, **options)
             self.functions[declared.name] = declared
             if self._running is not None:
                 declared.bind(self._running.tasks)
@@ -112,6 +109,23 @@ class Lab:
         hooks.check("initial_url", function)
         self._initial_url = function
         return function
+
+    def websocket(self, path: str, access: Level = "active") -> Callable[[F], F]:
+        """Have `function(ws)` called, in a thread of its own, for each WebSocket opened at `path`.
+
+        `for message in ws` ends when the page closes it, or the session ends; see WebSocket.
+        """
+        if not path.startswith("/") or path in self.websockets:
+            raise LabnodeError(f"@lab.websocket needs a path of its own, with a slash: {path!r}.")
+        if access not in get_args(Level):
+            raise LabnodeError(f"{path}: access is active, login or public, not {access!r}.")
+
+        def declare(function: F) -> F:
+            hooks.check("websocket", function, "ws", *re.findall(r"<([^\W\d]\w*)", path))
+            self.websockets[path] = (function, access)
+            return function
+
+        return declare
 
     # ------------------------------------------------------------------ using
 
@@ -194,6 +208,30 @@ class Lab:
         """End the student's session."""
         if isinstance(self.user, User):
             self._node.sessions.end(self.user.session, Reason.EXITED)
+
+    def push(self, event: str, data: Any = None) -> None:
+        """Send `{"event": event, "data": data}` to all WebSockets of the current user's session.
+
+        Where there is no current user, to those of all sessions. Never waits: a page that reads too
+        slowly loses its WebSocket.
+        """
+        self._node.push(self.user.session_id, event, data)
+
+    def record(self, action: str, /, **data: Any) -> None:
+        """Write down what the current user does, with JSON data (up to 4 KiB) about it."""
+        user = self.user
+        self._node.sessions.actions.record(
+            user.session_id, user.username_unique or None, action, data
+        )
+
+    def actions(
+        self, session_id: str | None = None, username_unique: str | None = None
+    ) -> list[dict[str, Any]]:
+        """What was recorded in one session, or of one user, or at all, oldest first.
+
+        Each has `session_id`, `username_unique`, `at` (seconds since 1970), `action` and `data`.
+        """
+        return list(self._node.sessions.actions.find(session_id, username_unique))
 
     def create_token(self, size: int = 32) -> str:
         """A random name of `size` bytes that fits into URLs and file names."""

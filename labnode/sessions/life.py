@@ -15,6 +15,7 @@ from labnode.errors import StartFailed
 from labnode.events import Bus, SessionChanged
 from labnode.sessions.on_board import Finished, OnBoard, Work
 from labnode.sessions.quarantine import Quarantine
+from labnode.sessions.returning import ReturningUsers
 from labnode.sessions.rules import SessionRules, ends, why_over
 from labnode.sessions.session import Reason, Session, State
 from labnode.sessions.userdata import UserData
@@ -44,6 +45,7 @@ class Life:
         bus: Bus,
         prepare: Work,
         clean: Work,
+        returning: ReturningUsers,
         keep_expired: float,
     ) -> None:
         self.lock = threading.RLock()
@@ -64,6 +66,7 @@ class Life:
             live=self.live,
             end_if_over=self.end_if_over,
         )
+        self._returning = returning
         self._keep_expired = keep_expired
         self._userdata = UserData(store, clock)
         self._happened: deque[Callable[[], None]] = deque()
@@ -77,8 +80,10 @@ class Life:
     def launch(self, session: Session) -> None:
         """Store a new session and have the board made ready for it; StartFailed if it is lost."""
         row = session.row(self._clock.boot_id)
+        happening = Happening("session.starting", session.id)
+        seen = self._returning.seen(session.request.username_unique)
         try:
-            self._store.insert("sessions", row, Happening("session.starting", session.id))
+            self._store.insert("sessions", row, happening, also=seen)
         except Exception as error:
             self._abandon(session, str(error))
             raise StartFailed(str(error)) from error
@@ -217,8 +222,9 @@ class Life:
         """Do all that is due; returns the seconds until something else is, None for never."""
         while self._happened:
             self._happened.popleft()()
+        task_due = self._tasks.stop_overdue()
         now = self._clock.now()
-        dues: list[float] = []
+        dues: list[float] = [] if task_due is None else [now + task_due]
         for session in list(self.sessions.values()):
             with self.lock:
                 dues += self._step(session, now)

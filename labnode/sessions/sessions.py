@@ -12,11 +12,13 @@ from labnode import lifecycle
 from labnode.clock import Clock
 from labnode.errors import Busy, StartFailed, StorageError
 from labnode.events import Bus
+from labnode.sessions.actions import Actions
 from labnode.sessions.admission import Admission
 from labnode.sessions.life import Life
 from labnode.sessions.on_board import HOOK_LIMIT, Work
 from labnode.sessions.reaper import Reaper
 from labnode.sessions.recovery import fates
+from labnode.sessions.returning import ReturningUsers
 from labnode.sessions.rules import SessionRules
 from labnode.sessions.session import (
     Deletion,
@@ -61,6 +63,7 @@ class Sessions:
         keep_expired: float = 3600.0,
     ) -> None:
         self.rules = rules
+        self.actions = Actions(store, clock)
         self.draining = False
         self._closing = False
         self._secret = secret
@@ -68,6 +71,7 @@ class Sessions:
         self._worker = worker
         self._clock = clock
         self._load_user = load_user
+        self._returning = ReturningUsers(store, clock)
         self._life = Life(
             rules,
             store=store,
@@ -77,6 +81,7 @@ class Sessions:
             bus=bus,
             prepare=prepare,
             clean=clean,
+            returning=self._returning,
             keep_expired=keep_expired,
         )
         self._admission = Admission(rules.users, self._life, worker, clock, self._refuse)
@@ -86,7 +91,7 @@ class Sessions:
         self.step = self._life.step
         self.reaper = Reaper(self.step, clock)
         self._life.wake_reaper = self.reaper.wake
-        tasks.on_finished = self.reaper.wake
+        tasks.on_finished = tasks.on_limited = self.reaper.wake
         self._life.seat_is_free = self._admission.look_again
 
     # ------------------------------------------------------------------ the central server
@@ -269,6 +274,8 @@ class Sessions:
             disposed=self._worker.signal(),
             data=data,
         )
-        session.user = User(session, self._clock, self._life.data_written, self._load_user)
+        session.user = User(
+            session, self._clock, self._life.data_written, self._load_user, self._returning
+        )
         self._life.sessions[session_id] = session
         return session

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from labnode.clock import Clock
-from labnode.errors import SessionOver
+from labnode.errors import LabnodeError, SessionOver
 from labnode.jsondata import JsonDict, Sealed
+from labnode.sessions.returning import Belongings, ReturningUsers
 from labnode.sessions.session import Reason, Session, State
 
 
@@ -23,6 +26,14 @@ class AnonymousUser:
     time_left = time_without_polling = start_date = max_date = 0.0
     data: Mapping[str, Any] = Sealed({}, "Nobody is logged in, so there is no user data to write.")
     request_client_data = request_server_data = data
+
+    @property
+    def secret(self) -> str:
+        raise LabnodeError("Nobody is logged in, so there is no secret of a user.")
+
+    @property
+    def folder(self) -> Path:
+        raise LabnodeError("Nobody is logged in, so there is no folder of a user.")
 
     def __str__(self) -> str:
         return "anonymous user"
@@ -45,10 +56,12 @@ class User:
         clock: Clock,
         data_written: Callable[[Session], None],
         load: Callable[[str], Any],
+        returning: ReturningUsers,
     ) -> None:
         self.session = session
         self._clock = clock
         self._load = load
+        self._returning = returning
         self._data_written = data_written
         self._data = self._stored_data()
         request = session.request
@@ -110,6 +123,26 @@ class User:
     def user(self) -> Any:
         """What the lab's `@lab.user_loader` returns for `username_unique`, else None."""
         return self._load(self.username_unique)
+
+    @property
+    def secret(self) -> str:
+        """A random text of this student's own, the same in all their sessions; fits into URLs.
+
+        LabnodeError without a `username_unique`.
+        """
+        return self._belongings.secret
+
+    @property
+    def folder(self) -> Path:
+        """A directory of this student's own, the same in all their sessions.
+
+        LabnodeError without a `username_unique`, StorageError when it cannot be made.
+        """
+        return self._belongings.folder()
+
+    @cached_property
+    def _belongings(self) -> Belongings:
+        return self._returning.find(self.username_unique)
 
     def check_may_act(self, *, in_task: bool) -> None:
         """SessionOver when what this user has asked for may not reach the hardware any more.

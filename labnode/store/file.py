@@ -21,7 +21,7 @@ PRAGMA busy_timeout = 5000;
 PRAGMA wal_autocheckpoint = 200;
 PRAGMA journal_size_limit = 1048576;
 """
-# Small pages, because a commit changes a few short rows: it halves what a session writes to the card.
+# Small pages: a commit changes a few short rows, and this halves what a session writes to the card.
 # FULL because a power cut after an answer must not take the answer back; WAL with NORMAL lost
 # acknowledged commits in 9 of 10 simulated power cuts.
 
@@ -71,6 +71,28 @@ def _first(db: Database) -> None:
             session_id TEXT, task_id TEXT, detail TEXT
         );
         CREATE TABLE node (key TEXT PRIMARY KEY, value TEXT);
+    """)
+
+
+@migrations(name="0002_users")
+def _users(db: Database) -> None:
+    db.executescript("""
+        CREATE TABLE users (
+            username_unique TEXT PRIMARY KEY, first_seen REAL NOT NULL, last_seen REAL NOT NULL,
+            secret TEXT NOT NULL, folder TEXT NOT NULL
+        ) WITHOUT ROWID;
+    """)
+
+
+@migrations(name="0003_actions")
+def _actions(db: Database) -> None:
+    db.executescript("""
+        CREATE TABLE actions (
+            id INTEGER PRIMARY KEY, session_id TEXT, username_unique TEXT, at REAL NOT NULL,
+            action TEXT NOT NULL, data TEXT NOT NULL
+        );
+        CREATE INDEX actions_by_session ON actions (session_id);
+        CREATE INDEX actions_by_user ON actions (username_unique);
     """)
 
 

@@ -64,15 +64,24 @@ class Store:
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
         self._thread.start()
 
-    def insert(self, table: str, row: Row, *happenings: Happening) -> None:
+    def insert(
+        self, table: str, row: Row, *happenings: Happening, also: Work[None] | None = None
+    ) -> None:
         """Add `row`, which has an id, durable on return; NotUnique where an index refuses it.
 
-        StorageError: it is not there, or soon will not be.
+        `also` is done in the same transaction. StorageError: the row is not there, or soon will not
+        be.
         """
+
+        def change(db: Database) -> None:
+            db.table(table).insert(_encode(row))
+            if also is not None:
+                also(db)
+
         try:
-            self.run(self._change(lambda db: db.table(table).insert(_encode(row)), happenings))
+            self.run(self._change(change, happenings))
         except StorageError:  # a slow disk may still write it, when nobody waits for it any more
-            self._later(lambda db: db.table(table).delete_where("id = ?", [row["id"]]))
+            self.later(lambda db: db.table(table).delete_where("id = ?", [row["id"]]))
             raise
 
     def update(
@@ -91,7 +100,19 @@ class Store:
         """
         encoded = _encode(changes)
         work = self._change(lambda db: db.table(table).update(key, encoded), happenings)
-        self._later(work, then or (lambda: None))
+        self.later(work, then or (lambda: None))
+
+    def later(self, work: Work[Any], then: Callable[[], None] = lambda: None) -> None:
+        """Do `work(database)` soon, in one transaction, and call `then`; see update()."""
+
+        def attempt() -> None:
+            self._late.append(work)
+            self._catch_up()
+            _told(then)
+
+        if not self._ask(attempt):
+            log.error("A change came after the database was closed, and is lost.")
+            _told(then)
 
     def select(self, table: str, where: str, *args: Any, order: str | None = None) -> list[Row]:
         """The rows of `table` for which the SQL condition `where` holds."""
@@ -159,16 +180,6 @@ class Store:
             if not self._closed:
                 self._queue.put(attempt)
             return not self._closed
-
-    def _later(self, work: Work[Any], then: Callable[[], None] = lambda: None) -> None:
-        def attempt() -> None:
-            self._late.append(work)
-            self._catch_up()
-            _told(then)
-
-        if not self._ask(attempt):
-            log.error("A change came after the database was closed, and is lost.")
-            _told(then)
 
     def _catch_up(self) -> None:
         """Write, in its order, what is not written yet; what the disk refuses waits for better."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import Any
 
 from labnode import context
@@ -23,8 +24,8 @@ log = logging.getLogger(__name__)
 class Life:
     """Takes every run from new to finished, in memory and in the store alike.
 
-    `inside` makes the Task that the run's own code sees; `finished` is called (on the store's
-    thread) when a run's end is durable.
+    `inside` makes the Task that the run's own code sees; `limited` is called when a run begins that
+    `stop_overdue()` will have to stop, `finished` (on the store's thread) when an end is durable.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Life:
         bus: Bus,
         *,
         inside: Callable[[Run], object],
+        limited: Callable[[], None],
         finished: Callable[[], None],
     ) -> None:
         self._registry = registry
@@ -44,6 +46,7 @@ class Life:
         self._clock = clock
         self._bus = bus
         self._inside = inside
+        self._limited = limited
         self._finished = finished
 
     # ------------------------------------------------------------------ the beginning
@@ -74,7 +77,7 @@ class Life:
                 if not part:
                     self._registry.check_open(run)  # it may have ended while the row was written
                 if here:
-                    run.begin(now)
+                    run.begin(self._clock)
                 if run.parent is not None and run.parent.stop_asked_at is not None:
                     self._ask_to_stop(run)
         except SessionOver as error:
@@ -101,6 +104,21 @@ class Life:
         if cancelled:
             self._finish(run)
 
+    def stop_overdue(self) -> float | None:
+        """Ask each run to stop whose max_runtime is over.
+
+        Returns the seconds until another one's will be, None when none has an end.
+        """
+        now = self._clock.now()
+        with self._registry.lock:
+            running = [r for r in self._registry.working() if r.stop_asked_at is None]
+        for run in running:
+            if run.due_at <= now:
+                log.info("Task %s has run for its max_runtime and shall stop.", run.name)
+                self.stop(run.id)
+        next_due = min((run.due_at for run in running if run.due_at > now), default=inf)
+        return None if next_due == inf else next_due - now
+
     def _ask_to_stop(self, run: Run) -> None:
         if run.stop_asked_at is None:
             run.stop_asked_at = self._clock.now()
@@ -126,7 +144,7 @@ class Life:
             if run is None or not run.may_begin:
                 return
             if self._registry.is_open(run.session_id):
-                run.begin(self._clock.wall())
+                run.begin(self._clock)
         if run.working:
             self._store.update("tasks", run.id, {"status": "running", "started_at": run.started_at})
             self._tell(run)
@@ -138,6 +156,8 @@ class Life:
         """Do the work of a run that has begun: what it returned and what it raised."""
         result: Any = None
         failure: BaseException | None = None
+        if run.due_at < inf:
+            self._limited()
         try:
             with context.acting(run.user, self._inside(run)):
                 result = run.function()

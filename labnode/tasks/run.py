@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from itertools import count
+from math import inf
 from typing import Any
 
+from labnode.clock import Clock
 from labnode.errors import LabnodeError
 from labnode.worker import Signal
 
@@ -63,11 +65,13 @@ class Run:
     stop: Signal
     finished: Signal
     parent: Run | None = None  # the run that this one is a part of
+    max_runtime: float = inf  # seconds from its beginning
     status: Status = Status.NEW
     data: dict[str, Any] = field(default_factory=dict)
     outcome: Outcome | None = None
     started_at: float | None = None
-    stop_asked_at: float | None = None  # by the monotonic clock
+    due_at: float = inf  # when it shall have ended, by the monotonic clock
+    stop_asked_at: float | None = None  # likewise
     thread: int | None = None  # where it runs
     joiners: list[Signal] = field(default_factory=list)  # set when it is finished
     waits: list[Signal] = field(default_factory=list)  # of its own; set when it shall stop
@@ -82,8 +86,10 @@ class Run:
     def may_begin(self) -> bool:
         return self.status is Status.SUBMITTED and self.outcome is None
 
-    def begin(self, at: float) -> None:
-        self.status, self.started_at, self.thread = Status.RUNNING, at, threading.get_ident()
+    def begin(self, clock: Clock) -> None:
+        """It runs in this thread from now on."""
+        self.status, self.thread = Status.RUNNING, threading.get_ident()
+        self.started_at, self.due_at = clock.wall(), clock.now() + self.max_runtime
 
     def finish(self) -> None:
         """Its outcome is durable; what it needed to run is let go."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from labnode import context
 from labnode.clock import Clock
-from labnode.errors import LabnodeError, NotFound, StorageError
+from labnode.errors import LabnodeError, NotFound, StorageError, TooLittleTime
 from labnode.events import Bus, TaskChanged
 from labnode.jsondata import plain
 from labnode.store import Happening, Store
@@ -35,13 +36,15 @@ _INTERRUPTED = {
 class Tasks:
     """All tasks of the node; the truth of the unfinished ones is here, of the others in the store.
 
-    `on_finished` is called (on the store's thread) when a task's end is durable.
+    `on_finished` is called (on the store's thread) when a task's end is durable, `on_limited` when
+    one begins that `stop_overdue()` will have to stop.
     """
 
     def __init__(
         self, store: Store, worker: Worker, clock: Clock, bus: Bus, queues: Queues
     ) -> None:
         self.on_finished: Callable[[], None] = lambda: None
+        self.on_limited: Callable[[], None] = lambda: None
         self._store = store
         self._worker = worker
         self._clock = clock
@@ -55,11 +58,13 @@ class Tasks:
             clock,
             bus,
             inside=lambda run: Task(self, self._view(run), inside=run),
+            limited=self._one_limited,
             finished=self._one_finished,
         )
         waits = Waits(self._registry, worker, clock)
         self.open_session = self._registry.open_session
         self.stop = self._life.stop
+        self.stop_overdue = self._life.stop_overdue
         self.wait = waits.wait
         self.pause = waits.pause
         self.join = waits.join
@@ -74,7 +79,7 @@ class Tasks:
         """Queue a run; see TaskFunction.delay."""
         run = self._new(function, call, args)
         try:
-            self._life.admit(run)
+            self._admit(run, function)
         except LabnodeError as error:
             return self._refused(run, error)
         try:
@@ -96,7 +101,7 @@ class Tasks:
         """The result of a run in this thread; what it raises is raised."""
         run = self._new(function, call, args, parent=own_run())
         with self._worker.seat():
-            self._life.admit(run, here=True)
+            self._admit(run, function, here=True)
             result, error = self._run_here(run)
         if error is not None:
             raise harmless(error)
@@ -115,7 +120,7 @@ class Tasks:
                 return self.submit(function, call, args).join(timeout, error_on_timeout=False)
         run = self._new(function, call, args, parent=own_run())
         try:
-            self._life.admit(run, here=True)
+            self._admit(run, function, here=True)
         except LabnodeError as error:
             return self._refused(run, error)
         self._run_here(run)
@@ -212,7 +217,22 @@ class Tasks:
             stop=self._worker.signal(),
             finished=self._worker.signal(),
             parent=parent,
+            max_runtime=inf if function.max_runtime is None else function.max_runtime,
         )
+
+    def _admit(self, run: Run, function: TaskFunction[..., Any], *, here: bool = False) -> None:
+        """See Life.admit; TooLittleTime where a student's time is shorter than the task.
+
+        A clean-up is not on the student's time.
+        """
+        needed = function.estimated_time
+        if needed is not None and getattr(run.user, "active", False):
+            left: float = run.user.time_left
+            if left < needed:
+                raise TooLittleTime(
+                    f"Task {run.name!r} takes about {needed:g} s, and only {int(left)} s are left."
+                )
+        self._life.admit(run, here=here)
 
     def _run_here(self, run: Run) -> tuple[Any, BaseException | None]:
         """Do the work of a run that was admitted to begin here; its end is durable on return."""
@@ -220,6 +240,9 @@ class Tasks:
         if not self._worker.wait_for(run.finished, 30):
             run.finished.wait(1)  # a node that stops ends waits before the last writes
         return ended
+
+    def _one_limited(self) -> None:
+        self.on_limited()
 
     def _one_finished(self) -> None:
         self.on_finished()

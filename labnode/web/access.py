@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import bottle
@@ -14,13 +14,18 @@ from bottle import HTTPResponse, request
 
 from labnode import context
 from labnode.errors import Busy, Forbidden
-from labnode.sessions import ANONYMOUS, AnonymousUser, Session, Sessions, State, User
+from labnode.lab.lab import Level
+from labnode.sessions import ANONYMOUS, AnonymousUser, Session, Sessions, User
 from labnode.settings import Settings
 from labnode.web import pages
-from labnode.web.replies import error_reply, is_for_programs, json_reply, locales, redirect
-
-Level = Literal["active", "login", "public"]
-"""Who a route is for: the student whose turn it is, also one whose time is over, anybody."""
+from labnode.web.replies import (
+    error_reply,
+    is_for_programs,
+    is_upgrade,
+    json_reply,
+    locales,
+    redirect,
+)
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
@@ -124,15 +129,18 @@ class Access:
     def _refusal(self, user: User | AnonymousUser, level: Level) -> HTTPResponse | None:
         if isinstance(user, AnonymousUser):
             return self.forbidden()
-        if level == "active" and not self._sessions.ready(user.session):
-            return self._not_ready() if user.session.state is State.STARTING else self.over(user)
+        try:
+            if level == "active" and not self._sessions.ready(user.session):
+                return self.over(user)
+        except Busy as busy:
+            return self._not_ready(busy)
         self._sessions.poll(user.session)
         return None
 
-    def _not_ready(self) -> HTTPResponse:
+    def _not_ready(self, busy: Busy) -> HTTPResponse:
         """The answer while a session is being resumed after a restart of the node."""
         if is_for_programs():
-            return error_reply(Busy("The lab has been restarted and is getting ready."))
+            return error_reply(busy)
         return HTTPResponse(pages.render_loading(locales(), root=self._root), 503)
 
     @property
@@ -140,15 +148,19 @@ class Access:
         return f"{self._settings.base_path}/"
 
     def _check_origin(self) -> None:
-        """Another site must not have a student's browser do things here."""
-        if request.method in _SAFE:
+        """Another site must not have a student's browser do things here.
+
+        Scripts may leave the origin out, but not of a WebSocket, where every browser sends it.
+        """
+        if request.method in _SAFE and not is_upgrade():
             return
         site = request.get_header("Sec-Fetch-Site")
         origin = request.get_header("Origin")
-        if site not in (None, "same-origin") or not (origin is None or self._is_own(origin)):
+        own = not is_upgrade() if origin is None else self._is_own(origin)
+        if site not in (None, "same-origin") or not own:
             raise Forbidden(
-                "Requests that change something must come from the lab's own page (behind a "
-                "proxy, base_url in the settings says where that is)."
+                "WebSockets, and requests that change something, must come from the lab's own page "
+                "(behind a proxy, base_url in the settings says where that is)."
             )
 
     def _is_own(self, origin: str) -> bool:

@@ -18,11 +18,14 @@ from labnode.web.access import Access
 from labnode.web.board_api import BoardApi
 from labnode.web.callback import Callback
 from labnode.web.replies import Errors, is_for_programs, json_reply, locales
+from labnode.web.websockets import WebSockets
 
 _log = logging.getLogger(__name__)
 
 
-def student_app(lab: Lab, node: Node, settings: Settings, secret: bytes) -> Bottle:
+def student_app(
+    lab: Lab, node: Node, settings: Settings, secret: bytes, websockets: WebSockets
+) -> Bottle:
     """All its routes; each denies by default."""
     access = Access(node.sessions, settings, secret, node.board.file.lab.name)
     app = Bottle()
@@ -35,6 +38,7 @@ def student_app(lab: Lab, node: Node, settings: Settings, secret: bytes) -> Bott
     api.serve(app)
     app.get("/static/<path:path>", callback=_static, access="public")
     app.get("/favicon.ico", callback=lambda: _static("icon.svg"), access="public")
+    websockets.serve(app, lab)
     app.merge(lab.app)  # after our own addresses, before the page: a lab may have its own
     if not any(r.rule == "/" and r.method in ("GET", "ANY") for r in lab.app.routes):
         app.get("/", callback=lambda: _page(api))

@@ -8,7 +8,7 @@ from typing import Any
 from bottle import Bottle, HTTPResponse, request
 
 from labnode import context
-from labnode.errors import BadInput, NotFound
+from labnode.errors import AlreadyRunningError, BadInput, NotFound, TooLittleTime
 from labnode.lab import Lab
 from labnode.lab.lab import Node
 from labnode.schema import Text
@@ -16,6 +16,8 @@ from labnode.sessions import User
 from labnode.tasks import Task, TaskFunction
 from labnode.web.access import Access
 from labnode.web.replies import json_reply, locales
+
+_REFUSALS = (AlreadyRunningError.code, TooLittleTime.code)
 
 
 class BoardApi:
@@ -88,8 +90,8 @@ class BoardApi:
         if arguments is not None and not isinstance(arguments, dict):
             raise BadInput("The arguments of a task are a JSON object.")
         task = function.delay(**(arguments or {}))
-        already = task.error is not None and task.error["code"] == "already-running"
-        return json_reply(task.to_json(), 409 if already else 200)
+        refused = task.error is not None and task.error["code"] in _REFUSALS
+        return json_reply(task.to_json(), 409 if refused else 200)
 
     def task(self, task_id: str) -> HTTPResponse:
         """One of this session's tasks."""

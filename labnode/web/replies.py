@@ -40,10 +40,15 @@ def redirect(url: str) -> HTTPResponse:
 
 def is_for_programs() -> bool:
     """Does the request want JSON rather than a page?"""
-    if request.path.startswith("/api/"):
+    if request.path.startswith("/api/") or is_upgrade():
         return True
     accept = request.get_header("Accept", "")
     return "application/json" in accept and "text/html" not in accept
+
+
+def is_upgrade() -> bool:
+    """Does the request want to become a WebSocket?"""
+    return str(request.get_header("Upgrade", "")).strip().lower() == "websocket"
 
 
 def locales(user: User | AnonymousUser | None = None) -> list[str]:

@@ -30,3 +30,12 @@ class Seats:
         finally:
             self._mine.seated = False
             self._free.release()
+
+    @contextmanager
+    def not_needed(self) -> Iterator[None]:
+        """Inside the block this thread, which is none of the pool's, waits without one."""
+        self._mine.seated = True
+        try:
+            yield
+        finally:
+            self._mine.seated = False

@@ -135,6 +135,10 @@ class Worker:
         """
         return nullcontext() if self.on_worker_thread else self._seats.taken()
 
+    def outside_the_pool(self) -> AbstractContextManager[None]:
+        """For a thread that takes none from the HTTP pool: inside the block it needs no seat."""
+        return self._seats.not_needed()
+
     def away(self) -> AbstractContextManager[None]:
         """Room for a thread that is going to wait for a task: in the background, another's.
 

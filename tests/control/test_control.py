@@ -28,7 +28,16 @@ def break_down() -> dict[str, Any]:
     raise ZeroDivisionError("a bug")
 
 
-COMMANDS = {"status": lambda: {"state": "ready"}, "fail": fail, "break": break_down}
+def count(last: int = 20, names: bool = False) -> dict[str, Any]:
+    return {"last": last, "names": names}
+
+
+COMMANDS = {
+    "status": lambda: {"state": "ready"},
+    "fail": fail,
+    "break": break_down,
+    "count": count,
+}
 
 
 @pytest.fixture
@@ -99,6 +108,20 @@ def test_an_unknown_command_is_refused_with_the_known_ones(node: Path) -> None:
 @pytest.mark.parametrize("words", [b"", b"status", b"\xff\n", b"x" * 1000 + b"\n", b"a\nb\n"])
 def test_what_is_no_command_is_refused(node: Path, words: bytes) -> None:
     assert say(node, words)["error"]["code"] == "bad-input"
+
+
+def test_options_reach_the_command(node: Path) -> None:
+    assert ask(node, "count") == {"last": 20, "names": False}
+    assert ask(node, "count", last=3, names=True) == {"last": 3, "names": True}
+
+
+@pytest.mark.parametrize("options", ["{", "3", "[1]", '{"lats": 3}', "now"])
+def test_options_that_a_command_does_not_take_are_refused(node: Path, options: str) -> None:
+    error = say(node, f"count {options}\n".encode())["error"]
+    assert error == {
+        "code": "bad-input",
+        "message": f"The command count does not take {options}.",
+    }
 
 
 def test_a_change_is_logged_with_the_process_that_asked(

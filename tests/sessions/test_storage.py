@@ -23,10 +23,10 @@ class FullDisk(WatchedStore):
 
     refuses: Callable[[str, Row], bool] = staticmethod(lambda table, row: False)
 
-    def insert(self, table: str, row: Row, *happenings: Happening) -> None:
+    def insert(self, table: str, row: Row, *happenings: Happening, **more: Any) -> None:
         if self.refuses(table, row):
             raise StorageError("The node's database does not work: the disk is full.")
-        super().insert(table, row, *happenings)
+        super().insert(table, row, *happenings, **more)
 
     def update(
         self,

@@ -4,6 +4,8 @@ import threading
 
 import pytest
 
+from labnode.errors import Busy
+from labnode.sessions import Session
 from labnode.testing import LabClient
 from tests.web.conftest import MakeLab
 
@@ -152,6 +154,22 @@ def test_the_own_origin_is_that_of_base_url_where_it_has_one(make_lab: MakeLab) 
     own, host = "https://labs.example.org", "http://lab.test"
     assert student.post("/lab1/do", HTTP_ORIGIN=own).status == 200
     assert student.post("/lab1/do", HTTP_ORIGIN=host).status == 403
+
+
+def test_while_a_session_is_being_resumed_a_page_waits_and_a_program_is_told(
+    lab: LabClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = lab.student()
+    student.get("/mine")
+
+    def not_yet(session: Session) -> bool:
+        raise Busy("The lab is getting ready.")
+
+    monkeypatch.setattr(lab.agent.sessions, "ready", not_yet)
+    page, answer = student.get("/", **HTML), student.get("/api/board")
+    assert page.status == 503
+    assert 'http-equiv="refresh"' in page.text
+    assert (answer.status, answer.json["code"]) == (503, "busy")
 
 
 def test_an_unexpected_error_of_a_view_says_nothing_about_it(

@@ -129,6 +129,17 @@ def test_a_second_unique_task_is_refused_with_409(student: Student) -> None:
     assert second.json["status"] == "failed"
 
 
+def test_a_task_that_takes_longer_than_is_left_is_refused_with_409(
+    lab: LabClient, student: Student
+) -> None:
+    @lab.lab.task(label="Program", estimated_time=100)
+    def program() -> None: ...
+
+    refused = student.post("/api/tasks/program", {})
+    assert (refused.status, refused.json["status"]) == (409, "failed")
+    assert refused.json["error"]["code"] == "no-time"
+
+
 def test_another_sessions_task_cannot_be_seen(lab: LabClient, student: Student) -> None:
     task = student.post("/api/tasks/wait", {}).json
     lab.finish(student)

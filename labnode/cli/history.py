@@ -1,0 +1,144 @@
+"""`labnode sessions`, `tasks` and `events`: what a running node remembers, as tables or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from labnode.cli.node import ask_node, duration, which_node
+
+Row = Mapping[str, Any]
+
+
+def _which_rows(command: Callable[..., None]) -> Callable[..., None]:
+    last = click.option(
+        "--last",
+        type=click.IntRange(1, 500),
+        metavar="N",
+        default=20,
+        show_default=True,
+        help="How many, of the newest.",
+    )
+    names = click.option("--names", is_flag=True, help="With the students' names.")
+    as_json = click.option("--json", "as_json", is_flag=True, help="As one JSON list.")
+    return last(names(as_json(which_node(command))))
+
+
+@click.command()
+@_which_rows
+def sessions(as_json: bool, **options: Any) -> None:
+    """List the last sessions of a node.
+
+    Those that go on have time left; of the others it says why they ended. Without options this asks
+    the one node of this user that is running.
+    """
+    rows = _ask("sessions", **options)
+    columns = {
+        "began": lambda r: _at(r["created_at"]),
+        "session": lambda r: r["session"],
+        "state": lambda r: r["state"],
+        "": lambda r: (
+            r["reason"] or ("" if r["time_left"] is None else f"{duration(r['time_left'])} left")
+        ),
+        "slot": lambda r: duration(r["length"]),
+        "client": lambda r: r["client"],
+        "experiment": lambda r: r["experiment"],
+    }
+    _show(rows, columns, as_json, "The node has had no sessions yet.")
+
+
+@click.command()
+@_which_rows
+def tasks(as_json: bool, **options: Any) -> None:
+    """List the last tasks of a node.
+
+    Without options this asks the one node of this user that is running.
+    """
+    rows = _ask("tasks", **options)
+    columns = {
+        "submitted": lambda r: _at(r["submitted_at"]),
+        "session": lambda r: r["session"],
+        "task": lambda r: r["name"],
+        "status": lambda r: f"{r['status']}, stopping" if _stopping(r) else r["status"],
+        "took": _took,
+        "": lambda r: (
+            f"{r['error']['class']}: {r['error']['message']}"
+            if r["error"]
+            else ""
+            if r["percent"] is None
+            else f"{r['percent']:.0f} %"
+        ),
+    }
+    _show(rows, columns, as_json, "The node has run no tasks yet.")
+
+
+@click.command()
+@_which_rows
+def events(as_json: bool, **options: Any) -> None:
+    """List what happened last on a node.
+
+    Without options this asks the one node of this user that is running.
+    """
+    rows = _ask("events", **options)
+    columns = {
+        "at": lambda r: _at(r["at"]),
+        "session": lambda r: r["session"],
+        "event": lambda r: r["kind"],
+        "": lambda r: ", ".join(
+            f"{k}: {v}" for k, v in (r["detail"] or {}).items() if v is not None
+        ),
+    }
+    _show(rows, columns, as_json, "Nothing has happened on the node yet.")
+
+
+def _ask(
+    what: str, last: int, names: bool, settings: Path | None, state_dir: Path | None
+) -> list[Row]:
+    answer = ask_node(what, settings, state_dir, last=last, names=names)
+    rows: list[Row] = answer[what]
+    return rows
+
+
+def _show(
+    rows: Sequence[Row], columns: dict[str, Callable[[Row], Any]], as_json: bool, nothing: str
+) -> None:
+    """Print a row a line, the columns as wide as they need to be."""
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    if not rows:
+        click.echo(nothing)
+        return
+    if "student" in rows[0]:
+        columns = {**columns, "student": lambda r: r["student"]}
+    lines = [list(columns), *([_cell(tell(row)) for tell in columns.values()] for row in rows)]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True) if width)
+        click.echo("  ".join(cells).rstrip())
+
+
+def _cell(value: Any) -> str:
+    """On one line, and nothing in it that a terminal would obey."""
+    text = "-" if value is None else str(value)
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _at(seconds: float) -> str:
+    """A time by this machine's clock, in its own time zone."""
+    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _stopping(task: Row) -> bool:
+    return bool(task["stopping"]) and task["status"] in ("submitted", "running")
+
+
+def _took(task: Row) -> str:
+    if task["started_at"] is None or task["finished_at"] is None:
+        return "-"
+    return f"{task['finished_at'] - task['started_at']:.1f} s"

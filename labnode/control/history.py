@@ -1,0 +1,142 @@
+"""What a person may read of a running node's past: its sessions, tasks and events."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from labnode.clock import Clock
+from labnode.errors import BadInput
+from labnode.sessions import Session, Sessions
+
+Row = dict[str, Any]
+
+_MOST = 500  # rows in one answer
+_LONGEST = 200  # characters of a text: an answer has to stay small, whatever a lab has stored
+_MOST_DETAILS = 20
+
+
+class History:
+    """The last rows of the database, newest last, completed with what only memory knows.
+
+    `select` asks the store, `look` brings a task by its id as it is now. Session ids are hashed
+    as in the logs. Students are named only if `names`: then each row has a `student`, None where
+    it belongs to no session.
+    """
+
+    def __init__(
+        self,
+        select: Callable[..., list[Row]],
+        sessions: Sessions,
+        look: Callable[[str], Row | None],
+        clock: Clock,
+    ) -> None:
+        self._select = select
+        self._sessions = sessions
+        self._look = look
+        self._clock = clock
+
+    def sessions(self, last: int = 20, names: bool = False) -> dict[str, Any]:
+        """The sessions that began last; `time_left` is None once one is over."""
+        live = {session.id: session for session in self._sessions.live()}
+        rows = self._last("sessions", "created_at", last)
+        return {"sessions": self._told(rows, lambda r: _session(r, self._left(live, r)), names)}
+
+    def tasks(self, last: int = 20, names: bool = False) -> dict[str, Any]:
+        """The tasks that were started last; `percent` is what a task itself says, or None."""
+        rows = [self._now(row) for row in self._last("tasks", "submitted_at", last)]
+        return {"tasks": self._told(rows, _task, names)}
+
+    def events(self, last: int = 20, names: bool = False) -> dict[str, Any]:
+        """What happened last."""
+        return {"events": self._told(self._last("events", "id", last), _event, names)}
+
+    def _last(self, table: str, column: str, last: int) -> list[Row]:
+        if type(last) is not int or not 1 <= last <= _MOST:
+            raise BadInput(f"`last` is a number from 1 to {_MOST}, not {last!r}.")
+        newest = f"SELECT rowid FROM {table} ORDER BY {column} DESC, rowid DESC LIMIT ?"
+        return self._select(table, f"rowid IN ({newest})", last, order=f"{column}, rowid")
+
+    def _told(self, rows: list[Row], tell: Callable[[Row], Row], names: bool) -> list[Row]:
+        told = [tell(row) for row in rows]
+        if names:
+            students = self._students(row["session"] for row in told)
+            for row in told:
+                row["student"] = students.get(row["session"])
+        for row in told:
+            row["session"] = _tag(row["session"])
+        return told
+
+    def _students(self, ids: Iterable[str | None]) -> dict[str | None, str]:
+        """Who they were: the full name and the login name that is unique."""
+        wanted = sorted({session_id for session_id in ids if session_id is not None})
+        marks = ", ".join("?" * len(wanted))
+        return {
+            row["id"]: _short(
+                f"{row['full_name'] or row['username'] or '?'} <{row['username_unique']}>"
+            )
+            for row in self._select("sessions", f"id IN ({marks})", *wanted)
+        }
+
+    def _left(self, live: dict[str, Session], row: Row) -> float | None:
+        session = live.get(row["id"])
+        return None if session is None else round(session.time_left(self._clock.now()), 1)
+
+    def _now(self, row: Row) -> Row:
+        """A task as it is in this moment; its progress is stored only when it has ended."""
+        if row["status"] in ("submitted", "running"):
+            return self._look(row["id"]) or row
+        return row
+
+
+def _session(row: Row, left: float | None) -> Row:
+    kept = ("state", "reason", "client", "length", "resumed", "created_at", "ended_at")
+    parts = [part for part in (row["experiment_name"], row["category_name"]) if part]
+    return {
+        "session": row["id"],
+        **{name: row[name] for name in kept},
+        "experiment": _short("@".join(parts) or None),
+        "time_left": left,
+    }
+
+
+def _task(row: Row) -> Row:
+    kept = ("id", "name", "status", "submitted_at", "started_at", "finished_at")
+    data = row["data"] if isinstance(row["data"], dict) else {}
+    percent = data.get("percent")
+    return {
+        "session": row["session_id"],
+        **{name: row[name] for name in kept},
+        "error": _short(row["error"]),
+        "percent": percent if isinstance(percent, int | float) else None,
+        "stopping": bool(row.get("stopping")),
+    }
+
+
+def _event(row: Row) -> Row:
+    return {
+        "session": row["session_id"],
+        "at": row["at"],
+        "kind": row["kind"],
+        "detail": _short(row["detail"]),
+        "task": row["task_id"],
+    }
+
+
+def _short(value: Any) -> Any:
+    """JSON data of which no text is longer than _LONGEST; what is deep inside becomes a text."""
+    if isinstance(value, dict):
+        parts = list(value.items())[:_MOST_DETAILS]
+        return {key[:_LONGEST]: _short(_flat(part)) for key, part in parts}
+    return value[:_LONGEST] if isinstance(value, str) else value
+
+
+def _flat(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, dict | list) else value
+
+
+def _tag(session_id: str | None) -> str | None:
+    """What the logs call a session, see Session.tag."""
+    return session_id and hashlib.sha256(session_id.encode()).hexdigest()[:8]

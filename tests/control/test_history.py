@@ -1,0 +1,162 @@
+"""The history of a running node, asked for through its control socket's commands."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labnode import control
+from labnode.control import ControlSocket
+from labnode.control.commands import Commands
+from labnode.errors import LabnodeError
+from labnode.lab import Node
+from labnode.store import Happening
+from labnode.testing import LabClient
+
+MODULE = """\
+import threading
+
+from labnode import Lab
+
+lab = Lab()
+begun = threading.Event()
+
+
+@lab.task(unique="global", label="Work")
+def work(fail: bool = False):
+    lab.current_task.data["percent"] = 40
+    if fail:
+        raise ValueError("x" * 5000)
+    begun.set()
+    while lab.current_task.wait(60):
+        pass
+"""
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[LabClient]:
+    (tmp_path / "history_lab.py").write_text(MODULE)
+    board = tmp_path / "board.yaml"
+    board.write_text(
+        "schema: 1\nlab: {name: lab, category: Tests}\n"
+        "devices: {led: {driver: led, pin: 17}}\nmodule: history_lab.py\n"
+    )
+    with LabClient(board) as client:
+        yield client
+
+
+@pytest.fixture
+def ask(client: LabClient, tmp_path: Path) -> Iterator[Any]:
+    """Asks for the rows of a list, through a control socket."""
+    agent = client.agent
+    node = Node(agent.board, agent.worker, agent.tasks, agent.sessions)
+    commands = Commands(node, agent.clock, agent.store, url=lambda: "http://lab")
+    socket = ControlSocket(tmp_path, commands.by_name)
+    socket.start()
+    yield lambda name, **options: control.ask(tmp_path, name, **options)[name]
+    assert socket.stop(5)
+
+
+def tag(session_id: str) -> str:
+    return hashlib.sha256(session_id.encode()).hexdigest()[:8]
+
+
+def test_a_new_node_has_no_history(ask: Any) -> None:
+    assert [ask(what) for what in ("sessions", "tasks", "events")] == [[], [], []]
+
+
+def test_a_session_that_goes_on_has_time_left(client: LabClient, ask: Any) -> None:
+    student = client.student(300, full_name="Ada Lovelace")
+    (session,) = ask("sessions")
+    assert 290 < session.pop("time_left") <= 300
+    assert session.pop("created_at") > 1e9
+    assert session == {
+        "session": tag(student.session_id),
+        "state": "active",
+        "reason": None,
+        "client": "weblab",
+        "length": 300,
+        "resumed": 0,
+        "ended_at": None,
+        "experiment": None,
+    }
+
+
+def test_a_session_that_is_over_says_why(client: LabClient, ask: Any) -> None:
+    student = client.student()
+    student.leave()
+    client.finish(student)
+    (session,) = ask("sessions")
+    assert (session["state"], session["reason"]) == ("disposed", "exited")
+    assert session["time_left"] is None
+    assert session["ended_at"] >= session["created_at"]
+
+
+def test_a_running_task_is_told_with_its_progress(client: LabClient, ask: Any) -> None:
+    student = client.student()
+    task_id = student.post("/api/tasks/work", {}).json["task_id"]
+    assert sys.modules["labnode_board_history_lab"].begun.wait(5)
+    (task,) = ask("tasks")
+    assert (task["id"], task["name"], task["status"]) == (task_id, "work", "running")
+    assert (task["session"], task["percent"]) == (tag(student.session_id), 40)
+    student.post(f"/api/tasks/{task_id}/stop")
+    client.finish(student)
+    (task,) = ask("tasks")
+    assert (task["status"], task["finished_at"] >= task["started_at"]) == ("done", True)
+
+
+def test_a_long_error_is_cut(client: LabClient, ask: Any) -> None:
+    student = client.student()
+    task_id = student.post("/api/tasks/work", {"fail": True}).json["task_id"]
+    client.agent.tasks.get(task_id).join(5)
+    (task,) = ask("tasks")
+    assert task["status"] == "failed"
+    assert task["error"] == {"code": "exception", "class": "ValueError", "message": "x" * 200}
+
+
+def test_events_come_in_their_order(client: LabClient, ask: Any) -> None:
+    student = client.student()
+    student.get("/")
+    client.finish(student)
+    kinds = [event["kind"] for event in ask("events")]
+    assert kinds == [
+        "session.starting",
+        "session.active",
+        "session.connected",
+        "session.disposing",
+        "session.disposed",
+    ]
+    assert [event["kind"] for event in ask("events", last=2)] == kinds[-2:]
+
+
+def test_an_answer_stays_small_whatever_was_stored(client: LabClient, ask: Any) -> None:
+    session = client.student().session_id
+    detail = {f"{n:03}" * 1000: {"deep": ["x" * 3000]} for n in range(100)}
+    client.agent.store.remember("x", None, Happening("lab.note", session, detail=detail))
+    (event,) = ask("events", last=1)
+    assert event["kind"] == "lab.note"
+    assert len(event["detail"]) == 20
+    assert all(len(key) + len(text) <= 400 for key, text in event["detail"].items())
+
+
+def test_students_are_named_only_when_asked_for(client: LabClient, ask: Any) -> None:
+    student = client.student(full_name="Ada Lovelace")
+    student.post("/api/tasks/work", {"fail": True})
+    client.finish(student)
+    for what in ("sessions", "tasks", "events"):
+        assert "Ada" not in str(ask(what))
+        assert "student'" not in str(ask(what))
+        named = ask(what, names=True)
+        assert {row["student"] for row in named} == {"Ada Lovelace <student>"}
+        assert student.session_id not in str(named)
+
+
+@pytest.mark.parametrize("last", [0, -1, 501, "3", True, None, 2.0])
+def test_a_number_of_rows_that_makes_no_sense_is_refused(ask: Any, last: Any) -> None:
+    with pytest.raises(LabnodeError, match="`last` is a number from 1 to 500"):
+        ask("events", last=last)
