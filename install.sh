@@ -21,7 +21,8 @@ usage() {
         '  test   check the code and run every test' \
         '' \
         'Both make .venv beside this script the first time. Nothing else on the machine changes,' \
-        'except that root gets missing Debian packages installed (python3-venv, chromium, shellcheck).'
+        'except that root gets missing Debian packages installed (python3-venv, chromium, shellcheck,' \
+        'nginx-light).'
 }
 
 main() {
@@ -73,14 +74,21 @@ check() { # NAME COMMAND...: adds NAME to its caller's `failed` when COMMAND fai
     "${@:2}" || failed+="${failed:+, }$1"
 }
 
-# Debian's browser and shellcheck where they are missing and we may install them.
+# Debian's browser, nginx and shellcheck where they are missing and we may install them.
 install_test_tools() {
     if is_root && have apt-get; then
         have shellcheck || apt_install shellcheck || true
+        have nginx || install_nginx
         have_browser || apt_install chromium chromium-driver || true
     fi
     have_browser || say "no chromium with chromedriver on this machine: the browser test is skipped" \
         "(Debian: sudo apt-get install chromium chromium-driver)"
+}
+
+# The tests start nginx themselves: Debian's service would only take this machine's port 80.
+install_nginx() {
+    apt_install nginx-light || return 0
+    ! have systemctl || systemctl disable --now nginx >/dev/null 2>&1 || true
 }
 
 have_browser() { { have chromium || have chromium-browser; } && have chromedriver; }

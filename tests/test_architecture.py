@@ -35,8 +35,9 @@ HOUSE = """
     worker    -> board events clock errors
     tasks     -> worker store context events clock jsondata errors
     sessions  -> +tasks lifecycle
-    lab       -> sessions tasks worker board context errors
+    lab       -> sessions tasks worker board schema context errors
     module    -> lab errors
+    reload    -> clock
     control   -> lab sessions store clock errors
     weblab    -> sessions settings lifecycle clock errors
     web       -> lab sessions tasks worker board schema settings events context clock errors

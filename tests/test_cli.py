@@ -517,7 +517,8 @@ def test_the_commands_to_a_node_need_no_credentials(
     monkeypatch.delenv("LABNODE_WEBLAB_USERNAME")
     monkeypatch.delenv("LABNODE_WEBLAB_PASSWORD")
     settings = write(f"state_dir: here\n{credentials}\n", "settings.yaml")
-    for command in ("status", "sessions", "tasks", "events", "clear", "drain", "undrain"):
+    commands = "status sessions tasks events actions clear drain undrain"
+    for command in commands.split():
         (sentence,) = refused(command, "--settings", settings, code=1)
         assert sentence == "No labnode is running with the state directory here."
 
@@ -587,10 +588,12 @@ def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
          "submitted session task status took | 2023-11-14 22:13:20 ab12cd34 heat failed 2.5 s "
          "ValueError: too hot"),
         ("events", EVENT, "at session event | 2023-11-14 22:13:20 - quarantine why: it leaks"),
+        ("actions", {"session": "ab12cd34", "at": MORNING, "action": "heat", "data": {"to": 40}},
+         "at session action | 2023-11-14 22:13:20 ab12cd34 heat to: 40"),
         ("events", {**EVENT, "detail": None, "student": "Ada <ada>"},
          "at session event student | 2023-11-14 22:13:20 - quarantine Ada <ada>"),
     ],
-    ids=["active", "over", "running", "stopping", "failed", "event", "named"],
+    ids=["active", "over", "running", "stopping", "failed", "event", "action", "named"],
 )  # fmt: skip
 def test_the_history_is_told_row_by_row(
     run: Run, node: Callable[..., Asked], command: str, row: dict[str, Any], lines: str
@@ -600,7 +603,7 @@ def test_the_history_is_told_row_by_row(
     assert [" ".join(line.split()) for line in told] == lines.split(" | ")
 
 
-@pytest.mark.parametrize("command", ["sessions", "tasks", "events"])
+@pytest.mark.parametrize("command", ["sessions", "tasks", "events", "actions"])
 def test_the_history_asks_for_no_names_unless_it_shall(
     run: Run, node: Callable[..., Asked], command: str
 ) -> None:
@@ -613,7 +616,7 @@ def test_the_history_asks_for_no_names_unless_it_shall(
     ]
 
 
-@pytest.mark.parametrize("command", ["sessions", "tasks", "events"])
+@pytest.mark.parametrize("command", ["sessions", "tasks", "events", "actions"])
 def test_an_empty_history_is_told_in_a_sentence(
     run: Run, node: Callable[..., Asked], command: str
 ) -> None:

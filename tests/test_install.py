@@ -456,7 +456,7 @@ def test_an_ordinary_user_never_calls_apt(machine: Machine) -> None:
     assert "no shellcheck on this machine" in result.stderr
 
 
-def test_root_gets_the_browser_and_shellcheck_for_the_tests(machine: Machine) -> None:
+def test_root_gets_the_browser_nginx_and_shellcheck_for_the_tests(machine: Machine) -> None:
     machine.user(0)
     machine.python()
     machine.says("apt-get")
@@ -464,19 +464,30 @@ def test_root_gets_the_browser_and_shellcheck_for_the_tests(machine: Machine) ->
     _, *installs = machine.calls("apt-get")
     assert [call.split("recommends ")[1] for call in installs] == [
         "shellcheck",
+        "nginx-light",
         "chromium chromium-driver",
     ]
+
+
+def test_nginx_does_not_stay_a_service_when_it_came_for_the_tests(machine: Machine) -> None:
+    machine.user(0)
+    machine.python()
+    machine.says("apt-get")
+    machine.says("systemctl", "exit 1")  # as in a container
+    assert machine.run("test").returncode == 0
+    assert machine.calls("systemctl") == ["systemctl disable --now nginx"]
 
 
 def test_what_is_there_is_not_installed_again(machine: Machine) -> None:
     machine.user(0)
     machine.python()
-    for name in ("apt-get", "chromium", "chromedriver", "shellcheck"):
+    for name in ("apt-get", "chromium", "chromedriver", "nginx", "shellcheck", "systemctl"):
         machine.says(name)
     result = machine.run("test")
     assert result.returncode == 0
     assert "skipped" not in result.stderr
     assert machine.calls("apt-get") == []
+    assert machine.calls("systemctl") == []
 
 
 # --- test ---

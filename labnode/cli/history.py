@@ -1,4 +1,4 @@
-"""`labnode sessions`, `tasks` and `events`: what a running node remembers, as tables or JSON."""
+"""`labnode sessions`, `tasks`, `events` and `actions`: what a node remembers, as tables or JSON."""
 
 from __future__ import annotations
 
@@ -89,11 +89,31 @@ def events(as_json: bool, **options: Any) -> None:
         "at": lambda r: _at(r["at"]),
         "session": lambda r: r["session"],
         "event": lambda r: r["kind"],
-        "": lambda r: ", ".join(
-            f"{k}: {v}" for k, v in (r["detail"] or {}).items() if v is not None
-        ),
+        "": lambda r: _pairs(r["detail"]),
     }
     _show(rows, columns, as_json, "Nothing has happened on the node yet.")
+
+
+@click.command()
+@_which_rows
+def actions(as_json: bool, **options: Any) -> None:
+    """List what students did last, as the lab records it.
+
+    That is what the lab's Python gives to lab.record(). Without options this asks the one node of
+    this user that is running.
+    """
+    rows = _ask("actions", **options)
+    columns = {
+        "at": lambda r: _at(r["at"]),
+        "session": lambda r: r["session"],
+        "action": lambda r: r["action"],
+        "": lambda r: _pairs(r["data"]),
+    }
+    _show(rows, columns, as_json, "The lab has recorded nothing yet.")
+
+
+def _pairs(data: Mapping[str, Any] | None) -> str:
+    return ", ".join(f"{k}: {v}" for k, v in (data or {}).items() if v is not None)
 
 
 def _ask(

@@ -14,7 +14,7 @@ import click
 from labnode import __version__
 from labnode.cli.check import check
 from labnode.cli.fake import fake
-from labnode.cli.history import events, sessions, tasks
+from labnode.cli.history import actions, events, sessions, tasks
 from labnode.cli.needless import clean_expired, loop, run_tasks
 from labnode.cli.node import clear, drain, status, undrain
 from labnode.cli.options import InOrder
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 _COMMANDS: list[click.Command] = [demo, check, run, weblab_config, fake]
-_COMMANDS += [status, sessions, tasks, events, clear, drain, undrain]
+_COMMANDS += [status, sessions, tasks, events, actions, clear, drain, undrain]
 _COMMANDS += [loop, run_tasks, clean_expired]
 
 for command in _COMMANDS:

@@ -7,14 +7,20 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from labnode import __version__
 from labnode.cli.options import FILE, SETTINGS
 from labnode.errors import ConfigError
+
+if TYPE_CHECKING:
+    from labnode.agent import Agent
+    from labnode.clock import Event
+    from labnode.reload import Reload, Watcher
 
 
 @click.command()
@@ -24,6 +30,7 @@ from labnode.errors import ConfigError
 @click.option("--host", help="The address to listen on (127.0.0.1; 0.0.0.0 is all of them).")
 @click.option("--port", type=int, metavar="N", help="The port to listen on (8080; 0: any).")
 @click.option("--state-dir", type=FILE, metavar="DIR", help="Where the node keeps its database.")
+@click.option("--reload", is_flag=True, help="Start again when files of the lab change.")
 def run(
     *,
     board: Path | None,
@@ -32,6 +39,7 @@ def run(
     host: str | None,
     port: int | None,
     state_dir: Path | None,
+    reload: bool,
 ) -> None:
     """Serve BOARD to students until SIGTERM or Ctrl-C.
 
@@ -40,11 +48,16 @@ def run(
     `weblab: {password: ...}`. The options of this command win over both.
 
     The credentials of the central server have to be in the settings or the environment.
+
+    With --reload, for those who write a lab, it starts again when the board, its Python or a
+    template beside them is saved, but not while a session begins or ends. Active sessions go on.
+    What has mistakes is told, and the node goes on as it was.
     """
     from labnode import lifecycle
     from labnode.agent import BROKEN, Agent
     from labnode.board import load_board
     from labnode.module import load_lab
+    from labnode.reload import Watcher, command
     from labnode.settings import load_settings
 
     options = {"board": board, "host": host, "port": port, "state_dir": state_dir}
@@ -56,21 +69,45 @@ def run(
         )
     _log_to_stderr(chosen.log_level)
     lifecycle.log_to(sys.stderr if chosen.lifecycle_log else None)
+    watcher = Watcher(chosen.board) if reload else None
     file = load_board(chosen.board)
     lab = load_lab(file.module)
     stop = _stop_on_signals()
     agent = Agent(file, lab, chosen, simulate=simulate, hung_after=_hung_after())
     agent.limit_stop(stop)
+    changes = _changes(agent, watcher, stop) if watcher else None
     agent.start()
     try:
         click.echo(f"labnode {__version__} serves {chosen.board} at {agent.url}/")
-        agent.watch(stop)
+        agent.watch(changes or stop)
     finally:
         ended = agent.stop()
     if not ended:
         logging.shutdown()
         sys.stdout.flush()
         os._exit(BROKEN)  # what holds on to the hardware must not go on
+    if changes and changes.due.is_set() and not stop.is_set():
+        logging.shutdown()
+        sys.stdout.flush()
+        os.execv(sys.executable, command(*sys.argv[1:]))
+
+
+def _changes(agent: Agent, watcher: Watcher, stop: Event) -> Reload:
+    """What the node waits for when it shall also start again."""
+    from labnode.reload import Reload, begin_check
+    from labnode.sessions import State
+
+    changes = Reload(
+        watcher,
+        stop,
+        check=partial(begin_check, agent.board.file.path),
+        busy=lambda: any(s.state is not State.ACTIVE for s in agent.sessions.live()),
+        clock=agent.clock,
+        say=click.echo,
+        complain=lambda sentence: click.echo(f"labnode: {sentence}", err=True),
+    )
+    agent.limit_stop(changes.due)
+    return changes
 
 
 @click.command()

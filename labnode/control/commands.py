@@ -33,6 +33,7 @@ class Commands:
             "sessions": history.sessions,
             "tasks": history.tasks,
             "events": history.events,
+            "actions": history.actions,
             "clear": self.clear,
             "drain": self.drain,
             "undrain": self.undrain,

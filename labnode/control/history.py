@@ -53,6 +53,10 @@ class History:
         """What happened last."""
         return {"events": self._told(self._last("events", "id", last), _event, names)}
 
+    def actions(self, last: int = 20, names: bool = False) -> dict[str, Any]:
+        """What labs have recorded of their students last (`lab.record`)."""
+        return {"actions": self._told(self._last("actions", "id", last), _action, names)}
+
     def _last(self, table: str, column: str, last: int) -> list[Row]:
         if type(last) is not int or not 1 <= last <= _MOST:
             raise BadInput(f"`last` is a number from 1 to {_MOST}, not {last!r}.")
@@ -122,6 +126,15 @@ def _event(row: Row) -> Row:
         "kind": row["kind"],
         "detail": _short(row["detail"]),
         "task": row["task_id"],
+    }
+
+
+def _action(row: Row) -> Row:
+    return {
+        "session": row["session_id"],
+        "at": row["at"],
+        "action": _short(row["action"]),
+        "data": _short(row["data"]),
     }
 
 

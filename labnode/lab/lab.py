@@ -5,39 +5,23 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, Unpack, get_args, overload
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, Unpack, get_args, overload
 
 from bottle import Bottle
 
 from labnode import context
-from labnode.board import Board
 from labnode.errors import LabnodeError
-from labnode.lab import hooks
+from labnode.lab import hooks, pages
 from labnode.lab.devices import Devices
-from labnode.sessions import ANONYMOUS, AnonymousUser, Reason, Session, Sessions, User
-from labnode.tasks import Task, TaskFunction, Tasks
+from labnode.lab.node import Level, Node
+from labnode.sessions import ANONYMOUS, AnonymousUser, Reason, Session, User
+from labnode.tasks import Task, TaskFunction
 from labnode.tasks.function import TaskOptions
-from labnode.worker import Worker
 
 log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-Level = Literal["active", "login", "public"]
-"""Who a route is for: the student whose turn it is, also one whose time is over, anybody."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """The running node that a lab belongs to."""
-
-    board: Board
-    worker: Worker
-    tasks: Tasks
-    sessions: Sessions
-    push: Callable[[str | None, str, Any], None] = lambda _session_id, _event, _data: None
 
 
 class Lab:
@@ -182,11 +166,15 @@ class Lab:
         """This session's latest task of a function that is not finished, or None."""
         return next((t for t in reversed(self.get_tasks(which)) if not t.finished), None)
 
+    def get_running_tasks(self, which: str | TaskFunction[..., Any]) -> list[Task]:
+        """This session's tasks of a function that are not finished, oldest first."""
+        return [task for task in self.get_tasks(which) if not task.finished]
+
     def join_tasks(
         self, which: str | TaskFunction[..., Any], timeout: float | None = None, stop: bool = False
     ) -> None:
         """Wait for this session's tasks of a function, having asked them to stop if `stop`."""
-        tasks = [task for task in self.get_tasks(which) if not task.finished]
+        tasks = self.get_running_tasks(which)
         for task in tasks if stop else ():
             task.stop()
         for task in tasks:
@@ -232,6 +220,19 @@ class Lab:
         Each has `session_id`, `username_unique`, `at` (seconds since 1970), `action` and `data`.
         """
         return list(self._node.sessions.actions.find(session_id, username_unique))
+
+    @property
+    def locales(self) -> list[str]:
+        """The languages to speak to whoever asks, the best first ("es", "en-GB")."""
+        return pages.locales(self.user)
+
+    def text(self, texts: str | Mapping[str, str]) -> str:
+        """The text for whoever asks, of one for each language: `{"en": ..., "es": ...}`."""
+        return pages.text(texts, self.locales)
+
+    def poll_script(self) -> str:
+        """HTML for a template of the lab's own that keeps the session while the page is open."""
+        return pages.poll_script(self.user) if isinstance(self.user, User) else ""
 
     def create_token(self, size: int = 32) -> str:
         """A random name of `size` bytes that fits into URLs and file names."""

@@ -25,6 +25,8 @@ from labnode.worker import Worker
 
 log = logging.getLogger(__name__)
 
+_DISK_PATIENCE = 1.0  # seconds that a clean-up waits for the disk to take note of its beginning
+
 
 class Life:
     """Every change of a session's state happens here, under `lock`.
@@ -169,6 +171,7 @@ class Life:
         with self.lock:
             session.reason = reason
             self._dispose(session)
+            self._clean(session)  # at once, before others go on; a crash leaves it to be cleaned
 
     def _cut_short(self, session: Session) -> None:
         """Ask a start to come to its end, and answer it: it has its id and is over."""
@@ -177,9 +180,19 @@ class Life:
 
     def _dispose(self, session: Session) -> None:
         session.state = State.DISPOSING
-        self._changed(session)
+        session.clean_by = self._clock.now() + _DISK_PATIENCE
+        self._changed(session, then=partial(self._clean, session))
         self._tasks.close_session(session.id)
-        self._board.have_cleaned(session, self._heard(self._cleaned))
+
+    def _clean(self, session: Session) -> None:
+        """Begin the clean-up once its beginning is stored: a crash in it must be made good.
+
+        A disk that does not answer holds it up for a second and no longer.
+        """
+        with self.lock:
+            if not session.cleaning:
+                session.cleaning = True
+                self._board.have_cleaned(session, self._heard(self._cleaned))
 
     def _cleaned(self, session: Session, error: Exception | None) -> None:
         if error is not None:
@@ -237,6 +250,10 @@ class Life:
         if session.reason is None:
             dues += [at for at, _ in ends(session, self._rules)[:1]]
         if session.state is State.DISPOSING:
+            if not session.cleaning and now < session.clean_by:
+                dues.append(session.clean_by)
+            else:
+                self._clean(session)
             self._settle(session)
         if session.state is State.DISPOSED:
             forget_at = session.over_at + self._keep_expired

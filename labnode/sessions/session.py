@@ -101,6 +101,8 @@ class Session:
     save_pause: float = 1.0  # seconds until its data may be stored again
     resumed: int = 0  # times it was taken up again after a restart
     on_board: bool = False  # from before on_start to on_dispose; the hardware thread's
+    clean_by: float = 0.0  # when its clean-up begins at the latest
+    cleaning: bool = False  # it has begun, or waits for the hardware thread
     cleaned: bool = False
     sealed: bool = False  # its devices are safe: not even its tasks may touch them any more
     hook: Hook | None = None

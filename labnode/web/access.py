@@ -14,7 +14,8 @@ from bottle import HTTPResponse, request
 
 from labnode import context
 from labnode.errors import Busy, Forbidden
-from labnode.lab.lab import Level
+from labnode.lab.node import Level
+from labnode.lab.pages import locales
 from labnode.sessions import ANONYMOUS, AnonymousUser, Session, Sessions, User
 from labnode.settings import Settings
 from labnode.web import pages
@@ -23,7 +24,6 @@ from labnode.web.replies import (
     is_for_programs,
     is_upgrade,
     json_reply,
-    locales,
     redirect,
 )
 

@@ -9,15 +9,15 @@ import bottle
 from bottle import Bottle, HTTPError, HTTPResponse, request, static_file
 
 from labnode import context
-from labnode.lab import Lab
-from labnode.lab.lab import Node
+from labnode.lab import Lab, Node
+from labnode.lab.pages import locales
 from labnode.sessions import User
 from labnode.settings import Settings
 from labnode.web import pages
 from labnode.web.access import Access
 from labnode.web.board_api import BoardApi
 from labnode.web.callback import Callback
-from labnode.web.replies import Errors, is_for_programs, json_reply, locales
+from labnode.web.replies import Errors, is_for_programs, json_reply
 from labnode.web.websockets import WebSockets
 
 _log = logging.getLogger(__name__)

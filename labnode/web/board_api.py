@@ -9,13 +9,13 @@ from bottle import Bottle, HTTPResponse, request
 
 from labnode import context
 from labnode.errors import AlreadyRunningError, BadInput, NotFound, TooLittleTime
-from labnode.lab import Lab
-from labnode.lab.lab import Node
+from labnode.lab import Lab, Node
+from labnode.lab.pages import locales
 from labnode.schema import Text
 from labnode.sessions import User
 from labnode.tasks import Task, TaskFunction
 from labnode.web.access import Access
-from labnode.web.replies import json_reply, locales
+from labnode.web.replies import json_reply
 
 _REFUSALS = (AlreadyRunningError.code, TooLittleTime.code)
 

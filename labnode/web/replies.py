@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Callable
 from typing import Any
 
 from bottle import HTTPResponse, request
 
 from labnode.errors import Busy, LabnodeError
-from labnode.sessions import AnonymousUser, User
 
 log = logging.getLogger(__name__)
 
@@ -49,25 +47,6 @@ def is_for_programs() -> bool:
 def is_upgrade() -> bool:
     """Does the request want to become a WebSocket?"""
     return str(request.get_header("Upgrade", "")).strip().lower() == "websocket"
-
-
-def locales(user: User | AnonymousUser | None = None) -> list[str]:
-    """The languages to speak, the best first: asked for, the user's, the browser's."""
-    found = [request.query.get("locale", "")]
-    if user is not None:
-        found.append(user.locale or "")
-    found += _accepted(request.get_header("Accept-Language", ""))
-    return [language for language in found if language]
-
-
-def _accepted(header: str) -> list[str]:
-    """The languages of an Accept-Language header, the best first; those with q=0 are left out."""
-    weighted = []
-    for part in header.split(",")[:20]:
-        language, _, weight = part.partition(";")
-        number = re.fullmatch(r"\s*q=([01](?:\.\d{0,3})?)\s*", weight)
-        weighted.append((float(number[1]) if number else 1.0, language.strip()))
-    return [language for q, language in sorted(weighted, key=lambda w: -w[0]) if q > 0]
 
 
 class Errors:

@@ -31,7 +31,7 @@ def site(student: Wsgi, protocol: Wsgi, settings: Settings) -> Wsgi:
             added = [(name, value) for name, value in headers if name.lower() not in present]
             return start_response(status, given + added, *error)
 
-        environ = {**environ, "wsgi.url_scheme": settings.scheme}
+        environ = {**environ, "wsgi.url_scheme": settings.scheme, "labnode.base": base}
         _unwrap(environ, settings.trusted_proxies)
         path = re.sub("/{2,}", "/", environ.get("PATH_INFO") or "/")
         for prefix in protocol_bases:

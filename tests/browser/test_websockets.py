@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
-from labnode.weblab.fake import CentralServer
-
 from .conftest import Student
+from .real_node import Node, running
 
 pytestmark = pytest.mark.browser
 
@@ -76,37 +70,14 @@ def talk(ws):
 '''
 
 
-@dataclass(frozen=True)
-class Node:
-    url: str
-    server: CentralServer
-
-
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     directory = tmp_path_factory.mktemp("bench")
     (directory / "bench.yaml").write_text(BOARD)
     (directory / "bench.py").write_text(MODULE)
-    command = [sys.executable, "-m", "labnode", "run", str(directory / "bench.yaml")]
-    command += ["--simulate", "--port", "0", "--state-dir", str(directory / "state")]
-    settings = {
-        "LABNODE_WEBLAB_USERNAME": "weblab",
-        "LABNODE_WEBLAB_PASSWORD": "bench",
-        "LABNODE_BASE_URL": "/labs/bench",
-    }
-    process = subprocess.Popen(
-        command, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        found = re.search(r"http://\S+", line)
-        assert found, f"the agent says where it listens, not {line!r}"
-        yield Node(found[0], CentralServer(found[0].rstrip("/"), "weblab", "bench"))
-    finally:
-        process.terminate()
-        process.communicate(timeout=15)
-    assert process.returncode == 0
+    board, state = directory / "bench.yaml", directory / "state"
+    with running(board, state, BASE_URL="/labs/bench") as node:
+        yield node
 
 
 def test_a_page_talks_to_its_lab_until_its_session_ends(student: Student, node: Node) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from labnode import control
+from labnode import context, control
 from labnode.control import ControlSocket
 from labnode.control.commands import Commands
 from labnode.errors import LabnodeError
@@ -67,7 +67,7 @@ def tag(session_id: str) -> str:
 
 
 def test_a_new_node_has_no_history(ask: Any) -> None:
-    assert [ask(what) for what in ("sessions", "tasks", "events")] == [[], [], []]
+    assert [ask(what) for what in ("sessions", "tasks", "events", "actions")] == [[], [], [], []]
 
 
 def test_a_session_that_goes_on_has_time_left(client: LabClient, ask: Any) -> None:
@@ -132,6 +132,18 @@ def test_events_come_in_their_order(client: LabClient, ask: Any) -> None:
         "session.disposed",
     ]
     assert [event["kind"] for event in ask("events", last=2)] == kinds[-2:]
+
+
+def test_actions_are_told_with_the_student_only_if_asked_for(client: LabClient, ask: Any) -> None:
+    student = client.student(full_name="Ada Lovelace", username="ada")
+    with context.acting(user=client.agent.sessions.live()[0].user):
+        client.lab.record("heat", to=40)
+    client.agent.store.recall("nothing")  # the store has done what was asked for before
+    (action,) = ask("actions")
+    assert action.pop("at") > 1e9
+    assert action == {"session": tag(student.session_id), "action": "heat", "data": {"to": 40}}
+    (named,) = ask("actions", names=True)
+    assert "Ada Lovelace" in named["student"]
 
 
 def test_an_answer_stays_small_whatever_was_stored(client: LabClient, ask: Any) -> None:

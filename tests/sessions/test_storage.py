@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,22 @@ class FullDisk(WatchedStore):
         if self.refuses("node", {"key": key}):
             raise StorageError("The node's database does not work: the disk is full.")
         super().remember(key, value, *happenings)
+
+
+class SilentDisk(WatchedStore):
+    """Never says that the beginning of a clean-up is on it."""
+
+    def update(
+        self,
+        table: str,
+        key: str,
+        changes: Row,
+        *happenings: Happening,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        if changes.get("state") == "disposing":
+            then = None
+        super().update(table, key, changes, *happenings, then=then)
 
 
 @pytest.fixture(autouse=True)
@@ -189,3 +206,31 @@ def test_a_quarantine_that_cannot_be_stored_holds_all_the_same(
     mend(node)
     node.sessions.quarantine.clear()
     assert node.start().active
+
+
+def test_a_clean_up_begins_when_its_beginning_is_on_the_disk(boot: Boot, lab: Lab) -> None:
+    stored: list[str] = []
+
+    @lab.on_dispose
+    def look() -> None:
+        other = sqlite3.connect(node.store.path)  # sees only what is committed
+        stored.extend(state for (state,) in other.execute("SELECT state FROM sessions"))
+        other.close()
+
+    node = boot()
+    session = node.connected()
+    node.delete(session)
+    assert stored == ["disposing"]
+
+
+def test_a_disk_that_does_not_answer_holds_up_a_clean_up_for_a_second(
+    boot: Boot, diary: list[str]
+) -> None:
+    node = boot(store=SilentDisk)
+    session = node.connected()
+    node.sessions.end(session, Reason.EXITED)
+    node.turn()
+    assert diary == ["start"]
+    node.advance(1)
+    assert diary == ["start", "dispose"]
+    assert node.values() == SAFE

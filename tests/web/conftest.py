@@ -68,6 +68,24 @@ def broken():
     raise RuntimeError("the view's own secret")
 
 
+WORDS = {"en": "Hello", "es": "Hola"}
+
+
+@lab.task()
+def greet():
+    return lab.text(WORDS)
+
+
+@lab.app.get("/words", access="public")
+def words():
+    return {"text": lab.text(WORDS), "from_a_task": greet.run_sync(timeout=5).result}
+
+
+@lab.app.get("/script", access="public")
+def script():
+    return lab.poll_script()
+
+
 @lab.app.get("/wait")
 def waiting():
     return {"whole": lab.wait(30)}

@@ -12,7 +12,7 @@ from wsproto.frame_protocol import CloseReason
 
 from labnode import context
 from labnode.errors import BadInput, LabnodeError
-from labnode.lab.lab import Level
+from labnode.lab.node import Level
 from labnode.sessions import ANONYMOUS, AnonymousUser, Sessions, User
 from labnode.web.websockets.channel import Channel
 from labnode.web.websockets.limits import SESSION_OVER, Ending, Limits

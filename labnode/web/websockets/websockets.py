@@ -16,7 +16,7 @@ from labnode.clock import Clock
 from labnode.errors import Busy, SessionOver
 from labnode.events import Bus, SessionChanged
 from labnode.lab import Lab, hooks
-from labnode.lab.lab import Level
+from labnode.lab.node import Level
 from labnode.sessions import ANONYMOUS, AnonymousUser, Sessions, User
 from labnode.web.websockets import handshake
 from labnode.web.websockets.channel import Channel, Receiver

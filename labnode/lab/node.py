@@ -1,0 +1,26 @@
+"""The running node as a lab and its surroundings see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from labnode.board import Board
+from labnode.sessions import Sessions
+from labnode.tasks import Tasks
+from labnode.worker import Worker
+
+Level = Literal["active", "login", "public"]
+"""Who a route is for: the student whose turn it is, also one whose time is over, anybody."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """The running node that a lab belongs to."""
+
+    board: Board
+    worker: Worker
+    tasks: Tasks
+    sessions: Sessions
+    push: Callable[[str | None, str, Any], None] = lambda _session_id, _event, _data: None

@@ -1,0 +1,55 @@
+"""What a lab's own pages get: the student's language, and a script that keeps the session."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from labnode.testing import LabClient
+from tests.web.conftest import MakeLab
+
+
+@pytest.mark.parametrize(
+    ("user", "query", "browser", "text"),
+    [
+        ("es", "", "en", "Hola"),
+        ("es", "?locale=en", "es", "Hello"),
+        (None, "", "fr, es;q=0.5", "Hola"),
+        (None, "", "", "Hello"),
+        ("eu", "", "fr", "Hello"),
+    ],
+)
+def test_a_text_is_in_the_language_asked_for_then_the_users_then_the_browsers(
+    lab: LabClient, user: str | None, query: str, browser: str, text: str
+) -> None:
+    student = lab.student(locale=user)
+    assert student.get(f"/words{query}", HTTP_ACCEPT_LANGUAGE=browser).json["text"] == text
+
+
+def test_a_task_speaks_the_users_language_whatever_the_request_was(lab: LabClient) -> None:
+    student = lab.student(locale="es")
+    words = student.get("/words?locale=en").json
+    assert words == {"text": "Hello", "from_a_task": "Hola"}
+
+
+def test_the_poll_script_names_the_students_own_session(lab: LabClient) -> None:
+    student = lab.student()
+    script = student.get("/script").text
+    callback = re.search(r'data-callback="([^"]+)"', script)
+    assert callback
+    assert callback[1] == student.callback
+    assert student.post(f"{callback[1]}/poll").json["success"] is True
+    assert student.get("/static/poll.js").status == 200
+
+
+def test_nobody_gets_no_poll_script(lab: LabClient) -> None:
+    assert lab.browser().get("/script").text == ""
+
+
+def test_below_a_base_path_the_poll_script_is_there_too(make_lab: MakeLab) -> None:
+    lab = make_lab(base_url="/lab1")
+    script = lab.student().get("/lab1/script").text
+    assert 'src="/lab1/static/poll.js"' in script
+    assert 'data-callback="/lab1/callback/' in script
+    assert 'data-over="/lab1/"' in script
