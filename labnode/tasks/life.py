@@ -14,18 +14,21 @@ from labnode.errors import AlreadyRunningError, LabnodeError, SessionOver, Stopp
 from labnode.events import Bus, TaskChanged
 from labnode.jsondata import plain
 from labnode.store import Happening, NotUnique, Store
+from labnode.tasks import children
 from labnode.tasks.registry import Registry
 from labnode.tasks.run import Outcome, Run, Status, describe_error
 from labnode.worker import Worker
 
 log = logging.getLogger(__name__)
 
+_CHILDREN_GRACE = 5.0  # seconds that a task which shall stop has to end what it has started
+
 
 class Life:
     """Takes every run from new to finished, in memory and in the store alike.
 
-    `inside` makes the Task that the run's own code sees; `limited` is called when a run begins that
-    `stop_overdue()` will have to stop, `finished` (on the store's thread) when an end is durable.
+    `inside` makes the Task that the run's own code sees; `limited` is called when `stop_overdue()`
+    has a run more to look after, `finished` (on the store's thread) when an end is durable.
     """
 
     def __init__(
@@ -103,21 +106,39 @@ class Life:
                 run.outcome = self._failure(Stopped("The task was stopped before it began."))
         if cancelled:
             self._finish(run)
+        else:
+            self._limited()
 
     def stop_overdue(self) -> float | None:
-        """Ask each run to stop whose max_runtime is over.
+        """Ask each run to stop whose max_runtime is over; kill the processes of those that do not.
 
-        Returns the seconds until another one's will be, None when none has an end.
+        Returns the seconds until there is more to do, None when nothing has an end.
         """
         now = self._clock.now()
         with self._registry.lock:
-            running = [r for r in self._registry.working() if r.stop_asked_at is None]
-        for run in running:
-            if run.due_at <= now:
+            working = self._registry.working()
+        dues = []
+        for run in working:
+            if run.stop_asked_at is None and run.due_at <= now:
                 log.info("Task %s has run for its max_runtime and shall stop.", run.name)
                 self.stop(run.id)
-        next_due = min((run.due_at for run in running if run.due_at > now), default=inf)
+            if run.stop_asked_at is None:
+                dues.append(run.due_at)
+            elif not run.children_killed:
+                dues.append(self._kill_children(run, run.stop_asked_at + _CHILDREN_GRACE, now))
+        next_due = min(dues, default=inf)
         return None if next_due == inf else next_due - now
+
+    def _kill_children(self, run: Run, at: float, now: float) -> float:
+        """Kill what a run has started, if it is time; returns when it will be."""
+        if now < at:
+            return at
+        run.children_killed = True
+        found = children.of_thread(run.native_thread) - run.others_children
+        if found and run.working:
+            log.warning("Task %s does not stop: its processes are killed.", run.name)
+            children.kill(found)
+        return inf
 
     def _ask_to_stop(self, run: Run) -> None:
         if run.stop_asked_at is None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from labnode.clock import Clock
 from labnode.errors import LabnodeError
+from labnode.tasks import children
 from labnode.worker import Signal
 
 
@@ -73,6 +74,9 @@ class Run:
     due_at: float = inf  # when it shall have ended, by the monotonic clock
     stop_asked_at: float | None = None  # likewise
     thread: int | None = None  # where it runs
+    native_thread: int = 0  # the same for the kernel
+    others_children: frozenset[int] = frozenset()  # processes that this thread had before
+    children_killed: bool = False
     joiners: list[Signal] = field(default_factory=list)  # set when it is finished
     waits: list[Signal] = field(default_factory=list)  # of its own; set when it shall stop
     order: int = field(default_factory=_order.__next__)  # of submission; the wall clock may jump
@@ -89,6 +93,8 @@ class Run:
     def begin(self, clock: Clock) -> None:
         """It runs in this thread from now on."""
         self.status, self.thread = Status.RUNNING, threading.get_ident()
+        self.native_thread = threading.get_native_id()
+        self.others_children = children.of_thread(self.native_thread)
         self.started_at, self.due_at = clock.wall(), clock.now() + self.max_runtime
 
     def finish(self) -> None:

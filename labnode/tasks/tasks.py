@@ -37,7 +37,7 @@ class Tasks:
     """All tasks of the node; the truth of the unfinished ones is here, of the others in the store.
 
     `on_finished` is called (on the store's thread) when a task's end is durable, `on_limited` when
-    one begins that `stop_overdue()` will have to stop.
+    `stop_overdue()` has one more to look after.
     """
 
     def __init__(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -172,7 +174,7 @@ def test_one_that_ignores_everything_is_overdue(boot: Boot, lab: Lab) -> None:
     assert busy.wait(10)
     node.clock.advance(30)
     assert node.tasks.overdue() is None
-    assert node.tasks.stop_overdue() is None
+    assert node.tasks.stop_overdue() == 5  # then what it has started is killed
     node.clock.advance(11)
     assert node.tasks.overdue() == "task 'deaf' was asked to stop 11 s ago and runs on"
     gate.set()
@@ -215,3 +217,55 @@ def test_a_time_that_is_none_is_refused(option: str, value: Any) -> None:
     options: Any = {option: value}
     with pytest.raises(ValueError, match=f"{option} is a number of seconds above 0"):
         Lab().task(**options)(print)
+
+
+# --- what a task has started ---
+
+
+@LANES
+@pytest.mark.parametrize("leads", [False, True], ids=["alone", "with a group of its own"])
+def test_the_processes_of_a_task_that_does_not_stop_are_killed_after_5_s(
+    node: SmallNode, lab: Lab, unique: Any, leads: bool
+) -> None:
+    started = threading.Event()
+
+    @lab.task(unique=unique)
+    def program() -> int:
+        with subprocess.Popen(["sleep", "60"], start_new_session=leads) as tool:
+            started.set()
+            return tool.wait()
+
+    others = subprocess.Popen(["sleep", "60"])
+    try:
+        session = node.connected()
+        task = node.run_as(session, program.delay)
+        assert started.wait(10)
+        task.stop()
+        node.tasks.stop_overdue()
+        assert not task.retrieve().finished
+        node.clock.advance(5)
+        node.tasks.stop_overdue()
+        assert ended(node, task).result == -signal.SIGKILL
+        assert others.poll() is None
+    finally:
+        others.kill()
+        others.wait()
+
+
+def test_a_task_that_stops_in_time_keeps_what_it_has_started(node: SmallNode, lab: Lab) -> None:
+    @lab.task()
+    def leave_behind() -> int:
+        tool = subprocess.Popen(["sleep", "60"])
+        started.append(tool)
+        lab.wait(60)
+        return tool.pid
+
+    started: list[subprocess.Popen[bytes]] = []
+    task = node.run_as(node.connected(), leave_behind.delay)
+    resting(node, task)
+    task.stop()
+    ended(node, task)
+    node.advance(6)
+    assert started[0].poll() is None
+    started[0].kill()
+    started[0].wait()
