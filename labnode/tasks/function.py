@@ -37,8 +37,8 @@ class TaskFunction(Generic[P, R]):
     `unique` lets one run exist at a time, in all ("global") or for each session ("user"), and puts
     it on the hardware thread; others run in the background. `label` (a text, or one for each
     language) offers it on the page. It is refused to students who have less than `estimated_time`
-    seconds left, and asked to stop when it has run for `max_runtime` seconds. One that shall stop and
-    does not, for whatever reason, has its child processes killed after 5 s.
+    seconds left, and asked to stop when it has run for `max_runtime` seconds. One that shall stop
+    and does not, for whatever reason, has its child processes killed after 5 s.
     """
 
     def __init__(
