@@ -11,7 +11,7 @@ def welcome(client_data, server_data):
     lab.user.data["blinks"] = 0
 
 
-@lab.task(unique="global", label={"en": "Blink the LED", "es": "Hacer parpadear el LED"})
+@lab.task(unique="global", label={"en": "Blink the red light", "es": "Hacer parpadear la luz roja"})
 def blink(times: int = 10):
     """Blinks; only one can run at a time, because the board has only one LED."""
     task = lab.current_task
