@@ -1,0 +1,48 @@
+"""What the README tells people to write is right."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from labnode.board import load_board
+from labnode.cli.main import main
+from labnode.settings import load_settings
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks in a language, also those inside lists."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", README.read_text(), re.M | re.S)
+    return [re.sub(rf"^{indent}", "", text, flags=re.M) for indent, text in found]
+
+
+def test_the_board_can_be_loaded(tmp_path: Path) -> None:
+    (text,) = [block for block in blocks("yaml") if block.startswith("schema: 1")]
+    board = tmp_path / "greenhouse.yaml"
+    board.write_text(text)
+    assert list(load_board(board).devices) == ["light", "fan", "door"]
+
+
+def test_the_settings_can_be_loaded(tmp_path: Path) -> None:
+    (text,) = [block for block in blocks("yaml") if "weblab:" in block]
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(text)
+    settings.chmod(0o600)
+    loaded = load_settings(settings, {}, {"state_dir": tmp_path})
+    assert loaded.public_origin == "http://greenhouse.example.org:8080"
+
+
+@pytest.mark.parametrize("command", ["demo", "test"])
+def test_both_commands_are_shown(command: str) -> None:
+    assert f"./install.sh {command}\n" in blocks("sh")
+
+
+def test_every_command_that_it_names_exists() -> None:
+    text = "\n".join(blocks("sh")) + " ".join(re.findall(r"`([^`\n]+)`", README.read_text()))
+    told = set(re.findall(r"\blabnode ([a-z-]+)", text))
+    assert told - set(main.commands) == set()
+    assert len(told) > 5
