@@ -71,6 +71,8 @@ class Input(Driver):
         return self._value
 
     def state(self) -> dict[str, Any]:
+        if self.sample_every is None and self.stale_after is None:  # it says when it changes
+            return super().state()
         return {**super().state(), "sampled": self._sampled, "stale": self.stale}
 
     @property
