@@ -91,6 +91,8 @@ class Agent:
             )
             self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, queues)
             self.board.attach(self.worker.post, self.tasks.pause)
+            self.board.interlocks.restore(self.store.recall("faults") or [])
+            self.board.interlocks.remember = partial(self.store.note, "faults")
             self.sessions = Sessions(
                 file.session,
                 state.secret,
@@ -103,6 +105,7 @@ class Agent:
                 clean=lab.clean,
                 load_user=lab.load_user,
                 keep_expired=settings.expired_users_timeout,
+                faults=self.board.obstacles,
             )
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
             node = Node(
@@ -210,7 +213,7 @@ class Agent:
         """Why this process must not go on owning the hardware, or None."""
         if not self.sessions.reaper.alive:
             return "the reaper has died"
-        return self.worker.fault() or self.tasks.overdue()
+        return self.worker.fault() or self.board.fault() or self.tasks.overdue()
 
     def watch(self, stop: Event) -> None:
         """Return when `stop` is set; end the process at once when the hardware lost its owner."""
