@@ -101,8 +101,31 @@ class Services(Protocol):
     def post(self, call: Callable[[], None]) -> None:
         """Run `call` on the hardware thread soon (any thread)."""
 
-    def wait(self, seconds: float) -> bool:
-        """Let others use the hardware thread meanwhile; False once the task shall stop."""
+    @property
+    def folder(self) -> Path:
+        """Where the board file is, and the files that it names."""
+
+    @property
+    def state_dir(self) -> Path | None:
+        """Where the node keeps what has to survive it; None: nowhere."""
+
+    def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
+        """Let others use the hardware thread meanwhile; False once the task shall stop.
+
+        It ends early when `until()` is true, which is looked at whenever something was posted.
+        """
+
+    def outlast(self, seconds: float, over: Callable[[], bool]) -> bool:
+        """Let others use the hardware thread until it is `over()`; False after `seconds`.
+
+        For the short end of what was asked to stop: nothing else ends this.
+        """
+
+    def device(self, name: str) -> Driver:
+        """Another device of the board, to look at."""
+
+    def command(self, device: str, command: str, args: Any = None) -> Any:
+        """Have another device of the board do something, within its limits and interlocks."""
 
     def permit(self, value: Any) -> None:
         """Interlocked when the board's interlocks forbid this output to be `value` now."""
@@ -158,6 +181,7 @@ class Driver:
     commands: ClassVar[Mapping[str, Command]] = {}  # by name; given by @register
     widget: ClassVar[Widget] = "value"  # how the page shows it
     script: ClassVar[type | None] = None  # a dataclass of what `simulate:` may say of it
+    programs: ClassVar[Mapping[str, str]] = {}  # that it runs, and the Debian package of each
 
     label: Annotated[
         Text | None, Doc("What the page calls the device; by default its name on the board.")
@@ -193,8 +217,18 @@ class Driver:
         values = (getattr(self, field.name) for field in fields(self))
         return [option.claim for value in values for option in _claimables(value)]
 
+    def mistakes(self, folder: Path) -> list[str]:  # noqa: ARG002
+        """What is wrong with the files in `folder`, the board's, that its options name."""
+        return []
+
     def open(self) -> None:
         """Take the hardware, safe from the first moment; `hardware` is what a library gives."""
+
+    def prepare(self) -> None:
+        """Before a session, once all devices are safe: it may take its time (services.wait)."""
+
+    def clean(self) -> None:
+        """After a session, before all devices are made safe, likewise; failing is a quarantine."""
 
     def reset(self) -> None:
         """Bring the hardware to its safe state and forget what the last student did."""

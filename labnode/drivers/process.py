@@ -74,7 +74,14 @@ def run(
     `environment`. When this returns or raises, neither it nor what it has started is left.
     OSError: it could not be started.
     """
-    process = _Process(argv, services, name, folder, timeout, environment or {})
+    process = _Process(
+        argv,
+        services,
+        name=name,
+        folder=folder,
+        timeout=timeout,
+        environment=environment or {},
+    )
     try:
         while not process.over:
             if not services.wait(_LOOK, process.has_news):
@@ -95,6 +102,7 @@ class _Process:
         self,
         argv: Sequence[str],
         services: Services,
+        *,
         name: str,
         folder: Path,
         timeout: float,
@@ -118,7 +126,7 @@ class _Process:
         self._popen = subprocess.Popen(
             argv,
             cwd=folder,
-            env=_environment(folder) | {_MARK: self._mark} | environment,
+            env={**_environment(folder), **environment, _MARK: self._mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

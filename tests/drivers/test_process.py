@@ -84,7 +84,7 @@ def test_a_line_without_its_end_is_heard_while_it_grows(runner: Runner, stage: S
         return "##" in runner.rests
 
     go_on = runner.folder / "go-on"
-    stage.happens(grown, lambda: go_on.touch())
+    stage.happens(grown, go_on.touch)
     program = (
         "import os\nprint('##', end='', flush=True)\n"
         "while not os.path.exists('go-on'): pass\nprint('#')"

@@ -21,7 +21,18 @@ SIGNATURE = bytes((0x1E, 0x95, 0x0F))
 TEXT = b"SAYS:"  # what follows in the flash, up to a 0, is what the program sends
 
 _OK, _IN_SYNC, _NO_SYNC, _END = b"\x10", b"\x14", b"\x15", 0x20
-_LENGTHS = {0x30: 0, 0x41: 1, 0x42: 20, 0x45: 5, 0x50: 0, 0x51: 0, 0x55: 2, 0x56: 4, 0x74: 3, 0x75: 0}
+_LENGTHS = {
+    0x30: 0,
+    0x41: 1,
+    0x42: 20,
+    0x45: 5,
+    0x50: 0,
+    0x51: 0,
+    0x55: 2,
+    0x56: 4,
+    0x74: 3,
+    0x75: 0,
+}
 
 
 class Arduino:
@@ -45,6 +56,10 @@ class Arduino:
         self._awake, self._wake = os.pipe()
         self._thread = threading.Thread(target=self._live, name="arduino")
         self._thread.start()
+
+    def rest(self) -> None:
+        """Let a moment pass, or less if it is closed."""
+        select.select([self._awake], [], [], 0.01)
 
     def burn(self, data: bytes) -> None:
         """Put an image into the flash past the bootloader."""

@@ -17,7 +17,6 @@ from labnode.clock import Clock
 from labnode.drivers.base import Driver
 
 
-
 class Stage:
     """What a driver is handed by its board; whatever is posted runs while it waits.
 

@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from labnode.drivers.base import Claim, Driver, Ref, Widget, command
-from labnode.drivers.process import Cause, run
 from labnode.drivers.tools.content import Content, bad, read
 from labnode.drivers.tools.counter import Counter
-from labnode.drivers.tools.known import Known, hopeless, judged, missing
+from labnode.drivers.tools.known import Known, missing
 from labnode.drivers.tools.options import Port, Suffixes
 from labnode.drivers.tools.progress import percent
 from labnode.drivers.tools.rehearsal import Rehearsal
-from labnode.errors import AlreadyRunningError, BadInput, DeviceError, Stopped, ToolFailed
+from labnode.drivers.tools.step import Step, stopped
+from labnode.errors import AlreadyRunningError, BadInput, DeviceError, ToolFailed
 from labnode.schema import Between, Doc, Duration, Size
-
-_MOST_LINES = 20  # of one turn that are shown; who says more says it to the log of the tool alone
 
 State = Literal["unknown", "blank", "programmed", "programming"]
 
@@ -60,7 +58,9 @@ class Tool(Driver):
     max_size: Annotated[Size, Between(1), Doc("The size of a file at the most.")] = 1 << 20
     port: Annotated[
         Port | None,
-        Doc("The serial port: the name of a serial device of this board, which lends it, or a path."),
+        Doc(
+            "The serial port: the name of a serial device of this board, which lends it, or a path."
+        ),
     ] = None
     timeout: Annotated[
         Duration, Between(0.1), Doc("How long one attempt may take before it is ended.")
@@ -85,9 +85,9 @@ class Tool(Driver):
             "blank image (one with a bootloader, say) and this one tries once more."
         ),
     ] = None
-    power: Annotated[
-        Ref | None, Doc("An output that is switched on while a file is written.")
-    ] = None
+    power: Annotated[Ref | None, Doc("An output that is switched on while a file is written.")] = (
+        None
+    )
     power_wait: Annotated[
         Duration, Doc("How long the board takes to be ready once `power` is on.")
     ] = 1.0
@@ -122,6 +122,7 @@ class Tool(Driver):
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)
+        self.scripted: Rehearsal | None = None
         self._state: State = "unknown"
         self._writes = Counter(None, name)
 
@@ -250,44 +251,19 @@ class Tool(Driver):
             (Path(folder) / name).symlink_to(image.absolute())
             steps = self.steps(Job(name, port, verify))
             for number, argv in enumerate(steps):
-                self._step(argv, Path(folder), port, number / len(steps), 1 / len(steps))
-        self.services.progress(100)
-
-    def _step(self, argv: list[str], folder: Path, port: str, base: float, part: float) -> None:
-        def tell(far: float | None) -> None:
-            if far is not None:
-                self.services.progress(round(100 * base + part * far, 1))
-
-        def hear(lines: Sequence[str], rest: str) -> None:
-            for line in lines[-_MOST_LINES:]:
-                self.services.progress(line=line)
-            told = (self.percent(line) for line in (rest, *reversed(lines)))
-            tell(next((far for far in told if far is not None), None))
-            if (failure := hopeless(lines, self.known)) is not None:
-                raise failure
-            if port.startswith("/") and not Path(port).exists():
-                raise ToolFailed(_UNPLUGGED)
-
-        if self.services.simulated:
-            rehearsal: Rehearsal = getattr(self, "scripted", None) or Rehearsal()
-            ended = rehearsal.play(self.services, tell)
-        else:
-            try:
-                ended = run(
+                span = (number / len(steps), (number + 1) / len(steps))
+                step = Step(
                     argv,
-                    self.services,
-                    name=self.name,
-                    folder=folder,
-                    timeout=self.timeout,
-                    hear=hear,
+                    Path(folder),
+                    port,
+                    span,
+                    self.timeout,
+                    self.known,
+                    self.programs,
+                    self.percent,
                 )
-            except OSError as error:
-                texts = missing(argv[0], self.programs.get(argv[0]))
-                raise ToolFailed(texts, final=True) from error
-        if ended.cause is Cause.STOPPED:
-            raise Stopped("It was stopped before the board was programmed.")
-        if (failure := judged(argv[0], ended, self.timeout, self.known)) is not None:
-            raise failure
+                step.run(self.services, self.name, self.scripted or Rehearsal())
+        self.services.progress(100)
 
     def _port(self) -> AbstractContextManager[str]:
         if isinstance(self.port, Ref):
@@ -303,7 +279,7 @@ class Tool(Driver):
         self.services.command(self.power, "set", [True])
         try:
             if not self.services.wait(self.power_wait):
-                raise Stopped("It was stopped before the board was programmed.")
+                raise stopped()
             yield
         finally:
             self.services.command(self.power, "set", [False])
@@ -311,9 +287,3 @@ class Tool(Driver):
     def _show(self, state: State) -> None:
         self._state = state
         self.services.publish()
-
-
-_UNPLUGGED = {
-    "en": "The board was unplugged while it was programmed.",
-    "es": "La placa se desconectó mientras se programaba.",
-}

@@ -51,8 +51,7 @@ _RECORD = re.compile(rb":([0-9A-Fa-f]{2}){5,260}")
 def read_hex(data: bytes) -> Content:
     ranges: list[tuple[int, int]] = []
     base, ended = 0, False
-    for number, line in enumerate(data.split(b"\n"), 1):
-        line = line.strip()
+    for number, line in enumerate(map(bytes.strip, data.split(b"\n")), 1):
         if not line:
             continue
         record = _record(line, number)
@@ -121,7 +120,9 @@ def read_elf(data: bytes) -> Content:
     wide = data[4] == 2
     (machine,) = struct.unpack_from(f"{order}H", data, 18)
     try:
-        return Content(len(data), ranges=merged(list(_segments(data, order, wide))), machine=machine)
+        return Content(
+            len(data), ranges=merged(list(_segments(data, order, wide))), machine=machine
+        )
     except struct.error:
         raise bad("The ELF file is cut off.", "El fichero ELF está cortado.") from None
 
@@ -131,7 +132,10 @@ def _segments(data: bytes, order: str, wide: bool) -> Iterator[tuple[int, int]]:
     start, size, count = (
         (*struct.unpack_from(f"{order}Q", data, 32), *struct.unpack_from(f"{order}HH", data, 54))
         if wide
-        else (*struct.unpack_from(f"{order}I", data, 28), *struct.unpack_from(f"{order}HH", data, 42))
+        else (
+            *struct.unpack_from(f"{order}I", data, 28),
+            *struct.unpack_from(f"{order}HH", data, 42),
+        )
     )
     for number in range(count):
         at = start + number * size

@@ -38,7 +38,9 @@ class _WordReader:
 
     def from_yaml(self, value: Any) -> str:
         text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-        if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9_][\w./+:,-]*", text, re.ASCII):
+        if not isinstance(text, str) or not re.fullmatch(
+            r"[A-Za-z0-9_][\w./+:,-]*", text, re.ASCII
+        ):
             raise ValueError(f"expected {self.expected}, not {shown(value)}")
         return text
 
