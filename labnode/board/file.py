@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from labnode.board.claims import Claims
 from labnode.board.expressions import WORDS, Expression, ExpressionError
 from labnode.board.simulate import in_order
-from labnode.drivers.base import Claim, Driver, Simulatable, load_drivers
+from labnode.drivers.base import Driver, Simulatable, load_drivers
 from labnode.schema import (
     Between,
     Duration,
@@ -125,19 +126,12 @@ def _check_schema(document: Section, problems: Problems) -> None:
 def _devices(section: Section, problems: Problems) -> dict[str, Driver | None]:
     """The drivers by name; None for one that has problems, so that its name is known."""
     devices: dict[str, Driver | None] = {}
-    owners: dict[Claim, tuple[str, Section]] = {}
+    claims = Claims(problems)
     for name, options in section.items():
         _check_name(name, options, problems)
         devices[name] = driver = _device(name, options, problems)
-        for claim in driver.claims() if driver else ():
-            if claim in owners:
-                owner, place = owners[claim]
-                line = place.key_where.rpartition(":")[2]
-                also = (
-                    " twice" if owner == name else f", which '{owner}' (line {line}) already uses"
-                )
-                problems.add(options.key_where, f"'{name}' uses {claim}{also}")
-            owners.setdefault(claim, (name, options))
+        if driver is not None:
+            claims.add(name, options, driver)
     return devices
 
 

@@ -33,6 +33,9 @@ class DigitalOutput(Driver):
         bool, Doc("The value at the start, before and after every student, and at the end.")
     ] = False
 
+    def rest_level(self) -> dict[int, bool]:
+        return {self.pin.number: self.safe == self.active_high}
+
     def open(self) -> None:
         self.hardware = gpiozero.DigitalOutputDevice(
             self.pin.name,
