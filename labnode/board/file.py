@@ -11,17 +11,18 @@ from typing import Annotated, Any, Literal
 
 from labnode.board.claims import Claims
 from labnode.board.expressions import WORDS, Expression, ExpressionError
+from labnode.board.include import load_document
 from labnode.board.simulate import in_order
 from labnode.drivers.base import Driver, Simulatable, load_drivers
 from labnode.schema import (
     Between,
     Duration,
     Problems,
+    Secrets,
     Section,
     Text,
     build,
     did_you_mean,
-    load_yaml,
     shown,
 )
 
@@ -67,6 +68,7 @@ class BoardFile:
     simulate: Mapping[str, Expression] = field(default_factory=dict)  # by the input they drive
     page: tuple[tuple[str, ...], ...] | None = None  # rows of devices
     module: Path | None = None
+    files: tuple[Path, ...] = ()  # all that were read: this one and what it includes
 
     def on_page(self) -> list[str]:
         """The devices that students may see, in the order of the page."""
@@ -89,10 +91,14 @@ class _Top:
     module: Section | None = None
 
 
-def load_board(path: Path) -> BoardFile:
-    """Read and check a board file; ConfigError has everything that is wrong with it."""
+def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
+    """Read and check a board file; ConfigError has everything that is wrong with it.
+
+    Its secrets are in secrets.yaml beside the file of the `settings` or beside the board.
+    """
+    secrets = Secrets(*(file.parent for file in (settings, path) if file is not None))
     with Problems() as problems:
-        document = load_yaml(path, problems)
+        document, files = load_document(path, problems, secrets)
         _check_schema(document, problems)
         top = build(_Top, document, problems)
         devices = _devices(document.child("devices"), problems)
@@ -110,6 +116,7 @@ def load_board(path: Path) -> BoardFile:
         simulate=simulate,
         page=page if top.page is not None else None,
         module=module,
+        files=files,
     )
 
 
