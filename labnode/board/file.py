@@ -16,6 +16,7 @@ from labnode.board.simulate import in_order
 from labnode.drivers.base import Driver, Simulatable, load_drivers
 from labnode.schema import (
     Between,
+    Doc,
     Duration,
     Problems,
     Secrets,
@@ -33,8 +34,10 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 class LabName:
     """The experiment that central servers know this board as: name@category."""
 
-    name: str = ""
-    category: str = "Labs"
+    name: Annotated[
+        str, Doc("The name of the experiment; by default that of the board file without .yaml.")
+    ] = ""
+    category: Annotated[str, Doc("The category that the experiment is in.")] = "Labs"
 
     def __post_init__(self) -> None:
         for part in (self.name, self.category):
@@ -46,14 +49,32 @@ class LabName:
 class SessionSpec:
     """How long things may take, in seconds, and how many students share the board."""
 
-    users: Annotated[int, Between(1)] = 1
-    max_time: Annotated[Duration, Between(1)] = 3600.0  # of a slot, whatever the server says
-    connect_timeout: Duration = 60.0  # until the first sign of the student's browser
-    timeout: Literal[-1] | Duration = 15.0  # without a sign of it; -1: never over for that
-    poll_interval: Duration = 5.0  # between two questions of the central server
-    start_wait: Duration = 60.0  # of a start for the clean-up before it
-    dispose_wait: Duration = 20.0  # of a delete for its clean-up
-    on_restart: Literal["resume", "dispose"] = "resume"
+    users: Annotated[int, Between(1), Doc("How many students may use the board at once.")] = 1
+    max_time: Annotated[
+        Duration,
+        Between(1),
+        Doc("The longest that a student may have the board, whatever the central server says."),
+    ] = 3600.0
+    connect_timeout: Annotated[
+        Duration, Doc("How long to wait for the first sign of the student's browser.")
+    ] = 60.0
+    timeout: Annotated[
+        Literal[-1] | Duration,
+        Doc("How long a session goes on without a sign of the browser; -1 is for ever."),
+    ] = 15.0
+    poll_interval: Annotated[
+        Duration, Doc("How often the central server asks whether the session is over.")
+    ] = 5.0
+    start_wait: Annotated[
+        Duration, Doc("How long a start waits for the clean-up of the session before it.")
+    ] = 60.0
+    dispose_wait: Annotated[
+        Duration, Doc("How long the central server waits for the clean-up before it asks again.")
+    ] = 20.0
+    on_restart: Annotated[
+        Literal["resume", "dispose"],
+        Doc("What becomes of a session when labnode starts again in the middle of it."),
+    ] = "resume"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +102,27 @@ class BoardFile:
 class _Top:
     """The keys of the file; sections are read by whoever knows what is in them."""
 
-    schema: Section | None = None
-    title: Text | None = None
-    lab: LabName = LabName()
-    session: SessionSpec = SessionSpec()
-    devices: dict[str, Section]
-    simulate: dict[str, Section] = field(default_factory=dict)
-    page: list[list[Section]] | None = None
-    module: Section | None = None
+    schema: Annotated[Section | None, Doc("The kind of file that this is: always 1.")] = None
+    include: Annotated[
+        Section | None, Doc("Other YAML files, from beside the board, that are parts of it.")
+    ] = None
+    title: Annotated[Text | None, Doc("What the page calls the lab; by default its name.")] = None
+    lab: Annotated[LabName, Doc("How the central server knows the lab.")] = LabName()
+    session: Annotated[SessionSpec, Doc("How long things may take, and how many share.")] = (
+        SessionSpec()
+    )
+    devices: Annotated[dict[str, Section], Doc("Everything that is on the board, by name.")]
+    simulate: Annotated[
+        dict[str, Section],
+        Doc("What the inputs show where there is no hardware: an expression for each."),
+    ] = field(default_factory=dict)
+    page: Annotated[
+        list[list[Section]] | None,
+        Doc("The rows of the page, each a list of devices; the rest comes after them."),
+    ] = None
+    module: Annotated[
+        Section | None, Doc("A Python file beside the board: hooks, tasks and views of the lab.")
+    ] = None
 
 
 def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
