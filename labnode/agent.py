@@ -139,11 +139,11 @@ class Agent:
         if self._ready:
             return self._site(environ, start_response)
         message = "The lab is just starting; ask again in a moment."
-        headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+        headers = [("Content-Type", "application/json"), ("Retry-After", "2"), ("Refresh", "2")]
         if environ.get("PATH_INFO", "").endswith("/weblab/health"):
-            start_response("200 OK", headers)
+            start_response("200 OK", headers[:1])
             return [json.dumps(health([message])).encode()]
-        start_response("503 Service Unavailable", [*headers, ("Retry-After", "2"), ("Refresh", "2")])
+        start_response("503 Service Unavailable", headers)
         return [json.dumps({"error": True, "code": "busy", "message": message}).encode()]
 
     def start(self) -> None:
@@ -214,7 +214,8 @@ class Agent:
 
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
-        parts = [self.sessions.reaper.fault, self.worker.fault, self.tasks.overdue, self.store.fault]
+        parts = [self.sessions.reaper.fault, self.worker.fault, self.tasks.overdue]
+        parts.append(self.store.fault)
         if self._listen:
             parts += [self.web.fault, self.websockets.fault, self._control.fault]
         return next((fault for part in parts if (fault := part()) is not None), None)

@@ -19,6 +19,7 @@ from labnode.cli.needless import clean_expired, loop, run_tasks
 from labnode.cli.node import clear, drain, status, undrain
 from labnode.cli.options import InOrder
 from labnode.cli.run import demo, run
+from labnode.cli.safe import safe
 from labnode.cli.weblab import weblab_config
 from labnode.errors import BadInput, ConfigError, LabnodeError
 
@@ -60,6 +61,7 @@ def main() -> None:
 
 _COMMANDS: list[click.Command] = [demo, check, run, weblab_config, fake]
 _COMMANDS += [status, sessions, tasks, events, actions, clear, drain, undrain]
+_COMMANDS += [safe]
 _COMMANDS += [loop, run_tasks, clean_expired]
 
 for command in _COMMANDS:
