@@ -42,6 +42,7 @@ HOUSE = """
     weblab    -> sessions settings lifecycle clock errors
     web       -> lab sessions tasks worker board schema settings events context clock errors
     platform  -> settings events clock errors
+    doctor    -> platform board drivers settings errors
     labnode   -> lab errors
     agent     -> everything
     testing   -> everything

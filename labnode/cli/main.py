@@ -13,6 +13,7 @@ import click
 
 from labnode import __version__
 from labnode.cli.check import check
+from labnode.cli.doctor import doctor
 from labnode.cli.fake import fake
 from labnode.cli.history import actions, events, sessions, tasks
 from labnode.cli.needless import clean_expired, loop, run_tasks
@@ -61,7 +62,7 @@ def main() -> None:
 
 _COMMANDS: list[click.Command] = [demo, check, run, weblab_config, fake]
 _COMMANDS += [status, sessions, tasks, events, actions, clear, drain, undrain]
-_COMMANDS += [safe]
+_COMMANDS += [safe, doctor]
 _COMMANDS += [loop, run_tasks, clean_expired]
 
 for command in _COMMANDS:

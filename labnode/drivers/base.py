@@ -114,6 +114,7 @@ class Driver:
     kind: ClassVar[str] = ""  # "led"; given by @register
     commands: ClassVar[Mapping[str, Command]] = {}  # by name; given by @register
     widget: ClassVar[Widget] = "value"  # how the page shows it
+    programs: ClassVar[Mapping[str, str]] = {}  # what it runs: program -> Debian's package of it
     poll_every: ClassVar[float | None] = None  # seconds between two calls of poll()
 
     label: Annotated[
