@@ -162,6 +162,7 @@ class Driver:
     commands: ClassVar[Mapping[str, Command]] = {}  # by name; given by @register
     widget: ClassVar[Widget] = "value"  # how the page shows it
     script: ClassVar[type | None] = None  # a dataclass of what `simulate:` may say of it
+    programs: ClassVar[Mapping[str, str]] = {}  # what it runs: program -> Debian's package of it
 
     label: Annotated[
         Text | None, Doc("What the page calls the device; by default its name on the board.")
