@@ -26,6 +26,7 @@ from labnode.store import Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
 from labnode.web.app import student_app
+from labnode.web.observers import Observers
 from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
 from labnode.web.websockets import WebSockets
@@ -106,7 +107,12 @@ class Agent:
             )
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
             node = Node(
-                self.board, self.worker, self.tasks, self.sessions, push=self.websockets.push
+                self.board,
+                self.worker,
+                self.tasks,
+                self.sessions,
+                observer_link=Observers(self.sessions, settings, state.secret).link,
+                push=self.websockets.push,
             )
             lab.bind(node)
             self._site: Wsgi = site(
