@@ -17,6 +17,7 @@ from labnode.board import Board, BoardFile
 from labnode.clock import Clock, Event
 from labnode.control import ControlSocket
 from labnode.control.commands import Commands
+from labnode.estop import EmergencyStop
 from labnode.events import Bus
 from labnode.lab import Lab, Node
 from labnode.sessions import Reason, Sessions
@@ -42,6 +43,7 @@ _STOP_WITHIN = 10.0  # seconds for all of a stop; the parts below are less in su
 _HARDWARE_STOPS_WITHIN = 5.0
 _MAKE_SAFE_WITHIN = 2.0
 _WATCH_EVERY = 1.0
+_WATCH_HALTED_EVERY = 0.25  # an emergency stop has to be acknowledged within a second
 
 
 class Agent:
@@ -105,6 +107,7 @@ class Agent:
                 load_user=lab.load_user,
                 keep_expired=settings.expired_users_timeout,
             )
+            self.estop = EmergencyStop(self.board, self.sessions, self.store)
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
             node = Node(
                 self.board,
@@ -127,7 +130,9 @@ class Agent:
                 threads=_HTTP_THREADS,
                 trusted_proxies=settings.trusted_proxies,
             )
-            commands = Commands(node, self.clock, self.store, url=lambda: self.url).by_name
+            commands = Commands(
+                node, self.clock, self.store, self.estop, url=lambda: self.url
+            ).by_name
             self._control = ControlSocket(settings.state_dir, commands)
             self._undo = undo.pop_all()
 
@@ -220,7 +225,7 @@ class Agent:
 
     def watch(self, stop: Event) -> None:
         """Return when `stop` is set; end the process at once when the hardware lost its owner."""
-        while not stop.wait(_WATCH_EVERY):
+        while not stop.wait(_WATCH_HALTED_EVERY if self.board.halted else _WATCH_EVERY):
             if (fault := self.fault()) is not None:
                 self.give_up(fault)
 

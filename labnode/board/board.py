@@ -56,6 +56,7 @@ class Board:
         self._work_dir = work_dir
         self._owns_pins = self.pins is None
         self._snapshots = Snapshots(file.devices, bus)
+        self.halted: str | None = None
         self._opened: list[str] = []  # in the order of opening, with one that failed half way
         self._due: dict[str, float] = {}
         for name, driver in file.devices.items():
@@ -122,6 +123,23 @@ class Board:
             log.exception("the snapshot after an emergency is not taken")
         return failures
 
+    def halt(self, why: str) -> list[str]:
+        """Emergency stop, from any thread: everything safe now and until `resume`."""
+        self.halted = why
+        return self.make_safe()
+
+    def resume(self) -> None:
+        """The emergency is over."""
+        self.halted = None
+
+    def pressed(self) -> list[str]:
+        """The emergency stop buttons that are pressed (any thread)."""
+        return [
+            name
+            for name, driver in self.file.devices.items()
+            if getattr(driver, "role", None) == "estop" and self.snapshot[name]["value"]
+        ]
+
     def command(self, device: str, command: str, args: Any = None) -> Any:
         """Call a command with JSON arguments, a list or an object; its result is JSON.
 
@@ -136,6 +154,8 @@ class Board:
         where = f"{device}.{command}"
         arguments = spec.bind(where, args)
         self._need_open(device)
+        if self.halted is not None:
+            raise DeviceError(f"The board is stopped: {self.halted}")
         try:
             return getattr(driver, command)(**arguments)
         except LabnodeError:

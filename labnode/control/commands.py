@@ -9,9 +9,12 @@ from typing import Any
 from labnode import __version__
 from labnode.clock import Clock
 from labnode.control.history import History
+from labnode.estop import EmergencyStop
 from labnode.lab import Node
 from labnode.sessions import Session
 from labnode.store import Store
+
+_LONGEST_WHY = 200  # characters
 
 
 class Commands:
@@ -20,9 +23,18 @@ class Commands:
     `url` is where the node listens, `store` its database.
     """
 
-    def __init__(self, node: Node, clock: Clock, store: Store, *, url: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        clock: Clock,
+        store: Store,
+        estop: EmergencyStop,
+        *,
+        url: Callable[[], str],
+    ) -> None:
         self._board = node.board
         self._sessions = node.sessions
+        self._estop = estop
         self._clock = clock
         self._url = url
         self._alarm = store.alarm
@@ -34,6 +46,7 @@ class Commands:
             "tasks": history.tasks,
             "events": history.events,
             "actions": history.actions,
+            "estop": self.estop,
             "clear": self.clear,
             "drain": self.drain,
             "undrain": self.undrain,
@@ -53,6 +66,7 @@ class Commands:
             "state": self._state(len(sessions)),
             "sessions": [self._session(session) for session in sessions],
             "users": self._sessions.rules.users,
+            "estop": self._estop.why,
             "quarantine": self._sessions.quarantine.why,
             "draining": self._sessions.draining,
             "alarm": self._alarm,
@@ -62,8 +76,18 @@ class Commands:
             "version": __version__,
         }
 
+    def estop(self, why: str = "") -> dict[str, Any]:
+        """Make everything safe at once; `unsafe` is what could not be, `sessions` how many end."""
+        sessions = len(self._sessions.live())
+        unsafe = self._estop.press(str(why)[:_LONGEST_WHY] or "labnode estop")
+        return {"unsafe": unsafe, "sessions": sessions}
+
     def clear(self) -> dict[str, Any]:
-        """End the quarantine, which a person says is over; `was` is why there was one."""
+        """End an emergency stop and the quarantine; `was` is why there was one.
+
+        Busy while a button for emergencies is still pressed.
+        """
+        self._estop.release()
         was = self._sessions.quarantine.why
         if was is not None:
             self._sessions.quarantine.clear()

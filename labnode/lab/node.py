@@ -23,5 +23,5 @@ class Node:
     worker: Worker
     tasks: Tasks
     sessions: Sessions
-    observer_link: Callable[[Session], str]
     push: Callable[[str | None, str, Any], None] = lambda _session_id, _event, _data: None
+    observer_link: Callable[[Session], str] = lambda _session: ""
