@@ -7,12 +7,12 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
-from labnode.clock import Clock
 from labnode.drivers.commands import Command, commands_of, mark
+from labnode.drivers.services import Services as Services  # noqa: PLC0414
 from labnode.schema import Doc, Text, shown
 
 D = TypeVar("D", bound="type[Driver]")
@@ -38,10 +38,14 @@ registry: dict[str, type[Driver]] = {}
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that only one device of a board can have: a pin, a port."""
+    """Something that only one device of a board can have: a pin, a port.
+
+    Claims of the same `bus` do not exclude each other: the pins of the bus of two I2C parts.
+    """
 
     kind: str
     name: str
+    bus: str = field(default="", compare=False)  # "I2C bus 1"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -80,61 +84,6 @@ class Simulatable(Protocol):
 
     def simulate(self, value: Any) -> None:
         """Make the mock hardware behave as if `value` was there (hardware thread)."""
-
-
-class Services(Protocol):
-    """What a driver is handed by its board."""
-
-    @property
-    def pins(self) -> Any:
-        """The gpiozero pin factory; every gpiozero device gets it as `pin_factory=`."""
-
-    @property
-    def clock(self) -> Clock: ...
-
-    @property
-    def simulated(self) -> bool: ...
-
-    def publish(self) -> None:
-        """My value has changed: read it again (hardware thread)."""
-
-    def post(self, call: Callable[[], None]) -> None:
-        """Run `call` on the hardware thread soon (any thread)."""
-
-    @property
-    def folder(self) -> Path:
-        """Where the board file is, and the files that it names."""
-
-    @property
-    def state_dir(self) -> Path | None:
-        """Where the node keeps what has to survive it; None: nowhere."""
-
-    def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
-        """Let others use the hardware thread meanwhile; False once the task shall stop.
-
-        It ends early when `until()` is true, which is looked at whenever something was posted.
-        """
-
-    def outlast(self, seconds: float, over: Callable[[], bool]) -> bool:
-        """Let others use the hardware thread until it is `over()`; False after `seconds`.
-
-        For the short end of what was asked to stop: nothing else ends this.
-        """
-
-    def device(self, name: str) -> Driver:
-        """Another device of the board, to look at."""
-
-    def command(self, device: str, command: str, args: Any = None) -> Any:
-        """Have another device of the board do something, within its limits and interlocks."""
-
-    def permit(self, value: Any) -> None:
-        """Interlocked when the board's interlocks forbid this output to be `value` now."""
-
-    def lend(self, device: str) -> AbstractContextManager[str]:
-        """The path of another device's port, which is the caller's inside the block."""
-
-    def progress(self, percent: float | None = None, line: str | None = None) -> None:
-        """How far the running task is (0 to 100), and a line of what it says."""
 
 
 @dataclass(kw_only=True)
@@ -181,7 +130,7 @@ class Driver:
     commands: ClassVar[Mapping[str, Command]] = {}  # by name; given by @register
     widget: ClassVar[Widget] = "value"  # how the page shows it
     script: ClassVar[type | None] = None  # a dataclass of what `simulate:` may say of it
-    programs: ClassVar[Mapping[str, str]] = {}  # that it runs, and the Debian package of each
+    programs: ClassVar[Mapping[str, str]] = {}  # what it runs: program -> Debian's package of it
 
     label: Annotated[
         Text | None, Doc("What the page calls the device; by default its name on the board.")
@@ -214,12 +163,23 @@ class Driver:
 
     def claims(self) -> list[Claim]:
         """What this device must have for itself: here, whatever its options claim."""
-        values = (getattr(self, field.name) for field in fields(self))
+        values = (getattr(self, option.name) for option in fields(self))
         return [option.claim for value in values for option in _claimables(value)]
 
     def mistakes(self, folder: Path) -> list[str]:  # noqa: ARG002
         """What is wrong with the files in `folder`, the board's, that its options name."""
         return []
+
+    def boot_config(self) -> list[str]:
+        """The lines of the Pi's config.txt that this device cannot work without (see buses.py)."""
+        return []
+
+    def rest_level(self) -> dict[int, bool]:
+        """For each GPIO that it drives, whether that is high while the device is safe.
+
+        The Pi is told to hold these levels from power-on, long before labnode starts.
+        """
+        return {}
 
     def open(self) -> None:
         """Take the hardware, safe from the first moment; `hardware` is what a library gives."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from labnode.drivers.base import Services
 from labnode.drivers.io import IoLoop
+from labnode.drivers.services import Services
 
 _PIECE = 65536
 _MOST_OUTPUT = 8 << 20  # bytes; a program that says more than that has lost its way
