@@ -36,7 +36,7 @@ HOUSE = """
     tasks     -> worker store context events clock jsondata errors
     sessions  -> +tasks lifecycle
     lab       -> sessions tasks worker board drivers schema events context clock errors
-    module    -> lab errors
+    module    -> lab board errors
     reload    -> clock
     estop     -> sessions board store lifecycle errors
     upkeep    -> lab sessions worker board events clock errors
