@@ -18,6 +18,7 @@ from labnode.schema import (
     Between,
     Doc,
     Duration,
+    Like,
     Problems,
     Secrets,
     Section,
@@ -99,12 +100,16 @@ class BoardFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Top:
+class BoardKeys:
     """The keys of the file; sections are read by whoever knows what is in them."""
 
-    schema: Annotated[Section | None, Doc("The kind of file that this is: always 1.")] = None
+    schema: Annotated[
+        Section | None, Like(Literal[1]), Doc("The kind of file that this is: always 1.")
+    ] = None
     include: Annotated[
-        Section | None, Doc("Other YAML files, from beside the board, that are parts of it.")
+        Section | None,
+        Like(str | list[str] | None),
+        Doc("Other YAML files, from beside the board, that are parts of it."),
     ] = None
     title: Annotated[Text | None, Doc("What the page calls the lab; by default its name.")] = None
     lab: Annotated[LabName, Doc("How the central server knows the lab.")] = LabName()
@@ -114,14 +119,18 @@ class _Top:
     devices: Annotated[dict[str, Section], Doc("Everything that is on the board, by name.")]
     simulate: Annotated[
         dict[str, Section],
+        Like(dict[str, str | bool | float]),
         Doc("What the inputs show where there is no hardware: an expression for each."),
     ] = field(default_factory=dict)
     page: Annotated[
         list[list[Section]] | None,
+        Like(list[list[str]] | None),
         Doc("The rows of the page, each a list of devices; the rest comes after them."),
     ] = None
     module: Annotated[
-        Section | None, Doc("A Python file beside the board: hooks, tasks and views of the lab.")
+        Section | None,
+        Like(str | None),
+        Doc("A Python file beside the board: hooks, tasks and views of the lab."),
     ] = None
 
 
@@ -134,7 +143,7 @@ def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
     with Problems() as problems:
         document, files = load_document(path, problems, secrets)
         _check_schema(document, problems)
-        top = build(_Top, document, problems)
+        top = build(BoardKeys, document, problems)
         devices = _devices(document.child("devices"), problems)
         simulate = _links(document.child("simulate"), devices, problems)
         page = _page(document.child("page"), devices, problems)
