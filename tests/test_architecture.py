@@ -43,6 +43,7 @@ HOUSE = """
     web       -> lab sessions tasks worker board schema settings events context clock errors
     platform  -> settings events clock errors
     doctor    -> platform board drivers settings errors
+    wizard    -> board drivers schema errors
     labnode   -> lab errors
     agent     -> everything
     testing   -> everything

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from labnode.board.devices import Devices, is_known, read_devices, read_links
 from labnode.board.include import load_document
-from labnode.board.rules import Rule, read_rules
+from labnode.board.rules import Rule, RuleForm, Words, read_rules
 from labnode.board.simulate import Link
 from labnode.drivers.base import Driver
 from labnode.schema import (
@@ -116,12 +116,13 @@ class BoardKeys:
     devices: Annotated[dict[str, Section], Doc("Everything that is on the board, by name.")]
     interlocks: Annotated[
         list[Section],
+        Like(list[RuleForm]),
         Doc("What holds outputs at values, whoever commands them, and when."),
     ] = field(default_factory=list)
     simulate: Annotated[
         dict[str, Section],
-        Like(dict[str, str | bool | float]),
-        Doc("What the inputs show where there is no hardware: an expression for each."),
+        Like(dict[str, Words | dict[str, Any]]),
+        Doc("What devices do where there is no hardware: inputs follow expressions."),
     ] = field(default_factory=dict)
     page: Annotated[
         list[list[Section]] | None,

@@ -36,6 +36,8 @@ BUS_PINS = {
 }
 """The pins that a line of config.txt takes; lines that name their pins are not here."""
 
+HARDWARE_PWM = tuple(_PWM)
+
 RESERVED = {
     Claim("pin", f"GPIO{pin}", "I2C bus 0"): (
         "belongs to the memory of add-on boards (HATs): the Pi drives it while it boots"
