@@ -26,17 +26,18 @@ HOUSE = """
     context   -> errors
     jsondata  -> errors
     schema    -> errors
+    pythonfile -> errors
     state     -> errors
     browser   ->
     settings  -> schema errors
     store     -> clock errors
     drivers   -> schema clock errors
-    board     -> drivers schema events clock errors
+    board     -> drivers pythonfile schema events clock errors
     worker    -> board events clock errors
     tasks     -> worker store context events clock jsondata errors
     sessions  -> +tasks lifecycle
     lab       -> sessions tasks worker board schema context errors
-    module    -> lab errors
+    module    -> lab pythonfile errors
     reload    -> clock
     estop     -> sessions board store lifecycle errors
     control   -> lab estop sessions store clock errors

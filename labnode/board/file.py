@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from labnode.board.beside import python_file, read_drivers
 from labnode.board.devices import Devices, is_known, read_devices, read_links
 from labnode.board.include import load_document
 from labnode.board.rules import Rule, RuleForm, Words, read_rules
@@ -113,6 +114,11 @@ class BoardKeys:
     session: Annotated[SessionSpec, Doc("How long things may take, and how many share.")] = (
         SessionSpec()
     )
+    drivers: Annotated[
+        list[Section],
+        Like(list[str]),
+        Doc("Python files beside the board with drivers of your own."),
+    ] = field(default_factory=list)
     devices: Annotated[dict[str, Section], Doc("Everything that is on the board, by name.")]
     interlocks: Annotated[
         list[Section],
@@ -146,11 +152,13 @@ def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
         document, files = load_document(path, problems, secrets)
         _check_schema(document, problems)
         top = build(BoardKeys, document, problems)
-        devices = read_devices(document.child("devices"), problems)
+        kinds = read_drivers(document.child("drivers"), path, problems)
+        devices = read_devices(document.child("devices"), kinds, problems)
         interlocks = read_rules(document.child("interlocks"), devices, problems)
         simulate, scripts = read_links(document.child("simulate"), devices, problems)
         page = _page(document.child("page"), devices, problems)
-        module = _module(document.child("module"), path, problems)
+        lab = document.child("module")
+        module = None if lab.content is None else python_file(lab, path, problems)
     assert top is not None
     name = top.lab.name or path.stem
     return BoardFile(
@@ -197,20 +205,3 @@ def _page(section: Section, devices: Devices, problems: Problems) -> tuple[tuple
                 names.append(name)
         rows.append(tuple(names))
     return tuple(rows)
-
-
-def _module(section: Section, board: Path, problems: Problems) -> Path | None:
-    name = section.content
-    if name is None or section.bad:
-        return None
-    if not isinstance(name, str):
-        problems.add(section, f"expected a Python file beside the board, not {shown(name)}")
-        return None
-    relative = Path(name)
-    if relative.is_absolute() or ".." in relative.parts or relative.suffix != ".py":
-        problems.add(section, f"expected a Python file beside the board or below it, not {name!r}")
-        return None
-    module = board.parent / relative
-    if not module.is_file():
-        problems.add(section, f"there is no file {str(module)!r}")
-    return module

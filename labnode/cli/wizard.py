@@ -19,7 +19,7 @@ _SECRETS = click.option(
 @click.argument("board", type=FILE, required=False)
 @_SECRETS
 def suggest(board: Path | None, settings: Path | None) -> None:
-    """Say what is plugged in, as YAML to paste into a board file.
+    """Say what is plugged in, as YAML to paste.
 
     Serial ports with their USB identities, programmers, cameras, 1-Wire thermometers, free pins.
     With BOARD only what that board file has not got.
@@ -69,10 +69,10 @@ def bootconfig(board: Path, settings: Path | None) -> None:
 @click.option("--driver", metavar="NAME", help="Only this driver, to read.")
 @click.option("--output", type=FILE, metavar="FILE", help="Write it into this file.")
 def schema(markdown: bool, driver: str | None, output: Path | None) -> None:
-    """Print the JSON Schema of board files, with which editors complete and check them.
+    """Print the JSON Schema of board files, for editors.
 
-    It is in boards/board.schema.json too; board files say so in their first line:
-    # yaml-language-server: $schema=board.schema.json
+    They complete and check them with it. It is in boards/board.schema.json too, which board files
+    name in their first line: # yaml-language-server: $schema=board.schema.json
     """
     from labnode.drivers.base import load_drivers
     from labnode.schema import did_you_mean
