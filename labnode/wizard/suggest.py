@@ -140,7 +140,7 @@ def _pins(numbers: Iterable[int]) -> str:
 
 
 def _listed(title: str, entries: Iterable[str]) -> list[str]:
-    found = list(entries) or ["none"]
+    found = ["".join(filter(str.isprintable, entry)) for entry in entries] or ["none"]
     return [f"# {title}", *(f"#   {entry}" for entry in found), "#"]
 
 
