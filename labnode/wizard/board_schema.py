@@ -23,6 +23,7 @@ def board_schema() -> Schema:
     drivers = load_drivers()
     keys = object_schema(options(BoardKeys))
     keys["properties"]["devices"] |= _devices(sorted(drivers))
+    step = _only_step(keys["properties"]["sequences"])
     keys["required"] = ["schema"]  # the devices may be in a file that is included
     definitions = {kind: driver_schema(drivers[kind]) for kind in sorted(drivers)}
     shared = _share(definitions)
@@ -30,7 +31,7 @@ def board_schema() -> Schema:
         "$schema": DIALECT,
         "title": "A board of labnode",
         **keys,
-        "definitions": definitions | shared,
+        "definitions": {"step": step, **definitions, **shared},
     }
 
 
@@ -79,6 +80,19 @@ def _devices(kinds: list[str]) -> Schema:
             ],
         },
     }
+
+
+def _only_step(sequences: Schema) -> Schema:
+    """What a step is, left as a reference in each of the sequences: one key, whichever."""
+    step: Schema = {}
+    for form in sequences["anyOf"]:
+        for sequence in form.get("properties", {}).values():
+            for inner in sequence["anyOf"]:
+                if steps := inner.get("properties", {}).get("steps"):
+                    step = steps["items"]
+                    steps["items"] = {"$ref": "#/definitions/step"}
+    del step["required"]
+    return step | {"minProperties": 1, "maxProperties": 1}
 
 
 def _share(definitions: dict[str, Schema]) -> dict[str, Schema]:

@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from labnode.board.file import BoardKeys, LabName, SessionSpec
+from labnode.board.read_steps import StepKeys
 from labnode.board.rules import RuleForm, Words
+from labnode.board.sequences import SelfTest, SequenceKeys
 from labnode.drivers.base import Driver, load_drivers
 from labnode.drivers.commands import Command
 from labnode.drivers.output import Output
@@ -29,6 +31,9 @@ def blocks() -> dict[str, str]:
         "keys of lab": _table(options(LabName)),
         "keys of session": _table(options(SessionSpec)),
         "keys of interlocks": "\n\n".join(map(_form, get_args(RuleForm))),
+        "keys of sequences": _table(options(SequenceKeys)),
+        "keys of a sequence": _table(options(SelfTest)),
+        "keys of a step": _steps(),
         "options of every driver": _table(options(Driver)),
         "options of every output": _table(_own(Output, Driver)),
         "options of every input": _table(_own(Input, Driver)),
@@ -75,6 +80,14 @@ def _own(cls: type[Driver], base: type[Driver]) -> list[Option]:
     return [option for option in options(cls) if option not in options(base)]
 
 
+def _steps() -> str:
+    """The kinds of steps, without what only a table of options says."""
+    rows = ["| step | what | |", "| --- | --- | --- |"]
+    for option in options(StepKeys):
+        rows.append(f"| `{option.key}` | {in_words(option.type)} | {option.doc} |")
+    return "\n".join(rows)
+
+
 def _form(form: Any) -> str:
     own = [option.key for option in options(form) if option.key not in ("name", "message")]
     return f"With `{own[0]}`:\n\n{_table(options(form))}"
@@ -91,7 +104,7 @@ def _table(known: Iterable[Option]) -> str:
     return "\n".join(rows)
 
 
-def in_words(kind: Any) -> str:  # noqa: PLR0911
+def in_words(kind: Any) -> str:
     """What a person writes for a type, in a few words: "a number from 0 to 1"."""
     origin, arguments = get_origin(kind) or kind, get_args(kind)
     if origin is Annotated:
@@ -99,10 +112,11 @@ def in_words(kind: Any) -> str:  # noqa: PLR0911
         limits = "".join(f" {item}" for item in arguments if isinstance(item, Between))
         read = any(hasattr(item, "from_yaml") for item in arguments)
         return (_short(kind) if read else in_words(like or arguments[0])) + limits
-    if kind == Words:
-        return "an expression"
     if origin in (Union, types.UnionType):
         members = [in_words(m) for m in arguments if m is not types.NoneType]
+        if set(get_args(Words)) <= set(arguments):
+            others = [in_words(m) for m in arguments if m not in get_args(Words)]
+            members = ["an expression", *others]
         return " or ".join(dict.fromkeys(members))
     if origin is Literal:
         return " or ".join(f"`{_yaml(choice)}`" for choice in arguments)
