@@ -26,6 +26,7 @@ from labnode.store import Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
 from labnode.web.app import student_app
+from labnode.web.live import Live
 from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
 from labnode.web.websockets import WebSockets
@@ -105,12 +106,21 @@ class Agent:
                 keep_expired=settings.expired_users_timeout,
             )
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
+            self.live = Live(self.websockets, self.sessions, self.bus)
             node = Node(
                 self.board, self.worker, self.tasks, self.sessions, push=self.websockets.push
             )
             lab.bind(node)
             self._site: Wsgi = site(
-                student_app(lab, node, settings, state.secret, self.websockets),
+                student_app(
+                    lab,
+                    node,
+                    settings,
+                    state.secret,
+                    clock=self.clock,
+                    websockets=self.websockets,
+                    live=self.live,
+                ),
                 protocol_app(self.sessions, settings, clock=self.clock),
                 settings,
             )
@@ -150,6 +160,7 @@ class Agent:
             if self._listen:  # first: without its port, a node must not touch board nor sessions
                 self.web.start()
                 self.websockets.start()
+                self.live.start()
             self.worker.start(
                 partial(self.tasks.next_job, Lane.HARDWARE),
                 partial(self.tasks.next_job, Lane.BACKGROUND),
@@ -183,6 +194,7 @@ class Agent:
             self.sessions.close,
             self.tasks.stop_all,
             partial(self.sessions.reaper.stop, 0.5),
+            partial(self.live.stop, 0.5),
             # Before the worker, which still serves the last words of their handlers.
             partial(self.websockets.stop, 0.5),
             stop_worker,

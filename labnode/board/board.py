@@ -69,6 +69,11 @@ class Board:
         """
         return self._snapshots.latest
 
+    @property
+    def versioned(self) -> tuple[int, Snapshot]:
+        """The snapshot with its version, which grows with each change."""
+        return self._snapshots.versioned
+
     def attach(self, post: Post, wait: Wait) -> None:
         """What the worker offers: `post` a call to the hardware thread, `wait` serving others.
 

@@ -21,10 +21,15 @@ class Snapshots:
     """Reads drivers on the hardware thread; a device that cannot be read has an "error"."""
 
     def __init__(self, devices: Mapping[str, Driver], bus: Bus) -> None:
-        self.latest: Snapshot = MappingProxyType({name: {"value": None} for name in devices})
+        nothing: Snapshot = MappingProxyType({name: {"value": None} for name in devices})
+        self.versioned = (0, nothing)  # replaced as a whole: any thread reads both together
         self._devices = devices
         self._bus = bus
         self._faults: dict[str, str] = {}  # why the last poll of a device failed, or ""
+
+    @property
+    def latest(self) -> Snapshot:
+        return self.versioned[1]
 
     def read(self, names: Collection[str]) -> None:
         """Read devices that are open."""
@@ -56,7 +61,8 @@ class Snapshots:
     def _replace(self, states: Mapping[str, dict[str, Any]]) -> None:
         changed = {name: state for name, state in states.items() if state != self.latest[name]}
         if changed:
-            self.latest = MappingProxyType({**self.latest, **changed})
+            version, latest = self.versioned
+            self.versioned = (version + 1, MappingProxyType({**latest, **changed}))
             for name, state in changed.items():
                 self._bus.publish(DeviceChanged(name, state["value"]))
 

@@ -17,39 +17,53 @@ STATIC = Path(__file__).parent / "static"
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
+# The modules of the page's script that every page has, and those that draw a widget.
+_EVERY_PAGE = ("labnode", "live", "sleep", "panel", "card", "widgets", "tasks")
+_WIDGETS = {
+    "switch": "controls",
+    "slider": "controls",
+    "lamp": "readings",
+    "value": "readings",
+}
 
-def render_page(
-    description: Mapping[str, Any],
-    session: Mapping[str, Any],
+
+def render_page(boot: Mapping[str, Any]) -> str:
+    """The page of an active session; it starts from `boot` without asking for anything."""
+    student = boot["state"]["session"]
+    return _render(
+        "page",
+        boot["language"],
+        boot["root"],
+        title=boot["board"]["title"] or boot["words"]["lab"],
+        student=student["full_name"] or student["username"],
+        modules=[*_EVERY_PAGE, *boot["modules"]],
+        boot=_as_data_block(boot),
+    )
+
+
+def boot(
+    board: Mapping[str, Any],
+    state: Mapping[str, Any],
     *,
     token: str,
     locales: Iterable[str],
     root: str = "",
-) -> str:
-    """The page of an active session.
+) -> dict[str, Any]:
+    """All that the script of a page starts from.
 
-    `description` is the answer of `api/board`, `session` that of `api/session`; the page starts
-    from both without asking again. `root` leads from the page's URL to the lab's ("" when the page
-    is at `{base}/`, "../" one folder below, or `{base}/` itself).
+    `board` is the answer of `api/board`, `state` that of `api/state`. `root` leads from the page's
+    URL to the lab's ("" when the page is at `{base}/`, "../" one folder below, or `{base}/`).
     """
     language = texts.language(locales)
-    words = texts.words(language)
-    boot = {
+    return {
         "root": root,
         "token": token,
         "language": language,
-        "words": words,
-        "session": session,
-        "board": description,
+        "words": texts.words(language),
+        "modules": _modules(board),
+        "board": board,
+        "state": state,
     }
-    return _render(
-        "page",
-        language,
-        root,
-        title=description.get("title") or words["lab"],
-        student=session.get("full_name") or session.get("username") or "",
-        boot=_as_data_block(boot),
-    )
 
 
 def render_farewell(
@@ -108,6 +122,12 @@ def _render(
 def _template(path: Path) -> SimpleTemplate:
     lookup = [str(path.parent), str(_TEMPLATES)]
     return SimpleTemplate(name=path.name, lookup=lookup, encoding="utf8")
+
+
+def _modules(board: Mapping[str, Any]) -> list[str]:
+    """Those that draw the board's widgets; a value's widget stands in for what nobody draws."""
+    names = {_WIDGETS.get(device["widget"], "readings") for device in board["devices"]}
+    return sorted(names)
 
 
 def _as_data_block(value: Mapping[str, Any]) -> str:

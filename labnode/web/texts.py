@@ -30,6 +30,8 @@ _WORDS: dict[str, dict[str, str]] = {
         "last-minute": "Less than a minute left.",
         "offline": "The lab does not answer. Trying again…",
         "online": "The lab answers again.",
+        "slow": "The connection is slow: some changes may have been missed. What is shown is right"
+        " again.",
         "restarted": "The lab was restarted. Its devices went to their safe state"
         " and your session goes on.",
         "over": "Your session is over",
@@ -81,6 +83,8 @@ _WORDS: dict[str, dict[str, str]] = {
         "last-minute": "Queda menos de un minuto.",
         "offline": "El laboratorio no responde. Reintentando…",
         "online": "El laboratorio vuelve a responder.",
+        "slow": "La conexión es lenta: puede haberse perdido algún cambio. Lo que se muestra vuelve"
+        " a ser correcto.",
         "restarted": "El laboratorio se ha reiniciado. Sus dispositivos han vuelto a su estado"
         " seguro y tu sesión continúa.",
         "over": "Tu sesión ha terminado",

@@ -20,14 +20,8 @@ SESSION: dict[str, Any] = {
     "back": None,
     "restarted": False,
 }
-BOARD: dict[str, Any] = {
-    "title": "Demo board",
-    "devices": [],
-    "snapshot": {},
-    "page": None,
-    "tasks": [],
-    "problems": [],
-}
+BOARD: dict[str, Any] = {"title": "Demo board", "devices": [], "page": None, "tasks": []}
+STATE: dict[str, Any] = {"run": "1", "version": 0, "devices": {}, "tasks": [], "session": SESSION}
 
 
 class Reader(HTMLParser):
@@ -60,9 +54,8 @@ class Reader(HTMLParser):
 
 
 def page(board: dict[str, Any] | None = None, **options: Any) -> str:
-    return pages.render_page(
-        {**BOARD, **(board or {})}, SESSION, **{"token": "t", "locales": [], **options}
-    )
+    options = {"token": "t", "locales": [], **options}
+    return pages.render_page(pages.boot({**BOARD, **(board or {})}, STATE, **options))
 
 
 def every_page() -> list[str]:
@@ -81,7 +74,8 @@ def test_the_page_names_the_board_and_the_student() -> None:
 
 
 def test_a_student_without_a_full_name_is_shown_by_username() -> None:
-    html = pages.render_page(BOARD, {**SESSION, "full_name": ""}, token="t", locales=[])
+    state = {**STATE, "session": {**SESSION, "full_name": ""}}
+    html = pages.render_page(pages.boot(BOARD, state, token="t", locales=[]))
     assert "ada" in Reader(html).text
 
 
@@ -92,8 +86,9 @@ def test_the_data_block_has_all_that_the_script_starts_from() -> None:
         "token": "t0ken",
         "language": "es",
         "words": texts.words("es"),
-        "session": SESSION,
+        "modules": [],
         "board": BOARD,
+        "state": STATE,
     }
 
 

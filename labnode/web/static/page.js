@@ -1,7 +1,8 @@
 // The generated page of a board: the session around the controls that widgets.js draws.
 
-import { asText, board, byId, explain, make, words } from "./panel.js";
-import { drawDevices, drawTasks } from "./widgets.js";
+import { asText, board, byId, explain, make, modules, words } from "./panel.js";
+import { drawTasks } from "./tasks.js";
+import { drawDevices } from "./widgets.js";
 
 /** A line above the board; with the same name it replaces the one before, null takes it away. */
 function notice(name, text, kind = "") {
@@ -97,12 +98,14 @@ board.on("session", (session) => {
   tellRestart(session);
   drawClock();
 });
+board.on("slow", () => notice("slow", words.slow, "told"));
+board.on("new-board", () => location.reload());
 board.on("over", farewell);
 
+await Promise.all(modules.map((name) => import(`./${name}.js`)));
 drawDevices();
 drawTasks();
 sayLamps();
-board.description.problems?.forEach((text, i) => notice(`problem-${i}`, String(text), "warn"));
 tellRestart(board.session);
 drawClock();
 const ticking = setInterval(drawClock, 250);

@@ -4,7 +4,7 @@ import { Board } from "./labnode.js";
 
 const boot = JSON.parse(document.getElementById("boot").textContent);
 
-export const { words, language } = boot;
+export const { words, language, modules } = boot;
 export const board = new Board(boot);
 export const byId = (id) => document.getElementById(id);
 
