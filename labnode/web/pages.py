@@ -17,13 +17,21 @@ STATIC = Path(__file__).parent / "static"
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
-# The modules of the page's script that every page has, and those that draw a widget.
-_EVERY_PAGE = ("labnode", "live", "sleep", "panel", "card", "widgets", "tasks")
+# The modules of the page's script that every page has, and those that draw a widget, by its name.
+_EVERY_PAGE = ("labnode", "live", "sleep", "panel", "card", "layout", "widgets", "tasks")
 _WIDGETS = {
     "switch": "controls",
+    "button": "controls",
     "slider": "controls",
+    "rgb": "shapes",
+    "dial": "shapes",
     "lamp": "readings",
     "value": "readings",
+    "text": "readings",
+    "bank": "bank",
+    "upload": "upload",
+    "camera": "media",
+    "console": "serial",
 }
 
 

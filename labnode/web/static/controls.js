@@ -1,13 +1,15 @@
-// What a student sets: switches, sliders.
+// What a student sets: switches, push buttons, sliders.
 
-import { asNumber, asText, board, make } from "./panel.js";
+import { asNumber, asText, board, make, words } from "./panel.js";
 import { sleep } from "./sleep.js";
 import { register } from "./widgets.js";
 
 register("switch", drawSwitch);
+register("button", drawButton);
 register("slider", drawSlider);
 
 function drawSwitch(device, card) {
+  const { name } = device;
   const state = make("span", { className: "state", "aria-hidden": "true" });
   const button = make("button", {
     type: "button",
@@ -15,8 +17,9 @@ function drawSwitch(device, card) {
     role: "switch",
     "aria-labelledby": card.labelId,
   });
+  card.guard(button, () => Boolean(board.devices[name].value)); // off is always possible
   button.addEventListener("click", () =>
-    card.act(() => board.command(device.name, "set", [!board.devices[device.name].value])),
+    card.act(() => board.command(name, "set", [!board.devices[name].value])),
   );
   card.head.append(state, button);
   return ({ value }) => {
@@ -25,26 +28,70 @@ function drawSwitch(device, card) {
   };
 }
 
+/** On while it is held down; where the device itself ends its pulse, a click begins one. */
+function drawButton(device, card) {
+  const { name } = device;
+  const press = device.commands?.some((command) => command.name === "press");
+  const state = make("span", { className: "state" });
+  const button = make("button", { type: "button", className: "push" }, words.press);
+  button.setAttribute("aria-labelledby", card.labelId);
+  card.guard(button);
+  const put = (value) => card.act(() => board.command(name, "set", [value]));
+  if (press || device.pulse || device.confirm) {
+    const pulse = () => board.command(name, press ? "press" : "set", press ? [] : [true]);
+    button.addEventListener("click", () => card.act(pulse));
+  } else {
+    let held = null; // the promise of having been pressed
+    const down = (event) => {
+      if (held || (event.key && event.key !== " " && event.key !== "Enter")) return;
+      if (event.pointerId !== undefined) button.setPointerCapture(event.pointerId);
+      if (button.getAttribute("aria-disabled") !== "true") held = put(true);
+    };
+    const up = async () => {
+      const pressed = held;
+      held = null;
+      if (pressed) await pressed.then(() => put(false));
+    };
+    for (const event of ["pointerdown", "keydown"]) button.addEventListener(event, down);
+    for (const event of ["pointerup", "pointercancel", "keyup", "blur"]) button.addEventListener(event, up);
+  }
+  card.head.append(state, button);
+  return ({ value }) => {
+    state.textContent = asText(value);
+    button.classList.toggle("pressed", Boolean(value));
+  };
+}
+
 function drawSlider(device, card) {
+  const output = make("output", { className: "state" });
+  const range = makeRange(device, card, (text) => (output.textContent = text));
+  card.head.append(output);
+  card.element.append(range.input);
+  return range.follow;
+}
+
+/** A slider of a device and how it follows; `show(text, value)` is called with where it is. */
+export function makeRange(device, card, show) {
   const min = device.min ?? 0;
   const max = device.max ?? 1;
   const step = device.step ?? (max - min) / 100;
-  const output = make("output", { className: "state" });
   const input = make("input", { type: "range", min, max, step, "aria-labelledby": card.labelId });
+  card.guard(input);
   let wanted = null; // the newest position that is not sent yet
   let sending = false;
   let held = false; // the student has a hand on it: it must not move away by itself
 
-  function show(value) {
+  function place(value) {
     const text = asNumber(value, device, step);
-    output.textContent = text;
     input.setAttribute("aria-valuetext", text);
-    input.style.setProperty("--share", Math.max(0, (value - min) / (max - min)));
+    input.style.setProperty("--share", Math.min(1, Math.max(0, (value - min) / (max - min))));
+    show(text, value);
   }
   function follow({ value }) {
     if (held || sending) return;
     input.value = value ?? min;
-    show(value ?? min);
+    if (value !== null) place(value);
+    else show(asText(value), min);
   }
   async function send() {
     wanted = input.valueAsNumber;
@@ -68,7 +115,7 @@ function drawSlider(device, card) {
   }
   input.addEventListener("input", () => {
     held = true;
-    show(input.valueAsNumber);
+    place(input.valueAsNumber);
     if (!device.confirm) send();
   });
   input.addEventListener("change", () => {
@@ -76,7 +123,5 @@ function drawSlider(device, card) {
     letGo();
   });
   for (const event of ["pointercancel", "blur"]) input.addEventListener(event, letGo);
-  card.head.append(output);
-  card.element.append(input);
-  return follow;
+  return { input, follow };
 }

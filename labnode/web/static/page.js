@@ -1,8 +1,7 @@
-// The generated page of a board: the session around the controls that widgets.js draws.
+// The generated page of a board: the session around the cards that layout.js draws.
 
+import { drawBoard } from "./layout.js";
 import { asText, board, byId, explain, make, modules, words } from "./panel.js";
-import { drawTasks } from "./tasks.js";
-import { drawDevices } from "./widgets.js";
 
 /** A line above the board; with the same name it replaces the one before, null takes it away. */
 function notice(name, text, kind = "") {
@@ -33,6 +32,16 @@ function drawClock() {
 }
 
 const pad = (number) => String(number).padStart(2, "0");
+
+/** What the board's interlocks have to say; those that are latched wait for a person of the lab. */
+function drawFaults(faults) {
+  const names = new Set(faults.map(({ name }) => `notice-fault-${name}`));
+  for (const old of document.querySelectorAll('[id^="notice-fault-"]')) if (!names.has(old.id)) old.remove();
+  for (const { name, message, latched, active } of faults) {
+    const text = latched && !active ? `${message} ${words.latched}` : message;
+    notice(`fault-${name}`, text, "bad");
+  }
+}
 
 function farewell({ reason, back }) {
   clearInterval(ticking);
@@ -98,15 +107,17 @@ board.on("session", (session) => {
   tellRestart(session);
   drawClock();
 });
+board.on("faults", drawFaults);
 board.on("slow", () => notice("slow", words.slow, "told"));
+board.on("notice", (text) => notice("lab", text, "told"));
 board.on("new-board", () => location.reload());
 board.on("over", farewell);
 
-await Promise.all(modules.map((name) => import(`./${name}.js`)));
-drawDevices();
-drawTasks();
 sayLamps();
 tellRestart(board.session);
+drawFaults(board.faults);
 drawClock();
 const ticking = setInterval(drawClock, 250);
 board.start();
+await Promise.all(modules.map((name) => import(`./${name}.js`)));
+await drawBoard();

@@ -1,7 +1,7 @@
 // The cards of the devices, and what may be drawn into them: widgets, by their names.
 
 import { makeCard } from "./card.js";
-import { board, byId, make, words } from "./panel.js";
+import { asAge, board, fill, make, words } from "./panel.js";
 
 const widgets = new Map();
 
@@ -14,53 +14,52 @@ export function register(name, draw) {
 }
 
 /** Commands without arguments that the widget does not offer itself: each gets a button. */
+const COVERED = {
+  switch: ["on", "off", "toggle"],
+  button: ["on", "off", "toggle", "press"],
+  slider: ["on", "off"],
+  dial: ["on", "off"],
+  rgb: ["on", "off", "toggle"],
+};
+
 function otherCommands({ widget, min, commands = [] }) {
-  const covered = { switch: ["on", "off", "toggle"], slider: min > 0 ? ["on"] : ["on", "off"] };
-  return commands.filter(
-    ({ name, parameters }) => !parameters.length && !covered[widget]?.includes(name),
-  );
+  const covered = (COVERED[widget] ?? []).filter((name) => name !== "off" || !(min > 0));
+  return commands.filter(({ name, parameters }) => !parameters.length && !covered.includes(name));
 }
 
-function drawDevice(device) {
+/** The card of a device. */
+export function drawDevice(device) {
   const card = makeCard(device, `device-${device.name}`);
   card.element.dataset.device = device.name;
   const widget = widgets.has(device.widget) ? device.widget : "value";
-  card.element.classList.add(widget);
-  const follow = widgets.get(widget)(device, card);
+  card.element.dataset.widget = widget;
+  const show = widgets.get(widget)(device, card);
   const buttons = otherCommands(device).map(({ name }) => {
     const text = name === "off" ? words.off : name.replaceAll("_", " ");
     const button = make("button", { type: "button" }, text);
+    card.guard(button, () => name === "off");
     button.addEventListener("click", () => card.act(() => board.command(device.name, name)));
     return button;
   });
   if (buttons.length) card.element.append(make("p", { className: "buttons" }, ...buttons));
-  card.element.append(card.error);
+  card.element.append(card.why, card.error);
+
+  function follow(state) {
+    card.element.classList.toggle("stale", Boolean(state.stale));
+    card.block(whyNot(state));
+    show(state);
+  }
   follow(board.devices[device.name].state);
   board.on("change", (name, state) => name === device.name && follow(state));
   return card.element;
 }
 
-function drawSection(title, rows) {
-  const heading = make("h2", {}, title ?? words.devices);
-  if (title === null) heading.className = "unseen";
-  const grids = rows.map((row) => make("div", { className: "grid" }, ...row.map(drawDevice)));
-  byId("devices").append(make("section", {}, heading, ...grids));
-}
-
-/** The rows of the board's `page:`, then the devices that are in no row by their groups. */
-export function drawDevices() {
-  const rest = new Map(board.description.devices.map((device) => [device.name, device]));
-  const take = (name) => {
-    const device = rest.get(name);
-    rest.delete(name);
-    return device;
-  };
-  const rows = (board.description.page ?? []).map((row) => row.map(take).filter(Boolean));
-  if (rows.length) drawSection(null, rows);
-  const groups = new Map();
-  for (const device of rest.values()) {
-    const group = device.group ?? null;
-    groups.set(group, [...(groups.get(group) ?? []), device]);
-  }
-  for (const [title, devices] of groups) drawSection(title, [devices]);
+/** Why a device cannot be used as it is now; "" where it can. */
+function whyNot(state) {
+  if (state.locked) return state.locked;
+  if (state.error) return fill(words["device-error"], { error: state.error });
+  if (state.connected === false) return words.disconnected;
+  if (!state.stale) return "";
+  const age = board.age(state);
+  return Number.isNaN(age) ? words.stale : fill(words["stale-since"], { age: asAge(age) });
 }
