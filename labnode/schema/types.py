@@ -63,13 +63,25 @@ Size = Annotated[int, _SizeReader()]
 
 
 @dataclass(frozen=True)
+class Doc:
+    """`pin: Annotated[Pin, Doc("The pin that is driven.")]`: what an option is for.
+
+    One sentence for the person who writes the YAML: editors show it, and docs/ are made of it.
+    """
+
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Between:
     """`Annotated[float, Between(0, 1)]`: both ends belong to it, None is no limit."""
 
     low: float | None
     high: float | None = None
 
-    def __call__(self, value: Number) -> Number:
+    def __call__(self, value: Number | None) -> Number | None:
+        if value is None:
+            return None
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         if not low <= value <= high:

@@ -8,18 +8,15 @@ from typing import Any
 import bottle
 from bottle import Bottle, HTTPError, HTTPResponse, request, static_file
 
-from labnode import context
 from labnode.clock import Clock
 from labnode.lab import Lab, Node
-from labnode.lab.pages import locales
-from labnode.sessions import User
 from labnode.settings import Settings
 from labnode.web import pages
 from labnode.web.access import Access
 from labnode.web.board_api import BoardApi
 from labnode.web.callback import Callback
-from labnode.web.live import Live
-from labnode.web.picture import Picture
+from labnode.web.observing import Observing
+from labnode.web.picture import Picture, asking
 from labnode.web.replies import Errors, is_for_programs, json_reply
 from labnode.web.websockets import WebSockets
 
@@ -34,7 +31,6 @@ def student_app(
     *,
     clock: Clock,
     websockets: WebSockets,
-    live: Live,
 ) -> Bottle:
     """All its routes; each denies by default."""
     access = Access(node.sessions, settings, secret, node.board.file.lab.name)
@@ -46,31 +42,18 @@ def student_app(
     Callback(node.sessions, settings, access, lab).serve(app)
     picture = Picture(lab, node, clock, access.back)
     BoardApi(lab, node, picture).serve(app)
-    live.serve(app, picture)
-    app.get("/api/page", callback=lambda: json_reply(_boot(picture)))
+    Observing(settings, access, picture).serve(app)
     app.get("/static/<path:path>", callback=_static, access="public")
     app.get("/favicon.ico", callback=lambda: _static("icon.svg"), access="public")
-    websockets.serve(app, lab)
+    websockets.serve(app, lab, picture)
     app.merge(lab.app)  # after our own addresses, before the page: a lab may have its own
     if not any(r.rule == "/" and r.method in ("GET", "ANY") for r in lab.app.routes):
         app.get("/", callback=lambda: _page(picture))
     return app
 
 
-def _boot(picture: Picture) -> dict[str, Any]:
-    user = context.current_user.get()
-    assert isinstance(user, User)
-    languages = locales(user)
-    return pages.boot(
-        picture.board(languages),
-        picture.state(user),
-        token=user.session.token,
-        locales=languages,
-    )
-
-
 def _page(picture: Picture) -> HTTPResponse:
-    html = pages.render_page(_boot(picture))
+    html = pages.render_page(picture.boot(asking()))
     return HTTPResponse(html, **{"Cache-Control": "no-store"})
 
 

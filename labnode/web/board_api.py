@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 from bottle import Bottle, HTTPResponse, request
 
-from labnode import context
 from labnode.errors import AlreadyRunningError, BadInput, NotFound, TooLittleTime
 from labnode.lab import Lab, Node
 from labnode.lab.pages import locales
-from labnode.sessions import User
 from labnode.tasks import Task
-from labnode.web.picture import Picture
+from labnode.web.picture import Picture, asking
 from labnode.web.replies import json_reply
 
 _REFUSALS = (AlreadyRunningError.code, TooLittleTime.code)
 
 
 class BoardApi:
-    """The routes under `/api`, each for the active user alone."""
+    """The routes under `/api`, each for the active user, some for an observer's eyes too."""
 
     def __init__(self, lab: Lab, node: Node, picture: Picture) -> None:
         self._lab = lab
@@ -28,12 +27,14 @@ class BoardApi:
         self._picture = picture
 
     def serve(self, app: Bottle) -> None:
-        app.get("/api/session", callback=lambda: json_reply(self._picture.session(_user())))
-        app.get("/api/board", callback=lambda: json_reply(self._picture.board(locales(_user()))))
-        app.get("/api/state", callback=lambda: json_reply(self._picture.state(_user())))
+        look = partial(app.get, access="observer")
+        look("/api/page", callback=lambda: json_reply(self._picture.boot(asking())))
+        look("/api/session", callback=lambda: json_reply(self._picture.session(asking())))
+        look("/api/board", callback=lambda: json_reply(self._picture.board(locales(asking()))))
+        look("/api/state", callback=lambda: json_reply(self._picture.state(asking())))
         app.post("/api/devices/<device>/<command>", callback=self.command)
         app.post("/api/tasks/<name>", callback=self.start_task)
-        app.get("/api/tasks/<task_id>", callback=self.task)
+        app.get("/api/tasks/<task_id>", callback=self.task, access="observer")
         app.post("/api/tasks/<task_id>/stop", callback=self.stop_task)
 
     def command(self, device: str, command: str) -> HTTPResponse:
@@ -71,12 +72,6 @@ class BoardApi:
         if task is None or task.task_id != task_id:
             raise NotFound(f"There is no task {task_id!r} in this session.")
         return task
-
-
-def _user() -> User:
-    user = context.current_user.get()
-    assert isinstance(user, User)
-    return user
 
 
 def _body() -> Any:

@@ -18,7 +18,7 @@ STATIC = Path(__file__).parent / "static"
 _TEMPLATES = Path(__file__).parent / "templates"
 
 # The modules of the page's script that every page has, and those that draw a widget, by its name.
-_EVERY_PAGE = ("labnode", "live", "sleep", "panel", "card", "layout", "widgets", "tasks")
+_EVERY_PAGE = ("labnode", "live", "sleep", "panel", "card", "widgets", "tasks", "layout")
 _WIDGETS = {
     "switch": "controls",
     "button": "controls",
@@ -44,7 +44,9 @@ def render_page(boot: Mapping[str, Any]) -> str:
         boot["root"],
         title=boot["board"]["title"] or boot["words"]["lab"],
         student=student["full_name"] or student["username"],
-        modules=[*_EVERY_PAGE, *boot["modules"]],
+        read_only=student["read_only"],
+        modules=_EVERY_PAGE,
+        widgets=_widgets(boot["board"]),
         boot=_as_data_block(boot),
     )
 
@@ -53,14 +55,15 @@ def boot(
     board: Mapping[str, Any],
     state: Mapping[str, Any],
     *,
-    token: str,
+    token: str | None,
     locales: Iterable[str],
     root: str = "",
 ) -> dict[str, Any]:
     """All that the script of a page starts from.
 
-    `board` is the answer of `api/board`, `state` that of `api/state`. `root` leads from the page's
-    URL to the lab's ("" when the page is at `{base}/`, "../" one folder below, or `{base}/`).
+    `board` is the answer of `api/board`, `state` that of `api/state`. `token` is the session's,
+    None for an observer. `root` leads from the page's URL to the lab's ("" when the page is at
+    `{base}/`, "../" one folder below, or `{base}/`).
     """
     language = texts.language(locales)
     return {
@@ -68,7 +71,6 @@ def boot(
         "token": token,
         "language": language,
         "words": texts.words(language),
-        "modules": _modules(board),
         "board": board,
         "state": state,
     }
@@ -132,10 +134,12 @@ def _template(path: Path) -> SimpleTemplate:
     return SimpleTemplate(name=path.name, lookup=lookup, encoding="utf8")
 
 
-def _modules(board: Mapping[str, Any]) -> list[str]:
-    """Those that draw the board's widgets; a value's widget stands in for what nobody draws."""
-    names = {_WIDGETS.get(device["widget"], "readings") for device in board["devices"]}
-    return sorted(names)
+def _widgets(board: Mapping[str, Any]) -> list[str]:
+    """The modules that draw a board's widgets; a value's stands in for one that nobody draws."""
+    modules = {_WIDGETS.get(device["widget"], "readings") for device in board["devices"]}
+    if any("plot" in item for row in board["page"] or () for item in row if isinstance(item, dict)):
+        modules.add("plot")
+    return sorted(modules)
 
 
 def _as_data_block(value: Mapping[str, Any]) -> str:

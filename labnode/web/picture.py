@@ -6,11 +6,24 @@ import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from labnode import context
 from labnode.clock import Clock
 from labnode.lab import Lab, Node
+from labnode.lab.pages import locales
 from labnode.schema import Text
-from labnode.sessions import User
+from labnode.sessions import Observer, User
 from labnode.tasks import Task, TaskFunction
+from labnode.web import pages
+
+Asking = User | Observer
+"""Whoever looks at a session."""
+
+
+def asking() -> Asking:
+    """Who looks in the current request, whose route is for students and observers."""
+    user = context.current_user.get()
+    assert isinstance(user, User | Observer)
+    return user
 
 
 class Picture:
@@ -20,13 +33,19 @@ class Picture:
     """
 
     def __init__(
-        self, lab: Lab, node: Node, clock: Clock, back: Callable[[User], str | None]
+        self, lab: Lab, node: Node, clock: Clock, back: Callable[[Asking], str | None]
     ) -> None:
         self._lab = lab
         self._node = node
         self._clock = clock
         self._back = back
         self._run = secrets.token_urlsafe(6)  # tells a page that the node was started again
+
+    def boot(self, asking: Asking) -> dict[str, Any]:
+        """All that a page starts from."""
+        languages = locales(asking)
+        token = asking.session.token if isinstance(asking, User) else None
+        return pages.boot(self.board(languages), self.state(asking), token=token, locales=languages)
 
     def board(self, languages: list[str]) -> dict[str, Any]:
         """What there is: it stays the same as long as the node runs."""
@@ -42,12 +61,13 @@ class Picture:
             ],
         }
 
-    def state(self, user: User) -> dict[str, Any]:
+    def state(self, asking: Asking) -> dict[str, Any]:
         """How everything is now. What changes is told in the same shape, with the changed parts."""
         return {
             **self.devices(),
-            "tasks": [task.to_json() for task in self._tasks(user)],
-            "session": self.session(user),
+            "tasks": [task.to_json() for task in self._tasks(asking)],
+            "session": self.session(asking),
+            "faults": self.faults(),
         }
 
     def devices(self, changed_since: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -57,7 +77,7 @@ class Picture:
         in the states are of.
         """
         specs = self._node.board.file.devices
-        version, snapshot = self._node.board.versioned
+        version, snapshot = self._node.board.versioned()
         before = changed_since or {}
         devices = {
             name: state
@@ -72,24 +92,38 @@ class Picture:
         rows = ((task_id, self._node.tasks.look(task_id)) for task_id in task_ids)
         return [Task(self._node.tasks, row).to_json() for _, row in rows if row is not None]
 
-    def session(self, user: User) -> dict[str, Any]:
-        """The student, and how much time is left."""
+    def faults(self) -> list[dict[str, Any]]:
+        """The interlocks that act or are latched; the message in all languages that it has."""
+        return [
+            {
+                "name": fault.name,
+                "message": fault.message.words,
+                "latched": fault.latched,
+                "active": fault.active,
+            }
+            for fault in self._node.board.faults
+        ]
+
+    def session(self, asking: Asking) -> dict[str, Any]:
+        """The student, and how much time is left; `read_only`: an observer asks."""
+        user = asking.session.user
         return {
+            "read_only": asking.read_only,
             "active": user.active,
             "username": user.username,
             "full_name": user.full_name,
             "locale": user.locale,
             "time_left": round(user.time_left, 3),
-            "back": self._back(user),
+            "back": self._back(asking),
             "experiment_name": user.experiment_name,
             "category_name": user.category_name,
             "restarted": user.session.restarted,
             "reason": user.session.reason,
         }
 
-    def _tasks(self, user: User) -> list[Task]:
+    def _tasks(self, asking: Asking) -> list[Task]:
         """The session's unfinished tasks, and the last one of each name."""
-        tasks = self._node.tasks.of_session(user.session_id)
+        tasks = self._node.tasks.of_session(asking.session_id)
         last = {task.name: task.task_id for task in tasks}
         return [t for t in tasks if not t.finished or last[t.name] == t.task_id]
 

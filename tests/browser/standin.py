@@ -150,6 +150,7 @@ class StandIn:
 
     def _session(self) -> dict[str, Any]:
         return {
+            "read_only": False,
             "active": True,
             "username": "ada",
             "full_name": "Ada Lovelace",

@@ -19,11 +19,12 @@ export function makeCard({ label, name, confirm, icon: picture }, id, labelTag =
   head.append(title);
   const element = make("div", { className: "card", id }, head);
   const controls = new Map(); // element -> whether it may be used all the same
+  const readOnly = board.session.read_only; // an observer's page: there is nothing to do
   let busy = false;
   let reason = "";
 
   async function act(action, question = confirm) {
-    if (busy) return;
+    if (busy || readOnly) return;
     busy = true;
     element.setAttribute("aria-busy", "true");
     let late = 0;
@@ -48,7 +49,7 @@ export function makeCard({ label, name, confirm, icon: picture }, id, labelTag =
     if (!busy) why.textContent = reason;
     element.classList.toggle("blocked", reason !== "");
     for (const [control, mayBeUsed] of controls) {
-      const off = reason !== "" && !mayBeUsed();
+      const off = readOnly || (reason !== "" && !mayBeUsed());
       if (control instanceof HTMLButtonElement) control.setAttribute("aria-disabled", String(off));
       else control.disabled = off;
     }
@@ -59,7 +60,7 @@ export function makeCard({ label, name, confirm, icon: picture }, id, labelTag =
     control.setAttribute("aria-describedby", whyId);
     // The first to hear of a click: one that is off does nothing but say why.
     control.addEventListener("click", (event) => {
-      if (reason === "" || mayBeUsed()) return;
+      if (!readOnly && (reason === "" || mayBeUsed())) return;
       event.stopImmediatePropagation();
       event.preventDefault();
       error.textContent = reason;

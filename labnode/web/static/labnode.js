@@ -72,7 +72,7 @@ export class Board {
   start() {
     this.#transport.start();
     addEventListener("pagehide", () => {
-      if (this.#over) return;
+      if (this.#over || !this.#token) return; // an observer may come and go
       // As JSON the request carries the page's origin, whatever the referrer policy says.
       const nothing = new Blob(["{}"], { type: "application/json" });
       navigator.sendBeacon(this.#callback("leaving"), nothing);
@@ -176,6 +176,7 @@ export class Board {
     if (news.session) this.#takeSession(news.session, asked);
     if (news.session && news.tasks) this.#findLost(news.tasks);
     if (news.event !== undefined) this.#emit("push", news.event, news.data);
+    if (news.notice !== undefined) this.#emit("notice", news.notice);
     if (fresh) this.#checkDescription();
   }
 

@@ -2,21 +2,20 @@
 
 import { board, byId, make, words } from "./panel.js";
 import { drawTask } from "./tasks.js";
-import { drawDevice } from "./widgets.js";
+import { drawDevice, widget } from "./widgets.js";
 
 const rest = { devices: new Map(), tasks: new Map() };
 
 /** Draw all cards of the board; a page of the lab's own may have places for some of them. */
-export async function drawBoard() {
+export function drawBoard() {
   const { devices, tasks, page } = board.description;
   for (const device of devices) rest.devices.set(device.name, device);
   for (const task of tasks) rest.tasks.set(task.name, task);
-  const plots = page?.some((row) => row.some((item) => item.plot)) ? await import("./plot.js") : null;
   let drawn = 0;
   const draw = (item) => {
     if (typeof item === "string") return take("devices", item, drawDevice);
     if (item.task !== undefined) return take("tasks", item.task, drawTask);
-    return item.plot ? plots.drawPlot(item, drawn++) : drawProse(item);
+    return item.plot ? widget("plot")(item, drawn++) : drawProse(item);
   };
   for (const place of document.querySelectorAll("[data-card]")) {
     const [, kind, name] = /^(task:)?(.*)$/.exec(place.dataset.card);

@@ -1,7 +1,7 @@
 // The generated page of a board: the session around the cards that layout.js draws.
 
 import { drawBoard } from "./layout.js";
-import { asText, board, byId, explain, make, modules, words } from "./panel.js";
+import { asText, board, byId, explain, inWords, make, words } from "./panel.js";
 
 /** A line above the board; with the same name it replaces the one before, null takes it away. */
 function notice(name, text, kind = "") {
@@ -37,9 +37,9 @@ const pad = (number) => String(number).padStart(2, "0");
 function drawFaults(faults) {
   const names = new Set(faults.map(({ name }) => `notice-fault-${name}`));
   for (const old of document.querySelectorAll('[id^="notice-fault-"]')) if (!names.has(old.id)) old.remove();
-  for (const { name, message, latched, active } of faults) {
-    const text = latched && !active ? `${message} ${words.latched}` : message;
-    notice(`fault-${name}`, text, "bad");
+  for (const { name, message, latched } of faults) {
+    const text = inWords(message);
+    notice(`fault-${name}`, latched ? `${text} ${words.latched}` : text, "bad");
   }
 }
 
@@ -79,7 +79,7 @@ function sayLamps() {
   });
 }
 
-byId("leave").addEventListener("click", async ({ target }) => {
+byId("leave")?.addEventListener("click", async ({ target }) => {
   target.setAttribute("aria-busy", "true");
   notice("leave", null);
   try {
@@ -109,15 +109,15 @@ board.on("session", (session) => {
 });
 board.on("faults", drawFaults);
 board.on("slow", () => notice("slow", words.slow, "told"));
-board.on("notice", (text) => notice("lab", text, "told"));
+board.on("notice", (text) => notice("lab", inWords(text), "told"));
 board.on("new-board", () => location.reload());
 board.on("over", farewell);
 
 sayLamps();
 tellRestart(board.session);
 drawFaults(board.faults);
+if (board.session.read_only) notice("observing", words.observing, "told");
 drawClock();
 const ticking = setInterval(drawClock, 250);
+drawBoard();
 board.start();
-await Promise.all(modules.map((name) => import(`./${name}.js`)));
-await drawBoard();

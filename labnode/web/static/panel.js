@@ -4,7 +4,7 @@ import { Board } from "./labnode.js";
 
 const boot = JSON.parse(document.getElementById("boot").textContent);
 
-export const { words, language, modules, root } = boot;
+export const { words, language, root } = boot;
 export const board = new Board(boot);
 export const byId = (id) => document.getElementById(id);
 
@@ -40,6 +40,11 @@ export function icon(name) {
 export function explain({ code, message }) {
   const translated = words[`error:${code}`];
   return (language === "en" ? message || translated : translated || message) || words.error;
+}
+
+/** A text that may have been given in several languages. */
+export function inWords(text) {
+  return typeof text === "string" ? text : (text[language] ?? text.en ?? Object.values(text)[0] ?? "");
 }
 
 export function asText(value) {

@@ -3,6 +3,9 @@
 import { makeCard } from "./card.js";
 import { history, watch } from "./history.js";
 import { asNumber, asText, board, fill, language, make, words } from "./panel.js";
+import { register } from "./widgets.js";
+
+register("plot", drawPlot);
 
 const LANE = 130; // pixels
 const SWITCH_LANE = 26; // … of what is only on or off
@@ -12,7 +15,7 @@ const SHORTEST = 2; // seconds that are seen at least
 const COLOURS = ["--plot-1", "--plot-2", "--plot-3", "--plot-4"];
 
 /** The card of a plot; `plot` are names of devices, `span` the seconds that are seen at first. */
-export function drawPlot({ plot: names, span = 120, label }, number) {
+function drawPlot({ plot: names, span = 120, label }, number) {
   const series = names.map((name, i) => {
     const device = board.devices[name].description;
     watch(name);

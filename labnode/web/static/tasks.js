@@ -19,7 +19,7 @@ export function drawTask(description) {
   });
   const follow = (task) => {
     progress.follow(task);
-    start.setAttribute("aria-disabled", String(progress.busy));
+    start.setAttribute("aria-disabled", String(progress.busy || board.session.read_only));
   };
   board.on("task", (task) => task.name === name && follow(task));
   const buttons = make("p", { className: "buttons" }, start, progress.stop);
@@ -48,7 +48,8 @@ export function makeProgress(card, stopId) {
     if (news?.task_id !== task?.task_id) card.error.textContent = "";
     task = news;
     const busy = isBusy();
-    stop.setAttribute("aria-disabled", String(!busy || task.stopping));
+    const stoppable = busy && !task.stopping && !board.session.read_only;
+    stop.setAttribute("aria-disabled", String(!stoppable));
     card.element.dataset.status = task?.status ?? "";
     bar.hidden = task === null;
     showLog(task?.data?.log);

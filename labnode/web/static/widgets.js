@@ -1,7 +1,7 @@
 // The cards of the devices, and what may be drawn into them: widgets, by their names.
 
 import { makeCard } from "./card.js";
-import { asAge, board, fill, make, words } from "./panel.js";
+import { asAge, board, fill, inWords, make, words } from "./panel.js";
 
 const widgets = new Map();
 
@@ -11,6 +11,10 @@ const widgets = new Map();
  */
 export function register(name, draw) {
   if (!widgets.has(name)) widgets.set(name, draw);
+}
+
+export function widget(name) {
+  return widgets.get(name);
 }
 
 /** Commands without arguments that the widget does not offer itself: each gets a button. */
@@ -31,9 +35,9 @@ function otherCommands({ widget, min, commands = [] }) {
 export function drawDevice(device) {
   const card = makeCard(device, `device-${device.name}`);
   card.element.dataset.device = device.name;
-  const widget = widgets.has(device.widget) ? device.widget : "value";
-  card.element.dataset.widget = widget;
-  const show = widgets.get(widget)(device, card);
+  const kind = widgets.has(device.widget) ? device.widget : "value";
+  card.element.dataset.widget = kind;
+  const show = widget(kind)(device, card);
   const buttons = otherCommands(device).map(({ name }) => {
     const text = name === "off" ? words.off : name.replaceAll("_", " ");
     const button = make("button", { type: "button" }, text);
@@ -56,7 +60,7 @@ export function drawDevice(device) {
 
 /** Why a device cannot be used as it is now; "" where it can. */
 function whyNot(state) {
-  if (state.locked) return state.locked;
+  if (state.locked) return inWords(state.locked);
   if (state.error) return fill(words["device-error"], { error: state.error });
   if (state.connected === false) return words.disconnected;
   if (!state.stale) return "";

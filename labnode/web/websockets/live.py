@@ -6,15 +6,23 @@ import json
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from bottle import Bottle
 
-from labnode import context
-from labnode.events import Bus, DeviceChanged, SessionChanged, TaskChanged
+from labnode.events import (
+    Bus,
+    DeviceChanged,
+    FaultChanged,
+    Notice,
+    SessionChanged,
+    TaskChanged,
+)
 from labnode.sessions import Sessions, User
-from labnode.web.picture import Picture
-from labnode.web.websockets import Channel, WebSockets, handshake
+from labnode.web.picture import Asking, Picture, asking
+from labnode.web.websockets import handshake
+from labnode.web.websockets.channel import Channel, Receiver
 from labnode.web.websockets.limits import SESSION_OVER
 
 logger = logging.getLogger(__name__)
@@ -32,17 +40,21 @@ class Live:
     left: that keeps its session, and both ends know that the other one is there.
     """
 
-    def __init__(self, websockets: WebSockets, sessions: Sessions, bus: Bus) -> None:
+    def __init__(
+        self, take_over: Callable[[Receiver, str | None], Channel], sessions: Sessions, bus: Bus
+    ) -> None:
         self._picture: Picture  # given by `serve`
-        self._websockets = websockets
+        self._take_over = take_over
         self._sessions = sessions
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        # Only that something has changed is of interest: what, the snapshot says.
+        # Only that something has changed is of interest: what, the board says.
         self._devices = bus.subscribe(DeviceChanged, wake=self._wake.set, limit=1)
+        self._faults = bus.subscribe(FaultChanged, wake=self._wake.set, limit=1)
         self._tasks = bus.subscribe(TaskChanged, wake=self._wake.set)
         self._session_changes = bus.subscribe(SessionChanged, wake=self._wake.set)
+        self._notices = bus.subscribe(Notice, wake=self._wake.set)
         self._new: deque[Page] = deque()
         self._asking: deque[Page] = deque()
         self._pages: list[Page] = []  # the thread's own, as is what follows
@@ -50,11 +62,16 @@ class Live:
 
     def serve(self, app: Bottle, picture: Picture) -> None:
         self._picture = picture
-        app.get("/api/live", callback=self._open)
+        app.get("/api/live", callback=self._open, access="observer")
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="live", daemon=True)
         self._thread.start()
+
+    def fault(self) -> str | None:
+        """Why pages are told nothing any more, or None; any thread may ask."""
+        dead = self._thread is not None and not self._thread.is_alive()
+        return "the thread of the live state has died" if dead else None
 
     def stop(self, timeout: float) -> None:
         self._stopping.set()
@@ -68,10 +85,8 @@ class Live:
         refusal = handshake.refusal()
         if refusal is not None:
             return refusal
-        user = context.current_user.get()
-        assert isinstance(user, User)
-        page = Page(user, self)
-        page.channel = self._websockets.take_over(page, user.session_id)
+        page = Page(asking(), self)
+        page.channel = self._take_over(page, page.asking.session_id)
         self._new.append(page)
         self._wake.set()
         return ""  # the web server sees that HTTP is over and sends nothing of this
@@ -80,7 +95,8 @@ class Live:
 
     def heard(self, page: Page) -> None:
         """A page says that it is there."""
-        self._sessions.poll(page.user.session)
+        if isinstance(page.asking, User):  # one who only looks keeps nobody's session
+            self._sessions.poll(page.asking.session)
         self._asking.append(page)
         self._wake.set()
 
@@ -105,16 +121,18 @@ class Live:
         if not self._pages:
             self._shown = {}
         self._tell_devices()
+        self._tell_faults()
         self._tell_tasks()
         self._tell_sessions()
+        self._tell_notices()
         while self._new:  # last: they begin with all that the others have been told
             page = self._new.popleft()
             self._pages.append(page)
-            page.tell(self._picture.state(page.user))
+            page.tell(self._picture.state(page.asking))
         while self._asking:
             page = self._asking.popleft()
             if page in self._pages:
-                page.tell({"time_left": round(page.user.time_left, 3)})
+                page.tell({"time_left": round(page.asking.time_left, 3)})
 
     def _tell_devices(self) -> None:
         self._devices.drain()
@@ -124,6 +142,12 @@ class Live:
         if news["devices"]:
             self._shown.update(news["devices"])
             message = _text(news)
+            for page in self._pages:
+                page.send(message)
+
+    def _tell_faults(self) -> None:
+        if self._faults.drain() and self._pages:
+            message = _text({"faults": self._picture.faults()})
             for page in self._pages:
                 page.send(message)
 
@@ -142,17 +166,22 @@ class Live:
     def _tell_sessions(self) -> None:
         for session_id in {event.session_id for event in self._session_changes.drain()}:
             for page in self._of(session_id):
-                page.tell({"session": self._picture.session(page.user)})
+                page.tell({"session": self._picture.session(page.asking)})
+
+    def _tell_notices(self) -> None:
+        for notice in self._notices.drain():
+            for page in self._pages if notice.session_id is None else self._of(notice.session_id):
+                page.tell({"notice": notice.text})
 
     def _of(self, session_id: str) -> list[Page]:
-        return [page for page in self._pages if page.user.session_id == session_id]
+        return [page for page in self._pages if page.asking.session_id == session_id]
 
 
 class Page:
     """One open page, for the hub: a Receiver."""
 
-    def __init__(self, user: User, live: Live) -> None:
-        self.user = user
+    def __init__(self, asking: Asking, live: Live) -> None:
+        self.asking = asking
         self.channel: Channel  # given by whoever makes it, before anything is told
         self._live = live
 
@@ -166,7 +195,7 @@ class Page:
             self.channel.end(SESSION_OVER)
 
     def may_stay(self) -> bool:
-        return self.user.session.active
+        return self.asking.session.active
 
     def full(self) -> bool:
         return False
