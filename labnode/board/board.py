@@ -73,7 +73,7 @@ class Board:
             snapshot=lambda: self.snapshot,
         )
         self._snapshots = Snapshots(file.devices, bus, self.interlocks.lock)
-        self.versioned = lambda: self._snapshots.versioned  # the snapshot, numbered; any thread
+        self.versioned = self._snapshots.versioned  # any thread
         self._lineup = Lineup(file.devices)
         self._polls = Polls(file.devices, self._snapshots, clock)
         for name, driver in file.devices.items():

@@ -22,7 +22,7 @@ class Snapshots:
 
     def __init__(self, devices: Mapping[str, Driver], bus: Bus, lock: Callable[[str], Any]) -> None:
         nothing: Snapshot = MappingProxyType({name: {"value": None} for name in devices})
-        self.versioned = (0, nothing)  # replaced as a whole: any thread reads both together
+        self._latest = (0, nothing)  # replaced as a whole: any thread reads both together
         self._devices = devices
         self._bus = bus
         self._lock = lock  # why a device cannot be commanded as one likes, or None
@@ -30,7 +30,11 @@ class Snapshots:
 
     @property
     def latest(self) -> Snapshot:
-        return self.versioned[1]
+        return self._latest[1]
+
+    def versioned(self) -> tuple[int, Snapshot]:
+        """The latest with its version, which grows with each change (any thread)."""
+        return self._latest
 
     def read(self, names: Collection[str]) -> None:
         """Read devices that are open."""
@@ -66,9 +70,9 @@ class Snapshots:
     def _replace(self, states: Mapping[str, dict[str, Any]]) -> None:
         changed = {name: state for name, state in states.items() if state != self.latest[name]}
         if changed:
-            version, latest = self.versioned
+            version, latest = self._latest
             news = [name for name in changed if _told(changed[name]) != _told(latest[name])]
-            self.versioned = (version + 1, MappingProxyType({**latest, **changed}))
+            self._latest = (version + 1, MappingProxyType({**latest, **changed}))
             for name in news:
                 self._bus.publish(DeviceChanged(name, changed[name]["value"]))
 
