@@ -83,6 +83,14 @@ class StandIn:
         self.answer()
 
     @property
+    def time_left(self) -> float:
+        return max(0.0, self._end - time.monotonic())
+
+    @time_left.setter
+    def time_left(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}{BASE}/"
 

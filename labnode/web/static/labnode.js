@@ -44,6 +44,7 @@ export class Board {
   #transport;
   #handlers = new Map();
   #over = false;
+  #leaving = false;
   #misses = 0; // looks in a row without an answer
   #end = NaN; // of the session, on the clock of performance.now()
   #run; // of the node
@@ -148,12 +149,19 @@ export class Board {
 
   /** End the session. */
   async leave() {
-    await this.#ask("POST", this.#callback("logout", ""), {});
+    this.#leaving = true; // what the lab tells of the end is no news
+    try {
+      await this.#ask("POST", this.#callback("logout", ""), {});
+    } catch (error) {
+      this.#leaving = false;
+      throw error;
+    }
     this.#finish({ reason: "exited" });
   }
 
   /** Look at the board now; what is new goes out as events. For transports. */
   async look() {
+    if (this.#leaving) return;
     const asked = performance.now();
     try {
       this.take(await this.#ask("GET", "api/state"), asked);

@@ -13,6 +13,10 @@ const LOOK_OFFLINE = 1000; // … while the lab does not answer
 const TRY_AGAIN = 30_000; // to open a WebSocket where none has ever been
 const TRY_AGAIN_SOON = 2000; // … where there has been one
 
+const BRIEF = 1000; // a WebSocket that was lost so soon is as good as none
+const SESSION_OVER = 4001; // codes with which the lab closes
+const TOO_SLOW = 1013;
+
 export class Live {
   #board;
   #url;
@@ -31,10 +35,9 @@ export class Live {
     document.addEventListener("visibilitychange", () => document.hidden || this.hurry());
     while (!this.#stopped) {
       const tried = performance.now();
-      const opened = await this.#listen();
-      if (opened && !this.#stopped) await this.#board.look(); // it says why, when that is the end
+      const lost = (await this.#listen()) && performance.now() - tried > BRIEF;
       const again = this.#worked ? TRY_AGAIN_SOON : TRY_AGAIN;
-      if (!opened) await this.#ask(tried + again);
+      if (!lost && !this.#stopped) await this.#ask(tried + again);
     }
   }
 
@@ -49,7 +52,7 @@ export class Live {
     this.#wake();
   }
 
-  /** Hear what a WebSocket has to say until it closes; false when it did not even open. */
+  /** Hear what a WebSocket has to say; true when it was lost, so that another may do better. */
   async #listen() {
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
@@ -66,9 +69,11 @@ export class Live {
     }
     this.#worked = true;
     let open = true;
+    let over = false;
     const end = closed.then(({ code }) => {
       open = false;
-      if (code === 1013) this.#board.wasTooSlow();
+      over = code === SESSION_OVER;
+      if (code === TOO_SLOW) this.#board.wasTooSlow();
     });
     while (open) {
       await Promise.race([end, sleep(SIGN_OF_LIFE)]);
@@ -80,7 +85,7 @@ export class Live {
       asked = performance.now();
       socket.send("here");
     }
-    return true;
+    return !over;
   }
 
   /** Ask what is new until it is time to try a WebSocket again. */

@@ -18,6 +18,12 @@ function notice(name, text, kind = "") {
   else byId("notices").append(line);
 }
 
+/** For screen readers alone. */
+function say(text) {
+  const said = byId("said");
+  if (said) said.textContent = text; // it has gone when the session is over
+}
+
 function drawClock() {
   const left = Math.ceil(board.timeLeft);
   const minutes = Math.floor(left / 60);
@@ -73,7 +79,7 @@ function sayLamps() {
     if (recent.length > 3) news.delete(name);
     else news.set(name, `${lamps.get(name).label || name}: ${asText(value)}`);
     setTimeout(() => {
-      if (news.size) byId("said").textContent = [...news.values()].join(". ");
+      if (news.size) say([...news.values()].join(". "));
       news.clear();
     }, 300);
   });
@@ -101,7 +107,7 @@ board.on("offline", () => {
 board.on("online", () => {
   document.body.classList.remove("offline");
   notice("offline", null);
-  byId("said").textContent = words.online;
+  say(words.online);
 });
 board.on("session", (session) => {
   tellRestart(session);
