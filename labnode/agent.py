@@ -134,7 +134,9 @@ class Agent:
             )
             lab.bind(node)
             self._site: Wsgi = site(
-                student_app(lab, node, settings, state.secret, self.websockets),
+                student_app(
+                    lab, node, settings, state.secret, clock=self.clock, websockets=self.websockets
+                ),
                 protocol_app(self.sessions, settings, clock=self.clock),
                 settings,
             )
