@@ -6,13 +6,12 @@ import contextlib
 import json
 import logging
 import os
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NoReturn
 
+from labnode import emergency
 from labnode.board import Board, BoardFile
 from labnode.clock import Clock, Event
 from labnode.control import ControlSocket
@@ -24,7 +23,7 @@ from labnode.platform.watchdog import Watchdog, ask_web
 from labnode.sessions import Reason, Sessions
 from labnode.settings import Settings
 from labnode.state import StateDir
-from labnode.store import Store
+from labnode.store import Pruning, Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
 from labnode.web.app import student_app
@@ -94,6 +93,8 @@ class Agent:
             )
             self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, queues)
             self.board.attach(self.worker.post, self.tasks.pause)
+            self.board.interlocks.restore(self.store.recall("faults") or [])
+            self.board.interlocks.remember = partial(self.store.note, "faults")
             self.sessions = Sessions(
                 file.session,
                 state.secret,
@@ -106,6 +107,15 @@ class Agent:
                 clean=lab.clean,
                 load_user=lab.load_user,
                 keep_expired=settings.expired_users_timeout,
+                faults=self.board.obstacles,
+            )
+            history = settings.history
+            self._pruning = Pruning(
+                self.store,
+                self.clock,
+                history=None if history == -1 else history,
+                task_expires=settings.task_expires,
+                idle=lambda: not self.sessions.live(),
             )
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
             node = Node(
@@ -186,6 +196,7 @@ class Agent:
 
         steps: list[Callable[[], object]] = [
             partial(self._control.stop, 0.5),
+            partial(self._pruning.stop, 0.5),
             self.sessions.close,
             self.tasks.stop_all,
             partial(self.sessions.reaper.stop, 0.5),
@@ -214,8 +225,8 @@ class Agent:
 
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
-        parts = [self.sessions.reaper.fault, self.worker.fault, self.tasks.overdue]
-        parts.append(self.store.fault)
+        parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
+        parts += [self.tasks.overdue, self.store.fault]
         if self._listen:
             parts += [self.web.fault, self.websockets.fault, self._control.fault]
         return next((fault for part in parts if (fault := part()) is not None), None)
@@ -234,6 +245,7 @@ class Agent:
             if (fault := self.fault()) is not None:
                 self.give_up(fault)
             watchdog.turn()
+            self._pruning.turn()
         systemd.stopping()
 
     def limit_stop(self, stop: Event) -> None:
@@ -249,7 +261,7 @@ class Agent:
     def give_up(self, why: str) -> NoReturn:
         """There is never a second owner: make safe what can be, and let systemd start anew."""
         log.critical("The agent ends itself: %s.", why)
-        _tell_where_threads_are()
+        emergency.tell_where_threads_are()
         self._make_safe()
         logging.shutdown()
         os._exit(BROKEN)
@@ -260,24 +272,9 @@ class Agent:
             log.critical("The hardware thread did not stop; its devices are made safe from here.")
         else:
             log.critical("A task in the background did not stop; the process ends without it.")
-        _tell_where_threads_are()
+        emergency.tell_where_threads_are()
 
     def _make_safe(self) -> None:
         """Drive the outputs to safe past the hardware thread, which may hold on to anything."""
-        failures: list[str] = []
-        attempt = threading.Thread(
-            target=lambda: failures.extend(self.board.make_safe()), name="make-safe", daemon=True
-        )
-        attempt.start()
-        attempt.join(_MAKE_SAFE_WITHIN)
-        for failure in ["making devices safe took too long"] if attempt.is_alive() else failures:
+        for failure in emergency.within(_MAKE_SAFE_WITHIN, self.board.make_safe):
             log.critical("Not safe: %s.", failure)
-
-
-def _tell_where_threads_are() -> None:
-    """Log what holds the threads that run a lab's Python, for those who have to find out."""
-    frames = sys._current_frames()
-    for thread in threading.enumerate():
-        if thread.name.startswith(("hardware", "background")) and thread.ident in frames:
-            stack = "".join(traceback.format_stack(frames[thread.ident]))
-            log.critical("Thread %s is at\n%s", thread.name, stack)

@@ -22,6 +22,7 @@ HOUSE = """
     errors    ->
     clock     ->
     lifecycle ->
+    emergency ->
     events    -> errors
     context   -> errors
     jsondata  -> errors

@@ -18,7 +18,8 @@ WEBLAB = {"LABNODE_WEBLAB_USERNAME": "weblab", "LABNODE_WEBLAB_PASSWORD": "31415
 DESIGN = """
 board host port base_url scheme trusted_proxies state_dir weblab clients cookie_name cookie_path
 secret_key embed unauthorized_link unauthorized_template allowed_back_origins allowed_hosts
-weblab_base admin expired_users_timeout task_expires background_threads log_level lifecycle_log
+weblab_base admin expired_users_timeout task_expires history background_threads metrics
+log_level lifecycle_log
 """
 
 
@@ -126,6 +127,8 @@ def test_every_setting_can_be_given_in_the_environment(node: Node, tmp_path: Pat
         "LABNODE_ADMIN_PASSWORD": "a,b",
         "LABNODE_EXPIRED_USERS_TIMEOUT": "2h",
         "LABNODE_TASK_EXPIRES": "60",
+        "LABNODE_HISTORY": "30d",
+        "LABNODE_METRICS": "[::1]:9464",
         "LABNODE_BACKGROUND_THREADS": "4",
         "LABNODE_LOG_LEVEL": "debug",
         "LABNODE_LIFECYCLE_LOG": "no",
@@ -153,6 +156,8 @@ def test_every_setting_can_be_given_in_the_environment(node: Node, tmp_path: Pat
         admin=Credentials(username="root", password="a,b"),
         expired_users_timeout=7200.0,
         task_expires=60.0,
+        history=2592000.0,
+        metrics="[::1]:9464",
         background_threads=4,
         log_level="DEBUG",
         lifecycle_log=False,
@@ -302,6 +307,12 @@ def test_a_secret_never_stands_in_the_repr(node: Node):
         ("weblab: {username: u, password: }", "expected a password that is not empty"),
         ("weblab: yes", "expected a mapping with the keys username, password"),
         ("secret_key: short", "expected at least 16 characters"),
+        ("history: -2", "expected -1 or a duration"),
+        ("metrics: 9464", "expected a text"),
+        ("metrics: '0.0.0.0'", "expected an IP address and a port such as 127.0.0.1:9464"),
+        ("metrics: localhost:9464", "expected an IP address and a port"),
+        ("metrics: '127.0.0.1:99999'", "expected an IP address and a port"),
+        ("metrics: '::1:9464'", "expected an IP address and a port"),
         ("background_threads: 0", "expected a number from 1 to 32"),
         ("host: http://x", "expected an address such as 127.0.0.1"),
         ("cookie_name: a b", "expected letters, digits"),

@@ -22,6 +22,7 @@ class Commands:
 
     def __init__(self, node: Node, clock: Clock, store: Store, *, url: Callable[[], str]) -> None:
         self._board = node.board
+        self._worker = node.worker
         self._sessions = node.sessions
         self._clock = clock
         self._url = url
@@ -40,7 +41,7 @@ class Commands:
         }
 
     def status(self) -> dict[str, Any]:
-        """How the node is; `state` is ready, busy, draining, drained or quarantine."""
+        """How the node is; `state` is ready, busy, draining, drained, quarantine or fault."""
         file = self._board.file
         sessions = self._sessions.live()
         return {
@@ -54,6 +55,7 @@ class Commands:
             "sessions": [self._session(session) for session in sessions],
             "users": self._sessions.rules.users,
             "quarantine": self._sessions.quarantine.why,
+            "faults": self._board.obstacles(),
             "draining": self._sessions.draining,
             "alarm": self._alarm,
             "uptime": round(self._clock.now() - self._began, 1),
@@ -63,11 +65,16 @@ class Commands:
         }
 
     def clear(self) -> dict[str, Any]:
-        """End the quarantine, which a person says is over; `was` is why there was one."""
-        was = self._sessions.quarantine.why
+        """End quarantine and latched faults, which a person says are over.
+
+        `was` is why there was a quarantine, `faults` are those there were, `left` those of them
+        that are not over yet.
+        """
+        was, faults = self._sessions.quarantine.why, self._board.obstacles()
+        left = self._worker.call(self._board.clear_faults)
         if was is not None:
             self._sessions.quarantine.clear()
-        return {"was": was}
+        return {"was": was, "faults": faults, "left": left}
 
     def drain(self) -> dict[str, Any]:
         """Take no new sessions; `sessions` is how many go on until they end."""
@@ -93,6 +100,8 @@ class Commands:
         return f"Ready: {sessions} of {self._sessions.rules.users} seats taken."
 
     def _state(self, sessions: int) -> str:
+        if self._board.obstacles():
+            return "fault"
         if self._sessions.quarantine.why is not None:
             return "quarantine"
         if self._sessions.draining:

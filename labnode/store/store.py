@@ -126,10 +126,11 @@ class Store:
 
     def remember(self, key: str, value: Any, *happenings: Happening) -> None:
         """Keep one JSON value about the node itself, durable on return."""
-        row = {"key": key, "value": value}
-        self.run(
-            self._change(lambda db: db.table("node").upsert(_encode(row), pk="key"), happenings)
-        )
+        self.run(self._change(_keep(key, value), happenings))
+
+    def note(self, key: str, value: Any, *happenings: Happening) -> None:
+        """Keep one JSON value about the node itself soon; see update()."""
+        self.later(self._change(_keep(key, value), happenings))
 
     def recall(self, key: str) -> Any:
         """The value that was remembered under `key`, or None."""
@@ -233,6 +234,15 @@ def _told(then: Callable[[], None]) -> None:
         then()
     except Exception:  # the others are waiting for this thread
         log.exception("What follows a change of the database failed")
+
+
+def _keep(key: str, value: Any) -> Work[None]:
+    row = _encode({"key": key, "value": value})
+
+    def change(db: Database) -> None:
+        db.table("node").upsert(row, pk="key")
+
+    return change
 
 
 def _encode(row: Row) -> Row:
