@@ -16,6 +16,7 @@ from labnode.board import Board, BoardFile
 from labnode.clock import Clock, Event
 from labnode.control import ControlSocket
 from labnode.control.commands import Commands
+from labnode.estop import EmergencyStop
 from labnode.events import Bus
 from labnode.lab import Lab, Node
 from labnode.platform.systemd import Systemd
@@ -27,6 +28,7 @@ from labnode.store import Pruning, Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
 from labnode.web.app import student_app
+from labnode.web.observers import Observers
 from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
 from labnode.web.websockets import WebSockets
@@ -43,6 +45,7 @@ _STOP_WITHIN = 10.0  # seconds for all of a stop; the parts below are less in su
 _HARDWARE_STOPS_WITHIN = 5.0
 _MAKE_SAFE_WITHIN = 2.0
 _WATCH_EVERY = 1.0
+_WATCH_HALTED_EVERY = 0.25  # an emergency stop has to be acknowledged within a second
 
 
 class Agent:
@@ -94,7 +97,7 @@ class Agent:
             self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, queues)
             self.board.attach(self.worker.post, self.tasks.pause)
             self.board.interlocks.restore(self.store.recall("faults") or [])
-            self.board.interlocks.remember = partial(self.store.note, "faults")
+            self.board.interlocks.remember = partial(self.store.remember_soon, "faults")
             self.sessions = Sessions(
                 file.session,
                 state.secret,
@@ -117,9 +120,15 @@ class Agent:
                 task_expires=settings.task_expires,
                 idle=lambda: not self.sessions.live(),
             )
+            self.estop = EmergencyStop(self.board, self.sessions, self.store)
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
             node = Node(
-                self.board, self.worker, self.tasks, self.sessions, push=self.websockets.push
+                self.board,
+                self.worker,
+                self.tasks,
+                self.sessions,
+                observer_link=Observers(self.sessions, settings, state.secret).link,
+                push=self.websockets.push,
             )
             lab.bind(node)
             self._site: Wsgi = site(
@@ -134,7 +143,9 @@ class Agent:
                 threads=_HTTP_THREADS,
                 trusted_proxies=settings.trusted_proxies,
             )
-            self._commands = Commands(node, self.clock, self.store, url=lambda: self.url)
+            self._commands = Commands(
+                node, self.clock, self.store, self.estop, url=lambda: self.url
+            )
             self._control = ControlSocket(settings.state_dir, self._commands.by_name)
             self._undo = undo.pop_all()
 
@@ -241,7 +252,7 @@ class Agent:
         watchdog = Watchdog(systemd, self.clock, self.trouble, self._commands.sentence)
         watchdog.turn()
         systemd.ready()
-        while not stop.wait(_WATCH_EVERY):
+        while not stop.wait(_WATCH_HALTED_EVERY if self.board.halted else _WATCH_EVERY):
             if (fault := self.fault()) is not None:
                 self.give_up(fault)
             watchdog.turn()

@@ -39,7 +39,8 @@ HOUSE = """
     lab       -> sessions tasks worker board schema context errors
     module    -> lab errors
     reload    -> clock
-    control   -> lab sessions store clock errors
+    estop     -> sessions board store lifecycle errors
+    control   -> lab estop sessions store clock errors
     weblab    -> sessions settings lifecycle clock errors
     web       -> lab sessions tasks worker board schema settings events context clock errors
     platform  -> settings events clock errors

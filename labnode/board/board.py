@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from labnode.board.description import describe
 from labnode.board.emergency import Emergency
 from labnode.board.file import BoardFile
 from labnode.board.interlocks import Fault, Interlocks
+from labnode.board.lineup import Lineup
 from labnode.board.polls import Polls
 from labnode.board.services import DriverServices, Post, Progress, Surroundings, Wait, alone
 from labnode.board.simulate import Simulation
@@ -20,7 +21,7 @@ from labnode.clock import Clock
 from labnode.drivers.base import Driver, Lendable, Simulatable
 from labnode.drivers.output import Output
 from labnode.drivers.pins import mock_factory, real_factory
-from labnode.errors import BadInput, DeviceError, LabnodeError, NotFound
+from labnode.errors import BadInput, DeviceError, Interlocked, LabnodeError, NotFound
 from labnode.events import Bus
 from labnode.schema import did_you_mean
 
@@ -72,7 +73,7 @@ class Board:
             snapshot=lambda: self.snapshot,
         )
         self._snapshots = Snapshots(file.devices, bus, self.interlocks.lock)
-        self._opened: list[str] = []  # in the order of opening, with one that failed half way
+        self._lineup = Lineup(file.devices)
         self._polls = Polls(file.devices, self._snapshots, clock)
         for name, driver in file.devices.items():
             driver.attach(name, DriverServices(self, name, clock, simulated=simulate))
@@ -95,6 +96,11 @@ class Board:
         """Why nobody should be let onto the board: the faults that are latched."""
         return [f"{fault.name}: {fault.message}" for fault in self.faults if fault.latched]
 
+    @property
+    def halted(self) -> str | None:
+        """Why everything is stopped, None when it is not."""
+        return self.emergency.why
+
     def attach(self, post: Post, wait: Wait, progress: Progress | None = None) -> None:
         """What the worker and the tasks offer; see Surroundings."""
         self.around = Surroundings(post, wait, progress or self.around.progress)
@@ -105,14 +111,10 @@ class Board:
             raise DeviceError("the board is open already")
         if self.pins is None:
             self.pins = real_factory(self._work_dir)
-        for name, driver in self.file.devices.items():
-            self._opened.append(name)
-            try:
-                driver.open()
-            except Exception as error:
-                log.exception("device %s did not open", name)
-                failures = [f"'{name}' did not open: {reason(error)}", *self._close()]
-                raise DeviceError("; ".join(failures)) from error
+        try:
+            self._lineup.open()
+        except DeviceError as error:
+            raise DeviceError("; ".join([str(error), *self._close()])) from error.__cause__
         self._snapshots.read(self._opened)
         if self.simulation is not None:
             self.simulation.restart()
@@ -120,7 +122,7 @@ class Board:
 
     def reset(self) -> None:
         """Bring every device to its safe state; one DeviceError names all that failed."""
-        failures = self._each(self._opened, "reset", lambda driver: driver.reset())
+        failures = self._lineup.each("reset", lambda driver: driver.reset())
         self.refresh(*self._opened)
         _raise(failures)
 
@@ -146,7 +148,7 @@ class Board:
 
         For the moment when the hardware thread does not answer: nothing here waits for it.
         """
-        failures = self._each(tuple(self._opened), "make safe", lambda driver: driver.make_safe())
+        failures = self._lineup.each("make safe", lambda driver: driver.make_safe())
         try:
             self.around.post(self._after_emergency)
         except Exception:
@@ -169,6 +171,14 @@ class Board:
         """What the hardware thread should have done and has not, or None (any thread)."""
         return self.emergency.fault(self._outputs.values())
 
+    def pressed(self) -> list[str]:
+        """The emergency stop buttons that are pressed (any thread)."""
+        return [
+            name
+            for name, driver in self.file.devices.items()
+            if getattr(driver, "role", None) == "estop" and self.snapshot[name]["value"]
+        ]
+
     def command(self, device: str, command: str, args: Any = None) -> Any:
         """Call a command with JSON arguments, a list or an object; its result is JSON.
 
@@ -183,6 +193,8 @@ class Board:
         where = f"{device}.{command}"
         arguments = spec.bind(where, args)
         self._need_open(device)
+        if self.halted is not None:
+            raise Interlocked(f"The board is stopped: {self.halted}")
         try:
             return getattr(driver, command)(**arguments)
         except LabnodeError:
@@ -232,8 +244,7 @@ class Board:
 
     def _close(self) -> list[str]:
         names = self._opened
-        failures = self._each(names[::-1], "close", lambda driver: driver.close())
-        self._opened = []
+        failures = self._lineup.close()
         self._snapshots.forget(names)
         if self._owns_pins and self.pins is not None:
             pins, self.pins = self.pins, None
@@ -244,16 +255,9 @@ class Board:
                 failures.append(f"the GPIO chip did not close: {reason(error)}")
         return failures
 
-    def _each(self, names: Iterable[str], what: str, do: Callable[[Driver], None]) -> list[str]:
-        """Do one thing to every device, whatever fails; a sentence for each that did."""
-        failures = []
-        for name in names:
-            try:
-                do(self.file.devices[name])
-            except Exception as error:
-                log.exception("device %s did not %s", name, what)
-                failures.append(f"'{name}' did not {what}: {reason(error)}")
-        return failures
+    @property
+    def _opened(self) -> list[str]:
+        return self._lineup.opened
 
     def _drive(self, name: str, value: Any) -> None:
         driver = self._driver(name)
@@ -285,7 +289,7 @@ class Board:
     def _after_emergency(self) -> None:
         self.emergency.heard()
         if self.emergency.why is not None:  # a command that was half way may have come after
-            self._each(self._opened, "make safe", lambda driver: driver.make_safe())
+            self._lineup.each("make safe", lambda driver: driver.make_safe())
         self.refresh(*self._opened)
 
 

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
+from labnode.board.claims import Claims
 from labnode.board.expressions import WORDS
 from labnode.board.rules import expression
 from labnode.board.simulate import Link, in_order
-from labnode.drivers.base import Claim, Driver, Lendable, Ref, Simulatable, load_drivers
+from labnode.drivers.base import Driver, Lendable, Ref, Simulatable, load_drivers
 from labnode.drivers.output import Output
 from labnode.errors import BadInput
 from labnode.schema import Between, Duration, Problems, Section, build, did_you_mean, shown
@@ -32,19 +33,12 @@ class _Link:
 def read_devices(section: Section, problems: Problems) -> dict[str, Driver | None]:
     """The drivers by name; None for one that has problems, so that its name is known."""
     devices: dict[str, Driver | None] = {}
-    owners: dict[Claim, tuple[str, Section]] = {}
+    claims = Claims(problems)
     for name, options in section.items():
         _check_name(name, options, problems)
         devices[name] = driver = _device(name, options, problems)
-        for claim in driver.claims() if driver else ():
-            if claim in owners:
-                owner, place = owners[claim]
-                line = place.key_where.rpartition(":")[2]
-                also = (
-                    " twice" if owner == name else f", which '{owner}' (line {line}) already uses"
-                )
-                problems.add(options.key_where, f"'{name}' uses {claim}{also}")
-            owners.setdefault(claim, (name, options))
+        if driver is not None:
+            claims.add(name, options, driver)
     for name, options in section.items():
         _check_refs(devices[name], options, devices, problems)
     return devices

@@ -8,18 +8,31 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from labnode.board.devices import Devices, is_known, read_devices, read_links
+from labnode.board.include import load_document
 from labnode.board.rules import Rule, read_rules
 from labnode.board.simulate import Link
 from labnode.drivers.base import Driver
-from labnode.schema import Between, Duration, Problems, Section, Text, build, load_yaml, shown
+from labnode.schema import (
+    Between,
+    Doc,
+    Duration,
+    Problems,
+    Secrets,
+    Section,
+    Text,
+    build,
+    shown,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabName:
     """The experiment that central servers know this board as: name@category."""
 
-    name: str = ""
-    category: str = "Labs"
+    name: Annotated[
+        str, Doc("The name of the experiment; by default that of the board file without .yaml.")
+    ] = ""
+    category: Annotated[str, Doc("The category that the experiment is in.")] = "Labs"
 
     def __post_init__(self) -> None:
         for part in (self.name, self.category):
@@ -31,14 +44,32 @@ class LabName:
 class SessionSpec:
     """How long things may take, in seconds, and how many students share the board."""
 
-    users: Annotated[int, Between(1)] = 1
-    max_time: Annotated[Duration, Between(1)] = 3600.0  # of a slot, whatever the server says
-    connect_timeout: Duration = 60.0  # until the first sign of the student's browser
-    timeout: Literal[-1] | Duration = 15.0  # without a sign of it; -1: never over for that
-    poll_interval: Duration = 5.0  # between two questions of the central server
-    start_wait: Duration = 60.0  # of a start for the clean-up before it
-    dispose_wait: Duration = 20.0  # of a delete for its clean-up
-    on_restart: Literal["resume", "dispose"] = "resume"
+    users: Annotated[int, Between(1), Doc("How many students may use the board at once.")] = 1
+    max_time: Annotated[
+        Duration,
+        Between(1),
+        Doc("The longest that a student may have the board, whatever the central server says."),
+    ] = 3600.0
+    connect_timeout: Annotated[
+        Duration, Doc("How long to wait for the first sign of the student's browser.")
+    ] = 60.0
+    timeout: Annotated[
+        Literal[-1] | Duration,
+        Doc("How long a session goes on without a sign of the browser; -1 is for ever."),
+    ] = 15.0
+    poll_interval: Annotated[
+        Duration, Doc("How often the central server asks whether the session is over.")
+    ] = 5.0
+    start_wait: Annotated[
+        Duration, Doc("How long a start waits for the clean-up of the session before it.")
+    ] = 60.0
+    dispose_wait: Annotated[
+        Duration, Doc("How long the central server waits for the clean-up before it asks again.")
+    ] = 20.0
+    on_restart: Annotated[
+        Literal["resume", "dispose"],
+        Doc("What becomes of a session when labnode starts again in the middle of it."),
+    ] = "resume"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +86,7 @@ class BoardFile:
     scripts: Mapping[str, Any] = field(default_factory=dict)  # what else a simulation follows
     page: tuple[tuple[str, ...], ...] | None = None  # rows of devices
     module: Path | None = None
+    files: tuple[Path, ...] = ()  # all that were read: this one and what it includes
 
     def on_page(self) -> list[str]:
         """The devices that students may see, in the order of the page."""
@@ -67,21 +99,41 @@ class BoardFile:
 class _Top:
     """The keys of the file; sections are read by whoever knows what is in them."""
 
-    schema: Section | None = None
-    title: Text | None = None
-    lab: LabName = LabName()
-    session: SessionSpec = SessionSpec()
-    devices: dict[str, Section]
-    interlocks: list[Section] = field(default_factory=list)
-    simulate: dict[str, Section] = field(default_factory=dict)
-    page: list[list[Section]] | None = None
-    module: Section | None = None
+    schema: Annotated[Section | None, Doc("The kind of file that this is: always 1.")] = None
+    include: Annotated[
+        Section | None, Doc("Other YAML files, from beside the board, that are parts of it.")
+    ] = None
+    title: Annotated[Text | None, Doc("What the page calls the lab; by default its name.")] = None
+    lab: Annotated[LabName, Doc("How the central server knows the lab.")] = LabName()
+    session: Annotated[SessionSpec, Doc("How long things may take, and how many share.")] = (
+        SessionSpec()
+    )
+    devices: Annotated[dict[str, Section], Doc("Everything that is on the board, by name.")]
+    interlocks: Annotated[
+        list[Section],
+        Doc("What holds outputs at values, whoever commands them, and when."),
+    ] = field(default_factory=list)
+    simulate: Annotated[
+        dict[str, Section],
+        Doc("What the inputs show where there is no hardware: an expression for each."),
+    ] = field(default_factory=dict)
+    page: Annotated[
+        list[list[Section]] | None,
+        Doc("The rows of the page, each a list of devices; the rest comes after them."),
+    ] = None
+    module: Annotated[
+        Section | None, Doc("A Python file beside the board: hooks, tasks and views of the lab.")
+    ] = None
 
 
-def load_board(path: Path) -> BoardFile:
-    """Read and check a board file; ConfigError has everything that is wrong with it."""
+def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
+    """Read and check a board file; ConfigError has everything that is wrong with it.
+
+    Its secrets are in secrets.yaml beside the file of the `settings` or beside the board.
+    """
+    secrets = Secrets(*(file.parent for file in (settings, path) if file is not None))
     with Problems() as problems:
-        document = load_yaml(path, problems)
+        document, files = load_document(path, problems, secrets)
         _check_schema(document, problems)
         top = build(_Top, document, problems)
         devices = read_devices(document.child("devices"), problems)
@@ -102,6 +154,7 @@ def load_board(path: Path) -> BoardFile:
         scripts=scripts,
         page=page if top.page is not None else None,
         module=module,
+        files=files,
     )
 
 

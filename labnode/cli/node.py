@@ -37,13 +37,30 @@ def status(settings: Path | None, state_dir: Path | None, as_json: bool) -> None
 
 
 @click.command()
+@click.option("--why", metavar="TEXT", default="", help="What the log and /test say of it.")
+@which_node
+def estop(settings: Path | None, state_dir: Path | None, why: str) -> None:
+    """Stop everything: an emergency.
+
+    All devices are made safe at once, whatever goes on; sessions end; the board is in quarantine
+    until `labnode clear`.
+    """
+    answer = ask_node("estop", settings, state_dir, **({"why": why} if why else {}))
+    if answer["unsafe"]:
+        raise LabnodeError(f"NOT SAFE: {'; '.join(answer['unsafe'])}. The rest is stopped.")
+    click.echo("Everything is stopped and safe. The board is in quarantine until labnode clear.")
+    if answer["sessions"]:
+        click.echo(f"{_count(answer['sessions'], 'session')} ended.")
+
+
+@click.command()
 @which_node
 def clear(settings: Path | None, state_dir: Path | None) -> None:
-    """Take a board out of quarantine, and end faults that are latched.
+    """End a quarantine and latched faults.
 
-    A board that could not be cleaned, or whose interlock has latched a fault, takes no more
-    students until a person has looked at it and says, with this command, that it is as it should
-    be. A fault whose reason is still there stays.
+    A board that could not be cleaned, or was stopped, or whose interlock has latched a fault, takes
+    no more students until a person has looked at it and says, with this command, that it is as it
+    should be. A fault whose reason is still there stays.
     """
     answer = ask_node("clear", settings, state_dir)
     was, faults, left = answer["was"], answer["faults"], answer["left"]

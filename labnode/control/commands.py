@@ -9,9 +9,12 @@ from typing import Any
 from labnode import __version__
 from labnode.clock import Clock
 from labnode.control.history import History
+from labnode.estop import EmergencyStop
 from labnode.lab import Node
 from labnode.sessions import Session
 from labnode.store import Store
+
+_LONGEST_WHY = 200  # characters
 
 
 class Commands:
@@ -20,10 +23,19 @@ class Commands:
     `url` is where the node listens, `store` its database.
     """
 
-    def __init__(self, node: Node, clock: Clock, store: Store, *, url: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        clock: Clock,
+        store: Store,
+        estop: EmergencyStop,
+        *,
+        url: Callable[[], str],
+    ) -> None:
         self._board = node.board
         self._worker = node.worker
         self._sessions = node.sessions
+        self._estop = estop
         self._clock = clock
         self._url = url
         self._alarm = store.alarm
@@ -35,6 +47,7 @@ class Commands:
             "tasks": history.tasks,
             "events": history.events,
             "actions": history.actions,
+            "estop": self.estop,
             "clear": self.clear,
             "drain": self.drain,
             "undrain": self.undrain,
@@ -54,6 +67,7 @@ class Commands:
             "state": self._state(len(sessions)),
             "sessions": [self._session(session) for session in sessions],
             "users": self._sessions.rules.users,
+            "estop": self._estop.why,
             "quarantine": self._sessions.quarantine.why,
             "faults": self._board.obstacles(),
             "draining": self._sessions.draining,
@@ -64,12 +78,19 @@ class Commands:
             "version": __version__,
         }
 
+    def estop(self, why: str = "") -> dict[str, Any]:
+        """Make everything safe at once; `unsafe` is what could not be, `sessions` how many end."""
+        sessions = len(self._sessions.live())
+        unsafe = self._estop.press(str(why)[:_LONGEST_WHY] or "labnode estop")
+        return {"unsafe": unsafe, "sessions": sessions}
+
     def clear(self) -> dict[str, Any]:
-        """End quarantine and latched faults, which a person says are over.
+        """End an emergency stop, quarantine and latched faults, which a person says are over.
 
         `was` is why there was a quarantine, `faults` are those there were, `left` those of them
-        that are not over yet.
+        that are not over yet. Busy while a button for emergencies is still pressed.
         """
+        self._estop.release()
         was, faults = self._sessions.quarantine.why, self._board.obstacles()
         left = self._worker.call(self._board.clear_faults)
         if was is not None:

@@ -7,7 +7,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -38,10 +38,14 @@ registry: dict[str, type[Driver]] = {}
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that only one device of a board can have: a pin, a port."""
+    """Something that only one device of a board can have: a pin, a port.
+
+    Claims of the same `bus` do not exclude each other: the pins of the bus of two I2C parts.
+    """
 
     kind: str
     name: str
+    bus: str = field(default="", compare=False)  # "I2C bus 1"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -157,8 +161,8 @@ class Driver:
     kind: ClassVar[str] = ""  # "led"; given by @register
     commands: ClassVar[Mapping[str, Command]] = {}  # by name; given by @register
     widget: ClassVar[Widget] = "value"  # how the page shows it
-    programs: ClassVar[Mapping[str, str]] = {}  # what it runs: program -> Debian's package of it
     script: ClassVar[type | None] = None  # a dataclass of what `simulate:` may say of it
+    programs: ClassVar[Mapping[str, str]] = {}  # what it runs: program -> Debian's package of it
 
     label: Annotated[
         Text | None, Doc("What the page calls the device; by default its name on the board.")
@@ -191,8 +195,19 @@ class Driver:
 
     def claims(self) -> list[Claim]:
         """What this device must have for itself: here, whatever its options claim."""
-        values = (getattr(self, field.name) for field in fields(self))
+        values = (getattr(self, option.name) for option in fields(self))
         return [option.claim for value in values for option in _claimables(value)]
+
+    def boot_config(self) -> list[str]:
+        """The lines of the Pi's config.txt that this device cannot work without (see buses.py)."""
+        return []
+
+    def rest_level(self) -> dict[int, bool]:
+        """For each GPIO that it drives, whether that is high while the device is safe.
+
+        The Pi is told to hold these levels from power-on, long before labnode starts.
+        """
+        return {}
 
     def open(self) -> None:
         """Take the hardware, safe from the first moment; `hardware` is what a library gives."""

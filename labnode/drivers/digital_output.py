@@ -29,6 +29,9 @@ class DigitalOutput(SwitchOutput):
     pin: Annotated[Pin, Doc("The pin that is driven.")]
     active_high: Annotated[bool, Doc("false: the pin is low while the value is on.")] = True
 
+    def rest_level(self) -> dict[int, bool]:
+        return {self.pin.number: self.safe == self.active_high}
+
     def open(self) -> None:
         self.hardware = gpiozero.DigitalOutputDevice(
             self.pin.name,

@@ -35,11 +35,14 @@ class PwmOutput(NumberOutput):
     ] = 100.0
     active_high: Annotated[bool, Doc("false: the pin is low during a pulse.")] = True
 
+    def rest_level(self) -> dict[int, bool]:
+        return {self.pin.number: (self.safe > 0.5) == self.active_high}
+
     def open(self) -> None:
         # gpiozero makes the pin an output, then sets frequency and value: it has to have the right
         # level already, or a fan whose safe value is 1 stops and an inverted heater heats.
         pin = self.services.pins.pin(self.pin.name)
-        pin.output_with_state((self.safe > 0.5) == self.active_high)
+        pin.output_with_state(self.rest_level()[self.pin.number])
         self.hardware = gpiozero.PWMOutputDevice(
             self.pin.name,
             active_high=self.active_high,

@@ -126,11 +126,11 @@ class Store:
 
     def remember(self, key: str, value: Any, *happenings: Happening) -> None:
         """Keep one JSON value about the node itself, durable on return."""
-        self.run(self._change(_keep(key, value), happenings))
+        self.run(self._remembering(key, value, happenings))
 
-    def note(self, key: str, value: Any, *happenings: Happening) -> None:
-        """Keep one JSON value about the node itself soon; see update()."""
-        self.later(self._change(_keep(key, value), happenings))
+    def remember_soon(self, key: str, value: Any, *happenings: Happening) -> None:
+        """The same without waiting for the disk, and without an error; see update()."""
+        self.later(self._remembering(key, value, happenings))
 
     def recall(self, key: str) -> Any:
         """The value that was remembered under `key`, or None."""
@@ -217,6 +217,10 @@ class Store:
         except sqlite3.Error:
             log.exception("The database did not close")
 
+    def _remembering(self, key: str, value: Any, happenings: Iterable[Happening]) -> Work[None]:
+        row = _encode({"key": key, "value": value})
+        return self._change(lambda db: db.table("node").upsert(row, pk="key"), happenings)
+
     def _change(self, change: Work[Any], happenings: Iterable[Happening]) -> Work[None]:
         at = self._clock.wall()
 
@@ -234,15 +238,6 @@ def _told(then: Callable[[], None]) -> None:
         then()
     except Exception:  # the others are waiting for this thread
         log.exception("What follows a change of the database failed")
-
-
-def _keep(key: str, value: Any) -> Work[None]:
-    row = _encode({"key": key, "value": value})
-
-    def change(db: Database) -> None:
-        db.table("node").upsert(row, pk="key")
-
-    return change
 
 
 def _encode(row: Row) -> Row:

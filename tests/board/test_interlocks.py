@@ -244,14 +244,15 @@ def test_an_output_that_cannot_be_forced_is_tried_again(board: Make, monkeypatch
     assert value(rig, "heater") is False
 
 
-def test_a_halt_makes_everything_safe_and_refuses_all_but_safe(board: Make) -> None:
+def test_a_halt_makes_everything_safe_and_refuses_all_commands(board: Make) -> None:
     rig = board()
     rig.board.command("heater", "on")
     assert rig.board.halt("the red button") == []
     assert rig.board.pins.pin("GPIO17").state is False
     with pytest.raises(Interlocked, match="The board is stopped: the red button"):
         rig.board.command("heater", "on")
-    rig.board.command("heater", "off")
+    with pytest.raises(Interlocked, match="The board is stopped"):
+        rig.board.file.devices["heater"].put(True)
     rig.board.resume()
     rig.board.command("heater", "on")
 
