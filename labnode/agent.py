@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import threading
@@ -27,13 +26,14 @@ from labnode.state import StateDir
 from labnode.store import Pruning, Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
+from labnode.telemetry import Telemetry
 from labnode.web.app import student_app
 from labnode.web.observers import Observers
 from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
+from labnode.web.starting import starting
 from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
-from labnode.weblab.messages import health
 from labnode.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -131,10 +131,22 @@ class Agent:
                 push=self.websockets.push,
             )
             lab.bind(node)
-            self._site: Wsgi = site(
-                student_app(lab, node, settings, state.secret, self.websockets),
-                protocol_app(self.sessions, settings, clock=self.clock),
+            self._commands = Commands(
+                node, self.clock, self.store, self.estop, url=lambda: self.url
+            )
+            self.telemetry = Telemetry(
                 settings,
+                self.board,
+                bus=self.bus,
+                clock=self.clock,
+                status=self._commands.status,
+            )
+            self._site: Wsgi = self.telemetry.counted(
+                site(
+                    student_app(lab, node, settings, state.secret, self.websockets),
+                    protocol_app(self.sessions, settings, clock=self.clock),
+                    settings,
+                )
             )
             self.web = WebServer(
                 self.app,
@@ -142,9 +154,6 @@ class Agent:
                 port=settings.port,
                 threads=_HTTP_THREADS,
                 trusted_proxies=settings.trusted_proxies,
-            )
-            self._commands = Commands(
-                node, self.clock, self.store, self.estop, url=lambda: self.url
             )
             self._control = ControlSocket(settings.state_dir, self._commands.by_name)
             self._undo = undo.pop_all()
@@ -157,15 +166,7 @@ class Agent:
 
     def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Everything that the node serves, as a WSGI application."""
-        if self._ready:
-            return self._site(environ, start_response)
-        message = "The lab is just starting; ask again in a moment."
-        headers = [("Content-Type", "application/json"), ("Retry-After", "2"), ("Refresh", "2")]
-        if environ.get("PATH_INFO", "").endswith("/weblab/health"):
-            start_response("200 OK", headers[:1])
-            return [json.dumps(health([message])).encode()]
-        start_response("503 Service Unavailable", headers)
-        return [json.dumps({"error": True, "code": "busy", "message": message}).encode()]
+        return (self._site if self._ready else starting)(environ, start_response)
 
     def start(self) -> None:
         """Open the board, finish what the last run left, begin to take students.
@@ -176,6 +177,7 @@ class Agent:
         try:
             if self._listen:  # first: without its port, a node must not touch board nor sessions
                 self.web.start()
+                self.telemetry.start()
                 self.websockets.start()
             self.worker.start(
                 partial(self.tasks.next_job, Lane.HARDWARE),
@@ -202,7 +204,7 @@ class Agent:
             nonlocal ended
             if not self.worker.stop(_HARDWARE_STOPS_WITHIN):
                 ended = False
-                self._tell_what_runs_on()
+                emergency.tell_what_runs_on(self.worker.hardware_thread)
                 self._make_safe()
 
         steps: list[Callable[[], object]] = [
@@ -215,6 +217,7 @@ class Agent:
             partial(self.websockets.stop, 0.5),
             stop_worker,
             partial(self.web.stop, 1.0),
+            partial(self.telemetry.stop, 0.2),
             self._undo.close,
         ]
         for step in steps:
@@ -240,6 +243,7 @@ class Agent:
         parts += [self.tasks.overdue, self.store.fault]
         if self._listen:
             parts += [self.web.fault, self.websockets.fault, self._control.fault]
+            parts.append(self.telemetry.fault)
         return next((fault for part in parts if (fault := part()) is not None), None)
 
     def trouble(self) -> str | None:
@@ -276,14 +280,6 @@ class Agent:
         self._make_safe()
         logging.shutdown()
         os._exit(BROKEN)
-
-    def _tell_what_runs_on(self) -> None:
-        hardware = self.worker.hardware_thread
-        if any(thread.ident == hardware for thread in threading.enumerate()):
-            log.critical("The hardware thread did not stop; its devices are made safe from here.")
-        else:
-            log.critical("A task in the background did not stop; the process ends without it.")
-        emergency.tell_where_threads_are()
 
     def _make_safe(self) -> None:
         """Drive the outputs to safe past the hardware thread, which may hold on to anything."""

@@ -22,6 +22,15 @@ def within(seconds: float, make_safe: Callable[[], list[str]]) -> list[str]:
     return ["making devices safe took too long"] if attempt.is_alive() else failures
 
 
+def tell_what_runs_on(hardware: int | None) -> None:
+    """Log which thread did not end; `hardware` is the identity of the hardware thread."""
+    if any(thread.ident == hardware for thread in threading.enumerate()):
+        log.critical("The hardware thread did not stop; its devices are made safe from here.")
+    else:
+        log.critical("A task in the background did not stop; the process ends without it.")
+    tell_where_threads_are()
+
+
 def tell_where_threads_are() -> None:
     """Log what holds the threads that run a lab's Python, for those who have to find out."""
     frames = sys._current_frames()

@@ -44,6 +44,7 @@ HOUSE = """
     weblab    -> sessions settings lifecycle clock errors
     web       -> lab sessions tasks worker board schema settings events context clock errors
     platform  -> settings events clock errors
+    telemetry -> platform web board settings events clock errors
     doctor    -> platform board drivers settings errors
     labnode   -> lab errors
     agent     -> everything
@@ -65,6 +66,7 @@ HOMES = """
     h11           -> web.server web.websockets
     huey          -> tasks
     lgpio         -> drivers
+    prometheus_client -> platform
     serial        -> drivers
     sqlite_utils  -> store
     wsproto       -> web.websockets
