@@ -95,7 +95,12 @@ class Agent:
                 hung_after=hung_after,
             )
             self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, queues)
-            self.board.attach(self.worker.post, self.tasks.pause)
+            self.board.attach(
+                self.worker.post,
+                self.tasks.pause,
+                progress=self.tasks.progress,
+                outlast=self.worker.outlast,
+            )
             self.board.interlocks.restore(self.store.recall("faults") or [])
             self.board.interlocks.remember = partial(self.store.remember_soon, "faults")
             self.sessions = Sessions(

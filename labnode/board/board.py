@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from labnode.board.file import BoardFile
 from labnode.board.interlocks import Fault, Interlocks
 from labnode.board.lineup import Lineup
 from labnode.board.polls import Polls
-from labnode.board.services import DriverServices, Post, Progress, Surroundings, Wait, alone
+from labnode.board.services import DriverServices, Post, Wait, alone
 from labnode.board.simulate import Simulation
 from labnode.board.snapshot import Snapshot, Snapshots, reason
 from labnode.clock import Clock
@@ -62,7 +63,7 @@ class Board:
         )
         self.emergency = Emergency(clock)
         self._clock = clock
-        self._work_dir = work_dir
+        self.work_dir = work_dir
         self._owns_pins = self.pins is None
         self._outputs = {n: d for n, d in file.devices.items() if isinstance(d, Output)}
         self.interlocks = Interlocks(
@@ -101,16 +102,16 @@ class Board:
         """Why everything is stopped, None when it is not."""
         return self.emergency.why
 
-    def attach(self, post: Post, wait: Wait, progress: Progress | None = None) -> None:
-        """What the worker and the tasks offer; see Surroundings."""
-        self.around = Surroundings(post, wait, progress or self.around.progress)
+    def attach(self, post: Post, wait: Wait, **more: Any) -> None:
+        """What the worker and the tasks offer; `more` is the rest of Surroundings."""
+        self.around = replace(self.around, post=post, wait=wait, **more)
 
     def open(self) -> None:
         """Open every device; if one fails, all are closed (safe) and a DeviceError says why."""
         if self._opened:
             raise DeviceError("the board is open already")
         if self.pins is None:
-            self.pins = real_factory(self._work_dir)
+            self.pins = real_factory(self.work_dir)
         try:
             self._lineup.open()
         except DeviceError as error:
