@@ -43,7 +43,7 @@ HOUSE = """
     control   -> lab estop sessions store clock errors
     weblab    -> sessions settings lifecycle clock errors
     web       -> lab sessions tasks worker board schema settings events context clock errors
-    platform  -> settings events clock errors
+    platform  -> settings events context clock errors
     telemetry -> platform web board settings events clock errors
     doctor    -> platform board drivers settings errors
     labnode   -> lab errors

@@ -180,6 +180,15 @@ def test_paths_in_the_file_count_from_the_file_and_others_from_here(node: Node):
     assert settings.board == Path("y.yaml")
 
 
+def test_a_file_that_systemd_hands_over_has_whole_paths(node: Node):
+    handed_over = {"CREDENTIALS_DIRECTORY": str(node.file.parent)}
+    assert node.load("board: /etc/x.yaml\n", handed_over).board == Path("/etc/x.yaml")
+    assert node.told("board: x.yaml\n", handed_over) == [
+        "node.yaml:1: 'board' has to begin with '/': systemd hands a copy over"
+    ]
+    assert node.load("board: x.yaml\n", {"CREDENTIALS_DIRECTORY": "/run/other"}).board
+
+
 def test_the_home_directory_can_be_written_as_a_tilde(node: Node, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", "/home/pi")
     assert node.load("state_dir: ~/lab\n").state_dir == Path("/home/pi/lab")
