@@ -24,7 +24,8 @@ _WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
 def log_to(to: TextIO | logging.Handler | None) -> None:
     """Write the log to `to`, apart from all other logs; None: switch it off.
 
-    To a stream it writes lines with the time; a handler gets each event's `facts` as well. Until this is called its records go where all others go.
+    To a stream it writes lines with the time; a handler gets the `facts` of each event as well.
+    Until this is called its records go where all others go.
     """
     for handler in list(_log.handlers):
         _log.removeHandler(handler)

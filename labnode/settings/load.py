@@ -86,7 +86,7 @@ def _from_file(path: Path, problems: Problems, *, handed_over: bool) -> Section:
 def _is_credential(path: Path, environ: Mapping[str, str]) -> bool:
     """Whether systemd has put the file there (LoadCredential): nothing else is beside it."""
     directory = environ.get("CREDENTIALS_DIRECTORY")
-    return bool(directory) and path.is_relative_to(directory)
+    return bool(directory) and path.is_relative_to(directory or "")
 
 
 def _is_relative(text: Any) -> bool:
