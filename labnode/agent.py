@@ -20,12 +20,14 @@ from labnode.control.commands import Commands
 from labnode.estop import EmergencyStop
 from labnode.events import Bus
 from labnode.lab import Lab, Node
+from labnode.logtail import LogTail
 from labnode.sessions import Reason, Sessions
 from labnode.settings import Settings
 from labnode.state import StateDir
 from labnode.store import Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
+from labnode.web.admin import Admin
 from labnode.web.app import student_app
 from labnode.web.observers import Observers
 from labnode.web.server import WebServer
@@ -118,10 +120,26 @@ class Agent:
                 push=self.websockets.push,
             )
             lab.bind(node)
+            commands = Commands(
+                node, self.clock, self.store, self.estop, url=lambda: self.url
+            ).by_name
+            self._tail = LogTail(secrets=settings.secrets)
+            self._admin: Admin | None = None
+            if settings.admin is not None:
+                self._admin = Admin(
+                    settings.admin,
+                    settings,
+                    node,
+                    commands,
+                    self.clock,
+                    tail=self._tail,
+                    fault=self.fault,
+                )
             self._site: Wsgi = site(
                 student_app(lab, node, settings, state.secret, self.websockets),
                 protocol_app(self.sessions, settings, clock=self.clock),
                 settings,
+                self._admin,
             )
             self.web = WebServer(
                 self.app,
@@ -130,9 +148,6 @@ class Agent:
                 threads=_HTTP_THREADS,
                 trusted_proxies=settings.trusted_proxies,
             )
-            commands = Commands(
-                node, self.clock, self.store, self.estop, url=lambda: self.url
-            ).by_name
             self._control = ControlSocket(settings.state_dir, commands)
             self._undo = undo.pop_all()
 
@@ -157,6 +172,8 @@ class Agent:
         DeviceError when a device does not open, ConfigError when the port cannot be had; what was
         begun is undone.
         """
+        if self._admin:
+            self._tail.start()
         try:
             if self._listen:  # first: without its port, a node must not touch board nor sessions
                 self.web.start()
@@ -191,6 +208,7 @@ class Agent:
 
         steps: list[Callable[[], object]] = [
             partial(self._control.stop, 0.5),
+            *([partial(self._admin.trial.stop, 0.5)] if self._admin else []),
             self.sessions.close,
             self.tasks.stop_all,
             partial(self.sessions.reaper.stop, 0.5),
@@ -199,6 +217,7 @@ class Agent:
             stop_worker,
             partial(self.web.stop, 1.0),
             self._undo.close,
+            self._tail.stop,
         ]
         for step in steps:
             try:

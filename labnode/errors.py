@@ -65,6 +65,12 @@ class SessionOver(Forbidden):
     code = "session-over"
 
 
+class Occupied(LabnodeError):
+    """The board is a student's; what was asked for has to wait until nobody is on it."""
+
+    code, status = "occupied", 409
+
+
 class AlreadyRunningError(LabnodeError):
     """A unique task was asked for while it is submitted or running."""
 

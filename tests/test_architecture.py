@@ -29,6 +29,8 @@ HOUSE = """
     state     -> errors
     browser   ->
     settings  -> schema errors
+    logtail   ->
+    credentials -> settings clock
     store     -> clock errors
     drivers   -> schema clock errors
     board     -> drivers schema events clock errors
@@ -40,8 +42,8 @@ HOUSE = """
     reload    -> clock
     estop     -> sessions board store lifecycle errors
     control   -> lab estop sessions store clock errors
-    weblab    -> sessions settings lifecycle clock errors
-    web       -> lab sessions tasks worker board schema settings events context clock errors
+    weblab    -> sessions settings credentials lifecycle clock errors
+    web       -> +lab settings credentials logtail events clock
     platform  -> events settings errors
     labnode   -> lab errors
     agent     -> everything

@@ -180,11 +180,15 @@ class Board:
         if self.simulation is not None and self._opened:
             self.simulation.settle()
 
-    def describe(self, locales: Sequence[str | None] = ()) -> list[dict[str, Any]]:
-        """What the page has to know of the devices that students may see, in its order."""
-        return [
-            _description(name, self.file.devices[name], locales) for name in self.file.on_page()
-        ]
+    def describe(
+        self, locales: Sequence[str | None] = (), *, hidden: bool = False
+    ) -> list[dict[str, Any]]:
+        """What the page has to know of the devices that students may see, in its order.
+
+        With `hidden`, of all devices in the order of the file.
+        """
+        names = self.file.devices if hidden else self.file.on_page()
+        return [_description(name, self.file.devices[name], locales) for name in names]
 
     def _close(self) -> list[str]:
         names, self._due = self._opened, {}
