@@ -44,6 +44,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "devices:idle": "Nobody is on the board: you can try its devices. A minute after your last"
         " command, or with the button, all of them are made safe again.",
         "devices:busy": "A student is on the board: its devices can be tried when nobody is.",
+        "devices:stopped": "The board is stopped: its devices can be tried when that is cleared.",
         "reset": "Make all devices safe",
         "device": "Device",
         "value": "Value",
@@ -106,7 +107,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "simulated": "simulada",
         "health": "Salud",
         "healthy": "Todas las partes funcionan",
-        "uptime": "En marcha desde hace",
+        "uptime": "En marcha",
         "version": "Versión",
         "process": "proceso",
         "address": "Dirección",
@@ -118,6 +119,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "devices:idle": "No hay nadie en la placa: puedes probar sus dispositivos. Un minuto"
         " después de tu última orden, o con el botón, todos vuelven a su estado seguro.",
         "devices:busy": "Hay un estudiante en la placa: se puede probar cuando no haya nadie.",
+        "devices:stopped": "La placa está parada: se puede probar cuando se levante la parada.",
         "reset": "Poner todo en estado seguro",
         "device": "Dispositivo",
         "value": "Valor",
