@@ -71,6 +71,12 @@ class Occupied(LabnodeError):
     code, status = "occupied", 409
 
 
+class Interlocked(LabnodeError):
+    """An interlock or a limit of the board forbids it now; the sentence says which."""
+
+    code, status = "interlocked", 409
+
+
 class AlreadyRunningError(LabnodeError):
     """A unique task was asked for while it is submitted or running."""
 

@@ -44,7 +44,8 @@ HOUSE = """
     control   -> lab estop sessions store clock errors
     weblab    -> sessions settings credentials lifecycle clock errors
     web       -> +lab settings credentials logtail events clock
-    platform  -> events settings errors
+    platform  -> settings events clock errors
+    doctor    -> platform board drivers settings errors
     labnode   -> lab errors
     agent     -> everything
     testing   -> everything

@@ -33,6 +33,7 @@ class Commands:
         url: Callable[[], str],
     ) -> None:
         self._board = node.board
+        self._worker = node.worker
         self._sessions = node.sessions
         self._estop = estop
         self._clock = clock
@@ -53,7 +54,7 @@ class Commands:
         }
 
     def status(self) -> dict[str, Any]:
-        """How the node is; `state` is ready, busy, draining, drained or quarantine."""
+        """How the node is; `state` is ready, busy, draining, drained, quarantine or fault."""
         file = self._board.file
         sessions = self._sessions.live()
         return {
@@ -68,6 +69,7 @@ class Commands:
             "users": self._sessions.rules.users,
             "estop": self._estop.why,
             "quarantine": self._sessions.quarantine.why,
+            "faults": self._board.obstacles(),
             "draining": self._sessions.draining,
             "alarm": self._alarm,
             "uptime": round(self._clock.now() - self._began, 1),
@@ -83,15 +85,17 @@ class Commands:
         return {"unsafe": unsafe, "sessions": sessions}
 
     def clear(self) -> dict[str, Any]:
-        """End an emergency stop and the quarantine; `was` is why there was one.
+        """End an emergency stop, quarantine and latched faults, which a person says are over.
 
-        Busy while a button for emergencies is still pressed.
+        `was` is why there was a quarantine, `faults` are those there were, `left` those of them
+        that are not over yet. Busy while a button for emergencies is still pressed.
         """
         self._estop.release()
-        was = self._sessions.quarantine.why
+        was, faults = self._sessions.quarantine.why, self._board.obstacles()
+        left = self._worker.call(self._board.clear_faults)
         if was is not None:
             self._sessions.quarantine.clear()
-        return {"was": was}
+        return {"was": was, "faults": faults, "left": left}
 
     def drain(self) -> dict[str, Any]:
         """Take no new sessions; `sessions` is how many go on until they end."""
@@ -103,7 +107,22 @@ class Commands:
         self._sessions.draining = False
         return {"quarantine": self._sessions.quarantine.why}
 
+    def sentence(self) -> str:
+        """How the node is, for people, in one line."""
+        match self._state(sessions := len(self._sessions.live())):
+            case "quarantine":
+                return f"In quarantine: {self._sessions.quarantine.why}"
+            case "draining":
+                return f"Takes no new students; {sessions} still here."
+            case "drained":
+                return "Takes no new students, and none is here."
+            case "busy":
+                return f"Busy: {sessions} of {self._sessions.rules.users} seats taken."
+        return f"Ready: {sessions} of {self._sessions.rules.users} seats taken."
+
     def _state(self, sessions: int) -> str:
+        if self._board.obstacles():
+            return "fault"
         if self._sessions.quarantine.why is not None:
             return "quarantine"
         if self._sessions.draining:

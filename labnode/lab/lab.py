@@ -256,6 +256,7 @@ class Lab:
         """Make the board ready for a session: devices reset if it is alone on it, then on_start."""
         if alone:
             self._node.board.reset()
+            self._node.board.begin()
         with context.acting(user=session.user):
             for hook in self._on_start:
                 if session.reason is not None:  # it ends already: what is left would be in vain
