@@ -20,7 +20,6 @@ from labnode.control.commands import Commands
 from labnode.estop import EmergencyStop
 from labnode.events import Bus
 from labnode.lab import Lab, Node
-from labnode.logtail import LogTail
 from labnode.platform.systemd import Systemd
 from labnode.platform.watchdog import Watchdog, ask_web
 from labnode.sessions import Reason, Sessions
@@ -29,7 +28,7 @@ from labnode.state import StateDir
 from labnode.store import Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
-from labnode.web.admin import Admin
+from labnode.web.admin import administration
 from labnode.web.app import student_app
 from labnode.web.observers import Observers
 from labnode.web.server import WebServer
@@ -129,23 +128,14 @@ class Agent:
             self._commands = Commands(
                 node, self.clock, self.store, self.estop, url=lambda: self.url
             )
-            self._tail = LogTail(secrets=settings.secrets)
-            self._admin: Admin | None = None
-            if settings.admin is not None:
-                self._admin = Admin(
-                    settings.admin,
-                    settings,
-                    node,
-                    self._commands.by_name,
-                    self.clock,
-                    tail=self._tail,
-                    fault=self.fault,
-                )
+            admin = administration(
+                settings, node, self._commands.by_name, self.clock, fault=self.fault
+            )
             self._site: Wsgi = site(
                 student_app(lab, node, settings, state.secret, self.websockets),
                 protocol_app(self.sessions, settings, clock=self.clock),
                 settings,
-                self._admin,
+                undo.enter_context(admin),
             )
             self.web = WebServer(
                 self.app,
@@ -181,8 +171,6 @@ class Agent:
         DeviceError when a device does not open, ConfigError when the port cannot be had; what was
         begun is undone.
         """
-        if self._admin:
-            self._tail.start()
         try:
             if self._listen:  # first: without its port, a node must not touch board nor sessions
                 self.web.start()
@@ -218,7 +206,6 @@ class Agent:
 
         steps: list[Callable[[], object]] = [
             partial(self._control.stop, 0.5),
-            *([partial(self._admin.trial.stop, 0.5)] if self._admin else []),
             self.sessions.close,
             self.tasks.stop_all,
             partial(self.sessions.reaper.stop, 0.5),
@@ -227,7 +214,6 @@ class Agent:
             stop_worker,
             partial(self.web.stop, 1.0),
             self._undo.close,
-            self._tail.stop,
         ]
         for step in steps:
             try:

@@ -29,7 +29,6 @@ HOUSE = """
     state     -> errors
     browser   ->
     settings  -> schema errors
-    logtail   ->
     credentials -> settings clock
     store     -> clock errors
     drivers   -> schema clock errors
@@ -43,7 +42,7 @@ HOUSE = """
     estop     -> sessions board store lifecycle errors
     control   -> lab estop sessions store clock errors
     weblab    -> sessions settings credentials lifecycle clock errors
-    web       -> +lab settings credentials logtail events clock
+    web       -> +lab settings credentials events clock
     platform  -> settings events clock errors
     doctor    -> platform board drivers settings errors
     labnode   -> lab errors

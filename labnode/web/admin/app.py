@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,11 +15,11 @@ from labnode.clock import Clock
 from labnode.errors import LabnodeError
 from labnode.lab import Node
 from labnode.lab.pages import locales
-from labnode.logtail import LogTail
 from labnode.sessions import Session
 from labnode.settings import Credentials, Settings
 from labnode.web import pages, texts
 from labnode.web.admin.door import Door
+from labnode.web.admin.logtail import LogTail
 from labnode.web.admin.page import View
 from labnode.web.admin.texts import words as words_of
 from labnode.web.admin.trial import Trial
@@ -51,15 +52,14 @@ class Admin:
         ask: Ask,
         clock: Clock,
         *,
-        tail: LogTail,
         fault: Callable[[], str | None],
     ) -> None:
-        self.trial = Trial(node, clock)
+        self._trial = Trial(node, clock)
+        self._tail = LogTail(settings.secrets)
         self._settings = settings
         self._node = node
         self._ask = ask
         self._clock = clock
-        self._tail = tail
         self._fault = fault
         self._app = Bottle()
         self._app.default_error_handler = self._error
@@ -71,6 +71,15 @@ class Admin:
         self._app.post("/admin/devices/<device>/<command>", callback=self.try_out)
         for action in _ACTIONS:
             self._app.post(f"/admin/{action}", callback=self._does(action))
+
+    def start(self) -> None:
+        """Begin to keep the last lines of the log."""
+        self._tail.start()
+
+    def stop(self, timeout: float) -> bool:
+        """End what it has begun; False when something goes on."""
+        self._tail.stop()
+        return self._trial.stop(timeout)
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -98,7 +107,7 @@ class Admin:
     def reset(self) -> dict[str, Any]:
         """Every device to its safe state."""
         self._tell("reset")
-        self.trial.reset()
+        self._trial.reset()
         return {}
 
     def try_out(self, device: str, command: str) -> dict[str, Any]:
@@ -111,7 +120,7 @@ class Admin:
             if (each["name"], spec["name"]) == (device, command)
         }
         self._tell(f"{device}.{command}")
-        return {"result": self.trial.command(device, command, _arguments(types))}
+        return {"result": self._trial.command(device, command, _arguments(types))}
 
     def _does(self, action: str) -> Callable[[], dict[str, Any]]:
         def do() -> dict[str, Any]:
@@ -198,3 +207,19 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text  # of the wrong type then, and the command says so
+
+
+@contextmanager
+def administration(
+    settings: Settings, node: Node, ask: Ask, clock: Clock, *, fault: Callable[[], str | None]
+) -> Iterator[Admin | None]:
+    """The administration, where the settings have credentials for it; the block is its life."""
+    if settings.admin is None:
+        yield None
+        return
+    admin = Admin(settings.admin, settings, node, ask, clock, fault=fault)
+    admin.start()
+    try:
+        yield admin
+    finally:
+        admin.stop(0.5)

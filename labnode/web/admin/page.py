@@ -9,8 +9,8 @@ from typing import Any
 
 from labnode.clock import Clock
 from labnode.lab import Node
-from labnode.logtail import Entry
 from labnode.sessions import Session
+from labnode.web.admin.logtail import Entry
 from labnode.web.admin.texts import words as words_of
 
 Row = dict[str, Any]

@@ -27,7 +27,7 @@ class LogTail(logging.Handler):
     None of the `secrets` is in what it keeps, whatever a library or a lab may have logged.
     """
 
-    def __init__(self, most: int = 200, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, secrets: Iterable[str] = (), most: int = 200) -> None:
         super().__init__()
         self._entries: deque[Entry] = deque(maxlen=most)
         self._secrets = sorted({s for s in secrets if len(s) >= _SHORTEST_SECRET}, key=len)[::-1]
