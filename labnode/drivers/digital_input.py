@@ -71,8 +71,8 @@ class DigitalInput(Input):
             bounce_time=self.bounce_time,
             pin_factory=self.services.pins,
         )
-        if self.services.simulated:
-            self.simulate(False)  # at rest: a mock pin shows an open contact
+        if self.services.simulated and self.normally_closed:
+            self.simulate(False)  # at rest: what a mock pin shows is an open contact
         self.hardware.when_activated = self._edge
         self.hardware.when_deactivated = self._edge
         self.opened()

@@ -211,7 +211,7 @@ def _json(text: str) -> Any:
 
 @contextmanager
 def administration(
-    settings: Settings, node: Node, ask: Ask, clock: Clock, *, fault: Callable[[], str | None]
+    settings: Settings, node: Node, ask: Ask, clock: Clock, fault: Callable[[], str | None]
 ) -> Iterator[Admin | None]:
     """The administration, where the settings have credentials for it; the block is its life."""
     if settings.admin is None:
