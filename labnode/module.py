@@ -7,6 +7,7 @@ import logging
 import sys
 import traceback
 from pathlib import Path
+from types import ModuleType
 
 from labnode.errors import ConfigError, Problem
 from labnode.lab import Lab
@@ -42,6 +43,24 @@ def load_lab(path: Path | None) -> Lab:
             Problem(str(path), f"expected one Lab in this module (lab = Lab()), found {found}")
         )
     return next(iter(labs.values()))
+
+
+def set_aside(directory: Path) -> dict[str, ModuleType]:
+    """Take the modules that lie beside a board out of those that are imported; by their names."""
+    beside = {
+        name.partition(".")[0]
+        for name, module in list(sys.modules.items())
+        if (file := getattr(module, "__file__", None)) and _lies_in(directory, Path(file), name)
+    }
+    roots = beside - {"__main__", "labnode"}  # a board may lie in a clone of labnode
+    names = [name for name in list(sys.modules) if name.partition(".")[0] in roots]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+def _lies_in(directory: Path, file: Path, name: str) -> bool:
+    """Is this file a module, or the first of a package, of that directory?"""
+    home = file.absolute().parent
+    return "." not in name and (home.parent if file.stem == "__init__" else home) == directory
 
 
 def _where(error: BaseException, path: Path) -> str:
