@@ -72,7 +72,8 @@ class Changeover:
             self._thread = threading.Thread(
                 target=self._run,
                 args=(path, self._clock.now() + timeout),
-                name="changeover", daemon=True
+                name="changeover",
+                daemon=True,
             )
             self._thread.start()
 
@@ -155,7 +156,7 @@ class _Checked:
         old = set_aside(self._directory)
         try:
             self.file = load(path)
-            self.lab = load_lab(self.file.module)
+            self.lab = load_lab(self.file)
         finally:
             self._modules = set_aside(self._directory)
             sys.modules.update(old)

@@ -37,8 +37,9 @@ HOUSE = """
     tasks     -> worker store context events clock jsondata errors
     sessions  -> +tasks lifecycle
     lab       -> sessions tasks worker board drivers schema events context clock errors
-    module    -> lab errors
+    module    -> lab board errors
     reload    -> clock
+    changeover -> board sessions module lab clock errors
     estop     -> sessions board store lifecycle errors
     upkeep    -> lab sessions worker board events clock errors
     control   -> lab estop sessions store clock errors

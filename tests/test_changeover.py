@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from labnode.board import BoardFile
+from labnode.board import BoardFile, load_board
 from labnode.changeover import Changeover
 from labnode.clock import ManualClock
 from labnode.errors import Busy, ConfigError, DeviceError
@@ -153,9 +153,7 @@ def test_students_who_stay_too_long_are_not_thrown_out(
     assert node.sessions.draining is False
 
 
-def test_undrain_calls_it_off(
-    node: Node, changeover: Changeover, board: Path
-) -> None:
+def test_undrain_calls_it_off(node: Node, changeover: Changeover, board: Path) -> None:
     node.sessions.on_board.append("ada")
     changeover.begin(board)
     changeover.wait_until_checked()
@@ -186,9 +184,7 @@ def test_a_bug_is_told_as_well(node: Node, changeover: Changeover, board: Path) 
     assert finished(changeover) == "ZeroDivisionError: a bug"
 
 
-def test_there_is_one_at_a_time(
-    node: Node, changeover: Changeover, board: Path
-) -> None:
+def test_there_is_one_at_a_time(node: Node, changeover: Changeover, board: Path) -> None:
     node.sessions.on_board.append("ada")
     changeover.begin(board)
     changeover.wait_until_checked()
@@ -237,7 +233,7 @@ def test_what_lies_beside_the_lab_is_imported_anew(
     node: Node, changeover: Changeover, board: Path, lab_files: Callable[[int], None]
 ) -> None:
     lab_files(1)
-    assert version(load_lab(board.with_name("own.py"))) == 1
+    assert version(load_lab(load_board(board))) == 1
     lab_files(2)
     changeover.begin(board)
     assert finished(changeover) is None
@@ -252,7 +248,7 @@ def test_until_it_changes_the_old_lab_has_its_own_modules(
     lab_files: Callable[[int], None],
 ) -> None:
     lab_files(1)
-    load_lab(board.with_name("own.py"))
+    load_lab(load_board(board))
     lab_files(2)
     node.sessions.on_board.append("ada")
     changeover.begin(board)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from labnode.board.devices import Devices, is_known, read_devices, read_links
 from labnode.board.include import load_document
+from labnode.board.own_drivers import load_own_drivers
 from labnode.board.rules import Rule, read_rules
 from labnode.board.sequences import Sequence, read_sequences
 from labnode.board.simulate import Link
@@ -116,6 +117,9 @@ class _Top:
     session: Annotated[SessionSpec, Doc("How long things may take, and how many share.")] = (
         SessionSpec()
     )
+    drivers: Annotated[
+        Section | None, Doc("Python files beside the board with drivers of its own.")
+    ] = None
     devices: Annotated[dict[str, Section], Doc("Everything that is on the board, by name.")]
     interlocks: Annotated[
         list[Section],
@@ -147,6 +151,7 @@ def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
         document, files = load_document(path, problems, secrets)
         _check_schema(document, problems)
         top = build(_Top, document, problems)
+        load_own_drivers(document.child("drivers"), path, problems)
         devices = read_devices(document.child("devices"), problems)
         interlocks = read_rules(document.child("interlocks"), devices, problems)
         sequences = read_sequences(
