@@ -140,7 +140,9 @@ class Agent:
             )
             admin = administration(settings, node, self._commands.by_name, self.clock, self.fault)
             self._site: Wsgi = site(
-                student_app(lab, node, settings, state.secret, self.websockets),
+                student_app(
+                    lab, node, settings, state.secret, clock=self.clock, websockets=self.websockets
+                ),
                 protocol_app(self.sessions, settings, clock=self.clock),
                 settings,
                 undo.enter_context(admin),

@@ -26,20 +26,21 @@ HOUSE = """
     context   -> errors
     jsondata  -> errors
     schema    -> errors
+    pythonfile -> errors
     state     -> errors
     browser   ->
     settings  -> schema errors
     credentials -> settings clock
     store     -> clock errors
     drivers   -> schema clock errors
-    board     -> drivers schema events clock errors
+    board     -> drivers pythonfile schema events clock errors
     worker    -> board events clock errors
     tasks     -> worker store context events clock jsondata errors
     sessions  -> +tasks lifecycle
     lab       -> sessions tasks worker board drivers schema events context clock errors
-    module    -> lab board errors
+    module    -> lab board pythonfile errors
     reload    -> clock
-    changeover -> board sessions module lab clock errors
+    changeover -> module lab sessions board pythonfile clock errors
     estop     -> sessions board store lifecycle errors
     upkeep    -> lab sessions worker board events clock errors
     control   -> lab estop sessions store clock errors
@@ -47,6 +48,7 @@ HOUSE = """
     web       -> +lab settings credentials events clock
     platform  -> settings events clock errors
     doctor    -> platform board drivers settings errors
+    wizard    -> board drivers schema errors
     labnode   -> lab errors
     agent     -> everything
     testing   -> everything

@@ -15,7 +15,8 @@ from labnode.changeover import Changeover
 from labnode.clock import ManualClock
 from labnode.errors import Busy, ConfigError, DeviceError
 from labnode.lab import Lab
-from labnode.module import load_lab, set_aside
+from labnode.module import load_lab
+from labnode.pythonfile import set_aside
 
 BOARD = "schema: 1\ndevices: {lamp: {driver: led, pin: GPIO17}}\n"
 

@@ -74,6 +74,7 @@ class Board:
             snapshot=lambda: self.snapshot,
         )
         self._snapshots = Snapshots(file.devices, bus, self.interlocks.lock)
+        self.versioned = self._snapshots.versioned  # any thread
         self._lineup = Lineup(file.devices)
         orders = Orders(
             file,
