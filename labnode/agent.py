@@ -28,6 +28,7 @@ from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
 from labnode.telemetry import Telemetry
 from labnode.upkeep import Upkeep
+from labnode.web.admin import administration
 from labnode.web.app import student_app
 from labnode.web.observers import Observers
 from labnode.web.server import WebServer
@@ -97,12 +98,6 @@ class Agent:
                 hung_after=hung_after,
             )
             self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, queues)
-            self.board.attach(
-                self.worker.post,
-                self.tasks.pause,
-                progress=self.tasks.progress,
-                outlast=self.worker.outlast,
-            )
             self.board.interlocks.restore(self.store.recall("faults") or [])
             self.board.interlocks.remember = partial(self.store.remember_soon, "faults")
             self.sessions = Sessions(
@@ -128,6 +123,13 @@ class Agent:
                 idle=lambda: not self.sessions.live(),
             )
             self.estop = EmergencyStop(self.board, self.sessions, self.store)
+            self.board.attach(
+                self.worker.post,
+                self.tasks.pause,
+                progress=self.tasks.progress,
+                outlast=self.worker.outlast,
+                emergency=self.estop.press,
+            )
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
             parts = (self.board, self.worker, self.sessions, self.clock)
             turnover = Turnover(*parts, lab.functions)
@@ -148,6 +150,7 @@ class Agent:
             self.telemetry = Telemetry(
                 settings, self.board, bus=self.bus, clock=self.clock, status=self._commands.status
             )
+            admin = administration(settings, node, self._commands.by_name, self.clock, self.fault)
             self._site: Wsgi = self.telemetry.counted(
                 site(
                     student_app(
@@ -155,6 +158,7 @@ class Agent:
                     ),
                     protocol_app(self.sessions, settings, clock=self.clock),
                     settings,
+                    undo.enter_context(admin),
                 )
             )
             self.web = WebServer(
@@ -188,6 +192,7 @@ class Agent:
                 self.web.start()
                 self.telemetry.start()
                 self.websockets.start()
+            self.estop.restore()
             self.worker.start(
                 partial(self.tasks.next_job, Lane.HARDWARE),
                 partial(self.tasks.next_job, Lane.BACKGROUND),
@@ -277,13 +282,7 @@ class Agent:
 
     def limit_stop(self, stop: Event) -> None:
         """Have the process end in any case, 10 s after `stop` is set."""
-
-        def limit() -> None:
-            stop.wait()
-            if not self._ended.wait(_STOP_WITHIN):
-                self.give_up(f"it did not stop within {_STOP_WITHIN:g} s")
-
-        threading.Thread(target=limit, name="stop-limit", daemon=True).start()
+        emergency.limit(stop.wait, self._ended, _STOP_WITHIN, self.give_up)
 
     def give_up(self, why: str) -> NoReturn:
         """There is never a second owner: make safe what can be, and let systemd start anew."""
