@@ -65,6 +65,7 @@ HOMES = """
     huey          -> tasks
     lgpio         -> drivers
     serial        -> drivers
+    smbus2        -> drivers.i2c
     sqlite_utils  -> store
     wsproto       -> web.websockets
     yaml          -> schema

@@ -213,8 +213,8 @@ class NumberOutput(Output):
     """
 
     widget: ClassVar[Widget] = "slider"
-    lowest: ClassVar[float] = 0.0
-    highest: ClassVar[float] = 1.0
+    lowest = 0.0  # without annotations: these are no options
+    highest = 1.0
 
     safe: float = 0.0
     initial: float | None = None
