@@ -73,6 +73,7 @@ HOMES = """
     lgpio         -> drivers
     prometheus_client -> platform
     serial        -> drivers
+    smbus2        -> drivers.i2c
     sqlite_utils  -> store
     wsproto       -> web.websockets
     yaml          -> schema
