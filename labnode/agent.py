@@ -20,18 +20,22 @@ from labnode.control.commands import Commands
 from labnode.estop import EmergencyStop
 from labnode.events import Bus
 from labnode.lab import Lab, Node
+from labnode.lab.programming import Programming
 from labnode.platform.systemd import Systemd
 from labnode.platform.watchdog import Watchdog, ask_web
 from labnode.sessions import Reason, Sessions
 from labnode.settings import Settings
+from labnode.spool import Spool
 from labnode.state import StateDir
 from labnode.store import Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
+from labnode.web.access import Access
 from labnode.web.app import student_app
 from labnode.web.observers import Observers
 from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
+from labnode.web.uploads import Uploads
 from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
 from labnode.weblab.messages import health
@@ -95,6 +99,7 @@ class Agent:
                 seats=_HTTP_THREADS // 2,
                 hung_after=hung_after,
             )
+            spool = Spool(settings.state_dir / "spool")
             self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, queues)
             self.board.attach(
                 self.worker.post,
@@ -125,12 +130,17 @@ class Agent:
                 self.worker,
                 self.tasks,
                 self.sessions,
+                Programming(self.board, self.tasks, self.worker, spool),
                 observer_link=Observers(self.sessions, settings, state.secret).link,
                 push=self.websockets.push,
             )
             lab.bind(node)
+            access = Access(self.sessions, settings, state.secret, file.lab.name)
+            uploads = Uploads(node, access, spool, settings.base_path)
             self._site: Wsgi = site(
-                student_app(lab, node, settings, state.secret, self.websockets),
+                student_app(
+                    lab, node, settings, access, websockets=self.websockets, uploads=uploads
+                ),
                 protocol_app(self.sessions, settings, clock=self.clock),
                 settings,
             )
@@ -140,6 +150,7 @@ class Agent:
                 port=settings.port,
                 threads=_HTTP_THREADS,
                 trusted_proxies=settings.trusted_proxies,
+                large=uploads.expected,
             )
             self._commands = Commands(
                 node, self.clock, self.store, self.estop, url=lambda: self.url

@@ -27,6 +27,7 @@ HOUSE = """
     jsondata  -> errors
     schema    -> errors
     state     -> errors
+    spool     ->
     browser   ->
     settings  -> schema errors
     store     -> clock errors
@@ -35,13 +36,13 @@ HOUSE = """
     worker    -> board events clock errors
     tasks     -> worker store context events clock jsondata errors
     sessions  -> +tasks lifecycle
-    lab       -> sessions tasks worker board schema context errors
+    lab       -> sessions tasks worker board schema context spool errors
     module    -> lab errors
     reload    -> clock
     estop     -> sessions board store lifecycle errors
     control   -> lab estop sessions store clock errors
     weblab    -> sessions settings lifecycle clock errors
-    web       -> lab sessions tasks worker board schema settings events context clock errors
+    web       -> lab sessions tasks worker board schema settings events context spool clock errors
     platform  -> settings events clock errors
     doctor    -> platform board drivers settings errors
     labnode   -> lab errors

@@ -6,6 +6,7 @@ import keyword
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any
 
 from labnode.board.claims import Claims
@@ -30,8 +31,11 @@ class _Link:
     start: float | None = None
 
 
-def read_devices(section: Section, problems: Problems) -> dict[str, Driver | None]:
-    """The drivers by name; None for one that has problems, so that its name is known."""
+def read_devices(section: Section, problems: Problems, folder: Path) -> dict[str, Driver | None]:
+    """The drivers by name; None for one that has problems, so that its name is known.
+
+    `folder` is where the board file is.
+    """
     devices: dict[str, Driver | None] = {}
     claims = Claims(problems)
     for name, options in section.items():
@@ -39,6 +43,8 @@ def read_devices(section: Section, problems: Problems) -> dict[str, Driver | Non
         devices[name] = driver = _device(name, options, problems)
         if driver is not None:
             claims.add(name, options, driver)
+            for mistake in driver.mistakes(folder):
+                problems.add(options, f"'{name}': {mistake}")
     for name, options in section.items():
         _check_refs(devices[name], options, devices, problems)
     return devices

@@ -136,7 +136,7 @@ def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
         document, files = load_document(path, problems, secrets)
         _check_schema(document, problems)
         top = build(_Top, document, problems)
-        devices = read_devices(document.child("devices"), problems)
+        devices = read_devices(document.child("devices"), problems, path.parent)
         interlocks = read_rules(document.child("interlocks"), devices, problems)
         simulate, scripts = read_links(document.child("simulate"), devices, problems)
         page = _page(document.child("page"), devices, problems)

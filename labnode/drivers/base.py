@@ -79,6 +79,24 @@ class Lendable(Protocol):
 
 
 @runtime_checkable
+class Programmable(Protocol):
+    """A device that writes files into a chip; only `check` is for any thread."""
+
+    accept: list[str]  # ".hex"
+    max_size: int
+    estimated_time: float | None
+
+    def check(self, image: Path) -> None:
+        """BadFile when a file cannot be written."""
+
+    def program(self, image: Path) -> Any:
+        """Write a file, waiting; the result is JSON."""
+
+    def blank(self) -> None:
+        """Write the image that is known to be good, waiting."""
+
+
+@runtime_checkable
 class Simulatable(Protocol):
     """An input: in a simulation its hardware can be made to show a value."""
 

@@ -121,7 +121,8 @@ class Lab:
     @property
     def devices(self) -> Devices:
         """The board's devices by name."""
-        return Devices(self._node.board, self._node.worker)
+        node = self._node
+        return Devices(node.board, node.worker, node.programming)
 
     @property
     def restarted(self) -> bool:
@@ -256,6 +257,8 @@ class Lab:
         """Make the board ready for a session: devices reset if it is alone on it, then on_start."""
         if alone:
             self._node.board.reset()
+            for driver in self._node.board.file.devices.values():
+                driver.prepare()
             self._node.board.begin()
         with context.acting(user=session.user):
             for hook in self._on_start:
@@ -276,11 +279,14 @@ class Lab:
                     log.exception("A lab's on_dispose failed; the clean-up goes on.")
                     failures.append(error)
         session.sealed = True
+        self._node.programming.forget(session.id)
         if alone:
-            try:
-                self._node.board.reset()
-            except LabnodeError as error:
-                failures.append(error)
+            steps = [d.clean for d in self._node.board.file.devices.values()]
+            for step in [*steps, self._node.board.reset]:
+                try:
+                    step()
+                except LabnodeError as error:
+                    failures.append(error)
         if failures:
             raise LabnodeError("; ".join(str(f) or type(f).__name__ for f in failures))
 

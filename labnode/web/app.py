@@ -19,22 +19,29 @@ from labnode.web.board_api import BoardApi
 from labnode.web.callback import Callback
 from labnode.web.observing import Observing
 from labnode.web.replies import Errors, is_for_programs, json_reply
+from labnode.web.uploads import Uploads
 from labnode.web.websockets import WebSockets
 
 _log = logging.getLogger(__name__)
 
 
 def student_app(
-    lab: Lab, node: Node, settings: Settings, secret: bytes, websockets: WebSockets
+    lab: Lab,
+    node: Node,
+    settings: Settings,
+    access: Access,
+    *,
+    websockets: WebSockets,
+    uploads: Uploads,
 ) -> Bottle:
     """All its routes; each denies by default."""
-    access = Access(node.sessions, settings, secret, node.board.file.lab.name)
     app = Bottle()
     app.default_error_handler = _error
     for routes in (app, lab.app):
         routes.install(Errors())
         routes.install(access)
     Callback(node.sessions, settings, access, lab).serve(app)
+    uploads.serve(app)  # first: programming is no ordinary command of a device
     api = BoardApi(lab, node, access)
     api.serve(app)
     Observing(settings, access, api).serve(app)
