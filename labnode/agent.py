@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NoReturn
@@ -19,27 +16,27 @@ from labnode.control import ControlSocket
 from labnode.control.commands import Commands
 from labnode.estop import EmergencyStop
 from labnode.events import Bus
-from labnode.lab import Lab, Node
+from labnode.lab import Lab, Node, Turnover
 from labnode.lab.programming import Programming
 from labnode.platform.systemd import Systemd
 from labnode.platform.watchdog import Watchdog, ask_web
-from labnode.sessions import Reason, Sessions
+from labnode.sessions import HOOK_LIMIT, Reason, Sessions
 from labnode.settings import Settings
-from labnode.spool import Spool
 from labnode.state import StateDir
 from labnode.store import Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
+from labnode.upkeep import Upkeep
 from labnode.web.access import Access
 from labnode.web.app import student_app
-from labnode.web.observers import Observers
 from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
 from labnode.web.uploads import Uploads
 from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
-from labnode.weblab.messages import health
+from labnode.weblab.starting import starting
 from labnode.worker import Worker
+from labnode.worker.stacks import tell_where_threads_are
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +44,7 @@ BROKEN = 70  # the exit code (EX_SOFTWARE) of a node that did not end in order
 
 _HTTP_THREADS = 20
 _STOP_WITHIN = 10.0  # seconds for all of a stop; the parts below are less in sum
-_HARDWARE_STOPS_WITHIN = 5.0
+_HARDWARE_STOPS_WITHIN = 4.0
 _MAKE_SAFE_WITHIN = 2.0
 _WATCH_EVERY = 1.0
 _WATCH_HALTED_EVERY = 0.25  # an emergency stop has to be acknowledged within a second
@@ -99,7 +96,6 @@ class Agent:
                 seats=_HTTP_THREADS // 2,
                 hung_after=hung_after,
             )
-            spool = Spool(settings.state_dir / "spool")
             self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, queues)
             self.board.attach(
                 self.worker.post,
@@ -122,25 +118,28 @@ class Agent:
                 load_user=lab.load_user,
                 keep_expired=settings.expired_users_timeout,
                 faults=self.board.obstacles,
+                hook_limit=HOOK_LIMIT + file.turnover_time,
             )
             self.estop = EmergencyStop(self.board, self.sessions, self.store)
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
-            node = Node(
+            access = Access(self.sessions, settings, state.secret, file.lab.name)
+            parts = (self.board, self.worker, self.sessions, self.clock)
+            turnover = Turnover(*parts, lab.functions)
+            self.upkeep = Upkeep(*parts, turnover)
+            self.node = node = Node(
                 self.board,
                 self.worker,
                 self.tasks,
                 self.sessions,
-                Programming(self.board, self.tasks, self.worker, spool),
-                observer_link=Observers(self.sessions, settings, state.secret).link,
+                Programming(self.board, self.tasks, self.worker, settings.state_dir),
+                turnover,
+                observer_link=access.observers.link,
                 push=self.websockets.push,
             )
             lab.bind(node)
-            access = Access(self.sessions, settings, state.secret, file.lab.name)
-            uploads = Uploads(node, access, spool, settings.base_path)
+            uploads = Uploads(node, access, settings.base_path)
             self._site: Wsgi = site(
-                student_app(
-                    lab, node, settings, access, websockets=self.websockets, uploads=uploads
-                ),
+                student_app(lab, node, settings, uploads, self.websockets),
                 protocol_app(self.sessions, settings, clock=self.clock),
                 settings,
             )
@@ -168,13 +167,7 @@ class Agent:
         """Everything that the node serves, as a WSGI application."""
         if self._ready:
             return self._site(environ, start_response)
-        message = "The lab is just starting; ask again in a moment."
-        headers = [("Content-Type", "application/json"), ("Retry-After", "2"), ("Refresh", "2")]
-        if environ.get("PATH_INFO", "").endswith("/weblab/health"):
-            start_response("200 OK", headers[:1])
-            return [json.dumps(health([message])).encode()]
-        start_response("503 Service Unavailable", headers)
-        return [json.dumps({"error": True, "code": "busy", "message": message}).encode()]
+        return starting(environ, start_response)
 
     def start(self) -> None:
         """Open the board, finish what the last run left, begin to take students.
@@ -191,6 +184,7 @@ class Agent:
                 partial(self.tasks.next_job, Lane.BACKGROUND),
             )
             self.tasks.recover()
+            self.upkeep.start()
             self.sessions.recover()
             self.sessions.reaper.start()
             self._ready = True
@@ -218,6 +212,8 @@ class Agent:
             partial(self._control.stop, 0.5),
             self.sessions.close,
             self.tasks.stop_all,
+            partial(self.upkeep.stop, 0.5),
+            self.upkeep.last_words,
             partial(self.sessions.reaper.stop, 0.5),
             # Before the worker, which still serves the last words of their handlers.
             partial(self.websockets.stop, 0.5),
@@ -279,7 +275,7 @@ class Agent:
     def give_up(self, why: str) -> NoReturn:
         """There is never a second owner: make safe what can be, and let systemd start anew."""
         log.critical("The agent ends itself: %s.", why)
-        _tell_where_threads_are()
+        tell_where_threads_are()
         self._make_safe()
         logging.shutdown()
         os._exit(BROKEN)
@@ -290,7 +286,7 @@ class Agent:
             log.critical("The hardware thread did not stop; its devices are made safe from here.")
         else:
             log.critical("A task in the background did not stop; the process ends without it.")
-        _tell_where_threads_are()
+        tell_where_threads_are()
 
     def _make_safe(self) -> None:
         """Drive the outputs to safe past the hardware thread, which may hold on to anything."""
@@ -302,12 +298,3 @@ class Agent:
         attempt.join(_MAKE_SAFE_WITHIN)
         for failure in ["making devices safe took too long"] if attempt.is_alive() else failures:
             log.critical("Not safe: %s.", failure)
-
-
-def _tell_where_threads_are() -> None:
-    """Log what holds the threads that run a lab's Python, for those who have to find out."""
-    frames = sys._current_frames()
-    for thread in threading.enumerate():
-        if thread.name.startswith(("hardware", "background")) and thread.ident in frames:
-            stack = "".join(traceback.format_stack(frames[thread.ident]))
-            log.critical("Thread %s is at\n%s", thread.name, stack)

@@ -36,10 +36,11 @@ HOUSE = """
     worker    -> board events clock errors
     tasks     -> worker store context events clock jsondata errors
     sessions  -> +tasks lifecycle
-    lab       -> sessions tasks worker board schema context spool errors
-    module    -> lab errors
+    lab       -> sessions tasks worker board drivers schema events context spool clock errors
+    module    -> lab board errors
     reload    -> clock
     estop     -> sessions board store lifecycle errors
+    upkeep    -> lab sessions worker board events clock errors
     control   -> lab estop sessions store clock errors
     weblab    -> sessions settings lifecycle clock errors
     web       -> lab sessions tasks worker board schema settings events context spool clock errors

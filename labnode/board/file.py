@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 
 from labnode.board.devices import Devices, is_known, read_devices, read_links
 from labnode.board.include import load_document
+from labnode.board.own_drivers import load_own_drivers
 from labnode.board.rules import Rule, read_rules
+from labnode.board.sequences import Sequence, read_sequences
 from labnode.board.simulate import Link
 from labnode.drivers.base import Driver
 from labnode.schema import (
@@ -82,11 +84,18 @@ class BoardFile:
     session: SessionSpec
     devices: Mapping[str, Driver]  # by name, in the order of the file
     interlocks: tuple[Rule, ...] = ()
+    sequences: Mapping[str, Sequence] = field(default_factory=dict)
     simulate: Mapping[str, Link] = field(default_factory=dict)  # by the input they drive
     scripts: Mapping[str, Any] = field(default_factory=dict)  # what else a simulation follows
     page: tuple[tuple[str, ...], ...] | None = None  # rows of devices
     module: Path | None = None
     files: tuple[Path, ...] = ()  # all that were read: this one and what it includes
+
+    @property
+    def turnover_time(self) -> float:
+        """How many seconds the sequences around a session may take, at each of its ends."""
+        ends = [self.sequences.get(name) for name in ("on_start", "on_dispose")]
+        return max((sequence.timeout for sequence in ends if sequence is not None), default=0.0)
 
     def on_page(self) -> list[str]:
         """The devices that students may see, in the order of the page."""
@@ -108,11 +117,17 @@ class _Top:
     session: Annotated[SessionSpec, Doc("How long things may take, and how many share.")] = (
         SessionSpec()
     )
+    drivers: Annotated[
+        Section | None, Doc("Python files beside the board with drivers of its own.")
+    ] = None
     devices: Annotated[dict[str, Section], Doc("Everything that is on the board, by name.")]
     interlocks: Annotated[
         list[Section],
         Doc("What holds outputs at values, whoever commands them, and when."),
     ] = field(default_factory=list)
+    sequences: Annotated[
+        Section | None, Doc("What the board does by itself: on_start, on_dispose, selftest ...")
+    ] = None
     simulate: Annotated[
         dict[str, Section],
         Doc("What the inputs show where there is no hardware: an expression for each."),
@@ -136,8 +151,12 @@ def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
         document, files = load_document(path, problems, secrets)
         _check_schema(document, problems)
         top = build(_Top, document, problems)
+        load_own_drivers(document.child("drivers"), path, problems)
         devices = read_devices(document.child("devices"), problems, path.parent)
         interlocks = read_rules(document.child("interlocks"), devices, problems)
+        sequences = read_sequences(
+            document.child("sequences"), devices, path.absolute().parent, problems
+        )
         simulate, scripts = read_links(document.child("simulate"), devices, problems)
         page = _page(document.child("page"), devices, problems)
         module = _module(document.child("module"), path, problems)
@@ -150,6 +169,7 @@ def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
         session=top.session,
         devices={name: driver for name, driver in devices.items() if driver is not None},
         interlocks=interlocks,
+        sequences=sequences,
         simulate=simulate,
         scripts=scripts,
         page=page if top.page is not None else None,

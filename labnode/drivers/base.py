@@ -80,20 +80,29 @@ class Lendable(Protocol):
 
 @runtime_checkable
 class Programmable(Protocol):
-    """A device that writes files into a chip; only `check` is for any thread."""
+    """A device that writes images into something (hardware thread; it waits by services.wait)."""
 
-    accept: list[str]  # ".hex"
+    def program(self, image: Path) -> Any: ...
+    def blank(self) -> None: ...
+
+
+@runtime_checkable
+class Programmer(Programmable, Protocol):
+    """One that students upload files for; `check` (BadFile: not for it) is for any thread."""
+
+    accept: list[str]
     max_size: int
     estimated_time: float | None
 
-    def check(self, image: Path) -> None:
-        """BadFile when a file cannot be written."""
+    def check(self, image: Path) -> None: ...
 
-    def program(self, image: Path) -> Any:
-        """Write a file, waiting; the result is JSON."""
 
-    def blank(self) -> None:
-        """Write the image that is known to be good, waiting."""
+@runtime_checkable
+class Conversing(Protocol):
+    """A device that texts are sent to and expected from (hardware thread, likewise)."""
+
+    def send(self, text: str) -> None: ...
+    def expect(self, pattern: str, timeout: float) -> Any: ...
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from labnode import context
-from labnode.board import Board, Programmable
+from labnode.board import Board, Programmer
 from labnode.errors import (
     AlreadyRunningError,
     BadFile,
@@ -29,14 +29,14 @@ _RAISED: tuple[type[LabnodeError], ...] = (AlreadyRunningError, TooLittleTime, S
 class Programming:
     """The tasks `NAME.program`; a programmer that students may not use has one, too."""
 
-    def __init__(self, board: Board, tasks: Tasks, worker: Worker, spool: Spool) -> None:
+    def __init__(self, board: Board, tasks: Tasks, worker: Worker, state_dir: Path) -> None:
+        self.spool = Spool(state_dir / "spool")
         self._worker = worker
-        self._spool = spool
         self._images: dict[str, Path] = {}  # by device: the last one that was started
-        self.programmers: Mapping[str, Programmable] = {
+        self.programmers: Mapping[str, Programmer] = {
             name: driver
             for name, driver in board.file.devices.items()
-            if isinstance(driver, Programmable)
+            if isinstance(driver, Programmer)
         }
         self.functions = {name: self._function(name, p) for name, p in self.programmers.items()}
         for function in self.functions.values():
@@ -54,7 +54,7 @@ class Programming:
         task = function.delay(None if image is None else str(image), name, list(languages))
         done_with = image if task.failed else self._images.pop(device, None)
         if done_with is not None:  # at the latest now: its task may have been stopped in the queue
-            self._spool.remove(done_with)
+            self.spool.remove(done_with)
         if not task.failed and image is not None:
             self._images[device] = image
         return task
@@ -78,14 +78,14 @@ class Programming:
 
     def forget(self, session_id: str) -> None:
         """A session is over: what it has left in the spool is thrown away."""
-        self._spool.empty(session_id)
+        self.spool.empty(session_id)
 
     def _of(self, device: str) -> TaskFunction[..., Any]:
         if device not in self.functions:
             raise NotFound(f"'{device}' is no programmer.")
         return self.functions[device]
 
-    def _function(self, device: str, programmer: Programmable) -> TaskFunction[..., Any]:
+    def _function(self, device: str, programmer: Programmer) -> TaskFunction[..., Any]:
         def program(image: str | None, name: str, languages: list[str]) -> Any:
             task, user = context.current_task.get(), context.current_user.get()
             task.data.update(device=device, file=name, percent=0)
@@ -97,7 +97,7 @@ class Programming:
                 raise
             finally:
                 if path is not None:
-                    self._spool.remove(path)
+                    self.spool.remove(path)
 
         program.__name__ = f"{device}.program"  # no function of a lab can be called that
         return TaskFunction(program, unique="global", estimated_time=programmer.estimated_time)

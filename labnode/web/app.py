@@ -14,7 +14,6 @@ from labnode.lab.pages import locales
 from labnode.sessions import User
 from labnode.settings import Settings
 from labnode.web import pages
-from labnode.web.access import Access
 from labnode.web.board_api import BoardApi
 from labnode.web.callback import Callback
 from labnode.web.observing import Observing
@@ -26,15 +25,10 @@ _log = logging.getLogger(__name__)
 
 
 def student_app(
-    lab: Lab,
-    node: Node,
-    settings: Settings,
-    access: Access,
-    *,
-    websockets: WebSockets,
-    uploads: Uploads,
+    lab: Lab, node: Node, settings: Settings, uploads: Uploads, websockets: WebSockets
 ) -> Bottle:
     """All its routes; each denies by default."""
+    access = uploads.access
     app = Bottle()
     app.default_error_handler = _error
     for routes in (app, lab.app):

@@ -9,7 +9,7 @@ from typing import Any
 from bottle import Bottle, HTTPResponse, request
 
 from labnode import context
-from labnode.board import Programmable
+from labnode.board import Programmer
 from labnode.errors import (
     AlreadyRunningError,
     BadFile,
@@ -23,7 +23,7 @@ from labnode.lab import Node
 from labnode.lab.pages import locales
 from labnode.lab.programming import in_language
 from labnode.sessions import User
-from labnode.spool import Spool, Spooled
+from labnode.spool import Spooled
 from labnode.tasks import Task
 from labnode.web.access import Access
 from labnode.web.replies import json_reply
@@ -43,10 +43,10 @@ class Uploads:
     what kind the file should be; what it is called in the spool nobody can choose.
     """
 
-    def __init__(self, node: Node, access: Access, spool: Spool, base: str) -> None:
+    def __init__(self, node: Node, access: Access, base: str) -> None:
+        self.access = access
         self._node = node
-        self._access = access
-        self._spool = spool
+        self._spool = node.programming.spool
         self._base = base
         self._programmers = {
             name: programmer
@@ -74,7 +74,7 @@ class Uploads:
         programmer = self._programmers.get(match[1] or match[2])
         if programmer is None:
             return None
-        session = self._access.holder(environ.get("HTTP_COOKIE", ""))
+        session = self.access.holder(environ.get("HTTP_COOKIE", ""))
         if session is None:
             raise Refusal(403, "Log in first.")
         if not session.active:
@@ -86,7 +86,7 @@ class Uploads:
         except (Busy, StorageError) as error:
             raise Refusal(error.status, str(error)) from None
 
-    def _begin(self, session_id: str, programmer: Programmable) -> Spooled:
+    def _begin(self, session_id: str, programmer: Programmer) -> Spooled:
         if self._spool.coming_in(session_id) or self._spool.coming_in() >= _AT_ONCE:
             raise Busy("Another file is still coming in; try again in a moment.")
         try:
@@ -131,7 +131,7 @@ class Uploads:
             raise NotFound(f"'{device}' has no blank image.")
         return _answer(self._node.programming.start(device, None, languages=locales(_user())))
 
-    def _spool_input(self, user: User, programmer: Programmable) -> Spooled:
+    def _spool_input(self, user: User, programmer: Programmer) -> Spooled:
         """The body where the web server has not spooled it: there is none, or another server."""
         spooled = self._begin(user.session_id, programmer)
         body = request.environ["wsgi.input"]
@@ -163,7 +163,7 @@ def _name(given: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in last)[-_LONGEST_NAME:]
 
 
-def _suffix(name: str, programmer: Programmable) -> str:
+def _suffix(name: str, programmer: Programmer) -> str:
     """The kind of a file by its name, one of those that are taken; BadFile."""
     suffix = PurePath(name).suffix.lower()
     if suffix in programmer.accept:
@@ -179,5 +179,5 @@ def _suffix(name: str, programmer: Programmable) -> str:
     )
 
 
-def _too_large(programmer: Programmable) -> str:
+def _too_large(programmer: Programmer) -> str:
     return f"The file has more than {programmer.max_size} bytes."
