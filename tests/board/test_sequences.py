@@ -89,7 +89,10 @@ def test_a_step_that_cannot_be_is_told_with_its_line(
 @pytest.mark.parametrize(
     ("sequences", "sentence"),
     [
-        ("{on_strat: {steps: []}}", "unknown key 'on_strat' in sequences; did you mean 'on_start'?"),
+        (
+            "{on_strat: {steps: []}}",
+            "unknown key 'on_strat' in sequences; did you mean 'on_start'?",
+        ),
         ("{on_start: {}}", "missing key 'steps'"),
         ("{on_start: {steps: [], after: 3}}", "unknown key 'after'"),
         ("{on_start: {steps: [], on_error: explode}}", "expected warn, fail or quarantine"),
