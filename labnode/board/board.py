@@ -20,7 +20,7 @@ from labnode.schema import did_you_mean
 log = logging.getLogger(__name__)
 
 Post = Callable[[Callable[[], None]], None]
-Wait = Callable[[float], bool]
+Wait = Callable[[float, Callable[[], bool] | None], bool]
 
 
 class Board:
@@ -52,7 +52,7 @@ class Board:
         )
         self._clock = clock
         self._post: Post = lambda _: None
-        self._wait: Wait = lambda seconds: not clock.event().wait(seconds)
+        self._wait: Wait = lambda seconds, _: not clock.event().wait(seconds)
         self._work_dir = work_dir
         self._owns_pins = self.pins is None
         self._snapshots = Snapshots(file.devices, bus)
@@ -232,8 +232,8 @@ class _Services:
     def post(self, call: Callable[[], None]) -> None:
         self._board._post(call)
 
-    def wait(self, seconds: float) -> bool:
-        return self._board._wait(seconds)
+    def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
+        return self._board._wait(seconds, until)
 
 
 def _description(name: str, driver: Driver, locales: Sequence[str | None]) -> dict[str, Any]:
@@ -245,7 +245,7 @@ def _description(name: str, driver: Driver, locales: Sequence[str | None]) -> di
         "group": driver.group.pick(*locales) if driver.group else None,
         "unit": driver.unit,
         "widget": driver.widget,
-        "commands": [command.describe() for command in driver.commands.values()],
+        "commands": [c.describe() for c in driver.commands.values() if c.students],
         "confirm": confirm if isinstance(confirm, bool) else confirm.pick(*locales),
         **driver.describe(),
     }

@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, overload, runtime_checkable
 
 from labnode.clock import Clock
 from labnode.drivers.commands import Command, commands_of, mark
@@ -16,7 +16,7 @@ from labnode.schema import Text
 D = TypeVar("D", bound="type[Driver]")
 F = TypeVar("F", bound=Callable[..., Any])
 
-Widget = Literal["switch", "lamp", "slider", "value"]
+Widget = Literal["switch", "lamp", "slider", "value", "console", "camera"]
 
 registry: dict[str, type[Driver]] = {}
 
@@ -67,8 +67,11 @@ class Services(Protocol):
     def post(self, call: Callable[[], None]) -> None:
         """Run `call` on the hardware thread soon (any thread)."""
 
-    def wait(self, seconds: float) -> bool:
-        """Let others use the hardware thread meanwhile; False once the task shall stop."""
+    def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
+        """Let others use the hardware thread meanwhile; False once the task shall stop.
+
+        It ends early when `until()` is true, which is looked at whenever something is posted.
+        """
 
 
 @dataclass(kw_only=True)
@@ -109,6 +112,7 @@ class Driver:
     kind: ClassVar[str] = ""  # "led"; given by @register
     commands: ClassVar[Mapping[str, Command]] = {}  # by name; given by @register
     widget: ClassVar[Widget] = "value"  # how the page shows it
+    script: ClassVar[type | None] = None  # what may stand for it under `simulate:`
     poll_every: ClassVar[float | None] = None  # seconds between two calls of poll()
 
     label: Text | None = None
@@ -122,6 +126,7 @@ class Driver:
         self.name: str = name
         self.services: Services = services
         self.hardware: Any = None
+        self.scripted: Any = None  # a `script` from the board file, in a simulation
 
     def claims(self) -> list[Claim]:
         """What this device must have for itself: here, whatever its options claim."""
@@ -165,12 +170,19 @@ class Driver:
         return {}
 
 
-def command(function: F) -> F:
+@overload
+def command(function: F) -> F: ...
+@overload
+def command(*, students: bool) -> Callable[[F], F]: ...
+def command(function: F | None = None, *, students: bool = True) -> F | Callable[[F], F]:
     """Make a method of a driver a control: `lab.devices.NAME.method()`, HTTP and the page.
 
     Its parameters are annotated bool, int, float, str or Literal (or one of them | None) and its
-    result is JSON. Raise BadInput for a value that is out of range.
+    result is JSON. Raise BadInput for a value that is out of range. With `students=False` it is
+    for Python and sequences alone.
     """
+    if function is None:
+        return lambda function: mark(function, students)
     return mark(function)
 
 
