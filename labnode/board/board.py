@@ -20,7 +20,7 @@ from labnode.schema import did_you_mean
 log = logging.getLogger(__name__)
 
 Post = Callable[[Callable[[], None]], None]
-Wait = Callable[[float, Callable[[], bool] | None], bool]
+Wait = Callable[[float, Callable[[], bool] | None], bool]  # see Services.wait
 
 
 class Board:

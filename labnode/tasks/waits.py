@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from labnode import context
@@ -27,22 +27,24 @@ class Waits:
         self._waiting: dict[int, list[Run]] = {}  # thread -> what it waits for, the last one last
         self._told = threading.local()  # the session whose end a view has been told
 
-    def wait(self, run: Run, seconds: float) -> bool:
-        """See Task.wait."""
+    def wait(self, run: Run, seconds: float, until: Callable[[], bool] | None = None) -> bool:
+        """See Task.wait; `until` as in `pause`."""
         if self._clock.now() > self._patience(run):
             raise Stopped(f"Task {run.name!r} was asked to stop and did not.")
-        return self._let_pass(run.stop, seconds)
+        return self._let_pass(run.stop, seconds, until)
 
-    def pause(self, seconds: float) -> bool:
+    def pause(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """Let `seconds` pass in a task, a hook or a view; False as soon as it shall end.
 
+        On the hardware thread True also as soon as `until()` is: it is looked at in every turn.
         SessionOver in a view that waits again after it was told that its session is over.
         """
         run = own_run()
         if run is not None:
-            return self.wait(run, seconds)
+            return self.wait(run, seconds, until)
         if self._worker.on_hardware_thread:
-            return self._worker.pause(seconds)
+            early = until or _never
+            return self._worker.pause(seconds, early) or early()
         session = (_session_id(),)
         signal = self._worker.signal()
         with self._registry.watch(*session, signal):
@@ -101,10 +103,14 @@ class Waits:
             return float("inf")
         return run.stop_asked_at + (_LAST_GRACE if self._worker.stopping else _GRACE)
 
-    def _let_pass(self, signal: Signal, seconds: float | None) -> bool:
+    def _let_pass(
+        self, signal: Signal, seconds: float | None, until: Callable[[], bool] | None = None
+    ) -> bool:
         """True when `seconds` are over, False as soon as `signal` is set or a hook has to end."""
         if self._worker.on_hardware_thread:
-            return self._worker.pause(seconds, signal.is_set)
+            early = until or _never
+            passed = self._worker.pause(seconds, lambda: signal.is_set() or early())
+            return passed or (early() and not signal.is_set())
         return not self._worker.wait_for(signal, seconds)
 
     @contextmanager
@@ -145,6 +151,10 @@ class Waits:
         if run.may_begin and run.lane is Lane.HARDWARE:
             return self._worker.hardware_thread
         return run.thread
+
+
+def _never() -> bool:
+    return False
 
 
 def own_run() -> Run | None:

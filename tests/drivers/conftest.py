@@ -27,7 +27,7 @@ class Bench:
     def post(self, call: Callable[[], None]) -> None:
         self.posted.append(call)
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         self.clock.advance(seconds)
         return True
 

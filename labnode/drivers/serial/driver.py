@@ -16,7 +16,7 @@ from labnode.drivers.serial.port import Frame, Port, TtyPort
 from labnode.drivers.serial.script import ScriptedPort, SerialScript
 from labnode.drivers.serial.talk import Listening
 from labnode.errors import BadInput, DeviceError, Stopped, TooLate
-from labnode.schema import Duration, Size
+from labnode.schema import Doc, Duration, Size
 
 T = TypeVar("T")
 
@@ -69,22 +69,36 @@ class Serial(Driver):
     widget: ClassVar[Widget] = "console"
     script: ClassVar[type | None] = SerialScript
 
-    port: str | None = None
-    match: UsbMatch | None = None
-    baudrate: Baudrate = 115200
-    baudrates: list[Baudrate] = field(default_factory=list)
-    bytesize: Literal[5, 6, 7, 8] = 8
-    parity: Literal["N", "E", "O", "M", "S"] = "N"
-    stopbits: Literal[1, 1.5, 2] = 1
-    xonxoff: bool = False
-    rtscts: bool = False
-    dtr_on_open: bool = True
-    encoding: Annotated[str, _codec] = "utf-8"
-    line_ending: LineEnding = "lf"
-    history: Size = 65536
-    max_rate: Size | None = None
-    write_timeout: Duration = 10.0
-    read_only: bool = False
+    port: Annotated[
+        str | None, Doc("The port's path, best one of /dev/serial/by-id or by-path.")
+    ] = None
+    match: Annotated[
+        UsbMatch | None, Doc("Instead of the path: what the USB device says of itself.")
+    ] = None
+    baudrate: Annotated[Baudrate, Doc("Bits per second, for every student to begin with.")] = 115200
+    baudrates: Annotated[list[Baudrate], Doc("The baud rates that students may choose from.")] = (
+        field(default_factory=list)
+    )
+    bytesize: Annotated[Literal[5, 6, 7, 8], Doc("Data bits of a byte.")] = 8
+    parity: Annotated[
+        Literal["N", "E", "O", "M", "S"], Doc("The parity bit: none, even, odd, mark or space.")
+    ] = "N"
+    stopbits: Annotated[Literal[1, 1.5, 2], Doc("Stop bits after a byte.")] = 1
+    xonxoff: Annotated[bool, Doc("Flow control by the characters XON and XOFF.")] = False
+    rtscts: Annotated[bool, Doc("Flow control by the lines RTS and CTS.")] = False
+    dtr_on_open: Annotated[
+        bool, Doc("Whether DTR is active while the port is open; it resets most Arduinos.")
+    ] = True
+    encoding: Annotated[str, _codec, Doc("How texts become bytes and bytes texts.")] = "utf-8"
+    line_ending: Annotated[LineEnding, Doc("What Enter sends at the end of a line.")] = "lf"
+    history: Annotated[Size, Doc("How much a page that comes later sees of what was said.")] = 65536
+    max_rate: Annotated[
+        Size | None, Doc("Bytes per second that a page gets at most; more is counted as dropped.")
+    ] = None
+    write_timeout: Annotated[
+        Duration, Doc("How long the device may take nothing before what waits is thrown away.")
+    ] = 10.0
+    read_only: Annotated[bool, Doc("Whether students see what is said and send nothing.")] = False
 
     def __post_init__(self) -> None:
         if (self.port is None) == (self.match is None):
@@ -95,6 +109,7 @@ class Serial(Driver):
             raise ValueError("write_timeout must be more than 0")
         if self.baudrate not in self.baudrates:
             self.baudrates = [self.baudrate, *self.baudrates]
+        self.scripted: SerialScript | None = None  # given by the board, in a simulation
         if self.read_only:
             self.commands = {name: replace(c, students=False) for name, c in self.commands.items()}
 
@@ -306,9 +321,7 @@ class Serial(Driver):
                 said = f"all it said was {last!r}" if last else "it said nothing"
                 raise TooLate(f"'{self.name}' did not say {what} within {timeout:g} s; {said}.")
             seen, status = self.line.tape.end, self.line.status
-            self._wait(
-                left, lambda: self.line.tape.end != seen or self.line.status is not status
-            )
+            self._wait(left, lambda: self.line.tape.end != seen or self.line.status is not status)
         return found
 
     def _wait(self, seconds: float, until: Callable[[], bool]) -> None:
