@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
-from labnode.drivers.base import Claim, Driver, Widget, command, register
-from labnode.drivers.serial.find import UsbMatch, find_port
+from labnode.drivers.base import Widget, command, register
 from labnode.drivers.serial.line import Line
-from labnode.drivers.serial.port import Frame, Port, TtyPort
+from labnode.drivers.serial.options import LineEnding, SerialOptions
+from labnode.drivers.serial.port import Port, TtyPort
 from labnode.drivers.serial.script import ScriptedPort, SerialScript
 from labnode.drivers.serial.talk import Listening
 from labnode.errors import BadInput, DeviceError, Stopped, TooLate
-from labnode.schema import Doc, Duration, Size
 
 T = TypeVar("T")
-
-LineEnding = Literal["none", "lf", "cr", "crlf"]
 
 _ENDINGS = {"none": "", "lf": "\n", "cr": "\r", "crlf": "\r\n"}
 _BACKLOG = 1 << 20  # bytes that a page may lag behind: 3 s at 3 Mbaud
@@ -30,27 +26,9 @@ _ANSWER_WITHIN = 2.0  # seconds that the io thread gets for a request
 _OFTEN = 0.5  # seconds after which a wait looks by itself
 
 
-def _positive(number: int) -> int:
-    if number <= 0:
-        raise ValueError(f"expected a number of at least 1, not {number}")
-    return number
-
-
-def _codec(name: str) -> str:
-    try:
-        if codecs.lookup(name)._is_text_encoding:
-            return name
-    except LookupError:
-        pass
-    raise ValueError(f"there is no encoding {name!r}; expected utf-8, latin-1, ascii ...")
-
-
-Baudrate = Annotated[int, _positive]
-
-
 @register("serial")
 @dataclass(kw_only=True)
-class Serial(Driver):
+class Serial(SerialOptions):
     """A serial port with a console on the page, and for Python and sequences.
 
     It is named by `port` (best as /dev/serial/by-id/... or by-path/...), or found by what its USB
@@ -69,60 +47,13 @@ class Serial(Driver):
     widget: ClassVar[Widget] = "console"
     script: ClassVar[type | None] = SerialScript
 
-    port: Annotated[
-        str | None, Doc("The port's path, best one of /dev/serial/by-id or by-path.")
-    ] = None
-    match: Annotated[
-        UsbMatch | None, Doc("Instead of the path: what the USB device says of itself.")
-    ] = None
-    baudrate: Annotated[Baudrate, Doc("Bits per second, for every student to begin with.")] = 115200
-    baudrates: Annotated[list[Baudrate], Doc("The baud rates that students may choose from.")] = (
-        field(default_factory=list)
-    )
-    bytesize: Annotated[Literal[5, 6, 7, 8], Doc("Data bits of a byte.")] = 8
-    parity: Annotated[
-        Literal["N", "E", "O", "M", "S"], Doc("The parity bit: none, even, odd, mark or space.")
-    ] = "N"
-    stopbits: Annotated[Literal[1, 1.5, 2], Doc("Stop bits after a byte.")] = 1
-    xonxoff: Annotated[bool, Doc("Flow control by the characters XON and XOFF.")] = False
-    rtscts: Annotated[bool, Doc("Flow control by the lines RTS and CTS.")] = False
-    dtr_on_open: Annotated[
-        bool, Doc("Whether DTR is active while the port is open; it resets most Arduinos.")
-    ] = True
-    encoding: Annotated[str, _codec, Doc("How texts become bytes and bytes texts.")] = "utf-8"
-    line_ending: Annotated[LineEnding, Doc("What Enter sends at the end of a line.")] = "lf"
-    history: Annotated[Size, Doc("How much a page that comes later sees of what was said.")] = 65536
-    max_rate: Annotated[
-        Size | None, Doc("Bytes per second that a page gets at most; more is counted as dropped.")
-    ] = None
-    write_timeout: Annotated[
-        Duration, Doc("How long the device may take nothing before what waits is thrown away.")
-    ] = 10.0
-    read_only: Annotated[bool, Doc("Whether students see what is said and send nothing.")] = False
-
-    def __post_init__(self) -> None:
-        if (self.port is None) == (self.match is None):
-            raise ValueError("say either port (a path) or match (a USB identity)")
-        if self.max_rate == 0:
-            raise ValueError("max_rate must be more than 0; without it there is no limit")
-        if not self.write_timeout:
-            raise ValueError("write_timeout must be more than 0")
-        if self.baudrate not in self.baudrates:
-            self.baudrates = [self.baudrate, *self.baudrates]
-        self.scripted: SerialScript | None = None  # given by the board, in a simulation
-        if self.read_only:
-            self.commands = {name: replace(c, students=False) for name, c in self.commands.items()}
-
-    def claims(self) -> list[Claim]:
-        return [Claim("port", self.port if self.port is not None else f"with {self.match}")]
-
     # ------------------------------------------------------------------ life
 
     def open(self) -> None:
         self.hardware = self.line = Line(
             self.name,
             self.services,
-            find=self._find,
+            find=self.find,
             open_port=self._open_port,
             changed=self.services.publish,
             baudrate=self.baudrate,
@@ -167,15 +98,6 @@ class Serial(Driver):
             "rx_bytes": line.rx_bytes,
             "tx_bytes": line.tx_bytes,
             "dropped_bytes": line.dropped_bytes,
-        }
-
-    def describe(self) -> dict[str, Any]:
-        return {
-            "baudrate": self.baudrate,
-            "baudrates": self.baudrates,
-            "line_ending": self.line_ending,
-            "encoding": codecs.lookup(self.encoding).name,
-            "read_only": self.read_only,
         }
 
     # ------------------------------------------------------------------ what students may do
@@ -281,24 +203,11 @@ class Serial(Driver):
 
     # ------------------------------------------------------------------ inside
 
-    def _find(self) -> str:
-        if self.services.simulated:
-            return self.port or "simulated"
-        return find_port(self.port, self.match)
-
     def _open_port(self, path: str, baudrate: int) -> Port:
         if self.services.simulated:
             script = self.scripted or SerialScript(echo=True)
             return ScriptedPort(path, script, self.encoding, self.services.clock.now)
-        frame = Frame(
-            bytesize=self.bytesize,
-            parity=self.parity,
-            stopbits=self.stopbits,
-            xonxoff=self.xonxoff,
-            rtscts=self.rtscts,
-            dtr_on_open=self.dtr_on_open,
-        )
-        return TtyPort(path, baudrate, frame)
+        return TtyPort(path, baudrate, self.frame)
 
     def _ask(self, action: Callable[[Line], None]) -> None:
         """Have the io thread do something with the port; it takes a moment only."""
@@ -320,8 +229,7 @@ class Serial(Driver):
                 last = self.heard.text[-_SHOWN:]
                 said = f"all it said was {last!r}" if last else "it said nothing"
                 raise TooLate(f"'{self.name}' did not say {what} within {timeout:g} s; {said}.")
-            seen, status = self.line.tape.end, self.line.status
-            self._wait(left, lambda: self.line.tape.end != seen or self.line.status is not status)
+            self._wait(left, lambda: self.heard.behind or not self.line.status.connected)
         return found
 
     def _wait(self, seconds: float, until: Callable[[], bool]) -> None:

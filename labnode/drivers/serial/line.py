@@ -77,7 +77,7 @@ class Line:
         self.status = Status(baudrate=baudrate)
         self.rx_bytes = self.tx_bytes = self.dropped_bytes = 0
         self._name = name
-        self._now = services.clock.now
+        self.now = services.clock.now
         self._find = find
         self._open_port = open_port
         self._changed = changed
@@ -118,9 +118,11 @@ class Line:
         return max(self.tape.start, self.tape.end - self._history)
 
     def tell_again(self, seconds: float) -> None:
-        """Call the listeners in `seconds`, even if nothing comes until then."""
-        self._tell_at = self._now() + seconds
-        self._io.wake()
+        """Call the listeners in `seconds` at most, even if nothing comes until then."""
+        at = self.now() + seconds
+        if self._tell_at is None or at < self._tell_at:
+            self._tell_at = at
+            self._io.wake()
 
     def write(self, data: bytes, written: Written) -> None:
         """Queue `data`; DeviceGone while the port is not there, DeviceError while it is lent."""
@@ -199,7 +201,7 @@ class Line:
             request.run()
             if isinstance(request.error, DeviceGone) and self._port is not None:
                 raise request.error
-        if self._port is None and not self.status.lent and self._now() >= self._retry_at:
+        if self._port is None and not self.status.lent and self.now() >= self._retry_at:
             self._open()
         port = self._port
         descriptors = [] if port is None or port.descriptor is None else [port.descriptor]
@@ -208,12 +210,12 @@ class Line:
             if readable or port.descriptor is None:
                 self._receive(port)
             self._send(port)
-        if self._tell_at is not None and self._now() >= self._tell_at:
+        if self._tell_at is not None and self.now() >= self._tell_at:
             self._tell()
 
     def _rest(self) -> float | None:
         """How long there is nothing to do unless something happens."""
-        now = self._now()
+        now = self.now()
         times = []
         if self._port is not None:
             times.append(self._port.due())
@@ -237,20 +239,20 @@ class Line:
             self._put_off(_LAST_RETRY)
             raise
         self._pause = _FIRST_RETRY
-        self._taken_at = self._now()
+        self._taken_at = self.now()
         log.info("%s is connected at %s", self._name, path)
         self._set(replace(self.status, connected=True, error=None, path=path))
 
     def _put_off(self, longest: float) -> None:
         """Try again a little later each time."""
         self._pause = min(self._pause, longest)
-        self._retry_at = self._now() + self._pause
+        self._retry_at = self.now() + self._pause
         self._pause *= 2
 
     def _lose(self, error: LabnodeError) -> None:
         """The port is gone, or still not there."""
         if self._port is not None:
-            self._retry_at, self._pause = self._now(), _FIRST_RETRY
+            self._retry_at, self._pause = self.now(), _FIRST_RETRY
         self._close()
         self._outbox.clear()
         if not self.status.lent and str(error) != self.status.error:
@@ -271,13 +273,13 @@ class Line:
 
     def _send(self, port: Port) -> None:
         if not self._outbox:
-            self._taken_at = self._now()
+            self._taken_at = self.now()
             return
         number = self._outbox.write(port.write)
         self.tx_bytes += number
         if number:
-            self._taken_at = self._now()
-        elif self._now() - self._taken_at >= self._write_timeout:
+            self._taken_at = self.now()
+        elif self.now() - self._taken_at >= self._write_timeout:
             log.warning("%s takes nothing any more; what waits is thrown away", self._name)
             self._outbox.clear()
             port.drop_output()

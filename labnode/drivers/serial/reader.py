@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from labnode.clock import Clock
 from labnode.drivers.serial.line import Line
 
+_BURST = 0.25  # seconds' worth that one who was silent gets at once
 _BREATH = 0.05  # seconds after which there is something again for one that has used up its rate
 
 
@@ -16,7 +16,6 @@ class Reader:
         self.dropped = 0  # since it was last set to 0
         self._line = line
         self._max_rate = max_rate
-        self._now = Clock().now
         self._paid_until = 0.0  # the rate is used up until then
 
     def waiting(self) -> bool:
@@ -31,14 +30,16 @@ class Reader:
             self._line.count_dropped(begin - self.offset)
         self.offset = begin + len(data)
         if self._max_rate is not None and data:
-            self._paid_until = max(self._paid_until, self._now() - 1) + len(data) / self._max_rate
+            self._paid_until = (
+                max(self._paid_until, self._line.now() - _BURST) + len(data) / self._max_rate
+            )
         return data
 
     def _allowed(self) -> int:
         if self._max_rate is None:
             return 1 << 30
-        allowed = int(min(1.0, self._now() - self._paid_until) * self._max_rate)
-        if allowed < self._max_rate * _BREATH and allowed < self._max_rate:
+        allowed = int(min(_BURST, self._line.now() - self._paid_until) * self._max_rate)
+        if allowed < self._max_rate * _BREATH:
             self._line.tell_again(_BREATH)
             return 0
         return allowed

@@ -22,6 +22,11 @@ class Listening:
         self._half = False  # a line was ended by a CR, whose LF may still come
 
     @property
+    def behind(self) -> bool:
+        """Whether more has come than was looked at."""
+        return self._line.tape.end > self._offset
+
+    @property
     def text(self) -> str:
         """All of it, the last 64 K characters at most."""
         self._offset, data = self._line.tape.read(self._offset, 1 << 30)
