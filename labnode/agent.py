@@ -17,8 +17,11 @@ from labnode.board import Board, BoardFile
 from labnode.clock import Clock, Event
 from labnode.control import ControlSocket
 from labnode.control.commands import Commands
+from labnode.estop import EmergencyStop
 from labnode.events import Bus
 from labnode.lab import Lab, Node
+from labnode.platform.systemd import Systemd
+from labnode.platform.watchdog import Watchdog, ask_web
 from labnode.sessions import Reason, Sessions
 from labnode.settings import Settings
 from labnode.state import StateDir
@@ -26,10 +29,12 @@ from labnode.store import Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
 from labnode.web.app import student_app
+from labnode.web.observers import Observers
 from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
 from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
+from labnode.weblab.messages import health
 from labnode.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -41,6 +46,7 @@ _STOP_WITHIN = 10.0  # seconds for all of a stop; the parts below are less in su
 _HARDWARE_STOPS_WITHIN = 5.0
 _MAKE_SAFE_WITHIN = 2.0
 _WATCH_EVERY = 1.0
+_WATCH_HALTED_EVERY = 0.25  # an emergency stop has to be acknowledged within a second
 
 
 class Agent:
@@ -91,6 +97,8 @@ class Agent:
             )
             self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, queues)
             self.board.attach(self.worker.post, self.tasks.pause)
+            self.board.interlocks.restore(self.store.recall("faults") or [])
+            self.board.interlocks.remember = partial(self.store.remember_soon, "faults")
             self.sessions = Sessions(
                 file.session,
                 state.secret,
@@ -103,10 +111,17 @@ class Agent:
                 clean=lab.clean,
                 load_user=lab.load_user,
                 keep_expired=settings.expired_users_timeout,
+                faults=self.board.obstacles,
             )
+            self.estop = EmergencyStop(self.board, self.sessions, self.store)
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
             node = Node(
-                self.board, self.worker, self.tasks, self.sessions, push=self.websockets.push
+                self.board,
+                self.worker,
+                self.tasks,
+                self.sessions,
+                observer_link=Observers(self.sessions, settings, state.secret).link,
+                push=self.websockets.push,
             )
             lab.bind(node)
             self._site: Wsgi = site(
@@ -121,8 +136,10 @@ class Agent:
                 threads=_HTTP_THREADS,
                 trusted_proxies=settings.trusted_proxies,
             )
-            commands = Commands(node, self.clock, self.store, url=lambda: self.url).by_name
-            self._control = ControlSocket(settings.state_dir, commands)
+            self._commands = Commands(
+                node, self.clock, self.store, self.estop, url=lambda: self.url
+            )
+            self._control = ControlSocket(settings.state_dir, self._commands.by_name)
             self._undo = undo.pop_all()
 
     @property
@@ -135,9 +152,12 @@ class Agent:
         """Everything that the node serves, as a WSGI application."""
         if self._ready:
             return self._site(environ, start_response)
-        headers = [("Content-Type", "application/json"), ("Retry-After", "2"), ("Refresh", "2")]
-        start_response("503 Service Unavailable", headers)
         message = "The lab is just starting; ask again in a moment."
+        headers = [("Content-Type", "application/json"), ("Retry-After", "2"), ("Refresh", "2")]
+        if environ.get("PATH_INFO", "").endswith("/weblab/health"):
+            start_response("200 OK", headers[:1])
+            return [json.dumps(health([message])).encode()]
+        start_response("503 Service Unavailable", headers)
         return [json.dumps({"error": True, "code": "busy", "message": message}).encode()]
 
     def start(self) -> None:
@@ -208,15 +228,27 @@ class Agent:
 
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
-        if not self.sessions.reaper.alive:
-            return "the reaper has died"
-        return self.worker.fault() or self.tasks.overdue()
+        parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
+        parts += [self.tasks.overdue, self.store.fault]
+        if self._listen:
+            parts += [self.web.fault, self.websockets.fault, self._control.fault]
+        return next((fault for part in parts if (fault := part()) is not None), None)
 
-    def watch(self, stop: Event) -> None:
-        """Return when `stop` is set; end the process at once when the hardware lost its owner."""
-        while not stop.wait(_WATCH_EVERY):
+    def trouble(self) -> str | None:
+        """Why systemd's watchdog must not be fed, or None; asks the web server from outside."""
+        prefix = self.settings.weblab_base or self.settings.base_path
+        return self.fault() or ask_web(self.web.address, f"{prefix}/weblab/health")
+
+    def watch(self, stop: Event, systemd: Systemd) -> None:
+        """Tell `systemd` how it is until `stop`; end the process when the hardware has no owner."""
+        watchdog = Watchdog(systemd, self.clock, self.trouble, self._commands.sentence)
+        watchdog.turn()
+        systemd.ready()
+        while not stop.wait(_WATCH_HALTED_EVERY if self.board.halted else _WATCH_EVERY):
             if (fault := self.fault()) is not None:
                 self.give_up(fault)
+            watchdog.turn()
+        systemd.stopping()
 
     def limit_stop(self, stop: Event) -> None:
         """Have the process end in any case, 10 s after `stop` is set."""

@@ -65,6 +65,12 @@ class SessionOver(Forbidden):
     code = "session-over"
 
 
+class Interlocked(LabnodeError):
+    """An interlock or a limit of the board forbids it now; the sentence says which."""
+
+    code, status = "interlocked", 409
+
+
 class AlreadyRunningError(LabnodeError):
     """A unique task was asked for while it is submitted or running."""
 

@@ -38,10 +38,12 @@ HOUSE = """
     lab       -> sessions tasks worker board schema context errors
     module    -> lab errors
     reload    -> clock
-    control   -> lab sessions store clock errors
+    estop     -> sessions board store lifecycle errors
+    control   -> lab estop sessions store clock errors
     weblab    -> sessions settings lifecycle clock errors
     web       -> lab sessions tasks worker board schema settings events context clock errors
-    platform  -> events settings errors
+    platform  -> settings events clock errors
+    doctor    -> platform board drivers settings errors
     labnode   -> lab errors
     agent     -> everything
     testing   -> everything

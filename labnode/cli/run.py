@@ -57,9 +57,11 @@ def run(
     from labnode.agent import BROKEN, Agent
     from labnode.board import load_board
     from labnode.module import load_lab
+    from labnode.platform.systemd import Systemd
     from labnode.reload import Watcher, command
     from labnode.settings import load_settings
 
+    systemd = Systemd(os.environ)
     options = {"board": board, "host": host, "port": port, "state_dir": state_dir}
     chosen = load_settings(settings, os.environ, options)
     if chosen.board is None:
@@ -70,16 +72,19 @@ def run(
     _log_to_stderr(chosen.log_level)
     lifecycle.log_to(sys.stderr if chosen.lifecycle_log else None)
     watcher = Watcher(chosen.board) if reload else None
-    file = load_board(chosen.board)
+    file = load_board(chosen.board, settings=settings)
+    if watcher:
+        watcher.watch(file.files)
     lab = load_lab(file.module)
     stop = _stop_on_signals()
     agent = Agent(file, lab, chosen, simulate=simulate, hung_after=_hung_after())
     agent.limit_stop(stop)
-    changes = _changes(agent, watcher, stop) if watcher else None
+    changes = _changes(agent, watcher, stop, settings) if watcher else None
+    systemd.status(f"Opening {chosen.board}")
     agent.start()
     try:
         click.echo(f"labnode {__version__} serves {chosen.board} at {agent.url}/")
-        agent.watch(changes or stop)
+        agent.watch(changes or stop, systemd)
     finally:
         ended = agent.stop()
     if not ended:
@@ -92,7 +97,7 @@ def run(
         os.execv(sys.executable, command(*sys.argv[1:]))
 
 
-def _changes(agent: Agent, watcher: Watcher, stop: Event) -> Reload:
+def _changes(agent: Agent, watcher: Watcher, stop: Event, settings: Path | None) -> Reload:
     """What the node waits for when it shall also start again."""
     from labnode.reload import Reload, begin_check
     from labnode.sessions import State
@@ -100,7 +105,7 @@ def _changes(agent: Agent, watcher: Watcher, stop: Event) -> Reload:
     changes = Reload(
         watcher,
         stop,
-        check=partial(begin_check, agent.board.file.path),
+        check=partial(begin_check, agent.board.file.path, settings),
         busy=lambda: any(s.state is not State.ACTIVE for s in agent.sessions.live()),
         clock=agent.clock,
         say=click.echo,

@@ -4,38 +4,48 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import (
-    Annotated,
-    Any,
-    ClassVar,
-    Literal,
-    Protocol,
-    TypeVar,
-    overload,
-    runtime_checkable,
-)
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from labnode.clock import Clock
 from labnode.drivers.commands import Command, commands_of, mark
-from labnode.schema import Doc, Text
+from labnode.schema import Doc, Text, shown
 
 D = TypeVar("D", bound="type[Driver]")
 F = TypeVar("F", bound=Callable[..., Any])
 
-Widget = Literal["switch", "lamp", "slider", "value", "console", "camera"]
+Widget = Literal[
+    "switch",
+    "button",
+    "lamp",
+    "slider",
+    "rgb",
+    "dial",
+    "value",
+    "bank",
+    "console",
+    "camera",
+    "upload",
+    "text",
+]
 
 registry: dict[str, type[Driver]] = {}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that only one device of a board can have: a pin, a port."""
+    """Something that only one device of a board can have: a pin, a port.
+
+    Claims of the same `bus` do not exclude each other: the pins of the bus of two I2C parts.
+    """
 
     kind: str
     name: str
+    bus: str = field(default="", compare=False)  # "I2C bus 1"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -47,6 +57,25 @@ class Claimable(Protocol):
 
     @property
     def claim(self) -> Claim: ...
+
+
+class Ref(str):
+    """An option that names another device of the board, as in `port: console`."""
+
+    @classmethod
+    def from_yaml(cls, value: object) -> Ref:
+        """Any name; whether there is such a device is checked when all are known."""
+        if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z]\w*", value):
+            raise ValueError(f"expected the name of a device, not {shown(value)}")
+        return cls(value)
+
+
+@runtime_checkable
+class Lendable(Protocol):
+    """A device whose port can be lent to a program, which then has it alone."""
+
+    def lent(self) -> AbstractContextManager[str]:
+        """Let go of the port; inside the block its path is the caller's (hardware thread)."""
 
 
 @runtime_checkable
@@ -81,6 +110,15 @@ class Services(Protocol):
 
         It ends early when `until()` is true, which is looked at whenever something is posted.
         """
+
+    def permit(self, value: Any) -> None:
+        """Interlocked when the board's interlocks forbid this output to be `value` now."""
+
+    def lend(self, device: str) -> AbstractContextManager[str]:
+        """The path of another device's port, which is the caller's inside the block."""
+
+    def progress(self, percent: float | None = None, line: str | None = None) -> None:
+        """How far the running task is (0 to 100), and a line of what it says."""
 
 
 @dataclass(kw_only=True)
@@ -126,7 +164,8 @@ class Driver:
     kind: ClassVar[str] = ""  # "led"; given by @register
     commands: ClassVar[Mapping[str, Command]] = {}  # by name; given by @register
     widget: ClassVar[Widget] = "value"  # how the page shows it
-    poll_every: ClassVar[float | None] = None  # seconds between two calls of poll()
+    script: ClassVar[type | None] = None  # a dataclass of what `simulate:` may say of it
+    programs: ClassVar[Mapping[str, str]] = {}  # what it runs: program -> Debian's package of it
 
     label: Annotated[
         Text | None, Doc("What the page calls the device; by default its name on the board.")
@@ -135,6 +174,7 @@ class Driver:
         None
     )
     unit: Annotated[str, Doc("What the value is measured in, such as °C.")] = ""
+    icon: Annotated[str, Doc("A character shown beside the label, such as ☀.")] = ""
     access: Annotated[
         Literal["user", "system", "none"],
         Doc(
@@ -152,10 +192,25 @@ class Driver:
         self.services: Services = services
         self.hardware: Any = None
 
+    def follow(self, script: Any) -> None:
+        """What `simulate:` says of this device, built as `script`; called before `open`."""
+        self.scripted: Any = script
+
     def claims(self) -> list[Claim]:
         """What this device must have for itself: here, whatever its options claim."""
-        values = (getattr(self, field.name) for field in fields(self))
+        values = (getattr(self, option.name) for option in fields(self))
         return [option.claim for value in values for option in _claimables(value)]
+
+    def boot_config(self) -> list[str]:
+        """The lines of the Pi's config.txt that this device cannot work without (see buses.py)."""
+        return []
+
+    def rest_level(self) -> dict[int, bool]:
+        """For each GPIO that it drives, whether that is high while the device is safe.
+
+        The Pi is told to hold these levels from power-on, long before labnode starts.
+        """
+        return {}
 
     def open(self) -> None:
         """Take the hardware, safe from the first moment; `hardware` is what a library gives."""
@@ -177,8 +232,12 @@ class Driver:
         """Drive outputs to safe in an emergency: from any thread, at once, without waiting."""
         self.reset()
 
+    def due(self) -> float | None:
+        """When `poll` wants to be called (seconds of `services.clock`); None: not at all."""
+        return None
+
     def poll(self) -> None:
-        """Called every `poll_every` seconds; the board reads the value afterwards."""
+        """Called at the time that `due` says; the board reads the state afterwards."""
 
     @property
     def value(self) -> Any:
@@ -194,20 +253,18 @@ class Driver:
         return {}
 
 
-@overload
-def command(function: F) -> F: ...
-@overload
-def command(*, students: bool) -> Callable[[F], F]: ...
-def command(function: F | None = None, *, students: bool = True) -> F | Callable[[F], F]:
+def command(function: F) -> F:
     """Make a method of a driver a control: `lab.devices.NAME.method()`, HTTP and the page.
 
     Its parameters are annotated bool, int, float, str or Literal (or one of them | None) and its
-    result is JSON. Raise BadInput for a value that is out of range. With `students=False` it is
-    for Python and sequences alone.
+    result is JSON. Raise BadInput for a value that is out of range.
     """
-    if function is None:
-        return lambda function: mark(function, students)
     return mark(function)
+
+
+def private_command(function: F) -> F:
+    """A control for Python and sequences alone."""
+    return mark(function, students=False)
 
 
 def register(kind: str) -> Callable[[D], D]:
@@ -228,9 +285,9 @@ def register(kind: str) -> Callable[[D], D]:
 
 def load_drivers() -> dict[str, type[Driver]]:
     """Every driver that there is, by name."""
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{__package__}.{module.name}")
+    for module in pkgutil.walk_packages([str(Path(__file__).parent)], f"{__package__}."):
+        if "._" not in module.name:
+            importlib.import_module(module.name)
     return registry
 
 

@@ -197,6 +197,12 @@ class Lab:
         if isinstance(self.user, User):
             self._node.sessions.end(self.user.session, Reason.EXITED)
 
+    def observer_link(self) -> str:
+        """An address for a teacher, who sees there what the student does, and can do nothing."""
+        if not isinstance(self.user, User):
+            raise LabnodeError("Nobody is logged in, so there is no session to be observed.")
+        return self._node.observer_link(self.user.session)
+
     def push(self, event: str, data: Any = None) -> None:
         """Send `{"event": event, "data": data}` to all WebSockets of the current user's session.
 
@@ -250,6 +256,7 @@ class Lab:
         """Make the board ready for a session: devices reset if it is alone on it, then on_start."""
         if alone:
             self._node.board.reset()
+            self._node.board.begin()
         with context.acting(user=session.user):
             for hook in self._on_start:
                 if session.reason is not None:  # it ends already: what is left would be in vain

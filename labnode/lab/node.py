@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from labnode.board import Board
-from labnode.sessions import Sessions
+from labnode.sessions import Session, Sessions
 from labnode.tasks import Tasks
 from labnode.worker import Worker
 
@@ -24,3 +24,4 @@ class Node:
     tasks: Tasks
     sessions: Sessions
     push: Callable[[str | None, str, Any], None] = lambda _session_id, _event, _data: None
+    observer_link: Callable[[Session], str] = lambda _session: ""

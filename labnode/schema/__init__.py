@@ -24,7 +24,8 @@ from labnode.schema.build import build
 from labnode.schema.compose import read_scalar
 from labnode.schema.document import load_yaml, parse_yaml
 from labnode.schema.options import Option, options
-from labnode.schema.section import Problems, Section, did_you_mean, shown
+from labnode.schema.secrets import Secrets
+from labnode.schema.section import Problems, Section, did_you_mean, quoted, shown
 from labnode.schema.types import Between, Doc, Duration, Size, Text
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Duration",
     "Option",
     "Problems",
+    "Secrets",
     "Section",
     "Size",
     "Text",
@@ -41,6 +43,7 @@ __all__ = [
     "load_yaml",
     "options",
     "parse_yaml",
+    "quoted",
     "read_scalar",
     "shown",
 ]

@@ -79,7 +79,9 @@ class Between:
     low: float | None
     high: float | None = None
 
-    def __call__(self, value: Number) -> Number:
+    def __call__(self, value: Number | None) -> Number | None:
+        if value is None:
+            return None
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         if not low <= value <= high:

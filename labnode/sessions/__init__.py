@@ -1,5 +1,6 @@
 """Sessions of students on the board: starting, active, disposing, disposed."""
 
+from labnode.sessions.observer import Observer
 from labnode.sessions.reaper import Reaper
 from labnode.sessions.rules import SessionRules
 from labnode.sessions.session import Deletion, Reason, Session, StartRequest, State
@@ -10,6 +11,7 @@ __all__ = [
     "ANONYMOUS",
     "AnonymousUser",
     "Deletion",
+    "Observer",
     "Reaper",
     "Reason",
     "Session",

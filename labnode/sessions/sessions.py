@@ -44,7 +44,8 @@ class Sessions:
 
     `secret` is what callback addresses and cookies are derived with. `prepare` and `clean` run on
     the hardware thread; where `clean` raises, the board goes into quarantine. `keep_expired` is how
-    many seconds a session that is over still answers to its student.
+    many seconds a session that is over still answers to its student; `faults` says what of the
+    board itself is against new sessions.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Sessions:
         clean: Work,
         load_user: Callable[[str], Any] = lambda _: None,
         keep_expired: float = 3600.0,
+        faults: Callable[[], list[str]] = list,
     ) -> None:
         self.rules = rules
         self.actions = Actions(store, clock)
@@ -71,6 +73,7 @@ class Sessions:
         self._worker = worker
         self._clock = clock
         self._load_user = load_user
+        self._faults = faults
         self._returning = ReturningUsers(store, clock)
         self._life = Life(
             rules,
@@ -174,6 +177,7 @@ class Sessions:
         reasons = []
         if self.quarantine.why is not None:
             reasons.append(f"The board is in quarantine: {self.quarantine.why}")
+        reasons += self._faults()
         if self.draining:
             reasons.append("The node takes no new sessions: it is being drained.")
         if self._closing:

@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin
 from labnode.errors import ConfigError, Problem
 from labnode.schema import (
     Problems,
+    Secrets,
     Section,
     build,
     did_you_mean,
@@ -62,7 +63,7 @@ def environment_names() -> dict[str, str]:
 
 
 def _from_file(path: Path, problems: Problems) -> Section:
-    file = load_yaml(path, problems)
+    file = load_yaml(path, problems, Secrets(path.parent).get)
     if not isinstance(file.content, dict | None):
         raise ConfigError(Problem(file.where, "expected a mapping of settings, such as port: 8080"))
     content = dict(file.items())
@@ -71,13 +72,22 @@ def _from_file(path: Path, problems: Problems) -> Section:
         if Path in (option.type, *get_args(option.type)) and _is_relative(section.content):
             beside = str(path.parent / section.content)
             content[option.key] = dataclasses.replace(section, content=beside)
-    if any(file.child(key).content for key in _SECRETS):
+    if any(_in_the_open(file.child(key)) for key in _SECRETS):
         _warn_if_readable(path)
     return dataclasses.replace(file, content=content)
 
 
 def _is_relative(text: Any) -> bool:
     return isinstance(text, str) and text != "" and not text.startswith(("/", "~"))
+
+
+def _in_the_open(section: Section) -> bool:
+    """Whether a password or a key stands in the file itself, and not behind `!secret`."""
+    if isinstance(section.content, dict | list):
+        names = ("name", "username")
+        inner = [child for key, child in section.items() if key not in names]
+        return any(map(_in_the_open, inner + section.entries()))
+    return bool(section.content) and section.hidden is None
 
 
 def _warn_if_readable(path: Path) -> None:

@@ -29,6 +29,7 @@ _JSON_COLUMNS = {"client_data", "server_data", "data", "args", "result", "error"
 _NOT_UNIQUE = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 _PATIENCE = 20.0  # seconds; an SD card that takes longer for one commit has failed
 _LAST_WRITES = 5.0  # seconds that close() gives to what is not written yet
+_HUNG_AFTER = 60.0  # seconds for one thing that it was asked for, then it does not come back
 _MOST_LATE = 1000  # changes that are kept while the disk refuses them
 
 
@@ -59,6 +60,7 @@ class Store:
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._late: deque[Work[None]] = deque(maxlen=_MOST_LATE)
         self._closed = False
+        self._busy_since: float | None = None
         self._closing = threading.Lock()
         self._db, self.alarm = open_database(path, clock)
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
@@ -124,10 +126,11 @@ class Store:
 
     def remember(self, key: str, value: Any, *happenings: Happening) -> None:
         """Keep one JSON value about the node itself, durable on return."""
-        row = {"key": key, "value": value}
-        self.run(
-            self._change(lambda db: db.table("node").upsert(_encode(row), pk="key"), happenings)
-        )
+        self.run(self._remembering(key, value, happenings))
+
+    def remember_soon(self, key: str, value: Any, *happenings: Happening) -> None:
+        """The same without waiting for the disk, and without an error; see update()."""
+        self.later(self._remembering(key, value, happenings))
 
     def recall(self, key: str) -> Any:
         """The value that was remembered under `key`, or None."""
@@ -166,6 +169,17 @@ class Store:
             raise errors[0]
         return outcome[0]
 
+    def fault(self) -> str | None:
+        """Why nothing is stored any more, or None; any thread may ask."""
+        if self._closed:
+            return None
+        if not self._thread.is_alive():
+            return "the database's thread has died"
+        since = self._busy_since
+        if since is not None and self._clock.now() - since > _HUNG_AFTER:
+            return f"the database has been busy with one thing for {_HUNG_AFTER:g} s"
+        return None
+
     def close(self) -> None:
         """Finish what was asked for and close the file; idempotent."""
         with self._closing:
@@ -195,11 +209,17 @@ class Store:
 
     def _work(self) -> None:
         while (attempt := self._queue.get()) is not None:
+            self._busy_since = self._clock.now()
             attempt()
+            self._busy_since = None
         try:
             self._db.close()
         except sqlite3.Error:
             log.exception("The database did not close")
+
+    def _remembering(self, key: str, value: Any, happenings: Iterable[Happening]) -> Work[None]:
+        row = _encode({"key": key, "value": value})
+        return self._change(lambda db: db.table("node").upsert(row, pk="key"), happenings)
 
     def _change(self, change: Work[Any], happenings: Iterable[Happening]) -> Work[None]:
         at = self._clock.wall()

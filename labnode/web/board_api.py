@@ -12,7 +12,7 @@ from labnode.errors import AlreadyRunningError, BadInput, NotFound, TooLittleTim
 from labnode.lab import Lab, Node
 from labnode.lab.pages import locales
 from labnode.schema import Text
-from labnode.sessions import User
+from labnode.sessions import Observer, User
 from labnode.tasks import Task, TaskFunction
 from labnode.web.access import Access
 from labnode.web.replies import json_reply
@@ -21,7 +21,7 @@ _REFUSALS = (AlreadyRunningError.code, TooLittleTime.code)
 
 
 class BoardApi:
-    """The routes under `/api`, each for the active user alone."""
+    """The routes under `/api`, each for the active user, some for an observer's eyes too."""
 
     def __init__(self, lab: Lab, node: Node, access: Access) -> None:
         self._lab = lab
@@ -29,24 +29,26 @@ class BoardApi:
         self._access = access
 
     def serve(self, app: Bottle) -> None:
-        app.get("/api/session", callback=lambda: json_reply(self.session()))
-        app.get("/api/board", callback=lambda: json_reply(self.board()))
+        app.get("/api/session", callback=lambda: json_reply(self.session()), access="observer")
+        app.get("/api/board", callback=lambda: json_reply(self.board()), access="observer")
         app.post("/api/devices/<device>/<command>", callback=self.command)
         app.post("/api/tasks/<name>", callback=self.start_task)
-        app.get("/api/tasks/<task_id>", callback=self.task)
+        app.get("/api/tasks/<task_id>", callback=self.task, access="observer")
         app.post("/api/tasks/<task_id>/stop", callback=self.stop_task)
 
     def session(self) -> dict[str, Any]:
-        """The student and how much time is left."""
-        user = context.current_user.get()
-        assert isinstance(user, User)
+        """The student and how much time is left; `read_only`: it is asked by an observer."""
+        asking = context.current_user.get()
+        assert isinstance(asking, User | Observer)
+        user = asking.session.user
         return {
+            "read_only": asking.read_only,
             "active": user.active,
             "username": user.username,
             "full_name": user.full_name,
             "locale": user.locale,
             "time_left": round(user.time_left, 3),
-            "back": self._access.back(user),
+            "back": self._access.back(asking),
             "experiment_name": user.experiment_name,
             "category_name": user.category_name,
             "restarted": user.session.restarted,

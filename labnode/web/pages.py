@@ -22,15 +22,16 @@ def render_page(
     description: Mapping[str, Any],
     session: Mapping[str, Any],
     *,
-    token: str,
+    token: str | None,
     locales: Iterable[str],
     root: str = "",
 ) -> str:
     """The page of an active session.
 
     `description` is the answer of `api/board`, `session` that of `api/session`; the page starts
-    from both without asking again. `root` leads from the page's URL to the lab's ("" when the page
-    is at `{base}/`, "../" one folder below, or `{base}/` itself).
+    from both without asking again. `token` is the session's, None for an observer. `root` leads
+    from the page's URL to the lab's ("" when the page is at `{base}/`, "../" one folder below, or
+    `{base}/` itself).
     """
     language = texts.language(locales)
     words = texts.words(language)

@@ -55,7 +55,7 @@ def ask(client: LabClient, tmp_path: Path) -> Iterator[Any]:
     """Asks for the rows of a list, through a control socket."""
     agent = client.agent
     node = Node(agent.board, agent.worker, agent.tasks, agent.sessions)
-    commands = Commands(node, agent.clock, agent.store, url=lambda: "http://lab")
+    commands = Commands(node, agent.clock, agent.store, agent.estop, url=lambda: "http://lab")
     socket = ControlSocket(tmp_path, commands.by_name)
     socket.start()
     yield lambda name, **options: control.ask(tmp_path, name, **options)[name]

@@ -162,7 +162,7 @@ class SmallNode:
             load_user=self.lab.load_user,
             keep_expired=keep_expired,
         )
-        self.lab.bind(Node(self.board, self.worker, self.tasks, self.sessions))
+        self.lab.bind(Node(self.board, self.worker, self.tasks, self.sessions, lambda _: ""))
         self.asked: list[Asked] = []
         self._reaper = reaper
         self._stored = 0  # changes that are known to be

@@ -14,6 +14,7 @@ def test_the_session_tells_who_and_how_long(student: Student) -> None:
     session = student.get("/api/session").json
     assert 0 < session.pop("time_left") <= 60
     assert session == {
+        "read_only": False,
         "active": True,
         "username": "ada",
         "full_name": "Ada Lovelace",

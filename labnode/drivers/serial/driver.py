@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from labnode.drivers.base import Widget, command, register
+from labnode.drivers.base import Widget, command, private_command, register
 from labnode.drivers.serial.line import Line
 from labnode.drivers.serial.options import LineEnding, SerialOptions
 from labnode.drivers.serial.port import Port, TtyPort
@@ -164,7 +164,7 @@ class Serial(SerialOptions):
             self.line.check()
             raise DeviceError(f"'{self.name}' did not take {left} of {len(data)} bytes.")
 
-    @command(students=False)
+    @private_command
     def expect(self, pattern: str, timeout: float = 3.0) -> list[str | None]:
         """Wait until the device says what the regular expression `pattern` finds.
 
@@ -178,7 +178,7 @@ class Serial(SerialOptions):
         found = self._until(lambda: self.heard.take(wanted), timeout, repr(pattern))
         return [found[0], *found.groups()]
 
-    @command(students=False)
+    @private_command
     def ask(self, text: str, expect: str = r"(.*)[\r\n]", timeout: float = 3.0) -> str | None:
         """Send a text and wait for its answer: the first group of `expect`, else all it finds."""
         self.heard.skip()
@@ -186,7 +186,7 @@ class Serial(SerialOptions):
         found = self.expect(expect, timeout)
         return found[1] if len(found) > 1 else found[0]
 
-    @command(students=False)
+    @private_command
     def read_line(self, timeout: float = 3.0) -> str:
         """The next line that the device says, without its end; TooLate after `timeout` seconds."""
         return self._until(self.heard.take_line, timeout, "a line")

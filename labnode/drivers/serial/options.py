@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 from labnode.drivers.base import Claim, Driver
 from labnode.drivers.serial.find import UsbMatch, find_port
 from labnode.drivers.serial.port import Frame
-from labnode.drivers.serial.script import SerialScript
 from labnode.schema import Doc, Duration, Size
 
 LineEnding = Literal["none", "lf", "cr", "crlf"]
@@ -83,7 +82,6 @@ class SerialOptions(Driver):
             raise ValueError("write_timeout must be more than 0")
         if self.baudrate not in self.baudrates:
             self.baudrates = [self.baudrate, *self.baudrates]
-        self.scripted: SerialScript | None = None  # given by the board, in a simulation
         if self.read_only:
             self.commands = {  # type: ignore[misc]  # of this device alone
                 name: replace(each, students=False) for name, each in self.commands.items()

@@ -1,0 +1,48 @@
+"""The addresses of an observer: the way in, and the page that can be looked at."""
+
+from __future__ import annotations
+
+from bottle import Bottle, HTTPResponse
+
+from labnode import context
+from labnode.lab.pages import locales
+from labnode.sessions import Observer
+from labnode.settings import Settings
+from labnode.web import pages
+from labnode.web.access import Access
+from labnode.web.board_api import BoardApi
+from labnode.web.replies import redirect
+
+
+class Observing:
+    """`/observe/<token>` makes a browser an observer's, `/observe` is what it sees then."""
+
+    def __init__(self, settings: Settings, access: Access, api: BoardApi) -> None:
+        self._settings = settings
+        self._access = access
+        self._api = api
+
+    def serve(self, app: Bottle) -> None:
+        app.get("/observe/<token>", callback=self.enter, access="public")
+        app.get("/observe", callback=self.page, access="observer")
+
+    def enter(self, token: str) -> HTTPResponse:
+        """Give the browser a cookie for this session, instead of one for another."""
+        session = self._access.observers.find(token)
+        if session is None:
+            return self._access.forbidden()
+        if not session.user.active:
+            return self._access.over(Observer(session))
+        response = redirect(f"{self._settings.base_path}/observe")
+        response.set_header("Cache-Control", "no-store")
+        cookie = self._access.set_cookie(self._access.observer_cookie, token)
+        response.add_header("Set-Cookie", cookie)
+        return response
+
+    def page(self) -> HTTPResponse:
+        """The page as the student sees it, without what could be done there."""
+        user = context.current_user.get()
+        html = pages.render_page(
+            self._api.board(), self._api.session(), token=None, locales=locales(user)
+        )
+        return HTTPResponse(html, **{"Cache-Control": "no-store"})
