@@ -17,6 +17,7 @@ from labnode.web import pages
 from labnode.web.access import Access
 from labnode.web.board_api import BoardApi
 from labnode.web.callback import Callback
+from labnode.web.console import Consoles
 from labnode.web.observing import Observing
 from labnode.web.replies import Errors, is_for_programs, json_reply
 from labnode.web.websockets import WebSockets
@@ -37,6 +38,7 @@ def student_app(
     Callback(node.sessions, settings, access, lab).serve(app)
     api = BoardApi(lab, node, access)
     api.serve(app)
+    Consoles(node, websockets).serve(app)
     Observing(settings, access, api).serve(app)
     app.get("/static/<path:path>", callback=_static, access="public")
     app.get("/favicon.ico", callback=lambda: _static("icon.svg"), access="public")

@@ -7,12 +7,14 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from labnode.drivers.base import Services
 from labnode.drivers.io import IoLoop
 from labnode.drivers.serial.outbox import Outbox, Written
 from labnode.drivers.serial.port import Port
+from labnode.drivers.serial.reader import Reader
+from labnode.drivers.serial.status import Request, Status
 from labnode.drivers.serial.tape import Tape
 from labnode.errors import DeviceError, DeviceGone, LabnodeError
 
@@ -21,33 +23,6 @@ log = logging.getLogger(__name__)
 _FIRST_RETRY = 0.2  # seconds until a port that was not there or did not open is tried again
 _LOOK_EVERY = 1.0  # the same, at most, for one that is not there
 _LAST_RETRY = 5.0  # and for one that does not open
-
-
-@dataclass(frozen=True)
-class Status:
-    """How the port is; replaced as a whole, so that any thread may read it."""
-
-    connected: bool = False
-    lent: bool = False
-    error: str | None = None  # why it is not connected
-    baudrate: int = 0
-    path: str | None = None
-
-
-class Request:
-    """Something that the io thread does with the port, and how it went."""
-
-    def __init__(self, action: Callable[[], None]) -> None:
-        self.over = threading.Event()
-        self.error: Exception | None = None
-        self._action = action
-
-    def run(self) -> None:
-        try:
-            self._action()
-        except Exception as error:  # noqa: BLE001 - raised again where it was asked for
-            self.error = error
-        self.over.set()
 
 
 class Line:
@@ -73,21 +48,22 @@ class Line:
         write_timeout: float,
     ) -> None:
         self.epoch = secrets.token_urlsafe(6)  # offsets of another one mean something else
+        self.generation = 0  # of students
         self.tape = Tape(capacity)
         self.status = Status(baudrate=baudrate)
         self.rx_bytes = self.tx_bytes = self.dropped_bytes = 0
         self._name = name
-        self.now = services.clock.now
+        self._now = services.clock.now
         self._find = find
         self._open_port = open_port
         self._changed = changed
         self._history = history
-        self.max_rate = max_rate
+        self._max_rate = max_rate
         self._write_timeout = write_timeout
         self._io = IoLoop(name, services, self._run)
         self._outbox = Outbox()
         self._requests: deque[Request] = deque()
-        self._lock = threading.Lock()  # of the listeners and of what is counted by others
+        self._lock = threading.Lock()  # of what several threads write
         self._listeners: tuple[Callable[[], None], ...] = ()
         self._port: Port | None = None
         self._retry_at = 0.0
@@ -112,22 +88,37 @@ class Line:
         with self._lock:
             self._listeners = tuple(one for one in self._listeners if one != listener)
 
-    @property
-    def history_start(self) -> int:
-        """Where a page that has just come begins to read."""
-        return max(self.tape.start, self.tape.end - self._history)
+    def reader(self, epoch: str | None = None, offset: int | None = None) -> Reader:
+        """A page's place: at `offset` of this `epoch`, else where the history begins."""
+        end = self.tape.end
+        if epoch != self.epoch or offset is None or offset > end:
+            offset = max(self.tape.start, end - self._history)
+        return Reader(
+            self.tape,
+            offset,
+            now=self._now,
+            lost=self._count_dropped,
+            ask_again=self._tell_again,
+            max_rate=self._max_rate,
+        )
 
-    def tell_again(self, seconds: float) -> None:
+    def _tell_again(self, seconds: float) -> None:
         """Call the listeners in `seconds` at most, even if nothing comes until then."""
-        at = self.now() + seconds
+        at = self._now() + seconds
         if self._tell_at is None or at < self._tell_at:
             self._tell_at = at
             self._io.wake()
 
-    def write(self, data: bytes, written: Written) -> None:
-        """Queue `data`; DeviceGone while the port is not there, DeviceError while it is lent."""
+    def write(self, data: bytes, written: Written, generation: int | None = None) -> None:
+        """Queue `data`; DeviceGone while the port is not there, DeviceError while it is lent.
+
+        What comes from a page of an older `generation` is refused: its student has gone.
+        """
         self.check()
-        self._outbox.put(data, written)
+        with self._lock:
+            if generation not in (None, self.generation):
+                raise DeviceError(f"'{self._name}' is for the next student now.")
+            self._outbox.put(data, written)
         self._io.wake()
 
     def check(self) -> None:
@@ -147,11 +138,13 @@ class Line:
 
     def forget(self) -> None:
         """Another student comes: nobody sees what was received, nor sends what was not sent."""
-        self._outbox.clear()
-        self.tape.forget()
+        with self._lock:
+            self.generation += 1
+            self._outbox.clear()
+            self.tape.forget()
         self._tell()
 
-    def count_dropped(self, number: int) -> None:
+    def _count_dropped(self, number: int) -> None:
         with self._lock:
             self.dropped_bytes += number
 
@@ -201,7 +194,7 @@ class Line:
             request.run()
             if isinstance(request.error, DeviceGone) and self._port is not None:
                 raise request.error
-        if self._port is None and not self.status.lent and self.now() >= self._retry_at:
+        if self._port is None and not self.status.lent and self._now() >= self._retry_at:
             self._open()
         port = self._port
         descriptors = [] if port is None or port.descriptor is None else [port.descriptor]
@@ -210,12 +203,12 @@ class Line:
             if readable or port.descriptor is None:
                 self._receive(port)
             self._send(port)
-        if self._tell_at is not None and self.now() >= self._tell_at:
+        if self._tell_at is not None and self._now() >= self._tell_at:
             self._tell()
 
     def _rest(self) -> float | None:
         """How long there is nothing to do unless something happens."""
-        now = self.now()
+        now = self._now()
         times = []
         if self._port is not None:
             times.append(self._port.due())
@@ -239,20 +232,20 @@ class Line:
             self._put_off(_LAST_RETRY)
             raise
         self._pause = _FIRST_RETRY
-        self._taken_at = self.now()
+        self._taken_at = self._now()
         log.info("%s is connected at %s", self._name, path)
         self._set(replace(self.status, connected=True, error=None, path=path))
 
     def _put_off(self, longest: float) -> None:
         """Try again a little later each time."""
         self._pause = min(self._pause, longest)
-        self._retry_at = self.now() + self._pause
+        self._retry_at = self._now() + self._pause
         self._pause *= 2
 
     def _lose(self, error: LabnodeError) -> None:
         """The port is gone, or still not there."""
         if self._port is not None:
-            self._retry_at, self._pause = self.now(), _FIRST_RETRY
+            self._retry_at, self._pause = self._now(), _FIRST_RETRY
         self._close()
         self._outbox.clear()
         if not self.status.lent and str(error) != self.status.error:
@@ -273,13 +266,13 @@ class Line:
 
     def _send(self, port: Port) -> None:
         if not self._outbox:
-            self._taken_at = self.now()
+            self._taken_at = self._now()
             return
         number = self._outbox.write(port.write)
         self.tx_bytes += number
         if number:
-            self._taken_at = self.now()
-        elif self.now() - self._taken_at >= self._write_timeout:
+            self._taken_at = self._now()
+        elif self._now() - self._taken_at >= self._write_timeout:
             log.warning("%s takes nothing any more; what waits is thrown away", self._name)
             self._outbox.clear()
             port.drop_output()

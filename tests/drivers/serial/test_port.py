@@ -204,7 +204,14 @@ def test_the_next_student_sees_nothing_of_the_last(
     thread.until(lambda: received(console) == b"secret")
     console.reset()
     assert received(console) == b""
-    assert console.line.history_start == len(b"secret")
+    assert console.line.reader().offset == len(b"secret")
+
+
+def test_what_the_last_student_sent_too_late_does_not_reach_the_device(console: Serial) -> None:
+    generation = console.line.generation
+    console.reset()
+    with pytest.raises(DeviceError, match="is for the next student now"):
+        console.line.write(b"late", lambda _: None, generation)
 
 
 # --- lent ---
