@@ -69,7 +69,7 @@ class Consoles:
       `?epoch=…&offset=…`, where the offset is one it has counted on, and misses nothing.
     - status: `connected`, `lent`, `error`, `baudrate`.
     - dropped: the page was too slow for `bytes` bytes, which stood here.
-    - sent: the port has taken `bytes` of the bytes of this page, all together; `lost` were not.
+    - sent: of the bytes that this page has sent, `bytes` were taken, and `lost` thrown away.
     - refused: what was sent was not taken, and why (`message`).
     """
 
@@ -181,8 +181,10 @@ class _Page:
             return
         self._heard()
         try:
-            data = message if isinstance(message, bytes) else self._decoded(message)
-            self._write(data)
+            if isinstance(message, bytes):
+                self._write(message, counted=True)
+            else:
+                self._write(self._decoded(message), counted=False)
         except LabnodeError as error:
             self._news.append({"type": "refused", "message": error.message})
             self._wake()
@@ -228,29 +230,32 @@ class _Page:
         except (ValueError, TypeError, KeyError, RecursionError):
             raise BadInput('Expected bytes, or {"text": "…"} as JSON.') from None
 
-    def _write(self, data: bytes) -> None:
-        if self._read_only:
-            raise BadInput("This console is for looking only.")
+    def _write(self, data: bytes, *, counted: bool) -> None:
+        """Give `data` to the port; "sent" tells of what is `counted`."""
         left = len(data)
 
         def written(number: int) -> None:  # by the io thread, in the end 0 for what is thrown away
             nonlocal left
+            gone = number or left
             with self._lock:
                 was_full = self.full()
-                self._unsent -= number or left
-                self._sent += number
-                self._lost += 0 if number else left
-                left -= number or left
+                left -= gone
+                self._unsent -= gone
+                if counted and number:
+                    self._sent += gone
+                elif counted:
+                    self._lost += gone
             if was_full or (self._sent, self._lost) != self._told:
                 self._wake()
 
         with self._lock:
             self._unsent += left
         try:
+            if self._read_only:
+                raise BadInput("This console is for looking only.")
             self._line.write(data, written, self._generation)
         except LabnodeError:
-            with self._lock:
-                self._unsent -= left
+            written(0)
             raise
 
     def _wake(self) -> None:

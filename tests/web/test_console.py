@@ -223,6 +223,7 @@ def test_a_page_sees_that_the_port_is_lent_and_comes_back(node: Node, cookie: st
     assert terminal.news("status")["lent"]
     terminal.page.send(b"hello")
     assert "is lent to a programmer" in terminal.news("refused")["message"]
+    assert terminal.news("sent") == {"type": "sent", "bytes": 0, "lost": 5}
     back.set()
     programmer.join()
     while not (status := terminal.news("status"))["connected"]:
