@@ -32,6 +32,7 @@ from labnode.web.app import student_app
 from labnode.web.observers import Observers
 from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
+from labnode.web.streams import Streams
 from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
 from labnode.weblab.messages import health
@@ -115,6 +116,7 @@ class Agent:
             )
             self.estop = EmergencyStop(self.board, self.sessions, self.store)
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
+            self.streams = Streams(self.bus)
             node = Node(
                 self.board,
                 self.worker,
@@ -125,7 +127,7 @@ class Agent:
             )
             lab.bind(node)
             self._site: Wsgi = site(
-                student_app(lab, node, settings, state.secret, self.websockets),
+                student_app(lab, node, settings, state.secret, self.websockets, self.streams),
                 protocol_app(self.sessions, settings, clock=self.clock),
                 settings,
             )
@@ -170,6 +172,7 @@ class Agent:
             if self._listen:  # first: without its port, a node must not touch board nor sessions
                 self.web.start()
                 self.websockets.start()
+                self.streams.start()
             self.worker.start(
                 partial(self.tasks.next_job, Lane.HARDWARE),
                 partial(self.tasks.next_job, Lane.BACKGROUND),
@@ -205,6 +208,7 @@ class Agent:
             partial(self.sessions.reaper.stop, 0.5),
             # Before the worker, which still serves the last words of their handlers.
             partial(self.websockets.stop, 0.5),
+            partial(self.streams.stop, 0.5),
             stop_worker,
             partial(self.web.stop, 1.0),
             self._undo.close,
@@ -231,7 +235,12 @@ class Agent:
         parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
         parts += [self.tasks.overdue, self.store.fault]
         if self._listen:
-            parts += [self.web.fault, self.websockets.fault, self._control.fault]
+            parts += [
+                self.web.fault,
+                self.websockets.fault,
+                self.streams.fault,
+                self._control.fault,
+            ]
         return next((fault for part in parts if (fault := part()) is not None), None)
 
     def trouble(self) -> str | None:

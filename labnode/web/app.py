@@ -20,13 +20,19 @@ from labnode.web.callback import Callback
 from labnode.web.console import Consoles
 from labnode.web.observing import Observing
 from labnode.web.replies import Errors, is_for_programs, json_reply
+from labnode.web.streams import Streams
 from labnode.web.websockets import WebSockets
 
 _log = logging.getLogger(__name__)
 
 
 def student_app(
-    lab: Lab, node: Node, settings: Settings, secret: bytes, websockets: WebSockets
+    lab: Lab,
+    node: Node,
+    settings: Settings,
+    secret: bytes,
+    websockets: WebSockets,
+    streams: Streams,
 ) -> Bottle:
     """All its routes; each denies by default."""
     access = Access(node.sessions, settings, secret, node.board.file.lab.name)
@@ -39,6 +45,7 @@ def student_app(
     api = BoardApi(lab, node, access)
     api.serve(app)
     Consoles(node, websockets).serve(app)
+    streams.serve(app, node)
     Observing(settings, access, api).serve(app)
     app.get("/static/<path:path>", callback=_static, access="public")
     app.get("/favicon.ico", callback=lambda: _static("icon.svg"), access="public")

@@ -14,7 +14,7 @@ from bottle import Bottle, request
 from labnode import context
 from labnode.errors import BadInput, LabnodeError, NotFound
 from labnode.lab import Node
-from labnode.sessions import User
+from labnode.sessions import Observer, Sessions, User
 from labnode.web.websockets import Channel, WebSockets, handshake
 from labnode.web.websockets.limits import SESSION_OVER, Ending
 
@@ -78,38 +78,18 @@ class Consoles:
         self._websockets = websockets
 
     def serve(self, app: Bottle) -> None:
-        app.get("/api/devices/<name>/console", callback=self._of_student)
+        app.get("/api/devices/<name>/console", callback=self._open, access="observer")
 
-    def _of_student(self, name: str) -> Any:
+    def _open(self, name: str) -> Any:
+        """The view; an observer looks only."""
         user = context.current_user.get()
-        assert isinstance(user, User)
-        session = user.session
-        return self.open(
-            name,
-            session_id=user.session_id,
-            may_stay=lambda: session.active,
-            heard=lambda: self._node.sessions.poll(session),
-        )
-
-    def open(
-        self,
-        name: str,
-        *,
-        session_id: str | None,
-        may_stay: Callable[[], bool],
-        heard: Callable[[], None] = lambda: None,
-        read_only: bool = False,
-    ) -> Any:
-        """A view: make the current request a console that somebody has while `may_stay()`.
-
-        `heard` is called when they send something.
-        """
+        assert isinstance(user, User | Observer)
         console = self._console(name)
         if (refusal := handshake.refusal()) is not None:
             return refusal
         reader = console.line.reader(*_place(request.query))
-        page = _Page(console, reader, may_stay, heard, read_only or console.read_only)
-        page.begin(self._websockets.take_over(page, session_id))
+        page = _Page(console, reader, user, self._node.sessions)
+        page.begin(self._websockets.take_over(page, user.session_id))
         return ""  # the web server sees that HTTP is over and sends nothing of this
 
     def _console(self, name: str) -> Console:
@@ -142,15 +122,14 @@ class _Page:
         self,
         console: Console,
         reader: Reader,
-        may_stay: Callable[[], bool],
-        heard: Callable[[], None],
-        read_only: bool,
+        user: User | Observer,
+        sessions: Sessions,
     ) -> None:
-        self.may_stay = may_stay
-        self._heard = heard
+        self._user = user
+        self._sessions = sessions
         self._encoding = console.encoding
         self._line = line = console.line
-        self._read_only = read_only
+        self._read_only = console.read_only or isinstance(user, Observer)
         self._generation = line.generation
         self._reader = reader
         self._channel: Channel | None = None
@@ -159,7 +138,7 @@ class _Page:
         self._sent = self._lost = 0
         self._told = (0, 0)
         self._status = line.status
-        hello = {"epoch": line.epoch, "offset": reader.offset, "read_only": read_only}
+        hello = {"epoch": line.epoch, "offset": reader.offset, "read_only": self._read_only}
         self._news = [{"type": "hello", **hello, **_visible(self._status)}]
 
     def begin(self, channel: Channel) -> None:
@@ -172,6 +151,9 @@ class _Page:
 
     # ------------------------------------------------------------------ the hub's: a Receiver
 
+    def may_stay(self) -> bool:
+        return self._user.session.active
+
     def full(self) -> bool:
         return self._unsent > _MOST_UNSENT
 
@@ -179,7 +161,8 @@ class _Page:
         if not self.may_stay():
             self._end(SESSION_OVER)
             return
-        self._heard()
+        if isinstance(self._user, User):
+            self._sessions.poll(self._user.session)
         try:
             if isinstance(message, bytes):
                 self._write(message, counted=True)

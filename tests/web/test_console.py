@@ -11,11 +11,11 @@ import tty
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from labnode.drivers.serial.port import Frame, TtyPort
-from labnode.web.console import Consoles
 
 from . import sockets
 from .sockets import PATIENCE, Node, Page, running, until
@@ -297,27 +297,21 @@ def test_a_read_only_console_is_for_looking(node: Node, cookie: str) -> None:
     assert not line(node, "watched").tx_bytes
 
 
-def test_an_observer_sees_what_the_student_sees_and_sends_nothing(
-    node: Node, cookie: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    watching = True
-    ordinary = Consoles.open
-
-    def observed(self: Consoles, name: str, **options: Any) -> Any:
-        if name != "console":
-            return ordinary(self, name, **options)
-        return ordinary(self, name, session_id=None, may_stay=lambda: watching, read_only=True)
-
-    monkeypatch.setattr(Consoles, "open", observed)
-    observer = Terminal(node, cookie)
+def test_an_observer_sees_what_the_student_sees_and_sends_nothing(node: Node) -> None:
+    session, _ = node.session()
+    link = node.lab._node.observer_link(session)
+    status, headers, _ = node.http("GET", urlsplit(link).path)
+    assert status == 302
+    observer = Terminal(node, headers["set-cookie"].partition(";")[0])
     assert observer.hello["read_only"]
+    before = session.last_poll
     observer.page.send(b"hello")
     assert observer.news("refused")
+    assert session.last_poll == before
     line(node).tape.write(b"what the student sees")
     line(node)._tell()
     observer.sees(b"what the student sees")
-    watching = False
-    line(node)._tell()
+    node.end(session)
     assert observer.page.closing().code == 4001
 
 
