@@ -127,7 +127,14 @@ class Agent:
             )
             lab.bind(node)
             self._site: Wsgi = site(
-                student_app(lab, node, settings, state.secret, self.websockets, self.streams),
+                student_app(
+                    lab,
+                    node,
+                    settings,
+                    state.secret,
+                    websockets=self.websockets,
+                    streams=self.streams,
+                ),
                 protocol_app(self.sessions, settings, clock=self.clock),
                 settings,
             )

@@ -31,6 +31,7 @@ def student_app(
     node: Node,
     settings: Settings,
     secret: bytes,
+    *,
     websockets: WebSockets,
     streams: Streams,
 ) -> Bottle:

@@ -104,7 +104,7 @@ class Streams:
         assert isinstance(user, User | Observer)
         capture = self._capture(name)
         self._check_room(user.session)
-        response = HTTPResponse(_MARK)
+        response = HTTPResponse(iter([_MARK]))  # of what is no iterator Bottle tells the length
         response.content_type = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
         response.set_header("Cache-Control", "no-store")
         connection: Connection | None = request.environ.get("labnode.connection")

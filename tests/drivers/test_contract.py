@@ -91,5 +91,5 @@ def test_it_states_the_level_that_each_pin_it_drives_has_from_power_on(
     assert left == {f"GPIO{pin}": level for pin, level in driver.rest_level().items()}
 
 
-def test_it_is_an_input_to_simulate_or_it_has_commands(driver: Driver) -> None:
-    assert isinstance(driver, Simulatable) or driver.commands
+def test_it_is_an_input_to_simulate_or_it_has_commands_or_is_looked_at(driver: Driver) -> None:
+    assert isinstance(driver, Simulatable) or driver.commands or driver.widget == "camera"
