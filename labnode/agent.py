@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NoReturn
@@ -19,15 +16,16 @@ from labnode.control import ControlSocket
 from labnode.control.commands import Commands
 from labnode.estop import EmergencyStop
 from labnode.events import Bus
-from labnode.lab import Lab, Node
+from labnode.lab import Lab, Node, Turnover
 from labnode.platform.systemd import Systemd
 from labnode.platform.watchdog import Watchdog, ask_web
-from labnode.sessions import Reason, Sessions
+from labnode.sessions import HOOK_LIMIT, Reason, Sessions
 from labnode.settings import Settings
 from labnode.state import StateDir
 from labnode.store import Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
+from labnode.upkeep import Upkeep
 from labnode.web.app import student_app
 from labnode.web.observers import Observers
 from labnode.web.server import WebServer
@@ -35,8 +33,9 @@ from labnode.web.site import Wsgi, site
 from labnode.web.streams import Streams
 from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
-from labnode.weblab.messages import health
+from labnode.weblab.starting import starting
 from labnode.worker import Worker
+from labnode.worker.stacks import tell_where_threads_are
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ BROKEN = 70  # the exit code (EX_SOFTWARE) of a node that did not end in order
 
 _HTTP_THREADS = 20
 _STOP_WITHIN = 10.0  # seconds for all of a stop; the parts below are less in sum
-_HARDWARE_STOPS_WITHIN = 5.0
+_HARDWARE_STOPS_WITHIN = 4.0
 _MAKE_SAFE_WITHIN = 2.0
 _WATCH_EVERY = 1.0
 _WATCH_HALTED_EVERY = 0.25  # an emergency stop has to be acknowledged within a second
@@ -79,11 +78,7 @@ class Agent:
             state = StateDir(settings.state_dir, settings.secret_key)
             undo.callback(state.close)
             self.board = Board(
-                file,
-                clock=self.clock,
-                bus=self.bus,
-                simulate=simulate,
-                work_dir=settings.state_dir,
+                file, clock=self.clock, bus=self.bus, simulate=simulate, work_dir=settings.state_dir
             )
             self.store = Store(settings.state_dir / "labnode.db", self.clock)
             undo.callback(self.store.close)
@@ -97,7 +92,12 @@ class Agent:
                 hung_after=hung_after,
             )
             self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, queues)
-            self.board.attach(self.worker.post, self.tasks.pause)
+            self.board.attach(
+                self.worker.post,
+                self.tasks.pause,
+                progress=self.tasks.progress,
+                outlast=self.worker.outlast,
+            )
             self.board.interlocks.restore(self.store.recall("faults") or [])
             self.board.interlocks.remember = partial(self.store.remember_soon, "faults")
             self.sessions = Sessions(
@@ -113,15 +113,20 @@ class Agent:
                 load_user=lab.load_user,
                 keep_expired=settings.expired_users_timeout,
                 faults=self.board.obstacles,
+                hook_limit=HOOK_LIMIT + file.turnover_time,
             )
             self.estop = EmergencyStop(self.board, self.sessions, self.store)
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
             self.streams = Streams(self.bus)
-            node = Node(
+            parts = (self.board, self.worker, self.sessions, self.clock)
+            turnover = Turnover(*parts, lab.functions)
+            self.upkeep = Upkeep(*parts, turnover)
+            self.node = node = Node(
                 self.board,
                 self.worker,
                 self.tasks,
                 self.sessions,
+                turnover,
                 observer_link=Observers(self.sessions, settings, state.secret).link,
                 push=self.websockets.push,
             )
@@ -132,6 +137,7 @@ class Agent:
                     node,
                     settings,
                     state.secret,
+                    clock=self.clock,
                     websockets=self.websockets,
                     streams=self.streams,
                 ),
@@ -161,30 +167,23 @@ class Agent:
         """Everything that the node serves, as a WSGI application."""
         if self._ready:
             return self._site(environ, start_response)
-        message = "The lab is just starting; ask again in a moment."
-        headers = [("Content-Type", "application/json"), ("Retry-After", "2"), ("Refresh", "2")]
-        if environ.get("PATH_INFO", "").endswith("/weblab/health"):
-            start_response("200 OK", headers[:1])
-            return [json.dumps(health([message])).encode()]
-        start_response("503 Service Unavailable", headers)
-        return [json.dumps({"error": True, "code": "busy", "message": message}).encode()]
+        return starting(environ, start_response)
 
     def start(self) -> None:
         """Open the board, finish what the last run left, begin to take students.
 
-        DeviceError when a device does not open, ConfigError when the port cannot be had; what was
-        begun is undone.
+        DeviceError when a device does not open, ConfigError without the port; then all is undone.
         """
         try:
             if self._listen:  # first: without its port, a node must not touch board nor sessions
                 self.web.start()
                 self.websockets.start()
-                self.streams.start()
             self.worker.start(
                 partial(self.tasks.next_job, Lane.HARDWARE),
                 partial(self.tasks.next_job, Lane.BACKGROUND),
             )
             self.tasks.recover()
+            self.upkeep.start()
             self.sessions.recover()
             self.sessions.reaper.start()
             self._ready = True
@@ -212,6 +211,8 @@ class Agent:
             partial(self._control.stop, 0.5),
             self.sessions.close,
             self.tasks.stop_all,
+            partial(self.upkeep.stop, 0.5),
+            self.upkeep.last_words,
             partial(self.sessions.reaper.stop, 0.5),
             # Before the worker, which still serves the last words of their handlers.
             partial(self.websockets.stop, 0.5),
@@ -242,12 +243,7 @@ class Agent:
         parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
         parts += [self.tasks.overdue, self.store.fault]
         if self._listen:
-            parts += [
-                self.web.fault,
-                self.websockets.fault,
-                self.streams.fault,
-                self._control.fault,
-            ]
+            parts += [self.web.fault, self.websockets.fault, self._control.fault]
         return next((fault for part in parts if (fault := part()) is not None), None)
 
     def trouble(self) -> str | None:
@@ -279,7 +275,7 @@ class Agent:
     def give_up(self, why: str) -> NoReturn:
         """There is never a second owner: make safe what can be, and let systemd start anew."""
         log.critical("The agent ends itself: %s.", why)
-        _tell_where_threads_are()
+        tell_where_threads_are()
         self._make_safe()
         logging.shutdown()
         os._exit(BROKEN)
@@ -290,7 +286,7 @@ class Agent:
             log.critical("The hardware thread did not stop; its devices are made safe from here.")
         else:
             log.critical("A task in the background did not stop; the process ends without it.")
-        _tell_where_threads_are()
+        tell_where_threads_are()
 
     def _make_safe(self) -> None:
         """Drive the outputs to safe past the hardware thread, which may hold on to anything."""
@@ -302,12 +298,3 @@ class Agent:
         attempt.join(_MAKE_SAFE_WITHIN)
         for failure in ["making devices safe took too long"] if attempt.is_alive() else failures:
             log.critical("Not safe: %s.", failure)
-
-
-def _tell_where_threads_are() -> None:
-    """Log what holds the threads that run a lab's Python, for those who have to find out."""
-    frames = sys._current_frames()
-    for thread in threading.enumerate():
-        if thread.name.startswith(("hardware", "background")) and thread.ident in frames:
-            stack = "".join(traceback.format_stack(frames[thread.ident]))
-            log.critical("Thread %s is at\n%s", thread.name, stack)

@@ -56,7 +56,7 @@ def estop(settings: Path | None, state_dir: Path | None, why: str) -> None:
 @click.command()
 @which_node
 def clear(settings: Path | None, state_dir: Path | None) -> None:
-    """Take a board out of quarantine, and end faults that are latched.
+    """End a quarantine and latched faults.
 
     A board that could not be cleaned, or was stopped, or whose interlock has latched a fault, takes
     no more students until a person has looked at it and says, with this command, that it is as it

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
-from labnode.clock import Clock
 from labnode.drivers.commands import Command, commands_of, mark
+from labnode.drivers.services import Services as Services  # noqa: PLC0414
 from labnode.schema import Doc, Text, shown
 
 D = TypeVar("D", bound="type[Driver]")
@@ -79,46 +79,27 @@ class Lendable(Protocol):
 
 
 @runtime_checkable
+class Programmable(Protocol):
+    """A device that writes images into something (hardware thread; it waits by services.wait)."""
+
+    def program(self, image: Path) -> Any: ...
+    def blank(self) -> None: ...
+
+
+@runtime_checkable
+class Conversing(Protocol):
+    """A device that texts are sent to and expected from (hardware thread, likewise)."""
+
+    def send(self, text: str) -> None: ...
+    def expect(self, pattern: str, timeout: float) -> Any: ...
+
+
+@runtime_checkable
 class Simulatable(Protocol):
     """An input: in a simulation its hardware can be made to show a value."""
 
     def simulate(self, value: Any) -> None:
         """Make the mock hardware behave as if `value` was there (hardware thread)."""
-
-
-class Services(Protocol):
-    """What a driver is handed by its board."""
-
-    @property
-    def pins(self) -> Any:
-        """The gpiozero pin factory; every gpiozero device gets it as `pin_factory=`."""
-
-    @property
-    def clock(self) -> Clock: ...
-
-    @property
-    def simulated(self) -> bool: ...
-
-    def publish(self) -> None:
-        """My value has changed: read it again (hardware thread)."""
-
-    def post(self, call: Callable[[], None]) -> None:
-        """Run `call` on the hardware thread soon (any thread)."""
-
-    def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
-        """Let others use the hardware thread meanwhile; False once the task shall stop.
-
-        It ends early when `until()` is true, which is looked at whenever something is posted.
-        """
-
-    def permit(self, value: Any) -> None:
-        """Interlocked when the board's interlocks forbid this output to be `value` now."""
-
-    def lend(self, device: str) -> AbstractContextManager[str]:
-        """The path of another device's port, which is the caller's inside the block."""
-
-    def progress(self, percent: float | None = None, line: str | None = None) -> None:
-        """How far the running task is (0 to 100), and a line of what it says."""
 
 
 @dataclass(kw_only=True)
@@ -201,6 +182,10 @@ class Driver:
         values = (getattr(self, option.name) for option in fields(self))
         return [option.claim for value in values for option in _claimables(value)]
 
+    def mistakes(self, folder: Path) -> list[str]:  # noqa: ARG002
+        """What is wrong with the files in `folder`, the board's, that its options name."""
+        return []
+
     def boot_config(self) -> list[str]:
         """The lines of the Pi's config.txt that this device cannot work without (see buses.py)."""
         return []
@@ -214,6 +199,12 @@ class Driver:
 
     def open(self) -> None:
         """Take the hardware, safe from the first moment; `hardware` is what a library gives."""
+
+    def prepare(self) -> None:
+        """Before a session, once all devices are safe: it may take its time (services.wait)."""
+
+    def clean(self) -> None:
+        """After a session, before all devices are made safe, likewise; failing is a quarantine."""
 
     def reset(self) -> None:
         """Bring the hardware to its safe state and forget what the last student did."""

@@ -51,7 +51,7 @@ class Capture(Protocol):
 
 
 class Streams:
-    """All streams of the node, sent by one thread, "streams", from `start` to `stop`.
+    """All streams of the node, sent by one thread, "streams", from the first one to `stop`.
 
     It never waits for a browser: one that is slow misses pictures, and has one on its way at most.
     """
@@ -60,9 +60,9 @@ class Streams:
         self._now = Clock().now
         self._lock = threading.Lock()  # of what follows
         self._viewers: set[_Viewer] = set()  # replaced as a whole
-        self._waker: socket.socket | None = None  # None: not running
+        self._waker: socket.socket | None = None  # None: there is no thread
         self._notified = False
-        self._stopping = True
+        self._stopping = False
         self._thread: threading.Thread | None = None
         bus.subscribe(SessionChanged, wake=self._wake, limit=1)
 
@@ -71,30 +71,13 @@ class Streams:
         app.get("/api/devices/<name>/stream", callback=self.stream, access="observer")
         app.get("/api/devices/<name>/snapshot", callback=self.snapshot, access="observer")
 
-    def start(self) -> None:
-        waker, woken = socket.socketpair()
-        waker.setblocking(False)
-        woken.setblocking(False)
-        self._stopping, self._waker, self._notified = False, waker, False
-        self._thread = threading.Thread(
-            target=self._run, args=(woken,), name="streams", daemon=True
-        )
-        self._thread.start()
-
     def stop(self, timeout: float) -> None:
-        """Cut all off."""
-        self._stopping = True
+        """Cut all off, and take no more."""
+        with self._lock:
+            self._stopping = True
         self._wake()
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join(timeout)
-
-    def fault(self) -> str | None:
-        """Why streams are not served any more, or None; any thread may ask."""
-        thread = self._thread
-        if self._stopping or thread is None or thread.is_alive():
-            return None
-        return "the thread of the streams has died"
+        if self._thread is not None:
+            self._thread.join(timeout)
 
     # ------------------------------------------------------------------ views
 
@@ -135,14 +118,27 @@ class Streams:
     def _adopt(self, capture: Capture, session: Session, body: Body) -> None:
         viewer = _Viewer(capture, session, body, self._wake)
         with self._lock:
-            running = self._waker is not None and not self._stopping
+            running = not self._stopping
             if running:
                 self._viewers = self._viewers | {viewer}
+                self._begin()
         if running:
             capture.look(viewer.wake)
             self._wake()
         else:
             body.socket.close()
+
+    def _begin(self) -> None:
+        if self._waker is not None:
+            return
+        self._waker, woken = socket.socketpair()
+        for sock in (self._waker, woken):
+            sock.setblocking(False)
+        self._notified = False
+        self._thread = threading.Thread(
+            target=self._run, args=(woken,), name="streams", daemon=True
+        )
+        self._thread.start()
 
     # ------------------------------------------------------------------ the thread
 
@@ -160,12 +156,12 @@ class Streams:
                     self._turn(selector, woken)
                 except Exception:
                     logger.exception("A turn of the streams failed")
+            for viewer in self._viewers:
+                self._drop(selector, viewer)
             with self._lock:
                 assert self._waker is not None
                 self._waker.close()
                 self._waker = None
-            for viewer in self._viewers:
-                self._drop(selector, viewer)
 
     def _turn(self, selector: selectors.BaseSelector, woken: socket.socket) -> None:
         deadlines = [viewer.deadline for viewer in self._viewers if viewer.deadline is not None]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ class Bench:
         self.pins = mock_factory()
         self.clock = ManualClock()
         self.simulated = True
+        self.folder = Path()
+        self.state_dir: Path | None = None
         self.posted: list[Callable[[], None]] = []
         self.published: list[Any] = []
         self.told: list[tuple[float | None, str | None]] = []

@@ -226,6 +226,7 @@ def test_head_is_answered_and_ends(node: Node) -> None:
 
 def test_browsers_that_come_and_go_leave_nothing_behind(node: Node) -> None:
     _, cookie = node.session()
+    Browser(node, cookie).close()
     threads = threading.active_count()
     for _ in range(20):
         browsers = [Browser(node, cookie) for _ in range(4)]
