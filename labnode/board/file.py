@@ -166,7 +166,7 @@ def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
         _check_schema(document, problems)
         top = build(BoardKeys, document, problems)
         kinds = read_drivers(document.child("drivers"), path, problems)
-        devices = read_devices(document.child("devices"), kinds, problems)
+        devices = read_devices(document.child("devices"), kinds, problems, path.parent)
         interlocks = read_rules(document.child("interlocks"), devices, problems)
         sequences = read_sequences(
             document.child("sequences"), devices, path.absolute().parent, problems
