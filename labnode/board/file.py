@@ -165,6 +165,8 @@ def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
         document, files = load_document(path, problems, secrets)
         _check_schema(document, problems)
         top = build(BoardKeys, document, problems)
+        if "devices" not in document:
+            raise problems.error()  # all else is about devices
         kinds = read_drivers(document.child("drivers"), path, problems)
         devices = read_devices(document.child("devices"), kinds, problems)
         interlocks = read_rules(document.child("interlocks"), devices, problems)
