@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from labnode.board import BoardFile
+from labnode.board.sequences import check_tasks
 from labnode.errors import ConfigError, Problem
 from labnode.lab import Lab
 from labnode.pythonfile import import_file
 
 
-def load_lab(path: Path | None) -> Lab:
-    """The Lab that the module at `path` makes; an empty one without a module.
+def load_lab(file: BoardFile) -> Lab:
+    """The Lab that a board's module makes; an empty one without a module.
 
     ConfigError names the line that failed. What lies beside the module can be imported by it.
     """
-    if path is None:
-        return Lab()
+    lab = Lab() if file.module is None else _load(file.module)
+    wrong = check_tasks(file.sequences, lab.functions)
+    if wrong:
+        raise ConfigError(*(Problem(str(file.path), sentence) for sentence in wrong))
+    return lab
+
+
+def _load(path: Path) -> Lab:
     module = import_file(path, f"labnode_board_{path.stem}")
     labs = {id(value): value for value in vars(module).values() if isinstance(value, Lab)}
     if len(labs) != 1:
