@@ -128,6 +128,8 @@ def in_words(kind: Any) -> str:
 
 
 def _short(kind: Any) -> str:
+    if _reads(kind) and not hasattr(kind, "expected"):
+        return "a text"
     return described(kind).partition(" such as ")[0].rstrip(",")
 
 
