@@ -37,9 +37,9 @@ class ProgramSensor(SlowSensor):
         Doc("A regular expression whose group, or all of it, is the value in the output."),
     ] = None
     text: Annotated[bool, Doc("Whether the value is a text instead of a number.")] = False
-    time_limit: Annotated[
-        Duration, Between(0.1, 3600), Doc("How long it may run, in seconds.")
-    ] = 5.0
+    time_limit: Annotated[Duration, Between(0.1, 3600), Doc("How long it may run, in seconds.")] = (
+        5.0
+    )
     sample_every: Annotated[Duration, Between(0.2)] = 10.0
 
     def __post_init__(self) -> None:

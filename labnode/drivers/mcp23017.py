@@ -53,7 +53,9 @@ class Expander(I2cPart, Bank):
     def begin(self, chip: Chip) -> None:
         """The chip as this device thinks that it is."""
         if chip.read(CONTROL)[0] & _BANKED:
-            raise DeviceError(f"the chip at 0x{self.address:02x} is no MCP23017 as it is at power-on")
+            raise DeviceError(
+                f"the chip at 0x{self.address:02x} is no MCP23017 as it is at power-on"
+            )
 
     def get(self, register: int) -> int:
         """This device's bits of a register."""

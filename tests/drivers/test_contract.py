@@ -46,7 +46,8 @@ def assert_safe(driver: Driver) -> None:
 
 def unsafe(output: Output) -> Any:
     """A value that the output takes, which is not its safe one."""
-    numbers = [getattr(output, name) for name in ("most", "least") if hasattr(output, name)]
+    limits = ("most", "least", "max", "min")
+    numbers = [getattr(output, name) for name in limits if hasattr(output, name)]
     for value in (True, False, *numbers, 1, 0, "#ffffff", "something"):
         try:
             accepted = output.accept("test", value)
