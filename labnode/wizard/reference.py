@@ -97,11 +97,21 @@ def _table(known: Iterable[Option]) -> str:
     """Required options first."""
     rows = ["| option | what | default | |", "| --- | --- | --- | --- |"]
     for option in sorted(known, key=lambda option: not option.required):
-        default = default_of(option)
-        shown = "required" if option.required else "" if default is None else f"`{_yaml(default)}`"
-        cells = (f"`{option.key}`", in_words(option.type), shown, option.doc)
+        default = "required" if option.required else _default(option)
+        cells = (f"`{option.key}`", in_words(option.type), default, option.doc)
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
+
+
+def _default(option: Option) -> str:
+    default = default_of(option)
+    if default is None:
+        return ""
+    for kind in (option.type, *get_args(option.type)):
+        reader = next((part for part in get_args(kind) if hasattr(part, "to_yaml")), None)
+        if reader is not None:
+            return f"`{reader.to_yaml(option.default)}`"
+    return f"`{_yaml(default)}`"
 
 
 def in_words(kind: Any) -> str:
