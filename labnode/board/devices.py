@@ -6,6 +6,7 @@ import keyword
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any
 
 from labnode.board.claims import Claims
@@ -31,9 +32,12 @@ class _Link:
 
 
 def read_devices(
-    section: Section, kinds: Mapping[str, type[Driver]], problems: Problems
+    section: Section, kinds: Mapping[str, type[Driver]], problems: Problems, folder: Path
 ) -> dict[str, Driver | None]:
-    """The drivers by name; None for one that has problems, so that its name is known."""
+    """The drivers by name; None for one that has problems, so that its name is known.
+
+    `folder` is where the board file is.
+    """
     devices: dict[str, Driver | None] = {}
     claims = Claims(problems)
     for name, options in section.items():
@@ -41,6 +45,8 @@ def read_devices(
         devices[name] = driver = _device(name, options, kinds, problems)
         if driver is not None:
             claims.add(name, options, driver)
+            for mistake in driver.mistakes(folder):
+                problems.add(options, f"'{name}': {mistake}")
     for name, options in section.items():
         _check_refs(devices[name], options, devices, problems)
     return devices

@@ -168,7 +168,7 @@ def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
         if "devices" not in document:
             raise problems.error()  # all else is about devices
         kinds = read_drivers(document.child("drivers"), path, problems)
-        devices = read_devices(document.child("devices"), kinds, problems)
+        devices = read_devices(document.child("devices"), kinds, problems, path.parent)
         interlocks = read_rules(document.child("interlocks"), devices, problems)
         sequences = read_sequences(
             document.child("sequences"), devices, path.absolute().parent, problems

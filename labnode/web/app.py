@@ -12,12 +12,12 @@ from labnode.clock import Clock
 from labnode.lab import Lab, Node
 from labnode.settings import Settings
 from labnode.web import pages
-from labnode.web.access import Access
 from labnode.web.board_api import BoardApi
 from labnode.web.callback import Callback
 from labnode.web.observing import Observing
 from labnode.web.picture import Picture, asking
 from labnode.web.replies import Errors, is_for_programs, json_reply
+from labnode.web.uploads import Uploads
 from labnode.web.websockets import WebSockets
 
 _log = logging.getLogger(__name__)
@@ -27,19 +27,20 @@ def student_app(
     lab: Lab,
     node: Node,
     settings: Settings,
-    secret: bytes,
+    uploads: Uploads,
     *,
     clock: Clock,
     websockets: WebSockets,
 ) -> Bottle:
     """All its routes; each denies by default."""
-    access = Access(node.sessions, settings, secret, node.board.file.lab.name)
+    access = uploads.access
     app = Bottle()
     app.default_error_handler = _error
     for routes in (app, lab.app):
         routes.install(Errors())
         routes.install(access)
     Callback(node.sessions, settings, access, lab).serve(app)
+    uploads.serve(app)  # first: programming is no ordinary command of a device
     picture = Picture(lab, node, clock, access.back)
     BoardApi(lab, node, picture).serve(app)
     Observing(settings, access, picture).serve(app)
