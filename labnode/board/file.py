@@ -110,7 +110,7 @@ class BoardKeys:
     """The keys of the file; sections are read by whoever knows what is in them."""
 
     schema: Annotated[
-        Section | None, Like(Literal[1]), Doc("The kind of file that this is: always 1.")
+        Section | None, Like(Literal[1]), Doc("The kind of file that this is: 1, in every file.")
     ] = None
     include: Annotated[
         Section | None,
