@@ -66,7 +66,8 @@ def pins_of(driver: Driver, bench: Any) -> list[Any]:
 
 @every_driver
 def test_each_of_its_options_says_in_a_sentence_what_it_is_for(kind: str) -> None:
-    for option in options(DRIVERS[kind]):
+    script = DRIVERS[kind].script
+    for option in options(DRIVERS[kind]) + (options(script) if script else ()):
         assert option.doc.endswith("."), f"{kind}.{option.key} is not explained: Doc(...)"
 
 
