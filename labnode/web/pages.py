@@ -132,12 +132,22 @@ def render_loading(locales: Iterable[str], *, root: str = "") -> str:
     )
 
 
+def render_admin(language: str, **values: Any) -> str:
+    """The administration's page, at `{base}/admin`; `values` are those of `admin.page`."""
+    return _render("admin", language, "", **values)
+
+
+def render_message(language: str, *, title: str, text: str, back: str, root: str) -> str:
+    """One sentence, and a way back."""
+    return _render("message", language, root, title=title, text=text, back=back)
+
+
 def _render(
     name: str, language: str, root: str, *, template: Path | None = None, **values: Any
 ) -> str:
     page = _template(template) if template else _template(_TEMPLATES / f"{name}.html")
-    values |= {"language": language, "words": texts.words(language), "root": root}
-    return str(page.render(style=_STYLE, **values))
+    values = {"words": texts.words(language), "style": _STYLE, **values}
+    return str(page.render(values, language=language, root=root))
 
 
 @functools.cache
