@@ -68,18 +68,20 @@ def boot(
     *,
     token: str | None,
     locales: Iterable[str],
+    sign_of_life: float = 5.0,
     root: str = "",
 ) -> dict[str, Any]:
     """All that the script of a page starts from.
 
     `board` is the answer of `api/board`, `state` that of `api/state`. `token` is the session's,
-    None for an observer. `root` leads from the page's URL to the lab's ("" when the page is at
+    None for an observer; a page gives a `sign_of_life` every so many seconds. `root` leads from the page's URL to the lab's ("" when the page is at
     `{base}/`, "../" one folder below, or `{base}/`).
     """
     language = texts.language(locales)
     return {
         "root": root,
         "token": token,
+        "sign_of_life": sign_of_life,
         "language": language,
         "words": texts.words(language),
         "board": board,

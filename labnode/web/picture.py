@@ -16,6 +16,8 @@ from labnode.sessions import Observer, User
 from labnode.tasks import Task, TaskFunction
 from labnode.web import pages
 
+_SIGN_OF_LIFE = 5.0  # seconds between two of a page's, where the session waits that long
+
 Asking = User | Observer
 """Whoever looks at a session."""
 
@@ -46,7 +48,14 @@ class Picture:
         """All that a page starts from."""
         languages = locales(asking)
         token = asking.session.token if isinstance(asking, User) else None
-        return pages.boot(self.board(languages), self.state(asking), token=token, locales=languages)
+        timeout = self._node.board.file.session.timeout
+        return pages.boot(
+            self.board(languages),
+            self.state(asking),
+            token=token,
+            locales=languages,
+            sign_of_life=min(_SIGN_OF_LIFE, timeout / 3) if timeout > 0 else _SIGN_OF_LIFE,
+        )
 
     def page(self, asking: Asking) -> str:
         """The page itself; templates/page.html beside the board is one of the lab's own."""

@@ -18,7 +18,7 @@ BOARD = """
 schema: 1
 title: Bench
 lab: {name: bench}
-session: {timeout: 8}
+session: {timeout: 3}
 devices:
   switch: {driver: digital_output, pin: GPIO17}
   lamp: {driver: digital_input, pin: GPIO27}
@@ -68,9 +68,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def node(folder: Path, tmp_path: Path) -> Iterator[Node]:
+def node(student: Student, folder: Path, tmp_path: Path) -> Iterator[Node]:
     with running(folder / "bench.yaml", tmp_path / "state") as node:
         yield node
+        student.go_away()
 
 
 def asked(student: Student) -> list[str]:
@@ -133,7 +134,7 @@ def test_a_page_goes_on_with_a_node_that_was_restarted(
     with running(folder / "bench.yaml", tmp_path / "state", port=port):
         student.sees("#notices", "The lab was restarted.")
         student.sees("#device-lamp .state", "Off")
-        student.sees("#task-work .error", "restarted")
+        student.sees("#task-work .result", "stopped")
         student.click(SWITCH)
         student.sees("#device-lamp .state", "On")
         student.go_away()
@@ -150,7 +151,10 @@ def test_a_lab_s_own_page_uses_the_same_module(student: Student, node: Node) -> 
             board.on("change", (name, { value }) => seen.push([name, value]));
             board.on("push", (event, data) => seen.push([event, data]));
             await board.devices.switch.set(true);
+            const runs = new Promise((resolve) =>
+                board.on("task", ({ status }) => status === "running" && resolve()));
             const task = await board.task("work");
+            await runs;
             await board.stopTask(task);
             const { status, result } = await board.finished(task);
             await fetch("drive/0", { method: "POST" });
@@ -173,8 +177,7 @@ def test_a_lab_s_own_page_uses_the_same_module(student: Student, node: Node) -> 
 def test_the_session_lives_as_long_as_the_page_is_open(student: Student, node: Node) -> None:
     session_id, url = node.server.new(assigned_time=120)
     student.open(url)
-    student.driver.set_script_timeout(30)
-    student.driver.execute_async_script("setTimeout(arguments[0], 10000)")
+    student.driver.execute_async_script("setTimeout(arguments[0], 4500)")
     assert node.server.status(session_id) > 0
     student.go_away()
     student.until(lambda: node.server.status(session_id) == -1, "nobody is there any more")

@@ -91,6 +91,7 @@ def test_the_data_block_has_all_that_the_script_starts_from() -> None:
     assert boot == {
         "root": "../",
         "token": "t0ken",
+        "sign_of_life": 5.0,
         "language": "es",
         "words": texts.words("es"),
         "board": BOARD,

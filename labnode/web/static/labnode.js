@@ -66,7 +66,7 @@ export class Board {
     this.devices = Object.fromEntries(boot.board.devices.map((each) => [each.name, this.#device(each)]));
     this.#run = boot.state.run;
     this.take(boot.state);
-    this.#transport = new Transport(this, this.#root);
+    this.#transport = new Transport(this, this.#root, boot.sign_of_life * 1000);
   }
 
   /** Begin to watch the board and to keep the session alive. */
