@@ -74,8 +74,8 @@ def boot(
     """All that the script of a page starts from.
 
     `board` is the answer of `api/board`, `state` that of `api/state`. `token` is the session's,
-    None for an observer; a page gives a `sign_of_life` every so many seconds. `root` leads from the page's URL to the lab's ("" when the page is at
-    `{base}/`, "../" one folder below, or `{base}/`).
+    None for an observer. A page gives a `sign_of_life` every so many seconds. `root` leads from its
+    URL to the lab's ("" when the page is at `{base}/`, "../" one folder below, or `{base}/`).
     """
     language = texts.language(locales)
     return {
