@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NoReturn
 
+from labnode import emergency
 from labnode.board import Board, BoardFile
 from labnode.clock import Clock, Event
 from labnode.control import ControlSocket
@@ -22,20 +23,20 @@ from labnode.platform.watchdog import Watchdog, ask_web
 from labnode.sessions import HOOK_LIMIT, Reason, Sessions
 from labnode.settings import Settings
 from labnode.state import StateDir
-from labnode.store import Store
+from labnode.store import Pruning, Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
+from labnode.telemetry import Telemetry
 from labnode.upkeep import Upkeep
 from labnode.web.admin import administration
 from labnode.web.app import student_app
 from labnode.web.observers import Observers
 from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
+from labnode.web.starting import starting
 from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
-from labnode.weblab.starting import starting
 from labnode.worker import Worker
-from labnode.worker.stacks import tell_where_threads_are
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Agent:
         with contextlib.ExitStack() as undo:
             state = StateDir(settings.state_dir, settings.secret_key)
             undo.callback(state.close)
+            secret = state.secret
             self.board = Board(
                 file,
                 clock=self.clock,
@@ -100,7 +102,7 @@ class Agent:
             self.board.interlocks.remember = partial(self.store.remember_soon, "faults")
             self.sessions = Sessions(
                 file.session,
-                state.secret,
+                secret,
                 store=self.store,
                 tasks=self.tasks,
                 worker=self.worker,
@@ -112,6 +114,13 @@ class Agent:
                 keep_expired=settings.expired_users_timeout,
                 faults=self.board.obstacles,
                 hook_limit=HOOK_LIMIT + file.turnover_time,
+            )
+            self._pruning = Pruning(
+                self.store,
+                self.clock,
+                history=None if settings.history == -1 else settings.history,
+                task_expires=settings.task_expires,
+                idle=lambda: not self.sessions.live(),
             )
             self.estop = EmergencyStop(self.board, self.sessions, self.store)
             self.board.attach(
@@ -139,13 +148,18 @@ class Agent:
                 node, self.clock, self.store, self.estop, url=lambda: self.url
             )
             admin = administration(settings, node, self._commands.by_name, self.clock, self.fault)
-            self._site: Wsgi = site(
-                student_app(
-                    lab, node, settings, state.secret, clock=self.clock, websockets=self.websockets
-                ),
-                protocol_app(self.sessions, settings, clock=self.clock),
-                settings,
-                undo.enter_context(admin),
+            self.telemetry = Telemetry(
+                settings, self.board, bus=self.bus, clock=self.clock, status=self._commands.status
+            )
+            self._site: Wsgi = self.telemetry.counted(
+                site(
+                    student_app(
+                        lab, node, settings, secret, clock=self.clock, websockets=self.websockets
+                    ),
+                    protocol_app(self.sessions, settings, clock=self.clock),
+                    settings,
+                    undo.enter_context(admin),
+                )
             )
             self.web = WebServer(
                 self.app,
@@ -164,10 +178,8 @@ class Agent:
         return f"http://{f'[{host}]' if ':' in host else host}:{port}{self.settings.base_path}"
 
     def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Everything that the node serves, as a WSGI application."""
-        if self._ready:
-            return self._site(environ, start_response)
-        return starting(environ, start_response)
+        """All that the node serves, in WSGI."""
+        return (self._site if self._ready else starting)(environ, start_response)
 
     def start(self) -> None:
         """Open the board, finish what the last run left, begin to take students.
@@ -178,6 +190,7 @@ class Agent:
         try:
             if self._listen:  # first: without its port, a node must not touch board nor sessions
                 self.web.start()
+                self.telemetry.start()
                 self.websockets.start()
             self.estop.restore()
             self.worker.start(
@@ -206,11 +219,12 @@ class Agent:
             nonlocal ended
             if not self.worker.stop(_HARDWARE_STOPS_WITHIN):
                 ended = False
-                self._tell_what_runs_on()
+                emergency.tell_what_runs_on(self.worker.hardware_thread)
                 self._make_safe()
 
         steps: list[Callable[[], object]] = [
             partial(self._control.stop, 0.5),
+            partial(self._pruning.stop, 0.5),
             self.sessions.close,
             self.tasks.stop_all,
             partial(self.upkeep.stop, 0.5),
@@ -220,6 +234,7 @@ class Agent:
             partial(self.websockets.stop, 0.5),
             stop_worker,
             partial(self.web.stop, 1.0),
+            partial(self.telemetry.stop, 0.2),
             self._undo.close,
         ]
         for step in steps:
@@ -245,6 +260,7 @@ class Agent:
         parts += [self.tasks.overdue, self.store.fault]
         if self._listen:
             parts += [self.web.fault, self.websockets.fault, self._control.fault]
+            parts.append(self.telemetry.fault)
         return next((fault for part in parts if (fault := part()) is not None), None)
 
     def trouble(self) -> str | None:
@@ -261,6 +277,7 @@ class Agent:
             if (fault := self.fault()) is not None:
                 self.give_up(fault)
             watchdog.turn()
+            self._pruning.turn()
         systemd.stopping()
 
     def limit_stop(self, stop: Event) -> None:
@@ -276,26 +293,12 @@ class Agent:
     def give_up(self, why: str) -> NoReturn:
         """There is never a second owner: make safe what can be, and let systemd start anew."""
         log.critical("The agent ends itself: %s.", why)
-        tell_where_threads_are()
+        emergency.tell_where_threads_are()
         self._make_safe()
         logging.shutdown()
         os._exit(BROKEN)
 
-    def _tell_what_runs_on(self) -> None:
-        hardware = self.worker.hardware_thread
-        if any(thread.ident == hardware for thread in threading.enumerate()):
-            log.critical("The hardware thread did not stop; its devices are made safe from here.")
-        else:
-            log.critical("A task in the background did not stop; the process ends without it.")
-        tell_where_threads_are()
-
     def _make_safe(self) -> None:
         """Drive the outputs to safe past the hardware thread, which may hold on to anything."""
-        failures: list[str] = []
-        attempt = threading.Thread(
-            target=lambda: failures.extend(self.board.make_safe()), name="make-safe", daemon=True
-        )
-        attempt.start()
-        attempt.join(_MAKE_SAFE_WITHIN)
-        for failure in ["making devices safe took too long"] if attempt.is_alive() else failures:
+        for failure in emergency.within(_MAKE_SAFE_WITHIN, self.board.make_safe):
             log.critical("Not safe: %s.", failure)

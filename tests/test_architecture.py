@@ -22,6 +22,7 @@ HOUSE = """
     errors    ->
     clock     ->
     lifecycle ->
+    emergency ->
     events    -> errors
     context   -> errors
     jsondata  -> errors
@@ -46,7 +47,8 @@ HOUSE = """
     control   -> lab estop sessions store clock errors
     weblab    -> sessions settings credentials lifecycle clock errors
     web       -> +lab settings credentials events clock
-    platform  -> settings events clock errors
+    platform  -> settings events context clock errors
+    telemetry -> platform web board settings events clock errors
     doctor    -> platform board drivers settings errors
     wizard    -> board drivers schema errors
     labnode   -> lab errors
@@ -69,6 +71,7 @@ HOMES = """
     h11           -> web.server web.websockets
     huey          -> tasks
     lgpio         -> drivers
+    prometheus_client -> platform
     serial        -> drivers
     sqlite_utils  -> store
     wsproto       -> web.websockets
