@@ -6,7 +6,7 @@ import os
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from gpiozero import PinPWMFixedValue, PinSetInput
 from gpiozero.pins.mock import MockFactory, MockPWMPin
@@ -28,6 +28,18 @@ class Pin:
 
     number: int
 
+    expected = "a GPIO pin such as 17, GPIO17 or BOARD11 (GPIO0 to GPIO27)"
+    json_schema: ClassVar[dict[str, Any]] = {
+        "anyOf": [
+            {"type": "integer", "minimum": 0, "maximum": 27},
+            {"enum": [f"GPIO{number}" for number in range(28)]},
+            {
+                "type": "string",
+                "pattern": "^(BOARD|GPIO|BCM|WPI|J8:|board|gpio)?[0-9]{1,2}$",
+            },
+        ]
+    }
+
     @property
     def name(self) -> str:
         """As gpiozero calls it: "GPIO17"."""
@@ -43,6 +55,9 @@ class Pin:
         """Whether the board itself pulls it up, as the pins of the I2C bus."""
         return any(pin.name == self.name and pin.pull == "up" for pin in _HEADER.pins.values())
 
+    def to_yaml(self) -> str:
+        return self.name
+
     @classmethod
     def from_yaml(cls, value: object) -> Pin:
         """Parse what a board file says; ValueError with a sentence."""
@@ -53,10 +68,12 @@ class Pin:
                     return cls(int(pin.name.removeprefix("GPIO")))
                 if name in pin.names and name != pin.name:
                     raise ValueError(f"{value} is {pin.name}, not a GPIO pin")
-        raise ValueError(
-            "expected a GPIO pin such as 17, GPIO17 or BOARD11 (GPIO0 to GPIO27), not "
-            f"{shown(value)}"
-        )
+        raise ValueError(f"expected {cls.expected}, not {shown(value)}")
+
+
+def header() -> dict[int, str]:
+    """The 40 pins by position: {1: "3V3", 2: "5V", 3: "GPIO2", ...}."""
+    return {position: str(pin.name) for position, pin in sorted(_HEADER.pins.items())}
 
 
 def pins_in_use(factory: Any) -> list[str]:

@@ -6,17 +6,17 @@ import logging
 from typing import Any
 
 import bottle
-from bottle import Bottle, HTTPError, HTTPResponse, request, static_file
+from bottle import Bottle, HTTPError, request
 
-from labnode import context
+from labnode.clock import Clock
 from labnode.lab import Lab, Node
-from labnode.lab.pages import locales
-from labnode.sessions import User
 from labnode.settings import Settings
-from labnode.web import pages
 from labnode.web.board_api import BoardApi
 from labnode.web.callback import Callback
+from labnode.web.console import Consoles
+from labnode.web.files import send_page, serve_files
 from labnode.web.observing import Observing
+from labnode.web.picture import Picture, asking
 from labnode.web.replies import Errors, is_for_programs, json_reply
 from labnode.web.uploads import Uploads
 from labnode.web.websockets import WebSockets
@@ -25,7 +25,13 @@ _log = logging.getLogger(__name__)
 
 
 def student_app(
-    lab: Lab, node: Node, settings: Settings, uploads: Uploads, websockets: WebSockets
+    lab: Lab,
+    node: Node,
+    settings: Settings,
+    uploads: Uploads,
+    *,
+    clock: Clock,
+    websockets: WebSockets,
 ) -> Bottle:
     """All its routes; each denies by default."""
     access = uploads.access
@@ -36,31 +42,17 @@ def student_app(
         routes.install(access)
     Callback(node.sessions, settings, access, lab).serve(app)
     uploads.serve(app)  # first: programming is no ordinary command of a device
-    api = BoardApi(lab, node, access)
-    api.serve(app)
-    Observing(settings, access, api).serve(app)
-    app.get("/static/<path:path>", callback=_static, access="public")
-    app.get("/favicon.ico", callback=lambda: _static("icon.svg"), access="public")
-    websockets.serve(app, lab)
+    picture = Picture(lab, node, clock, access.back)
+    BoardApi(lab, node, picture).serve(app)
+    Consoles(node, websockets).serve(app)
+    websockets.streams.serve(app, node)
+    Observing(settings, access, picture).serve(app)
+    serve_files(app, node.board.file.path)
+    websockets.serve(app, lab, picture)
     app.merge(lab.app)  # after our own addresses, before the page: a lab may have its own
     if not any(r.rule == "/" and r.method in ("GET", "ANY") for r in lab.app.routes):
-        app.get("/", callback=lambda: _page(api))
+        app.get("/", callback=lambda: send_page(picture.page(asking())))
     return app
-
-
-def _page(api: BoardApi) -> HTTPResponse:
-    user = context.current_user.get()
-    assert isinstance(user, User)
-    html = pages.render_page(
-        api.board(), api.session(), token=user.session.token, locales=locales(user)
-    )
-    return HTTPResponse(html, **{"Cache-Control": "no-store"})
-
-
-def _static(path: str) -> HTTPResponse:
-    response = static_file(path, root=str(pages.STATIC))
-    response.set_header("Cache-Control", "no-cache")  # asked again each time, answered with 304
-    return response
 
 
 def _error(error: HTTPError) -> Any:

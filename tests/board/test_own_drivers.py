@@ -1,77 +1,94 @@
+"""Drivers in files beside the board."""
+
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from labnode.board import load_board
-from labnode.drivers.base import load_drivers, registry
+from labnode.drivers.base import registry
 from labnode.errors import ConfigError
 
-DRIVER = '''\
-"""A lamp that this lab has made."""
+Write = Callable[[str], Path]
 
+DRIVER = """
 from dataclasses import dataclass
-
 from labnode.drivers.base import Driver, register
-
 
 @register("{kind}")
 @dataclass(kw_only=True)
-class Lantern(Driver):
-    """A lantern."""
-
-    colour: str = "red"
-'''
+class Own(Driver):
+    number: int = {number}
+"""
 
 
 @pytest.fixture(autouse=True)
-def _registry() -> Iterator[None]:
-    before = dict(load_drivers())
+def _own_imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = set(sys.modules)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield
-    registry.clear()
-    registry.update(before)
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
 
 
-def write(directory: Path, board: str, kind: str = "lantern") -> Path:
-    (directory / "lantern.py").write_text(DRIVER.format(kind=kind))
-    path = directory / "x.yaml"
-    path.write_text(f"schema: 1\n{board}\n")
-    return path
+def save(directory: Path, name: str, kind: str = "own", number: int = 1) -> None:
+    (directory / name).write_text(DRIVER.format(kind=kind, number=number))
 
 
-def test_a_driver_beside_the_board_is_a_driver_as_any_other(tmp_path: Path) -> None:
-    board = "drivers: [lantern.py]\ndevices: {a: {driver: lantern, colour: blue}}"
-    assert load_board(write(tmp_path, board)).devices["a"].colour == "blue"  # type: ignore[attr-defined]
+def told(path: Path) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_board(path)
+    return [str(problem).replace(f"{path.parent}/", "") for problem in caught.value.problems]
 
 
-def test_loading_it_again_takes_it_as_it_is_now(tmp_path: Path) -> None:
-    board = "drivers: [lantern.py]\ndevices: {a: {driver: %s}}"
-    load_board(write(tmp_path, board % "lantern"))
-    load_board(write(tmp_path, board % "lantern"))
-    load_board(write(tmp_path, board % "torch", "torch"))
-    with pytest.raises(ConfigError, match="there is no driver 'lantern'"):
-        load_board(write(tmp_path, board % "lantern", "torch"))
+def test_a_board_has_the_drivers_of_its_files_and_no_other_board_has_them(
+    write: Write, tmp_path: Path
+) -> None:
+    save(tmp_path, "a.py")
+    board = load_board(write("drivers: [a.py]\ndevices: {a: {driver: own, number: 5}}\n"))
+    assert (board.devices["a"].kind, board.devices["a"].number) == ("own", 5)  # type: ignore[attr-defined]
+    assert "own" not in registry
+    assert (
+        "there is no driver 'own' for device 'a'" in told(write("devices: {a: {driver: own}}"))[0]
+    )
+
+
+def test_a_file_that_has_changed_counts_when_the_board_is_read_again(
+    write: Write, tmp_path: Path
+) -> None:
+    path = write("drivers: [a.py]\ndevices: {a: {driver: own}}\n")
+    for number in (1, 2):
+        save(tmp_path, "a.py", number=number)
+        assert load_board(path).devices["a"].number == number  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
-    ("drivers", "text", "sentence"),
+    ("files", "problem"),
     [
-        ("lantern.py", "", "x.yaml:2: expected a list of Python files, not the text 'lantern.py'"),
-        ("[../lantern.py]", "", "x.yaml:2: expected a Python file beside the board or below it"),
-        ("[lamp.py]", "", "x.yaml:2: there is no file"),
-        ("[lantern.py]", "1 / 0", "x.yaml:2: lantern.py cannot be loaded: ZeroDivisionError"),
-        ("[lantern.py]", "x = 1", "x.yaml:2: lantern.py registers no driver"),
-        ("[3]", "", "expected a Python file beside the board or below it, not the number 3"),
+        ("[b.py]", "x.yaml:2: there is no file 'b.py'"),
+        ("[5]", "x.yaml:2: expected a Python file beside the board, not the number 5"),
+        ("[../a.py]", "x.yaml:2: expected a Python file beside the board or below it, not '../a"),
+        ("[/a.py]", "x.yaml:2: expected a Python file beside the board or below it, not '/a.py'"),
+        ("[led.py]", "led.py:5: ValueError: there are two drivers called 'led'"),
+        ("[a.py, again.py]", "x.yaml:2: there are two drivers called 'own'"),
+        ("[empty.py]", "x.yaml:2: this file has no driver in it: a class with @register(...)"),
+        ("[broken.py]", "broken.py:2: ZeroDivisionError: division by zero"),
+        ("a.py", "x.yaml:2: 'drivers': expected a list, not the text 'a.py'"),
     ],
 )
-def test_files_that_cannot_be_are_told_with_their_line(
-    drivers: str, text: str, sentence: str, tmp_path: Path
+def test_a_file_without_a_usable_driver_is_told_so(
+    write: Write, tmp_path: Path, files: str, problem: str
 ) -> None:
-    path = write(tmp_path, f"drivers: {drivers}\ndevices: {{}}")
-    if text:
-        (tmp_path / "lantern.py").write_text(text)
-    with pytest.raises(ConfigError) as caught:
-        load_board(path)
-    assert sentence in str(caught.value)
+    save(tmp_path, "a.py")
+    save(tmp_path, "again.py")
+    save(tmp_path, "led.py", kind="led")
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    (tmp_path / "broken.py").write_text("\n1 / 0\n")
+    before = dict(registry)
+    (found,) = told(write(f"drivers: {files}\ndevices:\n"))
+    assert found.startswith(problem)
+    assert registry == before

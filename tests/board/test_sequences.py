@@ -91,7 +91,7 @@ def test_a_step_that_cannot_be_is_told_with_its_line(
     [
         (
             "{on_strat: {steps: []}}",
-            "unknown key 'on_strat' in sequences; did you mean 'on_st",
+            "unknown key 'on_strat' in sequences; did you mean 'on_start'?",
         ),
         ("{on_start: {}}", "missing key 'steps'"),
         ("{on_start: {steps: [], after: 3}}", "unknown key 'after'"),
