@@ -17,24 +17,26 @@ from labnode.control import ControlSocket
 from labnode.control.commands import Commands
 from labnode.estop import EmergencyStop
 from labnode.events import Bus
-from labnode.lab import Lab, Node
+from labnode.lab import Lab, Node, Turnover
 from labnode.platform.systemd import Systemd
 from labnode.platform.watchdog import Watchdog, ask_web
-from labnode.sessions import Reason, Sessions
+from labnode.sessions import HOOK_LIMIT, Reason, Sessions
 from labnode.settings import Settings
 from labnode.state import StateDir
 from labnode.store import Pruning, Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
 from labnode.telemetry import Telemetry
+from labnode.upkeep import Upkeep
 from labnode.web.app import student_app
 from labnode.web.observers import Observers
 from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
-from labnode.web.starting import starting
 from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
+from labnode.weblab.starting import starting
 from labnode.worker import Worker
+from labnode.worker.stacks import tell_where_threads_are
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ BROKEN = 70  # the exit code (EX_SOFTWARE) of a node that did not end in order
 
 _HTTP_THREADS = 20
 _STOP_WITHIN = 10.0  # seconds for all of a stop; the parts below are less in sum
-_HARDWARE_STOPS_WITHIN = 5.0
+_HARDWARE_STOPS_WITHIN = 4.0
 _MAKE_SAFE_WITHIN = 2.0
 _WATCH_EVERY = 1.0
 _WATCH_HALTED_EVERY = 0.25  # an emergency stop has to be acknowledged within a second
@@ -116,22 +118,26 @@ class Agent:
                 load_user=lab.load_user,
                 keep_expired=settings.expired_users_timeout,
                 faults=self.board.obstacles,
+                hook_limit=HOOK_LIMIT + file.turnover_time,
             )
-            history = settings.history
             self._pruning = Pruning(
                 self.store,
                 self.clock,
-                history=None if history == -1 else history,
+                history=settings.history,
                 task_expires=settings.task_expires,
                 idle=lambda: not self.sessions.live(),
             )
             self.estop = EmergencyStop(self.board, self.sessions, self.store)
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
-            node = Node(
+            parts = (self.board, self.worker, self.sessions, self.clock)
+            turnover = Turnover(*parts, lab.functions)
+            self.upkeep = Upkeep(*parts, turnover)
+            self.node = node = Node(
                 self.board,
                 self.worker,
                 self.tasks,
                 self.sessions,
+                turnover,
                 observer_link=Observers(self.sessions, settings, state.secret).link,
                 push=self.websockets.push,
             )
@@ -139,20 +145,13 @@ class Agent:
             self._commands = Commands(
                 node, self.clock, self.store, self.estop, url=lambda: self.url
             )
-            self.telemetry = Telemetry(
-                settings,
-                self.board,
-                bus=self.bus,
-                clock=self.clock,
-                status=self._commands.status,
+            status = self._commands.status
+            self.telemetry = Telemetry(settings, self.board, self.bus, self.clock, status)
+            student = student_app(
+                lab, node, settings, state.secret, clock=self.clock, websockets=self.websockets
             )
-            self._site: Wsgi = self.telemetry.counted(
-                site(
-                    student_app(lab, node, settings, state.secret, self.websockets),
-                    protocol_app(self.sessions, settings, clock=self.clock),
-                    settings,
-                )
-            )
+            protocol = protocol_app(self.sessions, settings, clock=self.clock)
+            self._site: Wsgi = self.telemetry.counted(site(student, protocol, settings))
             self.web = WebServer(
                 self.app,
                 host=settings.host,
@@ -189,6 +188,7 @@ class Agent:
                 partial(self.tasks.next_job, Lane.BACKGROUND),
             )
             self.tasks.recover()
+            self.upkeep.start()
             self.sessions.recover()
             self.sessions.reaper.start()
             self._ready = True
@@ -210,6 +210,7 @@ class Agent:
             if not self.worker.stop(_HARDWARE_STOPS_WITHIN):
                 ended = False
                 emergency.tell_what_runs_on(self.worker.hardware_thread)
+                tell_where_threads_are()
                 self._make_safe()
 
         steps: list[Callable[[], object]] = [
@@ -217,6 +218,8 @@ class Agent:
             partial(self._pruning.stop, 0.5),
             self.sessions.close,
             self.tasks.stop_all,
+            partial(self.upkeep.stop, 0.5),
+            self.upkeep.last_words,
             partial(self.sessions.reaper.stop, 0.5),
             # Before the worker, which still serves the last words of their handlers.
             partial(self.websockets.stop, 0.5),
@@ -245,10 +248,8 @@ class Agent:
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
         parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
-        parts += [self.tasks.overdue, self.store.fault]
-        if self._listen:
-            parts += [self.web.fault, self.websockets.fault, self._control.fault]
-            parts.append(self.telemetry.fault)
+        parts += [self.tasks.overdue, self.store.fault, self._control.fault]
+        parts += [self.web.fault, self.websockets.fault, self.telemetry.fault]
         return next((fault for part in parts if (fault := part()) is not None), None)
 
     def trouble(self) -> str | None:
@@ -281,7 +282,7 @@ class Agent:
     def give_up(self, why: str) -> NoReturn:
         """There is never a second owner: make safe what can be, and let systemd start anew."""
         log.critical("The agent ends itself: %s.", why)
-        emergency.tell_where_threads_are()
+        tell_where_threads_are()
         self._make_safe()
         logging.shutdown()
         os._exit(BROKEN)

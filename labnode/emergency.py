@@ -1,11 +1,9 @@
-"""What is left to do when a thread does not come back: outputs safe, and who holds what told."""
+"""What is left to do when a thread does not come back: outputs safe, and it is said which."""
 
 from __future__ import annotations
 
 import logging
-import sys
 import threading
-import traceback
 from collections.abc import Callable
 
 log = logging.getLogger(__name__)
@@ -28,13 +26,3 @@ def tell_what_runs_on(hardware: int | None) -> None:
         log.critical("The hardware thread did not stop; its devices are made safe from here.")
     else:
         log.critical("A task in the background did not stop; the process ends without it.")
-    tell_where_threads_are()
-
-
-def tell_where_threads_are() -> None:
-    """Log what holds the threads that run a lab's Python, for those who have to find out."""
-    frames = sys._current_frames()
-    for thread in threading.enumerate():
-        if thread.name.startswith(("hardware", "background")) and thread.ident in frames:
-            stack = "".join(traceback.format_stack(frames[thread.ident]))
-            log.critical("Thread %s is at\n%s", thread.name, stack)

@@ -30,7 +30,6 @@ class Telemetry:
         self,
         settings: Settings,
         board: Board,
-        *,
         bus: Bus,
         clock: Clock,
         status: Callable[[], Mapping[str, Any]],

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,17 @@ from labnode.board.emergency import Emergency
 from labnode.board.file import BoardFile
 from labnode.board.interlocks import Fault, Interlocks
 from labnode.board.lineup import Lineup
+from labnode.board.orders import Orders
 from labnode.board.polls import Polls
 from labnode.board.services import DriverServices, Post, Wait, alone
 from labnode.board.simulate import Simulation
 from labnode.board.snapshot import Snapshot, Snapshots, reason
 from labnode.clock import Clock
-from labnode.drivers.base import Driver, Lendable, Simulatable
+from labnode.drivers.base import Simulatable
 from labnode.drivers.output import Output
 from labnode.drivers.pins import mock_factory, real_factory
-from labnode.errors import BadInput, DeviceError, Interlocked, LabnodeError, NotFound
+from labnode.errors import BadInput, DeviceError
 from labnode.events import Bus
-from labnode.schema import did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +60,7 @@ class Board:
             if simulate
             else None
         )
+        self.bus = bus
         self.emergency = Emergency(clock)
         self._clock = clock
         self.work_dir = work_dir
@@ -74,10 +74,23 @@ class Board:
             snapshot=lambda: self.snapshot,
         )
         self._snapshots = Snapshots(file.devices, bus, self.interlocks.lock)
+        self.versioned = self._snapshots.versioned  # any thread
         self._lineup = Lineup(file.devices)
+        orders = Orders(
+            file,
+            self.emergency,
+            self.interlocks,
+            opened=lambda: self._opened,
+            refresh=self.refresh,
+        )
+        self.command = orders.command
+        self.put = orders.put
+        self.permit = orders.permit
+        self.lend = orders.lend
+        self._orders = orders
         self._polls = Polls(file.devices, self._snapshots, clock)
         for name, driver in file.devices.items():
-            driver.attach(name, DriverServices(self, name, clock, simulated=simulate))
+            driver.attach(name, self.services(name))
             driver.follow(file.scripts.get(name))
 
     @property
@@ -102,6 +115,10 @@ class Board:
         """Why everything is stopped, None when it is not."""
         return self.emergency.why
 
+    def services(self, name: str) -> DriverServices:
+        """What a driver called `name` would be handed."""
+        return DriverServices(self, name, self._clock, simulated=self.simulation is not None)
+
     def attach(self, post: Post, wait: Wait, **more: Any) -> None:
         """What the worker and the tasks offer; `more` is the rest of Surroundings."""
         self.around = replace(self.around, post=post, wait=wait, **more)
@@ -121,21 +138,20 @@ class Board:
             self.simulation.restart()
         self._settle()
 
-    def reset(self) -> None:
-        """Bring every device to its safe state; one DeviceError names all that failed."""
-        failures = self._lineup.each("reset", lambda driver: driver.reset())
+    def reset(self, names: Collection[str] | None = None) -> None:
+        """Bring all devices, or some, to safe; one DeviceError names all that failed."""
+        failures = self._lineup.each("reset", lambda driver: driver.reset(), names)
         self.refresh(*self._opened)
         _raise(failures)
 
-    def begin(self) -> None:
-        """Give outputs the value that a session begins with, where they have one."""
-        for name, output in self._outputs.items():
-            if output.initial is not None:
-                try:
-                    output.put(output.initial, "initial")
-                except LabnodeError as error:
-                    log.warning("device %s does not begin with its value: %s", name, error)
-                self.refresh(name)
+    def prepare(self) -> None:
+        """Before a session: what devices need, then the values that it begins with."""
+        _raise(self._lineup.each("prepare", lambda driver: driver.prepare()))
+        self._orders.begin()
+
+    def clean(self) -> None:
+        """After a session; one DeviceError names all that failed."""
+        _raise(self._lineup.each("clean up", lambda driver: driver.clean()))
 
     def close(self) -> None:
         """Close every device, the last one first; one DeviceError names all that failed.
@@ -180,31 +196,6 @@ class Board:
             if getattr(driver, "role", None) == "estop" and self.snapshot[name]["value"]
         ]
 
-    def command(self, device: str, command: str, args: Any = None) -> Any:
-        """Call a command with JSON arguments, a list or an object; its result is JSON.
-
-        NotFound: there is no such device or command; BadInput: the arguments; else DeviceError.
-        """
-        driver = self._driver(device)
-        spec = driver.commands.get(command)
-        if spec is None:
-            there = f"; it has {', '.join(driver.commands)}" if driver.commands else ""
-            hint = did_you_mean(command, driver.commands) or there
-            raise NotFound(f"'{device}' has no command {command!r}{hint}")
-        where = f"{device}.{command}"
-        arguments = spec.bind(where, args)
-        self._need_open(device)
-        if self.halted is not None:
-            raise Interlocked(f"The board is stopped: {self.halted}")
-        try:
-            return getattr(driver, command)(**arguments)
-        except LabnodeError:
-            raise
-        except Exception as error:
-            raise DeviceError(f"{where}: {reason(error)}") from error
-        finally:
-            self.refresh(device)
-
     def poll(self) -> float | None:
         """Do what is due; seconds until the next is, None if nothing is waited for."""
         self._polls.run(self._opened)
@@ -220,18 +211,6 @@ class Board:
         self._snapshots.read([name for name in devices if name in self._opened])
         if self._opened:
             self._settle()
-
-    def permit(self, device: str, value: Any) -> None:
-        """Interlocked when an output must not be `value` now."""
-        self.emergency.permit(self._outputs[device], value)
-        self.interlocks.permit(device, value)
-
-    def lend(self, device: str) -> AbstractContextManager[str]:
-        """The path of a device's port, the caller's alone inside the block."""
-        driver = self._driver(device)
-        if not isinstance(driver, Lendable):
-            raise DeviceError(f"'{device}' has no port to lend: it is a {driver.kind}")
-        return driver.lent()
 
     def clear_faults(self) -> list[str]:
         """End the latched faults that are over; the names of those that are not."""
@@ -261,22 +240,12 @@ class Board:
         return self._lineup.opened
 
     def _drive(self, name: str, value: Any) -> None:
-        driver = self._driver(name)
+        driver = self._orders.driver(name)
         if not isinstance(driver, Simulatable):
             raise BadInput(f"'{name}' cannot be simulated: a {driver.kind} is no input")
-        self._need_open(name)
+        self._orders.need_open(name)
         driver.simulate(value)
         self._snapshots.read([name])
-
-    def _driver(self, name: str) -> Driver:
-        if name not in self.file.devices:
-            hint = did_you_mean(name, self.file.devices)
-            raise NotFound(f"there is no device {name!r}{hint}")
-        return self.file.devices[name]
-
-    def _need_open(self, name: str) -> None:
-        if name not in self._opened:
-            raise DeviceError(f"'{name}' is not open")
 
     def _settle(self) -> None:
         for _ in range(_MOST_ROUNDS):

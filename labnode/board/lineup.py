@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from labnode.board.snapshot import reason
 from labnode.drivers.base import Driver
@@ -29,9 +29,11 @@ class Lineup:
                 log.exception("device %s did not open", name)
                 raise DeviceError(f"'{name}' did not open: {reason(error)}") from error
 
-    def each(self, what: str, do: Callable[[Driver], None]) -> list[str]:
-        """Do one thing to every device that is open; a sentence for each that did not."""
-        return self._each(self.opened.copy(), what, do)
+    def each(
+        self, what: str, do: Callable[[Driver], None], names: Collection[str] | None = None
+    ) -> list[str]:
+        """Do one thing to the devices that are open; a sentence for each that did not."""
+        return self._each([n for n in self.opened if names is None or n in names], what, do)
 
     def close(self) -> list[str]:
         """Close every device, the last one first; a sentence for each that did not."""

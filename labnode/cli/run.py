@@ -76,7 +76,7 @@ def run(
     file = load_board(chosen.board, settings=settings)
     if watcher:
         watcher.watch(file.files)
-    lab = load_lab(file.module)
+    lab = load_lab(file)
     stop = _stop_on_signals()
     agent = Agent(file, lab, chosen, simulate=simulate, hung_after=_hung_after())
     agent.limit_stop(stop)

@@ -79,6 +79,22 @@ class Lendable(Protocol):
 
 
 @runtime_checkable
+class Programmable(Protocol):
+    """A device that writes images into something (hardware thread; it waits by services.wait)."""
+
+    def program(self, image: Path) -> Any: ...
+    def blank(self) -> None: ...
+
+
+@runtime_checkable
+class Conversing(Protocol):
+    """A device that texts are sent to and expected from (hardware thread, likewise)."""
+
+    def send(self, text: str) -> None: ...
+    def expect(self, pattern: str, timeout: float) -> Any: ...
+
+
+@runtime_checkable
 class Simulatable(Protocol):
     """An input: in a simulation its hardware can be made to show a value."""
 

@@ -254,6 +254,12 @@ class NumberOutput(Output):
         step = (self.highest - self.lowest) / 100 if self.step is None else self.step
         return {**super().describe(), "min": self.least, "max": self.most, "step": step}
 
+    def nearest(self, value: float) -> float:
+        """The value next to `value` that may be set."""
+        if self.step is not None:
+            value = self.least + round((value - self.least) / self.step) * self.step
+        return min(self.most, max(self.least, value))
+
     @command
     def set(self, value: float) -> None:
         self.put(value)

@@ -114,7 +114,7 @@ def test_a_device_problem_names_the_device_and_a_close_match(write: Write) -> No
     ("device", "sentence"),
     [
         ("a: {driver: ledd, pin: 4}", "no driver 'ledd' for device 'a'; did you mean 'led'?"),
-        ("a: {driver: zzz, pin: 17}", "no driver 'zzz' for device 'a'; the drivers are button, "),
+        ("a: {driver: zzz, pin: 17}", "no driver 'zzz' for device 'a'; the drivers are "),
         ("a: {driver: 5, pin: 17}", "there is no driver '5' for device 'a'; the drivers are"),
         ("a: {pin: 17}", "missing key 'driver' in device 'a'"),
         ("a: led", "device 'a': expected its options, such as {driver: led, pin: GPIO17}, not the"),

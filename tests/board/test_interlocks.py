@@ -284,7 +284,7 @@ def test_initial_values_are_given_after_the_reset_and_not_before(rig: Make) -> N
     made.board.open()
     made.board.reset()
     assert value(made, "lamp") is False
-    made.board.begin()
+    made.board.prepare()
     assert value(made, "lamp") is True
 
 

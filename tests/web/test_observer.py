@@ -57,9 +57,9 @@ def test_an_observer_sees_what_the_student_does(
     lab: LabClient, teacher: Browser, ada: Student
 ) -> None:
     ada.post("/api/devices/switch/on")
-    board = teacher.get("/api/board").json
-    assert board["snapshot"]["switch"]["value"] is True
-    assert "hidden" not in board["snapshot"]
+    devices = teacher.get("/api/state").json["devices"]
+    assert devices["switch"]["value"] is True
+    assert "hidden" not in devices
     session = teacher.get("/api/session").json
     assert (session["full_name"], session["read_only"]) == ("Ada Lovelace", True)
     assert ada.get("/api/session").json["read_only"] is False
@@ -69,8 +69,8 @@ def test_an_observer_sees_the_student_s_tasks(
     lab: LabClient, teacher: Browser, ada: Student
 ) -> None:
     task = ada.post("/api/tasks/wait", {"seconds": 60}).json
-    (seen,) = teacher.get("/api/board").json["tasks"]
-    assert seen["running"]["task_id"] == task["task_id"]
+    (seen,) = teacher.get("/api/state").json["tasks"]
+    assert seen["task_id"] == task["task_id"]
     assert teacher.get(f"/api/tasks/{task['task_id']}").status == 200
 
 
