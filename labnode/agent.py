@@ -191,7 +191,7 @@ class Agent:
             self.upkeep.start()
             self.sessions.recover()
             self.sessions.reaper.start()
-            self._ready = True
+            self._ready = self.telemetry.ready = True
             if self._listen:
                 self._control.start()
         except BaseException:

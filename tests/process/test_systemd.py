@@ -66,6 +66,19 @@ def test_a_node_that_does_not_get_its_port_is_never_ready(
     assert "READY=1" not in manager.heard
 
 
+def test_a_log_that_is_the_journal_is_not_lost_where_the_journal_is_away(machine: Machine) -> None:
+    stderr = machine.home / "stderr"
+    stderr.touch()
+    info = stderr.stat()
+    node = machine.node(JOURNAL_STREAM=f"{info.st_dev}:{info.st_ino}")
+    node.student()
+    node.send(signal.SIGTERM)
+    assert node.wait() == 0
+    lines = node.errors.splitlines()
+    assert any(line.startswith("INFO labnode.sessions.life: Session ") for line in lines)
+    assert any('"event": "started"' in line for line in lines)
+
+
 def test_a_node_whose_hardware_thread_hangs_ends_itself_with_its_outputs_safe(
     machine: Machine, manager: Manager
 ) -> None:
