@@ -28,15 +28,15 @@ from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
 from labnode.telemetry import Telemetry
 from labnode.upkeep import Upkeep
+from labnode.web.admin import administration
 from labnode.web.app import student_app
 from labnode.web.observers import Observers
 from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
+from labnode.web.starting import starting
 from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
-from labnode.weblab.starting import starting
 from labnode.worker import Worker
-from labnode.worker.stacks import tell_where_threads_are
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,7 @@ class Agent:
         with contextlib.ExitStack() as undo:
             state = StateDir(settings.state_dir, settings.secret_key)
             undo.callback(state.close)
+            secret = state.secret
             self.board = Board(
                 file,
                 clock=self.clock,
@@ -97,17 +98,11 @@ class Agent:
                 hung_after=hung_after,
             )
             self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, queues)
-            self.board.attach(
-                self.worker.post,
-                self.tasks.pause,
-                progress=self.tasks.progress,
-                outlast=self.worker.outlast,
-            )
             self.board.interlocks.restore(self.store.recall("faults") or [])
             self.board.interlocks.remember = partial(self.store.remember_soon, "faults")
             self.sessions = Sessions(
                 file.session,
-                state.secret,
+                secret,
                 store=self.store,
                 tasks=self.tasks,
                 worker=self.worker,
@@ -128,6 +123,13 @@ class Agent:
                 idle=lambda: not self.sessions.live(),
             )
             self.estop = EmergencyStop(self.board, self.sessions, self.store)
+            self.board.attach(
+                self.worker.post,
+                self.tasks.pause,
+                progress=self.tasks.progress,
+                outlast=self.worker.outlast,
+                emergency=self.estop.press,
+            )
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
             parts = (self.board, self.worker, self.sessions, self.clock)
             turnover = Turnover(*parts, lab.functions)
@@ -147,11 +149,17 @@ class Agent:
             )
             status = self._commands.status
             self.telemetry = Telemetry(settings, self.board, self.bus, self.clock, status)
-            student = student_app(
-                lab, node, settings, state.secret, clock=self.clock, websockets=self.websockets
+            admin = administration(settings, node, self._commands.by_name, self.clock, self.fault)
+            self._site: Wsgi = self.telemetry.counted(
+                site(
+                    student_app(
+                        lab, node, settings, secret, clock=self.clock, websockets=self.websockets
+                    ),
+                    protocol_app(self.sessions, settings, clock=self.clock),
+                    settings,
+                    undo.enter_context(admin),
+                )
             )
-            protocol = protocol_app(self.sessions, settings, clock=self.clock)
-            self._site: Wsgi = self.telemetry.counted(site(student, protocol, settings))
             self.web = WebServer(
                 self.app,
                 host=settings.host,
@@ -169,7 +177,7 @@ class Agent:
         return f"http://{f'[{host}]' if ':' in host else host}:{port}{self.settings.base_path}"
 
     def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Everything that the node serves, as a WSGI application."""
+        """All that the node serves, in WSGI."""
         return (self._site if self._ready else starting)(environ, start_response)
 
     def start(self) -> None:
@@ -183,6 +191,7 @@ class Agent:
                 self.web.start()
                 self.telemetry.start()
                 self.websockets.start()
+            self.estop.restore()
             self.worker.start(
                 partial(self.tasks.next_job, Lane.HARDWARE),
                 partial(self.tasks.next_job, Lane.BACKGROUND),
@@ -210,7 +219,6 @@ class Agent:
             if not self.worker.stop(_HARDWARE_STOPS_WITHIN):
                 ended = False
                 emergency.tell_what_runs_on(self.worker.hardware_thread)
-                tell_where_threads_are()
                 self._make_safe()
 
         steps: list[Callable[[], object]] = [
@@ -271,18 +279,12 @@ class Agent:
 
     def limit_stop(self, stop: Event) -> None:
         """Have the process end in any case, 10 s after `stop` is set."""
-
-        def limit() -> None:
-            stop.wait()
-            if not self._ended.wait(_STOP_WITHIN):
-                self.give_up(f"it did not stop within {_STOP_WITHIN:g} s")
-
-        threading.Thread(target=limit, name="stop-limit", daemon=True).start()
+        emergency.limit(stop.wait, self._ended, _STOP_WITHIN, self.give_up)
 
     def give_up(self, why: str) -> NoReturn:
         """There is never a second owner: make safe what can be, and let systemd start anew."""
         log.critical("The agent ends itself: %s.", why)
-        tell_where_threads_are()
+        emergency.tell_where_threads_are()
         self._make_safe()
         logging.shutdown()
         os._exit(BROKEN)

@@ -31,6 +31,7 @@ HOUSE = """
     state     -> errors
     browser   ->
     settings  -> schema errors
+    credentials -> settings clock
     store     -> clock errors
     drivers   -> schema clock errors
     board     -> drivers pythonfile schema events clock errors
@@ -40,11 +41,12 @@ HOUSE = """
     lab       -> sessions tasks worker board drivers schema events context clock errors
     module    -> lab board pythonfile errors
     reload    -> clock
+    changeover -> module lab sessions board pythonfile clock errors
     estop     -> sessions board store lifecycle errors
     upkeep    -> lab sessions worker board events clock errors
     control   -> lab estop sessions store clock errors
-    weblab    -> sessions settings lifecycle clock errors
-    web       -> lab sessions tasks worker board schema settings events context clock errors
+    weblab    -> sessions settings credentials lifecycle clock errors
+    web       -> +lab settings credentials events clock
     platform  -> settings events context clock errors
     telemetry -> platform web board settings events clock errors
     doctor    -> platform board drivers settings errors
