@@ -269,7 +269,6 @@ class Agent:
         """Tell `systemd` how it is until `stop`; end the process when the hardware has no owner."""
         watchdog = Watchdog(systemd, self.clock, self.trouble, self._commands.sentence)
         watchdog.turn()
-        systemd.ready()
         while not stop.wait(_WATCH_HALTED_EVERY if self.board.halted else _WATCH_EVERY):
             if (fault := self.fault()) is not None:
                 self.give_up(fault)
