@@ -19,6 +19,8 @@ from labnode.control import ControlSocket
 from labnode.control.commands import Commands
 from labnode.events import Bus
 from labnode.lab import Lab, Node
+from labnode.platform.systemd import Systemd
+from labnode.platform.watchdog import Watchdog, ask_web
 from labnode.sessions import Reason, Sessions
 from labnode.settings import Settings
 from labnode.state import StateDir
@@ -30,6 +32,7 @@ from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
 from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
+from labnode.weblab.messages import health
 from labnode.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -121,8 +124,8 @@ class Agent:
                 threads=_HTTP_THREADS,
                 trusted_proxies=settings.trusted_proxies,
             )
-            commands = Commands(node, self.clock, self.store, url=lambda: self.url).by_name
-            self._control = ControlSocket(settings.state_dir, commands)
+            self._commands = Commands(node, self.clock, self.store, url=lambda: self.url)
+            self._control = ControlSocket(settings.state_dir, self._commands.by_name)
             self._undo = undo.pop_all()
 
     @property
@@ -135,9 +138,12 @@ class Agent:
         """Everything that the node serves, as a WSGI application."""
         if self._ready:
             return self._site(environ, start_response)
-        headers = [("Content-Type", "application/json"), ("Retry-After", "2"), ("Refresh", "2")]
-        start_response("503 Service Unavailable", headers)
         message = "The lab is just starting; ask again in a moment."
+        headers = [("Content-Type", "application/json"), ("Retry-After", "2"), ("Refresh", "2")]
+        if environ.get("PATH_INFO", "").endswith("/weblab/health"):
+            start_response("200 OK", headers[:1])
+            return [json.dumps(health([message])).encode()]
+        start_response("503 Service Unavailable", headers)
         return [json.dumps({"error": True, "code": "busy", "message": message}).encode()]
 
     def start(self) -> None:
@@ -208,15 +214,27 @@ class Agent:
 
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
-        if not self.sessions.reaper.alive:
-            return "the reaper has died"
-        return self.worker.fault() or self.tasks.overdue()
+        parts = [self.sessions.reaper.fault, self.worker.fault, self.tasks.overdue]
+        parts.append(self.store.fault)
+        if self._listen:
+            parts += [self.web.fault, self.websockets.fault, self._control.fault]
+        return next((fault for part in parts if (fault := part()) is not None), None)
 
-    def watch(self, stop: Event) -> None:
-        """Return when `stop` is set; end the process at once when the hardware lost its owner."""
+    def trouble(self) -> str | None:
+        """Why systemd's watchdog must not be fed, or None; asks the web server from outside."""
+        prefix = self.settings.weblab_base or self.settings.base_path
+        return self.fault() or ask_web(self.web.address, f"{prefix}/weblab/health")
+
+    def watch(self, stop: Event, systemd: Systemd) -> None:
+        """Tell `systemd` how it is until `stop`; end the process when the hardware has no owner."""
+        watchdog = Watchdog(systemd, self.clock, self.trouble, self._commands.sentence)
+        watchdog.turn()
+        systemd.ready()
         while not stop.wait(_WATCH_EVERY):
             if (fault := self.fault()) is not None:
                 self.give_up(fault)
+            watchdog.turn()
+        systemd.stopping()
 
     def limit_stop(self, stop: Event) -> None:
         """Have the process end in any case, 10 s after `stop` is set."""

@@ -6,9 +6,11 @@ import contextlib
 import fcntl
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, Literal
 
-from labnode.errors import ConfigError
+from labnode.errors import Busy, ConfigError, Forbidden
 
 
 class StateDir:
@@ -24,8 +26,7 @@ class StateDir:
         with contextlib.ExitStack() as undo:
             try:
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._lock = undo.enter_context(open(path / "lock", "ab", opener=_private))
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._lock = undo.enter_context(_locked(path, "ab"))
             except BlockingIOError:
                 raise ConfigError(
                     f"{path}: another labnode is running with this state directory"
@@ -60,6 +61,39 @@ class StateDir:
             os.fsync(out.fileno())
         new.replace(file)  # a power cut leaves either no key or a whole one
         return secret
+
+
+@contextlib.contextmanager
+def without_node(path: Path) -> Iterator[None]:
+    """Keep nodes out of the state directory `path` for the length of the block.
+
+    Busy when one runs there, Forbidden when this user may not know. Where no node has ever run
+    there is nothing to keep out of.
+    """
+    with contextlib.ExitStack() as undo:
+        try:
+            undo.enter_context(_locked(path, "rb"))
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            raise Busy(f"A labnode is running with the state directory {path}.") from None
+        except OSError as error:
+            raise Forbidden(
+                f"Whether a labnode is running with the state directory {path} cannot be seen "
+                f"({error.strerror}): do this as the user that it runs as."
+            ) from None
+        yield
+
+
+def _locked(directory: Path, mode: Literal["ab", "rb"]) -> BinaryIO:
+    """The lock of a state directory, held until it is closed; "ab" makes it."""
+    lock = open(directory / "lock", mode, opener=_private)  # noqa: SIM115 - the caller closes it
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise
+    return lock
 
 
 def _private(path: str, flags: int) -> int:

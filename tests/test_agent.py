@@ -24,6 +24,7 @@ from labnode.control import NotRunning, ask
 from labnode.drivers.base import Driver, registry
 from labnode.errors import ConfigError, DeviceError
 from labnode.lab import Lab
+from labnode.platform.systemd import Systemd
 from labnode.sessions import Reason, StartRequest
 from labnode.settings import load_settings
 
@@ -238,6 +239,105 @@ def test_a_dead_reaper_is_a_fault(build: Build) -> None:
     assert agent.fault() == "the reaper has died"
 
 
+class Dead:
+    """A thread that has died."""
+
+    ident = None
+
+    def is_alive(self) -> bool:
+        return False
+
+    def join(self, timeout: float | None = None) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (lambda agent: (agent.store, "_thread"), "the database's thread has died"),
+        (lambda agent: (agent._control, "_thread"), "the thread of the control socket has died"),
+        (lambda agent: (agent.websockets._hub, "_thread"), "the thread of the WebSockets has died"),
+    ],
+)
+def test_every_thread_that_dies_is_a_fault(
+    build: Build, monkeypatch: pytest.MonkeyPatch, where: Callable[..., Any], said: str
+) -> None:
+    agent = build()
+    agent.start()
+    assert agent.fault() is None
+    with monkeypatch.context() as dead:
+        dead.setattr(*where(agent), Dead())
+        assert agent.fault() == said
+    assert agent.fault() is None
+
+
+@pytest.mark.parametrize("name", ["http", "http-3"])
+def test_a_thread_of_the_web_server_that_dies_is_a_fault(build: Build, name: str) -> None:
+    agent = build()
+    agent.start()
+    threads = agent.web._threads
+    (index,) = (i for i, thread in enumerate(threads) if thread.name == name)
+    living, threads[index] = threads[index], Dead()  # type: ignore[call-overload]
+    threads[index].name = name
+    assert agent.fault() == f"the web server's thread {name} has died"
+    threads[index] = living
+
+
+def test_a_background_thread_that_dies_is_a_fault(build: Build) -> None:
+    agent = build()
+    agent.start()
+    threads = agent.worker._background._threads
+    living, threads["background-1"] = threads["background-1"], Dead()  # type: ignore[assignment]
+    assert agent.fault() == "the thread background-1 has died"
+    threads["background-1"] = living
+
+
+@pytest.mark.parametrize(
+    ("part", "mark", "seconds", "said"),
+    [
+        ("store", "_busy_since", 61, "the database has been busy with one thing for 60 s"),
+        ("reaper", "_turn_began", 61, "the reaper had no end of its turn for 60 s"),
+        ("hub", "_turn_began", 31, "the thread of the WebSockets had no turn for 30 s"),
+    ],
+)
+def test_a_thread_that_hangs_is_a_fault(
+    build: Build, part: str, mark: str, seconds: float, said: str
+) -> None:
+    agent = build()
+    agent.start()
+    parts = {
+        "store": agent.store,
+        "reaper": agent.sessions.reaper,
+        "hub": agent.websockets._hub,
+    }
+    setattr(parts[part], mark, agent.clock.now() - seconds)
+    assert agent.fault() == said
+    setattr(parts[part], mark, None)
+
+
+def test_a_node_that_serves_is_well_and_one_that_does_not_is_not(build: Build) -> None:
+    agent = build()
+    agent.start()
+    assert agent.trouble() is None
+    agent.web.stop()
+    said = agent.trouble()
+    assert said is not None
+    assert said.startswith("its own web server does not answer")
+
+
+def test_health_is_answered_in_truth_while_the_node_starts(build: Build) -> None:
+    agent = build(listen=False)
+    said: list[Any] = []
+    environ = {"PATH_INFO": "/lab1/weblab/health"}
+    body = b"".join(agent.app(environ, lambda status, _: said.append(status)))
+    assert said == ["200 OK"]
+    assert json.loads(body) == {
+        "found": True,
+        "success": False,
+        "message": "The lab is just starting; ask again in a moment.",
+    }
+
+
 def test_a_fault_ends_the_process_with_the_outputs_safe(
     build: Build, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -249,7 +349,7 @@ def test_a_fault_ends_the_process_with_the_outputs_safe(
     monkeypatch.setattr(agents, "_WATCH_EVERY", 0.01)
     monkeypatch.setattr(agent, "fault", lambda: "somebody pulled the plug")
     with pytest.raises(Ended):
-        agent.watch(agent.clock.event())
+        agent.watch(agent.clock.event(), Systemd({}))
     assert codes == [70]
     assert level(agent) is True
     assert "The agent ends itself: somebody pulled the plug." in caplog.messages
@@ -299,7 +399,7 @@ def test_a_stop_in_order_is_left_alone(build: Build, monkeypatch: pytest.MonkeyP
     agent.limit_stop(stop)
     agent.start()
     stop.set()
-    agent.watch(stop)
+    agent.watch(stop, Systemd({}))
     assert agent.stop()
 
 

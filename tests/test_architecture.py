@@ -41,7 +41,8 @@ HOUSE = """
     control   -> lab sessions store clock errors
     weblab    -> sessions settings lifecycle clock errors
     web       -> lab sessions tasks worker board schema settings events context clock errors
-    platform  -> events settings errors
+    platform  -> settings events clock errors
+    doctor    -> platform board drivers settings errors
     labnode   -> lab errors
     agent     -> everything
     testing   -> everything

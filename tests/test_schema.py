@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from labnode.errors import ConfigError
 from labnode.schema import (
     Between,
+    Doc,
     Duration,
     Problems,
     Section,
@@ -540,7 +541,7 @@ def test_fields_of_the_author_alone_are_no_options():
 def test_an_option_tells_its_key_its_doc_and_whether_it_is_required():
     @dataclass
     class Own:
-        from_: str = field(metadata={"key": "from", "doc": "Where it comes from."})
+        from_: Annotated[str, Doc("Where it comes from.")] = field(metadata={"key": "from"})
         password: str = field(default="", repr=False)
 
     first, second = options(Own)
@@ -548,6 +549,22 @@ def test_an_option_tells_its_key_its_doc_and_whether_it_is_required():
     assert first.doc == "Where it comes from."
     assert (second.required, second.secret) == (False, True)
     assert read("from: here", Own) == Own("here")
+
+
+def test_the_doc_of_an_option_is_no_part_of_its_type_and_a_subclass_need_not_repeat_it():
+    @dataclass(kw_only=True)
+    class Base:
+        share: Annotated[float, Between(0, 1), Doc("How much of it.")] = 0.5
+        more: Annotated[int | None, Doc("What else.")] = None
+
+    @dataclass(kw_only=True)
+    class Own(Base):
+        share: Annotated[float, Between(0, 2)] = 1.5
+        more: Annotated[int | None, Doc("What else there is.")] = None
+
+    share, more = options(Own)
+    assert (share.type, share.doc) == (Annotated[float, Between(0, 2)], "How much of it.")
+    assert (more.type, more.doc) == (int | None, "What else there is.")
 
 
 def test_a_value_that_is_secret_never_stands_in_a_problem():

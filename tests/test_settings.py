@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from labnode.errors import ConfigError
+from labnode.schema import options
 from labnode.settings import Client, Credentials, Settings, environment_names, load_settings
 
 WEBLAB = {"LABNODE_WEBLAB_USERNAME": "weblab", "LABNODE_WEBLAB_PASSWORD": "31415"}
@@ -65,7 +66,7 @@ def test_without_file_and_with_credentials_alone_everything_has_its_default(node
 def test_the_settings_are_those_of_the_design_and_each_says_what_it_is_for():
     assert [field.name for field in fields(Settings)] == DESIGN.split()
     for cls in (Settings, Client):
-        assert all(field.metadata["doc"].endswith(".") for field in fields(cls))
+        assert all(option.doc.endswith(".") for option in options(cls))
 
 
 def test_the_command_line_wins_over_the_environment_which_wins_over_the_file(node: Node):

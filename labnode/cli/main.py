@@ -13,12 +13,14 @@ import click
 
 from labnode import __version__
 from labnode.cli.check import check
+from labnode.cli.doctor import doctor
 from labnode.cli.fake import fake
 from labnode.cli.history import actions, events, sessions, tasks
 from labnode.cli.needless import clean_expired, loop, run_tasks
 from labnode.cli.node import clear, drain, status, undrain
 from labnode.cli.options import InOrder
 from labnode.cli.run import demo, run
+from labnode.cli.safe import safe
 from labnode.cli.weblab import weblab_config
 from labnode.errors import BadInput, ConfigError, LabnodeError
 
@@ -60,6 +62,7 @@ def main() -> None:
 
 _COMMANDS: list[click.Command] = [demo, check, run, weblab_config, fake]
 _COMMANDS += [status, sessions, tasks, events, actions, clear, drain, undrain]
+_COMMANDS += [safe, doctor]
 _COMMANDS += [loop, run_tasks, clean_expired]
 
 for command in _COMMANDS:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,9 +26,14 @@ class InOrder(click.Group):
         return list(self.commands)
 
 
-def settings_without_credentials(path: Path | None) -> Settings:
-    """The node's settings, for a command that does not need its credentials."""
+def settings_without_credentials(
+    path: Path | None, options: Mapping[str, Any] | None = None
+) -> Settings:
+    """The node's settings, for a command that does not need its credentials.
+
+    `options` are those of the command line that are settings.
+    """
     from labnode.settings import load_settings
 
     unused = {"weblab": {"username": "unused", "password": "unused"}, "clients": []}
-    return load_settings(path, os.environ, unused)
+    return load_settings(path, os.environ, {**unused, **(options or {})})

@@ -57,9 +57,11 @@ def run(
     from labnode.agent import BROKEN, Agent
     from labnode.board import load_board
     from labnode.module import load_lab
+    from labnode.platform.systemd import Systemd
     from labnode.reload import Watcher, command
     from labnode.settings import load_settings
 
+    systemd = Systemd(os.environ)
     options = {"board": board, "host": host, "port": port, "state_dir": state_dir}
     chosen = load_settings(settings, os.environ, options)
     if chosen.board is None:
@@ -76,10 +78,11 @@ def run(
     agent = Agent(file, lab, chosen, simulate=simulate, hung_after=_hung_after())
     agent.limit_stop(stop)
     changes = _changes(agent, watcher, stop) if watcher else None
+    systemd.status(f"Opening {chosen.board}")
     agent.start()
     try:
         click.echo(f"labnode {__version__} serves {chosen.board} at {agent.url}/")
-        agent.watch(changes or stop)
+        agent.watch(changes or stop, systemd)
     finally:
         ended = agent.stop()
     if not ended:

@@ -79,6 +79,19 @@ class Commands:
         self._sessions.draining = False
         return {"quarantine": self._sessions.quarantine.why}
 
+    def sentence(self) -> str:
+        """How the node is, for people, in one line."""
+        match self._state(sessions := len(self._sessions.live())):
+            case "quarantine":
+                return f"In quarantine: {self._sessions.quarantine.why}"
+            case "draining":
+                return f"Takes no new students; {sessions} still here."
+            case "drained":
+                return "Takes no new students, and none is here."
+            case "busy":
+                return f"Busy: {sessions} of {self._sessions.rules.users} seats taken."
+        return f"Ready: {sessions} of {self._sessions.rules.users} seats taken."
+
     def _state(self, sessions: int) -> str:
         if self._sessions.quarantine.why is not None:
             return "quarantine"

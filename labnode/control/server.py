@@ -58,6 +58,12 @@ class ControlSocket:
         self._listener = listener
         self._thread.start()
 
+    def fault(self) -> str | None:
+        """Why commands reach the node no more, or None; any thread may ask."""
+        if self._listener is None or self._thread.is_alive():
+            return None
+        return "the thread of the control socket has died"
+
     def stop(self, timeout: float) -> bool:
         """Take the socket away; False when its thread did not end in time. Idempotent."""
         listener, self._listener = self._listener, None

@@ -7,11 +7,11 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from labnode.clock import Clock
 from labnode.drivers.commands import Command, commands_of, mark
-from labnode.schema import Text
+from labnode.schema import Doc, Text
 
 D = TypeVar("D", bound="type[Driver]")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -75,6 +75,11 @@ class Services(Protocol):
 class Driver:
     """One device of a board. Its fields are its YAML options; `@command` methods its controls.
 
+    Every option says in one sentence what it is for, as the last thing in its annotation:
+    `Annotated[Pin, Doc("The pin that is driven.")]`. Editors and docs/drivers.md show that; a test
+    looks for it. A subclass that gives only another default need not repeat it. The docstring of
+    the class is the driver's page in docs/drivers.md; it ends with "Example::" and YAML.
+
     Options that do not go together are a ValueError with a sentence in `__post_init__`.
 
     A driver is used by the hardware thread alone (but see `make_safe`), starts no threads and holds
@@ -86,8 +91,8 @@ class Driver:
         class Relay(Driver):
             widget: ClassVar[Widget] = "switch"
 
-            pin: Pin
-            safe: bool = False
+            pin: Annotated[Pin, Doc("The pin that switches the relay.")]
+            safe: Annotated[bool, Doc("Whether it is on while nobody uses it.")] = False
 
             def open(self) -> None:
                 self.hardware = gpiozero.OutputDevice(
@@ -109,13 +114,26 @@ class Driver:
     kind: ClassVar[str] = ""  # "led"; given by @register
     commands: ClassVar[Mapping[str, Command]] = {}  # by name; given by @register
     widget: ClassVar[Widget] = "value"  # how the page shows it
+    programs: ClassVar[Mapping[str, str]] = {}  # what it runs: program -> Debian's package of it
     poll_every: ClassVar[float | None] = None  # seconds between two calls of poll()
 
-    label: Text | None = None
-    group: Text | None = None
-    unit: str = ""
-    access: Literal["user", "system", "none"] = "user"
-    confirm: bool | Text = False  # ask before each command; a text is the question
+    label: Annotated[
+        Text | None, Doc("What the page calls the device; by default its name on the board.")
+    ] = None
+    group: Annotated[Text | None, Doc("The heading on the page that the device stands under.")] = (
+        None
+    )
+    unit: Annotated[str, Doc("What the value is measured in, such as °C.")] = ""
+    access: Annotated[
+        Literal["user", "system", "none"],
+        Doc(
+            "Who may use the device: user is the student, system the board's sequences and the "
+            "lab's Python, none only labnode itself."
+        ),
+    ] = "user"
+    confirm: Annotated[
+        bool | Text, Doc("Whether the page asks before each command; a text is its question.")
+    ] = False
 
     def attach(self, name: str, services: Services) -> None:
         """Called by the board, once, before anything else."""

@@ -16,6 +16,9 @@ LABELS = ("pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835")
 
 _GET_CHIPINFO = 0x8044B401  # GPIO_GET_CHIPINFO_IOCTL of linux/gpio.h
 _CHIPINFO = struct.Struct("32s32sI")  # name, label, lines
+_GET_LINEINFO = 0xC100B405  # GPIO_V2_GET_LINEINFO_IOCTL
+_LINEINFO = struct.Struct("=32s32sIIQ176x")  # name, consumer, offset, attributes, flags
+_LINE_USED = 1
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,24 @@ def find_chip(chips: Iterable[Chip]) -> Chip:
     )
 
 
+def user_of(chip: Chip, line: int, directory: Path = Path("/dev")) -> str | None:
+    """What has a line of a chip: a program's or a kernel driver's word, "" if it has none.
+
+    None when the line is free. DeviceError when there is no such line.
+    """
+    try:
+        descriptor = os.open(directory / f"gpiochip{chip.number}", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            asked = _LINEINFO.pack(b"", b"", line, 0, 0)
+            told = fcntl.ioctl(descriptor, _GET_LINEINFO, asked)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise DeviceError(f"line {line} of gpiochip{chip.number}: {error.strerror}") from error
+    _, consumer, _, _, flags = _LINEINFO.unpack(told)
+    return _text(consumer) if flags & _LINE_USED else None
+
+
 def _label(path: Path) -> str:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -69,4 +90,8 @@ def _label(path: Path) -> str:
     finally:
         os.close(descriptor)
     _, label, _ = _CHIPINFO.unpack(information)
-    return bytes(label).split(b"\0", 1)[0].decode("ascii", "replace")
+    return _text(label)
+
+
+def _text(field: bytes) -> str:
+    return bytes(field).split(b"\0", 1)[0].decode("ascii", "replace")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import gpiozero
 
 from labnode.drivers.base import Driver, Widget, register
 from labnode.drivers.pins import Pin
-from labnode.schema import Duration
+from labnode.schema import Doc, Duration
 
 
 @register("digital_input")
@@ -28,10 +28,20 @@ class DigitalInput(Driver):
 
     widget: ClassVar[Widget] = "lamp"
 
-    pin: Pin
-    pull_up: bool | None = False
-    active_state: bool | None = None
-    bounce_time: Duration | None = None
+    pin: Annotated[Pin, Doc("The pin that is read.")]
+    pull_up: Annotated[
+        bool | None,
+        Doc(
+            "true: the pin rests high and is on while it is pulled low; false: it rests low and is "
+            "on while it is high; null: it floats."
+        ),
+    ] = False
+    active_state: Annotated[
+        bool | None, Doc("With pull_up: null, whether the pin is on while it is high.")
+    ] = None
+    bounce_time: Annotated[
+        Duration | None, Doc("Changes that are shorter than this are not seen.")
+    ] = None
 
     def __post_init__(self) -> None:
         if self.pull_up is None and self.active_state is None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import gpiozero
 
 from labnode.drivers.base import Driver, Widget, command, register
 from labnode.drivers.pins import Pin
+from labnode.schema import Doc
 
 
 @register("digital_output")
@@ -26,9 +27,11 @@ class DigitalOutput(Driver):
 
     widget: ClassVar[Widget] = "switch"
 
-    pin: Pin
-    active_high: bool = True
-    safe: bool = False
+    pin: Annotated[Pin, Doc("The pin that is driven.")]
+    active_high: Annotated[bool, Doc("false: the pin is low while the value is on.")] = True
+    safe: Annotated[
+        bool, Doc("The value at the start, before and after every student, and at the end.")
+    ] = False
 
     def open(self) -> None:
         self.hardware = gpiozero.DigitalOutputDevice(

@@ -10,7 +10,7 @@ import gpiozero
 from labnode.drivers.base import Driver, Widget, command, register
 from labnode.drivers.pins import Pin
 from labnode.errors import BadInput
-from labnode.schema import Between
+from labnode.schema import Between, Doc
 
 
 @register("pwm_output")
@@ -29,12 +29,20 @@ class PwmOutput(Driver):
 
     widget: ClassVar[Widget] = "slider"
 
-    pin: Pin
-    frequency: Annotated[float, Between(0.1, 10_000)] = 100.0  # all that lgpio can do
-    active_high: bool = True
-    safe: Annotated[float, Between(0, 1)] = 0.0
-    min: Annotated[float, Between(0, 1)] = 0.0
-    max: Annotated[float, Between(0, 1)] = 1.0
+    pin: Annotated[Pin, Doc("The pin that is driven.")]
+    frequency: Annotated[
+        float,
+        Between(0.1, 10_000),  # all that lgpio can do
+        Doc("Pulses per second, in Hz."),
+    ] = 100.0
+    active_high: Annotated[bool, Doc("false: the pin is low during a pulse.")] = True
+    safe: Annotated[
+        float,
+        Between(0, 1),
+        Doc("The value at the start, before and after every student, and at the end."),
+    ] = 0.0
+    min: Annotated[float, Between(0, 1), Doc("The least that may be set, besides 0.")] = 0.0
+    max: Annotated[float, Between(0, 1), Doc("The most that may be set.")] = 1.0
 
     def __post_init__(self) -> None:
         if self.min >= self.max:

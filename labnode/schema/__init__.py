@@ -25,10 +25,11 @@ from labnode.schema.compose import read_scalar
 from labnode.schema.document import load_yaml, parse_yaml
 from labnode.schema.options import Option, options
 from labnode.schema.section import Problems, Section, did_you_mean, shown
-from labnode.schema.types import Between, Duration, Size, Text
+from labnode.schema.types import Between, Doc, Duration, Size, Text
 
 __all__ = [
     "Between",
+    "Doc",
     "Duration",
     "Option",
     "Problems",

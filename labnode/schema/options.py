@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
+
+from labnode.schema.types import Doc
 
 
 @dataclass(frozen=True)
@@ -14,25 +16,37 @@ class Option:
 
     key: str  # in YAML: the field's name, or its metadata["key"]
     name: str  # of the field
-    type: Any  # the annotation, resolved, with its Annotated
+    type: Any  # the annotation, resolved, with its Annotated but without Doc
     required: bool
     secret: bool  # the field has repr=False: its values never appear in a problem
-    doc: str  # the field's metadata["doc"]
+    doc: str  # the sentence of its Doc, or of the same field's in a base class
 
 
 @cache
 def options(cls: type) -> tuple[Option, ...]:
     """The options of a dataclass: its fields, without init=False and those that begin with "_"."""
-    hints = get_type_hints(cls, include_extras=True)
+    own, *bases = [get_type_hints(base, include_extras=True) for base in cls.__mro__]
     return tuple(
         Option(
             key=field.metadata.get("key", field.name),
             name=field.name,
-            type=hints[field.name],
+            type=_split(own[field.name])[0],
             required=field.default is field.default_factory is dataclasses.MISSING,
             secret=not field.repr,
-            doc=field.metadata.get("doc", ""),
+            doc=next(
+                filter(None, (_split(hints.get(field.name))[1] for hints in (own, *bases))), ""
+            ),
         )
         for field in dataclasses.fields(cls)
         if field.init and not field.name.startswith("_")
     )
+
+
+def _split(hint: Any) -> tuple[Any, str]:
+    """An annotation without its Doc, and the sentence of that."""
+    metadata = getattr(hint, "__metadata__", ())
+    docs = [item.sentence for item in metadata if isinstance(item, Doc)]
+    rest = [item for item in metadata if not isinstance(item, Doc)]
+    if docs:
+        hint = Annotated[(get_args(hint)[0], *rest)] if rest else get_args(hint)[0]
+    return hint, "".join(docs[-1:])

@@ -63,6 +63,16 @@ Size = Annotated[int, _SizeReader()]
 
 
 @dataclass(frozen=True)
+class Doc:
+    """`pin: Annotated[Pin, Doc("The pin that is driven.")]`: what an option is for.
+
+    One sentence for the person who writes the YAML: editors show it, and docs/ are made of it.
+    """
+
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Between:
     """`Annotated[float, Between(0, 1)]`: both ends belong to it, None is no limit."""
 

@@ -1,4 +1,4 @@
-"""The node's settings as dataclasses; every field says what it is for in its metadata["doc"]."""
+"""The node's settings as dataclasses; every field says what it is for in its Doc."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from labnode.schema import Between, Duration
+from labnode.schema import Between, Doc, Duration
 from labnode.settings import formats
 
 
@@ -16,12 +16,12 @@ from labnode.settings import formats
 class Credentials:
     """A user name with the passwords that are valid with it (several while one is replaced)."""
 
-    username: Annotated[str, formats.username] = field(
-        metadata={"doc": "The user name of HTTP Basic authentication."}
-    )
-    password: Annotated[str | list[str], formats.password] = field(
-        repr=False, metadata={"doc": "The password, or a list of passwords that are all valid."}
-    )
+    username: Annotated[str, formats.username, Doc("The user name of HTTP Basic authentication.")]
+    password: Annotated[
+        str | list[str],
+        formats.password,
+        Doc("The password, or a list of passwords that are all valid."),
+    ] = field(repr=False)
 
     @property
     def passwords(self) -> tuple[str, ...]:
@@ -32,135 +32,110 @@ class Credentials:
 class Client(Credentials):
     """A central server that may start sessions; logs and sessions know it by its name."""
 
-    name: Annotated[str, formats.client_name] = field(
-        metadata={"doc": "What logs and sessions call this central server."}
-    )
+    name: Annotated[
+        str, formats.client_name, Doc("What logs and sessions call this central server.")
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything about this node that is not in the board file."""
 
-    board: Path | None = field(
-        default=None, metadata={"doc": "The board file that `labnode run` serves."}
+    board: Annotated[Path | None, Doc("The board file that `labnode run` serves.")] = None
+    host: Annotated[
+        str, formats.listening_host, Doc("The address to listen on; 0.0.0.0 is all of them.")
+    ] = "127.0.0.1"
+    port: Annotated[int, Between(0, 65535), Doc("The port to listen on; 0 takes any free one.")] = (
+        8080
     )
-    host: Annotated[str, formats.listening_host] = field(
-        default="127.0.0.1", metadata={"doc": "The address to listen on; 0.0.0.0 is all of them."}
+    base_url: Annotated[
+        str,
+        formats.base_url,
+        Doc(
+            "Where the lab is for browsers: a path such as /lab1, or with the public host "
+            "https://labs.example.org/lab1."
+        ),
+    ] = ""
+    scheme: Annotated[
+        Literal["http", "https"],
+        Doc(
+            "What browsers use to reach the lab where base_url has no host; https behind a "
+            "proxy that speaks it."
+        ),
+    ] = "http"
+    trusted_proxies: Annotated[
+        list[Annotated[str, formats.address]],
+        Doc("IP addresses of reverse proxies whose X-Forwarded headers are believed."),
+    ] = field(default_factory=list)
+    state_dir: Annotated[
+        Path,
+        Doc(
+            "The directory of labnode.db and the node's key; by default systemd's "
+            "STATE_DIRECTORY, else ~/.local/state/labnode/BOARD."
+        ),
+    ] = Path("/var/lib/labnode")
+    weblab: Annotated[Credentials | None, Doc("The credentials of the central server.")] = None
+    clients: Annotated[
+        list[Client], Doc("Several central servers, each with name, username and password.")
+    ] = field(default_factory=list)
+    cookie_name: Annotated[
+        Annotated[str, formats.cookie_name] | None,
+        Doc("The name of the student's cookie; by default it contains the lab's name."),
+    ] = None
+    cookie_path: Annotated[
+        Annotated[str, formats.cookie_path] | None,
+        Doc("The path of the student's cookie; by default that of base_url."),
+    ] = None
+    secret_key: Annotated[
+        Annotated[str, formats.secret_key] | None,
+        Doc(
+            "What the tokens in students' addresses are derived from; by default made once "
+            "and kept in state_dir."
+        ),
+    ] = field(default=None, repr=False)
+    embed: Annotated[
+        bool, Doc("The lab's page is shown in a frame of the central server's; needs https.")
+    ] = False
+    unauthorized_link: Annotated[
+        Annotated[str, formats.link] | None, Doc("Where those who may not enter are sent.")
+    ] = None
+    unauthorized_template: Annotated[
+        Path | None, Doc("An HTML file that they see where there is no unauthorized_link.")
+    ] = None
+    allowed_back_origins: Annotated[
+        list[Annotated[str, formats.origin]],
+        Doc(
+            "Where students may be sent back to, such as https://labs.example.org; empty: anywhere."
+        ),
+    ] = field(default_factory=list)
+    allowed_hosts: Annotated[
+        list[Annotated[str, formats.public_host]],
+        Doc("Host names that may stand in students' addresses; empty: any."),
+    ] = field(default_factory=list)
+    weblab_base: Annotated[
+        Annotated[str, formats.prefix] | None,
+        Doc("Another path prefix for the central server's protocol alone."),
+    ] = None
+    admin: Annotated[Credentials | None, Doc("The credentials of the administration's pages.")] = (
+        None
     )
-    port: Annotated[int, Between(0, 65535)] = field(
-        default=8080, metadata={"doc": "The port to listen on; 0 takes any free one."}
-    )
-    base_url: Annotated[str, formats.base_url] = field(
-        default="",
-        metadata={
-            "doc": (
-                "Where the lab is for browsers: a path such as /lab1, or with the public host "
-                "https://labs.example.org/lab1."
-            )
-        },
-    )
-    scheme: Literal["http", "https"] = field(
-        default="http",
-        metadata={
-            "doc": (
-                "What browsers use to reach the lab where base_url has no host; https behind a "
-                "proxy that speaks it."
-            )
-        },
-    )
-    trusted_proxies: list[Annotated[str, formats.address]] = field(
-        default_factory=list,
-        metadata={"doc": "IP addresses of reverse proxies whose X-Forwarded headers are believed."},
-    )
-    state_dir: Path = field(
-        default=Path("/var/lib/labnode"),
-        metadata={
-            "doc": (
-                "The directory of labnode.db and the node's key; by default systemd's "
-                "STATE_DIRECTORY, else ~/.local/state/labnode/BOARD."
-            )
-        },
-    )
-    weblab: Credentials | None = field(
-        default=None, metadata={"doc": "The credentials of the central server."}
-    )
-    clients: list[Client] = field(
-        default_factory=list,
-        metadata={"doc": "Several central servers, each with name, username and password."},
-    )
-    cookie_name: Annotated[str, formats.cookie_name] | None = field(
-        default=None,
-        metadata={
-            "doc": "The name of the student's cookie; by default it contains the lab's name."
-        },
-    )
-    cookie_path: Annotated[str, formats.cookie_path] | None = field(
-        default=None,
-        metadata={"doc": "The path of the student's cookie; by default that of base_url."},
-    )
-    secret_key: Annotated[str, formats.secret_key] | None = field(
-        default=None,
-        repr=False,
-        metadata={
-            "doc": (
-                "What the tokens in students' addresses are derived from; by default made once "
-                "and kept in state_dir."
-            )
-        },
-    )
-    embed: bool = field(
-        default=False,
-        metadata={
-            "doc": "The lab's page is shown in a frame of the central server's; needs https."
-        },
-    )
-    unauthorized_link: Annotated[str, formats.link] | None = field(
-        default=None, metadata={"doc": "Where those who may not enter are sent."}
-    )
-    unauthorized_template: Path | None = field(
-        default=None,
-        metadata={"doc": "An HTML file that they see where there is no unauthorized_link."},
-    )
-    allowed_back_origins: list[Annotated[str, formats.origin]] = field(
-        default_factory=list,
-        metadata={
-            "doc": (
-                "Where students may be sent back to, such as https://labs.example.org; empty: "
-                "anywhere."
-            )
-        },
-    )
-    allowed_hosts: list[Annotated[str, formats.public_host]] = field(
-        default_factory=list,
-        metadata={"doc": "Host names that may stand in students' addresses; empty: any."},
-    )
-    weblab_base: Annotated[str, formats.prefix] | None = field(
-        default=None,
-        metadata={"doc": "Another path prefix for the central server's protocol alone."},
-    )
-    admin: Credentials | None = field(
-        default=None, metadata={"doc": "The credentials of the administration's pages."}
-    )
-    expired_users_timeout: Duration = field(
-        default=3600, metadata={"doc": "How long a student whose time is over is still known."}
-    )
-    task_expires: Duration = field(
-        default=3600,
-        metadata={"doc": "How long the results of tasks are kept after their session."},
-    )
-    background_threads: Annotated[int, Between(1, 32)] = field(
-        default=2,
-        metadata={"doc": "How many threads run the tasks that do not need the hardware's thread."},
-    )
-    log_level: Annotated[str, formats.log_level] = field(
-        default="INFO", metadata={"doc": "DEBUG, INFO, WARNING, ERROR or CRITICAL."}
-    )
-    lifecycle_log: bool = field(
-        default=True,
-        metadata={
-            "doc": "Write a line of JSON to the log for what befalls each session, without names."
-        },
-    )
+    expired_users_timeout: Annotated[
+        Duration, Doc("How long a student whose time is over is still known.")
+    ] = 3600
+    task_expires: Annotated[
+        Duration, Doc("How long the results of tasks are kept after their session.")
+    ] = 3600
+    background_threads: Annotated[
+        int,
+        Between(1, 32),
+        Doc("How many threads run the tasks that do not need the hardware's thread."),
+    ] = 2
+    log_level: Annotated[
+        str, formats.log_level, Doc("DEBUG, INFO, WARNING, ERROR or CRITICAL.")
+    ] = "INFO"
+    lifecycle_log: Annotated[
+        bool, Doc("Write a line of JSON to the log for what befalls each session, without names.")
+    ] = True
 
     def __post_init__(self) -> None:
         for what in ("name", "username"):

@@ -29,6 +29,7 @@ _JSON_COLUMNS = {"client_data", "server_data", "data", "args", "result", "error"
 _NOT_UNIQUE = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 _PATIENCE = 20.0  # seconds; an SD card that takes longer for one commit has failed
 _LAST_WRITES = 5.0  # seconds that close() gives to what is not written yet
+_HUNG_AFTER = 60.0  # seconds for one thing that it was asked for, then it does not come back
 _MOST_LATE = 1000  # changes that are kept while the disk refuses them
 
 
@@ -59,6 +60,7 @@ class Store:
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._late: deque[Work[None]] = deque(maxlen=_MOST_LATE)
         self._closed = False
+        self._busy_since: float | None = None
         self._closing = threading.Lock()
         self._db, self.alarm = open_database(path, clock)
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
@@ -166,6 +168,17 @@ class Store:
             raise errors[0]
         return outcome[0]
 
+    def fault(self) -> str | None:
+        """Why nothing is stored any more, or None; any thread may ask."""
+        if self._closed:
+            return None
+        if not self._thread.is_alive():
+            return "the database's thread has died"
+        since = self._busy_since
+        if since is not None and self._clock.now() - since > _HUNG_AFTER:
+            return f"the database has been busy with one thing for {_HUNG_AFTER:g} s"
+        return None
+
     def close(self) -> None:
         """Finish what was asked for and close the file; idempotent."""
         with self._closing:
@@ -195,7 +208,9 @@ class Store:
 
     def _work(self) -> None:
         while (attempt := self._queue.get()) is not None:
+            self._busy_since = self._clock.now()
             attempt()
+            self._busy_since = None
         try:
             self._db.close()
         except sqlite3.Error:

@@ -49,6 +49,12 @@ class Background:
             self._wake.notify_all()
             return list(self._threads.values())
 
+    def fault(self) -> str | None:
+        """Which thread has died, or None; any thread may ask."""
+        with self._wake:
+            dead = [name for name, thread in self._threads.items() if not thread.is_alive()]
+        return f"the thread {dead[0]} has died" if dead else None
+
     @contextmanager
     def away(self) -> Iterator[None]:
         """Inside the block the calling thread, one of these, waits for another job.

@@ -72,7 +72,7 @@ class Worker:
         return self._hardware.stopping
 
     def fault(self) -> str | None:
-        """Why the hardware has no owner any more, or None; any thread may ask."""
+        """Why the hardware has no owner any more, or tasks nobody, or None; any thread may ask."""
         if self.stopping or not self._hardware.opened.is_set():
             return None
         if not self._thread.is_alive():
@@ -80,7 +80,7 @@ class Worker:
         since = self._hardware.busy_since
         if since is not None and self._clock.now() - since > self._hung_after:
             return f"the hardware thread had no turn for {self._hung_after:g} s"
-        return None
+        return self._background.fault()
 
     # ------------------------------------------------------------------ asking for work
 

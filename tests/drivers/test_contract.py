@@ -10,7 +10,7 @@ import pytest
 
 from labnode.drivers.base import Driver, Simulatable, load_drivers
 from labnode.drivers.pins import pins_in_use
-from labnode.schema import build, parse_yaml
+from labnode.schema import build, options, parse_yaml
 
 DRIVERS = load_drivers()
 
@@ -34,6 +34,11 @@ def driver(kind: str, bench: Any) -> Any:
 def assert_safe(driver: Driver) -> None:
     if hasattr(driver, "safe"):
         assert driver.value == driver.safe
+
+
+def test_each_of_its_options_says_in_a_sentence_what_it_is_for(kind: str) -> None:
+    for option in options(DRIVERS[kind]):
+        assert option.doc.endswith("."), f"{kind}.{option.key} is not explained: Doc(...)"
 
 
 def test_its_example_opens_safe_and_its_state_is_json(driver: Driver) -> None:

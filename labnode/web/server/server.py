@@ -84,6 +84,14 @@ class WebServer:
             for thread in self._threads:
                 thread.start()
 
+    def fault(self) -> str | None:
+        """Why requests are not served any more, or None; any thread may ask."""
+        loop, threads = self._loop, list(self._threads)
+        if loop is None or loop.stopping:
+            return None
+        dead = [thread.name for thread in threads if not thread.is_alive()]
+        return f"the web server's thread {dead[0]} has died" if dead else None
+
     def stop(self, timeout: float = 5.0) -> None:
         """Close what is idle at once; requests in flight get `timeout` seconds, then are cut off.
 

@@ -18,6 +18,8 @@ from labnode.web.websockets.limits import FAILED, SESSION_OVER, STOPPING, Limits
 
 logger = logging.getLogger(__name__)
 
+_HUNG_AFTER = 30.0  # seconds for a turn, in which it waits for nobody
+
 
 class Hub:
     """Reads, writes and closes the sockets of its channels from `start` to `stop`.
@@ -35,6 +37,7 @@ class Hub:
         self._notified = False
         self._stopping = True
         self._stop_at = 0.0
+        self._turn_began: float | None = None  # None: it waits
         self._look_again = False  # some who are here may have to go
         self._new: deque[Channel] = deque()
         self._changed: deque[Channel] = deque()
@@ -66,6 +69,17 @@ class Hub:
             channel.end(STOPPING)
         self._wake()
         thread.join(timeout + 1.0)
+
+    def fault(self) -> str | None:
+        """Why channels are not served any more, or None; any thread may ask."""
+        thread, began = self._thread, self._turn_began
+        if thread is None or self._stopping:
+            return None
+        if not thread.is_alive():
+            return "the thread of the WebSockets has died"
+        if began is not None and self._now() - began > _HUNG_AFTER:
+            return f"the thread of the WebSockets had no turn for {_HUNG_AFTER:g} s"
+        return None
 
     def check_room(self, session_id: str | None) -> None:
         """Busy when another channel of this session would be one too many."""
@@ -129,7 +143,10 @@ class Hub:
 
     def _turn(self, selector: selectors.BaseSelector) -> None:
         """Wait for something to happen, and see to all that has happened."""
-        for key, events in selector.select(self._timeout()):
+        self._turn_began = None
+        happened = selector.select(self._timeout())
+        self._turn_began = self._now()
+        for key, events in happened:
             if isinstance(key.data, Channel):
                 self._see_to(selector, key.data, partial(Channel.ready, events=events))
             else:

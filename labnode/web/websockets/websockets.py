@@ -56,6 +56,10 @@ class WebSockets:
     def start(self) -> None:
         self._hub.start()
 
+    def fault(self) -> str | None:
+        """Why WebSockets are not served any more, or None; any thread may ask."""
+        return self._hub.fault()
+
     def stop(self, timeout: float) -> bool:
         """Close all and end their handlers; False when a handler goes on after `timeout` s."""
         now = Clock().now

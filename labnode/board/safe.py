@@ -1,0 +1,40 @@
+"""Every output of a board at its safe value, without a node: when that is dead, or not started."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from labnode.board.board import Board
+from labnode.board.file import BoardFile
+from labnode.board.snapshot import reason
+from labnode.clock import Clock
+from labnode.drivers.base import Driver
+from labnode.events import Bus
+
+log = logging.getLogger(__name__)
+
+
+def outputs(file: BoardFile) -> dict[str, Driver]:
+    """The devices that have a safe value."""
+    return {name: driver for name, driver in file.devices.items() if hasattr(driver, "safe")}
+
+
+def drive_safe(file: BoardFile, pins: Any, clock: Clock) -> list[str]:
+    """Drive every output to its safe value, whatever fails; a sentence for each that did.
+
+    Only outputs are opened: to open a serial port would reset an Arduino. Closing them leaves
+    their level driven. `pins` is a gpiozero factory that the caller closes.
+    """
+    Board(file, clock=clock, bus=Bus(), simulate=False, pins=pins)  # gives drivers their services
+    failures = []
+    for name, driver in outputs(file).items():
+        try:
+            try:
+                driver.open()
+            finally:
+                driver.close()
+        except Exception as error:
+            log.debug("%s is not safe", name, exc_info=True)
+            failures.append(f"'{name}' is not safe: {reason(error)}")
+    return failures

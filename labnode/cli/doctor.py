@@ -1,0 +1,119 @@
+"""`labnode doctor`: what is wrong with this machine or its settings, and what to do about it."""
+
+# ruff: noqa: PLC0415
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from labnode.cli.options import FILE, SETTINGS, settings_without_credentials
+from labnode.errors import Busy, ConfigError, Forbidden, LabnodeError
+
+if TYPE_CHECKING:
+    from labnode.doctor import Finding, Patient
+    from labnode.settings import Settings
+
+_MARKS = {"ok": "ok", "unknown": "?", "warning": "warning", "problem": "PROBLEM"}
+
+
+@click.command()
+@click.argument("board", type=FILE, required=False)
+@SETTINGS
+@click.option("--state-dir", type=FILE, metavar="DIR", help="The state directory of the node.")
+@click.option("--simulate", is_flag=True, help="For a node without hardware.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def doctor(
+    *,
+    board: Path | None,
+    settings: Path | None,
+    state_dir: Path | None,
+    simulate: bool,
+    as_json: bool,
+) -> None:
+    """Look for what keeps a lab from working.
+
+    BOARD is a YAML file; without it, `board` of the settings. Looked at are the files, the pins,
+    the serial ports, the programs that the board needs, the clock, the power supply, the disk and
+    the node's address; each problem comes with what to do about it. Nothing is changed, and a
+    running node goes on.
+
+    The exit code is 1 when there is a problem; warnings do not count.
+    """
+    from labnode.doctor import Level, examine
+
+    findings = examine(_patient(board, settings, state_dir, simulate))
+    problems = [finding for finding in findings if finding.level is Level.PROBLEM]
+    if as_json:
+        told = [asdict(finding) for finding in findings]
+        click.echo(json.dumps({"ok": not problems, "findings": told}))
+    else:
+        for finding in findings:
+            click.echo(_line(finding))
+    if problems:
+        number = len(problems)
+        raise LabnodeError(f"The doctor has found {number} problem{'' if number == 1 else 's'}.")
+
+
+def _line(finding: Finding) -> str:
+    line = f"{_MARKS[finding.level]:<9}{finding.check:<12}{finding.message}"
+    return f"{line}\n{'':<21}-> {finding.advice}" if finding.advice else line
+
+
+def _patient(
+    board: Path | None, settings: Path | None, state_dir: Path | None, simulate: bool
+) -> Patient:
+    from labnode.board import load_board
+    from labnode.doctor import Finding, Level, Patient
+    from labnode.doctor.finding import User
+    from labnode.module import load_lab
+    from labnode.settings import load_settings
+
+    wrong = []
+    options = {"board": board, "state_dir": state_dir}
+    chosen, file = None, None
+    try:
+        chosen = load_settings(settings, os.environ, options)
+    except ConfigError as error:
+        level = Level.PROBLEM if settings else Level.WARNING
+        wrong += [Finding("settings", level, f"{problem}.") for problem in error.problems]
+        try:  # without what is missing, for the other checks
+            chosen = settings_without_credentials(settings, options)
+        except ConfigError:
+            chosen = None
+    path = board or (chosen.board if chosen else None)
+    if path is None:
+        wrong.append(Finding("board", Level.WARNING, "There is no board to look at.", "name one"))
+    else:
+        try:
+            file = load_board(path)
+            load_lab(file.module)
+        except ConfigError as error:
+            wrong += [Finding("board", Level.PROBLEM, f"{p}.") for p in error.problems]
+    uid = os.geteuid()
+    if uid == 0 and chosen is not None and chosen.state_dir.is_dir():
+        uid = chosen.state_dir.stat().st_uid  # root asks for the node's own user
+    return Patient(
+        user=User.by_id(uid),
+        settings=chosen,
+        board=file,
+        running=chosen is not None and _runs(chosen),
+        simulated=simulate,
+        wrong=tuple(wrong),
+    )
+
+
+def _runs(settings: Settings) -> bool:
+    from labnode.state import without_node
+
+    try:
+        with without_node(settings.state_dir):
+            return False
+    except Busy:
+        return True
+    except Forbidden:
+        return False

@@ -1,0 +1,61 @@
+"""`labnode safe`: the outputs of a board at their safe values, without a node."""
+
+# ruff: noqa: PLC0415
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+import click
+
+from labnode.cli.options import FILE, SETTINGS, settings_without_credentials
+from labnode.errors import ConfigError, LabnodeError
+
+
+@click.command()
+@click.argument("board", type=FILE, required=False)
+@SETTINGS
+@click.option("--state-dir", type=FILE, metavar="DIR", help="The state directory of its node.")
+def safe(board: Path | None, settings: Path | None, state_dir: Path | None) -> None:
+    """Drive all outputs of BOARD to their safe values.
+
+    BOARD is a YAML file; without it, `board` of the settings. This is for a node that is not
+    running, above all one that was killed: after SIGKILL a Raspberry Pi keeps its pins as they
+    were. Nothing but outputs is touched, and they stay as they are left here. While a node runs
+    with the board this is refused; `labnode estop` is for that.
+
+    The exit code is 0 when all outputs are safe, 1 when one is not or a node runs, 2 when the board
+    file or the settings cannot be used.
+    """
+    from labnode.board import load_board
+    from labnode.board.safe import drive_safe, outputs
+    from labnode.clock import Clock
+    from labnode.drivers.pins import real_factory
+    from labnode.state import without_node
+
+    given = {"board": board, "state_dir": state_dir}
+    chosen = settings_without_credentials(settings, given)
+    if chosen.board is None:
+        raise ConfigError(
+            "There is no board: name a board file (labnode safe BOARD.yaml), or the settings of "
+            "its node (--settings FILE)."
+        )
+    file = load_board(chosen.board)
+    driven = outputs(file)
+    with without_node(chosen.state_dir), contextlib.ExitStack() as undo:
+        if driven:
+            work_dir = chosen.state_dir
+            if not os.access(work_dir, os.W_OK):
+                work_dir = Path(undo.enter_context(tempfile.TemporaryDirectory()))
+            pins = real_factory(work_dir)
+            undo.callback(pins.close)
+            if failures := drive_safe(file, pins, Clock()):
+                raise LabnodeError("\n".join(failures))
+    names = ", ".join(f"{name} {_shown(driver.safe)}" for name, driver in driven.items())  # type: ignore[attr-defined]
+    click.echo(f"{chosen.board}: {f'safe: {names}' if driven else 'there are no outputs'}")
+
+
+def _shown(value: object) -> str:
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)

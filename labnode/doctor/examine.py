@@ -1,0 +1,37 @@
+"""The doctor's round: every check, in an order that a person can follow."""
+
+from __future__ import annotations
+
+import logging
+
+from labnode.doctor import machine, node
+from labnode.doctor.finding import Check, Finding, Level, Patient
+
+log = logging.getLogger(__name__)
+
+CHECKS: dict[str, Check] = {
+    "machine": machine.machine,
+    "files": node.files,
+    "gpio": machine.gpio,
+    "serial": machine.serial_ports,
+    "programs": machine.programs,
+    "clock": machine.clock,
+    "power": machine.power,
+    "disk": machine.disk,
+    "web": node.web,
+}
+
+__all__ = ["CHECKS", "Finding", "Level", "Patient", "examine"]
+
+
+def examine(patient: Patient) -> list[Finding]:
+    """What all checks find; one that fails itself is a finding, too."""
+    findings: list[Finding] = []
+    for name, check in CHECKS.items():
+        try:
+            findings += check(patient)
+        except Exception as error:
+            log.exception("The check %s failed", name)
+            message = f"This could not be looked at: {error or type(error).__name__}."
+            findings.append(Finding(name, Level.UNKNOWN, message))
+    return findings

@@ -1,0 +1,87 @@
+"""What a check of the doctor's finds, and what it knows of the node that it looks at."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from labnode.board import BoardFile
+from labnode.drivers.base import Driver
+from labnode.settings import Settings
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    UNKNOWN = "unknown"  # could not be looked at here
+    WARNING = "warning"  # works now, and may not for long
+    PROBLEM = "problem"  # a lab cannot work like this
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence about one thing; `advice` is what to do about it."""
+
+    check: str
+    level: Level
+    message: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class User:
+    """Who the node runs as."""
+
+    name: str
+    uid: int
+    groups: frozenset[int]
+
+    @classmethod
+    def by_id(cls, uid: int) -> User:
+        try:
+            entry = pwd.getpwuid(uid)
+        except KeyError:
+            return cls(str(uid), uid, frozenset(os.getgroups()))
+        return cls(entry.pw_name, uid, frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid)))
+
+    def may_use(self, path: Path) -> bool:
+        """Whether its permissions let the user read and write it."""
+        info = path.stat()
+        if self.uid == 0:
+            return True
+        shift = 6 if info.st_uid == self.uid else 3 if info.st_gid in self.groups else 0
+        return info.st_mode >> shift & 0o6 == 0o6
+
+    def not_in(self, path: Path) -> str:
+        """What lets the user use `path`, as a sentence for a person."""
+        try:
+            group = grp.getgrgid(path.stat().st_gid).gr_name
+        except KeyError:
+            group = str(path.stat().st_gid)
+        return f"sudo usermod -aG {group} {self.name}, then start the node again"
+
+
+@dataclass(frozen=True)
+class Patient:
+    """The node to be looked at; what could not be read is None, and `wrong` says why."""
+
+    user: User
+    settings: Settings | None = None
+    board: BoardFile | None = None
+    running: bool = False
+    simulated: bool = False
+    wrong: tuple[Finding, ...] = ()
+    root: Path = field(default=Path("/"))
+
+    @property
+    def devices(self) -> dict[str, Driver]:
+        return dict(self.board.devices) if self.board else {}
+
+
+Check = Callable[[Patient], Iterator[Finding]]

@@ -1,0 +1,189 @@
+"""The doctor's look at the machine: Python, pins, ports, programs, clock, power, disk."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from labnode.doctor.finding import Finding, Level, Patient
+from labnode.drivers.chips import Chip, find_chip, list_chips, user_of
+from labnode.drivers.pins import real_factory
+from labnode.errors import DeviceError
+from labnode.platform.pi import Machine
+
+_PATIENCE = 5.0  # seconds for timedatectl
+_HOT = 75.0  # °C; the firmware slows the processor down at 80
+_LITTLE = 200 << 20  # bytes free on the disk
+_TOO_LITTLE = 20 << 20
+
+
+def machine(patient: Patient) -> Iterator[Finding]:
+    model = Machine(patient.root).model() or "not a Raspberry Pi"
+    yield Finding("machine", Level.OK, f"{model}, Python {platform.python_version()}.")
+
+
+def gpio(patient: Patient) -> Iterator[Finding]:
+    """The chip, the library and the board's pins."""
+    lines = sorted(
+        {int(c.name.removeprefix("GPIO")) for d in patient.devices.values() for c in d.claims()
+         if c.kind == "pin"}
+    )  # fmt: skip
+    needed = bool(lines) and not patient.simulated
+    try:
+        chip = find_chip(list_chips(patient.root / "dev"))
+    except DeviceError as error:
+        level = Level.PROBLEM if needed else Level.UNKNOWN
+        yield Finding("gpio", level, _sentence(str(error)))
+        return
+    device = patient.root / f"dev/gpiochip{chip.number}"
+    yield Finding("gpio", Level.OK, f"The pins are those of {device.name}, {chip.label}.")
+    if not patient.user.may_use(device):
+        message = f"The user {patient.user.name} may not use {device}."
+        level = Level.PROBLEM if needed else Level.WARNING
+        yield Finding("gpio", level, message, patient.user.not_in(device))
+    if needed:
+        yield from _library()
+        yield from _pins(patient, chip, lines)
+
+
+def _library() -> Iterator[Finding]:
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            real_factory(Path(directory)).close()
+        except DeviceError as error:
+            yield Finding(
+                "gpio",
+                Level.PROBLEM,
+                _sentence(str(error)),
+                "sudo apt install python3-lgpio; a virtual environment has to have been made with "
+                "--system-site-packages",
+            )
+
+
+def _pins(patient: Patient, chip: Chip, lines: list[int]) -> Iterator[Finding]:
+    taken = []
+    for line in lines:
+        try:
+            consumer = user_of(chip, line, patient.root / "dev")
+        except DeviceError as error:
+            yield Finding("pins", Level.PROBLEM, _sentence(str(error)))
+            continue
+        if consumer is not None:
+            taken.append(f"GPIO{line} ({consumer or 'without a name'})")
+    if taken and patient.running:
+        yield Finding("pins", Level.OK, f"The running node has {len(taken)} of its pins.")
+    elif taken:
+        yield Finding(
+            "pins",
+            Level.PROBLEM,
+            f"Pins of the board are used by something else: {', '.join(taken)}.",
+            "stop that program, or switch off the overlay or bus in the boot configuration",
+        )
+    else:
+        yield Finding("pins", Level.OK, f"{len(lines)} pins of the board are free.")
+
+
+def serial_ports(patient: Patient) -> Iterator[Finding]:
+    by_id = patient.root / "dev/serial/by-id"
+    there = sorted(by_id.iterdir()) if by_id.is_dir() else []
+    names = ", ".join(port.name for port in there) or "none"
+    yield Finding("serial", Level.OK, f"Serial ports in /dev/serial/by-id: {names}.")
+    ports = {name: getattr(driver, "port", None) for name, driver in patient.devices.items()}
+    wanted = {
+        name: patient.root / port.lstrip("/")
+        for name, port in ports.items()
+        if isinstance(port, str) and port.startswith("/dev/") and not patient.simulated
+    }
+    for path in there:
+        if path.exists() and not patient.user.may_use(path) and path not in wanted.values():
+            message = f"The user {patient.user.name} may not use {path}."
+            yield Finding("serial", Level.WARNING, message, patient.user.not_in(path))
+    for name, path in wanted.items():
+        if not path.exists():
+            message = f"The port of '{name}', {path}, is not there."
+            yield Finding("serial", Level.PROBLEM, message, "plug it in, or correct the board file")
+        elif not patient.user.may_use(path):
+            message = f"The user {patient.user.name} may not use {path}, the port of '{name}'."
+            yield Finding("serial", Level.PROBLEM, message, patient.user.not_in(path))
+
+
+def programs(patient: Patient) -> Iterator[Finding]:
+    """The programs that the board's drivers run."""
+    wanted = {p: pkg for driver in patient.devices.values() for p, pkg in driver.programs.items()}
+    for program, package in sorted(wanted.items()):
+        if where := shutil.which(program):
+            yield Finding("programs", Level.OK, f"{program} is {where}.")
+        else:
+            message = f"The board needs the program {program}, which is not installed."
+            level = Level.WARNING if patient.simulated else Level.PROBLEM
+            yield Finding("programs", level, message, f"sudo apt install {package}")
+
+
+def clock(_: Patient) -> Iterator[Finding]:
+    program = shutil.which("timedatectl")
+    said = ""
+    if program is not None:
+        command = [program, "show", "--property=NTPSynchronized", "--value"]
+        try:
+            said = subprocess.run(
+                command, capture_output=True, text=True, timeout=_PATIENCE, check=True
+            ).stdout.strip()
+        except (OSError, subprocess.SubprocessError):
+            said = ""
+    match said:
+        case "yes":
+            yield Finding("clock", Level.OK, "The clock is synchronised.")
+        case "no":
+            message = "The clock is not synchronised: times in logs, and starts of slots, are off."
+            yield Finding("clock", Level.WARNING, message, "sudo timedatectl set-ntp true")
+        case _:
+            yield Finding("clock", Level.UNKNOWN, "timedatectl does not tell of the clock here.")
+
+
+def power(patient: Patient) -> Iterator[Finding]:
+    """The supply and the heat."""
+    pi = Machine(patient.root)
+    throttling = pi.throttling()
+    if throttling is None:
+        yield Finding("power", Level.UNKNOWN, "This machine does not tell of undervoltage.")
+    elif facts := throttling.now or throttling.since_boot:
+        when = "now" if throttling.now else "since it was switched on"
+        said = ", ".join(sorted(fact.replace("_", " ") for fact in facts))
+        low = "undervoltage" in facts
+        advice = "use a better power supply and cable" if low else "give it a heat sink or a fan"
+        yield Finding("power", Level.WARNING, f"The firmware tells of {said} {when}.", advice)
+    else:
+        yield Finding("power", Level.OK, "There was no undervoltage and no throttling.")
+    degrees = pi.temperature()
+    if degrees is not None:
+        level = Level.WARNING if degrees >= _HOT else Level.OK
+        advice = "give it a heat sink or a fan" if degrees >= _HOT else ""
+        yield Finding("power", level, f"The processor has {degrees:.0f} °C.", advice)
+
+
+def disk(patient: Patient) -> Iterator[Finding]:
+    """Room on the disk of the state directory, and the health of the card."""
+    path = patient.settings.state_dir if patient.settings else patient.root
+    while not path.exists():
+        path = path.parent
+    found = Machine(patient.root).disk(path)
+    room = f"{found.free >> 20} of {found.total >> 20} MiB are free where {path} is."
+    if found.free < _LITTLE:
+        level = Level.PROBLEM if found.free < _TOO_LITTLE else Level.WARNING
+        yield Finding("disk", level, f"Only {room}", "sudo journalctl --vacuum-size=50M, apt clean")
+    else:
+        yield Finding("disk", Level.OK, room)
+    if found.read_only:
+        message = f"The file system of {path} is read-only: the kernel has seen errors."
+        yield Finding("disk", Level.PROBLEM, message, "replace the SD card")
+    elif found.errors:
+        message = f"The file system of {path} has had {found.errors} errors."
+        yield Finding("disk", Level.WARNING, message, "check it (fsck), and replace the SD card")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

@@ -1,0 +1,118 @@
+"""The doctor's look at the node: its files, its port, its credentials."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
+from ipaddress import ip_address
+from typing import Any
+
+from labnode.doctor.finding import Finding, Level, Patient
+from labnode.settings import Settings
+
+_PATIENCE = 5.0  # seconds for an answer of the node
+
+
+def files(patient: Patient) -> Iterator[Finding]:
+    """The settings and the board file, or what is wrong with them."""
+    yield from patient.wrong
+    if patient.board is not None:
+        number = len(patient.board.devices)
+        message = f"{patient.board.path} has no mistakes; devices: {number}."
+        yield Finding("board", Level.OK, message)
+    if patient.settings is not None:
+        with suppress(OSError):
+            mode = patient.settings.state_dir.stat().st_mode
+            if mode & (stat.S_IRWXG | stat.S_IRWXO):
+                message = f"Others may look into {patient.settings.state_dir}."
+                advice = f"sudo chmod 700 {patient.settings.state_dir}"
+                yield Finding("state", Level.WARNING, message, advice)
+
+
+def web(patient: Patient) -> Iterator[Finding]:
+    """The port, and what answers there."""
+    if patient.settings is None:
+        return
+    host, port = patient.settings.host, patient.settings.port
+    if not patient.running:
+        yield _free(host, port)
+    else:
+        yield from _answers(patient.settings)
+    if _is_loopback(host) and not patient.settings.trusted_proxies:
+        yield Finding(
+            "web",
+            Level.WARNING,
+            f"It listens on {host}, which only this machine can reach.",
+            "host: 0.0.0.0 in the settings, or a proxy such as nginx and trusted_proxies",
+        )
+
+
+def _free(host: str, port: int) -> Finding:
+    try:
+        with socket.create_server((host, port), family=_family(host)):
+            return Finding("web", Level.OK, f"Port {port} is free for the node.")
+    except OSError as error:
+        why = os.strerror(error.errno or 0)  # that of the error repeats the address
+        message = f"The node could not listen on port {port} of {host}: {why}."
+        return Finding("web", Level.PROBLEM, message, "stop what has it, or set another port")
+
+
+def _answers(settings: Settings) -> Iterator[Finding]:
+    try:
+        status, health = _ask(settings, "/weblab/health")
+    except (OSError, HTTPException, ValueError) as error:
+        message = f"The node runs, but does not answer on port {settings.port}: {error}."
+        yield Finding("web", Level.PROBLEM, message, "journalctl -u 'labnode@*' tells more")
+        return
+    if status == 200 and health.get("success"):
+        yield Finding("web", Level.OK, f"The node answers on port {settings.port} and is ready.")
+    else:
+        message = f"The node takes no students: {health.get('message', status)}"
+        yield Finding("web", Level.WARNING, message, "labnode status tells more")
+    for client in settings.all_clients:
+        pair = f"{client.username}:{client.passwords[0]}".encode()
+        try:
+            status, _ = _ask(settings, "/weblab/sessions/test", pair)
+        except (OSError, HTTPException, ValueError) as error:
+            yield Finding("credentials", Level.PROBLEM, f"The node does not answer: {error}.")
+        else:
+            if status == 200:
+                message = f"The node accepts the credentials of {client.name}."
+                yield Finding("credentials", Level.OK, message)
+            else:
+                message = f"The node answers {status} to the credentials of {client.name}."
+                advice = "start it again: it has other settings than these"
+                yield Finding("credentials", Level.PROBLEM, message, advice)
+
+
+def _ask(settings: Settings, path: str, pair: bytes | None = None) -> tuple[int, dict[str, Any]]:
+    prefix = settings.base_path if settings.weblab_base is None else settings.weblab_base
+    headers = {"Connection": "close"}
+    if pair is not None:
+        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    connection = HTTPConnection(host, settings.port, timeout=_PATIENCE)
+    try:
+        connection.request("GET", f"{prefix}{path}", headers=headers)
+        answer = connection.getresponse()
+        content = json.loads(answer.read(65536))
+    finally:
+        connection.close()
+    return answer.status, content if isinstance(content, dict) else {}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -1,0 +1,1 @@
+"""The machine around the node: systemd, the journal, the Raspberry Pi, metrics."""

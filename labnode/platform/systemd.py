@@ -1,0 +1,74 @@
+"""What the node tells systemd: that it is ready, how it is, that it lives (sd_notify(3))."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Mapping
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = 1.0  # seconds that a message may wait while systemd is busy
+_LONGEST = 200  # characters of a status: `systemctl status` shows one line
+
+
+class Systemd:
+    """The service manager's end of NOTIFY_SOCKET; without one, everything here does nothing.
+
+    `watchdog` is how many seconds systemd waits for a sign of life, None when it does not. A
+    message that cannot be sent is logged once, and the node goes on.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._address = _address(environ.get("NOTIFY_SOCKET", ""))
+        self._failed = False
+        self.watchdog = _watchdog(environ) if self._address is not None else None
+
+    def ready(self) -> None:
+        """The devices are open, and HTTP answers."""
+        self._send("READY=1")
+
+    def status(self, sentence: str) -> None:
+        """What `systemctl status` shows."""
+        self._send(f"STATUS={' '.join(sentence.split())[:_LONGEST]}")
+
+    def stopping(self) -> None:
+        """The end has begun."""
+        self._send("STOPPING=1")
+
+    def alive(self) -> None:
+        """Feed the watchdog."""
+        self._send("WATCHDOG=1")
+
+    def _send(self, message: str) -> None:
+        if self._address is None:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.settimeout(_PATIENCE)
+                sender.connect(self._address)
+                sender.sendall(message.encode())
+        except OSError as error:
+            if not self._failed:
+                log.warning("systemd cannot be told %s: %s", message.partition("=")[0], error)
+            self._failed = True
+        else:
+            self._failed = False
+
+
+def _address(name: str) -> bytes | None:
+    """A path, or a name in the kernel's own namespace, which is written with "@"."""
+    if name.startswith("@") and len(name) > 1:
+        return b"\0" + os.fsencode(name[1:])
+    return os.fsencode(name) if name.startswith("/") else None
+
+
+def _watchdog(environ: Mapping[str, str]) -> float | None:
+    text = environ.get("WATCHDOG_USEC", "")
+    meant_for = environ.get("WATCHDOG_PID")
+    if not (text.isascii() and text.isdecimal()) or int(text) == 0:
+        return None
+    if meant_for is not None and meant_for != str(os.getpid()):
+        return None
+    return int(text) / 1e6

@@ -1,0 +1,216 @@
+"""The doctor's look at the machine: what is told of pins, ports, programs, clock, power, disk."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytest
+
+from labnode.doctor import machine
+from labnode.doctor.finding import User
+from labnode.drivers import chips
+from labnode.drivers.base import Driver, registry
+from labnode.errors import DeviceError
+
+from .conftest import Bed
+
+LED = "  led: {driver: led, pin: GPIO17}\n  fan: {driver: pwm_output, pin: GPIO18}\n"
+
+
+class Kernel:
+    """A GPIO chip as the kernel tells of it; `used` is who has its lines."""
+
+    def __init__(self) -> None:
+        self.used: dict[int, bytes] = {}
+
+    def ioctl(self, _descriptor: int, request: int, data: bytes) -> bytes:
+        if request == 0x8044B401:
+            return struct.pack("32s32sI", b"gpiochip0", b"pinctrl-bcm2711", 58)
+        assert request == 0xC100B405
+        assert len(data) == 256
+        line = struct.unpack_from("=I", data, 64)[0]
+        if line > 57:
+            raise OSError(22, "Invalid argument")
+        consumer = self.used.get(line, b"")
+        return struct.pack("=32s32sIIQ176x", b"GPIO", consumer, line, 0, int(line in self.used))
+
+
+@pytest.fixture
+def kernel(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    """A Pi 4 whose lgpio works."""
+
+    class Factory:
+        def close(self) -> None:
+            pass
+
+    bed.write("dev/gpiochip0", mode=0o666)
+    kernel = Kernel()
+    monkeypatch.setattr(chips.fcntl, "ioctl", kernel.ioctl)
+    monkeypatch.setattr(machine, "real_factory", lambda _: Factory())
+    return kernel
+
+
+# --- pins ---
+
+
+def test_free_pins_are_told_by_their_number(bed: Bed, kernel: Kernel) -> None:
+    bed.board(LED)
+    assert bed.found(machine.gpio) == [
+        ("ok", "The pins are those of gpiochip0, pinctrl-bcm2711."),
+        ("ok", "2 pins of the board are free."),
+    ]
+
+
+def test_pins_that_something_else_has_are_a_problem_with_its_name(bed: Bed, kernel: Kernel) -> None:
+    bed.board(LED)
+    kernel.used = {17: b"spi0 CS0", 18: b"", 4: b"w1"}
+    assert bed.found(machine.gpio)[1:] == [
+        (
+            "problem",
+            "Pins of the board are used by something else: GPIO17 (spi0 CS0), "
+            "GPIO18 (without a name).",
+        )
+    ]
+
+
+def test_pins_of_the_running_node_are_no_problem(bed: Bed, kernel: Kernel) -> None:
+    bed.board(LED)
+    bed.is_now(running=True)
+    kernel.used = {17: b"lg", 18: b"lg"}
+    assert bed.found(machine.gpio)[1:] == [("ok", "The running node has 2 of its pins.")]
+
+
+def test_a_chip_that_the_user_may_not_use_names_the_group(bed: Bed, kernel: Kernel) -> None:
+    chip = bed.write("dev/gpiochip0", mode=0o660)
+    bed.board(LED)
+    bed.is_now(user=User("ada", 12345, frozenset()))
+    (found,) = [f for f in bed.findings(machine.gpio) if f.level == "problem"]
+    assert found.message == f"The user ada may not use {chip}."
+    assert found.advice.startswith("sudo usermod -aG ")
+    assert " ada, " in found.advice
+    bed.is_now(user=User("ada", 12345, frozenset({chip.stat().st_gid})))
+    assert all(f.level == "ok" for f in bed.findings(machine.gpio))
+
+
+def test_an_lgpio_that_does_not_work_says_which_package_is_missing(
+    bed: Bed, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> Any:
+        raise DeviceError("the Python library lgpio that is installed is an empty one")
+
+    monkeypatch.setattr(machine, "real_factory", broken)
+    bed.board(LED)
+    found = bed.findings(machine.gpio)[1]
+    assert found.level == "problem"
+    assert "python3-lgpio" in found.advice
+
+
+@pytest.mark.parametrize(("simulated", "level"), [(False, "problem"), (True, "unknown")])
+def test_a_machine_without_pins_is_a_problem_only_for_a_board_that_needs_them(
+    bed: Bed, simulated: bool, level: str
+) -> None:
+    bed.board(LED)
+    bed.is_now(simulated=simulated)
+    ((found, message),) = bed.found(machine.gpio)
+    assert found == level
+    assert message.startswith("This machine has no GPIO pins")
+
+
+# --- serial ports ---
+
+
+@dataclass(kw_only=True)
+class Console(Driver):
+    programs: ClassVar[dict[str, str]] = {"flashit": "flashit-tools"}
+    port: str
+
+
+@pytest.fixture
+def console(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry, "console", Console)
+    bed.board("  console: {driver: console, port: /dev/serial/by-id/usb-A}\n")
+
+
+def test_the_boards_port_that_is_not_there_is_a_problem(bed: Bed, console: None) -> None:
+    bed.write("dev/serial/by-id/usb-B", mode=0o666)
+    port = bed.root / "dev/serial/by-id/usb-A"
+    assert bed.found(machine.serial_ports) == [
+        ("ok", "Serial ports in /dev/serial/by-id: usb-B."),
+        ("problem", f"The port of 'console', {port}, is not there."),
+    ]
+
+
+def test_a_port_that_may_not_be_used_is_worse_where_the_board_needs_it(
+    bed: Bed, console: None
+) -> None:
+    bed.is_now(user=User("ada", 12345, frozenset()))
+    bed.write("dev/serial/by-id/usb-A", mode=0o660)
+    bed.write("dev/serial/by-id/usb-B", mode=0o660)
+    assert [level for level, _ in bed.found(machine.serial_ports)] == ["ok", "warning", "problem"]
+
+
+# --- programs, clock, power, disk ---
+
+
+def test_a_program_that_is_missing_comes_with_its_package(bed: Bed, console: None) -> None:
+    (found,) = bed.findings(machine.programs)
+    assert (found.level, found.advice) == ("problem", "sudo apt install flashit-tools")
+    bed.write("bin/flashit", "#!/bin/sh\n", mode=0o755)
+    assert bed.found(machine.programs) == [("ok", f"flashit is {bed.root}/bin/flashit.")]
+
+
+@pytest.mark.parametrize(
+    ("script", "level"),
+    [("echo yes", "ok"), ("echo no", "warning"), ("exit 1", "unknown"), (None, "unknown")],
+)
+def test_the_clock_is_what_timedatectl_says(bed: Bed, script: str | None, level: str) -> None:
+    if script:
+        bed.write("bin/timedatectl", f"#!/bin/sh\n{script}\n", mode=0o755)
+    assert [found for found, _ in bed.found(machine.clock)] == [level]
+
+
+@pytest.mark.parametrize(
+    ("bits", "found"),
+    [
+        ("0", ("ok", "There was no undervoltage and no throttling.")),
+        ("50005", ("warning", "The firmware tells of throttled, undervoltage now.")),
+        (
+            "80000",
+            ("warning", "The firmware tells of temperature limit since it was switched on."),
+        ),
+    ],
+)
+def test_the_power_supply_is_what_the_firmware_says(
+    bed: Bed, bits: str, found: tuple[str, str]
+) -> None:
+    bed.write("sys/devices/platform/soc/soc:firmware/get_throttled", bits)
+    assert bed.found(machine.power) == [found]
+
+
+@pytest.mark.parametrize(("temperature", "level"), [("60100", "ok"), ("81000", "warning")])
+def test_heat_is_told(bed: Bed, temperature: str, level: str) -> None:
+    bed.write("sys/class/thermal/thermal_zone0/type", "cpu-thermal")
+    bed.write("sys/class/thermal/thermal_zone0/temp", temperature)
+    assert bed.found(machine.power)[1][0] == level
+
+
+def test_a_read_only_card_with_errors_is_told(bed: Bed) -> None:
+    bed.write("proc/mounts", "/dev/mmcblk0p2 / ext4 ro,noatime 0 0\n")
+    assert "read-only" in bed.found(machine.disk)[1][1]
+    bed.write("proc/mounts", "/dev/mmcblk0p2 / ext4 rw,noatime 0 0\n")
+    bed.write("sys/fs/ext4/mmcblk0p2/errors_count", "2\n")
+    level, message = bed.found(machine.disk)[1]
+    assert (level, "has had 2 errors" in message) == ("warning", True)
+
+
+@pytest.mark.parametrize(("free", "level"), [(19, "problem"), (150, "warning"), (500, "ok")])
+def test_a_full_disk_is_told(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, free: int, level: str
+) -> None:
+    monkeypatch.setattr(
+        "labnode.platform.pi.shutil.disk_usage",
+        lambda _: type("Usage", (), {"total": 1000 << 20, "free": free << 20}),
+    )
+    assert bed.found(machine.disk)[0][0] == level

@@ -1,0 +1,169 @@
+"""The doctor's look at a node: a real one that runs, or the port that it will need."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from labnode.agent import Agent
+from labnode.board import load_board
+from labnode.cli import main
+from labnode.doctor import examine, node
+from labnode.doctor.examine import CHECKS
+from labnode.lab import Lab
+from labnode.settings import Credentials
+
+from .conftest import Bed
+
+BOARD = "schema: 1\ndevices: {heater: {driver: relay, pin: GPIO17, safe: true}}\n"
+
+
+@pytest.fixture
+def running(bed: Bed) -> Iterator[Agent]:
+    """A node that runs with the patient's settings."""
+    file = load_board(bed.write("board.yaml", BOARD))
+    assert bed.patient.settings is not None
+    with ExitStack() as undo:
+        agent = Agent(file, Lab(), bed.patient.settings, simulate=True)
+        undo.callback(agent.stop)
+        agent.start()
+        settings = replace(bed.patient.settings, port=agent.web.address[1])
+        bed.is_now(settings=settings, running=True, board=file)
+        yield agent
+
+
+def test_a_node_that_serves_accepts_its_credentials(bed: Bed, running: Agent) -> None:
+    port = running.web.address[1]
+    assert bed.found(node.web) == [
+        ("ok", f"The node answers on port {port} and is ready."),
+        ("ok", "The node accepts the credentials of weblab."),
+        ("warning", "It listens on 127.0.0.1, which only this machine can reach."),
+    ]
+
+
+def test_other_credentials_than_the_nodes_are_a_problem(bed: Bed, running: Agent) -> None:
+    assert bed.patient.settings is not None
+    wrong = replace(bed.patient.settings, weblab=Credentials(username="u", password="new"))
+    bed.is_now(settings=wrong)
+    assert bed.found(node.web)[1] == (
+        "problem",
+        "The node answers 401 to the credentials of weblab.",
+    )
+
+
+def test_a_drained_node_is_a_warning_that_says_why(bed: Bed, running: Agent) -> None:
+    running.sessions.draining = True
+    level, message = bed.found(node.web)[0]
+    assert level == "warning"
+    assert message == (
+        "The node takes no students: The node takes no new sessions: it is being drained."
+    )
+
+
+def test_a_node_that_runs_and_does_not_answer_is_a_problem(bed: Bed, running: Agent) -> None:
+    running.web.stop()
+    level, message = bed.found(node.web)[0]
+    assert level == "problem"
+    assert "does not answer" in message
+
+
+def test_without_a_node_its_port_has_to_be_free(bed: Bed) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert bed.patient.settings is not None
+        bed.is_now(settings=replace(bed.patient.settings, port=port))
+        assert bed.found(node.web)[0] == (
+            "problem",
+            f"The node could not listen on port {port} of 127.0.0.1: Address already in use.",
+        )
+    assert bed.found(node.web)[0] == ("ok", f"Port {port} is free for the node.")
+
+
+def test_a_state_directory_that_others_may_read_is_told(bed: Bed) -> None:
+    (bed.root / "state").mkdir(mode=0o755)
+    assert bed.found(node.files) == [("warning", f"Others may look into {bed.root}/state.")]
+
+
+def test_a_check_that_fails_itself_keeps_no_other_from_being_made(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> Iterator[None]:
+        raise RuntimeError("no such thing")
+        yield
+
+    monkeypatch.setitem(CHECKS, "clock", broken)
+    found = {f.check: f.message for f in examine(bed.patient)}
+    assert found["clock"] == "This could not be looked at: no such thing."
+    assert "disk" in found
+
+
+# --- the command ---
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(bed: Bed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    for name in ("LABNODE_WEBLAB_USERNAME", "LABNODE_WEBLAB_PASSWORD", "STATE_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(bed.root))
+    bed.write("board.yaml", BOARD)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(["doctor", *arguments], prog_name="labnode")
+        out, err = capsys.readouterr()
+        assert isinstance(end.value.code, int)
+        return end.value.code, out, err
+
+    return run
+
+
+def settings_file(bed: Bed, text: str) -> str:
+    return str(bed.write("node.yaml", text, mode=0o600))
+
+
+def test_a_machine_with_a_problem_is_told_with_code_1(run: Run, bed: Bed) -> None:
+    code, out, err = run(str(bed.root / "board.yaml"))
+    assert (code, err) == (1, "labnode: The doctor has found 1 problem.\n")
+    assert "PROBLEM  gpio" in out
+
+
+def test_warnings_alone_are_code_0_and_json_says_all(run: Run, bed: Bed) -> None:
+    port = "port: 0\nweblab: {username: u, password: p}\n"
+    path = settings_file(bed, f"board: board.yaml\nstate_dir: state\n{port}")
+    code, out, _ = run("--settings", path, "--simulate", "--json")
+    answer = json.loads(out)
+    assert (code, answer["ok"]) == (0, True)
+    assert {f["check"] for f in answer["findings"]} >= {"board", "gpio", "clock", "disk", "web"}
+
+
+def test_every_mistake_in_the_files_is_a_finding(run: Run, bed: Bed) -> None:
+    bed.write("board.yaml", "schema: 1\ndevices: {led: {driver: lad}, fan: {driver: relay}}\n")
+    path = settings_file(bed, "board: board.yaml\nprot: 1\n")
+    code, out, _ = run("--settings", path, "--simulate", "--json")
+    told = [f["message"] for f in json.loads(out)["findings"] if f["level"] == "problem"]
+    assert code == 1
+    assert any("did you mean 'port'" in message for message in told)
+    assert not any("board.yaml" in message for message in told)  # the settings do not name it
+    code, out, _ = run(str(bed.root / "board.yaml"), "--simulate", "--json")
+    told = [f["message"] for f in json.loads(out)["findings"] if f["level"] == "problem"]
+    assert len(told) == 2
+
+
+def test_a_running_node_is_seen_by_its_state_directory(
+    run: Run, bed: Bed, running: Agent, tmp_path: Path
+) -> None:
+    port = running.web.address[1]
+    text = f"port: {port}\nstate_dir: state\nweblab: {{username: u, password: p}}\n"
+    path = settings_file(bed, f"board: board.yaml\n{text}")
+    code, out, _ = run("--settings", path, "--simulate")
+    assert code == 0
+    assert f"The node answers on port {port} and is ready." in out
+    assert "The node accepts the credentials of weblab." in out

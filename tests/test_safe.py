@@ -1,0 +1,118 @@
+"""`labnode safe`: the command, what it says, and when it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labnode.cli import main
+from labnode.drivers.pins import mock_factory
+from labnode.errors import DeviceError
+from labnode.state import StateDir
+
+BOARD = """\
+schema: 1
+devices:
+  heater: {driver: relay, pin: GPIO17, safe: true}
+  fan: {driver: pwm_output, pin: GPIO18, safe: 1.0}
+"""
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """What stands in for the Pi's pins."""
+    factory = mock_factory()
+    monkeypatch.setattr(factory, "close", lambda: None)  # to be looked at afterwards
+    monkeypatch.setattr("labnode.drivers.pins.real_factory", lambda work_dir=None: factory)
+    yield factory
+    factory.reset()
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "board.yaml").write_text(BOARD)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(["safe", *arguments], prog_name="labnode")
+        out, err = capsys.readouterr()
+        assert isinstance(end.value.code, int)
+        return end.value.code, out, err
+
+    return run
+
+
+def test_it_says_what_it_has_made_safe(run: Run, pins: Any) -> None:
+    assert run("board.yaml") == (0, "board.yaml: safe: heater on, fan 1.0\n", "")
+    assert pins.pin("GPIO17").state is True
+
+
+def test_the_board_can_come_from_the_settings_of_the_node(
+    run: Run, pins: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "node.yaml").write_text("board: board.yaml\n")
+    assert run("--settings", "node.yaml")[0] == 0
+    assert pins.pin("GPIO17").state is True
+
+
+def test_it_refuses_while_a_node_has_the_board(run: Run, pins: Any, tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "state", None)
+    code, out, err = run("board.yaml", "--state-dir", "state")
+    state.close()
+    assert (code, out) == (1, "")
+    assert err == "labnode: A labnode is running with the state directory state.\n"
+    assert pins.pin("GPIO17").function == "input"
+    assert run("board.yaml", "--state-dir", "state")[0] == 0
+
+
+def test_where_no_node_has_ever_run_nothing_is_left_behind(
+    run: Run, pins: Any, tmp_path: Path
+) -> None:
+    assert run("board.yaml", "--state-dir", "state")[0] == 0
+    assert not (tmp_path / "state").exists()
+
+
+def test_an_output_that_is_not_safe_is_told_and_the_code_is_1(
+    run: Run, pins: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(pin: str) -> Any:
+        raise DeviceError(f"{pin} cannot be had (GPIO busy): another program has it")
+
+    monkeypatch.setattr(pins, "pin", busy)
+    code, out, err = run("board.yaml")
+    assert (code, out) == (1, "")
+    assert len(err.splitlines()) == 2
+    assert "'heater' is not safe: GPIO17 cannot be had (GPIO busy)" in err
+
+
+def test_a_machine_without_pins_is_told(run: Run) -> None:
+    code, _, err = run("board.yaml")
+    assert code == 1
+    assert "GPIO" in err
+
+
+def test_a_board_without_outputs_needs_no_pins(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "board.yaml").write_text("schema: 1\ndevices: {}\n")
+    assert run("board.yaml") == (0, "board.yaml: there are no outputs\n", "")
+
+
+def test_a_board_with_mistakes_is_told_with_code_2(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "board.yaml").write_text("schema: 1\ndevices: {heater: {driver: relya}}\n")
+    code, _, err = run("board.yaml")
+    assert code == 2
+    assert "board.yaml:2" in err
+
+
+def test_without_a_board_it_says_how_to_name_one(run: Run) -> None:
+    code, _, err = run()
+    assert code == 2
+    assert "labnode safe BOARD.yaml" in err
