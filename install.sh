@@ -415,13 +415,12 @@ need_installation() {
 # To be root, alone, and able to undo: what was pushed with undo_with is run, the last first, when
 # the script ends without `keep`.
 begin() {
-    local lock
     is_root || fail "this changes the system: sudo ./install.sh ..."
     undo=(restore_services) changed='' scratch='' touched='' units_changed='' devices_changed='' reboot_needed=''
     restart=() active=()
     dry || {
-        exec {lock}<"${prefix:-/}"
-        flock -n "$lock" 2>/dev/null || fail "another install.sh is changing this system; wait for it"
+        exec 9<"${prefix:-/}"
+        flock -n 9 2>/dev/null || fail "another install.sh is changing this system; wait for it"
         scratch=$(mktemp -d "${TMPDIR:-/tmp}/labnode-install.XXXXXX") || fail "cannot write into ${TMPDIR:-/tmp}"
     }
     trap 'take_back $?' EXIT
@@ -441,6 +440,7 @@ take_back() { # STATUS
         done
     fi
     [[ -z $scratch ]] || rm -rf -- "$scratch"
+    (($1)) || ! dry || say "nothing of this was done: --dry-run"
     exit "$1"
 }
 
@@ -523,9 +523,12 @@ set_link() { # LINK TARGET: at once, so that it always leads somewhere
     mv -T -- "$1.new" "$1"
 }
 
+systemctl() { command systemctl "$@" 9<&-; } # a service must not inherit the lock
+
 # --- releases: each a whole virtual environment, beside the others ---
 
-current_release() { readlink -f -- "$opt/current" || true; }
+# The release that runs; nothing before there is one.
+current_release() { [[ ! -L $opt/current ]] || readlink -f -- "$opt/current" || true; }
 
 # Sets `release`: where this labnode belongs. Its name says what is in it, so the same is built once.
 choose_release() {
@@ -583,7 +586,7 @@ ensure_python() {
 
 # Sets `pins`, how lgpio comes: apt (the system has it), pip, or none.
 choose_pins() {
-    if given simulate && ! any_lab_has_pins; then
+    if ! needs_pins; then
         pins=none
     elif has_lgpio "$python"; then
         pins=apt
@@ -603,8 +606,9 @@ has_lgpio() { # PYTHON
     "$1" -c 'import lgpio; lgpio.gpiochip_open' 2>/dev/null
 }
 
-any_lab_has_pins() {
+needs_pins() {
     local lab
+    ! given board || given simulate || return 0
     while read -r lab; do
         [[ -e $(simulation_of "$lab") || $lab == "${name:-}" ]] || return 0
     done < <(labs)
@@ -1355,13 +1359,22 @@ can_make_venvs() { # PYTHON; Debian splits ensurepip from Python, so `venv` alon
 
 # --- Debian packages ---
 
+apt_offers() { # PACKAGE
+    have apt-cache || return 1
+    dry || refresh_lists
+    LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [0-9]'
+}
+
+refresh_lists() {
+    [[ -z ${lists_are_fresh:-} ]] || return 0
+    quietly "${APT[@]}" update || true # old lists are often good enough
+    lists_are_fresh=yes
+}
+
 apt_install() { # PACKAGE...; false, with the reason shown, when it did not work
     have apt-get || return 1
     say "installing $* with apt-get; this can take a few minutes"
-    if [[ -z ${lists_are_fresh:-} ]]; then
-        quietly "${APT[@]}" update || true # old lists are often good enough
-        lists_are_fresh=yes
-    fi
+    refresh_lists
     quietly "${APT[@]}" install --yes --no-install-recommends "$@"
 }
 
@@ -1371,7 +1384,7 @@ apt_install() { # PACKAGE...; false, with the reason shown, when it did not work
 quietly() { # COMMAND...
     local log status=0
     log=$(mktemp "${TMPDIR:-/tmp}/labnode-install.XXXXXX") || fail "cannot write into ${TMPDIR:-/tmp}"
-    "$@" >"$log" 2>&1 </dev/null || status=$?
+    "$@" >"$log" 2>&1 </dev/null 9<&- || status=$?
     if ((status)); then
         tail -n 15 -- "$log" | sed 's/^/    /' >&2
         say "everything it said is in $log"
