@@ -23,6 +23,7 @@ readonly OPTIONS=(
     'base-url|URL|install flash|where the lab is for browsers, such as https://labs.example.org/lab1'
     'weblab-username|NAME|install flash|what the central server logs in as (weblab)'
     'weblab-password|WORD|install flash|its password (made up, and shown once)'
+    'admin-password|WORD|install flash|the password of the administration (made up, and shown once)'
     'simulate||install flash|without hardware: the pins are only pretended'
     'wheels|DIR|install upgrade flash|labnode and its libraries as wheels; no internet is needed'
     'python|FILE|install upgrade|the Python to run it with (/usr/bin/python3)'
@@ -416,13 +417,17 @@ need_installation() {
 # the script ends without `keep`.
 begin() {
     is_root || fail "this changes the system: sudo ./install.sh ..."
-    undo=(restore_services) changed='' scratch='' touched='' units_changed='' devices_changed='' reboot_needed=''
-    restart=() active=()
-    dry || {
+    if ! dry; then
         exec 9<"${prefix:-/}"
         flock -n 9 2>/dev/null || fail "another install.sh is changing this system; wait for it"
-        scratch=$(mktemp -d "${TMPDIR:-/tmp}/labnode-install.XXXXXX") || fail "cannot write into ${TMPDIR:-/tmp}"
-    }
+    fi
+    begin_changes
+}
+
+begin_changes() {
+    undo=(restore_services) changed='' scratch='' touched='' units_changed='' devices_changed='' reboot_needed=''
+    restart=() active=()
+    dry || scratch=$(mktemp -d "${TMPDIR:-/tmp}/labnode-install.XXXXXX") || fail "cannot write into ${TMPDIR:-/tmp}"
     trap 'take_back $?' EXIT
     trap 'say interrupted; exit 130' INT
     trap 'exit 143' TERM
@@ -900,7 +905,7 @@ install_settings() {
     local file=$etc/$name.yaml key value
     if [[ ! -e $file ]]; then
         password=${option[weblab-password]:-$(make_word)}
-        admin_password=$(make_word)
+        admin_password=${option[admin-password]:-$(make_word)}
         change "write $file" copy_text "$(settings)" "$file" 600
     else
         for key in host port base-url weblab-password weblab-username; do
@@ -1170,6 +1175,202 @@ report_lab() { # LAB
         ${password:+--show-password} | sed 's/^/  /'
     [[ ! ${password:-} ]] || printf '%s\n' '' \
         'These passwords are not shown again (they are in the settings, which only root can read):' \
+        "  central server    ${option[weblab-username]:-weblab}  $password" \
+        "  administration    admin  $admin_password"
+}
+
+# --- an SD card with Raspberry Pi OS that becomes a lab by itself ---
+
+command_flash() {
+    begin_changes
+    [[ $# == 1 ]] || misused "flash takes one image or device, such as raspios.img or /dev/sdb"
+    given board || misused "say which board: ./install.sh flash $1 --board boards/NAME.yaml"
+    find_board
+    check_name
+    find_clone
+    check_answers
+    have mcopy || { is_root && change "install mtools" apt_install mtools; } ||
+        fail "flash needs mtools: sudo apt-get install mtools"
+    check_target "$1"
+    find_boot_partition "$1"
+    dry || prepare_venv ''
+    ! dry || [[ -x $venv/bin/labnode ]] || fail "a dry run needs .venv, which ./install.sh demo makes"
+    PYTHONDONTWRITEBYTECODE=1 "$venv/bin/labnode" check "$board" >/dev/null || fail "the board has mistakes; see above"
+    password=${option[weblab-password]:-$(make_word)}
+    admin_password=${option[admin-password]:-$(make_word)}
+    change "put labnode and the lab '$name' on $1" write_card
+    keep
+    dry || report_card "$1"
+}
+
+check_answers() {
+    port=${option[port]:-8080}
+    [[ $port =~ ^[1-9][0-9]{0,4}$ ]] || misused "--port is a number, not '$port'"
+    ! given hostname || [[ ${option[hostname]} =~ ^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$ ]] ||
+        misused "--hostname has small letters, digits and '-' only, not '${option[hostname]}'"
+    ! given user || [[ ${option[user]} =~ ^[a-z][a-z0-9_-]{0,31}$ ]] ||
+        misused "--user has small letters, digits, '-' and '_' only, not '${option[user]}'"
+    if given ssh-key; then
+        ssh_key=$(grep -m 1 -E '^(ssh|ecdsa|sk)-[^ ]+ [A-Za-z0-9+/=]+' -- "${option[ssh-key]}" 2>/dev/null) ||
+            misused "--ssh-key: there is no public key in ${option[ssh-key]} (such as ~/.ssh/id_ed25519.pub)"
+    fi
+    if given wifi; then
+        [[ ${option[wifi-country]:-} =~ ^[A-Z]{2}$ ]] ||
+            misused "--wifi needs --wifi-country, two letters such as ES: without it the Pi's radio stays off"
+    fi
+}
+
+# A card or an image that nobody uses, and never a disk of this machine.
+check_target() { # TARGET
+    local mounted
+    [[ -e $1 ]] || fail "there is no $1"
+    [[ -w $1 ]] || fail "$(id -un) may not write to $1; try it with sudo"
+    [[ ! -f $1 ]] || return 0
+    [[ -b $1 ]] || fail "$1 is neither an image file nor a disk"
+    mounted=$(lsblk --noheadings --raw --output MOUNTPOINTS -- "$1" | sed 's/\\x0a/\n/g' | sed '/^$/d')
+    if grep -qxE '/|/boot|/boot/firmware|/usr|/home|/var|\[SWAP\]' <<<"$mounted"; then
+        fail "$1 is a disk of this machine (it has $(head -n 1 <<<"$mounted")): nothing was written"
+    fi
+    [[ -z $mounted ]] || fail "$1 is in use at $(tr '\n' ' ' <<<"$mounted"); unmount that first"
+    case $(lsblk --nodeps --noheadings --raw --output RM,HOTPLUG,TYPE -- "$1") in
+        '0 0 '*) fail "$1 looks like a disk of this machine (it cannot be taken out): nothing was written" ;;
+        *' disk' | *' loop') ;;
+        *) fail "$1 is not a whole disk; flash takes the disk, such as /dev/sdb or /dev/mmcblk0" ;;
+    esac
+}
+
+# Sets `card`, what mtools call the FAT partition that the firmware starts from.
+find_boot_partition() { # TARGET
+    local start
+    start=$(LC_ALL=C partx --show --raw --noheadings --output START,TYPE -- "$1" 2>/dev/null |
+        sed -nE 's/^([0-9]+) 0x(b|c|e|6)$/\1/p' | head -n 1)
+    [[ $start ]] || fail "$1 has no FAT partition: it is not a Raspberry Pi OS"
+    card=$1@@$((start * 512))
+    on_card mdir -b "::/config.txt" >/dev/null 2>&1 ||
+        fail "the first FAT partition of $1 has no config.txt: it is not a Raspberry Pi OS"
+    on_card mdir -b "::/meta-data" >/dev/null 2>&1 ||
+        fail "this Raspberry Pi OS has no cloud-init (no meta-data on its boot partition); those since" \
+            "October 2025 have it"
+    from_card user-data | sed '/^# labnode: begin$/,/^# labnode: end$/d' | grep -q '^bootcmd:' &&
+        fail "the user-data on $1 has a bootcmd of its own, which flash would not get along with"
+    return 0
+}
+
+on_card() { MTOOLS_SKIP_CHECK=1 MTOOLSRC=/dev/null "$1" -i "$card" "${@:2}"; } # MTOOL ARGUMENT...
+
+from_card() { on_card mtype "::/$1" 2>/dev/null | tr -d '\r' || true; } # NAME
+
+write_card() {
+    local bundle=$scratch/labnode file files=()
+    mkdir -p -- "$bundle" "$scratch/board"
+    release=$venv
+    mapfile -d '' files < <(list_board_files)
+    for file in "${files[@]}"; do
+        mkdir -p -- "$(dirname -- "$scratch/board/$file")"
+        cp -- "${board%/*}/$file" "$scratch/board/$file"
+    done
+    tar -czf "$bundle/labnode.tar.gz" --exclude=__pycache__ --owner=0 --group=0 -C "$root" install.sh \
+        pyproject.toml README.md LICENSE labnode boards deploy -C "$scratch" board
+    cp -- "$root/deploy/first-boot/"* "$bundle/"
+    write_answers >"$bundle/answers"
+    if given wheels; then
+        copy_wheels "$bundle/wheels"
+    fi
+    undo_with on_card mdeltree ::/labnode
+    on_card mdeltree ::/labnode 2>/dev/null || true
+    on_card mcopy -s "$bundle" ::/ || fail "the boot partition has no room for labnode"
+    if given wifi; then
+        network_config | put_on_card network-config
+    fi
+    # Another instance-id: a card that has been started before does all this again.
+    { from_card meta-data | sed '/^instance[-_]id:/d'; echo "instance-id: labnode-$(date +%s)"; } >"$scratch/meta-data"
+    put_on_card meta-data <"$scratch/meta-data"
+    user_data >"$scratch/user-data"
+    put_on_card user-data <"$scratch/user-data"
+    sync -- "${card%@@*}"
+}
+
+put_on_card() { # NAME: what comes in
+    cat >"$scratch/$1.new"
+    on_card mcopy -o "$scratch/$1.new" "::/$1" || fail "$1 cannot be written to the boot partition"
+}
+
+copy_wheels() { # DIRECTORY
+    [[ -d ${option[wheels]} ]] || fail "--wheels: there is no directory ${option[wheels]}"
+    mkdir -- "$1"
+    cp -- "${option[wheels]}"/*.whl "$1/" || fail "there are no wheels in ${option[wheels]}"
+    compgen -G "$1/labnode-*.whl" >/dev/null ||
+        (cd -- "$root" && PIP_USER=0 quietly "$venv/bin/python" -m pip wheel --no-deps --no-input --wheel-dir "$1" .) ||
+        fail "pip could not make a wheel of labnode"
+}
+
+# The options of the installation on the Pi, as variables.
+write_answers() {
+    local row key value commands variable
+    for row in "${OPTIONS[@]}"; do
+        IFS='|' read -r key value commands _ <<<"$row"
+        case $key in
+            board) value=/var/tmp/labnode-first-boot/board/${board##*/} ;;
+            name) value=$name ;;
+            weblab-password) value=$password ;;
+            admin-password) value=$admin_password ;;
+            yes | dry-run | wheels) continue ;;
+            *)
+                [[ $commands == 'install flash' ]] || continue
+                given "$key" || continue
+                value=${option[$key]}
+                ;;
+        esac
+        variable=${key//-/_}
+        printf 'LABNODE_INSTALL_%s=%q\n' "${variable^^}" "$value"
+    done
+}
+
+network_config() {
+    local password=' {}'
+    ! given wifi-password || password=$'\n          password: '$(quoted "${option[wifi-password]}")
+    printf '%s\n' '# written by labnode'"'"'s install.sh' 'network:' '  version: 2' '  ethernets:' \
+        '    eth0: {dhcp4: true, optional: true}' '  wifis:' '    wlan0:' '      dhcp4: true' \
+        '      optional: true' "      regulatory-domain: ${option[wifi-country]}" '      access-points:' \
+        "        $(quoted "${option[wifi]}"):$password"
+}
+
+# What is there already (the Raspberry Pi Imager may have written it), and then what labnode needs.
+user_data() {
+    local old
+    old=$(from_card user-data | sed '/^# labnode: begin$/,/^# labnode: end$/d')
+    [[ $old == '#cloud-config'* ]] || old=$'#cloud-config\n'$old
+    printf '%s\n' "$old" '# labnode: begin'
+    if given hostname; then
+        ! grep -q '^hostname:' <<<"$old" || fail "the card has a hostname already: leave out --hostname"
+        printf '%s\n' "hostname: ${option[hostname]}" 'manage_etc_hosts: true'
+    fi
+    if grep -qE '^users?:' <<<"$old"; then
+        [[ -z ${option[user]:-}${option[ssh-key]:-} ]] ||
+            fail "the card has a user already: leave out --user and --ssh-key"
+    else
+        # Without a user Raspberry Pi OS asks for one on the screen, and waits.
+        printf '%s\n' 'users:' "- name: ${option[user]:-pi}" '  shell: /bin/bash' '  lock_passwd: true' \
+            '  sudo: ALL=(ALL) NOPASSWD:ALL' \
+            '  groups: users,adm,dialout,audio,netdev,video,plugdev,cdrom,games,input,gpio,spi,i2c,render,sudo'
+        [[ ! ${ssh_key:-} ]] || printf '%s\n' '  ssh_authorized_keys:' "  - $ssh_key" 'enable_ssh: true'
+    fi
+    printf '%s\n' 'bootcmd:' \
+        '- [cloud-init-per, instance, labnode, bash, /boot/firmware/labnode/first-boot, prepare]' '# labnode: end'
+}
+
+report_card() { # TARGET
+    local address=${option[hostname]:-raspberrypi}.local:$port
+    printf '%s\n' '' "$1 becomes the lab '$name' in its first boot, which takes some minutes; then it is at" \
+        "  http://$address/weblab/health" \
+        "If it is not: labnode/result.txt on the card's boot partition says why."
+    given ssh-key || echo "Nobody can log in on this Pi, unless the card has a user already (--ssh-key)."
+    given wheels || echo "It needs the internet for that (--wheels: it does not)."
+    printf '%s\n' '' "The administrator of the central server has to enter:"
+    LABNODE_WEBLAB_USERNAME=${option[weblab-username]:-weblab} LABNODE_WEBLAB_PASSWORD=$password \
+        LABNODE_BASE_URL=${option[base-url]:-} PYTHONDONTWRITEBYTECODE=1 \
+        "$venv/bin/labnode" weblab-config "$board" --host "$address" --show-password | sed 's/^/  /'
+    printf '%s\n' '' 'These passwords are not shown again:' \
         "  central server    ${option[weblab-username]:-weblab}  $password" \
         "  administration    admin  $admin_password"
 }
