@@ -428,17 +428,21 @@ begin_changes() {
     undo=(restore_services) changed='' scratch='' touched='' units_changed='' devices_changed='' reboot_needed=''
     restart=() active=()
     dry || scratch=$(mktemp -d "${TMPDIR:-/tmp}/labnode-install.XXXXXX") || fail "cannot write into ${TMPDIR:-/tmp}"
+    explained='' broken=$LINENO
+    set -o errtrace
+    trap 'broken=$LINENO' ERR
     trap 'take_back $?' EXIT
-    trap 'say interrupted; exit 130' INT
-    trap 'exit 143' TERM
-    trap 'exit 129' HUP
+    trap 'explained=yes; say interrupted; exit 130' INT
+    trap 'explained=yes; exit 143' TERM
+    trap 'explained=yes; exit 129' HUP
 }
 
 take_back() { # STATUS
     local i
     trap - EXIT
     trap '' INT TERM HUP
-    if (($1 && ${#undo[@]})); then
+    ((!$1)) || [[ $explained ]] || say "this was not expected to fail: line $broken"
+    if (($1 && ${#undo[@]} > 1)); then
         say "taking back what was changed"
         for ((i = ${#undo[@]} - 1; i >= 0; i--)); do
             eval "${undo[i]}" || say "that did not work: ${undo[i]}"
@@ -1242,8 +1246,8 @@ check_target() { # TARGET
 # Sets `card`, what mtools call the FAT partition that the firmware starts from.
 find_boot_partition() { # TARGET
     local start
-    start=$(LC_ALL=C partx --show --raw --noheadings --output START,TYPE -- "$1" 2>/dev/null |
-        sed -nE 's/^([0-9]+) 0x(b|c|e|6)$/\1/p' | head -n 1)
+    start=$(LC_ALL=C partx --raw --noheadings --output START,TYPE -- "$1" 2>/dev/null |
+        sed -nE 's/^([0-9]+) 0x(b|c|e|6)$/\1/p' | head -n 1) || true
     [[ $start ]] || fail "$1 has no FAT partition: it is not a Raspberry Pi OS"
     card=$1@@$((start * 512))
     on_card mdir -b "::/config.txt" >/dev/null 2>&1 ||
@@ -1331,7 +1335,7 @@ network_config() {
     ! given wifi-password || password=$'\n          password: '$(quoted "${option[wifi-password]}")
     printf '%s\n' '# written by labnode'"'"'s install.sh' 'network:' '  version: 2' '  ethernets:' \
         '    eth0: {dhcp4: true, optional: true}' '  wifis:' '    wlan0:' '      dhcp4: true' \
-        '      optional: true' "      regulatory-domain: ${option[wifi-country]}" '      access-points:' \
+        '      optional: true' "      regulatory-domain: $(quoted "${option[wifi-country]}")" '      access-points:' \
         "        $(quoted "${option[wifi]}"):$password"
 }
 
@@ -1603,11 +1607,13 @@ is_root() { [[ $(id -u) == 0 ]]; }
 say() { printf 'install.sh: %s\n' "$*" >&2; }
 
 fail() {
+    explained=yes
     say "$*"
     exit 1
 }
 
 misused() {
+    explained=yes
     say "$*"
     usage >&2
     exit 2
