@@ -164,15 +164,16 @@ have_browser() { { have chromium || have chromium-browser; } && have chromedrive
 # --- a service of this machine: the commands ---
 
 command_install() {
-    begin
     [[ $# == 0 ]] || misused "install takes no '$1'; the board goes after --board"
     given board || misused "say which board: sudo ./install.sh --board boards/NAME.yaml"
+    begin
     find_board
     check_name
-    check_machine
     check_port
+    check_machine
     choose_release
     build_release
+    check_port_is_free
     install_tools_of "$board"
     make_user
     install_board
@@ -184,8 +185,8 @@ command_install() {
 }
 
 command_upgrade() {
-    begin
     [[ $# == 0 ]] || misused "upgrade takes no '$1'"
+    begin
     need_installation
     check_machine
     choose_release
@@ -198,8 +199,8 @@ command_upgrade() {
 }
 
 command_rollback() {
-    begin
     [[ $# == 0 ]] || misused "rollback takes no '$1'"
+    begin
     need_installation
     release=$(readlink -f -- "$opt/previous") || true
     [[ -x $release/bin/labnode ]] || fail "there is no release before this one to go back to"
@@ -209,8 +210,8 @@ command_rollback() {
 
 command_uninstall() {
     local lab
-    begin
     [[ $# == 0 ]] || misused "uninstall takes no '$1'; one lab alone goes after --name"
+    begin
     if given purge; then
         consent "Remove settings, boards and history, too?" ||
             fail "nothing was removed; without --purge settings and history stay"
@@ -362,12 +363,15 @@ check_name() {
         misused "a lab's name has small letters, digits, '-' and '_' only, not '$name' (--name)"
 }
 
-# Ports are decided now and kept in the settings: a second lab needs another one.
 check_port() {
-    local lab
     port=${option[port]:-8080}
     [[ $port =~ ^[1-9][0-9]{0,4}$ ]] || misused "--port is a number, not '$port'"
     ((port <= 65535)) || misused "--port is 1 to 65535, not $port"
+}
+
+# Ports are kept in the settings: a second lab needs another one.
+check_port_is_free() {
+    local lab
     [[ ! -e $etc/$name.yaml ]] || return 0
     while read -r lab; do
         [[ $(setting "$lab" port) != "$port" ]] ||
@@ -634,10 +638,10 @@ build_release() {
 
 make_release() {
     local system=() offline=() log status=0
-    need_space 250 labnode "${prefix:-/}"
-    mkdir -p -- "$opt/releases"
     undo_with rmdir --ignore-fail-on-non-empty -- "$opt"
     undo_with rmdir --ignore-fail-on-non-empty -- "$opt/releases"
+    mkdir -p -- "$opt/releases"
+    need_space 250 labnode "$opt/releases"
     undo_with rm -rf -- "$release"
     [[ $pins != apt ]] || system=(--system-site-packages)
     [[ -z ${wheels:-} ]] || offline=(--no-index --find-links "$wheels")
@@ -775,7 +779,9 @@ list_of_labs() {
 
 # A key of a lab's settings; nothing when it is not there.
 setting() { # LAB KEY
-    setting_by "$(current_release)" "$@"
+    local by=${release:-}
+    [[ -x $by/bin/python ]] || by=$(current_release)
+    [[ ! -x $by/bin/python ]] || setting_by "$by" "$@"
 }
 
 setting_by() { # RELEASE LAB KEY
@@ -825,7 +831,8 @@ keep_old_board() { # DIRECTORY
 }
 
 # Relative paths, with zeros between: the board, its Python, and every file below the board's
-# directory that is named in it, or in a YAML file named in it. A directory given as --board: all.
+# directory that is named in it, or in a YAML file named in it; secrets.yaml. A directory given as
+# --board: all of it.
 list_board_files() {
     if [[ -d ${option[board]} ]]; then
         (cd -- "${board%/*}" && find . -type f -not -path '*/.*' -not -path '*/__pycache__/*' -printf '%P\0')
@@ -838,7 +845,7 @@ from pathlib import Path
 import yaml
 
 board = Path(sys.argv[1])
-files, found = [board.name], []
+files, found = [board.name, "secrets.yaml"], []
 
 
 def named(node):
@@ -950,7 +957,7 @@ quoted() { printf "'%s'" "${1//\'/\'\'}"; } # TEXT: for YAML
 make_word() { head -c 18 /dev/urandom | base64 | tr '+/' '-_'; }
 
 setting_of_weblab() { # KEY
-    "$opt/current/bin/python" -I -c 'import sys, yaml
+    "$release/bin/python" -I -c 'import sys, yaml
 print((yaml.safe_load(open(sys.argv[1])).get("weblab") or {}).get(sys.argv[2], ""))' "$etc/$name.yaml" "$1"
 }
 
@@ -976,6 +983,7 @@ forget_simulation() {
 remove_lab() { # LAB
     is_disabled "$1" || change "stop labnode@$1" systemctl --quiet disable --now "labnode@$1"
     remove "$(dirname -- "$(simulation_of "$1")")"
+    forget_boot "$1"
     given purge || return 0
     remove "$etc/$1.yaml" "$etc/boards/$1" "$etc/boards/$1.old" "$var/$1"
 }
@@ -1162,7 +1170,50 @@ forget_old_releases() {
 
 # --- the boot configuration ---
 
-configure_boot() { :; }
+# What the board needs of the firmware (buses, pins that are safe from power-on) goes to the end of
+# config.txt, between two lines with the lab's name.
+configure_boot() {
+    local file lines old line
+    file=$(boot_file)
+    [[ $file ]] && ! given simulate && [[ -f $prefix$installed_board ]] || return 0
+    "$release/bin/labnode" bootconfig --help >/dev/null 2>&1 || return 0
+    lines=$(as_labnode "$release/bin/labnode" bootconfig "$prefix$installed_board") ||
+        fail "labnode cannot say what the board needs in $file"
+    old=$(without_block "$name" "$file")
+    [[ "$(with_block "$name" "$old" "$lines")" != "$(<"$file")" ]] || return 0
+    if ! consent "The board needs lines in $file (as it was stays in $file.before-labnode). Add them?"; then
+        printf '%s\n' "$lines"
+        say "the lines above belong to the end of $file; they were not added"
+        return
+    fi
+    while read -r line; do
+        [[ ! $line =~ ^(dt|enable_) ]] || grep -qxF -- "$line" "$file" || reboot_needed=yes
+    done <<<"$lines"
+    [[ -e $file.before-labnode ]] || change "keep $file as $file.before-labnode" cp -- "$file" "$file.before-labnode"
+    put_text "$(with_block "$name" "$old" "$lines")" "$file" 755
+}
+
+boot_file() {
+    local file
+    for file in "$prefix/boot/firmware/config.txt" "$prefix/boot/config.txt"; do
+        if [[ -f $file ]]; then
+            echo "$file"
+            return
+        fi
+    done
+}
+
+without_block() { sed "/^# labnode $1: begin\$/,/^# labnode $1: end\$/d" "$2"; } # LAB FILE
+
+with_block() { printf '%s\n' "$2" "# labnode $1: begin" "$3" "# labnode $1: end"; } # LAB TEXT LINES
+
+forget_boot() { # LAB
+    local file
+    file=$(boot_file)
+    [[ $file ]] && grep -q "^# labnode $1: begin\$" "$file" || return 0
+    put_text "$(without_block "$1" "$file")" "$file" 755
+    ! given purge || remove "$file.before-labnode"
+}
 
 # --- the end of an installation ---
 
@@ -1192,6 +1243,7 @@ command_flash() {
     find_board
     check_name
     find_clone
+    check_port
     check_answers
     have mcopy || { is_root && change "install mtools" apt_install mtools; } ||
         fail "flash needs mtools: sudo apt-get install mtools"
@@ -1208,8 +1260,6 @@ command_flash() {
 }
 
 check_answers() {
-    port=${option[port]:-8080}
-    [[ $port =~ ^[1-9][0-9]{0,4}$ ]] || misused "--port is a number, not '$port'"
     ! given hostname || [[ ${option[hostname]} =~ ^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$ ]] ||
         misused "--hostname has small letters, digits and '-' only, not '${option[hostname]}'"
     ! given user || [[ ${option[user]} =~ ^[a-z][a-z0-9_-]{0,31}$ ]] ||
