@@ -486,6 +486,13 @@ consent() { # QUESTION
     [[ ${answer,,} == y* ]]
 }
 
+make_directory() { # DIRECTORY, and those above it
+    [[ ! -d $1 ]] || return 0
+    make_directory "${1%/*}"
+    mkdir -- "$1"
+    undo_with rmdir --ignore-fail-on-non-empty -- "$1"
+}
+
 put_file() { # SOURCE DESTINATION MODE: as SOURCE, and nothing where it is already
     ! cmp -s -- "$1" "$2" || return 0
     note_kind "$2"
@@ -512,7 +519,7 @@ copy_text() {
 
 copy_file() { # SOURCE DESTINATION MODE
     local kept
-    mkdir -p -- "${2%/*}"
+    make_directory "${2%/*}"
     if [[ -e $2 ]]; then
         kept=$(mktemp "$scratch/kept.XXXXXX")
         cp -p -- "$2" "$kept"
@@ -638,9 +645,7 @@ build_release() {
 
 make_release() {
     local system=() offline=() log status=0
-    undo_with rmdir --ignore-fail-on-non-empty -- "$opt"
-    undo_with rmdir --ignore-fail-on-non-empty -- "$opt/releases"
-    mkdir -p -- "$opt/releases"
+    make_directory "$opt/releases"
     need_space 250 labnode "$opt/releases"
     undo_with rm -rf -- "$release"
     [[ $pins != apt ]] || system=(--system-site-packages)
@@ -752,7 +757,7 @@ install_system_files() { # RELEASE
 }
 
 link_command() {
-    mkdir -p -- "${link%/*}"
+    make_directory "${link%/*}"
     set_link "$link" "$opt_seen/current/bin/labnode"
     undo_with rm -f -- "$link"
 }
@@ -883,7 +888,7 @@ PYTHON
 copy_board() { # DIRECTORY FILE...
     local home=$1 file
     shift
-    mkdir -p -- "$etc/boards"
+    make_directory "$etc/boards"
     if [[ -d $home ]]; then
         cp -Rp -- "$home" "$scratch/board-before"
         undo_with cp -RpT -- "$scratch/board-before" "$home"

@@ -96,7 +96,7 @@ class Node:
             (self.root / name).mkdir(parents=True)
         self.write("etc/os-release", 'ID=debian\nVERSION_ID="13"\n')
         self.write("etc/passwd", "root:x:0:0::/root:/bin/bash\n")
-        self.write("etc/group", "root:x:0:\ngpio:x:986:\ndialout:x:20:\nvideo:x:44:pi,\n")
+        self.write("etc/group", "root:x:0:\ngpio:x:986:\ndialout:x:20:\nvideo:x:44:\n")
         for tool in "df modprobe lsblk".split():
             self.command(tool, "exit 1")
         for name, script in {
