@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NoReturn
 
+from labnode import emergency
 from labnode.board import Board, BoardFile
 from labnode.clock import Clock, Event
 from labnode.control import ControlSocket
 from labnode.control.commands import Commands
+from labnode.estop import EmergencyStop
 from labnode.events import Bus
-from labnode.lab import Lab, Node
+from labnode.lab import Lab, Node, Turnover
 from labnode.platform.systemd import Systemd
 from labnode.platform.watchdog import Watchdog, ask_web
-from labnode.sessions import Reason, Sessions
+from labnode.sessions import HOOK_LIMIT, Reason, Sessions
 from labnode.settings import Settings
 from labnode.state import StateDir
-from labnode.store import Store
+from labnode.store import Pruning, Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
+from labnode.telemetry import Telemetry
+from labnode.upkeep import Upkeep
 from labnode.web.app import student_app
+from labnode.web.observers import Observers
 from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
+from labnode.web.starting import starting
 from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
-from labnode.weblab.messages import health
 from labnode.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -41,9 +43,10 @@ BROKEN = 70  # the exit code (EX_SOFTWARE) of a node that did not end in order
 
 _HTTP_THREADS = 20
 _STOP_WITHIN = 10.0  # seconds for all of a stop; the parts below are less in sum
-_HARDWARE_STOPS_WITHIN = 5.0
+_HARDWARE_STOPS_WITHIN = 4.0
 _MAKE_SAFE_WITHIN = 2.0
 _WATCH_EVERY = 1.0
+_WATCH_HALTED_EVERY = 0.25  # an emergency stop has to be acknowledged within a second
 
 
 class Agent:
@@ -74,6 +77,7 @@ class Agent:
         with contextlib.ExitStack() as undo:
             state = StateDir(settings.state_dir, settings.secret_key)
             undo.callback(state.close)
+            secret = state.secret
             self.board = Board(
                 file,
                 clock=self.clock,
@@ -93,10 +97,17 @@ class Agent:
                 hung_after=hung_after,
             )
             self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, queues)
-            self.board.attach(self.worker.post, self.tasks.pause)
+            self.board.attach(
+                self.worker.post,
+                self.tasks.pause,
+                progress=self.tasks.progress,
+                outlast=self.worker.outlast,
+            )
+            self.board.interlocks.restore(self.store.recall("faults") or [])
+            self.board.interlocks.remember = partial(self.store.remember_soon, "faults")
             self.sessions = Sessions(
                 file.session,
-                state.secret,
+                secret,
                 store=self.store,
                 tasks=self.tasks,
                 worker=self.worker,
@@ -106,16 +117,45 @@ class Agent:
                 clean=lab.clean,
                 load_user=lab.load_user,
                 keep_expired=settings.expired_users_timeout,
+                faults=self.board.obstacles,
+                hook_limit=HOOK_LIMIT + file.turnover_time,
             )
+            self._pruning = Pruning(
+                self.store,
+                self.clock,
+                history=None if settings.history == -1 else settings.history,
+                task_expires=settings.task_expires,
+                idle=lambda: not self.sessions.live(),
+            )
+            self.estop = EmergencyStop(self.board, self.sessions, self.store)
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
-            node = Node(
-                self.board, self.worker, self.tasks, self.sessions, push=self.websockets.push
+            parts = (self.board, self.worker, self.sessions, self.clock)
+            turnover = Turnover(*parts, lab.functions)
+            self.upkeep = Upkeep(*parts, turnover)
+            self.node = node = Node(
+                self.board,
+                self.worker,
+                self.tasks,
+                self.sessions,
+                turnover,
+                observer_link=Observers(self.sessions, settings, state.secret).link,
+                push=self.websockets.push,
             )
             lab.bind(node)
-            self._site: Wsgi = site(
-                student_app(lab, node, settings, state.secret, self.websockets),
-                protocol_app(self.sessions, settings, clock=self.clock),
-                settings,
+            self._commands = Commands(
+                node, self.clock, self.store, self.estop, url=lambda: self.url
+            )
+            self.telemetry = Telemetry(
+                settings, self.board, bus=self.bus, clock=self.clock, status=self._commands.status
+            )
+            self._site: Wsgi = self.telemetry.counted(
+                site(
+                    student_app(
+                        lab, node, settings, secret, clock=self.clock, websockets=self.websockets
+                    ),
+                    protocol_app(self.sessions, settings, clock=self.clock),
+                    settings,
+                )
             )
             self.web = WebServer(
                 self.app,
@@ -124,7 +164,6 @@ class Agent:
                 threads=_HTTP_THREADS,
                 trusted_proxies=settings.trusted_proxies,
             )
-            self._commands = Commands(node, self.clock, self.store, url=lambda: self.url)
             self._control = ControlSocket(settings.state_dir, self._commands.by_name)
             self._undo = undo.pop_all()
 
@@ -135,16 +174,8 @@ class Agent:
         return f"http://{f'[{host}]' if ':' in host else host}:{port}{self.settings.base_path}"
 
     def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Everything that the node serves, as a WSGI application."""
-        if self._ready:
-            return self._site(environ, start_response)
-        message = "The lab is just starting; ask again in a moment."
-        headers = [("Content-Type", "application/json"), ("Retry-After", "2"), ("Refresh", "2")]
-        if environ.get("PATH_INFO", "").endswith("/weblab/health"):
-            start_response("200 OK", headers[:1])
-            return [json.dumps(health([message])).encode()]
-        start_response("503 Service Unavailable", headers)
-        return [json.dumps({"error": True, "code": "busy", "message": message}).encode()]
+        """All that the node serves, in WSGI."""
+        return (self._site if self._ready else starting)(environ, start_response)
 
     def start(self) -> None:
         """Open the board, finish what the last run left, begin to take students.
@@ -155,12 +186,14 @@ class Agent:
         try:
             if self._listen:  # first: without its port, a node must not touch board nor sessions
                 self.web.start()
+                self.telemetry.start()
                 self.websockets.start()
             self.worker.start(
                 partial(self.tasks.next_job, Lane.HARDWARE),
                 partial(self.tasks.next_job, Lane.BACKGROUND),
             )
             self.tasks.recover()
+            self.upkeep.start()
             self.sessions.recover()
             self.sessions.reaper.start()
             self._ready = True
@@ -181,18 +214,22 @@ class Agent:
             nonlocal ended
             if not self.worker.stop(_HARDWARE_STOPS_WITHIN):
                 ended = False
-                self._tell_what_runs_on()
+                emergency.tell_what_runs_on(self.worker.hardware_thread)
                 self._make_safe()
 
         steps: list[Callable[[], object]] = [
             partial(self._control.stop, 0.5),
+            partial(self._pruning.stop, 0.5),
             self.sessions.close,
             self.tasks.stop_all,
+            partial(self.upkeep.stop, 0.5),
+            self.upkeep.last_words,
             partial(self.sessions.reaper.stop, 0.5),
             # Before the worker, which still serves the last words of their handlers.
             partial(self.websockets.stop, 0.5),
             stop_worker,
             partial(self.web.stop, 1.0),
+            partial(self.telemetry.stop, 0.2),
             self._undo.close,
         ]
         for step in steps:
@@ -214,10 +251,11 @@ class Agent:
 
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
-        parts = [self.sessions.reaper.fault, self.worker.fault, self.tasks.overdue]
-        parts.append(self.store.fault)
+        parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
+        parts += [self.tasks.overdue, self.store.fault]
         if self._listen:
             parts += [self.web.fault, self.websockets.fault, self._control.fault]
+            parts.append(self.telemetry.fault)
         return next((fault for part in parts if (fault := part()) is not None), None)
 
     def trouble(self) -> str | None:
@@ -230,10 +268,11 @@ class Agent:
         watchdog = Watchdog(systemd, self.clock, self.trouble, self._commands.sentence)
         watchdog.turn()
         systemd.ready()
-        while not stop.wait(_WATCH_EVERY):
+        while not stop.wait(_WATCH_HALTED_EVERY if self.board.halted else _WATCH_EVERY):
             if (fault := self.fault()) is not None:
                 self.give_up(fault)
             watchdog.turn()
+            self._pruning.turn()
         systemd.stopping()
 
     def limit_stop(self, stop: Event) -> None:
@@ -249,35 +288,12 @@ class Agent:
     def give_up(self, why: str) -> NoReturn:
         """There is never a second owner: make safe what can be, and let systemd start anew."""
         log.critical("The agent ends itself: %s.", why)
-        _tell_where_threads_are()
+        emergency.tell_where_threads_are()
         self._make_safe()
         logging.shutdown()
         os._exit(BROKEN)
 
-    def _tell_what_runs_on(self) -> None:
-        hardware = self.worker.hardware_thread
-        if any(thread.ident == hardware for thread in threading.enumerate()):
-            log.critical("The hardware thread did not stop; its devices are made safe from here.")
-        else:
-            log.critical("A task in the background did not stop; the process ends without it.")
-        _tell_where_threads_are()
-
     def _make_safe(self) -> None:
         """Drive the outputs to safe past the hardware thread, which may hold on to anything."""
-        failures: list[str] = []
-        attempt = threading.Thread(
-            target=lambda: failures.extend(self.board.make_safe()), name="make-safe", daemon=True
-        )
-        attempt.start()
-        attempt.join(_MAKE_SAFE_WITHIN)
-        for failure in ["making devices safe took too long"] if attempt.is_alive() else failures:
+        for failure in emergency.within(_MAKE_SAFE_WITHIN, self.board.make_safe):
             log.critical("Not safe: %s.", failure)
-
-
-def _tell_where_threads_are() -> None:
-    """Log what holds the threads that run a lab's Python, for those who have to find out."""
-    frames = sys._current_frames()
-    for thread in threading.enumerate():
-        if thread.name.startswith(("hardware", "background")) and thread.ident in frames:
-            stack = "".join(traceback.format_stack(frames[thread.ident]))
-            log.critical("Thread %s is at\n%s", thread.name, stack)

@@ -72,7 +72,7 @@ def _agent(board: Path, port: int, directory: Path, password: str) -> Agent:
     # Whoever tries it may take all the time of the slot to open the page.
     rules = replace(file.session, connect_timeout=file.session.max_time)
     file = replace(file, session=rules)
-    return Agent(file, load_lab(file.module), load_settings(None, {}, options), simulate=True)
+    return Agent(file, load_lab(file), load_settings(None, {}, options), simulate=True)
 
 
 def _visit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -63,6 +64,12 @@ class SessionOver(Forbidden):
     """The session that asked has ended, so its request no longer reaches the hardware."""
 
     code = "session-over"
+
+
+class Interlocked(LabnodeError):
+    """An interlock or a limit of the board forbids it now; the sentence says which."""
+
+    code, status = "interlocked", 409
 
 
 class AlreadyRunningError(LabnodeError):
@@ -127,3 +134,27 @@ class DeviceGone(DeviceError):
     """A device is unplugged or does not answer."""
 
     code = "device-gone"
+
+
+class Worded(LabnodeError):
+    """A sentence for students, in each language that there is one in; str() is the English one."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        super().__init__(texts["en"])
+        self.texts = dict(texts)
+
+
+class BadFile(Worded, BadInput):
+    """A file is not what the device takes."""
+
+    code = "bad-file"
+
+
+class ToolFailed(Worded, DeviceError):
+    """A board was not programmed; where it is `final`, trying again is of no use."""
+
+    code = "tool-failed"
+
+    def __init__(self, texts: Mapping[str, str], *, final: bool = False) -> None:
+        super().__init__(texts)
+        self.final = final

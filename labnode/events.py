@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,23 @@ class TaskChanged:
     task_id: str
     session_id: str | None
     status: str
+
+
+@dataclass(frozen=True, slots=True)
+class FaultChanged:
+    """An interlock is "active", "latched" or "cleared"."""
+
+    name: str
+    state: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that a student is told; to all of them without a `session_id`."""
+
+    text: str | Mapping[str, str]
+    session_id: str | None = None
 
 
 class Subscription:
@@ -79,7 +96,8 @@ class Bus:
     ) -> Subscription:
         """A queue of the events of `kinds` (none: all).
 
-        `wake` is called after each event, on the publisher's thread: it may only set an event.
+        `wake` is called after each event, on the publisher's thread: it has to be as short as to
+        set an event.
         """
         subscription = Subscription(kinds, wake, limit)
         with self._lock:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -41,6 +41,13 @@ class Watcher:
         self._wide = False
         self._known = _stamps({self._board, *self._templates(), *self._python()})
         self._last = self._known
+
+    def watch(self, files: Iterable[Path]) -> None:
+        """Also these, which the board includes."""
+        new = {file.absolute() for file in files} - self._watched
+        self._watched |= new
+        self._known |= _stamps(new)
+        self._last |= _stamps(new)
 
     def changed(self) -> list[Path]:
         """What was saved since the last time; nothing as long as somebody is still saving."""
@@ -155,10 +162,13 @@ class Reload(Event):
             self._check = None
 
 
-def begin_check(board: Path) -> Process:
+def begin_check(board: Path, settings: Path | None) -> Process:
     """`labnode check`, which tells mistakes on the standard error."""
+    options = [] if settings is None else ["--settings", str(settings)]
     return subprocess.Popen(
-        command("check", "--", str(board)), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        command("check", *options, "--", str(board)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
     )
 
 

@@ -108,7 +108,7 @@ class LabClient:
         **settings: Any,
     ) -> None:
         file = load_board(Path(board))
-        self.lab = load_lab(file.module)
+        self.lab = load_lab(file)
         with contextlib.ExitStack() as undo:
             if state_dir is None:
                 state_dir = Path(undo.enter_context(tempfile.TemporaryDirectory()))

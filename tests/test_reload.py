@@ -253,3 +253,10 @@ def test_it_starts_again_as_it_was_started(how: list[str], monkeypatch: pytest.M
     monkeypatch.setattr(sys, "orig_argv", ["python", *how])
     monkeypatch.setattr(sys, "argv", ["labnode"])
     assert command() == [sys.executable, *how]
+
+
+def test_a_file_that_the_board_includes_is_watched_too(lab: Path) -> None:
+    watcher = Watcher(Path("board.yaml"))
+    watcher.watch([Path("board.yaml"), Path("other.yaml")])
+    save(lab / "other.yaml", 2)
+    assert seen(watcher) == ["other.yaml"]

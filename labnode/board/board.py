@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from labnode.board.description import describe
+from labnode.board.emergency import Emergency
 from labnode.board.file import BoardFile
+from labnode.board.interlocks import Fault, Interlocks
+from labnode.board.lineup import Lineup
+from labnode.board.orders import Orders
+from labnode.board.polls import Polls
+from labnode.board.services import DriverServices, Post, Wait, alone
 from labnode.board.simulate import Simulation
 from labnode.board.snapshot import Snapshot, Snapshots, reason
 from labnode.clock import Clock
-from labnode.drivers.base import Driver, Simulatable
+from labnode.drivers.base import Simulatable
+from labnode.drivers.output import Output
 from labnode.drivers.pins import mock_factory, real_factory
-from labnode.errors import BadInput, DeviceError, LabnodeError, NotFound
+from labnode.errors import BadInput, DeviceError
 from labnode.events import Bus
-from labnode.schema import did_you_mean
 
 log = logging.getLogger(__name__)
 
-Post = Callable[[Callable[[], None]], None]
-Wait = Callable[[float], bool]
+_MOST_ROUNDS = 10  # of interlocks that set off each other
 
 
 class Board:
     """A board file at run time; its drivers belong to this board alone.
 
-    Everything is for the hardware thread, except `attach` (before it starts), `snapshot` and
-    `describe`, which any thread may read, and `make_safe`, for emergencies.
+    Everything is for the hardware thread, except `attach` (before it starts), `snapshot`, `faults`
+    and `describe`, which any thread may read, and `halt`, `make_safe` and `fault`, for emergencies.
     """
 
     def __init__(
@@ -47,19 +54,44 @@ class Board:
         """
         self.file = file
         self.pins = mock_factory() if simulate and pins is None else pins
+        self.around = alone(clock)
         self.simulation = (
-            Simulation(file.simulate, self._drive, lambda: self.snapshot) if simulate else None
+            Simulation(file.simulate, self._drive, lambda: self.snapshot, clock)
+            if simulate
+            else None
         )
+        self.bus = bus
+        self.emergency = Emergency(clock)
         self._clock = clock
-        self._post: Post = lambda _: None
-        self._wait: Wait = lambda seconds: not clock.event().wait(seconds)
-        self._work_dir = work_dir
+        self.work_dir = work_dir
         self._owns_pins = self.pins is None
-        self._snapshots = Snapshots(file.devices, bus)
-        self._opened: list[str] = []  # in the order of opening, with one that failed half way
-        self._due: dict[str, float] = {}
+        self._outputs = {n: d for n, d in file.devices.items() if isinstance(d, Output)}
+        self.interlocks = Interlocks(
+            file.interlocks,
+            self._outputs,
+            clock=clock,
+            bus=bus,
+            snapshot=lambda: self.snapshot,
+        )
+        self._snapshots = Snapshots(file.devices, bus, self.interlocks.lock)
+        self.versioned = self._snapshots.versioned  # any thread
+        self._lineup = Lineup(file.devices)
+        orders = Orders(
+            file,
+            self.emergency,
+            self.interlocks,
+            opened=lambda: self._opened,
+            refresh=self.refresh,
+        )
+        self.command = orders.command
+        self.put = orders.put
+        self.permit = orders.permit
+        self.lend = orders.lend
+        self._orders = orders
+        self._polls = Polls(file.devices, self._snapshots, clock)
         for name, driver in file.devices.items():
-            driver.attach(name, _Services(self, name))
+            driver.attach(name, self.services(name))
+            driver.follow(file.scripts.get(name))
 
     @property
     def snapshot(self) -> Snapshot:
@@ -69,39 +101,57 @@ class Board:
         """
         return self._snapshots.latest
 
-    def attach(self, post: Post, wait: Wait) -> None:
-        """What the worker offers: `post` a call to the hardware thread, `wait` serving others.
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The interlocks that act, or have acted and are latched."""
+        return self.interlocks.faults
 
-        Without it, changes of inputs go unseen, and waiting just waits.
-        """
-        self._post = post
-        self._wait = wait
+    def obstacles(self) -> list[str]:
+        """Why nobody should be let onto the board: the faults that are latched."""
+        return [f"{fault.name}: {fault.message}" for fault in self.faults if fault.latched]
+
+    @property
+    def halted(self) -> str | None:
+        """Why everything is stopped, None when it is not."""
+        return self.emergency.why
+
+    def services(self, name: str) -> DriverServices:
+        """What a driver called `name` would be handed."""
+        return DriverServices(self, name, self._clock, simulated=self.simulation is not None)
+
+    def attach(self, post: Post, wait: Wait, **more: Any) -> None:
+        """What the worker and the tasks offer; `more` is the rest of Surroundings."""
+        self.around = replace(self.around, post=post, wait=wait, **more)
 
     def open(self) -> None:
         """Open every device; if one fails, all are closed (safe) and a DeviceError says why."""
         if self._opened:
             raise DeviceError("the board is open already")
         if self.pins is None:
-            self.pins = real_factory(self._work_dir)
-        for name, driver in self.file.devices.items():
-            self._opened.append(name)
-            try:
-                driver.open()
-            except Exception as error:
-                log.exception("device %s did not open", name)
-                failures = [f"'{name}' did not open: {reason(error)}", *self._close()]
-                raise DeviceError("; ".join(failures)) from error
-        now = self._clock.now()
-        self._due = {name: now for name in self._opened if self._period(name) is not None}
+            self.pins = real_factory(self.work_dir)
+        try:
+            self._lineup.open()
+        except DeviceError as error:
+            raise DeviceError("; ".join([str(error), *self._close()])) from error.__cause__
         self._snapshots.read(self._opened)
         if self.simulation is not None:
             self.simulation.restart()
+        self._settle()
 
-    def reset(self) -> None:
-        """Bring every device to its safe state; one DeviceError names all that failed."""
-        failures = self._each(self._opened, "reset", lambda driver: driver.reset())
+    def reset(self, names: Collection[str] | None = None) -> None:
+        """Bring all devices, or some, to safe; one DeviceError names all that failed."""
+        failures = self._lineup.each("reset", lambda driver: driver.reset(), names)
         self.refresh(*self._opened)
         _raise(failures)
+
+    def prepare(self) -> None:
+        """Before a session: what devices need, then the values that it begins with."""
+        _raise(self._lineup.each("prepare", lambda driver: driver.prepare()))
+        self._orders.begin()
+
+    def clean(self) -> None:
+        """After a session; one DeviceError names all that failed."""
+        _raise(self._lineup.each("clean up", lambda driver: driver.clean()))
 
     def close(self) -> None:
         """Close every device, the last one first; one DeviceError names all that failed.
@@ -115,61 +165,66 @@ class Board:
 
         For the moment when the hardware thread does not answer: nothing here waits for it.
         """
-        failures = self._each(tuple(self._opened), "make safe", lambda driver: driver.make_safe())
+        failures = self._lineup.each("make safe", lambda driver: driver.make_safe())
         try:
-            self._post(lambda: self.refresh(*self._opened))
+            self.around.post(self._after_emergency)
         except Exception:
             log.exception("the snapshot after an emergency is not taken")
         return failures
 
-    def command(self, device: str, command: str, args: Any = None) -> Any:
-        """Call a command with JSON arguments, a list or an object; its result is JSON.
+    def halt(self, why: str) -> list[str]:
+        """Emergency stop, from any thread: everything safe now, and until `resume`.
 
-        NotFound: there is no such device or command; BadInput: the arguments; else DeviceError.
+        Says what could not be made safe.
         """
-        driver = self._driver(device)
-        spec = driver.commands.get(command)
-        if spec is None:
-            there = f"; it has {', '.join(driver.commands)}" if driver.commands else ""
-            hint = did_you_mean(command, driver.commands) or there
-            raise NotFound(f"'{device}' has no command {command!r}{hint}")
-        where = f"{device}.{command}"
-        arguments = spec.bind(where, args)
-        self._need_open(device)
-        try:
-            return getattr(driver, command)(**arguments)
-        except LabnodeError:
-            raise
-        except Exception as error:
-            raise DeviceError(f"{where}: {reason(error)}") from error
-        finally:
-            self.refresh(device)
+        self.emergency.begin(why)
+        return self.make_safe()
+
+    def resume(self) -> None:
+        """The emergency is over: outputs may be commanded again (any thread)."""
+        self.emergency.end()
+
+    def fault(self) -> str | None:
+        """What the hardware thread should have done and has not, or None (any thread)."""
+        return self.emergency.fault(self._outputs.values())
+
+    def pressed(self) -> list[str]:
+        """The emergency stop buttons that are pressed (any thread)."""
+        return [
+            name
+            for name, driver in self.file.devices.items()
+            if getattr(driver, "role", None) == "estop" and self.snapshot[name]["value"]
+        ]
 
     def poll(self) -> float | None:
-        """Poll the devices that are due; seconds until the next one is, None if none polls."""
-        for name, due in self._due.items():
-            if due <= self._clock.now():
-                self._snapshots.poll(name)
-                self._due[name] = self._clock.now() + (self._period(name) or 0)
-                self.refresh(name)
-        return max(0.0, min(self._due.values()) - self._clock.now()) if self._due else None
+        """Do what is due; seconds until the next is, None if nothing is waited for."""
+        self._polls.run(self._opened)
+        moving = None if self.simulation is None else self.simulation.move()
+        if self._opened:
+            self._settle()
+        times = [*map(self._polls.due, self._opened), self.interlocks.due(), moving]
+        following = min((time for time in times if time is not None), default=None)
+        return None if following is None else max(0.0, following - self._clock.now())
 
     def refresh(self, *devices: str) -> None:
-        """Read `devices` again, tell what has changed, and let a simulation follow."""
+        """Read `devices` again, tell what has changed, let interlocks and a simulation follow."""
         self._snapshots.read([name for name in devices if name in self._opened])
-        if self.simulation is not None and self._opened:
-            self.simulation.settle()
+        if self._opened:
+            self._settle()
+
+    def clear_faults(self) -> list[str]:
+        """End the latched faults that are over; the names of those that are not."""
+        left = self.interlocks.clear()
+        self._settle()
+        return left
 
     def describe(self, locales: Sequence[str | None] = ()) -> list[dict[str, Any]]:
         """What the page has to know of the devices that students may see, in its order."""
-        return [
-            _description(name, self.file.devices[name], locales) for name in self.file.on_page()
-        ]
+        return [describe(name, self.file.devices[name], locales) for name in self.file.on_page()]
 
     def _close(self) -> list[str]:
-        names, self._due = self._opened, {}
-        failures = self._each(names[::-1], "close", lambda driver: driver.close())
-        self._opened = []
+        names = self._opened
+        failures = self._lineup.close()
         self._snapshots.forget(names)
         if self._owns_pins and self.pins is not None:
             pins, self.pins = self.pins, None
@@ -180,79 +235,32 @@ class Board:
                 failures.append(f"the GPIO chip did not close: {reason(error)}")
         return failures
 
-    def _each(self, names: Iterable[str], what: str, do: Callable[[Driver], None]) -> list[str]:
-        """Do one thing to every device, whatever fails; a sentence for each that did."""
-        failures = []
-        for name in names:
-            try:
-                do(self.file.devices[name])
-            except Exception as error:
-                log.exception("device %s did not %s", name, what)
-                failures.append(f"'{name}' did not {what}: {reason(error)}")
-        return failures
+    @property
+    def _opened(self) -> list[str]:
+        return self._lineup.opened
 
     def _drive(self, name: str, value: Any) -> None:
-        driver = self._driver(name)
+        driver = self._orders.driver(name)
         if not isinstance(driver, Simulatable):
             raise BadInput(f"'{name}' cannot be simulated: a {driver.kind} is no input")
-        self._need_open(name)
+        self._orders.need_open(name)
         driver.simulate(value)
         self._snapshots.read([name])
 
-    def _driver(self, name: str) -> Driver:
-        if name not in self.file.devices:
-            hint = did_you_mean(name, self.file.devices)
-            raise NotFound(f"there is no device {name!r}{hint}")
-        return self.file.devices[name]
+    def _settle(self) -> None:
+        for _ in range(_MOST_ROUNDS):
+            if self.simulation is not None:
+                self.simulation.settle()
+            if not (touched := self.interlocks.settle()):
+                return
+            self._snapshots.read([name for name in touched if name in self._opened])
+        log.error("the interlocks set off each other without end")
 
-    def _need_open(self, name: str) -> None:
-        if name not in self._opened:
-            raise DeviceError(f"'{name}' is not open")
-
-    def _period(self, name: str) -> float | None:
-        return self.file.devices[name].poll_every
-
-
-class _Services:
-    """What one driver sees of its board."""
-
-    def __init__(self, board: Board, name: str) -> None:
-        self._board = board
-        self._name = name
-        self.clock = board._clock
-        self.simulated = board.simulation is not None
-
-    @property
-    def pins(self) -> Any:
-        return self._board.pins
-
-    def publish(self) -> None:
-        self._board.refresh(self._name)
-
-    def post(self, call: Callable[[], None]) -> None:
-        self._board._post(call)
-
-    def wait(self, seconds: float) -> bool:
-        return self._board._wait(seconds)
-
-
-def _description(name: str, driver: Driver, locales: Sequence[str | None]) -> dict[str, Any]:
-    confirm = driver.confirm
-    return {
-        "name": name,
-        "driver": driver.kind,
-        "label": driver.label.pick(*locales) if driver.label else _readable(name),
-        "group": driver.group.pick(*locales) if driver.group else None,
-        "unit": driver.unit,
-        "widget": driver.widget,
-        "commands": [command.describe() for command in driver.commands.values()],
-        "confirm": confirm if isinstance(confirm, bool) else confirm.pick(*locales),
-        **driver.describe(),
-    }
-
-
-def _readable(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    def _after_emergency(self) -> None:
+        self.emergency.heard()
+        if self.emergency.why is not None:  # a command that was half way may have come after
+            self._lineup.each("make safe", lambda driver: driver.make_safe())
+        self.refresh(*self._opened)
 
 
 def _raise(failures: list[str]) -> None:

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-import keyword
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from labnode.board.expressions import WORDS, Expression, ExpressionError
-from labnode.board.simulate import in_order
-from labnode.drivers.base import Claim, Driver, Simulatable, load_drivers
+from labnode.board.beside import python_file, read_drivers
+from labnode.board.devices import Devices, is_known, read_devices, read_links
+from labnode.board.include import load_document
+from labnode.board.rules import Rule, RuleForm, Words, read_rules
+from labnode.board.sequences import Sequence, SequenceKeys, read_sequences
+from labnode.board.simulate import Link
+from labnode.drivers.base import Driver
 from labnode.schema import (
     Between,
+    Doc,
     Duration,
+    Like,
     Problems,
+    Secrets,
     Section,
     Text,
     build,
-    did_you_mean,
-    load_yaml,
     shown,
 )
-
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabName:
     """The experiment that central servers know this board as: name@category."""
 
-    name: str = ""
-    category: str = "Labs"
+    name: Annotated[
+        str, Doc("The name of the experiment; by default that of the board file without .yaml.")
+    ] = ""
+    category: Annotated[str, Doc("The category that the experiment is in.")] = "Labs"
 
     def __post_init__(self) -> None:
         for part in (self.name, self.category):
@@ -44,14 +47,32 @@ class LabName:
 class SessionSpec:
     """How long things may take, in seconds, and how many students share the board."""
 
-    users: Annotated[int, Between(1)] = 1
-    max_time: Annotated[Duration, Between(1)] = 3600.0  # of a slot, whatever the server says
-    connect_timeout: Duration = 60.0  # until the first sign of the student's browser
-    timeout: Literal[-1] | Duration = 15.0  # without a sign of it; -1: never over for that
-    poll_interval: Duration = 5.0  # between two questions of the central server
-    start_wait: Duration = 60.0  # of a start for the clean-up before it
-    dispose_wait: Duration = 20.0  # of a delete for its clean-up
-    on_restart: Literal["resume", "dispose"] = "resume"
+    users: Annotated[int, Between(1), Doc("How many students may use the board at once.")] = 1
+    max_time: Annotated[
+        Duration,
+        Between(1),
+        Doc("The longest that a student may have the board, whatever the central server says."),
+    ] = 3600.0
+    connect_timeout: Annotated[
+        Duration, Doc("How long to wait for the first sign of the student's browser.")
+    ] = 60.0
+    timeout: Annotated[
+        Literal[-1] | Duration,
+        Doc("How long a session goes on without a sign of the browser; -1 is for ever."),
+    ] = 15.0
+    poll_interval: Annotated[
+        Duration, Doc("How often the central server asks whether the session is over.")
+    ] = 5.0
+    start_wait: Annotated[
+        Duration, Doc("How long a start waits for the clean-up of the session before it.")
+    ] = 60.0
+    dispose_wait: Annotated[
+        Duration, Doc("How long the central server waits for the clean-up before it asks again.")
+    ] = 20.0
+    on_restart: Annotated[
+        Literal["resume", "dispose"],
+        Doc("What becomes of a session when labnode starts again in the middle of it."),
+    ] = "resume"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +84,19 @@ class BoardFile:
     lab: LabName
     session: SessionSpec
     devices: Mapping[str, Driver]  # by name, in the order of the file
-    simulate: Mapping[str, Expression] = field(default_factory=dict)  # by the input they drive
+    interlocks: tuple[Rule, ...] = ()
+    sequences: Mapping[str, Sequence] = field(default_factory=dict)
+    simulate: Mapping[str, Link] = field(default_factory=dict)  # by the input they drive
+    scripts: Mapping[str, Any] = field(default_factory=dict)  # what else a simulation follows
     page: tuple[tuple[str, ...], ...] | None = None  # rows of devices
     module: Path | None = None
+    files: tuple[Path, ...] = ()  # all that were read: this one and what it includes
+
+    @property
+    def turnover_time(self) -> float:
+        """How many seconds the sequences around a session may take, at each of its ends."""
+        ends = [self.sequences.get(name) for name in ("on_start", "on_dispose")]
+        return max((sequence.timeout for sequence in ends if sequence is not None), default=0.0)
 
     def on_page(self) -> list[str]:
         """The devices that students may see, in the order of the page."""
@@ -75,29 +106,75 @@ class BoardFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Top:
+class BoardKeys:
     """The keys of the file; sections are read by whoever knows what is in them."""
 
-    schema: Section | None = None
-    title: Text | None = None
-    lab: LabName = LabName()
-    session: SessionSpec = SessionSpec()
-    devices: dict[str, Section]
-    simulate: dict[str, Section] = field(default_factory=dict)
-    page: list[list[Section]] | None = None
-    module: Section | None = None
+    schema: Annotated[
+        Section | None, Like(Literal[1]), Doc("The kind of file that this is: always 1.")
+    ] = None
+    include: Annotated[
+        Section | None,
+        Like(str | list[str] | None),
+        Doc("Other YAML files, from beside the board, that are parts of it."),
+    ] = None
+    title: Annotated[Text | None, Doc("What the page calls the lab; by default its name.")] = None
+    lab: Annotated[LabName, Doc("How the central server knows the lab.")] = LabName()
+    session: Annotated[SessionSpec, Doc("How long things may take, and how many share.")] = (
+        SessionSpec()
+    )
+    drivers: Annotated[
+        list[Section],
+        Like(list[str]),
+        Doc("Python files beside the board with drivers of your own."),
+    ] = field(default_factory=list)
+    devices: Annotated[dict[str, Section], Doc("Everything that is on the board, by name.")]
+    interlocks: Annotated[
+        list[Section],
+        Like(list[RuleForm]),
+        Doc("What holds outputs at values, whoever commands them, and when."),
+    ] = field(default_factory=list)
+    sequences: Annotated[
+        Section | None,
+        Like(SequenceKeys | None),
+        Doc("What the board does by itself: on_start, on_dispose, selftest ..."),
+    ] = None
+    simulate: Annotated[
+        dict[str, Section],
+        Like(dict[str, Words | dict[str, Any]]),
+        Doc("What devices do where there is no hardware: inputs follow expressions."),
+    ] = field(default_factory=dict)
+    page: Annotated[
+        list[list[Section]] | None,
+        Like(list[list[str]] | None),
+        Doc("The rows of the page, each a list of devices; the rest comes after them."),
+    ] = None
+    module: Annotated[
+        Section | None,
+        Like(str | None),
+        Doc("A Python file beside the board: hooks, tasks and views of the lab."),
+    ] = None
 
 
-def load_board(path: Path) -> BoardFile:
-    """Read and check a board file; ConfigError has everything that is wrong with it."""
+def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
+    """Read and check a board file; ConfigError has everything that is wrong with it.
+
+    Its secrets are in secrets.yaml beside the file of the `settings` or beside the board.
+    """
+    secrets = Secrets(*(file.parent for file in (settings, path) if file is not None))
     with Problems() as problems:
-        document = load_yaml(path, problems)
+        document, files = load_document(path, problems, secrets)
         _check_schema(document, problems)
-        top = build(_Top, document, problems)
-        devices = _devices(document.child("devices"), problems)
-        simulate = _links(document.child("simulate"), devices, problems)
+        top = build(BoardKeys, document, problems)
+        kinds = read_drivers(document.child("drivers"), path, problems)
+        devices = read_devices(document.child("devices"), kinds, problems)
+        interlocks = read_rules(document.child("interlocks"), devices, problems)
+        sequences = read_sequences(
+            document.child("sequences"), devices, path.absolute().parent, problems
+        )
+        simulate, scripts = read_links(document.child("simulate"), devices, problems)
         page = _page(document.child("page"), devices, problems)
-        module = _module(document.child("module"), path, problems)
+        lab = document.child("module")
+        module = None if lab.content is None else python_file(lab, path, problems)
     assert top is not None
     name = top.lab.name or path.stem
     return BoardFile(
@@ -106,9 +183,13 @@ def load_board(path: Path) -> BoardFile:
         lab=LabName(name=name, category=top.lab.category),
         session=top.session,
         devices={name: driver for name, driver in devices.items() if driver is not None},
+        interlocks=interlocks,
+        sequences=sequences,
         simulate=simulate,
+        scripts=scripts,
         page=page if top.page is not None else None,
         module=module,
+        files=files,
     )
 
 
@@ -122,97 +203,7 @@ def _check_schema(document: Section, problems: Problems) -> None:
         )
 
 
-def _devices(section: Section, problems: Problems) -> dict[str, Driver | None]:
-    """The drivers by name; None for one that has problems, so that its name is known."""
-    devices: dict[str, Driver | None] = {}
-    owners: dict[Claim, tuple[str, Section]] = {}
-    for name, options in section.items():
-        _check_name(name, options, problems)
-        devices[name] = driver = _device(name, options, problems)
-        for claim in driver.claims() if driver else ():
-            if claim in owners:
-                owner, place = owners[claim]
-                line = place.key_where.rpartition(":")[2]
-                also = (
-                    " twice" if owner == name else f", which '{owner}' (line {line}) already uses"
-                )
-                problems.add(options.key_where, f"'{name}' uses {claim}{also}")
-            owners.setdefault(claim, (name, options))
-    return devices
-
-
-def _check_name(name: str, options: Section, problems: Problems) -> None:
-    if not _NAME.fullmatch(name):
-        problems.add(
-            options.key_where,
-            f"{name!r} cannot be the name of a device: it is a letter, then letters, digits and "
-            "'_', 40 at most",
-        )
-    elif name in WORDS or keyword.iskeyword(name):
-        problems.add(
-            options.key_where,
-            f"{name!r} cannot be the name of a device: it means something in expressions or Python",
-        )
-
-
-def _device(name: str, options: Section, problems: Problems) -> Driver | None:
-    what = f"device {name!r}"
-    if options.bad:
-        return None
-    if not isinstance(options.content, dict):
-        problems.add(
-            options,
-            f"{what}: expected its options, such as {{driver: led, pin: GPIO17}}, not "
-            f"{shown(options.value)}",
-        )
-        return None
-    drivers = load_drivers()
-    kind = options.child("driver")
-    if "driver" not in options:
-        problems.add(options, f"missing key 'driver' in {what}")
-    elif not isinstance(kind.content, str) or kind.content not in drivers:
-        hint = did_you_mean(str(kind.content), drivers) or (
-            f"; the drivers are {', '.join(sorted(drivers))}"
-        )
-        problems.add(kind, f"there is no driver {str(kind.content)!r} for {what}{hint}")
-    else:
-        return build(drivers[kind.content], options, problems, name=what, ignore={"driver"})
-    return None
-
-
-def _links(
-    section: Section, devices: Mapping[str, Driver | None], problems: Problems
-) -> dict[str, Expression]:
-    links: dict[str, Expression] = {}
-    for name, link in section.items():
-        if not _is_known(name, link.key_where, devices, problems):
-            continue
-        driver = devices[name]
-        if driver is not None and not isinstance(driver, Simulatable):
-            problems.add(
-                link.key_where,
-                f"'{name}' cannot be simulated: a {driver.kind} is no input",
-            )
-        if link.bad:
-            continue
-        if not isinstance(link.content, str | bool | int | float):
-            problems.add(link, f"expected an expression for '{name}', not {shown(link.value)}")
-            continue
-        text = str(link.content).lower() if isinstance(link.content, bool) else link.text
-        try:
-            links[name] = Expression.parse(text, devices)
-        except ExpressionError as error:
-            problems.add(link, f"the expression {text!r} for '{name}', {error}")
-    try:
-        return in_order(links)
-    except ValueError as error:
-        problems.add(section, str(error))
-        return {}
-
-
-def _page(
-    section: Section, devices: Mapping[str, Driver | None], problems: Problems
-) -> tuple[tuple[str, ...], ...]:
+def _page(section: Section, devices: Devices, problems: Problems) -> tuple[tuple[str, ...], ...]:
     rows: list[tuple[str, ...]] = []
     seen: set[Any] = set()
     for row in section.entries():
@@ -221,7 +212,7 @@ def _page(
             name = entry.content
             if not isinstance(name, str):
                 problems.add(entry, f"expected the name of a device, not {shown(entry.value)}")
-            elif _is_known(name, entry.where, devices, problems):
+            elif is_known(name, entry.where, devices, problems):
                 driver = devices[name]
                 if name in seen:
                     problems.add(entry, f"'{name}' is on the page twice")
@@ -231,28 +222,3 @@ def _page(
                 names.append(name)
         rows.append(tuple(names))
     return tuple(rows)
-
-
-def _module(section: Section, board: Path, problems: Problems) -> Path | None:
-    name = section.content
-    if name is None or section.bad:
-        return None
-    if not isinstance(name, str):
-        problems.add(section, f"expected a Python file beside the board, not {shown(name)}")
-        return None
-    relative = Path(name)
-    if relative.is_absolute() or ".." in relative.parts or relative.suffix != ".py":
-        problems.add(section, f"expected a Python file beside the board or below it, not {name!r}")
-        return None
-    module = board.parent / relative
-    if not module.is_file():
-        problems.add(section, f"there is no file {str(module)!r}")
-    return module
-
-
-def _is_known(
-    name: str, where: str, devices: Mapping[str, Driver | None], problems: Problems
-) -> bool:
-    if name not in devices:
-        problems.add(where, f"there is no device {name!r}{did_you_mean(name, devices)}")
-    return name in devices

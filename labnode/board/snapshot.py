@@ -20,19 +20,30 @@ Snapshot = Mapping[str, dict[str, Any]]
 class Snapshots:
     """Reads drivers on the hardware thread; a device that cannot be read has an "error"."""
 
-    def __init__(self, devices: Mapping[str, Driver], bus: Bus) -> None:
-        self.latest: Snapshot = MappingProxyType({name: {"value": None} for name in devices})
+    def __init__(self, devices: Mapping[str, Driver], bus: Bus, lock: Callable[[str], Any]) -> None:
+        nothing: Snapshot = MappingProxyType({name: {"value": None} for name in devices})
+        self._latest = (0, nothing)  # replaced as a whole: any thread reads both together
         self._devices = devices
         self._bus = bus
+        self._lock = lock  # why a device cannot be commanded as one likes, or None
         self._faults: dict[str, str] = {}  # why the last poll of a device failed, or ""
+
+    @property
+    def latest(self) -> Snapshot:
+        return self._latest[1]
+
+    def versioned(self) -> tuple[int, Snapshot]:
+        """The latest with its version, which grows with each change (any thread)."""
+        return self._latest
 
     def read(self, names: Collection[str]) -> None:
         """Read devices that are open."""
         self._replace({name: self._state(name) for name in names})
 
-    def poll(self, name: str) -> None:
+    def poll(self, name: str) -> bool:
         """Poll a device; until a poll succeeds, what `read` finds is an error."""
         _, self._faults[name] = self._try(name, self._devices[name].poll)
+        return not self._faults[name]
 
     def forget(self, names: Collection[str]) -> None:
         """These devices are closed: they show nothing."""
@@ -43,7 +54,10 @@ class Snapshots:
         state, fault = None, self._faults.get(name)
         if not fault:
             state, fault = self._try(name, self._devices[name].state)
-        return {"value": None, "error": fault} if state is None else state
+        if state is None:
+            state = {"value": None, "error": fault}
+        lock = self._lock(name)
+        return state if lock is None else {**state, "locked": lock}
 
     def _try(self, name: str, read: Callable[[], T]) -> tuple[T | None, str]:
         try:
@@ -56,9 +70,16 @@ class Snapshots:
     def _replace(self, states: Mapping[str, dict[str, Any]]) -> None:
         changed = {name: state for name, state in states.items() if state != self.latest[name]}
         if changed:
-            self.latest = MappingProxyType({**self.latest, **changed})
-            for name, state in changed.items():
-                self._bus.publish(DeviceChanged(name, state["value"]))
+            version, latest = self._latest
+            news = [name for name in changed if _told(changed[name]) != _told(latest[name])]
+            self._latest = (version + 1, MappingProxyType({**latest, **changed}))
+            for name in news:
+                self._bus.publish(DeviceChanged(name, changed[name]["value"]))
+
+
+def _told(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a state is news: that it was read once more and is the same is none."""
+    return {key: value for key, value in state.items() if key != "sampled"}
 
 
 def reason(error: Exception) -> str:

@@ -13,7 +13,13 @@ from labnode.errors import ConfigError
 
 @click.command()
 @click.argument("boards", type=FILE, nargs=-1, required=True, metavar="BOARD...")
-def check(boards: tuple[Path, ...]) -> None:
+@click.option(
+    "--settings",
+    type=FILE,
+    metavar="FILE",
+    help="The node's settings: only to find secrets.yaml, which is beside them.",
+)
+def check(boards: tuple[Path, ...], settings: Path | None) -> None:
     """Look for mistakes in board files.
 
     Each BOARD is a YAML file. It is loaded with the Python beside it, and nothing is started. All
@@ -25,8 +31,8 @@ def check(boards: tuple[Path, ...]) -> None:
     problems = []
     for board in boards:
         try:
-            file = load_board(board)
-            load_lab(file.module)
+            file = load_board(board, settings=settings)
+            load_lab(file)
         except ConfigError as error:
             problems += error.problems
         else:

@@ -12,16 +12,18 @@ from typing import Any
 import click
 
 from labnode import __version__
+from labnode.cli.backup import backup, restore
 from labnode.cli.check import check
 from labnode.cli.doctor import doctor
 from labnode.cli.fake import fake
 from labnode.cli.history import actions, events, sessions, tasks
 from labnode.cli.needless import clean_expired, loop, run_tasks
-from labnode.cli.node import clear, drain, status, undrain
+from labnode.cli.node import clear, drain, estop, status, undrain
 from labnode.cli.options import InOrder
 from labnode.cli.run import demo, run
 from labnode.cli.safe import safe
 from labnode.cli.weblab import weblab_config
+from labnode.cli.wizard import bootconfig, pinout, schema, suggest
 from labnode.errors import BadInput, ConfigError, LabnodeError
 
 
@@ -61,8 +63,9 @@ def main() -> None:
 
 
 _COMMANDS: list[click.Command] = [demo, check, run, weblab_config, fake]
-_COMMANDS += [status, sessions, tasks, events, actions, clear, drain, undrain]
-_COMMANDS += [safe, doctor]
+_COMMANDS += [status, sessions, tasks, events, actions, estop, clear, drain, undrain]
+_COMMANDS += [safe, doctor, backup, restore]
+_COMMANDS += [suggest, pinout, bootconfig, schema]
 _COMMANDS += [loop, run_tasks, clean_expired]
 
 for command in _COMMANDS:

@@ -29,27 +29,49 @@ def status(settings: Path | None, state_dir: Path | None, as_json: bool) -> None
     """Tell how the node on this machine is.
 
     Its state is ready (for a student), busy, draining (takes no new students), drained (has none
-    any more) or quarantine (could not be cleaned). Without options this asks the one node of this
-    user that is running.
+    any more), quarantine (could not be cleaned) or fault (an interlock is latched). Without options
+    this asks the one node of this user that is running.
     """
     answer = ask_node("status", settings, state_dir)
     click.echo(json.dumps(answer) if as_json else _told(answer))
 
 
 @click.command()
+@click.option("--why", metavar="TEXT", default="", help="What the log and /test say of it.")
+@which_node
+def estop(settings: Path | None, state_dir: Path | None, why: str) -> None:
+    """Stop everything: an emergency.
+
+    All devices are made safe at once, whatever goes on; sessions end; the board is in quarantine
+    until `labnode clear`.
+    """
+    answer = ask_node("estop", settings, state_dir, **({"why": why} if why else {}))
+    if answer["unsafe"]:
+        raise LabnodeError(f"NOT SAFE: {'; '.join(answer['unsafe'])}. The rest is stopped.")
+    click.echo("Everything is stopped and safe. The board is in quarantine until labnode clear.")
+    if answer["sessions"]:
+        click.echo(f"{_count(answer['sessions'], 'session')} ended.")
+
+
+@click.command()
 @which_node
 def clear(settings: Path | None, state_dir: Path | None) -> None:
-    """Take a board out of quarantine.
+    """End a quarantine and latched faults.
 
-    A board that could not be cleaned takes no more students until a person has looked at it and
-    says, with this command, that it is as it should be.
+    A board that could not be cleaned, or was stopped, or whose interlock has latched a fault, takes
+    no more students until a person has looked at it and says, with this command, that it is as it
+    should be. A fault whose reason is still there stays.
     """
-    was = ask_node("clear", settings, state_dir)["was"]
-    click.echo(
-        "The board is not in quarantine."
-        if was is None
-        else f"The board takes students again. It was in quarantine because: {was}"
-    )
+    answer = ask_node("clear", settings, state_dir)
+    was, faults, left = answer["was"], answer["faults"], answer["left"]
+    if left:
+        raise LabnodeError(f"The reason of a fault is still there: {', '.join(left)}.")
+    for fault in faults:
+        click.echo(f"The fault is cleared: {fault}")
+    if was is not None:
+        click.echo(f"The board takes students again. It was in quarantine because: {was}")
+    elif not faults:
+        click.echo("The board is not in quarantine.")
 
 
 @click.command()
@@ -116,6 +138,7 @@ def _told(status: dict[str, Any]) -> str:
         "state": status["state"],
         "sessions": f"{len(sessions)} of {status['users']}",
         "quarantine": status["quarantine"] or "no",
+        "faults": "; ".join(status["faults"]) or "no",
         "drain": "takes no new students" if status["draining"] else "no",
         "uptime": duration(status["uptime"]),
         "address": status["url"],

@@ -48,7 +48,7 @@ def weblab_config(
     chosen = load_settings(settings, os.environ, {"board": board})
     if chosen.board is None:
         raise ConfigError("There is no board: name a board file, or give `board:` in the settings.")
-    file = load_board(chosen.board)
+    file = load_board(chosen.board, settings=settings)
     lab = config.registration(
         chosen,
         name=file.lab.name,

@@ -9,9 +9,12 @@ from typing import Any
 from labnode import __version__
 from labnode.clock import Clock
 from labnode.control.history import History
+from labnode.estop import EmergencyStop
 from labnode.lab import Node
 from labnode.sessions import Session
 from labnode.store import Store
+
+_LONGEST_WHY = 200  # characters
 
 
 class Commands:
@@ -20,9 +23,19 @@ class Commands:
     `url` is where the node listens, `store` its database.
     """
 
-    def __init__(self, node: Node, clock: Clock, store: Store, *, url: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        clock: Clock,
+        store: Store,
+        estop: EmergencyStop,
+        *,
+        url: Callable[[], str],
+    ) -> None:
         self._board = node.board
+        self._worker = node.worker
         self._sessions = node.sessions
+        self._estop = estop
         self._clock = clock
         self._url = url
         self._alarm = store.alarm
@@ -34,13 +47,14 @@ class Commands:
             "tasks": history.tasks,
             "events": history.events,
             "actions": history.actions,
+            "estop": self.estop,
             "clear": self.clear,
             "drain": self.drain,
             "undrain": self.undrain,
         }
 
     def status(self) -> dict[str, Any]:
-        """How the node is; `state` is ready, busy, draining, drained or quarantine."""
+        """How the node is; `state` is ready, busy, draining, drained, quarantine or fault."""
         file = self._board.file
         sessions = self._sessions.live()
         return {
@@ -53,7 +67,9 @@ class Commands:
             "state": self._state(len(sessions)),
             "sessions": [self._session(session) for session in sessions],
             "users": self._sessions.rules.users,
+            "estop": self._estop.why,
             "quarantine": self._sessions.quarantine.why,
+            "faults": self._board.obstacles(),
             "draining": self._sessions.draining,
             "alarm": self._alarm,
             "uptime": round(self._clock.now() - self._began, 1),
@@ -62,12 +78,24 @@ class Commands:
             "version": __version__,
         }
 
+    def estop(self, why: str = "") -> dict[str, Any]:
+        """Make everything safe at once; `unsafe` is what could not be, `sessions` how many end."""
+        sessions = len(self._sessions.live())
+        unsafe = self._estop.press(str(why)[:_LONGEST_WHY] or "labnode estop")
+        return {"unsafe": unsafe, "sessions": sessions}
+
     def clear(self) -> dict[str, Any]:
-        """End the quarantine, which a person says is over; `was` is why there was one."""
-        was = self._sessions.quarantine.why
+        """End an emergency stop, quarantine and latched faults, which a person says are over.
+
+        `was` is why there was a quarantine, `faults` are those there were, `left` those of them
+        that are not over yet. Busy while a button for emergencies is still pressed.
+        """
+        self._estop.release()
+        was, faults = self._sessions.quarantine.why, self._board.obstacles()
+        left = self._worker.call(self._board.clear_faults)
         if was is not None:
             self._sessions.quarantine.clear()
-        return {"was": was}
+        return {"was": was, "faults": faults, "left": left}
 
     def drain(self) -> dict[str, Any]:
         """Take no new sessions; `sessions` is how many go on until they end."""
@@ -82,6 +110,8 @@ class Commands:
     def sentence(self) -> str:
         """How the node is, for people, in one line."""
         match self._state(sessions := len(self._sessions.live())):
+            case "fault":
+                return f"Interlocks are latched: {'; '.join(self._board.obstacles())}"
             case "quarantine":
                 return f"In quarantine: {self._sessions.quarantine.why}"
             case "draining":
@@ -93,6 +123,8 @@ class Commands:
         return f"Ready: {sessions} of {self._sessions.rules.users} seats taken."
 
     def _state(self, sessions: int) -> str:
+        if self._board.obstacles():
+            return "fault"
         if self._sessions.quarantine.why is not None:
             return "quarantine"
         if self._sessions.draining:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from labnode.clock import Clock
 from labnode.control.protocol import NAME, address, read_line
 from labnode.errors import BadInput, ConfigError, Forbidden, LabnodeError
 
@@ -23,14 +25,16 @@ log = logging.getLogger(__name__)
 Command = Callable[..., dict[str, Any]]
 
 _PATIENCE = 2.0  # seconds for a client to say what it wants, and to take the answer
-_LONGEST = 200  # bytes of a command's line
+_LONGEST = 1000  # bytes of a command's line
+_MOST = 8  # clients at once
 _ONLY_LOOKING = ("status", "sessions", "tasks", "events")
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
 
 
 class ControlSocket:
-    """Answers `commands` at DIRECTORY/control.sock from `start` to `stop`, one after the other.
+    """Answers `commands` at DIRECTORY/control.sock from `start` to `stop`.
 
+    Each client has a thread for as long as its command takes: an emergency stop waits for nobody.
     `directory` has to be this node's alone: what is left of a node that was killed is taken away.
     """
 
@@ -39,6 +43,9 @@ class ControlSocket:
         self._commands = commands
         self._listener: socket.socket | None = None
         self._stopping = threading.Event()
+        self._rooms = threading.BoundedSemaphore(_MOST)
+        self._numbers = itertools.count(1)
+        self._clients: set[threading.Thread] = set()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
     def start(self) -> None:
@@ -65,7 +72,7 @@ class ControlSocket:
         return "the thread of the control socket has died"
 
     def stop(self, timeout: float) -> bool:
-        """Take the socket away; False when its thread did not end in time. Idempotent."""
+        """Take the socket away; False when a thread did not end in time. Idempotent."""
         listener, self._listener = self._listener, None
         if listener is None:
             return not self._thread.is_alive()
@@ -74,9 +81,13 @@ class ControlSocket:
             (self._directory / NAME).unlink()
         with contextlib.suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)  # ends accept(), which close() alone does not
-        self._thread.join(timeout)
+        now = Clock().now
+        end = now() + timeout
+        threads = [self._thread, *self._clients]
+        for thread in threads:
+            thread.join(max(0.0, end - now()))
         listener.close()
-        return not self._thread.is_alive()
+        return not any(thread.is_alive() for thread in threads)
 
     def _run(self) -> None:
         listener = self._listener
@@ -88,10 +99,25 @@ class ControlSocket:
                     log.error("The control socket does not accept: %s", error.strerror)
                     self._stopping.wait(1.0)
                 continue
+            self._rooms.acquire()
+            client = threading.Thread(
+                target=self._serve,
+                args=(connection,),
+                name=f"control-{next(self._numbers)}",
+                daemon=True,
+            )
+            self._clients.add(client)
+            client.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
             with connection, contextlib.suppress(OSError):  # a client that goes away is no matter
                 answer = json.dumps(self._answer(connection)).encode() + b"\n"
                 connection.settimeout(_PATIENCE)
                 connection.sendall(answer)
+        finally:
+            self._clients.discard(threading.current_thread())
+            self._rooms.release()
 
     def _answer(self, connection: socket.socket) -> dict[str, Any]:
         try:

@@ -4,29 +4,48 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
-from labnode.clock import Clock
 from labnode.drivers.commands import Command, commands_of, mark
-from labnode.schema import Doc, Text
+from labnode.drivers.services import Services as Services  # noqa: PLC0414
+from labnode.schema import Doc, Text, shown
 
 D = TypeVar("D", bound="type[Driver]")
 F = TypeVar("F", bound=Callable[..., Any])
 
-Widget = Literal["switch", "lamp", "slider", "value"]
+Widget = Literal[
+    "switch",
+    "button",
+    "lamp",
+    "slider",
+    "rgb",
+    "dial",
+    "value",
+    "bank",
+    "console",
+    "camera",
+    "upload",
+    "text",
+]
 
 registry: dict[str, type[Driver]] = {}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that only one device of a board can have: a pin, a port."""
+    """Something that only one device of a board can have: a pin, a port.
+
+    Claims of the same `bus` do not exclude each other: the pins of the bus of two I2C parts.
+    """
 
     kind: str
     name: str
+    bus: str = field(default="", compare=False)  # "I2C bus 1"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -40,35 +59,47 @@ class Claimable(Protocol):
     def claim(self) -> Claim: ...
 
 
+class Ref(str):
+    """An option that names another device of the board, as in `port: console`."""
+
+    @classmethod
+    def from_yaml(cls, value: object) -> Ref:
+        """Any name; whether there is such a device is checked when all are known."""
+        if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z]\w*", value):
+            raise ValueError(f"expected the name of a device, not {shown(value)}")
+        return cls(value)
+
+
+@runtime_checkable
+class Lendable(Protocol):
+    """A device whose port can be lent to a program, which then has it alone."""
+
+    def lent(self) -> AbstractContextManager[str]:
+        """Let go of the port; inside the block its path is the caller's (hardware thread)."""
+
+
+@runtime_checkable
+class Programmable(Protocol):
+    """A device that writes images into something (hardware thread; it waits by services.wait)."""
+
+    def program(self, image: Path) -> Any: ...
+    def blank(self) -> None: ...
+
+
+@runtime_checkable
+class Conversing(Protocol):
+    """A device that texts are sent to and expected from (hardware thread, likewise)."""
+
+    def send(self, text: str) -> None: ...
+    def expect(self, pattern: str, timeout: float) -> Any: ...
+
+
 @runtime_checkable
 class Simulatable(Protocol):
     """An input: in a simulation its hardware can be made to show a value."""
 
     def simulate(self, value: Any) -> None:
         """Make the mock hardware behave as if `value` was there (hardware thread)."""
-
-
-class Services(Protocol):
-    """What a driver is handed by its board."""
-
-    @property
-    def pins(self) -> Any:
-        """The gpiozero pin factory; every gpiozero device gets it as `pin_factory=`."""
-
-    @property
-    def clock(self) -> Clock: ...
-
-    @property
-    def simulated(self) -> bool: ...
-
-    def publish(self) -> None:
-        """My value has changed: read it again (hardware thread)."""
-
-    def post(self, call: Callable[[], None]) -> None:
-        """Run `call` on the hardware thread soon (any thread)."""
-
-    def wait(self, seconds: float) -> bool:
-        """Let others use the hardware thread meanwhile; False once the task shall stop."""
 
 
 @dataclass(kw_only=True)
@@ -114,8 +145,8 @@ class Driver:
     kind: ClassVar[str] = ""  # "led"; given by @register
     commands: ClassVar[Mapping[str, Command]] = {}  # by name; given by @register
     widget: ClassVar[Widget] = "value"  # how the page shows it
+    script: ClassVar[type | None] = None  # a dataclass of what `simulate:` may say of it
     programs: ClassVar[Mapping[str, str]] = {}  # what it runs: program -> Debian's package of it
-    poll_every: ClassVar[float | None] = None  # seconds between two calls of poll()
 
     label: Annotated[
         Text | None, Doc("What the page calls the device; by default its name on the board.")
@@ -124,6 +155,7 @@ class Driver:
         None
     )
     unit: Annotated[str, Doc("What the value is measured in, such as °C.")] = ""
+    icon: Annotated[str, Doc("A character shown beside the label, such as ☀.")] = ""
     access: Annotated[
         Literal["user", "system", "none"],
         Doc(
@@ -141,13 +173,38 @@ class Driver:
         self.services: Services = services
         self.hardware: Any = None
 
+    def follow(self, script: Any) -> None:
+        """What `simulate:` says of this device, built as `script`; called before `open`."""
+        self.scripted: Any = script
+
     def claims(self) -> list[Claim]:
         """What this device must have for itself: here, whatever its options claim."""
-        values = (getattr(self, field.name) for field in fields(self))
+        values = (getattr(self, option.name) for option in fields(self))
         return [option.claim for value in values for option in _claimables(value)]
+
+    def mistakes(self, folder: Path) -> list[str]:  # noqa: ARG002
+        """What is wrong with the files in `folder`, the board's, that its options name."""
+        return []
+
+    def boot_config(self) -> list[str]:
+        """The lines of the Pi's config.txt that this device cannot work without (see buses.py)."""
+        return []
+
+    def rest_level(self) -> dict[int, bool]:
+        """For each GPIO that it drives, whether that is high while the device is safe.
+
+        The Pi is told to hold these levels from power-on, long before labnode starts.
+        """
+        return {}
 
     def open(self) -> None:
         """Take the hardware, safe from the first moment; `hardware` is what a library gives."""
+
+    def prepare(self) -> None:
+        """Before a session, once all devices are safe: it may take its time (services.wait)."""
+
+    def clean(self) -> None:
+        """After a session, before all devices are made safe, likewise; failing is a quarantine."""
 
     def reset(self) -> None:
         """Bring the hardware to its safe state and forget what the last student did."""
@@ -166,8 +223,12 @@ class Driver:
         """Drive outputs to safe in an emergency: from any thread, at once, without waiting."""
         self.reset()
 
+    def due(self) -> float | None:
+        """When `poll` wants to be called (seconds of `services.clock`); None: not at all."""
+        return None
+
     def poll(self) -> None:
-        """Called every `poll_every` seconds; the board reads the value afterwards."""
+        """Called at the time that `due` says; the board reads the state afterwards."""
 
     @property
     def value(self) -> Any:
@@ -210,9 +271,9 @@ def register(kind: str) -> Callable[[D], D]:
 
 def load_drivers() -> dict[str, type[Driver]]:
     """Every driver that there is, by name."""
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{__package__}.{module.name}")
+    for module in pkgutil.walk_packages([str(Path(__file__).parent)], f"{__package__}."):
+        if "._" not in module.name:
+            importlib.import_module(module.name)
     return registry
 
 

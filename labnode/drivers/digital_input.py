@@ -7,14 +7,15 @@ from typing import Annotated, Any, ClassVar
 
 import gpiozero
 
-from labnode.drivers.base import Driver, Widget, register
+from labnode.drivers.base import Widget, register
 from labnode.drivers.pins import Pin
+from labnode.drivers.sensor import Input
 from labnode.schema import Doc, Duration
 
 
 @register("digital_input")
 @dataclass(kw_only=True)
-class DigitalInput(Driver):
+class DigitalInput(Input):
     """A pin that is read: on or off.
 
     With `pull_up: true` the pin rests high and is on while something pulls it low; with
@@ -44,6 +45,7 @@ class DigitalInput(Driver):
     ] = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.pull_up is None and self.active_state is None:
             raise ValueError("pull_up: null needs active_state: true (high is on) or false")
         if self.pull_up is not None and self.active_state is not None:
@@ -61,9 +63,14 @@ class DigitalInput(Driver):
         )
         self.hardware.when_activated = self._edge
         self.hardware.when_deactivated = self._edge
+        self.opened()
+        self.arrived(self.read())
 
     @property
     def value(self) -> bool:
+        return self.read()
+
+    def read(self) -> bool:
         return bool(self.hardware.value)
 
     def simulate(self, value: Any) -> None:
@@ -72,6 +79,15 @@ class DigitalInput(Driver):
             self.hardware.pin.drive_high()
         else:
             self.hardware.pin.drive_low()
+        self.arrived(self.read())
+
+    def _sample(self) -> bool:
+        return self.read()  # of a mock pin, in a simulation
 
     def _edge(self) -> None:  # on the pin library's thread
-        self.services.post(self.services.publish)
+        self.services.post(self._changed)
+
+    def _changed(self) -> None:
+        if self.hardware is not None:
+            self.arrived(self.read())
+            self.services.publish()

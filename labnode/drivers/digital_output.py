@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import gpiozero
 
-from labnode.drivers.base import Driver, Widget, command, register
+from labnode.drivers.base import register
+from labnode.drivers.output import SwitchOutput
 from labnode.drivers.pins import Pin
 from labnode.schema import Doc
 
 
 @register("digital_output")
 @dataclass(kw_only=True)
-class DigitalOutput(Driver):
+class DigitalOutput(SwitchOutput):
     """A pin that is on or off.
 
     `safe` is its value at the start, after every student and at the end. With `active_high: false`
@@ -25,13 +26,11 @@ class DigitalOutput(Driver):
         valve: {driver: digital_output, pin: GPIO17, active_high: false, safe: false}
     """
 
-    widget: ClassVar[Widget] = "switch"
-
     pin: Annotated[Pin, Doc("The pin that is driven.")]
     active_high: Annotated[bool, Doc("false: the pin is low while the value is on.")] = True
-    safe: Annotated[
-        bool, Doc("The value at the start, before and after every student, and at the end.")
-    ] = False
+
+    def rest_level(self) -> dict[int, bool]:
+        return {self.pin.number: self.safe == self.active_high}
 
     def open(self) -> None:
         self.hardware = gpiozero.DigitalOutputDevice(
@@ -40,26 +39,11 @@ class DigitalOutput(Driver):
             initial_value=self.safe,
             pin_factory=self.services.pins,
         )
+        self.opened()
 
-    def reset(self) -> None:
-        self.set(self.safe)
+    def drive(self, value: bool) -> None:
+        self.hardware.value = value
 
     @property
     def value(self) -> bool:
         return bool(self.hardware.value)
-
-    @command
-    def set(self, value: bool) -> None:
-        self.hardware.value = value
-
-    @command
-    def on(self) -> None:
-        self.set(True)
-
-    @command
-    def off(self) -> None:
-        self.set(False)
-
-    @command
-    def toggle(self) -> None:
-        self.set(not self.value)

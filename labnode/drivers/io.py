@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from labnode.drivers.base import Services
+from labnode.drivers.services import Services
 from labnode.errors import Busy
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,7 @@
 """What a lab author writes against."""
 
 from labnode.lab.lab import Lab
-from labnode.lab.node import Node
+from labnode.lab.node import Level, Node
+from labnode.lab.turnover import Turnover
 
-__all__ = ["Lab", "Node"]
+__all__ = ["Lab", "Level", "Node", "Turnover"]

@@ -42,7 +42,7 @@ class Device:
 
         def asked_from_elsewhere() -> Any:
             # What waited in the queue for longer than its session lasted comes too late.
-            if user is not None and not user.is_anonymous:
+            if user is not None:
                 user.check_may_act(in_task=in_task)
             return self._board.command(self._name, name, arguments)
 

@@ -197,6 +197,12 @@ class Lab:
         if isinstance(self.user, User):
             self._node.sessions.end(self.user.session, Reason.EXITED)
 
+    def observer_link(self) -> str:
+        """An address for a teacher, who sees there what the student does, and can do nothing."""
+        if not isinstance(self.user, User):
+            raise LabnodeError("Nobody is logged in, so there is no session to be observed.")
+        return self._node.observer_link(self.user.session)
+
     def push(self, event: str, data: Any = None) -> None:
         """Send `{"event": event, "data": data}` to all WebSockets of the current user's session.
 
@@ -247,9 +253,9 @@ class Lab:
             function.bind(node.tasks)
 
     def prepare(self, session: Session, alone: bool) -> None:
-        """Make the board ready for a session: devices reset if it is alone on it, then on_start."""
+        """Make the board ready for a session, if it is alone on it; then on_start."""
         if alone:
-            self._node.board.reset()
+            self._node.turnover.prepare(session.id)
         with context.acting(user=session.user):
             for hook in self._on_start:
                 if session.reason is not None:  # it ends already: what is left would be in vain
@@ -259,7 +265,7 @@ class Lab:
                 )
 
     def clean(self, session: Session, alone: bool) -> None:
-        """Make it clean again: on_dispose, then devices reset; one LabnodeError if any failed."""
+        """Make it clean again: on_dispose, then the board; one LabnodeError if any failed."""
         failures: list[Exception] = []
         with context.acting(user=session.user):
             for hook in self._on_dispose:
@@ -270,10 +276,7 @@ class Lab:
                     failures.append(error)
         session.sealed = True
         if alone:
-            try:
-                self._node.board.reset()
-            except LabnodeError as error:
-                failures.append(error)
+            failures += self._node.turnover.clean(session.id)
         if failures:
             raise LabnodeError("; ".join(str(f) or type(f).__name__ for f in failures))
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from labnode.board import Board
-from labnode.sessions import Sessions
+from labnode.lab.turnover import Turnover
+from labnode.sessions import Session, Sessions
 from labnode.tasks import Tasks
 from labnode.worker import Worker
 
@@ -23,4 +24,6 @@ class Node:
     worker: Worker
     tasks: Tasks
     sessions: Sessions
+    turnover: Turnover
     push: Callable[[str | None, str, Any], None] = lambda _session_id, _event, _data: None
+    observer_link: Callable[[Session], str] = lambda _session: ""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 
 from labnode.schema.options import options
 from labnode.schema.place import INVALID, Place, described, one_of, reader_of
+from labnode.schema.secrets import SecretText, without_secrets
 from labnode.schema.section import Problems, Section, did_you_mean, quoted
 
 T = TypeVar("T")
@@ -60,16 +61,27 @@ def _convert(kind: Any, place: Place) -> Any:
     """The value for the annotation `kind`, or INVALID after telling a problem."""
     if place.section.bad:
         return INVALID
+    if place.section.hidden is not None and kind is not Section:
+        return _to_secret(kind, place)
     converter = _CONVERTERS.get(get_origin(kind) or kind)
     if converter is not None:
         return converter(kind, place)
     if hasattr(kind, "from_yaml"):
-        return _called(kind.from_yaml, place.section.value, place)
+        return _called(kind.from_yaml, place.section.revealed, place)
     if dataclasses.is_dataclass(kind):
         return _to_dataclass(kind, place)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return _choose([(member.value, member) for member in kind], place)
     raise TypeError(f"no option can have the type {kind!r}")
+
+
+def _to_secret(kind: Any, place: Place) -> Any:
+    """What a `!secret` stands for; the problems of building it would show it."""
+    section = replace(place.section, content=place.section.hidden, hidden=None, text="")
+    value = _convert(kind, replace(place, section=section, problems=Problems()))
+    if value is INVALID:
+        return place.wrong(f"expected {described(kind)}, which {place.section.content} is not")
+    return SecretText(value) if type(value) is str else value
 
 
 def _to_dataclass(cls: Any, place: Place) -> Any:
@@ -180,7 +192,7 @@ def _to_annotated(kind: Any, place: Place) -> Any:
     if reader is None:
         value = _convert(base, place)
     else:
-        value = _called(reader.from_yaml, place.section.value, place)
+        value = _called(reader.from_yaml, place.section.revealed, place)
     for check in metadata:
         if callable(check) and value is not INVALID:
             value = _called(check, value, place)
@@ -191,7 +203,7 @@ def _called(function: Callable[[Any], Any], value: Any, place: Place) -> Any:
     try:
         return function(value)
     except ValueError as error:
-        return place.wrong(f"{error}{place.trap}")
+        return place.wrong(without_secrets(f"{error}{place.trap}", place.section))
 
 
 def _to_scalar(kind: Any, place: Place) -> Any:
@@ -214,7 +226,7 @@ def _to_path(kind: Any, place: Place) -> Any:
 
 
 _CONVERTERS: dict[Any, Callable[[Any, Place], Any]] = {
-    Any: lambda _, place: place.section.value,
+    Any: lambda _, place: place.section.revealed,
     Section: lambda _, place: place.section,
     types.NoneType: _to_scalar,
     bool: _to_scalar,

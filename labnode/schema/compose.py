@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -30,13 +30,18 @@ _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")  # a serial number, or an octal one:
 _TAGGED = "YAML reads a value that begins with '!' as a tag; put it in quotes to make it a text"
 _STR_TAG = "tag:yaml.org,2002:str"
 
+Secret = Callable[[str], Any]  # the value of a name; ValueError says what is wrong with it
+
 
 class Composer:
     """Turns the parser's events into sections."""
 
-    def __init__(self, text: str, name: str, problems: Problems) -> None:
+    def __init__(
+        self, text: str, name: str, problems: Problems, secret: Secret | None = None
+    ) -> None:
         self._name = name
         self._problems = problems
+        self._secret = secret
         self._events = self._parse(text)
         self._anchors: dict[str, Section | None] = {}  # None: not yet at its end
         self._count = 0
@@ -89,6 +94,9 @@ class Composer:
         where = self._where(event)
         section = Section(event.value, where, key_where or where, event.value)
         try:
+            if event.tag == "!secret" and self._secret is not None:
+                hidden = self._secret(event.value.strip())
+                return replace(section, content=f"!secret {event.value}", text="", hidden=hidden)
             if event.tag not in (None, "!", _STR_TAG):
                 return self._bad(section, _TAGGED)
             _check_characters(event.value)
@@ -137,7 +145,7 @@ class Composer:
     def _key(self, event: Any, depth: int) -> str | None:
         """The text of a key; None, with a problem told, when it cannot be one."""
         section = self._value(event, "", depth + 1)
-        if isinstance(section.content, str):
+        if isinstance(section.content, str) and section.hidden is None:
             return section.content
         if section.bad:
             return None
@@ -145,6 +153,8 @@ class Composer:
             message = "a key must be a plain text, not a mapping, a list or an alias"
         elif section.content is None:
             message = "a key is missing before the ':'"
+        elif section.hidden is not None:
+            message = "a key cannot be a secret"
         else:
             kind = "a boolean" if isinstance(section.content, bool) else "a number"
             text = section.text

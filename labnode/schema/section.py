@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +23,8 @@ class Section:
     where: str
     key_where: str = ""
     text: str = ""  # a scalar as it is written: "on" where the content is True
+    # What a `!secret NAME` stands for; `content` is then "!secret NAME", which may be shown.
+    hidden: Any = field(default=None, repr=False)
     bad: bool = False  # a problem has been told already; whatever is built from this is not built
 
     @classmethod
@@ -36,12 +38,25 @@ class Section:
 
     @property
     def value(self) -> Any:
-        """The plain data: dicts with text keys, lists, texts, numbers, booleans, None."""
+        """The plain data: dicts with text keys, lists, texts, numbers, booleans, None.
+
+        It may be shown: a secret is "!secret NAME" here.
+        """
+        return self._data(lambda section: section.content)
+
+    @property
+    def revealed(self) -> Any:
+        """As `value`, with the secrets themselves."""
+        return self._data(
+            lambda section: section.content if section.hidden is None else section.hidden
+        )
+
+    def _data(self, scalar: Callable[[Section], Any]) -> Any:
         if isinstance(self.content, dict):
-            return {key: section.value for key, section in self.content.items()}
+            return {key: section._data(scalar) for key, section in self.content.items()}
         if isinstance(self.content, list):
-            return [section.value for section in self.content]
-        return self.content
+            return [section._data(scalar) for section in self.content]
+        return scalar(self)
 
     def __contains__(self, key: object) -> bool:
         return isinstance(self.content, dict) and key in self.content

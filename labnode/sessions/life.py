@@ -13,7 +13,7 @@ from labnode import lifecycle
 from labnode.clock import Clock
 from labnode.errors import StartFailed
 from labnode.events import Bus, SessionChanged
-from labnode.sessions.on_board import Finished, OnBoard, Work
+from labnode.sessions.on_board import BoardWork, Finished, OnBoard
 from labnode.sessions.quarantine import Quarantine
 from labnode.sessions.returning import ReturningUsers
 from labnode.sessions.rules import SessionRules, ends, why_over
@@ -33,7 +33,6 @@ class Life:
 
     starting -> active -> disposing -> disposed. Ending is only ever marked by those who want it;
     the hardware thread prepares and cleans, and `step()` (the reaper) draws the consequences.
-    `prepare` and `clean` get the session and whether it is alone on the board.
     """
 
     def __init__(
@@ -45,8 +44,7 @@ class Life:
         worker: Worker,
         clock: Clock,
         bus: Bus,
-        prepare: Work,
-        clean: Work,
+        work: BoardWork,
         returning: ReturningUsers,
         keep_expired: float,
     ) -> None:
@@ -63,8 +61,7 @@ class Life:
         self._board = OnBoard(
             worker,
             tasks,
-            prepare=prepare,
-            clean=clean,
+            work,
             live=self.live,
             end_if_over=self.end_if_over,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from labnode.sessions.session import Session
@@ -15,8 +16,20 @@ Work = Callable[[Session, bool], None]
 Finished = Callable[[Session, Exception | None], None]
 
 
+@dataclass(frozen=True)
+class BoardWork:
+    """What is done around a session, `limit` seconds of waiting at most.
+
+    Both functions get the session and whether it is alone on the board.
+    """
+
+    prepare: Work
+    clean: Work
+    limit: float = HOOK_LIMIT
+
+
 class OnBoard:
-    """Queues `prepare` and `clean`, which get the session and whether it is alone on the board.
+    """Queues the work before and after sessions.
 
     `live` gives the sessions that are not disposed, `end_if_over` ends one whose time is up.
     """
@@ -25,16 +38,14 @@ class OnBoard:
         self,
         worker: Worker,
         tasks: Tasks,
+        work: BoardWork,
         *,
-        prepare: Work,
-        clean: Work,
         live: Callable[[], list[Session]],
         end_if_over: Callable[[Session], None],
     ) -> None:
         self._worker = worker
         self._tasks = tasks
-        self._prepare = prepare
-        self._clean = clean
+        self._work = work
         self._live = live
         self._end_if_over = end_if_over
 
@@ -54,7 +65,7 @@ class OnBoard:
         self._worker.wake()
 
     def _queue(self, session: Session, work: Callable[[Session], None], finished: Finished) -> None:
-        session.hook = Hook(partial(work, session), partial(finished, session), HOOK_LIMIT)
+        session.hook = Hook(partial(work, session), partial(finished, session), self._work.limit)
         self._worker.hook(session.hook)
 
     def _run_prepare(self, session: Session) -> None:
@@ -64,7 +75,7 @@ class OnBoard:
         alone = self._is_alone(session)
         session.on_board = True
         try:
-            self._prepare(session, alone)
+            self._work.prepare(session, alone)
         except BaseException:
             self._tasks.close_session(session.id)  # or what it has queued would begin now
             raise
@@ -72,7 +83,7 @@ class OnBoard:
     def _run_clean(self, session: Session) -> None:
         if session.on_board:  # a lab's on_dispose relies on what its on_start has done
             session.on_board = False
-            self._clean(session, self._is_alone(session))
+            self._work.clean(session, self._is_alone(session))
 
     def _is_alone(self, session: Session) -> bool:
         return not any(other.on_board for other in self._live() if other is not session)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 
-from labnode.errors import LabnodeError
 from labnode.store import Happening, Store
 
 log = logging.getLogger(__name__)
@@ -16,22 +15,23 @@ class Quarantine:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._lock = threading.Lock()  # memory and store change together: neither forgets
+        self._lock = threading.Lock()  # memory and the order of the writes change together
         self.why: str | None = store.recall("quarantine")
 
     def impose(self, why: str) -> None:
-        """No new session from now on."""
+        """No new session from now on; waits for no disk."""
         log.error("The board is in quarantine: %s", why)
         with self._lock:
             self.why = why
-            try:
-                happening = Happening("quarantine", detail={"why": why})
-                self._store.remember("quarantine", why, happening)
-            except LabnodeError as error:
-                log.error("The quarantine holds only until the next restart: %s", error)
+            happening = Happening("quarantine", detail={"why": why})
+            self._store.remember_soon("quarantine", why, happening)
 
     def clear(self) -> None:
         """Somebody says that the board is as it should be; StorageError if that is lost."""
+        was = self.why
+        self._store.remember("quarantine", None, Happening("quarantine.cleared"))
         with self._lock:
-            self._store.remember("quarantine", None, Happening("quarantine.cleared"))
-            self.why = None
+            if self.why is was:
+                self.why = None
+            else:  # imposed again meanwhile
+                self._store.remember_soon("quarantine", self.why)

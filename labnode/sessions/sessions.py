@@ -15,7 +15,7 @@ from labnode.events import Bus
 from labnode.sessions.actions import Actions
 from labnode.sessions.admission import Admission
 from labnode.sessions.life import Life
-from labnode.sessions.on_board import HOOK_LIMIT, Work
+from labnode.sessions.on_board import HOOK_LIMIT, BoardWork, Work
 from labnode.sessions.reaper import Reaper
 from labnode.sessions.recovery import fates
 from labnode.sessions.returning import ReturningUsers
@@ -34,7 +34,7 @@ from labnode.store import Happening, Row, Store
 from labnode.tasks import Tasks
 from labnode.worker import Worker
 
-_GIVE_UP = 3 * HOOK_LIMIT  # seconds after which a start is not waited for any more
+_GIVE_UP = 3  # times the hook limit: after that a start is not waited for any more
 _PATIENCE = 5.0  # seconds that a student's request waits for a session that is being resumed
 _LEAVING = 10.0  # seconds between the page's last word and its leaving; a reload says it as well
 
@@ -44,7 +44,9 @@ class Sessions:
 
     `secret` is what callback addresses and cookies are derived with. `prepare` and `clean` run on
     the hardware thread; where `clean` raises, the board goes into quarantine. `keep_expired` is how
-    many seconds a session that is over still answers to its student.
+    many seconds a session that is over still answers to its student; `faults` says what of the
+    board itself is against new sessions. `hook_limit` is how many seconds on_start or on_dispose,
+    with the board's sequences, may wait in all.
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class Sessions:
         clean: Work,
         load_user: Callable[[str], Any] = lambda _: None,
         keep_expired: float = 3600.0,
+        faults: Callable[[], list[str]] = list,
+        hook_limit: float = HOOK_LIMIT,
     ) -> None:
         self.rules = rules
         self.actions = Actions(store, clock)
@@ -71,6 +75,8 @@ class Sessions:
         self._worker = worker
         self._clock = clock
         self._load_user = load_user
+        self._faults = faults
+        self._give_up = _GIVE_UP * hook_limit
         self._returning = ReturningUsers(store, clock)
         self._life = Life(
             rules,
@@ -79,8 +85,7 @@ class Sessions:
             worker=worker,
             clock=clock,
             bus=bus,
-            prepare=prepare,
-            clean=clean,
+            work=BoardWork(prepare, clean, hook_limit),
             returning=self._returning,
             keep_expired=keep_expired,
         )
@@ -119,11 +124,11 @@ class Sessions:
 
     def _wait_until_started(self, session: Session) -> None:
         """StartFailed when the session is not going to be used, its clean-up done."""
-        if not self._worker.wait_for(session.started, _GIVE_UP):
+        if not self._worker.wait_for(session.started, self._give_up):
             self._life.fail(session, "The board did not get ready in time.")
         elif session.active and not self._is_kept(session):
             self._life.fail(session, "The node's database does not keep the session.")
-            self._worker.wait_for(session.disposed, _GIVE_UP)
+            self._worker.wait_for(session.disposed, self._give_up)
         if session.failure is not None:
             raise StartFailed(session.failure)
         if session.state is State.STARTING and session.reason is None:
@@ -174,6 +179,7 @@ class Sessions:
         reasons = []
         if self.quarantine.why is not None:
             reasons.append(f"The board is in quarantine: {self.quarantine.why}")
+        reasons += self._faults()
         if self.draining:
             reasons.append("The node takes no new sessions: it is being drained.")
         if self._closing:

@@ -18,6 +18,7 @@ class AnonymousUser:
     """Somebody without a session: has what a User has, with nothing in it."""
 
     is_anonymous = True
+    read_only = False
     active = False
     exited = False
     session_id = None
@@ -26,6 +27,9 @@ class AnonymousUser:
     time_left = time_without_polling = start_date = max_date = 0.0
     data: Mapping[str, Any] = Sealed({}, "Nobody is logged in, so there is no user data to write.")
     request_client_data = request_server_data = data
+
+    def check_may_act(self, *, in_task: bool) -> None:
+        """A view that is for anybody may use the devices."""
 
     @property
     def secret(self) -> str:
@@ -49,6 +53,7 @@ class User:
     """
 
     is_anonymous = False
+    read_only = False
 
     def __init__(
         self,

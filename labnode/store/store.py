@@ -126,10 +126,11 @@ class Store:
 
     def remember(self, key: str, value: Any, *happenings: Happening) -> None:
         """Keep one JSON value about the node itself, durable on return."""
-        row = {"key": key, "value": value}
-        self.run(
-            self._change(lambda db: db.table("node").upsert(_encode(row), pk="key"), happenings)
-        )
+        self.run(self._remembering(key, value, happenings))
+
+    def remember_soon(self, key: str, value: Any, *happenings: Happening) -> None:
+        """The same without waiting for the disk, and without an error; see update()."""
+        self.later(self._remembering(key, value, happenings))
 
     def recall(self, key: str) -> Any:
         """The value that was remembered under `key`, or None."""
@@ -215,6 +216,10 @@ class Store:
             self._db.close()
         except sqlite3.Error:
             log.exception("The database did not close")
+
+    def _remembering(self, key: str, value: Any, happenings: Iterable[Happening]) -> Work[None]:
+        row = _encode({"key": key, "value": value})
+        return self._change(lambda db: db.table("node").upsert(row, pk="key"), happenings)
 
     def _change(self, change: Work[Any], happenings: Iterable[Happening]) -> Work[None]:
         at = self._clock.wall()

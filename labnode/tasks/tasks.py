@@ -25,6 +25,7 @@ from labnode.worker import Worker, harmless
 
 log = logging.getLogger(__name__)
 
+_MOST_LOG = 50  # lines that a task's data keeps of what its program says
 _STOP_GRACE = {Lane.HARDWARE: 10.0, Lane.BACKGROUND: 30.0}  # then the task ends the agent
 _INTERRUPTED = {
     "code": "interrupted",
@@ -131,7 +132,7 @@ class Tasks:
     def get(self, task_id: str) -> Task:
         """The task with this id; NotFound."""
         row = self.look(task_id)
-        if row is None:
+        if row is None or row["args"] is None:  # pruned: what it gave is not kept any more
             raise NotFound(f"There is no task {task_id!r}.")
         return Task(self, row)
 
@@ -182,6 +183,23 @@ class Tasks:
             self._store.update("tasks", row["id"], changes, happening)
 
     # ------------------------------------------------------------------ inside a task
+
+    def progress(self, percent: float | None = None, line: str | None = None) -> None:
+        """Tell how far the task that runs here is, and what its program says (perhaps many lines).
+
+        They are its data's `percent` and `log`, of which the last lines are kept. Where there is
+        no task, nobody is told.
+        """
+        task = context.current_task.get()
+        if task is None:
+            return
+        news: dict[str, Any] = {} if percent is None else {"percent": percent}
+        if line is not None:
+            said = task.data.get("log")
+            before = said if isinstance(said, list) else []
+            news["log"] = [*before, *line.splitlines()][-_MOST_LOG:]
+        if any(task.data.get(key) != value for key, value in news.items()):
+            task.data.update(news)
 
     def tell(self, run: Run, data: dict[str, Any]) -> None:
         """Show everyone new `data` of a run; TypeError when it has ended."""

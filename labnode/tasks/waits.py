@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from labnode import context
-from labnode.clock import Clock
+from labnode.clock import Clock, Event
 from labnode.errors import Deadlock, SessionOver, Stopped, TooLate
 from labnode.tasks.registry import Registry
 from labnode.tasks.run import Lane, Run
@@ -15,6 +15,9 @@ from labnode.worker import Signal, Worker
 
 _GRACE = 5.0  # seconds after stop() in which a task may go on waiting
 _LAST_GRACE = 1.0  # the same when the node stops
+_NEVER = Signal(Event(), lambda: None)
+
+Until = Callable[[], bool] | None
 
 
 class Waits:
@@ -27,22 +30,23 @@ class Waits:
         self._waiting: dict[int, list[Run]] = {}  # thread -> what it waits for, the last one last
         self._told = threading.local()  # the session whose end a view has been told
 
-    def wait(self, run: Run, seconds: float) -> bool:
-        """See Task.wait."""
+    def wait(self, run: Run, seconds: float, until: Until = None) -> bool:
+        """See Task.wait and, for `until`, pause()."""
         if self._clock.now() > self._patience(run):
             raise Stopped(f"Task {run.name!r} was asked to stop and did not.")
-        return self._let_pass(run.stop, seconds)
+        return self._let_pass(run.stop, seconds, until)
 
-    def pause(self, seconds: float) -> bool:
+    def pause(self, seconds: float, until: Until = None) -> bool:
         """Let `seconds` pass in a task, a hook or a view; False as soon as it shall end.
 
-        SessionOver in a view that waits again after it was told that its session is over.
+        On the hardware thread it also ends, with True, when `until()` is true. SessionOver in a
+        view that waits again after it was told that its session is over.
         """
         run = own_run()
         if run is not None:
-            return self.wait(run, seconds)
+            return self.wait(run, seconds, until)
         if self._worker.on_hardware_thread:
-            return self._worker.pause(seconds)
+            return self._let_pass(_NEVER, seconds, until)
         session = (_session_id(),)
         signal = self._worker.signal()
         with self._registry.watch(*session, signal):
@@ -101,10 +105,13 @@ class Waits:
             return float("inf")
         return run.stop_asked_at + (_LAST_GRACE if self._worker.stopping else _GRACE)
 
-    def _let_pass(self, signal: Signal, seconds: float | None) -> bool:
+    def _let_pass(self, signal: Signal, seconds: float | None, until: Until = None) -> bool:
         """True when `seconds` are over, False as soon as `signal` is set or a hook has to end."""
         if self._worker.on_hardware_thread:
-            return self._worker.pause(seconds, signal.is_set)
+            if until is None:
+                return self._worker.pause(seconds, signal.is_set)
+            passed = self._worker.pause(seconds, lambda: signal.is_set() or until())
+            return passed or (until() and not signal.is_set())
         return not self._worker.wait_for(signal, seconds)
 
     @contextmanager

@@ -6,28 +6,27 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import bottle
 from bottle import HTTPResponse, request
 
 from labnode import context
-from labnode.errors import Busy, Forbidden
+from labnode.errors import Busy
 from labnode.lab.node import Level
 from labnode.lab.pages import locales
-from labnode.sessions import ANONYMOUS, AnonymousUser, Session, Sessions, User
+from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Session, Sessions, User
 from labnode.settings import Settings
 from labnode.web import pages
-from labnode.web.replies import (
-    error_reply,
-    is_for_programs,
-    is_upgrade,
-    json_reply,
-    redirect,
-)
+from labnode.web.observers import Observers
+from labnode.web.origin import SAFE, check_origin
+from labnode.web.replies import error_reply, is_for_programs, json_reply, redirect
 
-_SAFE = ("GET", "HEAD", "OPTIONS")
+Audience = Level | Literal["observer"]
+"""Who a route is for; what is for the active user's eyes may be for an observer's too."""
+
+_AUDIENCES = (*get_args(Level), "observer")
 
 
 class Access:
@@ -42,16 +41,21 @@ class Access:
         self._secret = secret
         default = "labnode_" + "".join(c if c.isalnum() else "_" for c in lab)
         self._cookie = settings.cookie_name or default
+        self.observer_cookie = f"{self._cookie}_observer"
+        self.observers = Observers(sessions, settings, secret)
 
     def apply(self, callback: Callable[..., Any], route: bottle.Route) -> Callable[..., Any]:
         """The callback behind its door."""
         level = route.config.get("access", "active")
-        if level not in get_args(Level):
-            raise ValueError(f"{route.rule}: access is active, login or public, not {level!r}")
+        if level not in _AUDIENCES:
+            names = f"{', '.join(_AUDIENCES[:-1])} or {_AUDIENCES[-1]}"
+            raise ValueError(f"{route.rule}: access is {names}, not {level!r}")
 
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            self._check_origin()
+            check_origin(self._settings)
             user = self.identify()
+            if level == "observer" and not user.active and request.method in SAFE:
+                user = self.observers.identify(self.observer_cookie) or user
             if level != "public" and (refusal := self._refusal(user, level)) is not None:
                 return refusal
             with context.acting(user=user):
@@ -75,9 +79,13 @@ class Access:
     def cookie_for(self, session: Session) -> str:
         """A Set-Cookie header for a browser that may become the one of `session`."""
         nonce = secrets.token_urlsafe(18)
-        value = f"{session.handle}.{nonce}.{self._mac(session.handle, nonce).decode()}"
+        mac = self._mac(session.handle, nonce).decode()
+        return self.set_cookie(self._cookie, f"{session.handle}.{nonce}.{mac}")
+
+    def set_cookie(self, name: str, value: str) -> str:
+        """A Set-Cookie header with what the settings say of cookies."""
         path = self._settings.cookie_path or self._settings.base_path or "/"
-        parts = [f"{self._cookie}={value}", "HttpOnly", f"Path={path}"]
+        parts = [f"{name}={value}", "HttpOnly", f"Path={path}"]
         if self._settings.embed:
             parts += ["SameSite=None", "Secure", "Partitioned"]
         else:
@@ -101,8 +109,8 @@ class Access:
         page = pages.render_forbidden(locales(), root=self._root, template=template)
         return HTTPResponse(page, 403)
 
-    def over(self, user: User) -> HTTPResponse:
-        """The answer to a student whose session is over."""
+    def over(self, user: User | Observer) -> HTTPResponse:
+        """The answer to a student, or an observer, whose session is over."""
         back = self.back(user)
         reason = user.session.reason
         if is_for_programs():
@@ -112,7 +120,7 @@ class Access:
             return redirect(back)
         return HTTPResponse(pages.render_farewell(locales(user), reason=reason, root=self._root))
 
-    def back(self, user: User) -> str | None:
+    def back(self, user: User | Observer) -> str | None:
         """Where the student came from, if the browser may be sent there."""
         if not user.back:
             return None
@@ -126,11 +134,13 @@ class Access:
             return None
         return user.back if not allowed or origin in [a.lower() for a in allowed] else None
 
-    def _refusal(self, user: User | AnonymousUser, level: Level) -> HTTPResponse | None:
+    def _refusal(self, user: User | AnonymousUser, level: Audience) -> HTTPResponse | None:
+        if isinstance(user, Observer):
+            return None if user.active else self.over(user)
         if isinstance(user, AnonymousUser):
             return self.forbidden()
         try:
-            if level == "active" and not self._sessions.ready(user.session):
+            if level != "login" and not self._sessions.ready(user.session):
                 return self.over(user)
         except Busy as busy:
             return self._not_ready(busy)
@@ -146,25 +156,3 @@ class Access:
     @property
     def _root(self) -> str:
         return f"{self._settings.base_path}/"
-
-    def _check_origin(self) -> None:
-        """Another site must not have a student's browser do things here.
-
-        Scripts may leave the origin out, but not of a WebSocket, where every browser sends it.
-        """
-        if request.method in _SAFE and not is_upgrade():
-            return
-        site = request.get_header("Sec-Fetch-Site")
-        origin = request.get_header("Origin")
-        own = not is_upgrade() if origin is None else self._is_own(origin)
-        if site not in (None, "same-origin") or not own:
-            raise Forbidden(
-                "WebSockets, and requests that change something, must come from the lab's own page "
-                "(behind a proxy, base_url in the settings says where that is)."
-            )
-
-    def _is_own(self, origin: str) -> bool:
-        if self._settings.public_origin is not None:
-            return origin == self._settings.public_origin
-        # Without the scheme: a proxy may speak https for us and not say so.
-        return bool(origin.partition("://")[2] == request.get_header("Host"))

@@ -160,6 +160,13 @@ class Worker:
         with self.seat():
             return signal.wait(timeout)
 
+    def outlast(self, seconds: float, over: Callable[[], bool]) -> bool:
+        """Serve calls and polls on the hardware thread until it is `over()`; False after `seconds`.
+
+        No stop ends this: it is for the last moments of what was asked to stop.
+        """
+        return self._hardware.serve_until(over, seconds)
+
     def pause(self, seconds: float | None, over: Callable[[], bool] = lambda: False) -> bool:
         """Let `seconds` pass on the hardware thread, serving calls and polls.
 

@@ -11,6 +11,7 @@ import pytest
 from labnode.board import Board, load_board
 from labnode.clock import ManualClock
 from labnode.drivers.base import Driver, command, load_drivers, register, registry
+from labnode.drivers.sensor import Sensor
 from labnode.events import Bus, DeviceChanged
 
 
@@ -73,7 +74,7 @@ def rig(write: Callable[[str], Path]) -> Iterator[Callable[..., Rig]]:
 class Faulty(Driver):
     """A driver that fails where `broken` says, and writes down what is done to it."""
 
-    poll_every = 10.0
+    EVERY = 10.0
 
     broken: str = ""
     safe: int = 0
@@ -87,6 +88,7 @@ class Faulty(Driver):
 
     def open(self) -> None:
         self._level = 0
+        self._next = self.services.clock.now()
         self._do("open")
 
     def reset(self) -> None:
@@ -99,7 +101,11 @@ class Faulty(Driver):
     def make_safe(self) -> None:
         self._do("make_safe")
 
+    def due(self) -> float | None:
+        return self._next
+
     def poll(self) -> None:
+        self._next = self.services.clock.now() + self.EVERY
         self._do("poll")
 
     @property
@@ -123,3 +129,22 @@ def log() -> Iterator[list[str]]:
     Faulty.log.clear()
     yield Faulty.log
     del registry["faulty"]
+
+
+@dataclass(kw_only=True)
+class Thermometer(Sensor):
+    """A sensor that shows nothing until a test says what."""
+
+    at_first = None
+
+    def open(self) -> None:
+        self.opened()
+
+
+@pytest.fixture
+def thermometer() -> Iterator[None]:
+    """During this test there is a driver `thermometer`."""
+    load_drivers()
+    register("thermometer")(Thermometer)
+    yield
+    del registry["thermometer"]

@@ -290,6 +290,7 @@ def test_the_page_is_told_what_students_may_see_in_its_order_and_their_language(
         "label": "Calefactor",
         "group": None,
         "unit": "",
+        "icon": "",
         "widget": "switch",
         "commands": [
             {"name": "set", "parameters": [{"name": "value", "type": "bool"}]},

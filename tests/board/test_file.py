@@ -56,7 +56,7 @@ def test_all_of_a_file_is_read(write: Write, tmp_path: Path) -> None:
     session = board.session
     assert (session.users, session.max_time, session.timeout) == (2, 600, -1)
     assert session.on_restart == "dispose"
-    assert board.simulate["door"].names == {"heater"}
+    assert board.simulate["door"].value.names == {"heater"}
     assert board.page == (("fan", "heater"), ("door",))
     assert board.module == tmp_path / "lab.py"
     assert board.devices["fan"].claims() == [Pin(18).claim]
@@ -114,7 +114,7 @@ def test_a_device_problem_names_the_device_and_a_close_match(write: Write) -> No
     ("device", "sentence"),
     [
         ("a: {driver: ledd, pin: 4}", "no driver 'ledd' for device 'a'; did you mean 'led'?"),
-        ("a: {driver: zzz, pin: 17}", "no driver 'zzz' for device 'a'; the drivers are button, "),
+        ("a: {driver: zzz, pin: 17}", "no driver 'zzz' for device 'a'; the drivers are "),
         ("a: {driver: 5, pin: 17}", "there is no driver '5' for device 'a'; the drivers are"),
         ("a: {pin: 17}", "missing key 'driver' in device 'a'"),
         ("a: led", "device 'a': expected its options, such as {driver: led, pin: GPIO17}, not the"),
@@ -177,7 +177,7 @@ def test_links_in_a_circle_over_several_inputs_name_all_of_it(write: Write) -> N
 
 def test_a_link_may_be_a_constant(write: Write) -> None:
     board = load_board(write(DEVICES + "simulate: {door: on}\n"))
-    assert board.simulate["door"].text == "true"
+    assert board.simulate["door"].value.text == "true"
 
 
 def test_everything_wrong_is_told_at_once_in_the_order_of_the_lines(write: Write) -> None:

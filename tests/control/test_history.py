@@ -14,7 +14,6 @@ from labnode import context, control
 from labnode.control import ControlSocket
 from labnode.control.commands import Commands
 from labnode.errors import LabnodeError
-from labnode.lab import Node
 from labnode.store import Happening
 from labnode.testing import LabClient
 
@@ -54,8 +53,8 @@ def client(tmp_path: Path) -> Iterator[LabClient]:
 def ask(client: LabClient, tmp_path: Path) -> Iterator[Any]:
     """Asks for the rows of a list, through a control socket."""
     agent = client.agent
-    node = Node(agent.board, agent.worker, agent.tasks, agent.sessions)
-    commands = Commands(node, agent.clock, agent.store, url=lambda: "http://lab")
+    node = agent.node
+    commands = Commands(node, agent.clock, agent.store, agent.estop, url=lambda: "http://lab")
     socket = ControlSocket(tmp_path, commands.by_name)
     socket.start()
     yield lambda name, **options: control.ask(tmp_path, name, **options)[name]

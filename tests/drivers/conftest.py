@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from labnode.clock import ManualClock
 from labnode.drivers.base import Driver
 from labnode.drivers.pins import mock_factory
+from labnode.errors import Interlocked
 
 
 class Bench:
@@ -17,8 +20,12 @@ class Bench:
         self.pins = mock_factory()
         self.clock = ManualClock()
         self.simulated = True
+        self.folder = Path()
+        self.state_dir: Path | None = None
         self.posted: list[Callable[[], None]] = []
         self.published: list[Any] = []
+        self.told: list[tuple[float | None, str | None]] = []
+        self.forbidden: str | None = None
         self._drivers: list[Driver] = []
 
     def publish(self) -> None:
@@ -27,9 +34,19 @@ class Bench:
     def post(self, call: Callable[[], None]) -> None:
         self.posted.append(call)
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         self.clock.advance(seconds)
         return True
+
+    def permit(self, value: Any) -> None:
+        if self.forbidden is not None:
+            raise Interlocked(self.forbidden)
+
+    def lend(self, device: str) -> AbstractContextManager[str]:
+        return nullcontext(f"/dev/{device}")
+
+    def progress(self, percent: float | None = None, line: str | None = None) -> None:
+        self.told.append((percent, line))
 
     def attach(self, driver: Driver, name: str = "thing") -> None:
         driver.attach(name, self)

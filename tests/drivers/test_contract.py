@@ -78,8 +78,17 @@ def test_it_opens_again_after_it_was_closed(driver: Driver) -> None:
 
 
 def test_it_claims_every_pin_that_it_uses(driver: Driver, bench: Any) -> None:
-    claimed = [claim.name for claim in driver.claims() if claim.kind == "pin"]
-    assert pins_in_use(bench.pins) == sorted(claimed)
+    claimed = {claim.name for claim in driver.claims() if claim.kind == "pin"}
+    assert set(pins_in_use(bench.pins)) <= claimed  # those of a bus are the kernel's
+
+
+def test_it_states_the_level_that_each_pin_it_drives_has_from_power_on(
+    driver: Driver, bench: Any
+) -> None:
+    used = [bench.pins.pin(name) for name in pins_in_use(bench.pins)]
+    driver.close()
+    left = {pin.info.name: bool(pin.state) for pin in used if pin.function == "output"}
+    assert left == {f"GPIO{pin}": level for pin, level in driver.rest_level().items()}
 
 
 def test_it_is_an_input_to_simulate_or_it_has_commands(driver: Driver) -> None:

@@ -14,7 +14,7 @@ from labnode.board import Board, load_board
 from labnode.clock import Event, ManualClock
 from labnode.errors import LabnodeError
 from labnode.events import Bus
-from labnode.lab import Lab, Node
+from labnode.lab import Lab, Node, Turnover
 from labnode.sessions import Deletion, Session, Sessions, StartRequest
 from labnode.store import Store
 from labnode.tasks import Lane, Tasks
@@ -162,7 +162,8 @@ class SmallNode:
             load_user=self.lab.load_user,
             keep_expired=keep_expired,
         )
-        self.lab.bind(Node(self.board, self.worker, self.tasks, self.sessions))
+        turnover = Turnover(self.board, self.worker, self.sessions, self.clock, self.lab.functions)
+        self.lab.bind(Node(self.board, self.worker, self.tasks, self.sessions, turnover))
         self.asked: list[Asked] = []
         self._reaper = reaper
         self._stored = 0  # changes that are known to be

@@ -182,18 +182,24 @@ def test_a_session_on_another_seat_goes_on(boot: Boot, troubles: list[BaseExcept
     assert isinstance(node.ask_start(reservation="r3").error, Busy)
 
 
-def test_a_quarantine_imposed_while_another_is_cleared_is_not_lost(node: SmallNode) -> None:
-    quarantine = node.sessions.quarantine
+def test_a_quarantine_imposed_while_another_is_cleared_is_not_lost(
+    node: SmallNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quarantine, remember = node.sessions.quarantine, node.store.remember
     quarantine.impose("old")
+    cleared = threading.Event()
+
+    def asked(*args: Any) -> None:
+        cleared.set()
+        remember(*args)
+
+    monkeypatch.setattr(node.store, "remember", asked)
     with node.store_busy():
         clearing = threading.Thread(target=quarantine.clear, name="clearing")
         clearing.start()
-        while not quarantine._lock.locked():
-            clearing.join(0.001)
-        imposing = threading.Thread(target=quarantine.impose, args=["new"], name="imposing")
-        imposing.start()
+        assert cleared.wait(10)
+        quarantine.impose("new")  # while the disk is busy: it waits for nothing
     clearing.join()
-    imposing.join()
     assert quarantine.why == node.store.recall("quarantine") == "new"
 
 

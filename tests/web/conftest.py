@@ -68,6 +68,11 @@ def broken():
     raise RuntimeError("the view's own secret")
 
 
+@lab.app.get("/link")
+def link():
+    return lab.observer_link()
+
+
 WORDS = {"en": "Hello", "es": "Hola"}
 
 

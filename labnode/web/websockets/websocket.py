@@ -13,7 +13,7 @@ from wsproto.frame_protocol import CloseReason
 from labnode import context
 from labnode.errors import BadInput, LabnodeError
 from labnode.lab.node import Level
-from labnode.sessions import ANONYMOUS, AnonymousUser, Sessions, User
+from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Sessions, User
 from labnode.web.websockets.channel import Channel
 from labnode.web.websockets.limits import SESSION_OVER, Ending, Limits
 from labnode.web.websockets.messages import encoded
@@ -37,6 +37,8 @@ class Visitor:
 
     def now(self) -> User | AnonymousUser | None:
         """The user as of now; None for one who may not use the WebSocket any more."""
+        if isinstance(self.user, Observer):
+            return self.user if self.user.active else None
         if isinstance(self.user, AnonymousUser):
             return self.user
         session = self.user.session

@@ -1,0 +1,162 @@
+"""The devices of a board file: one driver each, what it claims, what it is linked to."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+
+from labnode.board.claims import Claims
+from labnode.board.expressions import WORDS
+from labnode.board.rules import expression
+from labnode.board.simulate import Link, in_order
+from labnode.drivers.base import Driver, Lendable, Ref, Simulatable
+from labnode.drivers.output import Output
+from labnode.errors import BadInput
+from labnode.schema import Between, Duration, Problems, Section, build, did_you_mean, shown
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+
+Devices = Mapping[str, Driver | None]  # None: it has problems, but its name is known
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Link:
+    value: Section
+    lag: Duration = 0.0
+    noise: Annotated[float, Between(0)] = 0.0
+    start: float | None = None
+
+
+def read_devices(
+    section: Section, kinds: Mapping[str, type[Driver]], problems: Problems
+) -> dict[str, Driver | None]:
+    """The drivers by name; None for one that has problems, so that its name is known."""
+    devices: dict[str, Driver | None] = {}
+    claims = Claims(problems)
+    for name, options in section.items():
+        _check_name(name, options, problems)
+        devices[name] = driver = _device(name, options, kinds, problems)
+        if driver is not None:
+            claims.add(name, options, driver)
+    for name, options in section.items():
+        _check_refs(devices[name], options, devices, problems)
+    return devices
+
+
+def read_links(
+    section: Section, devices: Devices, problems: Problems
+) -> tuple[dict[str, Link], dict[str, Any]]:
+    """What `simulate:` says: the links of inputs, and the scripts of drivers that have one."""
+    links: dict[str, Link] = {}
+    scripts: dict[str, Any] = {}
+    for name, link in section.items():
+        if not is_known(name, link.key_where, devices, problems) or devices[name] is None:
+            continue
+        driver = devices[name]
+        if driver is not None and driver.script is not None:
+            scripts[name] = build(driver.script, link, problems, name=f"the simulated '{name}'")
+        elif not isinstance(driver, Simulatable):
+            problems.add(
+                link.key_where,
+                f"'{name}' cannot be simulated: a {driver and driver.kind} is no input",
+            )
+        elif (built := _link(name, link, devices, problems)) is not None:
+            links[name] = built
+    try:
+        return in_order(links), scripts
+    except ValueError as error:
+        problems.add(section, str(error))
+        return {}, {}
+
+
+def is_known(name: str, where: str, devices: Devices, problems: Problems) -> bool:
+    """Whether there is such a device; if not, that is a problem."""
+    if name not in devices:
+        problems.add(where, f"there is no device {name!r}{did_you_mean(name, devices)}")
+    return name in devices
+
+
+def _link(name: str, section: Section, devices: Devices, problems: Problems) -> Link | None:
+    if section.bad:
+        return None
+    spec = _Link(value=section)
+    if isinstance(section.content, dict):
+        built = build(_Link, section, problems, name=f"the simulated '{name}'")
+        if built is None:
+            return None
+        spec = built
+    value = expression(spec.value, devices, problems, f"'{name}'")
+    return None if value is None else Link(value, spec.lag, spec.noise, spec.start)
+
+
+def _check_name(name: str, options: Section, problems: Problems) -> None:
+    if not _NAME.fullmatch(name):
+        problems.add(
+            options.key_where,
+            f"{name!r} cannot be the name of a device: it is a letter, then letters, digits and "
+            "'_', 40 at most",
+        )
+    elif name in WORDS or keyword.iskeyword(name):
+        problems.add(
+            options.key_where,
+            f"{name!r} cannot be the name of a device: it means something in expressions or Python",
+        )
+
+
+def _device(
+    name: str, options: Section, drivers: Mapping[str, type[Driver]], problems: Problems
+) -> Driver | None:
+    what = f"device {name!r}"
+    if options.bad:
+        return None
+    if not isinstance(options.content, dict):
+        problems.add(
+            options,
+            f"{what}: expected its options, such as {{driver: led, pin: GPIO17}}, not "
+            f"{shown(options.value)}",
+        )
+        return None
+    kind = options.child("driver")
+    if "driver" not in options:
+        problems.add(options, f"missing key 'driver' in {what}")
+    elif not isinstance(kind.content, str) or kind.content not in drivers:
+        hint = did_you_mean(str(kind.content), drivers) or (
+            f"; the drivers are {', '.join(sorted(drivers))}"
+        )
+        problems.add(kind, f"there is no driver {str(kind.content)!r} for {what}{hint}")
+    else:
+        driver = build(drivers[kind.content], options, problems, name=what, ignore={"driver"})
+        return driver if _is_valid(driver, name, options, problems) else None
+    return None
+
+
+def _is_valid(driver: Driver | None, name: str, options: Section, problems: Problems) -> bool:
+    """Whether an output's own values are such as it may have."""
+    if not isinstance(driver, Output):
+        return driver is not None
+    before = len(problems)
+    for key in ("safe", "initial"):
+        value = getattr(driver, key)
+        if key in options and value is not None:
+            try:
+                setattr(driver, key, driver.accept(name, value))
+            except BadInput as error:
+                problems.add(options.child(key), f"{key}: {error}")
+    return len(problems) == before
+
+
+def _check_refs(
+    driver: Driver | None, options: Section, devices: Devices, problems: Problems
+) -> None:
+    for field in fields(driver) if driver is not None else ():
+        name = getattr(driver, field.name)
+        if not isinstance(name, Ref):
+            continue
+        place = options.child(field.metadata.get("key", field.name))
+        if is_known(name, place.where, devices, problems):
+            other = devices[name]
+            if field.name == "port" and other is not None and not isinstance(other, Lendable):
+                problems.add(place, f"'{name}' has no port to lend: it is a {other.kind}")

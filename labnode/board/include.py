@@ -1,0 +1,134 @@
+"""`include:` in board files: other YAML files whose content becomes part of the board."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from labnode.errors import ConfigError
+from labnode.schema import Problems, Secrets, Section, load_yaml, quoted, shown
+
+_KEY = "include"
+_MOST = 50  # files
+
+
+def load_document(
+    path: Path, problems: Problems, secrets: Secrets
+) -> tuple[Section, tuple[Path, ...]]:
+    """A board file with what it includes, and all the files that were read.
+
+    Mappings are merged key by key, and the file that includes has the last word. The lists at the
+    top of the files (interlocks, the page's rows) are joined, the included ones first; any other
+    list is replaced. Two files that are included beside each other may not say different things.
+
+    ConfigError when one of the files cannot be read: nothing is known about its devices then.
+    """
+    reader = _Reader(path.parent, problems, secrets)
+    before = len(problems)
+    document = reader.read(path, ())
+    if reader.failed:
+        own = Problems()
+        own.extend(list(problems)[before:])
+        raise own.error()
+    return document, tuple(reader.files)
+
+
+class _Reader:
+    def __init__(self, root: Path, problems: Problems, secrets: Secrets) -> None:
+        self._root = root
+        self._problems = problems
+        self._secrets = secrets
+        self.files: list[Path] = []
+        self.failed = False
+
+    def read(self, path: Path, above: tuple[Path, ...]) -> Section:
+        """The file with everything that it includes; `above` are those that include it."""
+        self.files.append(path)
+        document = load_yaml(path, self._problems, self._secrets.get)
+        if not isinstance(document.content, dict):
+            return document
+        below = Section({}, document.where, document.key_where)
+        for entry in self._entries(document.child(_KEY)):
+            included = self._included(entry, path, (*above, path))
+            if included is not None:
+                self._compare(below, included, "")
+                below = _merge(below, included, depth=0)
+        own = {key: section for key, section in document.items() if key != _KEY}
+        return _merge(below, replace(document, content=own), depth=0)
+
+    def _entries(self, section: Section) -> list[Section]:
+        if section.content is None or section.bad:
+            return []
+        return section.entries() if isinstance(section.content, list) else [section]
+
+    def _included(self, entry: Section, by: Path, above: tuple[Path, ...]) -> Section | None:
+        """The content of an included file; None where it is there already, or cannot be had."""
+        try:
+            path = self._path(entry, by, above)
+            if path in self.files:
+                return None  # two of the included files include it
+            document = self.read(path, above)
+        except ValueError as error:
+            self._problems.add(entry, str(error))
+        except ConfigError as error:
+            self._problems.extend(error.problems)
+        else:
+            if isinstance(document.content, dict):
+                content = {key: section for key, section in document.items() if key != "schema"}
+                return replace(document, content=content)
+            if document.content is None:
+                return None
+            self._problems.add(document, "expected a mapping, such as devices: ...")
+        self.failed = True
+        return None
+
+    def _path(self, entry: Section, by: Path, above: tuple[Path, ...]) -> Path:
+        """The file that an entry of `include` names; ValueError with a sentence."""
+        name = entry.content
+        if not isinstance(name, str) or entry.hidden is not None:
+            raise ValueError(f"expected a YAML file beside the board, not {shown(entry.value)}")
+        relative = Path(name)
+        if relative.is_absolute() or ".." in relative.parts:
+            raise ValueError(
+                f"expected a YAML file beside the board or below it, not {quoted(name)}"
+            )
+        if relative.suffix not in (".yaml", ".yml"):
+            raise ValueError(f"expected the name of a YAML file, not {quoted(name)}")
+        path = by.parent / relative
+        if path in above:
+            circle = " -> ".join(str(file.relative_to(self._root)) for file in (*above, path))
+            raise ValueError(f"the files include each other: {circle}")
+        if path not in self.files and len(self.files) >= _MOST:
+            raise ValueError(f"more than {_MOST} files are included")
+        if not path.is_file():
+            raise ValueError(f"there is no file {str(path)!r}")
+        return path
+
+    def _compare(self, one: Section, other: Section, path: str) -> None:
+        """Tell where two included files say different things."""
+        for key, section in other.items():
+            if key not in one or section.content is None:
+                continue  # or a heading with nothing under it
+            inner = f"{path}.{key}".removeprefix(".")
+            first = one[key]
+            if isinstance(section.content, dict) and isinstance(first.content, dict):
+                self._compare(first, section, inner)
+            elif not (path == "" and isinstance(section.content, list)):
+                self._problems.add(
+                    section.key_where,
+                    f"{quoted(inner)} is in another included file too, at {first.key_where}",
+                )
+
+
+def _merge(below: Section, above: Section, depth: int) -> Section:
+    """`above` wins; see `load_document`."""
+    if isinstance(below.content, list) and isinstance(above.content, list) and depth == 1:
+        return replace(above, content=[*below.content, *above.content])
+    if isinstance(below.content, dict | list) and above.content is None and not above.bad:
+        return below
+    if not isinstance(below.content, dict) or not isinstance(above.content, dict):
+        return above
+    content = dict(below.content)
+    for key, section in above.content.items():
+        content[key] = _merge(content[key], section, depth + 1) if key in content else section
+    return replace(above, content=content)

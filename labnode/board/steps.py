@@ -1,0 +1,202 @@
+"""The steps of a sequence: one thing each that a board does by itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from labnode.board.expressions import Expression
+from labnode.drivers.base import Conversing, Driver, Programmable
+from labnode.drivers.output import NumberOutput
+from labnode.errors import DeviceError
+from labnode.schema import Text
+
+log = logging.getLogger(__name__)
+
+_RAMP_STEP = 0.1  # seconds
+
+
+class Stage(Protocol):
+    """What steps do their work with, on the hardware thread."""
+
+    devices: Mapping[str, Driver]
+
+    def put(self, device: str, value: Any) -> None:
+        """Command an output, within its limits and the interlocks."""
+
+    def make_safe(self, devices: tuple[str, ...] | None) -> None:
+        """Reset some devices, or all."""
+
+    def evaluate(self, expression: Expression) -> Any: ...
+
+    def pause(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
+        """True as soon as `until()` is, False after `seconds`; others are served meanwhile.
+
+        Stopped when the sequence shall end, TooLate when its time is up.
+        """
+
+    def run_program(self, argv: tuple[str, ...], timeout: float) -> tuple[bool, tuple[str, ...]]:
+        """Whether a program ended well, and what it said."""
+
+    def run_task(self, name: str, arguments: Mapping[str, Any]) -> None:
+        """Run one of the lab's tasks here; what it raises is raised."""
+
+    def notify(self, text: Text) -> None:
+        """Tell the students."""
+
+    def refresh(self, device: str) -> None: ...
+
+
+class Step(Protocol):
+    def run(self, stage: Stage) -> None: ...
+
+
+@dataclass(frozen=True)
+class Set:
+    values: Mapping[str, Any]
+
+    def run(self, stage: Stage) -> None:
+        for device, value in self.values.items():
+            stage.put(device, value)
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """Outputs at a value for some seconds, then safe again; one after the other."""
+
+    pulses: tuple[tuple[str, Any, float], ...]  # device, value, seconds
+
+    def run(self, stage: Stage) -> None:
+        for device, value, seconds in self.pulses:
+            stage.put(device, value)
+            try:
+                stage.pause(seconds)
+            finally:
+                stage.make_safe((device,))
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """An output led to a value in small steps, `over` seconds long."""
+
+    device: str
+    to: float
+    over: float
+
+    def run(self, stage: Stage) -> None:
+        output = cast(NumberOutput, stage.devices[self.device])
+        begin, steps = float(output.value), max(1, round(self.over / _RAMP_STEP))
+        for step in range(1, steps):
+            stage.pause(self.over / steps)
+            stage.put(self.device, output.nearest(begin + (self.to - begin) * step / steps))
+        stage.pause(self.over / steps)
+        stage.put(self.device, self.to)
+
+
+@dataclass(frozen=True)
+class Wait:
+    seconds: float
+
+    def run(self, stage: Stage) -> None:
+        stage.pause(self.seconds)
+
+
+@dataclass(frozen=True)
+class WaitFor:
+    """Until the expression is true; DeviceError when it is not within `timeout` seconds."""
+
+    expression: Expression
+    timeout: float
+
+    def run(self, stage: Stage) -> None:
+        if not stage.pause(self.timeout, lambda: bool(stage.evaluate(self.expression))):
+            there = ", ".join(
+                f"{name} is {stage.devices[name].value!r}" for name in sorted(self.expression.names)
+            )
+            raise DeviceError(
+                f"'{self.expression.text}' did not become true within {self.timeout:g} s"
+                f"{there and f' ({there})'}"
+            )
+
+
+@dataclass(frozen=True)
+class Safe:
+    devices: tuple[str, ...] | None  # None: all
+
+    def run(self, stage: Stage) -> None:
+        stage.make_safe(self.devices)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A programmer writes an image; None is its blank one."""
+
+    device: str
+    image: Path | None
+
+    def run(self, stage: Stage) -> None:
+        programmer = cast(Programmable, stage.devices[self.device])
+        try:
+            if self.image is None:
+                programmer.blank()
+            else:
+                programmer.program(self.image)
+        finally:
+            stage.refresh(self.device)
+
+
+@dataclass(frozen=True)
+class Converse:
+    """Send something to a serial device, and wait for what it shall answer."""
+
+    device: str
+    send: str | None
+    expect: str | None
+    timeout: float
+
+    def run(self, stage: Stage) -> None:
+        port = cast(Conversing, stage.devices[self.device])
+        if self.send is not None:
+            port.send(self.send)
+        if self.expect is not None:
+            port.expect(self.expect, self.timeout)
+
+
+@dataclass(frozen=True)
+class RunProgram:
+    argv: tuple[str, ...]
+    timeout: float
+
+    def run(self, stage: Stage) -> None:
+        well, said = stage.run_program(self.argv, self.timeout)
+        if not well:
+            last = f": {said[-1]}" if said else ""
+            raise DeviceError(f"the program '{self.argv[0]}' failed{last}")
+
+
+@dataclass(frozen=True)
+class RunTask:
+    name: str
+    arguments: Mapping[str, Any]
+
+    def run(self, stage: Stage) -> None:
+        stage.run_task(self.name, self.arguments)
+
+
+@dataclass(frozen=True)
+class Notify:
+    text: Text
+
+    def run(self, stage: Stage) -> None:
+        stage.notify(self.text)
+
+
+@dataclass(frozen=True)
+class Log:
+    text: str
+
+    def run(self, stage: Stage) -> None:  # noqa: ARG002
+        log.info("%s", self.text)

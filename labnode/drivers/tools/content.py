@@ -1,0 +1,251 @@
+"""What is in a student's file: its kind is proved by its bytes, not believed by its name."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from labnode.errors import BadFile
+
+Ranges = tuple[tuple[int, int], ...]  # of addresses: first, and one after the last
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file says of itself; None or empty where its kind does not say it."""
+
+    size: int  # of the file
+    ranges: Ranges = ()
+    machine: int | None = None  # ELF's e_machine
+    families: frozenset[int] = frozenset()  # of UF2
+    part: str = ""  # in the header of a Xilinx bitstream
+    idcode: int | None = None  # that a Xilinx bitstream wants to find
+    usb: tuple[int, int] | None = None  # vendor and product in a DFU suffix
+
+
+def bad(en: str, es: str) -> BadFile:
+    return BadFile({"en": en, "es": es})
+
+
+def read(path: Path, suffix: str) -> Content:
+    """The content of a file whose kind is `suffix` (".hex"); BadFile when it is not of it.
+
+    Kinds without a reader here (".bin") may be anything.
+    """
+    data = path.read_bytes()
+    if not data:
+        raise bad("The file is empty.", "El fichero está vacío.")
+    reader = READERS.get(suffix)
+    return Content(len(data)) if reader is None else reader(data)
+
+
+# --- Intel HEX: lines of ":LLAAAATT<data>CC" ---
+
+_RECORD = re.compile(rb":([0-9A-Fa-f]{2}){5,260}")
+
+
+def read_hex(data: bytes) -> Content:
+    ranges: list[tuple[int, int]] = []
+    base, ended = 0, False
+    for number, line in enumerate(map(bytes.strip, data.split(b"\n")), 1):
+        if not line:
+            continue
+        record = _record(line, number)
+        if ended:
+            raise _bad_hex(number, "something follows the end", "algo sigue al final")
+        address, kind, payload = record
+        match kind:
+            case 0x00:
+                ranges.append((base + address, base + address + len(payload)))
+            case 0x01:
+                ended = True
+            case 0x02 | 0x04 if len(payload) == 2:
+                base = int.from_bytes(payload, "big") << (4 if kind == 0x02 else 16)
+            case 0x03 | 0x05 if len(payload) == 4:
+                pass  # where the program starts: the chip does not ask
+            case _:
+                raise _bad_hex(number, "the record is of no known kind", "el registro es raro")
+    if not ended:
+        raise bad(
+            "The HEX file has no end: it was cut off.",
+            "El fichero HEX no tiene final: está cortado.",
+        )
+    if not any(start < end for start, end in ranges):
+        raise bad("The HEX file has no data.", "El fichero HEX no tiene datos.")
+    return Content(len(data), ranges=merged(ranges))
+
+
+def _record(line: bytes, number: int) -> tuple[int, int, bytes]:
+    if number == 1 and not line.startswith(b":"):
+        raise bad("This is not an Intel HEX file.", "Esto no es un fichero Intel HEX.")
+    if not _RECORD.fullmatch(line):
+        raise _bad_hex(number, "this is no record", "esto no es un registro")
+    raw = bytes.fromhex(line[1:].decode("ascii"))
+    if raw[0] != len(raw) - 5:
+        raise _bad_hex(number, "the length is wrong", "la longitud es incorrecta")
+    if sum(raw) & 0xFF:
+        raise _bad_hex(number, "the checksum is wrong", "la suma de comprobación es incorrecta")
+    return int.from_bytes(raw[1:3], "big"), raw[3], raw[4:-1]
+
+
+def _bad_hex(line: int, en: str, es: str) -> BadFile:
+    return bad(
+        f"The HEX file is damaged: {en} in line {line}.",
+        f"El fichero HEX está dañado: {es} en la línea {line}.",
+    )
+
+
+def merged(ranges: list[tuple[int, int]]) -> Ranges:
+    """The same addresses in as few ranges as possible, in order."""
+    result: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if result and start <= result[-1][1]:
+            result[-1] = (result[-1][0], max(end, result[-1][1]))
+        elif start < end:
+            result.append((start, end))
+    return tuple(result)
+
+
+# --- ELF ---
+
+
+def read_elf(data: bytes) -> Content:
+    if data[:4] != b"\x7fELF" or len(data) < 52 or data[4] not in (1, 2) or data[5] not in (1, 2):
+        raise bad("This is not an ELF file.", "Esto no es un fichero ELF.")
+    order = "<" if data[5] == 1 else ">"
+    wide = data[4] == 2
+    (machine,) = struct.unpack_from(f"{order}H", data, 18)
+    try:
+        return Content(
+            len(data), ranges=merged(list(_segments(data, order, wide))), machine=machine
+        )
+    except struct.error:
+        raise bad("The ELF file is cut off.", "El fichero ELF está cortado.") from None
+
+
+def _segments(data: bytes, order: str, wide: bool) -> Iterator[tuple[int, int]]:
+    """The addresses that PT_LOAD segments with bytes of the file are loaded to."""
+    start, size, count = (
+        (*struct.unpack_from(f"{order}Q", data, 32), *struct.unpack_from(f"{order}HH", data, 54))
+        if wide
+        else (
+            *struct.unpack_from(f"{order}I", data, 28),
+            *struct.unpack_from(f"{order}HH", data, 42),
+        )
+    )
+    for number in range(count):
+        at = start + number * size
+        if wide:
+            kind, _, offset, _, address, length = struct.unpack_from(f"{order}IIQQQQ", data, at)
+        else:
+            kind, offset, _, address, length = struct.unpack_from(f"{order}IIIII", data, at)
+        if kind == 1 and length:
+            if offset + length > len(data):
+                raise struct.error
+            yield address, address + length
+
+
+# --- UF2: blocks of 512 bytes, https://github.com/microsoft/uf2 ---
+
+
+def read_uf2(data: bytes) -> Content:
+    if len(data) % 512 or data[:8] != b"UF2\n\x57\x51\x5d\x9e":
+        raise bad("This is not a UF2 file.", "Esto no es un fichero UF2.")
+    families, ranges = set(), []
+    total = len(data) // 512
+    for number in range(total):
+        block = data[512 * number : 512 * (number + 1)]
+        first, second, flags, address, size, _, _, family = struct.unpack_from("<8I", block)
+        (last,) = struct.unpack_from("<I", block, 508)
+        if (first, second, last) != (0x0A324655, 0x9E5D5157, 0x0AB16F30) or size > 476:
+            raise bad(
+                f"The UF2 file is damaged in block {number + 1} of {total}.",
+                f"El fichero UF2 está dañado en el bloque {number + 1} de {total}.",
+            )
+        if flags & 0x2000:
+            families.add(family)
+        if not flags & 0x1001:  # neither a file container nor "not main flash"
+            ranges.append((address, address + size))
+    return Content(len(data), ranges=merged(ranges), families=frozenset(families))
+
+
+# --- Xilinx bitstreams: a header of tagged fields, then the configuration itself ---
+
+_XILINX = bytes.fromhex("00090ff00ff00ff00ff0000001")
+_SYNC = bytes.fromhex("aa995566")
+_WRITE_IDCODE = bytes.fromhex("30018001")
+
+
+def read_bit(data: bytes) -> Content:
+    """A Xilinx bitstream, or one of Lattice, of which no more is known than how it begins."""
+    if data[:2] == b"\xff\x00" or data[:8] == b"LSCC\xff\x00\xff\xff":
+        return Content(len(data))
+    cut = bad("The bitstream is cut off.", "El bitstream está cortado.")
+    if not data.startswith(_XILINX):
+        raise bad("This is not a bitstream file.", "Esto no es un fichero de bitstream.")
+    fields: dict[bytes, bytes] = {}
+    at = len(_XILINX)
+    while (tag := data[at : at + 1]) in (b"a", b"b", b"c", b"d"):
+        size = int.from_bytes(data[at + 1 : at + 3], "big")
+        fields[tag] = data[at + 3 : at + 3 + size].rstrip(b"\0")
+        at += 3 + size
+    size = int.from_bytes(data[at + 1 : at + 5], "big")
+    body = data[at + 5 :]
+    if tag != b"e" or not size or len(body) < size:
+        raise cut
+    start = body[:4096].find(_SYNC)
+    found = body.find(_WRITE_IDCODE, start, start + 4096) if start >= 0 else -1
+    idcode = int.from_bytes(body[found + 4 : found + 8], "big") if found >= 0 else None
+    part = fields.get(b"b", b"").decode("ascii", "replace")
+    return Content(len(data), part=part, idcode=idcode)
+
+
+# --- DFU: a suffix of 16 bytes, USB Device Firmware Upgrade 1.1, appendix B ---
+
+
+def read_dfu(data: bytes) -> Content:
+    product, vendor, _, mark, length, crc = struct.unpack("<HHH3sBI", data[-14:].rjust(14, b"\0"))
+    if mark != b"UFD" or length < 16:
+        raise bad("This is not a DFU file: its suffix is missing.", "Esto no es un fichero DFU.")
+    if zlib.crc32(data[:-4]) ^ 0xFFFFFFFF != crc:
+        raise bad(
+            "The DFU file is damaged: its checksum is wrong.",
+            "El fichero DFU está dañado: su suma de comprobación es incorrecta.",
+        )
+    return Content(len(data), usb=(vendor, product))
+
+
+def read_fs(data: bytes) -> Content:
+    """A Gowin bitstream: comments, then lines of zeros and ones."""
+    lines = (line.strip() for line in data.splitlines())
+    first = next((line for line in lines if line and not line.startswith(b"//")), b"")
+    if not first or first.strip(b"01"):
+        raise bad("This is not a Gowin bitstream.", "Esto no es un bitstream de Gowin.")
+    return Content(len(data))
+
+
+def read_svf(data: bytes) -> Content:
+    words = re.sub(rb"(?m)(!|//).*$", b"", data[:65536]).split()
+    if not words or words[0].upper() not in _SVF:
+        raise bad("This is not an SVF file.", "Esto no es un fichero SVF.")
+    return Content(len(data))
+
+
+_SVF = {b"TRST", b"ENDIR", b"ENDDR", b"STATE", b"FREQUENCY", b"HIR", b"HDR", b"TIR", b"TDR"}
+_SVF |= {b"SIR", b"SDR", b"RUNTEST"}
+
+READERS: Mapping[str, Callable[[bytes], Content]] = {
+    ".hex": read_hex,
+    ".ihex": read_hex,
+    ".elf": read_elf,
+    ".axf": read_elf,
+    ".uf2": read_uf2,
+    ".bit": read_bit,
+    ".dfu": read_dfu,
+    ".fs": read_fs,
+    ".svf": read_svf,
+}

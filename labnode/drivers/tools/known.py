@@ -1,0 +1,111 @@
+"""What programs say when they fail, and the sentence about it that a student understands."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from labnode.drivers.process import Cause, Ended
+from labnode.errors import ToolFailed
+
+
+@dataclass(frozen=True)
+class Known:
+    """A message of a program: a regular expression, and its meaning in English and Spanish.
+
+    `{name}` in a sentence is the group of that name. Where it is `final`, trying again is of no
+    use; `hopeless` ends the program at once; `despite` counts even if it says that all went well.
+    """
+
+    pattern: str
+    en: str
+    es: str
+    final: bool = False
+    hopeless: bool = False
+    despite: bool = False
+
+    def find(self, line: str) -> ToolFailed | None:
+        match = re.search(self.pattern, line, re.IGNORECASE)
+        if match is None:
+            return None
+        found = match.groupdict()
+        texts = {"en": self.en.format_map(found), "es": self.es.format_map(found)}
+        return ToolFailed(texts, final=self.final)
+
+
+COMMON = (
+    Known(
+        r"permission denied|access denied|insufficient permissions|LIBUSB_ERROR_ACCESS",
+        "The lab's computer may not use the programmer. Tell the lab's staff.",
+        "El ordenador del laboratorio no tiene permiso para usar el programador. Avisa al "
+        "personal del laboratorio.",
+        final=True,
+    ),
+    Known(
+        r"device or resource busy|resource busy|LIBUSB_ERROR_BUSY|port is busy",
+        "Another program is using the programmer. Try again in a moment.",
+        "Otro programa está usando el programador. Inténtalo de nuevo en un momento.",
+    ),
+    Known(
+        r"no space left on device",
+        "The lab's computer has no room for the file. Tell the lab's staff.",
+        "El ordenador del laboratorio no tiene espacio para el fichero. Avisa al personal del "
+        "laboratorio.",
+        final=True,
+    ),
+)
+
+
+def hopeless(lines: Iterable[str], known: Sequence[Known]) -> ToolFailed | None:
+    """What the first of `lines` means after which there is nothing to wait for."""
+    endings = [message for message in known if message.hopeless]
+    found = (message.find(line) for line in lines for message in endings)
+    return next((error for error in found if error is not None), None)
+
+
+def judged(program: str, ended: Ended, timeout: float, known: Sequence[Known]) -> ToolFailed | None:
+    """Why a program failed, None when it did not."""
+    if ended.cause is Cause.TIMEOUT:
+        return ToolFailed(
+            {
+                "en": f"The board could not be programmed within {timeout:g} s.",
+                "es": f"La placa no se pudo programar en {timeout:g} s.",
+            }
+        )
+    if ended.cause is Cause.FLOOD:
+        return _strange(program, "said far too much", "dijo demasiado")
+    messages = [m for m in (*known, *COMMON) if m.despite or not ended.well]
+    for message in messages:  # the most telling ones come first in their list
+        for line in ended.output:
+            if (error := message.find(line)) is not None:
+                return error
+    if ended.well:
+        return None
+    if ended.code < 0:
+        name = _signal(-ended.code)
+        return _strange(program, f"was ended by {name}", f"terminó por {name}")
+    last = ended.output[-1] if ended.output else ""
+    code = f"(exit code {ended.code})" + (f": {last}" if last else "")
+    codigo = f"(código {ended.code})" + (f": {last}" if last else "")
+    return _strange(program, f"failed {code}", f"falló {codigo}")
+
+
+def missing(program: str, package: str | None) -> dict[str, str]:
+    """That a program is not installed on this machine."""
+    en = f"The program '{program}' is not installed on the lab's computer"
+    es = f"El programa '{program}' no está instalado en el ordenador del laboratorio"
+    how = f" (sudo apt-get install {package})." if package else "."
+    return {"en": en + how, "es": es + how}
+
+
+def _strange(program: str, en: str, es: str) -> ToolFailed:
+    return ToolFailed({"en": f"{program} {en}.", "es": f"{program} {es}."})
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,55 @@
+"""The types of options that programmers have."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from labnode.drivers.base import Ref
+from labnode.schema import shown
+
+
+class _PortReader:
+    expected = "the name of a serial device, or a path such as /dev/serial/by-id/..."
+
+    def from_yaml(self, value: Any) -> str:
+        if isinstance(value, str) and re.fullmatch(r"/[\x21-\x7e]+", value):
+            return value
+        if isinstance(value, str) and re.fullmatch(r"[A-Za-z]\w*", value):
+            return Ref(value)
+        raise ValueError(f"expected {self.expected}, not {shown(value)}")
+
+
+class _SuffixesReader:
+    expected = "a list of endings such as [.hex, .elf]"
+
+    def from_yaml(self, value: Any) -> list[str]:
+        entries = [value] if isinstance(value, str) else value
+        if not isinstance(entries, list) or not entries:
+            raise ValueError(f"expected {self.expected}, not {shown(value)}")
+        for entry in entries:
+            if not isinstance(entry, str) or not re.fullmatch(r"\.[a-z0-9]{1,10}", entry):
+                raise ValueError(f"expected {self.expected}, not {shown(entry)}")
+        return list(entries)
+
+
+class _WordReader:
+    expected = "a word of letters, digits and . _ - / +"
+
+    def from_yaml(self, value: Any) -> str:
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if not isinstance(text, str) or not re.fullmatch(
+            r"[A-Za-z0-9_][\w./+:,-]*", text, re.ASCII
+        ):
+            raise ValueError(f"expected {self.expected}, not {shown(value)}")
+        return text
+
+
+Port = Annotated[str, _PortReader()]
+"""A serial port: a path, or (as a Ref) the serial device that lends it."""
+
+Suffixes = Annotated[list[str], _SuffixesReader()]
+"""Kinds of files, by their endings."""
+
+Word = Annotated[str, _WordReader()]
+"""An argument of a program that cannot be taken for an option or a script."""

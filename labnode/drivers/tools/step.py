@@ -1,0 +1,91 @@
+"""One program that a programmer runs: heard while it works, judged when it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from labnode.drivers.process import Cause, Ended, run
+from labnode.drivers.services import Services
+from labnode.drivers.tools.known import Known, hopeless, judged, missing
+from labnode.drivers.tools.rehearsal import Rehearsal
+from labnode.errors import Stopped, ToolFailed
+
+_MOST_LINES = 20  # of 0.1 s that are shown: nobody reads more
+
+_NOT_THERE = {
+    "en": "The board cannot be found: it is unplugged, or has no power.",
+    "es": "No se encuentra la placa: está desconectada o no tiene alimentación.",
+}
+_UNPLUGGED = {
+    "en": "The board was unplugged while it was programmed.",
+    "es": "La placa se desconectó mientras se programaba.",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """An argument list to be run in `folder`, as the part `span` (0 to 1) of the whole work."""
+
+    argv: Sequence[str]
+    folder: Path
+    port: str
+    span: tuple[float, float]
+    timeout: float
+    known: Sequence[Known]
+    programs: Mapping[str, str]
+    percent: Callable[[str], float | None]
+
+    def run(self, services: Services, name: str, rehearsal: Rehearsal) -> None:
+        """ToolFailed says why it failed, Stopped that the task was asked to stop."""
+
+        def tell(far: float | None, lines: Sequence[str] = ()) -> None:
+            first, last = self.span
+            percent = None if far is None else round(100 * first + (last - first) * far, 1)
+            text = "\n".join(lines[-_MOST_LINES:]) if lines else None
+            if percent is not None or text is not None:
+                services.progress(percent, text)
+
+        def hear(lines: Sequence[str], rest: str) -> None:
+            told = (self.percent(line) for line in (rest, *reversed(lines)))
+            tell(next((far for far in told if far is not None), None), lines)
+            if (failure := hopeless(lines, self.known)) is not None:
+                raise failure
+            if self._is_gone():
+                raise ToolFailed(_UNPLUGGED)
+
+        if services.simulated:
+            ended = rehearsal.play(services, tell)
+        elif self._is_gone():
+            raise ToolFailed(_NOT_THERE)
+        else:
+            ended = self._really(services, name, hear)
+        if ended.cause is Cause.STOPPED:
+            raise stopped()
+        failure = judged(self.argv[0], ended, self.timeout, self.known)
+        if failure is not None:
+            raise failure
+
+    def _is_gone(self) -> bool:
+        return self.port.startswith("/") and not Path(self.port).exists()
+
+    def _really(
+        self, services: Services, name: str, hear: Callable[[Sequence[str], str], None]
+    ) -> Ended:
+        try:
+            return run(
+                self.argv,
+                services,
+                name=name,
+                folder=self.folder,
+                timeout=self.timeout,
+                hear=hear,
+            )
+        except OSError as error:
+            texts = missing(self.argv[0], self.programs.get(self.argv[0]))
+            raise ToolFailed(texts, final=True) from error
+
+
+def stopped() -> Stopped:
+    return Stopped("It was stopped before the board was programmed.")

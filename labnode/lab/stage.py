@@ -1,0 +1,94 @@
+"""The running node as the steps of one sequence use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from labnode.board import Board
+from labnode.board.expressions import Expression, Readings
+from labnode.board.sequences import Sequence
+from labnode.clock import Clock
+from labnode.drivers.process import run
+from labnode.errors import DeviceError, NotFound, Stopped, TooLate
+from labnode.events import Notice
+from labnode.schema import Text
+from labnode.tasks import TaskFunction
+from labnode.worker import Worker
+
+
+class BoardStage:
+    """See board.steps.Stage; `session_id` is whose sequence it is, None between sessions."""
+
+    def __init__(
+        self,
+        sequence: Sequence,
+        *,
+        board: Board,
+        worker: Worker,
+        clock: Clock,
+        functions: Mapping[str, TaskFunction[..., Any]],
+        session_id: str | None,
+    ) -> None:
+        self.devices = board.file.devices
+        self._sequence = sequence
+        self._board = board
+        self._worker = worker
+        self._clock = clock
+        self._functions = functions
+        self._session_id = session_id
+        self._deadline = clock.now() + sequence.timeout
+
+    def put(self, device: str, value: Any) -> None:
+        self._board.put(device, value)
+
+    def make_safe(self, devices: tuple[str, ...] | None) -> None:
+        self._board.reset(devices)
+
+    def refresh(self, device: str) -> None:
+        self._board.refresh(device)
+
+    def evaluate(self, expression: Expression) -> Any:
+        return expression.evaluate(Readings(self._board.snapshot))
+
+    def pause(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
+        fulfilled = until or (lambda: False)
+        if fulfilled():
+            return True
+        left = max(0.0, self._deadline - self._clock.now())
+        passed = self._worker.pause(min(seconds, left), fulfilled)
+        if fulfilled():
+            return True
+        if not passed:
+            raise Stopped(f"{self._sequence.name} was ended before it was done.")
+        if left < seconds:
+            raise TooLate(
+                f"{self._sequence.name} took longer than its timeout of "
+                f"{self._sequence.timeout:g} s."
+            )
+        return False
+
+    def run_program(self, argv: tuple[str, ...], timeout: float) -> tuple[bool, tuple[str, ...]]:
+        left = max(0.1, self._deadline - self._clock.now())
+        try:
+            ended = run(
+                argv,
+                self._board.services(self._sequence.name),
+                name=self._sequence.name,
+                folder=self._board.file.path.absolute().parent,
+                timeout=min(timeout, left),
+            )
+        except OSError as error:
+            raise DeviceError(f"the program '{argv[0]}' cannot be run: {error.strerror}") from error
+        return ended.well, ended.output
+
+    def run_task(self, name: str, arguments: Mapping[str, Any]) -> None:
+        function = self._functions.get(name)
+        if function is None:
+            raise NotFound(f"the lab has no task {name!r}")
+        task = function.run_sync(**arguments)
+        if task.error is not None:
+            raise DeviceError(f"the task {name!r} failed: {task.error['message']}")
+
+    def notify(self, text: Text) -> None:
+        self._board.bus.publish(Notice(text.words, self._session_id))

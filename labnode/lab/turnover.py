@@ -1,0 +1,88 @@
+"""The turnover of the board between students, and its sequences at any time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from labnode.board import Board
+from labnode.clock import Clock
+from labnode.errors import LabnodeError, Stopped
+from labnode.lab.stage import BoardStage
+from labnode.sessions import Sessions
+from labnode.tasks import TaskFunction
+from labnode.worker import Worker, harmless
+
+log = logging.getLogger(__name__)
+
+
+class Turnover:
+    """Hardware thread only."""
+
+    def __init__(
+        self,
+        board: Board,
+        worker: Worker,
+        sessions: Sessions,
+        clock: Clock,
+        functions: Mapping[str, TaskFunction[..., Any]],
+    ) -> None:
+        self._board = board
+        self._worker = worker
+        self._sessions = sessions
+        self._clock = clock
+        self._functions = functions
+
+    def prepare(self, session_id: str) -> None:
+        """Make the board ready for a student, who has it alone: safe, blank, then `on_start`."""
+        self._board.reset()
+        self._board.prepare()
+        self.run("on_start", session_id)
+
+    def clean(self, session_id: str) -> list[Exception]:
+        """`on_dispose`, blank, safe: one failure skips nothing; returns all of them."""
+        failures: list[Exception] = []
+        for part in (
+            lambda: self.run("on_dispose", session_id),
+            self._board.clean,
+            self._board.reset,
+        ):
+            try:
+                part()
+            except Exception as error:
+                log.warning("A part of the clean-up failed; it goes on.", exc_info=True)
+                failures.append(error)
+        return failures
+
+    def run(self, name: str, session_id: str | None = None) -> bool:
+        """Run a sequence of the board, if it has it; whether it did all of it.
+
+        What goes wrong is logged, raised or a quarantine as well, as its `on_error` says.
+        """
+        sequence = self._board.file.sequences.get(name)
+        if sequence is None:
+            return True
+        stage = BoardStage(
+            sequence,
+            board=self._board,
+            worker=self._worker,
+            clock=self._clock,
+            functions=self._functions,
+            session_id=session_id,
+        )
+        try:
+            sequence.run(stage, self._clock.now)
+        except Stopped:
+            log.info("%s was ended before it was done.", name)
+            raise
+        except BaseException as caught:  # noqa: BLE001 - made harmless
+            error = harmless(caught)
+            why = f"{name}: {error}"
+            log.warning("%s (%s)", why, "; ".join(getattr(caught, "__notes__", [])))
+            if sequence.on_error == "warn":
+                return False
+            if sequence.on_error == "quarantine" and self._sessions.quarantine.why != why:
+                self._sessions.quarantine.impose(why)
+            raise LabnodeError(why) from error
+        return True

@@ -1,0 +1,84 @@
+"""`!secret NAME`: values that stand in a file of their own, and in no message."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+from labnode.schema.document import load_yaml
+from labnode.schema.section import Problems, Section, did_you_mean, quoted
+
+FILE = "secrets.yaml"
+_TELLING = 5  # characters of a secret that would tell something about it
+
+
+class SecretText(str):
+    """A text that came from `!secret`; its repr, which ends up in logs, does not show it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'!secret'"
+
+
+class Secrets:
+    """The secrets beside the settings or, where there are none, beside the board.
+
+    The first of `directories` that has a file secrets.yaml counts: a mapping from names to texts
+    or numbers. It is read when the first secret is asked for.
+    """
+
+    def __init__(self, *directories: Path) -> None:
+        self._paths = [directory / FILE for directory in directories]
+        self._values: dict[str, Any] | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file that counts; where there is none, where it should be."""
+        return next((path for path in self._paths if path.exists()), self._paths[0])
+
+    def get(self, name: str) -> Any:
+        """The value; ValueError with a sentence for the place that asks for it.
+
+        ConfigError when the file itself cannot be used.
+        """
+        if not name:
+            raise ValueError("expected the name of a secret, such as !secret wifi_password")
+        if self._values is None:
+            self._values = self._read()
+        if name not in self._values:
+            hint = did_you_mean(name, self._values)
+            raise ValueError(f"there is no secret {quoted(name)} in {self.path}{hint}")
+        return self._values[name]
+
+    def _read(self) -> dict[str, Any]:
+        path = self.path
+        if not path.exists():
+            raise ValueError(f"there is no file {path} with secrets in it")
+        with Problems() as problems:
+            section = load_yaml(path, problems)
+            if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+                problems.add(str(path), f"every user can read these secrets: chmod 640 {path}")
+            if not isinstance(section.content, dict | None):
+                problems.add(section, "expected a mapping of secrets, such as wifi_password: ...")
+            for name, value in section.items():
+                if value.content in (None, "") or isinstance(value.content, dict | list):
+                    problems.add(value, f"the secret {quoted(name)} has to be a text or a number")
+        return {name: value.content for name, value in section.items()}
+
+
+def without_secrets(message: str, section: Section) -> str:
+    """The sentence with nothing in it of the secrets that `section` was built from."""
+    for hidden, placeholder in _hidden(section):
+        message = message.replace(hidden, placeholder)
+        if len(hidden) > _TELLING and hidden[:_TELLING] in message:  # cut short, or spelled anew
+            return f"{placeholder} does not fit here"
+    return message
+
+
+def _hidden(section: Section) -> list[tuple[str, str]]:
+    found = [] if section.hidden is None else [(str(section.hidden), str(section.content))]
+    for child in [*(child for _, child in section.items()), *section.entries()]:
+        found += _hidden(child)
+    return sorted(found, key=lambda pair: -len(pair[0]))

@@ -1,0 +1,56 @@
+"""Links for those who look at a session over the student's shoulder, and the cookies they get."""
+
+from __future__ import annotations
+
+import hmac
+import re
+
+from bottle import request
+
+from labnode.sessions import Observer, Session, Sessions
+from labnode.sessions.session import derive
+from labnode.settings import Settings
+
+_MAC = 22  # characters of 6 bits: nobody guesses them
+_HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+
+
+class Observers:
+    """Who may look at which session: whoever has its link, in any number of browsers."""
+
+    def __init__(self, sessions: Sessions, settings: Settings, secret: bytes) -> None:
+        self._sessions = sessions
+        self._settings = settings
+        self._secret = secret
+
+    def link(self, session: Session) -> str:
+        """Opens the session's page for looking, no more, until the session ends."""
+        return f"{self._settings.external_url(self._host())}/observe/{self._token(session)}"
+
+    def find(self, token: str) -> Session | None:
+        """The session that the end of a link names, also for a while after the session's end."""
+        session = self._sessions.by_handle(token.partition(".")[0])
+        if session is None:
+            return None
+        known = hmac.compare_digest(self._token(session).encode(), token.encode())
+        return session if known else None
+
+    def identify(self, cookie: str) -> Observer | None:
+        """The observer that the request's cookie makes of its browser."""
+        session = self.find(request.get_cookie(cookie) or "")
+        return None if session is None else Observer(session)
+
+    def _token(self, session: Session) -> str:
+        return f"{session.handle}.{derive(self._secret, 'observer', session.id)[:_MAC]}"
+
+    def _host(self) -> str | None:
+        """The host that the current request came to, if links may have it."""
+        try:
+            host = str(request.get_header("Host", "")).lower()
+        except RuntimeError:  # a hook or a task: this thread serves no request
+            return None
+        allowed = self._settings.allowed_hosts
+        parts = _HOST.fullmatch(host)
+        if parts is None or (allowed and host not in allowed and parts[1] not in allowed):
+            return None
+        return host

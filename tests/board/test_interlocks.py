@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labnode.board import load_board
+from labnode.errors import ConfigError, Interlocked
+from labnode.events import FaultChanged
+
+Make = Callable[..., Any]
+
+DEVICES = """\
+devices:
+  heater: {driver: relay, pin: 17}
+  fan: {driver: pwm_output, pin: 18, safe: 0}
+  door: {driver: button, pin: 27}
+  hot: {driver: digital_input, pin: 22}
+  left: {driver: relay, pin: 23}
+  right: {driver: relay, pin: 24}
+interlocks:
+"""
+LID = "  - {name: lid, require: door, for: [heater], message: {en: The lid is open, es: Abierta}}\n"
+HOT = "  - {name: too-hot, when: hot, force: {heater: off, fan: 1.0}, latch: true}\n"
+SLOW = "  - {name: slow, when: hot, force: {heater: off}, for_time: 3s}\n"
+SIDES = "  - {name: sides, mutex: [left, right], wait: 2s}\n"
+
+
+@pytest.fixture
+def board(rig: Make) -> Make:
+    def make(*rules: str) -> Any:
+        made = rig(DEVICES + "".join(rules))
+        made.board.open()
+        return made
+
+    return make
+
+
+def value(rig: Any, device: str) -> Any:
+    return rig.board.snapshot[device]["value"]
+
+
+def show(rig: Any, device: str, what: Any) -> None:
+    rig.board.simulation.drive(device, what)
+    rig.board.refresh(device)
+
+
+def test_without_what_is_required_an_output_cannot_be_on(board: Make) -> None:
+    rig = board(LID)
+    with pytest.raises(Interlocked, match="'heater' is interlocked: The lid is open"):
+        rig.board.command("heater", "on")
+    assert value(rig, "heater") is False
+    show(rig, "door", True)
+    rig.board.command("heater", "on")
+    assert value(rig, "heater") is True
+
+
+def test_when_what_is_required_ends_the_output_is_made_safe_at_once(board: Make) -> None:
+    rig = board(LID)
+    show(rig, "door", True)
+    rig.board.command("heater", "on")
+    show(rig, "door", False)
+    assert value(rig, "heater") is False
+    assert rig.board.snapshot["heater"]["locked"] == {"en": "The lid is open", "es": "Abierta"}
+    show(rig, "door", True)
+    assert "locked" not in rig.board.snapshot["heater"]
+    assert value(rig, "heater") is False
+
+
+def test_a_condition_forces_outputs_and_commands_against_it_are_refused(board: Make) -> None:
+    rig = board(HOT)
+    rig.board.command("heater", "on")
+    show(rig, "hot", True)
+    assert (value(rig, "heater"), value(rig, "fan")) == (False, 1.0)
+    for device, command, arguments in (
+        ("heater", "on", None),
+        ("heater", "toggle", None),
+        ("fan", "set", [0.5]),
+        ("fan", "off", None),
+    ):
+        with pytest.raises(Interlocked):
+            rig.board.command(device, command, arguments)
+    assert (value(rig, "heater"), value(rig, "fan")) == (False, 1.0)
+
+
+def test_a_reset_does_not_undo_what_is_forced(board: Make) -> None:
+    rig = board(HOT)
+    show(rig, "hot", True)
+    rig.board.reset()
+    assert value(rig, "fan") == 1.0
+
+
+def test_a_latched_fault_is_told_and_stays_until_it_is_over_and_cleared(board: Make) -> None:
+    rig = board(HOT)
+    show(rig, "hot", True)
+    assert [(fault.name, fault.latched) for fault in rig.board.faults] == [("too-hot", True)]
+    assert rig.board.obstacles() == ["too-hot: The interlock 'too-hot' acts."]
+    assert rig.board.clear_faults() == ["too-hot"]
+    show(rig, "hot", False)
+    with pytest.raises(Interlocked):
+        rig.board.command("heater", "on")
+    assert rig.board.clear_faults() == []
+    assert (rig.board.faults, rig.board.obstacles()) == ((), [])
+    rig.board.command("heater", "on")
+
+
+def test_latched_faults_are_remembered_and_restored(board: Make, rig: Make) -> None:
+    first, remembered = board(HOT), []
+    first.board.interlocks.remember = remembered.append
+    show(first, "hot", True)
+    assert remembered == [["too-hot"]]
+    again = rig(DEVICES + HOT)
+    again.board.interlocks.restore(["too-hot", "of another file"])
+    again.board.open()
+    assert (value(again, "heater"), value(again, "fan")) == (False, 1.0)
+
+
+def test_a_condition_may_have_to_last_before_it_counts(board: Make) -> None:
+    rig = board(SLOW)
+    rig.board.command("heater", "on")
+    show(rig, "hot", True)
+    assert value(rig, "heater") is True
+    assert rig.board.poll() == 3
+    rig.clock.advance(3)
+    rig.board.poll()
+    assert value(rig, "heater") is False
+
+
+def test_a_condition_that_ends_in_time_begins_anew(board: Make) -> None:
+    rig = board(SLOW)
+    rig.board.command("heater", "on")
+    for _ in range(3):
+        show(rig, "hot", True)
+        rig.clock.advance(2)
+        show(rig, "hot", False)
+        rig.clock.advance(2)
+        rig.board.poll()
+    assert value(rig, "heater") is True
+
+
+def test_of_a_mutex_one_is_on_and_the_other_waits(board: Make) -> None:
+    rig = board(SIDES)
+    rig.board.command("left", "on")
+    with pytest.raises(Interlocked, match="'right' cannot be on while 'left' is"):
+        rig.board.command("right", "on")
+    rig.board.command("left", "off")
+    with pytest.raises(Interlocked, match=r"'right' has to wait for 2.0 s after 'left'"):
+        rig.board.command("right", "on")
+    assert "locked" in rig.board.snapshot["right"]
+    assert rig.board.poll() == 2
+    rig.clock.advance(2)
+    rig.board.poll()
+    assert "locked" not in rig.board.snapshot["right"]
+    rig.board.command("right", "on")
+    assert (value(rig, "left"), value(rig, "right")) == (False, True)
+
+
+def test_the_one_of_a_mutex_that_was_on_may_be_on_again_at_once(board: Make) -> None:
+    rig = board(SIDES)
+    rig.board.command("left", "on")
+    rig.board.command("left", "off")
+    rig.board.command("left", "on")
+    assert value(rig, "left") is True
+
+
+def test_what_would_be_forced_back_at_once_is_refused_beforehand(board: Make) -> None:
+    rig = board("  - {name: air, when: heater and not fan > 0.5, force: {heater: off}}\n")
+    with pytest.raises(Interlocked):
+        rig.board.command("heater", "on")
+    assert rig.board.pins.pin("GPIO17").levels.count(True) == 0
+    rig.board.command("fan", "set", [0.8])
+    rig.board.command("heater", "on")
+    rig.board.command("fan", "off")
+    assert value(rig, "heater") is False
+
+
+def test_a_value_that_is_missing_holds_without_latching(rig: Make, thermometer: Any) -> None:
+    made = rig(
+        "devices:\n"
+        "  heater: {driver: relay, pin: 17}\n"
+        "  temp: {driver: thermometer}\n"
+        "interlocks:\n"
+        "  - {name: hot, when: temp > 75, force: {heater: off}, latch: true}\n"
+    )
+    made.board.open()
+    with pytest.raises(Interlocked):
+        made.board.command("heater", "on")
+    assert made.board.obstacles() == []
+    show(made, "temp", 20.0)
+    made.board.command("heater", "on")
+    show(made, "temp", 80.0)
+    assert value(made, "heater") is False
+    assert made.board.obstacles() == ["hot: The interlock 'hot' acts."]
+
+
+def test_a_sensor_that_dies_ends_what_hangs_on_it(rig: Make, thermometer: Any) -> None:
+    made = rig(
+        "devices:\n"
+        "  heater: {driver: relay, pin: 17}\n"
+        "  temp: {driver: thermometer, sample_every: 1, stale_after: 5}\n"
+        "interlocks:\n"
+        "  - {name: lost, when: stale(temp), force: {heater: off}}\n"
+    )
+    made.board.open()
+    show(made, "temp", 20.0)
+    made.board.command("heater", "on")
+    made.board.simulation.drive("temp", None)
+    for _ in range(4):
+        made.clock.advance(1)
+        made.board.poll()
+    assert value(made, "heater") is True
+    made.clock.advance(1)
+    made.board.poll()
+    assert value(made, "heater") is False
+
+
+def test_faults_are_published(board: Make) -> None:
+    rig = board(HOT)
+    news = rig.bus.subscribe(FaultChanged)
+    show(rig, "hot", True)
+    show(rig, "hot", False)
+    rig.board.clear_faults()
+    assert [(event.name, event.state) for event in news.drain()] == [
+        ("too-hot", "latched"),
+        ("too-hot", "latched"),  # its reason is over
+        ("too-hot", "cleared"),
+    ]
+
+
+def test_an_output_that_cannot_be_forced_is_tried_again(board: Make, monkeypatch: Any) -> None:
+    rig = board(HOT)
+    rig.board.command("heater", "on")
+    heater = rig.board.file.devices["heater"]
+    right = heater.drive
+    monkeypatch.setattr(heater, "drive", lambda value: 1 / 0)
+    show(rig, "hot", True)
+    assert value(rig, "heater") is True
+    monkeypatch.setattr(heater, "drive", right)
+    rig.clock.advance(1)
+    rig.board.poll()
+    rig.board.refresh("heater")
+    assert value(rig, "heater") is False
+
+
+def test_a_halt_makes_everything_safe_and_refuses_all_commands(board: Make) -> None:
+    rig = board()
+    rig.board.command("heater", "on")
+    assert rig.board.halt("the red button") == []
+    assert rig.board.pins.pin("GPIO17").state is False
+    with pytest.raises(Interlocked, match="The board is stopped: the red button"):
+        rig.board.command("heater", "on")
+    with pytest.raises(Interlocked, match="The board is stopped"):
+        rig.board.file.devices["heater"].put(True)
+    rig.board.resume()
+    rig.board.command("heater", "on")
+
+
+def test_a_halt_that_the_hardware_thread_does_not_hear_is_a_fault(board: Make) -> None:
+    rig = board()
+    posted: list[Any] = []
+    rig.board.attach(posted.append, lambda _: True)
+    rig.board.halt("the red button")
+    assert rig.board.fault() is None
+    rig.clock.advance(1.5)
+    assert rig.board.fault() == "nobody has acknowledged an emergency stop"
+    posted.pop()()
+    assert rig.board.fault() is None
+
+
+def test_an_output_that_is_overdue_is_a_fault(rig: Make) -> None:
+    made = rig("devices:\n  heater: {driver: relay, pin: 17, max_on_time: 5}\n")
+    made.board.open()
+    made.board.command("heater", "on")
+    made.clock.advance(5.5)
+    assert made.board.fault() is None
+    made.clock.advance(1)
+    assert made.board.fault() == "'heater' is on for longer than its max_on_time"
+
+
+def test_initial_values_are_given_after_the_reset_and_not_before(rig: Make) -> None:
+    made = rig("devices:\n  lamp: {driver: led, pin: 17, initial: on}\n")
+    made.board.open()
+    made.board.reset()
+    assert value(made, "lamp") is False
+    made.board.prepare()
+    assert value(made, "lamp") is True
+
+
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        ("{name: a, when: hot}", "missing key 'force' in interlock"),
+        ("{name: a}", "has one of the keys 'when'"),
+        ("{name: a, when: hot, require: door}", "has one of the keys 'when'"),
+        ("{when: hot, force: {heater: off}}", "missing key 'name'"),
+        ("{name: a, when: hott, force: {heater: off}}", "did you mean 'hot'?"),
+        ("{name: a, when: hot, force: {heater: 3}}", "heater: 'value' must be true or false"),
+        ("{name: a, when: hot, force: {fan: 3}}", "must be a number from 0 to 1, not 3"),
+        ("{name: a, when: hot, force: {door: on}}", "'door' is no output: a button cannot be set"),
+        ("{name: a, require: door, for: [haeter]}", "did you mean 'heater'?"),
+        ("{name: a, mutex: [left]}", "a mutex is of two devices or more"),
+        ("{name: a, mutex: [left, 3]}", "expected the name of a device, not the number 3"),
+        ("{name: a, require: door, for: [heater], latch: on}", "unknown key 'latch'"),
+    ],
+)
+def test_rules_that_cannot_be_are_told_with_their_line(
+    rule: str, sentence: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(f"schema: 1\n{DEVICES}  - {rule}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_board(path)
+    assert "x.yaml:10: " in str(caught.value)
+    assert sentence in str(caught.value)
+
+
+def test_two_rules_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(f"schema: 1\n{DEVICES}{LID}{LID}")
+    with pytest.raises(ConfigError, match="there are two interlocks called 'lid'"):
+        load_board(path)

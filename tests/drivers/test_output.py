@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from labnode.drivers.digital_output import DigitalOutput
+from labnode.drivers.pins import Pin
+from labnode.drivers.pwm_output import PwmOutput
+from labnode.errors import BadInput, Busy, Interlocked
+
+
+def heater(bench: Any, **options: Any) -> DigitalOutput:
+    output: DigitalOutput = bench.open(DigitalOutput(pin=Pin(17), **options), "heater")
+    return output
+
+
+def test_what_is_on_for_too_long_is_made_safe_when_it_is_polled(bench: Any) -> None:
+    output = heater(bench, max_on_time=10.0)
+    output.on()
+    bench.clock.advance(9)
+    output.poll()
+    assert output.value is True
+    assert output.due() == bench.clock.now() + 1
+    bench.clock.advance(1)
+    output.poll()
+    assert (output.value, output.due()) == (False, None)
+
+
+def test_commanding_on_again_does_not_make_the_time_longer(bench: Any) -> None:
+    output = heater(bench, max_on_time=10.0)
+    output.on()
+    bench.clock.advance(6)
+    output.on()
+    bench.clock.advance(4)
+    output.poll()
+    assert output.value is False
+
+
+def test_nobody_polling_it_is_told_as_overdue(bench: Any) -> None:
+    output = heater(bench, max_on_time=10.0)
+    assert output.overdue(bench.clock.now() + 100) == 0
+    output.on()
+    assert output.overdue(bench.clock.now() + 12) == 2
+
+
+def test_a_pulse_ends_by_itself(bench: Any) -> None:
+    output = heater(bench, pulse=0.5)
+    output.on()
+    bench.clock.advance(0.5)
+    output.poll()
+    assert output.value is False
+    assert output.describe() == {"widget": "button", "pulse": 0.5}
+
+
+def test_for_an_output_that_is_safe_when_on_the_limits_are_for_being_off(bench: Any) -> None:
+    output = heater(bench, safe=True, max_on_time=10.0)
+    output.off()
+    bench.clock.advance(10)
+    output.poll()
+    assert output.value is True
+
+
+def test_what_was_switched_off_has_to_rest_and_says_how_long(bench: Any) -> None:
+    output = heater(bench, min_off_time=5.0)
+    bench.clock.advance(5)
+    output.on()
+    output.off()
+    bench.clock.advance(2)
+    assert "rests" in output.state()["locked"]
+    with pytest.raises(Busy, match=r"'heater' was switched off a moment ago .* 3.0 s"):
+        output.on()
+    assert output.due() == bench.clock.now() + 3
+    bench.clock.advance(3)
+    output.poll()
+    assert "locked" not in output.state()
+    output.on()
+    assert output.value is True
+
+
+def test_after_opening_it_rests_because_nobody_knows_since_when_it_is_off(bench: Any) -> None:
+    output = heater(bench, min_off_time=5.0)
+    with pytest.raises(Busy):
+        output.on()
+
+
+def test_a_reset_is_never_refused_and_counts_as_switching_off(bench: Any) -> None:
+    output = heater(bench, min_off_time=5.0, max_per_second=0.1)
+    bench.clock.advance(5)
+    output.on()
+    output.reset()
+    assert output.value is False
+    with pytest.raises(Busy):
+        output.on()
+
+
+def test_too_many_changes_are_refused_but_never_the_safe_one(bench: Any) -> None:
+    output = heater(bench, max_per_second=2)
+    for _ in range(2):
+        output.on()
+        output.off()
+    with pytest.raises(Busy, match="2 changes per second at most"):
+        output.on()
+    output.off()
+    bench.clock.advance(0.5)
+    output.on()
+    assert output.value is True
+
+
+def test_interlocks_are_asked_before_the_hardware(bench: Any) -> None:
+    output = heater(bench)
+    bench.forbidden = "the lid is open"
+    with pytest.raises(Interlocked, match="the lid is open"):
+        output.on()
+    assert output.value is False
+
+
+def test_what_an_interlock_forces_no_limit_delays_or_ends(bench: Any) -> None:
+    output = heater(bench, min_off_time=5.0, max_on_time=1.0)
+    output.force(True)
+    bench.clock.advance(60)
+    output.poll()
+    assert output.value is True
+    assert output.overdue(bench.clock.now()) == 0
+
+
+def test_hardware_that_fails_half_way_is_made_safe(bench: Any) -> None:
+    output = heater(bench)
+    driven = []
+
+    def drive(value: bool) -> None:
+        driven.append(value)
+        if value:
+            raise OSError("no power")
+
+    output.drive = drive  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="no power"):
+        output.on()
+    assert driven == [True, False]
+
+
+def test_a_number_is_within_its_limits_and_steps_or_safe(bench: Any) -> None:
+    fan = bench.open(PwmOutput(pin=Pin(18), min=0.2, max=0.8, step=0.2, safe=1.0), "fan")
+    for value in (0.2, 0.4, 0.8, 1.0, 0.0):
+        fan.set(value)
+        assert fan.value == value
+    for value in (0.1, 0.3, 0.9):
+        with pytest.raises(BadInput, match=r"a number from 0.2 to 0.8 in steps of 0.2, not"):
+            fan.set(value)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"pulse": 0.0}, "pulse must be longer than 0"),
+        ({"max_on_time": 0.0}, "max_on_time must be longer than 0"),
+    ],
+)
+def test_limits_that_cannot_be_are_refused(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        DigitalOutput(pin=Pin(17), **options)
+
+
+def test_an_initial_number_has_to_be_one_that_may_be_set() -> None:
+    with pytest.raises(ValueError, match=r"initial \(0.9\) is not among a number from 0 to 0.5"):
+        PwmOutput(pin=Pin(17), max=0.5, initial=0.9)

@@ -1,0 +1,246 @@
+"""The emergency stop: everything safe, sessions over, nothing goes on until a person says so."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labnode.errors import Busy, LabnodeError, StorageError
+from labnode.sessions import Reason, State
+from labnode.testing import LabClient
+
+BOARD = """
+schema: 1
+devices:
+  heater: {driver: relay, pin: GPIO17}
+  fan: {driver: relay, pin: GPIO24, safe: true}
+module: lab.py
+"""
+
+MODULE = """
+import threading
+from labnode import Lab
+
+lab = Lab()
+free = threading.Event()
+begun = threading.Event()
+
+
+@lab.on_start
+def start(client_data, server_data):
+    if client_data.get("wait"):
+        begun.set()
+        lab.wait(60)
+
+
+@lab.task(unique="global", label="Heat")
+def heat():
+    lab.devices.heater.on()
+    begun.set()
+    lab.wait(60)
+    lab.devices.heater.on()
+
+
+@lab.task(unique="global", label="Hang")
+def hang():
+    begun.set()
+    free.wait(20)
+"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[LabClient]:
+    (tmp_path / "board.yaml").write_text(BOARD)
+    (tmp_path / "lab.py").write_text(MODULE)
+    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+        yield lab
+
+
+def pins(lab: LabClient) -> tuple[bool, bool]:
+    """The levels of heater and fan, asked of the pins themselves."""
+    factory = lab.agent.board.pins
+    return bool(factory.pin("GPIO17").state), bool(factory.pin("GPIO24").state)
+
+
+SAFE = (False, True)
+
+
+def test_everything_is_safe_and_the_session_over(lab: LabClient) -> None:
+    student = lab.student()
+    student.post("/api/devices/heater/on")
+    (session,) = lab.agent.sessions.live()
+    assert lab.agent.estop.press("smoke") == []
+    assert pins(lab) == SAFE
+    assert session.disposed.wait(10)
+    assert session.reason is Reason.ESTOP
+    assert student.get("/api/board").json["reason"] == "estop"
+
+
+def test_nothing_can_be_driven_away_from_safe_until_it_is_released(lab: LabClient) -> None:
+    lab.agent.estop.press("smoke")
+    with pytest.raises(LabnodeError, match="stopped: smoke"):
+        lab.agent.worker.call(lambda: lab.agent.board.command("heater", "on"))
+    assert pins(lab) == SAFE
+    assert lab.agent.estop.release() == "smoke"
+    lab.agent.worker.call(lambda: lab.agent.board.command("heater", "on"))
+    assert pins(lab) == (True, True)
+
+
+def test_a_task_that_goes_on_cannot_drive_anything(lab: LabClient) -> None:
+    student = lab.student()
+    student.post("/api/tasks/heat")
+    assert sys.modules["labnode_board_lab"].begun.wait(10)
+    (session,) = lab.agent.sessions.live()
+    lab.agent.estop.press("smoke")
+    assert session.disposed.wait(10)
+    assert pins(lab) == SAFE
+
+
+def test_it_acts_while_the_hardware_thread_hangs(lab: LabClient) -> None:
+    module = sys.modules["labnode_board_lab"]
+    student = lab.student()
+    student.post("/api/devices/heater/on")
+    student.post("/api/tasks/hang")
+    assert module.begun.wait(10)
+    try:
+        assert lab.agent.estop.press("smoke") == []
+        assert pins(lab) == SAFE
+    finally:
+        module.free.set()
+
+
+def test_no_session_starts_until_it_is_cleared(lab: LabClient) -> None:
+    lab.agent.estop.press("smoke")
+    refused = lab.start()
+    assert refused.status == 503
+    assert "Emergency stop: smoke" in refused.json["message"]
+    test = lab.server("GET", "/test").json
+    assert test["valid"] is False
+    lab.agent.estop.release()
+    lab.agent.sessions.quarantine.clear()
+    assert lab.start().status == 200
+
+
+def test_a_start_that_is_under_way_is_over_too(lab: LabClient) -> None:
+    module = sys.modules["labnode_board_lab"]
+    asked = {
+        "client_initial_data": {"wait": True},
+        "server_initial_data": {"priority.queue.slot.length": 60},
+    }
+    replies = []
+    starting = threading.Thread(
+        target=lambda: replies.append(lab.server("POST", "/", asked)), name="central-server"
+    )
+    starting.start()
+    assert module.begun.wait(10)
+    lab.agent.estop.press("smoke")
+    starting.join(10)
+    assert replies[0].status == 200  # with an id, whose session is over
+    assert lab.server("GET", f"/{replies[0].json['session_id']}/status").json != {
+        "should_finish": 5
+    }
+    assert pins(lab) == SAFE
+
+
+def test_the_first_reason_counts(lab: LabClient) -> None:
+    lab.agent.estop.press("smoke")
+    lab.agent.estop.press("fire")
+    assert lab.agent.estop.why == "smoke"
+    assert lab.agent.estop.release() == "smoke"
+
+
+def test_releasing_what_was_not_pressed_changes_nothing(lab: LabClient) -> None:
+    assert lab.agent.estop.release() is None
+    assert lab.start().status == 200
+
+
+def test_it_survives_a_restart(tmp_path: Path) -> None:
+    (tmp_path / "board.yaml").write_text(BOARD)
+    (tmp_path / "lab.py").write_text(MODULE)
+    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+        lab.agent.estop.press("smoke")
+    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+        assert lab.agent.estop.why == "smoke"
+        with pytest.raises(LabnodeError, match="stopped: smoke"):
+            lab.agent.worker.call(lambda: lab.agent.board.command("heater", "on"))
+        assert lab.start().status == 503
+        lab.agent.estop.release()
+    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+        assert lab.agent.estop.why is None
+
+
+def test_a_press_while_it_is_released_is_not_lost(
+    lab: LabClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estop, remember = lab.agent.estop, lab.agent.store.remember
+    estop.press("smoke")
+
+    def press_again(*args: object) -> None:
+        remember(*args)  # type: ignore[arg-type]
+        monkeypatch.undo()
+        estop.press("fire")
+
+    monkeypatch.setattr(lab.agent.store, "remember", press_again)
+    with pytest.raises(Busy, match="pressed again"):
+        estop.release()
+    assert estop.why == "smoke"
+    assert lab.agent.board.halted == "smoke"
+    assert lab.agent.store.recall("estop") == "smoke"
+
+
+def test_a_disk_that_does_not_work_stops_no_emergency_stop(
+    lab: LabClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = lab.student()
+    student.post("/api/devices/heater/on")
+    free = threading.Event()
+    lab.agent.store._queue.put(lambda: free.wait(20))
+    try:
+        lab.agent.estop.press("smoke")  # and does not wait for the disk
+        assert pins(lab) == SAFE
+        assert lab.agent.sessions.quarantine.why == "Emergency stop: smoke"
+    finally:
+        free.set()
+
+
+def test_a_release_that_cannot_be_stored_is_none(
+    lab: LabClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.agent.estop.press("smoke")
+
+    def full(*_: object) -> None:
+        raise StorageError("The disk is full.")
+
+    monkeypatch.setattr(lab.agent.store, "remember", full)
+    with pytest.raises(StorageError):
+        lab.agent.estop.release()
+    assert lab.agent.estop.why == lab.agent.board.halted == "smoke"
+
+
+def test_what_cannot_be_made_safe_is_told(lab: LabClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise OSError("no answer")
+
+    monkeypatch.setattr(lab.agent.board.file.devices["heater"], "make_safe", broken)
+    (failure,) = lab.agent.estop.press("smoke")
+    assert "'heater' did not make safe: no answer" in failure
+    assert pins(lab)[1] is True
+
+
+def test_the_history_has_it(lab: LabClient) -> None:
+    lab.agent.estop.press("smoke")
+    lab.agent.estop.release()
+    kinds = [row["kind"] for row in lab.agent.store.select("events", "1", order="id")]
+    assert [kind for kind in kinds if kind.startswith("estop")] == ["estop", "estop.released"]
+
+
+def test_a_session_is_stored_as_stopped(lab: LabClient) -> None:
+    student = lab.student()
+    lab.agent.estop.press("smoke")
+    lab.finish(student)
+    (row,) = lab.agent.store.select("sessions", "1")
+    assert (row["state"], row["reason"]) == (State.DISPOSED, Reason.ESTOP)
