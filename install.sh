@@ -507,7 +507,8 @@ put_text() { # TEXT DESTINATION MODE
 
 note_kind() { # PATH
     case $1 in
-        "$units"/*) units_changed=yes ;;
+        "$units/labnode@.service") units_changed=yes ;;
+        "$units"/*) restart+=("$name") ;; # a drop-in of the lab that is being installed
         */udev/* | */modules-load.d/*) devices_changed=yes ;;
     esac
 }
@@ -722,13 +723,15 @@ make_user() {
 add_user() {
     useradd ${prefix:+--prefix "$prefix"} --system --user-group --no-create-home --home-dir "$var_seen" \
         --shell /usr/sbin/nologin --comment "$USER_COMMENT" labnode
-    undo_with remove_user
+    undo_with delete_user
 }
 
 remove_user() {
     grep -q "^labnode:.*:$USER_COMMENT:" "$prefix/etc/passwd" || return 0
-    change "remove the user labnode" userdel ${prefix:+--prefix "$prefix"} labnode
+    change "remove the user labnode" delete_user
 }
+
+delete_user() { userdel ${prefix:+--prefix "$prefix"} labnode; }
 
 # udev, modules-load.d, the unit and the command: as RELEASE has them.
 install_system_files() { # RELEASE

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = "install upgrade rollback uninstall status flash".split()
+COMMANDS = ["install", "upgrade", "rollback", "uninstall", "status", "flash"]
 
 # A systemd that remembers in $ROOT/systemd what is enabled and what runs, and how.
 SYSTEMCTL = """
@@ -97,7 +97,7 @@ class Node:
         self.write("etc/os-release", 'ID=debian\nVERSION_ID="13"\n')
         self.write("etc/passwd", "root:x:0:0::/root:/bin/bash\n")
         self.write("etc/group", "root:x:0:\ngpio:x:986:\ndialout:x:20:\nvideo:x:44:\n")
-        for tool in "df modprobe lsblk".split():
+        for tool in ["df", "modprobe", "lsblk"]:
             self.command(tool, "exit 1")
         for name, script in {
             "systemctl": SYSTEMCTL,
@@ -425,7 +425,8 @@ def test_a_second_installer_does_not_interfere(node: Node) -> None:
     with subprocess.Popen(
         ["flock", str(node.root), "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as first:
-        assert first.stdin and first.stdout
+        assert first.stdin
+        assert first.stdout
         first.stdin.write(b"locked\n")
         first.stdin.flush()
         first.stdout.read(1)

@@ -69,8 +69,8 @@ class System:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         while not (first := children.read_text().strip()):
             time.sleep(0.01)
-        while not Path(f"/proc/{first}/root/proc/1").exists():
-            time.sleep(0.01)
+        while b"signal.pause" not in Path(f"/proc/{first}/cmdline").read_bytes():
+            time.sleep(0.01)  # unshare and chroot are still at it
         self.first = first
         if not self.network:
             subprocess.run(
@@ -89,7 +89,11 @@ class System:
         variables = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": "/root",
-            **{name: value for name, value in os.environ.items() if name.startswith("PIP_")},
+            **{
+                name: os.environ[name]
+                for name in ("PIP_CERT", "PIP_INDEX_URL")
+                if name in os.environ
+            },
             **environment,
         }
         words = [f"{name}={value}" for name, value in variables.items()]
