@@ -1236,6 +1236,11 @@ report_lab() { # LAB
     echo "The administrator of the central server has to enter:"
     "$opt/current/bin/labnode" weblab-config --settings "$file" \
         ${password:+--show-password} | sed 's/^/  /'
+    if [[ ! $reboot_needed ]]; then
+        # What is not as it should be on this machine; the lab runs all the same.
+        "$opt/current/bin/labnode" doctor --settings "$file" 2>/dev/null |
+            grep -E -A 1 '^(PROBLEM|warning)' | sed 's/^--$//' || true
+    fi
     [[ ! ${password:-} ]] || printf '%s\n' '' \
         'These passwords are not shown again (they are in the settings, which only root can read):' \
         "  central server    ${option[weblab-username]:-weblab}  $password" \

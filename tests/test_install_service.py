@@ -48,7 +48,7 @@ case "$*" in
         [[ -z ${{NO_PIP:-}} ]] || {{ echo "no such package" >&2; exit 1; }}
         printf '%s\\n' '#!/usr/bin/env bash' "echo labnode \\"\\$@\\" >>'$CALLS'" \\
             '[[ $1 != bootconfig || $2 == --help ]] || cat "${{0%/*}}/bootconfig" 2>/dev/null' \\
-            '[[ $1 != check ]] || ! grep -q mistake "$2" || {{ echo "labnode: a mistake" >&2; exit 2; }}' \\
+            '[[ $1 != check ]] || ! grep -q mistake "$2" || exit 2' \\
             '[[ $1 != weblab-config ]] || echo for the central server' >"${{0%/*}}/labnode"
         chmod +x "${{0%/*}}/labnode" ;;
     "-I - "*labnode/*.yaml) cat >/dev/null ;;

@@ -143,10 +143,10 @@ class System:
     def state(self) -> dict[str, str]:
         """Every file that an installer could change, with what it is; not the clone and /tmp."""
         found = self.run(
-            "find", "/", "-xdev", "(", "-path", "/proc", "-o", "-path", "/sys", "-o", "-path", "/run",
-            "-o", "-path", "/tmp", "-o", "-path", "/src", "-o", "-path", "/var/lib/labnode", ")",
-            "-prune", "-o", "-printf", r"%p\t%y %m %u %g %l %T@ %s\n",
-        )  # fmt: skip
+            *("find", "/", "-xdev", "-regextype", "posix-extended"),
+            *("-regex", "/(proc|sys|run|tmp|src|var/lib/labnode)", "-prune"),
+            *("-o", "-printf", r"%p\t%y %m %u %g %l %T@ %s\n"),
+        )
         lines = (line.partition("\t") for line in found.stdout.splitlines())
         return {path: what for path, _, what in lines}
 
@@ -158,9 +158,9 @@ class System:
     def status(self, lab: str = "demo") -> dict[str, object]:
         """What the lab says of itself, which has its version and process."""
         told = self.run(
-            "runuser", "-u", "labnode", "--", "/opt/labnode/current/bin/labnode", "status", "--json",
-            "--state-dir", f"/var/lib/labnode/{lab}",
-        )  # fmt: skip
+            *("runuser", "-u", "labnode", "--", "/opt/labnode/current/bin/labnode", "status"),
+            *("--json", "--state-dir", f"/var/lib/labnode/{lab}"),
+        )
         return dict(json.loads(told.stdout)) if told.returncode == 0 else {}
 
 

@@ -296,12 +296,13 @@ def test_a_missing_library(installed: System) -> None:
 
 def small_disk(machine: System, megabytes: int) -> None:
     """What is in /opt, on a disk with so much room left."""
-    size = machine.run("du", "-sm", "/opt").stdout.split()[0]
+    size = int(machine.run("du", "-sm", "/opt").stdout.split()[0]) + megabytes
     machine.run(
-        "sh", "-c",
-        f"cp -a /opt /tmp/opt && mount -t tmpfs -o size={int(size) + megabytes}m,mode=755 disk /opt && "
+        "sh",
+        "-c",
+        f"cp -a /opt /tmp/opt && mount -t tmpfs -o size={size}m,mode=755 disk /opt && "
         "cp -a /tmp/opt/. /opt/ && rm -r /tmp/opt",
-    )  # fmt: skip
+    )
 
 
 def test_too_little_room(installed: System) -> None:
