@@ -36,6 +36,24 @@ def import_file(path: Path, name: str) -> ModuleType:
     return module
 
 
+def set_aside(directory: Path) -> dict[str, ModuleType]:
+    """Take the modules that lie beside a board out of those that are imported; by their names."""
+    beside = {
+        name.partition(".")[0]
+        for name, module in list(sys.modules.items())
+        if (file := getattr(module, "__file__", None)) and _lies_in(directory, Path(file), name)
+    }
+    roots = beside - {"__main__", "labnode"}  # a board may lie in a clone of labnode
+    names = [name for name in list(sys.modules) if name.partition(".")[0] in roots]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+def _lies_in(directory: Path, file: Path, name: str) -> bool:
+    """Is this file a module, or the first of a package, of that directory?"""
+    home = file.absolute().parent
+    return "." not in name and (home.parent if file.stem == "__init__" else home) == directory
+
+
 def _where(error: BaseException, path: Path) -> str:
     """The last line of the module, or of a file beside it, that led to the error."""
     places = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]

@@ -183,6 +183,13 @@ class Settings:
         weblab = Client(name="weblab", username=self.weblab.username, password=self.weblab.password)
         return [weblab, *self.clients]
 
+    @property
+    def secrets(self) -> list[str]:
+        """What must be in no log."""
+        pairs: list[Credentials] = [*self.all_clients, *([self.admin] if self.admin else [])]
+        words = [password for pair in pairs for password in pair.passwords]
+        return [*words, *([self.secret_key] if self.secret_key else [])]
+
     def external_url(self, host: str | None = None, scheme: str | None = None) -> str:
         """The lab's address for browsers without a slash at its end: ".../lab1".
 

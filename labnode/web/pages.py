@@ -31,7 +31,7 @@ _WIDGETS = {
     "bank": "bank",
     "upload": "upload",
     "camera": "media",
-    "console": "serial",
+    "console": "console",
 }
 
 
@@ -121,11 +121,23 @@ def render_loading(locales: Iterable[str], *, root: str = "") -> str:
     )
 
 
+def render_admin(language: str, **values: Any) -> str:
+    """The administration's page, at `{base}/admin`; `values` are those of `admin.page`."""
+    return _render("admin", language, "", **values)
+
+
+def render_message(language: str, *, title: str, text: str, back: str, root: str) -> str:
+    """One sentence, and a way back."""
+    return _render("message", language, root, title=title, text=text, back=back)
+
+
 def _render(
     name: str, language: str, root: str, *, template: Path | None = None, **values: Any
 ) -> str:
     page = _template(template) if template else _template(_TEMPLATES / f"{name}.html")
-    return str(page.render(language=language, words=texts.words(language), root=root, **values))
+    return str(
+        page.render({"words": texts.words(language), **values}, language=language, root=root)
+    )
 
 
 @functools.cache

@@ -26,6 +26,7 @@ class Bench:
         self.published: list[Any] = []
         self.told: list[tuple[float | None, str | None]] = []
         self.forbidden: str | None = None
+        self.emergencies: list[str] = []
         self._drivers: list[Driver] = []
 
     def publish(self) -> None:
@@ -37,6 +38,9 @@ class Bench:
     def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         self.clock.advance(seconds)
         return True
+
+    def emergency(self, why: str) -> None:
+        self.emergencies.append(why)
 
     def permit(self, value: Any) -> None:
         if self.forbidden is not None:
