@@ -22,7 +22,7 @@ usage() {
         '' \
         'Both make .venv beside this script the first time. Nothing else on the machine changes,' \
         'except that root gets missing Debian packages installed (python3-venv, chromium, shellcheck,' \
-        'nginx-light).'
+        'nginx-light, avrdude, openocd).'
 }
 
 main() {
@@ -80,9 +80,12 @@ install_test_tools() {
         have shellcheck || apt_install shellcheck || true
         have nginx || install_nginx
         have_browser || apt_install chromium chromium-driver || true
+        have_programmers || apt_install avrdude openocd || true
     fi
     have_browser || say "no chromium with chromedriver on this machine: the browser test is skipped" \
         "(Debian: sudo apt-get install chromium chromium-driver)"
+    have_programmers || say "no avrdude or no openocd on this machine: their tests are skipped" \
+        "(Debian: sudo apt-get install avrdude openocd)"
 }
 
 # The tests start nginx themselves: Debian's service would only take this machine's port 80.
@@ -90,6 +93,8 @@ install_nginx() {
     apt_install nginx-light || return 0
     ! have systemctl || systemctl disable --now nginx >/dev/null 2>&1 || true
 }
+
+have_programmers() { have avrdude && have openocd; }
 
 have_browser() { { have chromium || have chromium-browser; } && have chromedriver; }
 

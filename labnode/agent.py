@@ -18,9 +18,10 @@ from labnode.control.commands import Commands
 from labnode.estop import EmergencyStop
 from labnode.events import Bus
 from labnode.lab import Lab, Node, Turnover
+from labnode.lab.programming import Programming
 from labnode.platform.systemd import Systemd
 from labnode.platform.watchdog import Watchdog, ask_web
-from labnode.sessions import HOOK_LIMIT, Reason, Sessions
+from labnode.sessions import HOOK_LIMIT, Sessions
 from labnode.settings import Settings
 from labnode.state import StateDir
 from labnode.store import Pruning, Store
@@ -28,12 +29,13 @@ from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
 from labnode.telemetry import Telemetry
 from labnode.upkeep import Upkeep
+from labnode.web.access import Access
 from labnode.web.admin import administration
 from labnode.web.app import student_app
-from labnode.web.observers import Observers
 from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
 from labnode.web.starting import starting
+from labnode.web.uploads import Uploads
 from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
 from labnode.worker import Worker
@@ -118,7 +120,7 @@ class Agent:
             self._pruning = Pruning(
                 self.store,
                 self.clock,
-                history=None if settings.history == -1 else settings.history,
+                history=settings.history,
                 task_expires=settings.task_expires,
                 idle=lambda: not self.sessions.live(),
             )
@@ -131,6 +133,7 @@ class Agent:
                 emergency=self.estop.press,
             )
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
+            access = Access(self.sessions, settings, state.secret, file.lab.name)
             parts = (self.board, self.worker, self.sessions, self.clock)
             turnover = Turnover(*parts, lab.functions)
             self.upkeep = Upkeep(*parts, turnover)
@@ -139,22 +142,23 @@ class Agent:
                 self.worker,
                 self.tasks,
                 self.sessions,
+                Programming(self.board, self.tasks, self.worker, settings.state_dir),
                 turnover,
-                observer_link=Observers(self.sessions, settings, state.secret).link,
+                observer_link=access.observers.link,
                 push=self.websockets.push,
             )
             lab.bind(node)
             self._commands = Commands(
                 node, self.clock, self.store, self.estop, url=lambda: self.url
             )
-            self.telemetry = Telemetry(
-                settings, self.board, bus=self.bus, clock=self.clock, status=self._commands.status
-            )
+            status = self._commands.status
+            self.telemetry = Telemetry(settings, self.board, self.bus, self.clock, status)
+            uploads = Uploads(node, access, settings.base_path)
             admin = administration(settings, node, self._commands.by_name, self.clock, self.fault)
             self._site: Wsgi = self.telemetry.counted(
                 site(
                     student_app(
-                        lab, node, settings, secret, clock=self.clock, websockets=self.websockets
+                        lab, node, settings, uploads, clock=self.clock, websockets=self.websockets
                     ),
                     protocol_app(self.sessions, settings, clock=self.clock),
                     settings,
@@ -167,6 +171,7 @@ class Agent:
                 port=settings.port,
                 threads=_HTTP_THREADS,
                 trusted_proxies=settings.trusted_proxies,
+                large=uploads.expected,
             )
             self._control = ControlSocket(settings.state_dir, self._commands.by_name)
             self._undo = undo.pop_all()
@@ -201,7 +206,7 @@ class Agent:
             self.upkeep.start()
             self.sessions.recover()
             self.sessions.reaper.start()
-            self._ready = True
+            self._ready = self.telemetry.ready = True
             if self._listen:
                 self._control.start()
         except BaseException:
@@ -246,21 +251,11 @@ class Agent:
         self._ended.set()
         return ended
 
-    def end_sessions(self, reason: Reason, timeout: float) -> bool:
-        """End all sessions and wait for their clean-up; False when one was not clean in time."""
-        end = self.clock.now() + timeout
-        sessions = self.sessions.live()
-        for session in sessions:
-            self.sessions.end(session, reason)
-        return all(s.disposed.wait(max(0.0, end - self.clock.now())) for s in sessions)
-
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
         parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
-        parts += [self.tasks.overdue, self.store.fault]
-        if self._listen:
-            parts += [self.web.fault, self.websockets.fault, self._control.fault]
-            parts.append(self.telemetry.fault)
+        parts += [self.tasks.overdue, self.store.fault, self._control.fault]
+        parts += [self.web.fault, self.websockets.fault, self.telemetry.fault]
         return next((fault for part in parts if (fault := part()) is not None), None)
 
     def trouble(self) -> str | None:
@@ -272,7 +267,6 @@ class Agent:
         """Tell `systemd` how it is until `stop`; end the process when the hardware has no owner."""
         watchdog = Watchdog(systemd, self.clock, self.trouble, self._commands.sentence)
         watchdog.turn()
-        systemd.ready()
         while not stop.wait(_WATCH_HALTED_EVERY if self.board.halted else _WATCH_EVERY):
             if (fault := self.fault()) is not None:
                 self.give_up(fault)

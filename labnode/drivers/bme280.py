@@ -92,7 +92,7 @@ class Bme280(I2cPart, Sensor):
 
 @dataclass(frozen=True)
 class Trim:
-    """What every chip has been measured to need: `t`, `p` and `h` are dig_T1... of the datasheet."""
+    """What each chip has been measured to need: `t` is dig_T1, dig_T2 ... of the datasheet."""
 
     t: tuple[int, ...]
     p: tuple[int, ...]

@@ -16,6 +16,7 @@ from labnode.schema import Between, Doc, Duration, shown
 
 _READING = re.compile(r"^((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)\n.* t=(-?\d+)$", re.M)
 _POWER_ON = 85_000  # thousandths of a degree: in its register until it has measured
+_USUAL = Pin(4)
 _MEASURED = 0x10  # byte 6 beside a measured 85 °C; a chip that has just got power has 0x0c there
 
 
@@ -48,7 +49,7 @@ class Ds18b20(SlowSensor):
     """
 
     id: Annotated[SensorId, Doc("The sensor's own number, as in /sys/bus/w1/devices.")]
-    pin: Annotated[Pin, Doc("The pin of the bus, as in the Pi's config.txt.")] = Pin(4)
+    pin: Annotated[Pin, Doc("The pin of the bus, as in the Pi's config.txt.")] = _USUAL
     unit: str = "°C"
     sample_every: Annotated[Duration, Between(0.8)] = 2.0
 

@@ -72,7 +72,7 @@ class MockChip:
 class I2cPart(Driver):
     """A chip on an I2C bus, or a part of one: several devices may have each a part of a chip."""
 
-    chip = ""  # "PCA9685" (no option, so without an annotation); devices with the same one may share an address
+    chip = ""  # "PCA9685"; without an annotation: it is no option
 
     bus: Annotated[I2cBus, Doc("The number of the I2C bus.")] = 1
     address: Annotated[I2cAddress, Doc("The chip's address on the bus.")]

@@ -63,6 +63,6 @@ class LightSensor(SlowSensor):
         taken = float(self.services.pins.ticks_diff(end, start))
         return max(0.0, 1.0 - taken / self.charge_time_limit)
 
-    def _rose(self, ticks: Any, level: Any) -> None:  # on the pin library's thread
+    def _rose(self, ticks: Any, _level: Any) -> None:  # on the pin library's thread
         self._at = ticks
         self._charged.set()

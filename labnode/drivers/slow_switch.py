@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from abc import abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -135,10 +136,8 @@ class SlowSwitch(SwitchOutput):
 
     def _ask(self, job: Any, done: Any, failed: Any) -> None:
         assert self._io is not None
-        try:
+        with suppress(Busy):  # one waits already, which will take the newest
             self._io.submit(job, done, failed)
-        except Busy:
-            pass  # one waits, which will take the newest
 
     def _switch(self) -> tuple[bool, bool]:
         wanted = self._wanted

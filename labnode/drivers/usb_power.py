@@ -13,8 +13,7 @@ from labnode.drivers.slow_switch import SlowSwitch
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc, Duration, shown
 
-_STATUS = re.compile(r"^\s*Port (\d+): ([0-9a-fA-F]{4})\b", re.M)
-_POWERED, _POWERED_USB3 = 0x0100, 0x0200  # bits of wPortStatus (USB 2.0 table 11-21, 3.2 10-10)
+_STATUS = re.compile(r"^\s*Port (\d+): [0-9a-f]{4}([^\[\n]*)", re.M)  # its words; [ is a name
 
 
 class HubLocation(str):
@@ -64,16 +63,21 @@ class UsbPower(SlowSwitch):
         self._inquiry.end()
 
     def switch(self, value: bool) -> bool | None:
-        self._ask("-a", "on" if value else "off")
+        self._uhubctl("-a", "on" if value else "off")
         return self.look()  # what it tells of the moment before and after is easily confused
 
     def look(self) -> bool:
-        for port, status in _STATUS.findall(self._ask()):
-            if int(port) == self.hub_port:
-                usb3 = int(status, 16) & _POWERED_USB3 and not int(status, 16) & _POWERED
-                return bool(int(status, 16) & _POWERED or usb3)
-        raise DeviceError(f"uhubctl tells nothing of port {self.hub_port} of hub {self.hub}")
+        words = [
+            words.split()
+            for port, words in _STATUS.findall(self._uhubctl())
+            if int(port) == self.hub_port
+        ]
+        if not words:
+            raise DeviceError(f"uhubctl tells nothing of port {self.hub_port} of hub {self.hub}")
+        return any(
+            "power" in of_hub for of_hub in words
+        )  # a hub for USB 3 is two, with a port each
 
-    def _ask(self, *action: str) -> str:
+    def _uhubctl(self, *action: str) -> str:
         argv = ["uhubctl", "-l", self.hub, "-p", str(self.hub_port), *action]
         return self._inquiry.ask(argv, self.time_limit / 2)  # two of them are a switch

@@ -76,11 +76,12 @@ class Virtual(Output):
         if self._kind is float and type(value) in (int, float):
             if (self.min is None or value >= self.min) and (self.max is None or value <= self.max):
                 return float(value)
-        elif self._kind is bool and isinstance(value, bool):
+        elif (self._kind is bool and isinstance(value, bool)) or (
+            self._kind is str
+            and isinstance(value, str)
+            and (len(value) <= _LONGEST if self.choices is None else value in self.choices)
+        ):
             return value
-        elif self._kind is str and isinstance(value, str) and len(value) <= _LONGEST:
-            if self.choices is None or value in self.choices:
-                return value
         raise ValueError(f"{name} must be {self._expected()}, not {value!r}")
 
     def _expected(self) -> str:

@@ -11,13 +11,14 @@ from bottle import Bottle, HTTPError, request
 from labnode.clock import Clock
 from labnode.lab import Lab, Node
 from labnode.settings import Settings
-from labnode.web.access import Access
 from labnode.web.board_api import BoardApi
 from labnode.web.callback import Callback
+from labnode.web.console import Consoles
 from labnode.web.files import send_page, serve_files
 from labnode.web.observing import Observing
 from labnode.web.picture import Picture, asking
 from labnode.web.replies import Errors, is_for_programs, json_reply
+from labnode.web.uploads import Uploads
 from labnode.web.websockets import WebSockets
 
 _log = logging.getLogger(__name__)
@@ -27,21 +28,24 @@ def student_app(
     lab: Lab,
     node: Node,
     settings: Settings,
-    secret: bytes,
+    uploads: Uploads,
     *,
     clock: Clock,
     websockets: WebSockets,
 ) -> Bottle:
     """All its routes; each denies by default."""
-    access = Access(node.sessions, settings, secret, node.board.file.lab.name)
+    access = uploads.access
     app = Bottle()
     app.default_error_handler = _error
     for routes in (app, lab.app):
         routes.install(Errors())
         routes.install(access)
     Callback(node.sessions, settings, access, lab).serve(app)
+    uploads.serve(app)  # first: programming is no ordinary command of a device
     picture = Picture(lab, node, clock, access.back)
     BoardApi(lab, node, picture).serve(app)
+    Consoles(node, websockets).serve(app)
+    websockets.streams.serve(app, node)
     Observing(settings, access, picture).serve(app)
     serve_files(app, node.board.file.path)
     websockets.serve(app, lab, picture)

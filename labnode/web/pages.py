@@ -38,7 +38,7 @@ _WIDGETS = {
     "bank": "bank",
     "upload": "upload",
     "camera": "media",
-    "console": "serial",
+    "console": "console",
 }
 
 
