@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from labnode.board.devices import LinkKeys
 from labnode.board.file import BoardKeys, LabName, SessionSpec
+from labnode.board.page import PARTS
 from labnode.board.read_steps import StepKeys
 from labnode.board.rules import RuleForm, Words
 from labnode.board.sequences import SelfTest, SequenceKeys
@@ -36,6 +37,7 @@ def blocks() -> dict[str, str]:
         "keys of a sequence": _table(options(SelfTest)),
         "keys of a step": _steps(),
         "keys of a link": _table(options(LinkKeys)),
+        "parts of the page": "\n\n".join(map(_form, PARTS)),
         "options of every driver": _table(options(Driver)),
         "options of every output": _table(_own(Output, Driver)),
         "options of every input": _table(_own(Input, Driver)),
