@@ -22,12 +22,13 @@ from labnode.estop import EmergencyStop
 from labnode.lab import Lab
 from labnode.platform.systemd import Systemd
 from labnode.platform.watchdog import Watchdog, ask_web
-from labnode.sessions import Reason, Sessions
+from labnode.sessions import Sessions
 from labnode.settings import Settings
 from labnode.state import StateDir
 from labnode.store import Store
 from labnode.tasks import Tasks
 from labnode.web.server import WebServer
+from labnode.web.server.request import Sink
 from labnode.web.starting import starting
 from labnode.worker import Worker
 
@@ -93,6 +94,7 @@ class Agent:
                 port=settings.port,
                 threads=_HTTP_THREADS,
                 trusted_proxies=settings.trusted_proxies,
+                large=self._expects_large,
             )
             self._control = ControlSocket(settings.state_dir, _Commands(self))
             self._undo = undo.pop_all()
@@ -178,6 +180,9 @@ class Agent:
         finally:
             self._ready = True
 
+    def _expects_large(self, environ: dict[str, Any]) -> Sink | None:
+        return self.bench.uploads.expected(environ) if self._ready else None
+
     def _close_bench(self) -> None:
         self.bench.close()  # whichever it is by then
 
@@ -200,19 +205,10 @@ class Agent:
             if not self._stopping:
                 self.give_up("it has no board left")
 
-    def end_sessions(self, reason: Reason, timeout: float) -> bool:
-        """End all sessions and wait for their clean-up; False when one was not clean in time."""
-        end = self.clock.now() + timeout
-        sessions = self.sessions.live()
-        for session in sessions:
-            self.sessions.end(session, reason)
-        return all(s.disposed.wait(max(0.0, end - self.clock.now())) for s in sessions)
-
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
         parts = [self.bench.fault] if self._ready else []  # while it changes, its waits have ends
-        if self._listen:
-            parts += [self.web.fault, self._control.fault]
+        parts += [self.web.fault, self._control.fault]
         return next((fault for part in parts if (fault := part()) is not None), None)
 
     def trouble(self) -> str | None:
@@ -224,7 +220,6 @@ class Agent:
         """Tell `systemd` how it is until `stop`; end the process when the hardware has no owner."""
         watchdog = Watchdog(systemd, self.clock, self.trouble, self._sentence)
         watchdog.turn()
-        systemd.ready()
         while not stop.wait(_WATCH_HALTED_EVERY if self.board.halted else _WATCH_EVERY):
             if (fault := self.fault()) is not None:
                 self.give_up(fault)
@@ -237,13 +232,7 @@ class Agent:
 
     def limit_stop(self, stop: Event) -> None:
         """Have the process end in any case, 10 s after `stop` is set."""
-
-        def limit() -> None:
-            stop.wait()
-            if not self._ended.wait(_STOP_WITHIN):
-                self.give_up(f"it did not stop within {_STOP_WITHIN:g} s")
-
-        threading.Thread(target=limit, name="stop-limit", daemon=True).start()
+        emergency.limit(stop.wait, self._ended, _STOP_WITHIN, self.give_up)
 
     def give_up(self, why: str) -> NoReturn:
         """There is never a second owner: make safe what can be, and let systemd start anew."""

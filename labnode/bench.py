@@ -14,6 +14,7 @@ from labnode.control.commands import Commands
 from labnode.estop import EmergencyStop
 from labnode.events import Bus
 from labnode.lab import Lab, Node, Turnover
+from labnode.lab.programming import Programming
 from labnode.sessions import HOOK_LIMIT, Sessions
 from labnode.settings import Settings
 from labnode.store import Pruning, Store
@@ -21,10 +22,11 @@ from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
 from labnode.telemetry import Telemetry
 from labnode.upkeep import Upkeep
+from labnode.web.access import Access
 from labnode.web.admin import administration
 from labnode.web.app import student_app
-from labnode.web.observers import Observers
 from labnode.web.site import Wsgi, site
+from labnode.web.uploads import Uploads
 from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
 from labnode.worker import Worker
@@ -103,7 +105,7 @@ class Bench:
             self._pruning = Pruning(
                 self.store,
                 clock,
-                history=None if settings.history == -1 else settings.history,
+                history=settings.history,
                 task_expires=settings.task_expires,
                 idle=lambda: not self.sessions.live(),
             )
@@ -116,6 +118,7 @@ class Bench:
                 emergency=self.estop.press,
             )
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
+            access = Access(self.sessions, settings, secret, file.lab.name)
             parts = (self.board, self.worker, self.sessions, clock)
             turnover = Turnover(*parts, lab.functions)
             self.upkeep = Upkeep(*parts, turnover)
@@ -124,20 +127,21 @@ class Bench:
                 self.worker,
                 self.tasks,
                 self.sessions,
+                Programming(self.board, self.tasks, self.worker, settings.state_dir),
                 turnover,
-                observer_link=Observers(self.sessions, settings, secret).link,
+                observer_link=access.observers.link,
                 push=self.websockets.push,
             )
             lab.bind(node)
             self.commands = Commands(node, clock, self.store, self.estop, url=url)
             admin = administration(settings, node, self.commands.by_name, clock, fault)
-            self.telemetry = Telemetry(
-                settings, self.board, bus=self.bus, clock=clock, status=self.commands.status
-            )
+            status = self.commands.status
+            self.telemetry = Telemetry(settings, self.board, self.bus, clock, status)
+            self.uploads = Uploads(node, access, settings.base_path)
             self.site: Wsgi = self.telemetry.counted(
                 site(
                     student_app(
-                        lab, node, settings, secret, clock=clock, websockets=self.websockets
+                        lab, node, settings, self.uploads, clock=clock, websockets=self.websockets
                     ),
                     protocol_app(self.sessions, settings, clock=clock),
                     settings,
@@ -163,6 +167,7 @@ class Bench:
         self.upkeep.start()
         self.sessions.recover()
         self.sessions.reaper.start()
+        self.telemetry.ready = True
 
     def stop(self) -> bool:
         """End everything, devices safe first; False when something did not end.
@@ -204,8 +209,7 @@ class Bench:
         """Why this process must not go on owning the hardware, or None."""
         parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
         parts += [self.tasks.overdue, self.store.fault]
-        if self._listen:
-            parts += [self.websockets.fault, self.telemetry.fault]
+        parts += [self.websockets.fault, self.telemetry.fault]
         return next((fault for part in parts if (fault := part()) is not None), None)
 
     def make_safe(self) -> None:

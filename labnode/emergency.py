@@ -22,6 +22,22 @@ def within(seconds: float, make_safe: Callable[[], list[str]]) -> list[str]:
     return ["making devices safe took too long"] if attempt.is_alive() else failures
 
 
+def limit(
+    begun: Callable[[], object],
+    ended: threading.Event,
+    seconds: float,
+    give_up: Callable[[str], object],
+) -> None:
+    """Give up when something has not `ended` this many seconds after `begun` returns."""
+
+    def watch() -> None:
+        begun()
+        if not ended.wait(seconds):
+            give_up(f"it did not stop within {seconds:g} s")
+
+    threading.Thread(target=watch, name="stop-limit", daemon=True).start()
+
+
 def tell_what_runs_on(hardware: int | None) -> None:
     """Log which thread did not end; `hardware` is the identity of the hardware thread."""
     if any(thread.ident == hardware for thread in threading.enumerate()):
