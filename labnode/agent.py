@@ -21,6 +21,7 @@ from labnode.lab import Lab, Node, Turnover
 from labnode.lab.programming import Programming
 from labnode.platform.systemd import Systemd
 from labnode.platform.watchdog import Watchdog, ask_web
+from labnode.recordings import Recordings
 from labnode.sessions import HOOK_LIMIT, Sessions
 from labnode.settings import Settings
 from labnode.state import StateDir
@@ -120,7 +121,7 @@ class Agent:
             self._pruning = Pruning(
                 self.store,
                 self.clock,
-                history=None if settings.history == -1 else settings.history,
+                history=settings.history,
                 task_expires=settings.task_expires,
                 idle=lambda: not self.sessions.live(),
             )
@@ -137,6 +138,8 @@ class Agent:
             parts = (self.board, self.worker, self.sessions, self.clock)
             turnover = Turnover(*parts, lab.functions)
             self.upkeep = Upkeep(*parts, turnover)
+            kept = settings.state_dir / "recordings"
+            self.recordings = Recordings(kept, self.sessions, self.board, self.clock)
             self.node = node = Node(
                 self.board,
                 self.worker,
@@ -144,6 +147,7 @@ class Agent:
                 self.sessions,
                 Programming(self.board, self.tasks, self.worker, settings.state_dir),
                 turnover,
+                self.recordings,
                 observer_link=access.observers.link,
                 push=self.websockets.push,
             )
@@ -151,9 +155,8 @@ class Agent:
             self._commands = Commands(
                 node, self.clock, self.store, self.estop, url=lambda: self.url
             )
-            self.telemetry = Telemetry(
-                settings, self.board, bus=self.bus, clock=self.clock, status=self._commands.status
-            )
+            status = self._commands.status
+            self.telemetry = Telemetry(settings, self.board, self.bus, self.clock, status)
             uploads = Uploads(node, access, settings.base_path)
             admin = administration(settings, node, self._commands.by_name, self.clock, self.fault)
             self._site: Wsgi = self.telemetry.counted(
@@ -205,9 +208,10 @@ class Agent:
             )
             self.tasks.recover()
             self.upkeep.start()
+            self.recordings.start()
             self.sessions.recover()
             self.sessions.reaper.start()
-            self._ready = True
+            self._ready = self.telemetry.ready = True
             if self._listen:
                 self._control.start()
         except BaseException:
@@ -235,6 +239,7 @@ class Agent:
             self.tasks.stop_all,
             partial(self.upkeep.stop, 0.5),
             self.upkeep.last_words,
+            partial(self.recordings.stop, 0.5),
             partial(self.sessions.reaper.stop, 0.5),
             # Before the worker, which still serves the last words of their handlers.
             partial(self.websockets.stop, 0.5),
@@ -255,10 +260,8 @@ class Agent:
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
         parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
-        parts += [self.tasks.overdue, self.store.fault]
-        if self._listen:
-            parts += [self.web.fault, self.websockets.fault, self._control.fault]
-            parts.append(self.telemetry.fault)
+        parts += [self.tasks.overdue, self.store.fault, self._control.fault]
+        parts += [self.web.fault, self.websockets.fault, self.telemetry.fault]
         return next((fault for part in parts if (fault := part()) is not None), None)
 
     def trouble(self) -> str | None:
@@ -270,7 +273,6 @@ class Agent:
         """Tell `systemd` how it is until `stop`; end the process when the hardware has no owner."""
         watchdog = Watchdog(systemd, self.clock, self.trouble, self._commands.sentence)
         watchdog.turn()
-        systemd.ready()
         while not stop.wait(_WATCH_HALTED_EVERY if self.board.halted else _WATCH_EVERY):
             if (fault := self.fault()) is not None:
                 self.give_up(fault)
