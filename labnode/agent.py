@@ -18,9 +18,10 @@ from labnode.control.commands import Commands
 from labnode.estop import EmergencyStop
 from labnode.events import Bus
 from labnode.lab import Lab, Node, Turnover
+from labnode.lab.programming import Programming
 from labnode.platform.systemd import Systemd
 from labnode.platform.watchdog import Watchdog, ask_web
-from labnode.sessions import HOOK_LIMIT, Reason, Sessions
+from labnode.sessions import HOOK_LIMIT, Sessions
 from labnode.settings import Settings
 from labnode.state import StateDir
 from labnode.store import Pruning, Store
@@ -28,12 +29,13 @@ from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
 from labnode.telemetry import Telemetry
 from labnode.upkeep import Upkeep
+from labnode.web.access import Access
 from labnode.web.admin import administration
 from labnode.web.app import student_app
-from labnode.web.observers import Observers
 from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
 from labnode.web.starting import starting
+from labnode.web.uploads import Uploads
 from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
 from labnode.worker import Worker
@@ -131,6 +133,7 @@ class Agent:
                 emergency=self.estop.press,
             )
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
+            access = Access(self.sessions, settings, state.secret, file.lab.name)
             parts = (self.board, self.worker, self.sessions, self.clock)
             turnover = Turnover(*parts, lab.functions)
             self.upkeep = Upkeep(*parts, turnover)
@@ -139,8 +142,9 @@ class Agent:
                 self.worker,
                 self.tasks,
                 self.sessions,
+                Programming(self.board, self.tasks, self.worker, settings.state_dir),
                 turnover,
-                observer_link=Observers(self.sessions, settings, state.secret).link,
+                observer_link=access.observers.link,
                 push=self.websockets.push,
             )
             lab.bind(node)
@@ -149,11 +153,12 @@ class Agent:
             )
             status = self._commands.status
             self.telemetry = Telemetry(settings, self.board, self.bus, self.clock, status)
+            uploads = Uploads(node, access, settings.base_path)
             admin = administration(settings, node, self._commands.by_name, self.clock, self.fault)
             self._site: Wsgi = self.telemetry.counted(
                 site(
                     student_app(
-                        lab, node, settings, secret, clock=self.clock, websockets=self.websockets
+                        lab, node, settings, uploads, clock=self.clock, websockets=self.websockets
                     ),
                     protocol_app(self.sessions, settings, clock=self.clock),
                     settings,
@@ -166,6 +171,7 @@ class Agent:
                 port=settings.port,
                 threads=_HTTP_THREADS,
                 trusted_proxies=settings.trusted_proxies,
+                large=uploads.expected,
             )
             self._control = ControlSocket(settings.state_dir, self._commands.by_name)
             self._undo = undo.pop_all()
@@ -244,14 +250,6 @@ class Agent:
                 ended = False
         self._ended.set()
         return ended
-
-    def end_sessions(self, reason: Reason, timeout: float) -> bool:
-        """End all sessions and wait for their clean-up; False when one was not clean in time."""
-        end = self.clock.now() + timeout
-        sessions = self.sessions.live()
-        for session in sessions:
-            self.sessions.end(session, reason)
-        return all(s.disposed.wait(max(0.0, end - self.clock.now())) for s in sessions)
 
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""

@@ -56,7 +56,7 @@ def run(
         try:
             server = CentralServer(agent.url, "demo", password)
             _visit(agent, server, seconds=seconds, show=show, stop=stop, say=say)
-            if not agent.end_sessions(Reason.DELETED, 5.0):
+            if not agent.sessions.end_all(Reason.DELETED, 5.0):
                 raise LabnodeError("The board was not clean 5 s after the end of the session.")
         finally:
             agent.stop()

@@ -201,4 +201,4 @@ class LabClient:
 
     def end_all(self) -> bool:
         """End all sessions; False when one was not clean after 10 s."""
-        return self.agent.end_sessions(Reason.DELETED, 10.0)
+        return self.agent.sessions.end_all(Reason.DELETED, 10.0)

@@ -29,6 +29,7 @@ HOUSE = """
     schema    -> errors
     pythonfile -> errors
     state     -> errors
+    spool     ->
     browser   ->
     settings  -> schema errors
     credentials -> settings clock
@@ -38,7 +39,7 @@ HOUSE = """
     worker    -> board events clock errors
     tasks     -> worker store context events clock jsondata errors
     sessions  -> +tasks lifecycle
-    lab       -> sessions tasks worker board drivers schema events context clock errors
+    lab       -> sessions tasks worker board drivers schema events context spool clock errors
     module    -> lab board pythonfile errors
     reload    -> clock
     changeover -> module lab sessions board pythonfile clock errors
@@ -73,6 +74,7 @@ HOMES = """
     lgpio         -> drivers
     prometheus_client -> platform
     serial        -> drivers
+    smbus2        -> drivers.i2c
     sqlite_utils  -> store
     wsproto       -> web.websockets
     yaml          -> schema

@@ -110,7 +110,7 @@ class BoardKeys:
     """The keys of the file; sections are read by whoever knows what is in them."""
 
     schema: Annotated[
-        Section | None, Like(Literal[1]), Doc("The kind of file that this is: always 1.")
+        Section | None, Like(Literal[1]), Doc("The kind of file that this is: 1, in every file.")
     ] = None
     include: Annotated[
         Section | None,
@@ -165,8 +165,10 @@ def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
         document, files = load_document(path, problems, secrets)
         _check_schema(document, problems)
         top = build(BoardKeys, document, problems)
+        if "devices" not in document:
+            raise problems.error()  # all else is about devices
         kinds = read_drivers(document.child("drivers"), path, problems)
-        devices = read_devices(document.child("devices"), kinds, problems)
+        devices = read_devices(document.child("devices"), kinds, problems, path.parent)
         interlocks = read_rules(document.child("interlocks"), devices, problems)
         sequences = read_sequences(
             document.child("sequences"), devices, path.absolute().parent, problems

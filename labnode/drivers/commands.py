@@ -17,11 +17,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK = "_labnode_command"
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_ANY = {bool, float, str}
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One argument of a command; `kind` is bool, int, float, str or choice."""
+    """One argument of a command; `kind` is bool, int, float, str, any (of them) or choice."""
 
     name: str
     kind: str
@@ -54,14 +55,16 @@ class Parameter:
         if self.choices:
             if any(value == choice and type(value) is type(choice) for choice in self.choices):
                 return value
-        elif self.kind == "float" and type(value) in (int, float):
+        elif self.kind in ("float", "any") and type(value) in (int, float):
             try:
                 number = float(value)
             except OverflowError:
                 number = math.inf
             if math.isfinite(number):
                 return number
-        elif self.kind == type(value).__name__ and self.kind != "float":
+        elif (self.kind == type(value).__name__ and self.kind != "float") or (
+            self.kind == "any" and isinstance(value, bool | str)
+        ):
             return value
         raise ValueError(f"must be {self.expected}, not {_came(value)}")
 
@@ -73,6 +76,7 @@ class Command:
     name: str
     parameters: tuple[Parameter, ...]
     doc: str = ""
+    students: bool = True  # False: for Python and sequences alone
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Command:
@@ -83,6 +87,7 @@ class Command:
             name=function.__name__,
             parameters=tuple(_parameter(function, p, hints.get(p.name)) for p in parameters),
             doc=inspect.getdoc(function) or "",
+            students=getattr(function, _MARK),
         )
 
     def describe(self) -> dict[str, Any]:
@@ -134,9 +139,9 @@ class Command:
         return f"{count} argument{'s' if count > 1 else ''} ({wanted})"
 
 
-def mark(function: F) -> F:
+def mark(function: F, students: bool = True) -> F:
     """Make a method a command."""
-    setattr(function, _MARK, True)
+    setattr(function, _MARK, students)
     return function
 
 
@@ -145,7 +150,7 @@ def commands_of(cls: type) -> dict[str, Command]:
     found: dict[str, Command] = {}
     for base in reversed(cls.__mro__):
         for name, member in vars(base).items():
-            if getattr(member, _MARK, False):
+            if getattr(member, _MARK, None) is not None:
                 found[name] = Command.of(member)
             elif name in found:
                 del found[name]  # overridden by something that is not a command
@@ -156,8 +161,11 @@ def _parameter(function: Callable[..., Any], parameter: inspect.Parameter, hint:
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     kinds = [option for option in options if option is not type(None)]
     optional = len(kinds) < len(options)
+    ending = " or null" if optional else ""
+    if set(kinds) == _ANY:
+        expected = f"true or false, a number or a text{ending}"
+        return Parameter(parameter.name, "any", expected, parameter.default, optional)
     if len(kinds) == 1 and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
-        ending = " or null" if optional else ""
         if get_origin(kinds[0]) is Literal:
             choices = get_args(kinds[0])
             expected = "one of " + ", ".join(json.dumps(choice) for choice in choices) + ending
@@ -170,7 +178,8 @@ def _parameter(function: Callable[..., Any], parameter: inspect.Parameter, hint:
             return Parameter(parameter.name, kind, expected, parameter.default, optional)
     raise TypeError(
         f"command {function.__qualname__}: '{parameter.name}' must be annotated as bool, int, "
-        "float, str or Literal, or one of them | None, so that it can be checked"
+        "float, str, Literal or bool | float | str, or as one of them | None, so that it can be "
+        "checked"
     )
 
 

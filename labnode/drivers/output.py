@@ -109,11 +109,12 @@ class Output(Driver):
 
     def poll(self) -> None:
         """Ends what has been on for long enough."""
+        now = self.services.clock.now()
         ends = self._ends_at()
-        if ends is not None and ends <= self.services.clock.now():
-            self.reset()
+        if ends is not None and ends <= now:
+            self._drive(self.safe, now)
         rested = self._rested_at()
-        if rested is not None and rested <= self.services.clock.now():
+        if rested is not None and rested <= now:
             self._resting = False
 
     def overdue(self, now: float) -> float:
@@ -213,8 +214,8 @@ class NumberOutput(Output):
     """
 
     widget: ClassVar[Widget] = "slider"
-    lowest: ClassVar[float] = 0.0
-    highest: ClassVar[float] = 1.0
+    lowest = 0.0  # without annotations: these are no options
+    highest = 1.0
 
     safe: float = 0.0
     initial: float | None = None

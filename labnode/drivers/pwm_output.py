@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-import gpiozero
-
 from labnode.drivers.base import command, register
 from labnode.drivers.output import NumberOutput
 from labnode.drivers.pins import Pin
+from labnode.drivers.pulses import pulsing, rest_level
 from labnode.schema import Between, Doc
 
 
@@ -36,19 +35,15 @@ class PwmOutput(NumberOutput):
     active_high: Annotated[bool, Doc("false: the pin is low during a pulse.")] = True
 
     def rest_level(self) -> dict[int, bool]:
-        return {self.pin.number: (self.safe > 0.5) == self.active_high}
+        return {self.pin.number: rest_level(self.safe, self.active_high)}
 
     def open(self) -> None:
-        # gpiozero makes the pin an output, then sets frequency and value: it has to have the right
-        # level already, or a fan whose safe value is 1 stops and an inverted heater heats.
-        pin = self.services.pins.pin(self.pin.name)
-        pin.output_with_state(self.rest_level()[self.pin.number])
-        self.hardware = gpiozero.PWMOutputDevice(
-            self.pin.name,
-            active_high=self.active_high,
-            initial_value=self.safe,
+        self.hardware = pulsing(
+            self.services,
+            self.pin,
+            self.safe,
             frequency=self.frequency,
-            pin_factory=self.services.pins,
+            active_high=self.active_high,
         )
         self.opened()
 

@@ -31,7 +31,7 @@ _WIDGETS = {
     "bank": "bank",
     "upload": "upload",
     "camera": "media",
-    "console": "serial",
+    "console": "console",
 }
 
 

@@ -33,12 +33,12 @@ def test_all_drivers_are_found_by_name() -> None:
 
 def test_a_registered_driver_has_its_name_and_its_commands() -> None:
     try:
-        assert register("motor")(Motor) is Motor
-        assert (Motor.kind, list(Motor.commands)) == ("motor", ["run"])
-        with pytest.raises(ValueError, match="two drivers called 'motor'"):
-            register("motor")(Motor)
+        assert register("carousel")(Motor) is Motor
+        assert (Motor.kind, list(Motor.commands)) == ("carousel", ["run"])
+        with pytest.raises(ValueError, match="two drivers called 'carousel'"):
+            register("carousel")(Motor)
     finally:
-        registry.pop("motor", None)
+        registry.pop("carousel", None)
 
 
 def test_a_driver_that_is_no_dataclass_is_refused() -> None:

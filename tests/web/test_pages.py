@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from labnode.web import pages, texts
+from labnode.web.assets import packed
 
 SESSION: dict[str, Any] = {
     "read_only": False,
@@ -130,7 +131,7 @@ def test_nothing_in_the_pages_needs_more_than_the_strictest_content_policy() -> 
 
 
 def test_the_whole_page_is_small() -> None:
-    weight = len(page().encode()) + sum(file.stat().st_size for file in pages.STATIC.iterdir())
+    weight = len(page().encode()) + sum(len(packed(file)) for file in pages.STATIC.iterdir())
     assert weight < 100_000
 
 

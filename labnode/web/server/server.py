@@ -16,6 +16,7 @@ from labnode.clock import Clock
 from labnode.errors import ConfigError
 from labnode.web.server.connection import ClientGone, Connection, Limits
 from labnode.web.server.loop import Loop
+from labnode.web.server.request import Large, nothing_large
 from labnode.web.server.response import Response
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ class WebServer:
     One thread, `name`, reads requests as a whole; `threads` threads, "http-1" and so on, call `app`
     and send what it answers, so `app` never waits for a slow sender. Times are in seconds, sizes in
     bytes. `trusted_proxies` are addresses or networks that `per_address` does not limit.
-    `environ["labnode.connection"]` is the client's `Connection`.
+    `environ["labnode.connection"]` is the client's `Connection`. Bodies for which `large` has a
+    sink go there as they come, and may take longer, as long as they keep coming.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class WebServer:
         connections: int = 200,
         trusted_proxies: Collection[str] = (),
         name: str = "http",
+        large: Large = nothing_large,
     ) -> None:
         self.address = (host, port)  # after start() with the real port
         self._app = app
@@ -62,6 +65,7 @@ class WebServer:
             memory=16 * max_body,
             connections=connections,
             per_address=per_address,
+            large=large,
             trusted=tuple(_network(proxy) for proxy in trusted_proxies),
         )
         self._lock = threading.Lock()  # of start and stop

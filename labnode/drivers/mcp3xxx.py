@@ -1,0 +1,93 @@
+"""A channel of an analog converter MCP3xxx on an SPI bus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import gpiozero
+
+from labnode.drivers.base import Claim, register
+from labnode.drivers.buses import spi_boot_config, spi_claims
+from labnode.drivers.sensor import Sensor
+from labnode.schema import Between, Doc
+
+_CHIPS: dict[str, tuple[Any, int, int]] = {  # converter, bits, channels
+    "MCP3002": (gpiozero.MCP3002, 10, 2),
+    "MCP3004": (gpiozero.MCP3004, 10, 4),
+    "MCP3008": (gpiozero.MCP3008, 10, 8),
+    "MCP3202": (gpiozero.MCP3202, 12, 2),
+    "MCP3204": (gpiozero.MCP3204, 12, 4),
+    "MCP3208": (gpiozero.MCP3208, 12, 8),
+    "MCP3302": (gpiozero.MCP3302, 12, 4),
+    "MCP3304": (gpiozero.MCP3304, 12, 8),
+}
+
+
+@register("mcp3xxx")
+@dataclass(kw_only=True)
+class Mcp3xxx(Sensor):
+    """A channel of an analog converter MCP3xxx on an SPI bus, in volts.
+
+    `max_voltage` is what the chip has at its pin VREF. With `differential: true` it is the voltage
+    of one channel against its neighbour, 0 against 1, 1 against 0, 2 against 3.
+
+    Example::
+
+        pressure: {driver: mcp3xxx, chip: MCP3208, channel: 2, max_voltage: 5, scale: 20, unit: bar}
+    """
+
+    chip: Annotated[
+        Literal[
+            "MCP3002",
+            "MCP3004",
+            "MCP3008",
+            "MCP3202",
+            "MCP3204",
+            "MCP3208",
+            "MCP3302",
+            "MCP3304",
+        ],
+        Doc("Which converter it is."),
+    ]
+    channel: Annotated[int, Between(0, 7), Doc("The channel, from 0.")]
+    max_voltage: Annotated[
+        float, Between(0.1, 6), Doc("The voltage at the chip's pin VREF, which is the highest.")
+    ] = 3.3
+    differential: Annotated[bool, Doc("Whether it measures against the channel beside.")] = False
+    port: Annotated[int, Between(0, 1), Doc("The number of the SPI bus.")] = 0
+    device: Annotated[int, Between(0, 2), Doc("The chip select of the bus.")] = 0
+    unit: str = "V"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _, _, channels = _CHIPS[self.chip]
+        if self.channel >= channels:
+            raise ValueError(f"a {self.chip} has the channels 0 to {channels - 1}")
+        if self.port == 0 and self.device == 2:
+            raise ValueError("SPI bus 0 has the chip selects 0 and 1")
+
+    def claims(self) -> list[Claim]:
+        *pins, select = spi_claims(self.port, self.device)
+        shared = replace(select, bus=f"{self.chip} at {select}")
+        channel = Claim(f"channel {self.channel} of the chip at chip select", select.name)
+        return [*super().claims(), *pins, shared, channel]
+
+    def boot_config(self) -> list[str]:
+        return spi_boot_config(self.port, self.device)
+
+    def open(self) -> None:
+        if not self.services.simulated:
+            converter, _, _ = _CHIPS[self.chip]
+            self.hardware = converter(
+                channel=self.channel,
+                differential=self.differential,
+                port=self.port,
+                device=self.device,
+                pin_factory=self.services.pins,
+            )
+        self.opened()
+
+    def read(self) -> float:
+        _, bits, _ = _CHIPS[self.chip]
+        return float(self.hardware.raw_value) * self.max_voltage / (1 << bits)

@@ -1,0 +1,94 @@
+"""An output of the 16 outputs of a PCA9685 on an I2C bus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from labnode.drivers.base import command, register
+from labnode.drivers.buses import I2cAddress
+from labnode.drivers.i2c import Chip, I2cPart
+from labnode.drivers.output import NumberOutput
+from labnode.schema import Between, Doc
+
+_MODE1, _PRESCALE, _FIRST_OUTPUT = 0x00, 0xFE, 0x06
+_SLEEP, _NEXT_REGISTER = 0x10, 0x20  # bits of MODE1
+_OSCILLATOR = 25_000_000  # Hz
+_STEPS = 4096
+_FULLY = 0x1000  # on or off, without pulses
+
+
+@register("pca9685")
+@dataclass(kw_only=True)
+class Pca9685(I2cPart, NumberOutput):
+    """One of the 16 outputs of a PCA9685: on for a part of the time, from 0 to 1.
+
+    All outputs of a chip have one `frequency`. They go on when labnode has ended: `safe` is kept
+    whatever it is. For a servo at 50 Hz, 0.05 to 0.1 is its way. (NXP PCA9685 Rev. 4, section 7.3.)
+
+    Example::
+
+        fan: {driver: pca9685, channel: 3, frequency: 200, safe: 1.0}
+    """
+
+    chip = "PCA9685"
+
+    address: I2cAddress = 0x40
+    channel: Annotated[int, Between(0, 15), Doc("The output, 0 to 15.")]
+    frequency: Annotated[
+        float, Between(24, 1526), Doc("Pulses per second, in Hz, of all outputs of the chip.")
+    ] = 200.0
+    active_high: Annotated[bool, Doc("false: the output is low during a pulse.")] = True
+
+    def shared_as(self) -> str:
+        return f"{super().shared_as()} at {self.frequency:g} Hz"
+
+    def parts(self) -> list[str]:
+        return [f"output {self.channel}"]
+
+    def open(self) -> None:
+        self.hardware = self.open_chip()
+        try:
+            self._begin(self.hardware)
+        except BaseException:
+            chip, self.hardware = self.hardware, None
+            chip.close()
+            raise
+        self.opened()
+
+    def drive(self, value: float) -> None:
+        steps = round((value if self.active_high else 1 - value) * _STEPS)
+        if steps == 0:
+            on, off = 0, _FULLY
+        elif steps == _STEPS:
+            on, off = _FULLY, 0
+        else:
+            on, off = 0, steps
+        words = (*on.to_bytes(2, "little"), *off.to_bytes(2, "little"))
+        self.hardware.write(_FIRST_OUTPUT + 4 * self.channel, *words)
+        self._value = value
+
+    @property
+    def value(self) -> float:
+        return self._value
+
+    @command
+    def on(self) -> None:
+        self.put(self.most, "on")
+
+    @command
+    def off(self) -> None:
+        self.put(0.0, "off")
+
+    def _allowed(self, value: float) -> bool:
+        return value == 0 or super()._allowed(value)
+
+    def _begin(self, chip: Chip) -> None:
+        prescale = round(_OSCILLATOR / (_STEPS * self.frequency)) - 1
+        mode = chip.read(_MODE1)[0]
+        chip.write(_MODE1, mode & 0x7F | _NEXT_REGISTER)
+        self.drive(self.safe)  # before it begins to pulse
+        if mode & _SLEEP or chip.read(_PRESCALE)[0] != prescale:
+            chip.write(_MODE1, _SLEEP | _NEXT_REGISTER)  # it takes a frequency only in its sleep
+            chip.write(_PRESCALE, prescale)
+            chip.write(_MODE1, _NEXT_REGISTER)

@@ -1,0 +1,70 @@
+"""Pins that pulse, which have a safe level before their first pulse and after their last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gpiozero
+
+from labnode.drivers.base import Services
+from labnode.drivers.pins import Pin
+
+
+def rest_level(value: float, active_high: bool = True) -> bool:
+    """The level that a pin keeps which is to be `value` (0 to 1) and cannot pulse any more."""
+    return (value > 0.5) == active_high
+
+
+def pulsing(
+    services: Services,
+    pin: Pin,
+    value: float = 0.0,
+    *,
+    frequency: float = 100.0,
+    active_high: bool = True,
+) -> Any:
+    """A gpiozero device for a pin that is on for a part of the time, `value` from 0 to 1.
+
+    gpiozero makes the pin an output, then sets frequency and value: it has to have the right level
+    already, or a fan whose safe value is 1 stops and an inverted heater heats.
+    """
+    services.pins.pin(pin.name).output_with_state(rest_level(value, active_high))
+    return gpiozero.PWMOutputDevice(
+        pin.name,
+        active_high=active_high,
+        initial_value=value,
+        frequency=frequency,
+        pin_factory=services.pins,
+    )
+
+
+class Group:
+    """Several gpiozero devices that belong together: opened all or none, closed together."""
+
+    def __init__(self) -> None:
+        self.members: list[Any] = []
+
+    def add(self, device: Any) -> Any:
+        self.members.append(device)
+        return device
+
+    def __enter__(self) -> Group:
+        return self
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        if kind is not None:
+            self.close()
+
+    @property
+    def values(self) -> list[Any]:
+        return [member.value for member in self.members]
+
+    @values.setter
+    def values(self, values: Sequence[Any]) -> None:
+        for member, value in zip(self.members, values, strict=True):
+            member.value = value
+
+    def close(self) -> None:
+        for member in self.members:
+            member.close()

@@ -1,0 +1,199 @@
+"""Switches that take longer than the hardware thread can wait: an io thread drives them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import abstractmethod
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from labnode.drivers.io import IoThread
+from labnode.drivers.output import SwitchOutput
+from labnode.errors import Busy, DeviceError
+from labnode.schema import Between, Doc, Duration
+
+log = logging.getLogger(__name__)
+
+_RETRY = 2.0  # seconds until what did not become safe is made safe again
+_EMERGENCY = 0.5  # seconds that an emergency waits for it
+
+
+@dataclass(kw_only=True)
+class SlowSwitch(SwitchOutput):
+    """A switch at the other end of a wire that is not ours: a plug in the network, a hub.
+
+    A subclass has `switch` and `look`, which run on the io thread. A command returns at once; the
+    newest one counts. The value is what has been confirmed, None while nobody knows. What did not
+    work is made safe, again and again until that has worked; a reset waits for it and fails if it
+    does not come.
+    """
+
+    time_limit: Annotated[
+        Duration, Between(0.1, 10), Doc("How long it may take to answer, in seconds.")
+    ] = 2.0
+    check_every: Annotated[
+        Duration | None, Between(1), Doc("How often it is asked whether it is on, in seconds.")
+    ] = 10.0
+
+    @abstractmethod
+    def switch(self, value: bool) -> bool | None:
+        """Switch it and return what it says it is then, None if it does not say (io thread)."""
+
+    def look(self) -> bool | None:
+        """What it says it is, None if it does not say (io thread)."""
+        return None
+
+    def interrupt(self) -> None:
+        """End what the io thread does (hardware thread, before that stops)."""
+
+    def attach(self, name: str, services: Any) -> None:
+        super().attach(name, services)
+        self._io: IoThread | None = None
+        self._value: bool | None = None
+        self._error: str | None = None
+        self._wanted = self.safe
+        self._handed = False  # the io thread has it, or is about to
+        self._is_safe = threading.Event()
+        self._retry_at: float | None = None
+        self._check_at: float | None = None
+
+    def open(self) -> None:
+        self._wanted = self.safe
+        self._value = self._error = None
+        if self.services.simulated:
+            self._value = self.safe
+        else:
+            self._io = IoThread(self.name, self.services)
+            self._io.start()
+            self._hand_over()
+            self._check_at = self._after(self.check_every)
+        self.opened()
+
+    def close(self) -> None:
+        if self._io is None:
+            return
+        try:
+            self.drive(self.safe)
+            safe = self._is_safe.wait(self._patience)
+        finally:
+            io, self._io = self._io, None
+            self.interrupt()
+            io.stop()
+            self._handed, self._retry_at, self._check_at = False, None, None
+        if not safe:
+            raise DeviceError(self._unconfirmed())
+
+    def reset(self) -> None:
+        super().reset()
+        if self._io is not None and not self._is_safe.is_set():
+            self.services.outlast(self._patience, lambda: not self._handed)
+            if not self._is_safe.is_set():
+                raise DeviceError(self._unconfirmed())
+
+    def make_safe(self) -> None:
+        self.drive(self.safe)
+        if self._io is not None and not self._is_safe.is_set():
+            self._hand_over()  # although it may have been told, or is to be tried again later
+            self._is_safe.wait(_EMERGENCY)  # the process may end right after this
+
+    def drive(self, value: bool) -> None:
+        if self._io is None:
+            self._value = value
+        elif value != self._wanted or not (self._handed or self._retry_at):
+            self._wanted = value
+            self._hand_over()
+
+    @property
+    def value(self) -> bool | None:
+        return self._value
+
+    def state(self) -> dict[str, Any]:
+        error = {} if self._error is None else {"error": self._error}
+        return {**super().state(), **error}
+
+    def due(self) -> float | None:
+        times = (super().due(), self._retry_at, self._check_at)
+        return min((time for time in times if time is not None), default=None)
+
+    def poll(self) -> None:
+        super().poll()
+        now = self.services.clock.now()
+        if self._io is not None and self._retry_at is not None and self._retry_at <= now:
+            self._hand_over()
+        if self._io is not None and self._check_at is not None and self._check_at <= now:
+            self._check_at = self._after(self.check_every)
+            if not self._handed:
+                self._ask(self.look, self._looked, self._missed)
+
+    # ------------------------------------------------------------------ to the io thread and back
+
+    def _hand_over(self) -> None:
+        self._is_safe.clear()
+        self._handed, self._retry_at = True, None
+        self._ask(self._switch, self._switched, self._failed)
+
+    def _ask(self, job: Any, done: Any, failed: Any) -> None:
+        assert self._io is not None
+        with suppress(Busy):  # one waits already, which will take the newest
+            self._io.submit(job, done, failed)
+
+    def _switch(self) -> tuple[bool, bool]:
+        wanted = self._wanted
+        said = self.switch(wanted)
+        value = wanted if said is None else said
+        if value != wanted:
+            raise DeviceError(f"it was switched {_word(wanted)} and says that it is {_word(value)}")
+        if value == self.safe == self._wanted:
+            self._is_safe.set()
+        return wanted, value
+
+    def _switched(self, result: tuple[bool, bool]) -> None:
+        wanted, self._value = result
+        self._error = None
+        self._handed = False
+        if wanted != self._wanted:
+            self._hand_over()  # it was told otherwise meanwhile
+        self.services.publish()
+
+    def _failed(self, error: Exception) -> None:
+        self._handed = False
+        self._value = None
+        self._tell(error)
+        if self.is_safe(self._wanted):
+            self._retry_at = self._after(_RETRY)
+        else:
+            super().reset()  # nobody knows what a half of it has done
+        self.services.publish()
+
+    def _looked(self, value: bool | None) -> None:
+        if value is not None and not self._handed:
+            self._value, self._error = value, None
+            self.services.publish()
+
+    def _missed(self, error: Exception) -> None:
+        if not self._handed:
+            self._value = None
+        self._tell(error)
+        self.services.publish()
+
+    def _tell(self, error: Exception) -> None:
+        told, self._error = self._error, " ".join(str(error).split()) or type(error).__name__
+        if self._error != told:
+            log.warning("device %s: %s", self.name, self._error)
+
+    def _after(self, seconds: float | None) -> float | None:
+        return None if seconds is None else self.services.clock.now() + seconds
+
+    @property
+    def _patience(self) -> float:
+        """For one that is under way and for the one that follows it."""
+        return 2 * self.time_limit
+
+    def _unconfirmed(self) -> str:
+        return f"it has not confirmed that it is {_word(self.safe)}: {self._error or 'no answer'}"
+
+
+def _word(value: bool) -> str:
+    return "on" if value else "off"

@@ -1,0 +1,83 @@
+"""The power of a port of a USB hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
+
+from labnode.drivers.base import Claim, register
+from labnode.drivers.inquiry import Inquiry
+from labnode.drivers.slow_switch import SlowSwitch
+from labnode.errors import DeviceError
+from labnode.schema import Between, Doc, Duration, shown
+
+_STATUS = re.compile(r"^\s*Port (\d+): [0-9a-f]{4}([^\[\n]*)", re.M)  # its words; [ is a name
+
+
+class HubLocation(str):
+    """Where a hub is: 1-1.4, as uhubctl and lsusb -t say it."""
+
+    json_schema = {"type": "string", "pattern": r"^\d+(-\d+(\.\d+)*)?$"}  # noqa: RUF012
+
+    @classmethod
+    def from_yaml(cls, value: object) -> HubLocation:
+        text = str(value) if type(value) is int else value
+        if isinstance(text, str) and re.fullmatch(r"\d+(-\d+(\.\d+)*)?", text):
+            return cls(text)
+        raise ValueError(
+            f"expected where a hub is, such as 1-1.4 (uhubctl lists them), not {shown(value)}"
+        )
+
+
+@register("usb_power")
+@dataclass(kw_only=True)
+class UsbPower(SlowSwitch):
+    """The power of a port of a USB hub that can switch it: a board is off when its port is.
+
+    The program uhubctl does it; run without arguments it lists the hubs that can. On a Pi 4 all
+    four ports are switched together (hub 2 and 1-1, any port).
+
+    Example::
+
+        board_power: {driver: usb_power, hub: 1-1.4, port: 2, safe: false, min_off_time: 2s}
+    """
+
+    programs: ClassVar[Mapping[str, str]] = {"uhubctl": "uhubctl"}
+
+    hub: Annotated[HubLocation, Doc("Where the hub is, as uhubctl says it: 1-1.4.")]
+    hub_port: Annotated[int, Between(1, 31), Doc("The number of the port of the hub.")] = field(
+        metadata={"key": "port"}
+    )
+    time_limit: Annotated[Duration, Between(0.1, 10)] = 5.0
+
+    def claims(self) -> list[Claim]:
+        return [*super().claims(), Claim("port of USB hub", f"{self.hub}, {self.hub_port}")]
+
+    def open(self) -> None:
+        self._inquiry = Inquiry(self.services.clock)
+        super().open()
+
+    def interrupt(self) -> None:
+        self._inquiry.end()
+
+    def switch(self, value: bool) -> bool | None:
+        self._uhubctl("-a", "on" if value else "off")
+        return self.look()  # what it tells of the moment before and after is easily confused
+
+    def look(self) -> bool:
+        words = [
+            words.split()
+            for port, words in _STATUS.findall(self._uhubctl())
+            if int(port) == self.hub_port
+        ]
+        if not words:
+            raise DeviceError(f"uhubctl tells nothing of port {self.hub_port} of hub {self.hub}")
+        return any(
+            "power" in of_hub for of_hub in words
+        )  # a hub for USB 3 is two, with a port each
+
+    def _uhubctl(self, *action: str) -> str:
+        argv = ["uhubctl", "-l", self.hub, "-p", str(self.hub_port), *action]
+        return self._inquiry.ask(argv, self.time_limit / 2)  # two of them are a switch

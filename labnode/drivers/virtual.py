@@ -1,0 +1,97 @@
+"""A variable: what sequences, Python and the student may set and everybody can see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from labnode.drivers.base import command, register
+from labnode.drivers.output import Output
+from labnode.errors import BadInput
+from labnode.schema import Doc
+
+_LONGEST = 1000  # characters of a text
+_WIDGETS = {bool: "switch", str: "text"}
+
+
+@register("virtual")
+@dataclass(kw_only=True)
+class Virtual(Output):
+    """A variable: a truth, a number or a text that sequences, Python and the student may set.
+
+    Which of them it is follows from `safe`, the value that it has before and after every student.
+    With `min` and `max` a number is a slider; a text may be one of `choices`.
+
+    Example::
+
+        setpoint: {driver: virtual, safe: 20, min: 20, max: 60, step: 0.5, unit: °C}
+    """
+
+    safe: bool | float | str = False
+    initial: bool | float | str | None = None
+    min: Annotated[float | None, Doc("The least that a number may be.")] = None
+    max: Annotated[float | None, Doc("The most that a number may be.")] = None
+    step: Annotated[float | None, Doc("The steps of the slider.")] = None
+    choices: Annotated[list[str] | None, Doc("The texts that it may be.")] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self._kind is not float and (self.min, self.max, self.step) != (None, None, None):
+            raise ValueError("min, max and step are for a number: give it a number as safe")
+        if self._kind is not str and self.choices is not None:
+            raise ValueError("choices are for a text: give it one of them as safe")
+        for name in ("safe", "initial"):
+            value = getattr(self, name)
+            if value is not None:
+                setattr(self, name, self._checked(name, value))
+
+    def open(self) -> None:
+        self._value = self.safe
+        self.opened()
+
+    def check(self, where: str, value: Any) -> Any:
+        try:
+            return self._checked("'value'", value)
+        except ValueError as error:
+            raise BadInput(f"{where}: {error}") from None
+
+    def drive(self, value: Any) -> None:
+        self._value = value
+
+    @property
+    def value(self) -> Any:
+        return self._value
+
+    def describe(self) -> dict[str, Any]:
+        limits = {"min": self.min, "max": self.max, "step": self.step, "choices": self.choices}
+        given = {name: limit for name, limit in limits.items() if limit is not None}
+        slider = "slider" if {"min", "max"} <= given.keys() else "value"
+        return {**super().describe(), "widget": _WIDGETS.get(self._kind, slider), **given}
+
+    @command
+    def set(self, value: bool | float | str) -> None:
+        self.put(value)
+
+    def _checked(self, name: str, value: Any) -> Any:
+        if self._kind is float and type(value) in (int, float):
+            if (self.min is None or value >= self.min) and (self.max is None or value <= self.max):
+                return float(value)
+        elif (self._kind is bool and isinstance(value, bool)) or (
+            self._kind is str
+            and isinstance(value, str)
+            and (len(value) <= _LONGEST if self.choices is None else value in self.choices)
+        ):
+            return value
+        raise ValueError(f"{name} must be {self._expected()}, not {value!r}")
+
+    def _expected(self) -> str:
+        if self._kind is bool:
+            return "true or false"
+        if self._kind is str:
+            return f"one of {', '.join(self.choices)}" if self.choices else "a text"
+        low = "" if self.min is None else f" from {self.min:g}"
+        return f"a number{low}" + ("" if self.max is None else f" to {self.max:g}")
+
+    @property
+    def _kind(self) -> type:
+        return type(self.safe) if isinstance(self.safe, bool | str) else float
