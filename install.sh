@@ -61,7 +61,7 @@ usage() {
         '  flash      put a lab on an SD card (or image) with Raspberry Pi OS: it installs itself' \
         '' \
         'demo and test make .venv beside this script and change nothing else, except that root gets' \
-        'missing Debian packages installed (python3-venv, chromium, shellcheck, nginx-light).' \
+        'missing Debian packages installed (python3-venv, chromium, mtools, nginx-light, shellcheck).' \
         '' \
         'Options, each also as a variable (--base-url is LABNODE_INSTALL_BASE_URL):'
     for row in "${OPTIONS[@]}"; do
@@ -142,11 +142,12 @@ check() { # NAME COMMAND...: adds NAME to its caller's `failed` when COMMAND fai
     "${@:2}" || failed+="${failed:+, }$1"
 }
 
-# Debian's browser, nginx and shellcheck where they are missing and we may install them.
+# Debian's browser, nginx, mtools and shellcheck where they are missing and we may install them.
 install_test_tools() {
     if is_root && have apt-get; then
         have shellcheck || apt_install shellcheck || true
         have nginx || install_nginx
+        have mcopy || apt_install mtools || true
         have_browser || apt_install chromium chromium-driver || true
     fi
     have_browser || say "no chromium with chromedriver on this machine: the browser test is skipped" \

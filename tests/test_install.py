@@ -468,6 +468,7 @@ def test_root_gets_the_browser_nginx_and_shellcheck_for_the_tests(machine: Machi
     assert [call.split("recommends ")[1] for call in installs] == [
         "shellcheck",
         "nginx-light",
+        "mtools",
         "chromium chromium-driver",
     ]
 
@@ -484,7 +485,15 @@ def test_nginx_does_not_stay_a_service_when_it_came_for_the_tests(machine: Machi
 def test_what_is_there_is_not_installed_again(machine: Machine) -> None:
     machine.user(0)
     machine.python()
-    for name in ("apt-get", "chromium", "chromedriver", "nginx", "shellcheck", "systemctl"):
+    for name in (
+        "apt-get",
+        "chromium",
+        "chromedriver",
+        "mcopy",
+        "nginx",
+        "shellcheck",
+        "systemctl",
+    ):
         machine.says(name)
     result = machine.run("test")
     assert result.returncode == 0
