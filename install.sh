@@ -192,9 +192,6 @@ command_upgrade() {
     check_machine
     choose_release
     build_release
-    if [[ $release == "$(current_release)" ]]; then
-        say "labnode ${release##*/} is installed already"
-    fi
     install_system_files "$release"
     activate "$release"
 }
@@ -360,7 +357,7 @@ find_board() {
 
 check_name() {
     name=${name:-${option[name]}}
-    [[ $name =~ ^[a-z0-9][a-z0-9_-]{0,31}$ ]] ||
+    [[ $name =~ ^[a-z0-9][a-z0-9_-]{0,31}$ && $name != secrets ]] ||
         misused "a lab's name has small letters, digits, '-' and '_' only, not '$name' (--name)"
 }
 
@@ -776,7 +773,7 @@ reload_system_files() {
 labs() {
     local file
     for file in "$etc"/*.yaml; do
-        [[ ! -e $file ]] || basename -- "$file" .yaml
+        [[ ! -e $file || ${file##*/} == secrets.yaml ]] || basename -- "$file" .yaml
     done
 }
 
