@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NoReturn
 
+from labnode import emergency
 from labnode.board import Board, BoardFile
 from labnode.clock import Clock, Event
 from labnode.control import ControlSocket
@@ -17,24 +18,27 @@ from labnode.control.commands import Commands
 from labnode.estop import EmergencyStop
 from labnode.events import Bus
 from labnode.lab import Lab, Node, Turnover
+from labnode.lab.programming import Programming
 from labnode.platform.systemd import Systemd
 from labnode.platform.watchdog import Watchdog, ask_web
-from labnode.sessions import HOOK_LIMIT, Reason, Sessions
+from labnode.sessions import HOOK_LIMIT, Sessions
 from labnode.settings import Settings
 from labnode.state import StateDir
-from labnode.store import Store
+from labnode.store import Pruning, Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
+from labnode.telemetry import Telemetry
 from labnode.upkeep import Upkeep
+from labnode.web.access import Access
+from labnode.web.admin import administration
 from labnode.web.app import student_app
-from labnode.web.observers import Observers
 from labnode.web.server import WebServer
 from labnode.web.site import Wsgi, site
+from labnode.web.starting import starting
+from labnode.web.uploads import Uploads
 from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
-from labnode.weblab.starting import starting
 from labnode.worker import Worker
-from labnode.worker.stacks import tell_where_threads_are
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +80,7 @@ class Agent:
         with contextlib.ExitStack() as undo:
             state = StateDir(settings.state_dir, settings.secret_key)
             undo.callback(state.close)
+            secret = state.secret
             self.board = Board(
                 file,
                 clock=self.clock,
@@ -95,17 +100,11 @@ class Agent:
                 hung_after=hung_after,
             )
             self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, queues)
-            self.board.attach(
-                self.worker.post,
-                self.tasks.pause,
-                progress=self.tasks.progress,
-                outlast=self.worker.outlast,
-            )
             self.board.interlocks.restore(self.store.recall("faults") or [])
             self.board.interlocks.remember = partial(self.store.remember_soon, "faults")
             self.sessions = Sessions(
                 file.session,
-                state.secret,
+                secret,
                 store=self.store,
                 tasks=self.tasks,
                 worker=self.worker,
@@ -118,8 +117,23 @@ class Agent:
                 faults=self.board.obstacles,
                 hook_limit=HOOK_LIMIT + file.turnover_time,
             )
+            self._pruning = Pruning(
+                self.store,
+                self.clock,
+                history=None if settings.history == -1 else settings.history,
+                task_expires=settings.task_expires,
+                idle=lambda: not self.sessions.live(),
+            )
             self.estop = EmergencyStop(self.board, self.sessions, self.store)
+            self.board.attach(
+                self.worker.post,
+                self.tasks.pause,
+                progress=self.tasks.progress,
+                outlast=self.worker.outlast,
+                emergency=self.estop.press,
+            )
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
+            access = Access(self.sessions, settings, state.secret, file.lab.name)
             parts = (self.board, self.worker, self.sessions, self.clock)
             turnover = Turnover(*parts, lab.functions)
             self.upkeep = Upkeep(*parts, turnover)
@@ -128,15 +142,29 @@ class Agent:
                 self.worker,
                 self.tasks,
                 self.sessions,
+                Programming(self.board, self.tasks, self.worker, settings.state_dir),
                 turnover,
-                observer_link=Observers(self.sessions, settings, state.secret).link,
+                observer_link=access.observers.link,
                 push=self.websockets.push,
             )
             lab.bind(node)
-            self._site: Wsgi = site(
-                student_app(lab, node, settings, state.secret, self.websockets),
-                protocol_app(self.sessions, settings, clock=self.clock),
-                settings,
+            self._commands = Commands(
+                node, self.clock, self.store, self.estop, url=lambda: self.url
+            )
+            self.telemetry = Telemetry(
+                settings, self.board, bus=self.bus, clock=self.clock, status=self._commands.status
+            )
+            uploads = Uploads(node, access, settings.base_path)
+            admin = administration(settings, node, self._commands.by_name, self.clock, self.fault)
+            self._site: Wsgi = self.telemetry.counted(
+                site(
+                    student_app(
+                        lab, node, settings, uploads, clock=self.clock, websockets=self.websockets
+                    ),
+                    protocol_app(self.sessions, settings, clock=self.clock),
+                    settings,
+                    undo.enter_context(admin),
+                )
             )
             self.web = WebServer(
                 self.app,
@@ -144,9 +172,7 @@ class Agent:
                 port=settings.port,
                 threads=_HTTP_THREADS,
                 trusted_proxies=settings.trusted_proxies,
-            )
-            self._commands = Commands(
-                node, self.clock, self.store, self.estop, url=lambda: self.url
+                large=uploads.expected,
             )
             self._control = ControlSocket(settings.state_dir, self._commands.by_name)
             self._undo = undo.pop_all()
@@ -158,10 +184,8 @@ class Agent:
         return f"http://{f'[{host}]' if ':' in host else host}:{port}{self.settings.base_path}"
 
     def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Everything that the node serves, as a WSGI application."""
-        if self._ready:
-            return self._site(environ, start_response)
-        return starting(environ, start_response)
+        """All that the node serves, in WSGI."""
+        return (self._site if self._ready else starting)(environ, start_response)
 
     def start(self) -> None:
         """Open the board, finish what the last run left, begin to take students.
@@ -172,7 +196,9 @@ class Agent:
         try:
             if self._listen:  # first: without its port, a node must not touch board nor sessions
                 self.web.start()
+                self.telemetry.start()
                 self.websockets.start()
+            self.estop.restore()
             self.worker.start(
                 partial(self.tasks.next_job, Lane.HARDWARE),
                 partial(self.tasks.next_job, Lane.BACKGROUND),
@@ -199,11 +225,12 @@ class Agent:
             nonlocal ended
             if not self.worker.stop(_HARDWARE_STOPS_WITHIN):
                 ended = False
-                self._tell_what_runs_on()
+                emergency.tell_what_runs_on(self.worker.hardware_thread)
                 self._make_safe()
 
         steps: list[Callable[[], object]] = [
             partial(self._control.stop, 0.5),
+            partial(self._pruning.stop, 0.5),
             self.sessions.close,
             self.tasks.stop_all,
             partial(self.upkeep.stop, 0.5),
@@ -213,6 +240,7 @@ class Agent:
             partial(self.websockets.stop, 0.5),
             stop_worker,
             partial(self.web.stop, 1.0),
+            partial(self.telemetry.stop, 0.2),
             self._undo.close,
         ]
         for step in steps:
@@ -224,20 +252,13 @@ class Agent:
         self._ended.set()
         return ended
 
-    def end_sessions(self, reason: Reason, timeout: float) -> bool:
-        """End all sessions and wait for their clean-up; False when one was not clean in time."""
-        end = self.clock.now() + timeout
-        sessions = self.sessions.live()
-        for session in sessions:
-            self.sessions.end(session, reason)
-        return all(s.disposed.wait(max(0.0, end - self.clock.now())) for s in sessions)
-
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
         parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
         parts += [self.tasks.overdue, self.store.fault]
         if self._listen:
             parts += [self.web.fault, self.websockets.fault, self._control.fault]
+            parts.append(self.telemetry.fault)
         return next((fault for part in parts if (fault := part()) is not None), None)
 
     def trouble(self) -> str | None:
@@ -254,41 +275,22 @@ class Agent:
             if (fault := self.fault()) is not None:
                 self.give_up(fault)
             watchdog.turn()
+            self._pruning.turn()
         systemd.stopping()
 
     def limit_stop(self, stop: Event) -> None:
         """Have the process end in any case, 10 s after `stop` is set."""
-
-        def limit() -> None:
-            stop.wait()
-            if not self._ended.wait(_STOP_WITHIN):
-                self.give_up(f"it did not stop within {_STOP_WITHIN:g} s")
-
-        threading.Thread(target=limit, name="stop-limit", daemon=True).start()
+        emergency.limit(stop.wait, self._ended, _STOP_WITHIN, self.give_up)
 
     def give_up(self, why: str) -> NoReturn:
         """There is never a second owner: make safe what can be, and let systemd start anew."""
         log.critical("The agent ends itself: %s.", why)
-        tell_where_threads_are()
+        emergency.tell_where_threads_are()
         self._make_safe()
         logging.shutdown()
         os._exit(BROKEN)
 
-    def _tell_what_runs_on(self) -> None:
-        hardware = self.worker.hardware_thread
-        if any(thread.ident == hardware for thread in threading.enumerate()):
-            log.critical("The hardware thread did not stop; its devices are made safe from here.")
-        else:
-            log.critical("A task in the background did not stop; the process ends without it.")
-        tell_where_threads_are()
-
     def _make_safe(self) -> None:
         """Drive the outputs to safe past the hardware thread, which may hold on to anything."""
-        failures: list[str] = []
-        attempt = threading.Thread(
-            target=lambda: failures.extend(self.board.make_safe()), name="make-safe", daemon=True
-        )
-        attempt.start()
-        attempt.join(_MAKE_SAFE_WITHIN)
-        for failure in ["making devices safe took too long"] if attempt.is_alive() else failures:
+        for failure in emergency.within(_MAKE_SAFE_WITHIN, self.board.make_safe):
             log.critical("Not safe: %s.", failure)

@@ -56,7 +56,7 @@ def run(
         try:
             server = CentralServer(agent.url, "demo", password)
             _visit(agent, server, seconds=seconds, show=show, stop=stop, say=say)
-            if not agent.end_sessions(Reason.DELETED, 5.0):
+            if not agent.sessions.end_all(Reason.DELETED, 5.0):
                 raise LabnodeError("The board was not clean 5 s after the end of the session.")
         finally:
             agent.stop()
@@ -72,7 +72,7 @@ def _agent(board: Path, port: int, directory: Path, password: str) -> Agent:
     # Whoever tries it may take all the time of the slot to open the page.
     rules = replace(file.session, connect_timeout=file.session.max_time)
     file = replace(file, session=rules)
-    return Agent(file, load_lab(file.module), load_settings(None, {}, options), simulate=True)
+    return Agent(file, load_lab(file), load_settings(None, {}, options), simulate=True)
 
 
 def _visit(

@@ -66,6 +66,12 @@ class SessionOver(Forbidden):
     code = "session-over"
 
 
+class Occupied(LabnodeError):
+    """The board is a student's; what was asked for has to wait until nobody is on it."""
+
+    code, status = "occupied", 409
+
+
 class Interlocked(LabnodeError):
     """An interlock or a limit of the board forbids it now; the sentence says which."""
 

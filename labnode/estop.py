@@ -28,9 +28,13 @@ class EmergencyStop:
         self._store = store
         self._lock = threading.Lock()  # a press while it is released is not lost
         self._presses = 0
-        self.why: str | None = store.recall(_KEY)
+        self.why: str | None = None
+
+    def restore(self) -> None:
+        """The node starts: what was stopped before is stopped still."""
+        self.why = self._store.recall(_KEY)
         if self.why is not None:
-            board.halt(self.why)
+            self._board.halt(self.why)
 
     def press(self, why: str) -> list[str]:
         """Make everything safe, from any thread, waiting for nobody; says what could not be.
@@ -58,8 +62,7 @@ class EmergencyStop:
 
         Busy while a button is still pressed. The quarantine has to be cleared after it.
         """
-        pressed = self._board.pressed()
-        if pressed:
+        if pressed := self._pressed():
             names = " and ".join(f"'{name}'" for name in pressed)
             raise Busy(f"The emergency stop {names} is still pressed: release it first.")
         before, was = self._presses, self.why
@@ -73,3 +76,9 @@ class EmergencyStop:
                 return was
         self._store.remember_soon(_KEY, self.why)
         raise Busy("The emergency stop was pressed again.")
+
+    def _pressed(self) -> list[str]:
+        """The buttons for emergencies that are pressed."""
+        devices, snapshot = self._board.file.devices, self._board.snapshot
+        buttons = [n for n, d in devices.items() if getattr(d, "role", None) == "estop"]
+        return [name for name in buttons if snapshot.get(name, {}).get("value") is not False]

@@ -96,7 +96,8 @@ class Bus:
     ) -> Subscription:
         """A queue of the events of `kinds` (none: all).
 
-        `wake` is called after each event, on the publisher's thread: it may only set an event.
+        `wake` is called after each event, on the publisher's thread: it has to be as short as to
+        set an event.
         """
         subscription = Subscription(kinds, wake, limit)
         with self._lock:

@@ -21,18 +21,21 @@ _address_key = secrets.token_bytes(16)  # an unkeyed hash of an address is found
 _WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def log_to(stream: TextIO | None) -> None:
-    """Write the log to `stream`, with the time and apart from all other logs; None: switch it off.
+def log_to(to: TextIO | logging.Handler | None) -> None:
+    """Write the log to `to`, apart from all other logs; None: switch it off.
 
+    To a stream it writes lines with the time; a handler gets the `facts` of each event as well.
     Until this is called its records go where all others go.
     """
     for handler in list(_log.handlers):
         _log.removeHandler(handler)
-    _log.disabled = stream is None
+    _log.disabled = to is None
     _log.propagate = False
     _log.setLevel(logging.INFO)
-    if stream is not None:
-        handler = logging.StreamHandler(stream)
+    if isinstance(to, logging.Handler):
+        _log.addHandler(to)
+    elif to is not None:
+        handler = logging.StreamHandler(to)
         handler.setFormatter(_Timed())
         _log.addHandler(handler)
 
@@ -84,7 +87,8 @@ class _Timed(logging.Formatter):
 def _tell(event: str, **facts: str | float | None) -> None:
     if _log.isEnabledFor(logging.INFO):
         told = {key: value for key, value in facts.items() if value is not None}
-        _log.info("%s", json.dumps({"event": event, **told}))
+        told = {"event": event, **told}
+        _log.info("%s", json.dumps(told), extra={"facts": told})
 
 
 def _tag(session_id: str | None) -> str | None:

@@ -108,7 +108,7 @@ class LabClient:
         **settings: Any,
     ) -> None:
         file = load_board(Path(board))
-        self.lab = load_lab(file.module)
+        self.lab = load_lab(file)
         with contextlib.ExitStack() as undo:
             if state_dir is None:
                 state_dir = Path(undo.enter_context(tempfile.TemporaryDirectory()))
@@ -201,4 +201,4 @@ class LabClient:
 
     def end_all(self) -> bool:
         """End all sessions; False when one was not clean after 10 s."""
-        return self.agent.end_sessions(Reason.DELETED, 10.0)
+        return self.agent.sessions.end_all(Reason.DELETED, 10.0)

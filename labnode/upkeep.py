@@ -68,7 +68,9 @@ class Upkeep:
         return not self._thread.is_alive()
 
     def last_words(self) -> None:
-        """Run `on_shutdown`, while the hardware thread still lives."""
+        """Run `on_shutdown`, if the hardware thread still lives."""
+        if self._worker.stopping:
+            return
         try:
             self._do("on_shutdown", at_most=_LAST_WORDS)
         except LabnodeError as error:
@@ -79,12 +81,13 @@ class Upkeep:
     def _run(self) -> None:
         while not self._stopping:
             self._wake.clear()
-            for event in self._news.drain():
-                self._hear(event)
-            if self._stopping:
-                return
-            due = self._look()
+            self._listen()
+            due = None if self._stopping else self._look()
             self._wake.wait(None if due is None else max(0.0, due - self._clock.now()))
+
+    def _listen(self) -> None:
+        for event in self._news.drain():
+            self._hear(event)
 
     def _hear(self, event: SessionChanged | FaultChanged) -> None:
         if isinstance(event, FaultChanged):
@@ -153,7 +156,6 @@ class Upkeep:
             return False
         outcome: list[bool] = []
         errors: list[Exception | None] = []
-        finished = self._worker.signal()
 
         def run() -> None:
             if name not in ("on_boot", "on_shutdown") and self._sessions.live():
@@ -166,18 +168,27 @@ class Upkeep:
 
         def end(error: Exception | None) -> None:
             errors.append(error)
-            finished.set()
+            self._wake.set()
 
         limit = sequence.timeout if at_most is None else min(at_most, sequence.timeout)
         self._hook = hook = Hook(run, end, limit)
         self._worker.hook(hook)
-        with self._worker.outside_the_pool():
-            self._worker.wait_for(finished, limit + _HOOK_GRACE if at_most is None else limit)
+        self._wait_for(errors, limit + _HOOK_GRACE if at_most is None else limit)
         self._hook = None
         error = errors[0] if errors else None
         if error is not None and not hook.stopping:
             raise LabnodeError(str(error)) from error
         return bool(outcome and outcome[0])
+
+    def _wait_for(self, outcome: list[Exception | None], seconds: float) -> None:
+        """Until there is one; who comes meanwhile ends what is run."""
+        end = self._clock.now() + seconds
+        while not outcome and (left := end - self._clock.now()) > 0:
+            self._wake.clear()
+            self._listen()
+            if not outcome:
+                self._wake.wait(left)
+        self._wake.set()  # what has come in between is still to be looked at
 
     def _interrupt(self) -> None:
         hook = self._hook

@@ -204,9 +204,9 @@ def test_ending_the_sessions_says_whether_they_were_clean_in_time(build: Build) 
     agent = build(lab)
     agent.start()
     agent.sessions.start(request())
-    assert not agent.end_sessions(Reason.DELETED, 0.05)
+    assert not agent.sessions.end_all(Reason.DELETED, 0.05)
     let_go.set()
-    assert agent.end_sessions(Reason.DELETED, 5.0)
+    assert agent.sessions.end_all(Reason.DELETED, 5.0)
 
 
 # --- a board without an owner ---

@@ -22,29 +22,36 @@ HOUSE = """
     errors    ->
     clock     ->
     lifecycle ->
+    emergency ->
     events    -> errors
     context   -> errors
     jsondata  -> errors
     schema    -> errors
+    pythonfile -> errors
     state     -> errors
+    spool     ->
     browser   ->
     settings  -> schema errors
+    credentials -> settings clock
     store     -> clock errors
     drivers   -> schema clock errors
-    board     -> drivers schema events clock errors
+    board     -> drivers pythonfile schema events clock errors
     worker    -> board events clock errors
     tasks     -> worker store context events clock jsondata errors
     sessions  -> +tasks lifecycle
-    lab       -> sessions tasks worker board drivers schema events context clock errors
-    module    -> lab errors
+    lab       -> sessions tasks worker board drivers schema events context spool clock errors
+    module    -> lab board pythonfile errors
     reload    -> clock
+    changeover -> module lab sessions board pythonfile clock errors
     estop     -> sessions board store lifecycle errors
     upkeep    -> lab sessions worker board events clock errors
     control   -> lab estop sessions store clock errors
-    weblab    -> sessions settings lifecycle clock errors
-    web       -> lab sessions tasks worker board schema settings events context clock errors
-    platform  -> settings events clock errors
+    weblab    -> sessions settings credentials lifecycle clock errors
+    web       -> +lab settings credentials events clock
+    platform  -> settings events context clock errors
+    telemetry -> platform web board settings events clock errors
     doctor    -> platform board drivers settings errors
+    wizard    -> board drivers schema errors
     labnode   -> lab errors
     agent     -> everything
     testing   -> everything
@@ -65,6 +72,7 @@ HOMES = """
     h11           -> web.server web.websockets
     huey          -> tasks
     lgpio         -> drivers
+    prometheus_client -> platform
     serial        -> drivers
     smbus2        -> drivers.i2c
     sqlite_utils  -> store

@@ -244,3 +244,76 @@ def test_a_session_is_stored_as_stopped(lab: LabClient) -> None:
     lab.finish(student)
     (row,) = lab.agent.store.select("sessions", "1")
     assert (row["state"], row["reason"]) == (State.DISPOSED, Reason.ESTOP)
+
+
+# --- a button on the board ---
+
+BUTTON = BOARD.replace("module:", "  stop: {driver: button, pin: GPIO27, role: estop}\nmodule:")
+
+
+@pytest.fixture
+def with_button(tmp_path: Path) -> Iterator[LabClient]:
+    (tmp_path / "button.yaml").write_text(BUTTON)
+    (tmp_path / "lab.py").write_text(MODULE)
+    with LabClient(tmp_path / "button.yaml", state_dir=tmp_path / "state") as lab:
+        yield lab
+
+
+def press(lab: LabClient, pressed: bool) -> None:
+    """What the pin sees, told on this thread as the pin library's would."""
+    pin = lab.agent.board.pins.pin("GPIO27")
+    (pin.drive_low if pressed else pin.drive_high)()
+    lab.agent.worker.call(lambda: None)
+
+
+def test_a_button_stops_everything(with_button: LabClient) -> None:
+    lab = with_button
+    student = lab.student()
+    student.post("/api/devices/heater/on")
+    (session,) = lab.agent.sessions.live()
+    press(lab, True)
+    assert pins(lab) == SAFE
+    assert session.disposed.wait(10)
+    assert session.reason is Reason.ESTOP
+    assert lab.agent.sessions.quarantine.why == "Emergency stop: 'stop' is pressed"
+
+
+def test_a_button_acts_while_the_hardware_thread_hangs(with_button: LabClient) -> None:
+    lab = with_button
+    module = sys.modules["labnode_board_lab"]
+    student = lab.student()
+    student.post("/api/devices/heater/on")
+    student.post("/api/tasks/hang")
+    assert module.begun.wait(10)
+    try:
+        lab.agent.board.pins.pin("GPIO27").drive_low()
+        assert pins(lab) == SAFE
+    finally:
+        module.free.set()
+
+
+def test_it_cannot_be_released_while_the_button_is_pressed(with_button: LabClient) -> None:
+    lab = with_button
+    press(lab, True)
+    with pytest.raises(Busy, match="'stop' is still pressed: release it first"):
+        lab.agent.estop.release()
+    press(lab, False)
+    assert lab.agent.board.halted  # letting go is not enough
+    assert lab.agent.estop.release() == "'stop' is pressed"
+
+
+def test_a_button_that_is_pressed_at_the_start_keeps_the_board_in_quarantine(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "button.yaml").write_text(
+        BUTTON.replace("role: estop", "role: estop, normally_closed: true")
+    )
+    (tmp_path / "lab.py").write_text(MODULE)
+    client = LabClient(tmp_path / "button.yaml", state_dir=tmp_path / "state")
+    button = client.agent.board.file.devices["stop"]
+    button.simulate = lambda _value: None  # type: ignore[attr-defined]  # a wire is broken
+    with client as lab:
+        assert lab.agent.estop.why == "'stop' is pressed"
+        assert lab.start().status == 503
+        with pytest.raises(Busy):
+            lab.agent.estop.release()

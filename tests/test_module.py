@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from labnode.board import BoardFile, load_board
 from labnode.errors import ConfigError
 from labnode.lab import Lab
-from labnode.module import load_lab
+from labnode.module import load_lab as load_lab_of
 
 LAB = "from labnode import Lab\nlab = Lab()\n"
 
@@ -32,14 +33,38 @@ def write(directory: Path, text: str, name: str = "thermal.py") -> Path:
     return path
 
 
+def board(module: Path | None, more: str = "") -> BoardFile:
+    """A board with this module."""
+    directory = Path() if module is None else module.parent
+    path = directory / "x.yaml"
+    named = "" if module is None else f"module: {module.name}\n"
+    path.write_text(f"schema: 1\ndevices: {{}}\n{named}{more}")
+    return load_board(path)
+
+
+def load_lab(module: Path) -> Lab:
+    return load_lab_of(board(module))
+
+
 def problem(path: Path) -> str:
     with pytest.raises(ConfigError) as caught:
         load_lab(path)
     return str(caught.value)
 
 
-def test_a_board_without_a_module_has_an_empty_lab() -> None:
-    assert load_lab(None).functions == {}
+def test_a_board_without_a_module_has_an_empty_lab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_lab_of(board(None)).functions == {}
+
+
+def test_a_sequence_runs_only_tasks_that_the_module_has(tmp_path: Path) -> None:
+    path = write(tmp_path, f"{LAB}@lab.task\ndef heat(): ...")
+    steps = "sequences: {on_start: {steps: [{task: heta}]}}\n"
+    with pytest.raises(ConfigError, match=r"on_start runs the task 'heta', .* mean 'heat'\?"):
+        load_lab_of(board(path, steps))
+    load_lab_of(board(path, steps.replace("heta", "heat")))
 
 
 def test_the_lab_of_the_module_is_found_under_any_name(tmp_path: Path) -> None:

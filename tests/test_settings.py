@@ -18,7 +18,8 @@ WEBLAB = {"LABNODE_WEBLAB_USERNAME": "weblab", "LABNODE_WEBLAB_PASSWORD": "31415
 DESIGN = """
 board host port base_url scheme trusted_proxies state_dir weblab clients cookie_name cookie_path
 secret_key embed unauthorized_link unauthorized_template allowed_back_origins allowed_hosts
-weblab_base admin expired_users_timeout task_expires background_threads log_level lifecycle_log
+weblab_base admin expired_users_timeout task_expires history background_threads metrics
+log_level lifecycle_log
 """
 
 
@@ -126,6 +127,8 @@ def test_every_setting_can_be_given_in_the_environment(node: Node, tmp_path: Pat
         "LABNODE_ADMIN_PASSWORD": "a,b",
         "LABNODE_EXPIRED_USERS_TIMEOUT": "2h",
         "LABNODE_TASK_EXPIRES": "60",
+        "LABNODE_HISTORY": "30d",
+        "LABNODE_METRICS": "[::1]:9464",
         "LABNODE_BACKGROUND_THREADS": "4",
         "LABNODE_LOG_LEVEL": "debug",
         "LABNODE_LIFECYCLE_LOG": "no",
@@ -153,6 +156,8 @@ def test_every_setting_can_be_given_in_the_environment(node: Node, tmp_path: Pat
         admin=Credentials(username="root", password="a,b"),
         expired_users_timeout=7200.0,
         task_expires=60.0,
+        history=2592000.0,
+        metrics="[::1]:9464",
         background_threads=4,
         log_level="DEBUG",
         lifecycle_log=False,
@@ -173,6 +178,15 @@ def test_paths_in_the_file_count_from_the_file_and_others_from_here(node: Node):
     assert (settings.board, settings.state_dir) == (directory / "boards/x.yaml", Path("/srv/lab"))
     settings = node.load("board: x.yaml\n", board=Path("y.yaml"))
     assert settings.board == Path("y.yaml")
+
+
+def test_a_file_that_systemd_hands_over_has_whole_paths(node: Node):
+    handed_over = {"CREDENTIALS_DIRECTORY": str(node.file.parent)}
+    assert node.load("board: /etc/x.yaml\n", handed_over).board == Path("/etc/x.yaml")
+    assert node.told("board: x.yaml\n", handed_over) == [
+        "node.yaml:1: 'board' has to begin with '/': systemd hands a copy over"
+    ]
+    assert node.load("board: x.yaml\n", {"CREDENTIALS_DIRECTORY": "/run/other"}).board
 
 
 def test_the_home_directory_can_be_written_as_a_tilde(node: Node, monkeypatch: pytest.MonkeyPatch):
@@ -302,6 +316,12 @@ def test_a_secret_never_stands_in_the_repr(node: Node):
         ("weblab: {username: u, password: }", "expected a password that is not empty"),
         ("weblab: yes", "expected a mapping with the keys username, password"),
         ("secret_key: short", "expected at least 16 characters"),
+        ("history: -2", "expected -1 or a duration"),
+        ("metrics: 9464", "expected a text"),
+        ("metrics: '0.0.0.0'", "expected an IP address and a port such as 127.0.0.1:9464"),
+        ("metrics: localhost:9464", "expected an IP address and a port"),
+        ("metrics: '127.0.0.1:99999'", "expected an IP address and a port"),
+        ("metrics: '::1:9464'", "expected an IP address and a port"),
         ("background_threads: 0", "expected a number from 1 to 32"),
         ("host: http://x", "expected an address such as 127.0.0.1"),
         ("cookie_name: a b", "expected letters, digits"),

@@ -54,7 +54,7 @@ class Board:
         """
         self.file = file
         self.pins = mock_factory() if simulate and pins is None else pins
-        self.around = alone(clock)
+        self.around = alone(clock, self.halt)
         self.simulation = (
             Simulation(file.simulate, self._drive, lambda: self.snapshot, clock)
             if simulate
@@ -74,6 +74,7 @@ class Board:
             snapshot=lambda: self.snapshot,
         )
         self._snapshots = Snapshots(file.devices, bus, self.interlocks.lock)
+        self.versioned = self._snapshots.versioned  # any thread
         self._lineup = Lineup(file.devices)
         orders = Orders(
             file,
@@ -187,14 +188,6 @@ class Board:
         """What the hardware thread should have done and has not, or None (any thread)."""
         return self.emergency.fault(self._outputs.values())
 
-    def pressed(self) -> list[str]:
-        """The emergency stop buttons that are pressed (any thread)."""
-        return [
-            name
-            for name, driver in self.file.devices.items()
-            if getattr(driver, "role", None) == "estop" and self.snapshot[name]["value"]
-        ]
-
     def poll(self) -> float | None:
         """Do what is due; seconds until the next is, None if nothing is waited for."""
         self._polls.run(self._opened)
@@ -217,9 +210,12 @@ class Board:
         self._settle()
         return left
 
-    def describe(self, locales: Sequence[str | None] = ()) -> list[dict[str, Any]]:
-        """What the page has to know of the devices that students may see, in its order."""
-        return [describe(name, self.file.devices[name], locales) for name in self.file.on_page()]
+    def describe(
+        self, locales: Sequence[str | None] = (), *, hidden: bool = False
+    ) -> list[dict[str, Any]]:
+        """What the page has to know of the devices on it; with `hidden`, of all devices."""
+        names = self.file.devices if hidden else self.file.on_page()
+        return [describe(name, self.file.devices[name], locales) for name in names]
 
     def _close(self) -> list[str]:
         names = self._opened

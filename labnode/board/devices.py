@@ -6,13 +6,14 @@ import keyword
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any
 
 from labnode.board.claims import Claims
 from labnode.board.expressions import WORDS
 from labnode.board.rules import expression
 from labnode.board.simulate import Link, in_order
-from labnode.drivers.base import Driver, Lendable, Ref, Simulatable, load_drivers
+from labnode.drivers.base import Driver, Lendable, Ref, Simulatable
 from labnode.drivers.output import Output
 from labnode.errors import BadInput
 from labnode.schema import Between, Duration, Problems, Section, build, did_you_mean, shown
@@ -30,15 +31,22 @@ class _Link:
     start: float | None = None
 
 
-def read_devices(section: Section, problems: Problems) -> dict[str, Driver | None]:
-    """The drivers by name; None for one that has problems, so that its name is known."""
+def read_devices(
+    section: Section, kinds: Mapping[str, type[Driver]], problems: Problems, folder: Path
+) -> dict[str, Driver | None]:
+    """The drivers by name; None for one that has problems, so that its name is known.
+
+    `folder` is where the board file is.
+    """
     devices: dict[str, Driver | None] = {}
     claims = Claims(problems)
     for name, options in section.items():
         _check_name(name, options, problems)
-        devices[name] = driver = _device(name, options, problems)
+        devices[name] = driver = _device(name, options, kinds, problems)
         if driver is not None:
             claims.add(name, options, driver)
+            for mistake in driver.mistakes(folder):
+                problems.add(options, f"'{name}': {mistake}")
     for name, options in section.items():
         _check_refs(devices[name], options, devices, problems)
     return devices
@@ -104,7 +112,9 @@ def _check_name(name: str, options: Section, problems: Problems) -> None:
         )
 
 
-def _device(name: str, options: Section, problems: Problems) -> Driver | None:
+def _device(
+    name: str, options: Section, drivers: Mapping[str, type[Driver]], problems: Problems
+) -> Driver | None:
     what = f"device {name!r}"
     if options.bad:
         return None
@@ -115,7 +125,6 @@ def _device(name: str, options: Section, problems: Problems) -> Driver | None:
             f"{shown(options.value)}",
         )
         return None
-    drivers = load_drivers()
     kind = options.child("driver")
     if "driver" not in options:
         problems.add(options, f"missing key 'driver' in {what}")

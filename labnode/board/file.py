@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from labnode.board.beside import python_file, read_drivers
 from labnode.board.devices import Devices, is_known, read_devices, read_links
 from labnode.board.include import load_document
-from labnode.board.rules import Rule, read_rules
-from labnode.board.sequences import Sequence, read_sequences
+from labnode.board.rules import Rule, RuleForm, Words, read_rules
+from labnode.board.sequences import Sequence, SequenceKeys, read_sequences
 from labnode.board.simulate import Link
 from labnode.drivers.base import Driver
 from labnode.schema import (
     Between,
     Doc,
     Duration,
+    Like,
     Problems,
     Secrets,
     Section,
@@ -104,36 +106,52 @@ class BoardFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Top:
+class BoardKeys:
     """The keys of the file; sections are read by whoever knows what is in them."""
 
-    schema: Annotated[Section | None, Doc("The kind of file that this is: always 1.")] = None
+    schema: Annotated[
+        Section | None, Like(Literal[1]), Doc("The kind of file that this is: always 1.")
+    ] = None
     include: Annotated[
-        Section | None, Doc("Other YAML files, from beside the board, that are parts of it.")
+        Section | None,
+        Like(str | list[str] | None),
+        Doc("Other YAML files, from beside the board, that are parts of it."),
     ] = None
     title: Annotated[Text | None, Doc("What the page calls the lab; by default its name.")] = None
     lab: Annotated[LabName, Doc("How the central server knows the lab.")] = LabName()
     session: Annotated[SessionSpec, Doc("How long things may take, and how many share.")] = (
         SessionSpec()
     )
+    drivers: Annotated[
+        list[Section],
+        Like(list[str]),
+        Doc("Python files beside the board with drivers of your own."),
+    ] = field(default_factory=list)
     devices: Annotated[dict[str, Section], Doc("Everything that is on the board, by name.")]
     interlocks: Annotated[
         list[Section],
+        Like(list[RuleForm]),
         Doc("What holds outputs at values, whoever commands them, and when."),
     ] = field(default_factory=list)
     sequences: Annotated[
-        Section | None, Doc("What the board does by itself: on_start, on_dispose, selftest ...")
+        Section | None,
+        Like(SequenceKeys | None),
+        Doc("What the board does by itself: on_start, on_dispose, selftest ..."),
     ] = None
     simulate: Annotated[
         dict[str, Section],
-        Doc("What the inputs show where there is no hardware: an expression for each."),
+        Like(dict[str, Words | dict[str, Any]]),
+        Doc("What devices do where there is no hardware: inputs follow expressions."),
     ] = field(default_factory=dict)
     page: Annotated[
         list[list[Section]] | None,
+        Like(list[list[str]] | None),
         Doc("The rows of the page, each a list of devices; the rest comes after them."),
     ] = None
     module: Annotated[
-        Section | None, Doc("A Python file beside the board: hooks, tasks and views of the lab.")
+        Section | None,
+        Like(str | None),
+        Doc("A Python file beside the board: hooks, tasks and views of the lab."),
     ] = None
 
 
@@ -146,15 +164,17 @@ def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
     with Problems() as problems:
         document, files = load_document(path, problems, secrets)
         _check_schema(document, problems)
-        top = build(_Top, document, problems)
-        devices = read_devices(document.child("devices"), problems)
+        top = build(BoardKeys, document, problems)
+        kinds = read_drivers(document.child("drivers"), path, problems)
+        devices = read_devices(document.child("devices"), kinds, problems, path.parent)
         interlocks = read_rules(document.child("interlocks"), devices, problems)
         sequences = read_sequences(
             document.child("sequences"), devices, path.absolute().parent, problems
         )
         simulate, scripts = read_links(document.child("simulate"), devices, problems)
         page = _page(document.child("page"), devices, problems)
-        module = _module(document.child("module"), path, problems)
+        lab = document.child("module")
+        module = None if lab.content is None else python_file(lab, path, problems)
     assert top is not None
     name = top.lab.name or path.stem
     return BoardFile(
@@ -202,20 +222,3 @@ def _page(section: Section, devices: Devices, problems: Problems) -> tuple[tuple
                 names.append(name)
         rows.append(tuple(names))
     return tuple(rows)
-
-
-def _module(section: Section, board: Path, problems: Problems) -> Path | None:
-    name = section.content
-    if name is None or section.bad:
-        return None
-    if not isinstance(name, str):
-        problems.add(section, f"expected a Python file beside the board, not {shown(name)}")
-        return None
-    relative = Path(name)
-    if relative.is_absolute() or ".." in relative.parts or relative.suffix != ".py":
-        problems.add(section, f"expected a Python file beside the board or below it, not {name!r}")
-        return None
-    module = board.parent / relative
-    if not module.is_file():
-        problems.add(section, f"there is no file {str(module)!r}")
-    return module

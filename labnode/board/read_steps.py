@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from labnode.board import steps
-from labnode.board.rules import Devices, expression, output, values
+from labnode.board.rules import Devices, Words, expression, output, values
 from labnode.board.steps import Step
 from labnode.drivers.base import Conversing, Programmable
 from labnode.drivers.output import NumberOutput, SwitchOutput
@@ -17,6 +17,7 @@ from labnode.schema import (
     Between,
     Doc,
     Duration,
+    Like,
     Problems,
     Section,
     Text,
@@ -201,39 +202,59 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Pulse:
-    seconds: Annotated[Duration, Between(0.001)] = field(metadata={"key": "for"})
-    value: Any = None
+    seconds: Annotated[Duration, Between(0.001), Doc("How long it has the value.")] = field(
+        metadata={"key": "for"}
+    )
+    value: Annotated[Any, Doc("Its value meanwhile; by default on.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Ramp:
-    to: float
-    over: Annotated[Duration, Between(0.1)]
+    to: Annotated[float, Doc("The value in the end.")]
+    over: Annotated[Duration, Between(0.1), Doc("How long that takes.")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _WaitFor:
-    expr: Section
-    timeout: Duration = 30.0
+    expr: Annotated[Section, Like(Words), Doc("What has to be true.")]
+    timeout: Annotated[Duration, Doc("How long to wait before that is a failure.")] = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Serial:
-    send: str | None = None
-    expect: Annotated[str | None, Doc("A regular expression.")] = None
-    timeout: Duration = 3.0
+    send: Annotated[str | None, Doc("What is sent.")] = None
+    expect: Annotated[str | None, Doc("A regular expression for what has to come.")] = None
+    timeout: Annotated[Duration, Doc("How long to wait before that is a failure.")] = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    argv: list[str]
-    timeout: Duration = 10.0
+    argv: Annotated[list[str], Doc("A program and its arguments.")]
+    timeout: Annotated[Duration, Doc("How long it may take.")] = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Task:
-    name: str
-    args: dict[str, Any] = field(default_factory=dict)
+    name: Annotated[str, Doc("A task of the lab's module.")]
+    args: Annotated[dict[str, Any], Doc("Its arguments by name.")] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepKeys:
+    """The key that a step has, and what may stand there: for the JSON Schema and the docs."""
+
+    set: Annotated[dict[str, Any], Doc("Set outputs to values, as the student could.")]
+    pulse: Annotated[dict[str, Duration | _Pulse], Doc("Switch outputs on for a time.")]
+    ramp: Annotated[dict[str, _Ramp], Doc("Bring an output to a value little by little.")]
+    wait: Annotated[Duration, Doc("Wait, while everything else goes on.")]
+    wait_for: Annotated[Words | _WaitFor, Doc("Wait until an expression is true.")]
+    safe: Annotated[Literal["all"] | list[str], Doc("Make devices safe.")]
+    program: Annotated[dict[str, str], Doc("Write a file with a programmer: {mcu: blank}.")]
+    serial: Annotated[dict[str, str | _Serial], Doc("Talk on a serial port.")]
+    run: Annotated[list[str] | _Run, Doc("Run a program of the Pi.")]
+    task: Annotated[str | _Task, Doc("Run a task of the lab's module.")]
+    notify: Annotated[Text, Doc("Tell the student something.")]
+    log: Annotated[str, Doc("Write a line into the log.")]
 
 
 def _is(section: Section) -> str:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from labnode.board.expressions import Expression, ExpressionError
 from labnode.drivers.base import Driver
 from labnode.drivers.output import Output
 from labnode.errors import BadInput
-from labnode.schema import Duration, Problems, Section, Text, build, did_you_mean, shown
+from labnode.schema import (
+    Doc,
+    Duration,
+    Like,
+    Problems,
+    Section,
+    Text,
+    build,
+    did_you_mean,
+    shown,
+)
 
 Devices = Mapping[str, Driver | None]  # None: its own problems have been told
+Words = str | bool | int | float  # what an expression may look like to YAML
 
 
 @dataclass(frozen=True)
@@ -57,30 +68,48 @@ Rule = Mutex | Require | When
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Mutex:
-    name: str
-    mutex: list[Section]
-    wait: Duration = 0.0
-    message: Text | None = None
+class _Form:
+    name: Annotated[str, Doc("What the log, the central server and people call it.")]
+    message: Annotated[Text | None, Doc("What the student reads while it acts.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Require:
-    name: str
-    require: Section
-    devices: list[Section] = field(metadata={"key": "for"})
-    message: Text | None = None
+class _Mutex(_Form):
+    mutex: Annotated[
+        list[Section], Like(list[str]), Doc("Outputs of which only one may be on at a time.")
+    ]
+    wait: Annotated[
+        Duration, Doc("How long one of them has been off before another may be on.")
+    ] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class _When:
-    name: str
-    when: Section
-    force: dict[str, Section]
-    latch: bool = False
-    for_time: Duration = 0.0
-    message: Text | None = None
+class _Require(_Form):
+    require: Annotated[
+        Section, Like(Words), Doc("The outputs are held safe while this expression is not true.")
+    ]
+    devices: Annotated[
+        list[Section], Like(list[str]), Doc("The outputs that this interlock holds.")
+    ] = field(metadata={"key": "for"})
 
+
+@dataclass(frozen=True, kw_only=True)
+class _When(_Form):
+    when: Annotated[
+        Section, Like(Words), Doc("The outputs are held while this expression is true.")
+    ]
+    force: Annotated[
+        dict[str, Section], Doc("The outputs that this interlock holds, each with its value.")
+    ]
+    latch: Annotated[
+        bool, Doc("Whether it holds on when the expression is over, until a person clears it.")
+    ] = False
+    for_time: Annotated[
+        Duration, Doc("How long the expression has to be true before it counts.")
+    ] = 0.0
+
+
+RuleForm = _Mutex | _Require | _When
 
 _FORMS: dict[str, type] = {"mutex": _Mutex, "require": _Require, "when": _When}
 

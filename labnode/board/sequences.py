@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from labnode.board.read_steps import Reader
+from labnode.board.read_steps import Reader, StepKeys
 from labnode.board.rules import Devices
 from labnode.board.steps import RunTask, Stage, Step
 from labnode.errors import TooLate
-from labnode.schema import Between, Doc, Duration, Problems, Section, build, did_you_mean
+from labnode.schema import Between, Doc, Duration, Like, Problems, Section, build, did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Sequence:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sequence:
-    steps: Annotated[list[Section], Doc("What is done, one after the other.")]
+    steps: Annotated[list[Section], Like(list[StepKeys]), Doc("What is done, one after the other.")]
     timeout: Annotated[Duration, Between(0.1), Doc("How long all of it may take.")] = 60.0
     on_error: Annotated[
         OnError | None,
@@ -73,12 +73,12 @@ class _OnIdle(_Sequence):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _SelfTest(_Sequence):
+class SelfTest(_Sequence):
     every: Annotated[Duration, Between(1), Doc("How often, while nobody uses the board.")] = 21600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Sequences:
+class SequenceKeys:
     """The keys under `sequences:`."""
 
     on_boot: Annotated[_Sequence | None, Doc("When the node has started.")] = None
@@ -87,14 +87,14 @@ class _Sequences:
     on_idle: Annotated[_OnIdle | None, Doc("When nobody has used the board for a while.")] = None
     on_fault: Annotated[_Sequence | None, Doc("When an interlock begins to act.")] = None
     on_shutdown: Annotated[_Sequence | None, Doc("When the node stops: 2 seconds at most.")] = None
-    selftest: Annotated[_SelfTest | None, Doc("From time to time: is the board all right?")] = None
+    selftest: Annotated[SelfTest | None, Doc("From time to time: is the board all right?")] = None
 
 
 def read_sequences(
     section: Section, devices: Devices, folder: Path, problems: Problems
 ) -> dict[str, Sequence]:
     """The sequences by name."""
-    keys = build(_Sequences, section, problems, name="sequences")
+    keys = build(SequenceKeys, section, problems, name="sequences")
     reader = Reader(devices, folder, problems)
     found: dict[str, Sequence] = {}
     for name, otherwise in _OTHERWISE.items():

@@ -17,25 +17,29 @@ Over = Callable[[], bool]
 Wait = Callable[..., bool]  # seconds and, if it may end early, an Over
 Outlast = Callable[[float, Over], bool]
 Progress = Callable[[float | None, str | None], None]
+Stop = Callable[[str], object]
 
 
 @dataclass(frozen=True)
 class Surroundings:
     """What the worker and the tasks offer: `post` a call to the hardware thread, `wait` serving
-    others, tell the `progress` of the task that runs, `outlast` what ends soon."""
+    others, tell the `progress` of the task that runs, `outlast` what ends soon; and what an
+    `emergency` sets off."""
 
     post: Post
     wait: Wait
     progress: Progress
+    emergency: Stop
     outlast: Outlast
 
 
-def alone(clock: Clock) -> Surroundings:
+def alone(clock: Clock, emergency: Stop) -> Surroundings:
     """A board by itself: changes of inputs go unseen, waiting just waits."""
     return Surroundings(
         post=lambda _: None,
         wait=lambda seconds, _until=None: not clock.event().wait(seconds),
         progress=lambda _percent, _line: None,
+        emergency=emergency,
         outlast=lambda seconds, over: bool(over() or clock.event().wait(seconds) or over()),
     )
 
@@ -94,6 +98,9 @@ class DriverServices:
 
     def command(self, device: str, command: str, args: Any = None) -> Any:
         return self._board.command(device, command, args)
+
+    def emergency(self, why: str) -> None:
+        self._board.around.emergency(why)
 
     def permit(self, value: Any) -> None:
         self._board.permit(self._name, value)

@@ -21,11 +21,20 @@ class Snapshots:
     """Reads drivers on the hardware thread; a device that cannot be read has an "error"."""
 
     def __init__(self, devices: Mapping[str, Driver], bus: Bus, lock: Callable[[str], Any]) -> None:
-        self.latest: Snapshot = MappingProxyType({name: {"value": None} for name in devices})
+        nothing: Snapshot = MappingProxyType({name: {"value": None} for name in devices})
+        self._latest = (0, nothing)  # replaced as a whole: any thread reads both together
         self._devices = devices
         self._bus = bus
         self._lock = lock  # why a device cannot be commanded as one likes, or None
         self._faults: dict[str, str] = {}  # why the last poll of a device failed, or ""
+
+    @property
+    def latest(self) -> Snapshot:
+        return self._latest[1]
+
+    def versioned(self) -> tuple[int, Snapshot]:
+        """The latest with its version, which grows with each change (any thread)."""
+        return self._latest
 
     def read(self, names: Collection[str]) -> None:
         """Read devices that are open."""
@@ -61,8 +70,9 @@ class Snapshots:
     def _replace(self, states: Mapping[str, dict[str, Any]]) -> None:
         changed = {name: state for name, state in states.items() if state != self.latest[name]}
         if changed:
-            news = [name for name in changed if _told(changed[name]) != _told(self.latest[name])]
-            self.latest = MappingProxyType({**self.latest, **changed})
+            version, latest = self._latest
+            news = [name for name in changed if _told(changed[name]) != _told(latest[name])]
+            self._latest = (version + 1, MappingProxyType({**latest, **changed}))
             for name in news:
                 self._bus.publish(DeviceChanged(name, changed[name]["value"]))
 

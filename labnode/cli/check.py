@@ -32,7 +32,7 @@ def check(boards: tuple[Path, ...], settings: Path | None) -> None:
     for board in boards:
         try:
             file = load_board(board, settings=settings)
-            load_lab(file.module)
+            load_lab(file)
         except ConfigError as error:
             problems += error.problems
         else:

@@ -91,7 +91,7 @@ def _patient(
     else:
         try:
             file = load_board(path)
-            load_lab(file.module)
+            load_lab(file)
         except ConfigError as error:
             wrong += [Finding("board", Level.PROBLEM, f"{p}.") for p in error.problems]
     uid = os.geteuid()

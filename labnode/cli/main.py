@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from labnode import __version__
+from labnode.cli.backup import backup, restore
 from labnode.cli.check import check
 from labnode.cli.doctor import doctor
 from labnode.cli.fake import fake
@@ -22,6 +23,7 @@ from labnode.cli.options import InOrder
 from labnode.cli.run import demo, run
 from labnode.cli.safe import safe
 from labnode.cli.weblab import weblab_config
+from labnode.cli.wizard import bootconfig, pinout, schema, suggest
 from labnode.errors import BadInput, ConfigError, LabnodeError
 
 
@@ -62,7 +64,8 @@ def main() -> None:
 
 _COMMANDS: list[click.Command] = [demo, check, run, weblab_config, fake]
 _COMMANDS += [status, sessions, tasks, events, actions, estop, clear, drain, undrain]
-_COMMANDS += [safe, doctor]
+_COMMANDS += [safe, doctor, backup, restore]
+_COMMANDS += [suggest, pinout, bootconfig, schema]
 _COMMANDS += [loop, run_tasks, clean_expired]
 
 for command in _COMMANDS:

@@ -57,6 +57,7 @@ def run(
     from labnode.agent import BROKEN, Agent
     from labnode.board import load_board
     from labnode.module import load_lab
+    from labnode.platform.logs import log_to_stderr
     from labnode.platform.systemd import Systemd
     from labnode.reload import Watcher, command
     from labnode.settings import load_settings
@@ -69,13 +70,13 @@ def run(
             "There is no board: name a board file (labnode run BOARD.yaml), or give `board:` in "
             "the settings or LABNODE_BOARD in the environment."
         )
-    _log_to_stderr(chosen.log_level)
-    lifecycle.log_to(sys.stderr if chosen.lifecycle_log else None)
+    journal = log_to_stderr(chosen.log_level)
+    lifecycle.log_to((journal or sys.stderr) if chosen.lifecycle_log else None)
     watcher = Watcher(chosen.board) if reload else None
     file = load_board(chosen.board, settings=settings)
     if watcher:
         watcher.watch(file.files)
-    lab = load_lab(file.module)
+    lab = load_lab(file)
     stop = _stop_on_signals()
     agent = Agent(file, lab, chosen, simulate=simulate, hung_after=_hung_after())
     agent.limit_stop(stop)
@@ -135,8 +136,9 @@ def demo(board: Path | None, no_browser: bool, port: int | None, seconds: int) -
     Ctrl-C ends the demo.
     """
     from labnode import demo as demonstration
+    from labnode.platform.logs import log_to_stderr
 
-    _log_to_stderr("WARNING")
+    log_to_stderr("WARNING")
     demonstration.run(
         board or demonstration.demo_board(),
         port=port,
@@ -145,10 +147,6 @@ def demo(board: Path | None, no_browser: bool, port: int | None, seconds: int) -
         stop=_stop_on_signals(patient=False),
         say=click.echo,
     )
-
-
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 def _stop_on_signals(*, patient: bool = True) -> Any:

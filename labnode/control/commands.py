@@ -110,6 +110,8 @@ class Commands:
     def sentence(self) -> str:
         """How the node is, for people, in one line."""
         match self._state(sessions := len(self._sessions.live())):
+            case "fault":
+                return f"Interlocks are latched: {'; '.join(self._board.obstacles())}"
             case "quarantine":
                 return f"In quarantine: {self._sessions.quarantine.why}"
             case "draining":

@@ -28,6 +28,16 @@ _UART_PINS = (14, 15)
 _UART_PORTS = ("/dev/serial0", "/dev/ttyS0", "/dev/ttyAMA0")
 _PWM = {12: (0, 4), 13: (1, 4), 18: (0, 2), 19: (1, 2)}  # pin: channel, function
 
+BUS_PINS = {
+    "dtparam=i2c_arm=on": _I2C_PINS[1],
+    "dtparam=spi=on": _SPI_PINS[0],
+    "enable_uart=1": _UART_PINS,
+    "dtoverlay=w1-gpio": (4,),
+}
+"""The pins that a line of config.txt takes; lines that name their pins are not here."""
+
+HARDWARE_PWM = tuple(_PWM)
+
 RESERVED = {
     Claim("pin", f"GPIO{pin}", "I2C bus 0"): (
         "belongs to the memory of add-on boards (HATs): the Pi drives it while it boots"

@@ -15,7 +15,7 @@ class Button(DigitalInput):
 
     Example::
 
-        door: {driver: button, pin: GPIO27, bounce_time: 0.05}
+        stop: {driver: button, pin: GPIO27, role: estop, normally_closed: true}
     """
 
     pull_up: bool | None = True

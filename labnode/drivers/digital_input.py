@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import gpiozero
 
@@ -17,6 +17,9 @@ from labnode.schema import Doc, Duration
 @dataclass(kw_only=True)
 class DigitalInput(Input):
     """A pin that is read: on or off.
+
+    With `role: estop` it is an emergency stop: everything is stopped when it comes on, and stays so
+    until somebody says that it is over (`labnode clear`), which needs it to be off.
 
     With `pull_up: true` the pin rests high and is on while something pulls it low; with
     `pull_up: false` it rests low and is on while it is high; with `pull_up: null` it floats, and
@@ -43,6 +46,13 @@ class DigitalInput(Input):
     bounce_time: Annotated[
         Duration | None, Doc("Changes that are shorter than this are not seen.")
     ] = None
+    normally_closed: Annotated[
+        bool,
+        Doc("The contact opens when it is pressed: then it is on, as with a wire that is broken."),
+    ] = False
+    role: Annotated[
+        Literal["estop"] | None, Doc("estop: an emergency stop, which stops everything.")
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,21 +71,24 @@ class DigitalInput(Input):
             bounce_time=self.bounce_time,
             pin_factory=self.services.pins,
         )
+        if self.services.simulated and self.normally_closed:
+            self.simulate(False)  # at rest: what a mock pin shows is an open contact
         self.hardware.when_activated = self._edge
         self.hardware.when_deactivated = self._edge
         self.opened()
         self.arrived(self.read())
+        self._stop_if_pressed()
 
     @property
     def value(self) -> bool:
         return self.read()
 
     def read(self) -> bool:
-        return bool(self.hardware.value)
+        return bool(self.hardware.value) != self.normally_closed
 
     def simulate(self, value: Any) -> None:
         active_high = self.active_state if self.pull_up is None else not self.pull_up
-        if bool(value) == active_high:
+        if (bool(value) != self.normally_closed) == active_high:
             self.hardware.pin.drive_high()
         else:
             self.hardware.pin.drive_low()
@@ -85,7 +98,12 @@ class DigitalInput(Input):
         return self.read()  # of a mock pin, in a simulation
 
     def _edge(self) -> None:  # on the pin library's thread
+        self._stop_if_pressed()  # from here: the hardware thread may be busy
         self.services.post(self._changed)
+
+    def _stop_if_pressed(self) -> None:
+        if self.role == "estop" and self.hardware is not None and self.read():
+            self.services.emergency(f"'{self.name}' is pressed")
 
     def _changed(self) -> None:
         if self.hardware is not None:

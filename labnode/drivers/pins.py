@@ -6,7 +6,7 @@ import os
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from gpiozero import PinPWMFixedValue, PinSetInput
 from gpiozero.pins.mock import MockFactory, MockPWMPin
@@ -27,6 +27,18 @@ class Pin:
     """A GPIO pin of the 40-pin header, written as 17, GPIO17 or BOARD11."""
 
     number: int
+
+    expected = "a GPIO pin such as 17, GPIO17 or BOARD11 (GPIO0 to GPIO27)"
+    json_schema: ClassVar[dict[str, Any]] = {
+        "anyOf": [
+            {"type": "integer", "minimum": 0, "maximum": 27},
+            {"enum": [f"GPIO{number}" for number in range(28)]},
+            {
+                "type": "string",
+                "pattern": "^(BOARD|GPIO|BCM|WPI|J8:|board|gpio)?[0-9]{1,2}$",
+            },
+        ]
+    }
 
     @property
     def name(self) -> str:
@@ -53,10 +65,12 @@ class Pin:
                     return cls(int(pin.name.removeprefix("GPIO")))
                 if name in pin.names and name != pin.name:
                     raise ValueError(f"{value} is {pin.name}, not a GPIO pin")
-        raise ValueError(
-            "expected a GPIO pin such as 17, GPIO17 or BOARD11 (GPIO0 to GPIO27), not "
-            f"{shown(value)}"
-        )
+        raise ValueError(f"expected {cls.expected}, not {shown(value)}")
+
+
+def header() -> dict[int, str]:
+    """The 40 pins by position: {1: "3V3", 2: "5V", 3: "GPIO2", ...}."""
+    return {position: str(pin.name) for position, pin in sorted(_HEADER.pins.items())}
 
 
 def pins_in_use(factory: Any) -> list[str]:

@@ -58,6 +58,9 @@ class Services(Protocol):
     def command(self, device: str, command: str, args: Any = None) -> Any:
         """Have another device of the board do something, within its limits and interlocks."""
 
+    def emergency(self, why: str) -> None:
+        """Stop everything on the node, at once (any thread)."""
+
     def permit(self, value: Any) -> None:
         """Interlocked when the board's interlocks forbid this output to be `value` now."""
 

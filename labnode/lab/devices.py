@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from labnode import context
 from labnode.board import Board
 from labnode.errors import BadInput, NotFound
+from labnode.lab.programming import Programming
 from labnode.worker import Worker
 
 
@@ -17,12 +19,18 @@ class Device:
     A command waits for the hardware thread: Busy after 5 s, SessionOver when the session that asks
     is over by then, BadInput for arguments that the command does not take, DeviceError when the
     device does not do it.
+
+    A programmer has `program(path)`, relative to the board file, and `blank()`, which wait as long
+    as it takes: in a task on the hardware thread as a part of that, elsewhere for the node's own
+    task `NAME.program`. BadFile: the file is not for this chip. ToolFailed says why it did not
+    work, AlreadyRunningError and TooLittleTime why it was not tried.
     """
 
-    def __init__(self, name: str, board: Board, worker: Worker) -> None:
+    def __init__(self, name: str, board: Board, worker: Worker, programming: Programming) -> None:
         self._name = name
         self._board = board
         self._worker = worker
+        self._programming = programming
 
     @property
     def value(self) -> Any:
@@ -51,6 +59,9 @@ class Device:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):  # or copying a Device would ask it for ever
             raise AttributeError(name)
+        if name in ("program", "blank") and self._name in self._programming.programmers:
+            # They take longer than a command may.
+            return self._program if name == "program" else self._blank
         command = self._board.file.devices[self._name].commands.get(name)
         if command is None:
             raise AttributeError(f"device {self._name!r} has no command {name!r}")
@@ -65,6 +76,12 @@ class Device:
 
         return call
 
+    def _program(self, image: str | Path) -> Any:
+        return self._programming.run(self._name, Path(image))
+
+    def _blank(self) -> Any:
+        return self._programming.run(self._name, None)
+
     def __repr__(self) -> str:
         return f"<Device {self._name} {self.value!r}>"
 
@@ -72,8 +89,10 @@ class Device:
 class Devices:
     """The devices by name, as attributes or keys: `lab.devices.heater`, `lab.devices["heater"]`."""
 
-    def __init__(self, board: Board, worker: Worker) -> None:
-        self._devices = {name: Device(name, board, worker) for name in board.file.devices}
+    def __init__(self, board: Board, worker: Worker, programming: Programming) -> None:
+        self._devices = {
+            name: Device(name, board, worker, programming) for name in board.file.devices
+        }
 
     def __getitem__(self, name: str) -> Device:
         if name not in self._devices:

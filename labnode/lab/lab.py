@@ -121,7 +121,8 @@ class Lab:
     @property
     def devices(self) -> Devices:
         """The board's devices by name."""
-        return Devices(self._node.board, self._node.worker)
+        node = self._node
+        return Devices(node.board, node.worker, node.programming)
 
     @property
     def restarted(self) -> bool:
@@ -275,6 +276,7 @@ class Lab:
                     log.exception("A lab's on_dispose failed; the clean-up goes on.")
                     failures.append(error)
         session.sealed = True
+        self._node.programming.forget(session.id)
         if alone:
             failures += self._node.turnover.clean(session.id)
         if failures:

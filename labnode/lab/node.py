@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from labnode.board import Board
+from labnode.lab.programming import Programming
 from labnode.lab.turnover import Turnover
 from labnode.sessions import Session, Sessions
 from labnode.tasks import Tasks
@@ -24,6 +25,7 @@ class Node:
     worker: Worker
     tasks: Tasks
     sessions: Sessions
+    programming: Programming
     turnover: Turnover
     push: Callable[[str | None, str, Any], None] = lambda _session_id, _event, _data: None
     observer_link: Callable[[Session], str] = lambda _session: ""

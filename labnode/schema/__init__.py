@@ -23,15 +23,19 @@ built later by whoever knows its class.
 from labnode.schema.build import build
 from labnode.schema.compose import read_scalar
 from labnode.schema.document import load_yaml, parse_yaml
+from labnode.schema.json_schema import DIALECT, default_of, json_schema, object_schema
 from labnode.schema.options import Option, options
+from labnode.schema.place import described
 from labnode.schema.secrets import Secrets
 from labnode.schema.section import Problems, Section, did_you_mean, quoted, shown
-from labnode.schema.types import Between, Doc, Duration, Size, Text
+from labnode.schema.types import Between, Doc, Duration, Like, Size, Text
 
 __all__ = [
+    "DIALECT",
     "Between",
     "Doc",
     "Duration",
+    "Like",
     "Option",
     "Problems",
     "Secrets",
@@ -39,8 +43,12 @@ __all__ = [
     "Size",
     "Text",
     "build",
+    "default_of",
+    "described",
     "did_you_mean",
+    "json_schema",
     "load_yaml",
+    "object_schema",
     "options",
     "parse_yaml",
     "quoted",

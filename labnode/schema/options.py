@@ -19,12 +19,19 @@ class Option:
     type: Any  # the annotation, resolved, with its Annotated but without Doc
     required: bool
     secret: bool  # the field has repr=False: its values never appear in a problem
+    default: Any  # None where it is required
     doc: str  # the sentence of its Doc, or of the same field's in a base class
 
 
-@cache
-def options(cls: type) -> tuple[Option, ...]:
+def options(cls: type[Any]) -> tuple[Option, ...]:
     """The options of a dataclass: its fields, without init=False and those that begin with "_"."""
+    key: Any = cls  # not every class is Hashable to mypy
+    found: tuple[Option, ...] = _options(key)
+    return found
+
+
+@cache
+def _options(cls: type[Any]) -> tuple[Option, ...]:
     own, *bases = [get_type_hints(base, include_extras=True) for base in cls.__mro__]
     return tuple(
         Option(
@@ -33,6 +40,7 @@ def options(cls: type) -> tuple[Option, ...]:
             type=_split(own[field.name])[0],
             required=field.default is field.default_factory is dataclasses.MISSING,
             secret=not field.repr,
+            default=_default(field),
             doc=next(
                 filter(None, (_split(hints.get(field.name))[1] for hints in (own, *bases))), ""
             ),
@@ -40,6 +48,12 @@ def options(cls: type) -> tuple[Option, ...]:
         for field in dataclasses.fields(cls)
         if field.init and not field.name.startswith("_")
     )
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return None if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _split(hint: Any) -> tuple[Any, str]:

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from labnode.schema.section import shown
 
@@ -33,8 +33,15 @@ _WITH_UNIT = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([A-Za-z]+)")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 
 
+def _number_or(unit: str) -> dict[str, Any]:
+    """The JSON Schema of a number, alone or with its unit."""
+    text = {"type": "string", "pattern": rf"^[0-9]+(\.[0-9]+)? ?{unit}$"}
+    return {"anyOf": [{"type": "number", "minimum": 0}, text]}
+
+
 class _DurationReader:
     expected = "a duration such as 5, 0.5, 500ms, 5s, 2m or 1h"
+    json_schema = _number_or(r"([mM]?[sS]|[mhdMHD])")
 
     def from_yaml(self, value: Any) -> float:
         seconds = _measure(value, _SECONDS)
@@ -47,6 +54,7 @@ class _DurationReader:
 
 class _SizeReader:
     expected = "a size such as 1024, 128KiB or 2MB"
+    json_schema = _number_or(r"([kmgKMG]?[iI]?[bB])")
 
     def from_yaml(self, value: Any) -> int:
         size = None if isinstance(value, float) else _measure(value, _BYTES)
@@ -70,6 +78,16 @@ class Doc:
     """
 
     sentence: str
+
+
+@dataclass(frozen=True)
+class Like:
+    """`steps: Annotated[list[Section], Like(list[Step])]`: what sections are built as later on.
+
+    `build` leaves them as they are; the JSON Schema and the docs say what belongs in them.
+    """
+
+    kind: Any
 
 
 @dataclass(frozen=True)
@@ -104,6 +122,17 @@ class Text:
     words: str | Mapping[str, str]
 
     expected = "a text, or one per language such as {en: Heater, es: Calefactor}"
+    json_schema: ClassVar[dict[str, Any]] = {
+        "anyOf": [
+            {"type": "string"},
+            {
+                "type": "object",
+                "minProperties": 1,
+                "propertyNames": {"pattern": f"^{_LANGUAGE.pattern}$"},
+                "additionalProperties": {"type": "string"},
+            },
+        ]
+    }
 
     @classmethod
     def from_yaml(cls, value: Any) -> Text:

@@ -174,6 +174,14 @@ class Sessions:
             return bool(self._store.select("sessions", "id = ? AND state = 'disposed'", session_id))
         return False
 
+    def end_all(self, reason: Reason, timeout: float) -> bool:
+        """End all and wait for their clean-up; False when one was not clean in time."""
+        end = self._clock.now() + timeout
+        sessions = self.live()
+        for session in sessions:
+            self.end(session, reason)
+        return all(s.disposed.wait(max(0.0, end - self._clock.now())) for s in sessions)
+
     def obstacles(self) -> list[str]:
         """Why no new session can start at all; empty when one could."""
         reasons = []

@@ -51,6 +51,21 @@ def link(text: str) -> str:
     return text
 
 
+def endpoint(text: str) -> str:
+    """ "127.0.0.1:9464", "[::1]:9464": an IP address and a port."""
+    host, colon, port = text.rpartition(":")
+    try:
+        number = int(port) if port.isascii() and port.isdecimal() else -1
+        address = ipaddress.ip_address(host[1:-1] if host.startswith("[") else host)
+        if not (colon and 0 <= number <= 65535 and (address.version == 6) == host.startswith("[")):
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            f"expected an IP address and a port such as 127.0.0.1:9464, not {shown(text)}"
+        ) from None
+    return f"{host}:{number}"
+
+
 def public_host(text: str) -> str:
     """A host as it stands in the header: "labs.example.org" or "10.0.0.5:8080"."""
     if not _HOST.fullmatch(text):

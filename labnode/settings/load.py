@@ -43,7 +43,9 @@ def load_settings(
     """
     with Problems() as problems:
         environment = _from_environment(environ, problems)
-        file = Section({}, "settings") if path is None else _from_file(path, problems)
+        file = Section({}, "settings")
+        if path is not None:
+            file = _from_file(path, problems, handed_over=_is_credential(path, environ))
         merged = _merge(_merge(file, environment), _from_command_line(overrides))
         if "state_dir" not in merged:
             directory = _state_dir(environ, merged.child("board").value)
@@ -62,7 +64,7 @@ def environment_names() -> dict[str, str]:
     return {name: ".".join(keys) for name, (keys, _) in _variables().items()}
 
 
-def _from_file(path: Path, problems: Problems) -> Section:
+def _from_file(path: Path, problems: Problems, *, handed_over: bool) -> Section:
     file = load_yaml(path, problems, Secrets(path.parent).get)
     if not isinstance(file.content, dict | None):
         raise ConfigError(Problem(file.where, "expected a mapping of settings, such as port: 8080"))
@@ -71,10 +73,20 @@ def _from_file(path: Path, problems: Problems) -> Section:
         section = file.child(option.key)
         if Path in (option.type, *get_args(option.type)) and _is_relative(section.content):
             beside = str(path.parent / section.content)
+            if handed_over:
+                problems.add(
+                    section, f"'{option.key}' has to begin with '/': systemd hands a copy over"
+                )
             content[option.key] = dataclasses.replace(section, content=beside)
     if any(_in_the_open(file.child(key)) for key in _SECRETS):
         _warn_if_readable(path)
     return dataclasses.replace(file, content=content)
+
+
+def _is_credential(path: Path, environ: Mapping[str, str]) -> bool:
+    """Whether systemd has put the file there (LoadCredential): nothing else is beside it."""
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    return bool(directory) and path.is_relative_to(directory or "")
 
 
 def _is_relative(text: Any) -> bool:

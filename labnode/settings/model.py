@@ -123,13 +123,29 @@ class Settings:
         Duration, Doc("How long a student whose time is over is still known.")
     ] = 3600
     task_expires: Annotated[
-        Duration, Doc("How long the results of tasks are kept after their session.")
+        Duration,
+        Doc("How long the results of tasks are kept at least, counted from their session's end."),
     ] = 3600
+    history: Annotated[
+        Literal[-1] | Duration,
+        Doc(
+            "How long sessions, tasks, events, actions and what belongs to returning users are "
+            "kept after they were last of use; -1: for ever."
+        ),
+    ] = 180 * 86400.0
     background_threads: Annotated[
         int,
         Between(1, 32),
         Doc("How many threads run the tasks that do not need the hardware's thread."),
     ] = 2
+    metrics: Annotated[
+        str | None,
+        formats.endpoint,
+        Doc(
+            "Where /metrics is served to Prometheus, such as 127.0.0.1:9464; by default nowhere, "
+            "and never where students come."
+        ),
+    ] = None
     log_level: Annotated[
         str, formats.log_level, Doc("DEBUG, INFO, WARNING, ERROR or CRITICAL.")
     ] = "INFO"
@@ -166,6 +182,13 @@ class Settings:
             return list(self.clients)
         weblab = Client(name="weblab", username=self.weblab.username, password=self.weblab.password)
         return [weblab, *self.clients]
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must be in no log."""
+        pairs: list[Credentials] = [*self.all_clients, *([self.admin] if self.admin else [])]
+        words = [password for pair in pairs for password in pair.passwords]
+        return [*words, *([self.secret_key] if self.secret_key else [])]
 
     def external_url(self, host: str | None = None, scheme: str | None = None) -> str:
         """The lab's address for browsers without a slash at its end: ".../lab1".

@@ -107,6 +107,7 @@ class Life:
         if cancelled:
             self._finish(run)
         else:
+            self._tell(run)
             self._limited()
 
     def stop_overdue(self) -> float | None:

@@ -132,7 +132,7 @@ class Tasks:
     def get(self, task_id: str) -> Task:
         """The task with this id; NotFound."""
         row = self.look(task_id)
-        if row is None:
+        if row is None or row["args"] is None:  # pruned: what it gave is not kept any more
             raise NotFound(f"There is no task {task_id!r}.")
         return Task(self, row)
 

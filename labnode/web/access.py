@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -67,14 +68,30 @@ class Access:
 
     def identify(self) -> User | AnonymousUser:
         """The user whom the request's cookie belongs to."""
-        handle, _, rest = (request.get_cookie(self._cookie) or "").partition(".")
+        session, nonce = self._named_by(request.get_cookie(self._cookie) or "")
+        if session is None or not self._sessions.bind(session, nonce):
+            return ANONYMOUS
+        return session.user
+
+    def holder(self, cookies: str) -> Session | None:
+        """The session that a Cookie header belongs to, at a glance: nothing is bound or polled."""
+        try:
+            morsel = SimpleCookie(cookies).get(self._cookie)
+        except CookieError:
+            return None
+        session, nonce = self._named_by(morsel.value if morsel is not None else "")
+        if session is None or session.cookie not in (None, nonce):
+            return None
+        return session
+
+    def _named_by(self, cookie: str) -> tuple[Session | None, str]:
+        """The session that a genuine cookie names, and what a browser of it is known by."""
+        handle, _, rest = cookie.partition(".")
         nonce, _, mac = rest.partition(".")
         session = self._sessions.by_handle(handle)
         if session is None or not hmac.compare_digest(mac.encode(), self._mac(handle, nonce)):
-            return ANONYMOUS
-        if not self._sessions.bind(session, hashlib.sha256(nonce.encode()).hexdigest()):
-            return ANONYMOUS
-        return session.user
+            return None, ""
+        return session, hashlib.sha256(nonce.encode()).hexdigest()
 
     def cookie_for(self, session: Session) -> str:
         """A Set-Cookie header for a browser that may become the one of `session`."""

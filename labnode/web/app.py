@@ -8,51 +8,53 @@ from typing import Any
 import bottle
 from bottle import Bottle, HTTPError, HTTPResponse, request, static_file
 
-from labnode import context
+from labnode.clock import Clock
 from labnode.lab import Lab, Node
-from labnode.lab.pages import locales
-from labnode.sessions import User
 from labnode.settings import Settings
 from labnode.web import pages
-from labnode.web.access import Access
 from labnode.web.board_api import BoardApi
 from labnode.web.callback import Callback
 from labnode.web.observing import Observing
+from labnode.web.picture import Picture, asking
 from labnode.web.replies import Errors, is_for_programs, json_reply
+from labnode.web.uploads import Uploads
 from labnode.web.websockets import WebSockets
 
 _log = logging.getLogger(__name__)
 
 
 def student_app(
-    lab: Lab, node: Node, settings: Settings, secret: bytes, websockets: WebSockets
+    lab: Lab,
+    node: Node,
+    settings: Settings,
+    uploads: Uploads,
+    *,
+    clock: Clock,
+    websockets: WebSockets,
 ) -> Bottle:
     """All its routes; each denies by default."""
-    access = Access(node.sessions, settings, secret, node.board.file.lab.name)
+    access = uploads.access
     app = Bottle()
     app.default_error_handler = _error
     for routes in (app, lab.app):
         routes.install(Errors())
         routes.install(access)
     Callback(node.sessions, settings, access, lab).serve(app)
-    api = BoardApi(lab, node, access)
-    api.serve(app)
-    Observing(settings, access, api).serve(app)
+    uploads.serve(app)  # first: programming is no ordinary command of a device
+    picture = Picture(lab, node, clock, access.back)
+    BoardApi(lab, node, picture).serve(app)
+    Observing(settings, access, picture).serve(app)
     app.get("/static/<path:path>", callback=_static, access="public")
     app.get("/favicon.ico", callback=lambda: _static("icon.svg"), access="public")
-    websockets.serve(app, lab)
+    websockets.serve(app, lab, picture)
     app.merge(lab.app)  # after our own addresses, before the page: a lab may have its own
     if not any(r.rule == "/" and r.method in ("GET", "ANY") for r in lab.app.routes):
-        app.get("/", callback=lambda: _page(api))
+        app.get("/", callback=lambda: _page(picture))
     return app
 
 
-def _page(api: BoardApi) -> HTTPResponse:
-    user = context.current_user.get()
-    assert isinstance(user, User)
-    html = pages.render_page(
-        api.board(), api.session(), token=user.session.token, locales=locales(user)
-    )
+def _page(picture: Picture) -> HTTPResponse:
+    html = pages.render_page(picture.boot(asking()))
     return HTTPResponse(html, **{"Cache-Control": "no-store"})
 
 

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from bottle import Bottle, HTTPResponse
 
-from labnode import context
-from labnode.lab.pages import locales
 from labnode.sessions import Observer
 from labnode.settings import Settings
 from labnode.web import pages
 from labnode.web.access import Access
-from labnode.web.board_api import BoardApi
+from labnode.web.picture import Picture, asking
 from labnode.web.replies import redirect
 
 
 class Observing:
     """`/observe/<token>` makes a browser an observer's, `/observe` is what it sees then."""
 
-    def __init__(self, settings: Settings, access: Access, api: BoardApi) -> None:
+    def __init__(self, settings: Settings, access: Access, picture: Picture) -> None:
         self._settings = settings
         self._access = access
-        self._api = api
+        self._picture = picture
 
     def serve(self, app: Bottle) -> None:
         app.get("/observe/<token>", callback=self.enter, access="public")
@@ -41,8 +39,5 @@ class Observing:
 
     def page(self) -> HTTPResponse:
         """The page as the student sees it, without what could be done there."""
-        user = context.current_user.get()
-        html = pages.render_page(
-            self._api.board(), self._api.session(), token=None, locales=locales(user)
-        )
+        html = pages.render_page(self._picture.boot(asking()))
         return HTTPResponse(html, **{"Cache-Control": "no-store"})

@@ -17,40 +17,63 @@ STATIC = Path(__file__).parent / "static"
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
+# The modules of the page's script that every page has, and those that draw a widget, by its name.
+_EVERY_PAGE = ("labnode", "live", "sleep", "panel", "card", "widgets", "tasks", "layout")
+_WIDGETS = {
+    "switch": "controls",
+    "button": "controls",
+    "slider": "controls",
+    "rgb": "shapes",
+    "dial": "shapes",
+    "lamp": "readings",
+    "value": "readings",
+    "text": "readings",
+    "bank": "bank",
+    "upload": "upload",
+    "camera": "media",
+    "console": "serial",
+}
 
-def render_page(
-    description: Mapping[str, Any],
-    session: Mapping[str, Any],
+
+def render_page(boot: Mapping[str, Any]) -> str:
+    """The page of an active session; it starts from `boot` without asking for anything."""
+    student = boot["state"]["session"]
+    return _render(
+        "page",
+        boot["language"],
+        boot["root"],
+        title=boot["board"]["title"] or boot["words"]["lab"],
+        student=student["full_name"] or student["username"],
+        read_only=student["read_only"],
+        modules=_EVERY_PAGE,
+        widgets=_widgets(boot["board"]),
+        boot=_as_data_block(boot),
+    )
+
+
+def boot(
+    board: Mapping[str, Any],
+    state: Mapping[str, Any],
     *,
     token: str | None,
     locales: Iterable[str],
     root: str = "",
-) -> str:
-    """The page of an active session.
+) -> dict[str, Any]:
+    """All that the script of a page starts from.
 
-    `description` is the answer of `api/board`, `session` that of `api/session`; the page starts
-    from both without asking again. `token` is the session's, None for an observer. `root` leads
-    from the page's URL to the lab's ("" when the page is at `{base}/`, "../" one folder below, or
-    `{base}/` itself).
+    `board` is the answer of `api/board`, `state` that of `api/state`. `token` is the session's,
+    None for an observer. `root` leads from the page's URL to the lab's ("" when the page is at
+    `{base}/`, "../" one folder below, or `{base}/`).
     """
     language = texts.language(locales)
-    words = texts.words(language)
-    boot = {
+    return {
         "root": root,
         "token": token,
         "language": language,
-        "words": words,
-        "session": session,
-        "board": description,
+        "words": texts.words(language),
+        "board": board,
+        "state": state,
     }
-    return _render(
-        "page",
-        language,
-        root,
-        title=description.get("title") or words["lab"],
-        student=session.get("full_name") or session.get("username") or "",
-        boot=_as_data_block(boot),
-    )
 
 
 def render_farewell(
@@ -98,17 +121,37 @@ def render_loading(locales: Iterable[str], *, root: str = "") -> str:
     )
 
 
+def render_admin(language: str, **values: Any) -> str:
+    """The administration's page, at `{base}/admin`; `values` are those of `admin.page`."""
+    return _render("admin", language, "", **values)
+
+
+def render_message(language: str, *, title: str, text: str, back: str, root: str) -> str:
+    """One sentence, and a way back."""
+    return _render("message", language, root, title=title, text=text, back=back)
+
+
 def _render(
     name: str, language: str, root: str, *, template: Path | None = None, **values: Any
 ) -> str:
     page = _template(template) if template else _template(_TEMPLATES / f"{name}.html")
-    return str(page.render(language=language, words=texts.words(language), root=root, **values))
+    return str(
+        page.render({"words": texts.words(language), **values}, language=language, root=root)
+    )
 
 
 @functools.cache
 def _template(path: Path) -> SimpleTemplate:
     lookup = [str(path.parent), str(_TEMPLATES)]
     return SimpleTemplate(name=path.name, lookup=lookup, encoding="utf8")
+
+
+def _widgets(board: Mapping[str, Any]) -> list[str]:
+    """The modules that draw a board's widgets; a value's stands in for one that nobody draws."""
+    modules = {_WIDGETS.get(device["widget"], "readings") for device in board["devices"]}
+    if any("plot" in item for row in board["page"] or () for item in row if isinstance(item, dict)):
+        modules.add("plot")
+    return sorted(modules)
 
 
 def _as_data_block(value: Mapping[str, Any]) -> str:

@@ -14,8 +14,8 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 _FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST")
 
 
-def site(student: Wsgi, protocol: Wsgi, settings: Settings) -> Wsgi:
-    """Both sides as one application: the central server's protocol, and the rest.
+def site(student: Wsgi, protocol: Wsgi, settings: Settings, admin: Wsgi | None = None) -> Wsgi:
+    """All sides as one application: the central server's protocol, the administration, the rest.
 
     Repeated slashes are one. A proxy may have taken the base path off already. Behind here
     `REMOTE_ADDR`, `HTTP_HOST` and `wsgi.url_scheme` are the browser's, where a trusted proxy says
@@ -41,7 +41,10 @@ def site(student: Wsgi, protocol: Wsgi, settings: Settings) -> Wsgi:
             start("302 Found", [("Location", f"{base}/"), ("Content-Length", "0")])
             return []
         inside = path.startswith(f"{base}/")
-        return student(_below(environ, base if inside else "", path), start)
+        environ = _below(environ, base if inside else "", path)
+        if admin is not None and f"{environ['PATH_INFO']}/".startswith("/admin/"):
+            return admin(environ, start)
+        return student(environ, start)
 
     return serve
 

@@ -15,12 +15,12 @@ from urllib.parse import parse_qsl
 import bottle
 
 from labnode.clock import Clock
+from labnode.credentials import Credentials, Denied
 from labnode.errors import BadInput, Busy, LabnodeError
 from labnode.sessions import Deletion, Sessions
 from labnode.settings import Settings
 from labnode.weblab import lde, messages
 from labnode.weblab.bodies import MAX_BODY, read_body
-from labnode.weblab.credentials import Credentials, Denied
 from labnode.weblab.rejections import Rejections
 
 _log = logging.getLogger(__name__)

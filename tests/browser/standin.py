@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import threading
+import time
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -54,7 +55,6 @@ class StandIn:
         self.title = "Demo board"
         self.locales = ["en"]
         self.time_left = 600.0
-        self.polled_time_left: float | None = None  # what polls answer instead
         self.back: str | None = None
         self.over: str | None = None  # why the session is over
         self.restarted = False
@@ -72,12 +72,23 @@ class StandIn:
         self.task: dict[str, Any] | None = None
         self.starts_tasks = True
         self.commands: list[tuple[str, str, Any]] = []
-        self.polls = 0
+        self.looks = 0
+        self.states: dict[str, dict[str, Any]] = {}  # what devices show beside their values
+        self.faults: list[dict[str, Any]] = []
+        self._version = 0
         self.left: list[str | None] = []  # the Origin of each "leaving"
         self.gate = threading.Event()  # closed: commands wait
         self.gate.set()
         self._port = 0
         self.answer()
+
+    @property
+    def time_left(self) -> float:
+        return max(0.0, self._end - time.monotonic())
+
+    @time_left.setter
+    def time_left(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
 
     @property
     def url(self) -> str:
@@ -110,7 +121,7 @@ class StandIn:
         app = bottle.Bottle()
         app.route(f"{BASE}/", callback=self._page)
         app.route(f"{BASE}/static/<name>", callback=self._static)
-        app.route(f"{BASE}/api/session", callback=self._guarded(self._session))
+        app.route(f"{BASE}/api/state", callback=self._guarded(self._ask_state))
         app.route(f"{BASE}/api/board", callback=self._guarded(self._board))
         command = self._guarded(self._command)
         app.post(f"{BASE}/api/devices/<device>/<command>", callback=command)
@@ -134,7 +145,8 @@ class StandIn:
         return guarded
 
     def _page(self) -> bottle.HTTPResponse:
-        body = pages.render_page(self._board(), self._session(), token=TOKEN, locales=self.locales)
+        boot = pages.boot(self._board(), self._state(), token=TOKEN, locales=self.locales)
+        body = pages.render_page(boot)
         headers = {**HEADERS, "Content-Type": "text/html; charset=utf-8"}
         return bottle.HTTPResponse(body, 200, headers)
 
@@ -146,6 +158,7 @@ class StandIn:
 
     def _session(self) -> dict[str, Any]:
         return {
+            "read_only": False,
             "active": True,
             "username": "ada",
             "full_name": "Ada Lovelace",
@@ -156,21 +169,33 @@ class StandIn:
             "reason": None,
         }
 
-    def _snapshot(self) -> dict[str, Any]:
-        return {name: {"value": value} for name, value in self.values.items()}
+    def _devices(self) -> dict[str, Any]:
+        self._version += 1
+        devices = {
+            name: {"value": value} | self.states.get(name, {})
+            for name, value in self.values.items()
+        }
+        return {"run": "1", "version": self._version, "now": time.monotonic(), "devices": devices}
+
+    def _state(self) -> dict[str, Any]:
+        tasks = [self.task] if self.task else []
+        return {
+            **self._devices(),
+            "tasks": tasks,
+            "session": self._session(),
+            "faults": self.faults,
+        }
+
+    def _ask_state(self) -> dict[str, Any]:
+        self.looks += 1
+        return self._state()
 
     def _board(self) -> dict[str, Any]:
-        running = (
-            self.task if self.task and self.task["status"] in ("submitted", "running") else None
-        )
-        blink = {"name": "blink", "label": "Blink the lamp", "unique": "global", "running": running}
         return {
             "title": self.title,
             "devices": self.devices,
-            "snapshot": self._snapshot(),
             "page": self.page,
-            "tasks": [blink],
-            "problems": [],
+            "tasks": [{"name": "blink", "label": "Blink the lamp", "unique": "global"}],
         }
 
     def _command(self, device: str, command: str) -> Any:
@@ -183,7 +208,7 @@ class StandIn:
         if command == "set":
             self.values[device] = arguments[0]
             self.values["lamp"] = self.values["switch"]
-        return {"result": None, "snapshot": self._snapshot()}
+        return {"result": None, **self._devices()}
 
     def _start_task(self, name: str) -> Any:
         if not self.starts_tasks:
@@ -229,11 +254,6 @@ class StandIn:
             self.left.append(bottle.request.get_header("Origin"))
         elif action == "logout":
             self.over = "exited"
-        elif self.over is not None:
-            return {"success": False, "reason": self.over}
-        else:
-            self.polls += 1
-            return {"success": True, "time_left": self.polled_time_left or self.time_left}
         return {"success": True}
 
 

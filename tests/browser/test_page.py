@@ -131,15 +131,16 @@ def test_an_answer_that_was_overtaken_does_not_undo_a_newer_one(
     script = """
         const [root, done] = arguments;
         const answers = [];
+        const state = (version, value) =>
+            ({run: "r", version, now: 0, devices: {lamp: {value}}});
         window.fetch = () => new Promise((resolve) =>
-            answers.push((value) => resolve(Response.json({result: null, tasks: [],
-                snapshot: {lamp: {value}}}))));
+            answers.push((value) => resolve(Response.json(state(value, value)))));
         const silent = class { start() {} stop() {} hurry() {} };
         import(root + "static/labnode.js").then(async ({Board}) => {
-            const description = {devices: [{name: "lamp", commands: [{name: "set"}]}],
-                snapshot: {lamp: {value: 0}}, tasks: []};
+            const description = {devices: [{name: "lamp", commands: [{name: "set"}]}]};
+            const session = {time_left: 60};
             const board = new Board({root, token: "", board: description,
-                session: {time_left: 60}}, silent);
+                state: {...state(0, 0), tasks: [], session}}, silent);
             const seen = [];
             board.on("change", (name, state) => seen.push(state.value));
             const look = board.look();

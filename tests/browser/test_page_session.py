@@ -35,10 +35,12 @@ def test_the_clock_runs_by_itself(student: Student, lab: StandIn) -> None:
     assert student.text("#notices") == ""
 
 
-def test_the_clock_agrees_with_the_lab_after_each_poll(student: Student, lab: StandIn) -> None:
-    lab.polled_time_left = 300
+def test_the_clock_agrees_with_the_lab_after_each_look(student: Student, lab: StandIn) -> None:
     student.open(lab.url)
-    student.until(lambda: seconds(student.text("#clock")) in (299, 300), "the poll corrects it")
+    lab.time_left = 300
+    student.until(
+        lambda: seconds(student.text("#clock")) in (299, 300), "the next look corrects it"
+    )
 
 
 def test_the_last_minute_is_announced(student: Student, lab: StandIn) -> None:
@@ -95,9 +97,9 @@ def test_leaving_without_a_way_back_is_a_farewell(student: Student, lab: StandIn
     student.sees("#over", "You have left the lab.")
 
 
-def test_an_open_page_polls_and_a_closed_one_says_so(student: Student, lab: StandIn) -> None:
+def test_an_open_page_asks_and_a_closed_one_says_so(student: Student, lab: StandIn) -> None:
     student.open(lab.url)
-    student.until(lambda: lab.polls == 1, "the page polls at once")
+    student.until(lambda: lab.looks, "the page asks at once")
     student.open("about:blank")
     student.until(lambda: lab.left, "the page says that it is left")
     assert lab.left == [lab.url.removesuffix("/lab1/")]

@@ -28,6 +28,7 @@ class Bench:
         self.told: list[tuple[float | None, str | None]] = []
         self._came = threading.Event()
         self.forbidden: str | None = None
+        self.emergencies: list[str] = []
         self._drivers: list[Driver] = []
 
     def publish(self) -> None:
@@ -52,6 +53,9 @@ class Bench:
                 return over()
             self.serve()
         return True
+
+    def emergency(self, why: str) -> None:
+        self.emergencies.append(why)
 
     def permit(self, value: Any) -> None:
         if self.forbidden is not None:

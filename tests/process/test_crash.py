@@ -38,7 +38,7 @@ def test_a_session_is_resumed_with_the_same_cookie(machine: Machine) -> None:
     assert student.get("/api/session").json["restarted"] is True
     node.trace.wait_for("on_start again")
     assert first_levels(node) == SAFE
-    assert student.post("/api/devices/switch/off").json["snapshot"]["lamp"]["value"] is False
+    assert student.post("/api/devices/switch/off").json["devices"]["lamp"]["value"] is False
     assert student.post(f"{student.url}/poll").json["success"] is True
     assert node.server.status(student.session_id) == 5
     assert node.server.delete(student.session_id).clean
@@ -100,7 +100,7 @@ def test_a_task_fails_as_interrupted_and_can_be_started_again(machine: Machine, 
     node = machine.again(node, **CALM)
     task = student.get(f"/api/tasks/{task_id}").json
     assert (task["status"], task["error"]["code"]) == ("failed", "interrupted")
-    assert [t["running"] for t in student.get("/api/board").json["tasks"]] == [None, None]
+    assert student.get("/api/state").json["tasks"] == []
     student.start_task(name)
     node.trace.wait_for(f"^{name}$")
     assert node.trace.seen.count(name) == 1  # and the interrupted one never

@@ -161,9 +161,9 @@ def browser(labs: list[Lab]) -> Student:
 
 
 def switch(browser: Student, lab: Lab) -> bool:
-    answer = browser.get(f"{lab.url}/api/board")
+    answer = browser.get(f"{lab.url}/api/state")
     assert answer.status == 200, answer
-    on: bool = answer.json["snapshot"]["switch"]["value"]
+    on: bool = answer.json["devices"]["switch"]["value"]
     return on
 
 

@@ -61,7 +61,7 @@ def test_a_student_uses_the_board_and_leaves(node: Node) -> None:
     student = node.student()
     assert student.page.status == 200
     assert "<html" in student.page.text
-    assert student.post("/api/devices/switch/on").json["snapshot"]["lamp"]["value"] is True
+    assert student.post("/api/devices/switch/on").json["devices"]["lamp"]["value"] is True
     assert node.server.status(student.session_id) == 5
     assert student.leave().json == {"success": True}
     assert node.server.delete(student.session_id).clean

@@ -165,7 +165,7 @@ class Node:
             **settings,
         }
         file = load_board(directory / "bench.yaml")
-        self.lab = load_lab(file.module)
+        self.lab = load_lab(file)
         with patch("labnode.agent.WebSockets", partial(WebSockets, limits=limits)):
             self.agent = Agent(file, self.lab, load_settings(None, {}, options), simulate=True)
         self.module = sys.modules[self.lab.functions["on_the_board"].__module__]

@@ -30,7 +30,7 @@ def test_the_session_tells_who_and_how_long(student: Student) -> None:
 def test_the_board_shows_what_students_may_see(student: Student) -> None:
     board = student.get("/api/board").json
     assert [device["name"] for device in board["devices"]] == ["switch", "lamp", "dimmer"]
-    assert list(board["snapshot"]) == ["switch", "lamp", "dimmer"]
+    assert list(student.get("/api/state").json["devices"]) == ["switch", "lamp", "dimmer"]
     assert board["title"] == "Banco"
 
 
@@ -63,7 +63,7 @@ def test_without_a_users_language_the_browsers_best_one_counts(
 def test_a_command_does_it_and_shows_what_came_of_it(lab: LabClient, student: Student) -> None:
     reply = student.post("/api/devices/switch/set", [True])
     assert reply.json["result"] is None
-    assert reply.json["snapshot"]["lamp"] == {"value": True}
+    assert reply.json["devices"]["lamp"] == {"value": True}
     assert lab.agent.board.pins.pin("GPIO17").state == 1
 
 
@@ -114,9 +114,9 @@ def test_a_task_is_started_watched_and_stopped(lab: LabClient, student: Student)
     task = student.post("/api/tasks/wait", {"seconds": 60}).json
     assert (task["name"], task["error"]) == ("wait", None)
     shown = student.get("/api/board").json["tasks"]
-    assert [(t["name"], t["label"], t["running"]["task_id"]) for t in shown] == [
-        ("wait", "Esperar", task["task_id"])
-    ]
+    assert [(t["name"], t["label"]) for t in shown] == [("wait", "Esperar")]
+    running = student.get("/api/state").json["tasks"]
+    assert [t["task_id"] for t in running] == [task["task_id"]]
     assert student.post(f"/api/tasks/{task['task_id']}/stop").json["stopping"] is True
     done = lab.agent.tasks.get(task["task_id"]).join(10)
     assert student.get(f"/api/tasks/{task['task_id']}").json == done.to_json()

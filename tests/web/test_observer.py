@@ -57,9 +57,9 @@ def test_an_observer_sees_what_the_student_does(
     lab: LabClient, teacher: Browser, ada: Student
 ) -> None:
     ada.post("/api/devices/switch/on")
-    board = teacher.get("/api/board").json
-    assert board["snapshot"]["switch"]["value"] is True
-    assert "hidden" not in board["snapshot"]
+    devices = teacher.get("/api/state").json["devices"]
+    assert devices["switch"]["value"] is True
+    assert "hidden" not in devices
     session = teacher.get("/api/session").json
     assert (session["full_name"], session["read_only"]) == ("Ada Lovelace", True)
     assert ada.get("/api/session").json["read_only"] is False
@@ -69,8 +69,8 @@ def test_an_observer_sees_the_student_s_tasks(
     lab: LabClient, teacher: Browser, ada: Student
 ) -> None:
     task = ada.post("/api/tasks/wait", {"seconds": 60}).json
-    (seen,) = teacher.get("/api/board").json["tasks"]
-    assert seen["running"]["task_id"] == task["task_id"]
+    (seen,) = teacher.get("/api/state").json["tasks"]
+    assert seen["task_id"] == task["task_id"]
     assert teacher.get(f"/api/tasks/{task['task_id']}").status == 200
 
 
@@ -170,7 +170,7 @@ def test_the_link_has_no_host_that_is_not_allowed(make_lab: MakeLab) -> None:
 
 def test_whoever_observes_may_not_act(lab: LabClient) -> None:
     lab.student()
-    devices = Devices(lab.agent.board, lab.agent.worker)
+    devices = Devices(lab.agent.board, lab.agent.worker, lab.agent.node.programming)
     with context.acting(user=Observer(session_of(lab))), pytest.raises(Forbidden):
         devices.switch.on()
     assert lab.value("switch") is False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ class Job:
     image: str  # the name of the file in the folder that the program runs in, such as "image.hex"
     port: str  # what `port` says, "" without one
     verify: bool
+    content: Content
 
     @property
     def suffix(self) -> str:
@@ -110,6 +111,9 @@ class Tool(Driver):
     def examine(self, content: Content, suffix: str) -> None:
         """BadFile when a file of the right kind is not for this chip."""
 
+    def before(self, argv: Sequence[str]) -> None:
+        """What has to be so before a program is started: wait for it, or raise ToolFailed."""
+
     def percent(self, line: str) -> float | None:
         """How far a program is, as its last line says, complete or not."""
         return percent(line)
@@ -178,6 +182,9 @@ class Tool(Driver):
 
     def check(self, image: Path) -> None:
         """BadFile when it cannot be written (any thread)."""
+        self._content(image)
+
+    def _content(self, image: Path) -> Content:
         suffix = image.suffix.lower()
         if suffix not in self.accept:
             kinds = ", ".join(self.accept)
@@ -187,7 +194,9 @@ class Tool(Driver):
                 f"The file has more than {self.max_size} bytes.",
                 f"El fichero tiene más de {self.max_size} bytes.",
             )
-        self.examine(read(image, suffix), suffix)
+        content = read(image, suffix)
+        self.examine(content, suffix)
+        return content
 
     def program(self, image: Path) -> dict[str, Any]:
         """Write a file into the chip, in a task or a hook; relative to the board file.
@@ -197,10 +206,10 @@ class Tool(Driver):
         """
         path = self.services.folder / image
         try:
-            self.check(path)
+            content = self._content(path)
         except OSError as error:
             raise BadInput(f"'{self.name}' cannot read {str(image)!r}: {error.strerror}") from None
-        return self._write(path, "programmed", self.verify)
+        return self._write(path, content, "programmed", verify=self.verify)
 
     @command
     def blank(self) -> None:
@@ -208,10 +217,11 @@ class Tool(Driver):
         if self.blank_image is None:
             raise BadInput(f"'{self.name}' has no blank image")
         path = self.services.folder / self.blank_image
-        self.check(path)
-        self._write(path, "blank", True)
+        self._write(path, self._content(path), "blank", verify=True)
 
-    def _write(self, image: Path, becomes: State, verify: bool) -> dict[str, Any]:
+    def _write(
+        self, image: Path, content: Content, becomes: State, *, verify: bool
+    ) -> dict[str, Any]:
         if self._state == "programming":
             raise AlreadyRunningError(f"'{self.name}' is being programmed already.")
         began = self.services.clock.now()
@@ -219,17 +229,17 @@ class Tool(Driver):
         self._show("programming")
         try:
             with self._powered():
-                self._persist(image, verify)
+                self._persist(lambda: self._attempt(image, content, verify))
             end = becomes
         finally:
             self._show(end)
         seconds = round(self.services.clock.now() - began, 1)
         return {"seconds": seconds, "writes": self._writes.count}
 
-    def _persist(self, image: Path, verify: bool) -> None:
+    def _persist(self, attempt_it: Callable[[], None]) -> None:
         for attempt in range(self.retries + 1):
             try:
-                return self._attempt(image, verify)
+                return attempt_it()
             except ToolFailed as error:
                 failure = error
                 self.services.progress(line=str(error))
@@ -241,15 +251,15 @@ class Tool(Driver):
             raise failure
         self.services.progress(0, line=f"-- {self.fallback} --")
         self.services.command(self.fallback, "blank")
-        return self._attempt(image, verify)
+        return attempt_it()
 
-    def _attempt(self, image: Path, verify: bool) -> None:
+    def _attempt(self, image: Path, content: Content, verify: bool) -> None:
         if self.wears():
             self._writes.add()
         with self._port() as port, tempfile.TemporaryDirectory(prefix="labnode-") as folder:
             name = f"image{image.suffix.lower()}"
             (Path(folder) / name).symlink_to(image.absolute())
-            steps = self.steps(Job(name, port, verify))
+            steps = self.steps(Job(name, port, verify, content))
             for number, argv in enumerate(steps):
                 span = (number / len(steps), (number + 1) / len(steps))
                 step = Step(
@@ -262,6 +272,7 @@ class Tool(Driver):
                     self.programs,
                     self.percent,
                 )
+                self.before(argv)
                 step.run(self.services, self.name, self.scripted or Rehearsal())
         self.services.progress(100)
 

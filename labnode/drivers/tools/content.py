@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from labnode.errors import BadFile
@@ -25,6 +26,8 @@ class Content:
     part: str = ""  # in the header of a Xilinx bitstream
     idcode: int | None = None  # that a Xilinx bitstream wants to find
     usb: tuple[int, int] | None = None  # vendor and product in a DFU suffix
+    entry: int = 0  # of ELF: where it begins
+    first: int | None = None  # byte of a file of no particular kind
 
 
 def bad(en: str, es: str) -> BadFile:
@@ -36,11 +39,16 @@ def read(path: Path, suffix: str) -> Content:
 
     Kinds without a reader here (".bin") may be anything.
     """
-    data = path.read_bytes()
-    if not data:
-        raise bad("The file is empty.", "El fichero está vacío.")
-    reader = READERS.get(suffix)
-    return Content(len(data)) if reader is None else reader(data)
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            raise bad("The file is empty.", "El fichero está vacío.")
+        # Mapped: bitstreams are large, and their readers look at little of them.
+        with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            return READERS.get(suffix, read_any)(data)
+
+
+def read_any(data: mmap) -> Content:
+    return Content(len(data), first=data[0])
 
 
 # --- Intel HEX: lines of ":LLAAAATT<data>CC" ---
@@ -48,10 +56,10 @@ def read(path: Path, suffix: str) -> Content:
 _RECORD = re.compile(rb":([0-9A-Fa-f]{2}){5,260}")
 
 
-def read_hex(data: bytes) -> Content:
+def read_hex(data: mmap) -> Content:
     ranges: list[tuple[int, int]] = []
     base, ended = 0, False
-    for number, line in enumerate(map(bytes.strip, data.split(b"\n")), 1):
+    for number, line in enumerate(map(bytes.strip, data[:].split(b"\n")), 1):
         if not line:
             continue
         record = _record(line, number)
@@ -113,21 +121,21 @@ def merged(ranges: list[tuple[int, int]]) -> Ranges:
 # --- ELF ---
 
 
-def read_elf(data: bytes) -> Content:
+def read_elf(data: mmap) -> Content:
     if data[:4] != b"\x7fELF" or len(data) < 52 or data[4] not in (1, 2) or data[5] not in (1, 2):
         raise bad("This is not an ELF file.", "Esto no es un fichero ELF.")
     order = "<" if data[5] == 1 else ">"
     wide = data[4] == 2
     (machine,) = struct.unpack_from(f"{order}H", data, 18)
     try:
-        return Content(
-            len(data), ranges=merged(list(_segments(data, order, wide))), machine=machine
-        )
+        (entry,) = struct.unpack_from(f"{order}{'Q' if wide else 'I'}", data, 24)
+        ranges = merged(list(_segments(data, order, wide)))
     except struct.error:
         raise bad("The ELF file is cut off.", "El fichero ELF está cortado.") from None
+    return Content(len(data), ranges=ranges, machine=machine, entry=entry)
 
 
-def _segments(data: bytes, order: str, wide: bool) -> Iterator[tuple[int, int]]:
+def _segments(data: mmap, order: str, wide: bool) -> Iterator[tuple[int, int]]:
     """The addresses that PT_LOAD segments with bytes of the file are loaded to."""
     start, size, count = (
         (*struct.unpack_from(f"{order}Q", data, 32), *struct.unpack_from(f"{order}HH", data, 54))
@@ -152,7 +160,7 @@ def _segments(data: bytes, order: str, wide: bool) -> Iterator[tuple[int, int]]:
 # --- UF2: blocks of 512 bytes, https://github.com/microsoft/uf2 ---
 
 
-def read_uf2(data: bytes) -> Content:
+def read_uf2(data: mmap) -> Content:
     if len(data) % 512 or data[:8] != b"UF2\n\x57\x51\x5d\x9e":
         raise bad("This is not a UF2 file.", "Esto no es un fichero UF2.")
     families, ranges = set(), []
@@ -180,12 +188,12 @@ _SYNC = bytes.fromhex("aa995566")
 _WRITE_IDCODE = bytes.fromhex("30018001")
 
 
-def read_bit(data: bytes) -> Content:
+def read_bit(data: mmap) -> Content:
     """A Xilinx bitstream, or one of Lattice, of which no more is known than how it begins."""
     if data[:2] == b"\xff\x00" or data[:8] == b"LSCC\xff\x00\xff\xff":
         return Content(len(data))
     cut = bad("The bitstream is cut off.", "El bitstream está cortado.")
-    if not data.startswith(_XILINX):
+    if data[: len(_XILINX)] != _XILINX:
         raise bad("This is not a bitstream file.", "Esto no es un fichero de bitstream.")
     fields: dict[bytes, bytes] = {}
     at = len(_XILINX)
@@ -194,11 +202,11 @@ def read_bit(data: bytes) -> Content:
         fields[tag] = data[at + 3 : at + 3 + size].rstrip(b"\0")
         at += 3 + size
     size = int.from_bytes(data[at + 1 : at + 5], "big")
-    body = data[at + 5 :]
-    if tag != b"e" or not size or len(body) < size:
+    if tag != b"e" or not size or len(data) < at + 5 + size:
         raise cut
-    start = body[:4096].find(_SYNC)
-    found = body.find(_WRITE_IDCODE, start, start + 4096) if start >= 0 else -1
+    body = data[at + 5 : at + 5 + 8192]  # what it is for stands at its beginning
+    start = body.find(_SYNC)
+    found = body.find(_WRITE_IDCODE, start) if start >= 0 else -1
     idcode = int.from_bytes(body[found + 4 : found + 8], "big") if found >= 0 else None
     part = fields.get(b"b", b"").decode("ascii", "replace")
     return Content(len(data), part=part, idcode=idcode)
@@ -207,11 +215,11 @@ def read_bit(data: bytes) -> Content:
 # --- DFU: a suffix of 16 bytes, USB Device Firmware Upgrade 1.1, appendix B ---
 
 
-def read_dfu(data: bytes) -> Content:
+def read_dfu(data: mmap) -> Content:
     product, vendor, _, mark, length, crc = struct.unpack("<HHH3sBI", data[-14:].rjust(14, b"\0"))
     if mark != b"UFD" or length < 16:
         raise bad("This is not a DFU file: its suffix is missing.", "Esto no es un fichero DFU.")
-    if zlib.crc32(data[:-4]) ^ 0xFFFFFFFF != crc:
+    if _crc(data) ^ 0xFFFFFFFF != crc:
         raise bad(
             "The DFU file is damaged: its checksum is wrong.",
             "El fichero DFU está dañado: su suma de comprobación es incorrecta.",
@@ -219,16 +227,21 @@ def read_dfu(data: bytes) -> Content:
     return Content(len(data), usb=(vendor, product))
 
 
-def read_fs(data: bytes) -> Content:
+def _crc(data: mmap) -> int:
+    with memoryview(data) as view, view[:-4] as covered:
+        return zlib.crc32(covered)
+
+
+def read_fs(data: mmap) -> Content:
     """A Gowin bitstream: comments, then lines of zeros and ones."""
-    lines = (line.strip() for line in data.splitlines())
+    lines = (line.strip() for line in data[:65536].splitlines())
     first = next((line for line in lines if line and not line.startswith(b"//")), b"")
     if not first or first.strip(b"01"):
         raise bad("This is not a Gowin bitstream.", "Esto no es un bitstream de Gowin.")
     return Content(len(data))
 
 
-def read_svf(data: bytes) -> Content:
+def read_svf(data: mmap) -> Content:
     words = re.sub(rb"(?m)(!|//).*$", b"", data[:65536]).split()
     if not words or words[0].upper() not in _SVF:
         raise bad("This is not an SVF file.", "Esto no es un fichero SVF.")
@@ -238,7 +251,7 @@ def read_svf(data: bytes) -> Content:
 _SVF = {b"TRST", b"ENDIR", b"ENDDR", b"STATE", b"FREQUENCY", b"HIR", b"HDR", b"TIR", b"TDR"}
 _SVF |= {b"SIR", b"SDR", b"RUNTEST"}
 
-READERS: Mapping[str, Callable[[bytes], Content]] = {
+READERS: Mapping[str, Callable[[mmap], Content]] = {
     ".hex": read_hex,
     ".ihex": read_hex,
     ".elf": read_elf,

@@ -10,7 +10,7 @@ from wsgiref.types import WSGIEnvironment
 
 import h11
 
-from labnode.web.server.request import RequestReader
+from labnode.web.server.request import Large, RequestReader, nothing_large
 
 
 class ClientGone(Exception):
@@ -28,6 +28,7 @@ class Limits:
     memory: int  # all bodies together
     connections: int
     per_address: int
+    large: Large = nothing_large  # bodies that go elsewhere than into memory
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()  # exempt from per_address
 
 
@@ -53,7 +54,7 @@ class Connection:
         self.port = port
         self.trusted = any(ip_address(self.address) in network for network in limits.trusted)
         self.request: WSGIEnvironment | None = None  # the one that is being served
-        self.reader = RequestReader(limits.max_head, limits.max_body)
+        self.reader = RequestReader(limits.max_head, limits.max_body, limits.large)
         self.state = State.IDLE
         self.since = 0.0  # when it entered its state
         self.deadline: float | None = None  # when it has to leave it

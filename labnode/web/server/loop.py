@@ -22,6 +22,7 @@ _PIECE = 16384  # bytes read at once
 _LINGER = 2.0  # seconds that a client which still sends gets to read its last answer
 _MAX_LINGERING = 16  # such connections, on top of the limits
 _RETRY_ACCEPT = 1.0  # seconds
+_SLOWEST = 8192  # bytes per second of a large body on average, after the first seconds
 _NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -90,6 +91,7 @@ class Loop:
         """Whoever served its request has no more to do with it. From any thread."""
         self._returned.append(connection)
         if not self._wake():
+            connection.reader.clear()
             connection.socket.close()
 
     def stop(self) -> None:
@@ -181,6 +183,9 @@ class Loop:
             return
         if connection.state is State.IDLE and reader.received:
             self._enter(connection, State.READING, self._limits.read_deadline)
+        if reader.sink is not None:
+            allowed = self._limits.read_deadline + reader.received / _SLOWEST
+            connection.deadline = connection.since + allowed
         if reader.size > _PIECE and sum(c.reader.size for c in self._open) > self._limits.memory:
             raise Refusal(503, "There are too many large requests at the moment; try again soon.")
         if go_on := reader.go_on():
@@ -224,6 +229,7 @@ class Loop:
 
     def _close(self, connection: Connection) -> None:
         self._open.discard(connection)
+        connection.reader.clear()
         with suppress(KeyError, ValueError):  # it was lent out, or is closed
             self._selector.unregister(connection.socket)
         connection.socket.close()
@@ -245,6 +251,7 @@ class Loop:
                     connection.socket.shutdown(socket.SHUT_RDWR)
             self._waker.close()
         for connection in self._returned:
+            connection.reader.clear()
             connection.socket.close()
         self._woken.close()
         self._selector.close()

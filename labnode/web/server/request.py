@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from io import BytesIO
+from typing import Protocol
 from urllib.parse import unquote
 from wsgiref.types import WSGIEnvironment
 
@@ -41,19 +43,45 @@ class Refusal(Exception):
         return h11.Connection(h11.SERVER).send(head) + (b"" if bodyless else body)
 
 
+class Sink(Protocol):
+    """Where a body goes that is too large for memory; `limit` is its largest size in bytes."""
+
+    @property
+    def limit(self) -> int: ...
+
+    def write(self, data: bytes) -> object: ...
+
+    def discard(self) -> None:
+        """Nobody has taken it, or it never was complete; idempotent."""
+
+
+Large = Callable[[WSGIEnvironment], Sink | None]
+"""Asked when a head has come: where its body goes, None for memory; or it raises a Refusal."""
+
+
+def nothing_large(_head: WSGIEnvironment) -> Sink | None:
+    """All bodies fit into memory."""
+    return None
+
+
 class RequestReader:
     """Makes requests out of the bytes of one connection, in whatever pieces they come.
+
+    A body for which `large` has a sink goes there, and the sink is `environ["labnode.body"]`.
 
     `http` is the connection's protocol, for the answers too. What a client sends after a request
     waits there until that is answered.
     """
 
-    def __init__(self, max_head: int, max_body: int) -> None:
+    def __init__(self, max_head: int, max_body: int, large: Large = nothing_large) -> None:
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=max_head)
         self.received = 0  # bytes of the request that is being read
         self.size = 0  # bytes of the body in memory, until its request is answered
+        self.sink: Sink | None = None  # of the request that is read or being answered
+        self._length = 0  # of the body so far
         self._max_head = max_head
         self._max_body = max_body
+        self._large = large
         self._environ: WSGIEnvironment | None = None  # of the request whose body is missing
 
     def feed(self, data: bytes) -> WSGIEnvironment | None:
@@ -64,7 +92,7 @@ class RequestReader:
         """
         if self.http.our_state is h11.DONE:
             self.http.start_next_cycle()
-            self.size = 0
+            self.clear()
             self.received = len(self.http.trailing_data[0])
         if data:  # nothing would be the end of the connection
             self.http.receive_data(data)
@@ -72,7 +100,7 @@ class RequestReader:
         try:
             if self._environ is None:
                 self._environ = self._read_head()
-            if self._environ is None or not self._read_body(self._environ["wsgi.input"]):
+            if self._environ is None or not self._read_body(self._environ):
                 return None
         except h11.RemoteProtocolError as error:
             if error.error_status_hint == 431:
@@ -80,7 +108,7 @@ class RequestReader:
             reason = str(error).partition(":")[0]  # what follows is what the client has sent
             raise Refusal(error.error_status_hint, f"This is not valid HTTP: {reason}.") from None
         environ, self._environ = self._environ, None
-        environ["CONTENT_LENGTH"] = str(self.size)
+        environ["CONTENT_LENGTH"] = str(self._length)
         environ["wsgi.input"].seek(0)
         return environ
 
@@ -92,9 +120,12 @@ class RequestReader:
         return self.http.send(go_on)
 
     def clear(self) -> None:
-        """Give the memory free; the connection has no future."""
+        """Give the memory free, and what was spooled and nobody took."""
         self._environ = None
-        self.size = 0
+        self.size = self._length = 0
+        sink, self.sink = self.sink, None
+        if sink is not None:
+            sink.discard()
 
     def _read_head(self) -> WSGIEnvironment | None:
         before, _ = self.http.trailing_data
@@ -116,30 +147,50 @@ class RequestReader:
         chunked = environ.pop("HTTP_TRANSFER_ENCODING", None)  # Bottle would look for chunks again
         if chunked and (length or event.http_version == b"1.0"):
             raise Refusal(400, "Transfer-Encoding with Content-Length or HTTP/1.0 is ambiguous.")
-        if length and int(length) > self._max_body:
+        if length or chunked:
+            environ["CONTENT_LENGTH"] = length or ""
+            self.sink = self._large(environ)
+        if self.sink is not None:
+            environ["labnode.body"] = self.sink
+        if length and int(length) > self._limit:
             raise self._body_too_large()
         return environ
 
-    def _read_body(self, body: BytesIO) -> bool:
+    @property
+    def _limit(self) -> int:
+        return self._max_body if self.sink is None else self.sink.limit
+
+    def _read_body(self, environ: WSGIEnvironment) -> bool:
         """Whether it is complete now."""
         while (event := self.http.next_event()) is not h11.NEED_DATA:
             if not isinstance(event, h11.Data):
                 return True
-            self.size += len(event.data)
-            if self.size > self._max_body:
+            self._length += len(event.data)
+            if self._length > self._limit:
                 raise self._body_too_large()
-            body.write(event.data)
+            if self.sink is None:
+                self.size = self._length
+                environ["wsgi.input"].write(event.data)
+            else:
+                self._spool(event.data)
         # The head, the sizes of chunks and the trailers share one limit, so that a body of a
         # million tiny chunks does not keep the thread busy.
-        if self.received - self.size > self._max_head:
+        if self.received - self._length > self._max_head:
             raise Refusal(413, "The body comes in too many small chunks.")
         return False
+
+    def _spool(self, data: bytes) -> None:
+        assert self.sink is not None
+        try:
+            self.sink.write(data)
+        except OSError:
+            raise Refusal(507, "The lab's computer has no room for the file.") from None
 
     def _head_too_large(self) -> Refusal:
         return Refusal(431, f"The head of the request has more than {self._max_head} bytes.")
 
     def _body_too_large(self) -> Refusal:
-        return Refusal(413, f"The body has more than {self._max_body} bytes.")
+        return Refusal(413, f"The body has more than {self._limit} bytes.")
 
 
 def _parse_head(request: h11.Request) -> WSGIEnvironment:

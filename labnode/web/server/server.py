@@ -16,6 +16,7 @@ from labnode.clock import Clock
 from labnode.errors import ConfigError
 from labnode.web.server.connection import ClientGone, Connection, Limits
 from labnode.web.server.loop import Loop
+from labnode.web.server.request import Large, nothing_large
 from labnode.web.server.response import Response
 
 logger = logging.getLogger(__name__)
@@ -27,10 +28,11 @@ _CUT_OFF = 0.5  # seconds that stop() gives, after its timeout, to threads whose
 class WebServer:
     """Serves `app` from `start` to `stop`; may be started again.
 
-    One thread, "http", reads requests as a whole; `threads` threads, "http-1" and so on, call `app`
+    One thread, `name`, reads requests as a whole; `threads` threads, "http-1" and so on, call `app`
     and send what it answers, so `app` never waits for a slow sender. Times are in seconds, sizes in
     bytes. `trusted_proxies` are addresses or networks that `per_address` does not limit.
-    `environ["labnode.connection"]` is the client's `Connection`.
+    `environ["labnode.connection"]` is the client's `Connection`. Bodies for which `large` has a
+    sink go there as they come, and may take longer, as long as they keep coming.
     """
 
     def __init__(
@@ -47,11 +49,14 @@ class WebServer:
         per_address: int = 32,
         connections: int = 200,
         trusted_proxies: Collection[str] = (),
+        name: str = "http",
+        large: Large = nothing_large,
     ) -> None:
         self.address = (host, port)  # after start() with the real port
         self._app = app
         self._wanted = (host, port)
         self._size = threads
+        self._name = name
         self._limits = Limits(
             read_deadline=read_deadline,
             keep_alive=keep_alive,
@@ -60,6 +65,7 @@ class WebServer:
             memory=16 * max_body,
             connections=connections,
             per_address=per_address,
+            large=large,
             trusted=tuple(_network(proxy) for proxy in trusted_proxies),
         )
         self._lock = threading.Lock()  # of start and stop
@@ -76,9 +82,9 @@ class WebServer:
             self._loop = loop = Loop(listener, self._limits)
             work = partial(self._work, loop)
             # Daemons: a view that never returns must not keep the process from ending.
-            self._threads = [threading.Thread(target=loop.run, name="http", daemon=True)]
+            self._threads = [threading.Thread(target=loop.run, name=self._name, daemon=True)]
             self._threads += [
-                threading.Thread(target=work, name=f"http-{number}", daemon=True)
+                threading.Thread(target=work, name=f"{self._name}-{number}", daemon=True)
                 for number in range(1, self._size + 1)
             ]
             for thread in self._threads:

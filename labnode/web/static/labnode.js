@@ -1,21 +1,18 @@
 /**
  * A board as its student's page sees it: devices, tasks, the session and its time.
  *
- *     const board = new Board(JSON.parse(document.getElementById("boot").textContent));
- *     board.on("change", (name, state) => console.log(name, state.value));
- *     board.start();
- *     await board.devices.lamp.set(true);
- *     const task = await board.task("blink", {times: 5});
+ *     import { open } from "./static/labnode.js";
  *
- * Events:
- *     change (name, state)    a device has a new state, {value: …}
- *     task (task)             a task has a new status, new data or its result
- *     session (session)       what api/session says of the session was read again
- *     offline (), online ()   the lab stopped answering; it answers again
- *     over ({reason, back})   the session has ended; nothing more is asked
+ *     const board = await open();
+ *     board.on("change", (name, state) => console.log(name, state.value));
+ *     await board.devices.lamp.set(true);
+ *     const task = await board.task("blink", { times: 5 });
+ *     console.log((await board.finished(task)).result);
+ *
+ * docs/page.md says more. The generated page is written with this.
  */
 
-import { Polling } from "./polling.js";
+import { Live } from "./live.js";
 
 const HICCUP = 2000; // one request that fails sooner than this says nothing yet
 const PATIENCE = 6000; // how long an answer may take
@@ -29,38 +26,54 @@ export class LabError extends Error {
   }
 }
 
+/**
+ * The board of this page, which begins to live. `root` leads from the page to the lab's address.
+ * The page may have what is to be known at first in it (the element "boot"), else it is asked for.
+ */
+export async function open(root = "") {
+  const block = document.getElementById("boot");
+  const boot = block ? JSON.parse(block.textContent) : await (await fetch(`${root}api/page`)).json();
+  const board = new Board({ ...boot, root: block ? boot.root : root });
+  board.start();
+  return board;
+}
+
 export class Board {
   #root;
   #token;
   #transport;
   #handlers = new Map();
   #over = false;
+  #leaving = false;
   #misses = 0; // looks in a row without an answer
   #end = NaN; // of the session, on the clock of performance.now()
-  #sent = 0; // commands so far
-  #shown = 0; // the last command whose answer is in the snapshot
+  #run; // of the node
+  #version = -1; // of the snapshot
+  #ahead = NaN; // the node's clock minus performance.now(), in seconds
+  #awaited = new Map(); // task id -> what to do when it is finished
 
   /** `boot` is the page's data block; a transport has start(), stop() and hurry(). */
-  constructor(boot, Transport = Polling) {
+  constructor(boot, Transport = Live) {
     this.#root = boot.root;
     this.#token = boot.token;
     this.title = boot.board.title;
     this.description = boot.board;
-    this.session = boot.session;
-    this.snapshot = boot.board.snapshot;
+    this.session = boot.state.session;
+    this.snapshot = {};
+    this.faults = [];
     this.online = true;
     this.tasks = new Map(); // name -> the last task of that name
     this.devices = Object.fromEntries(boot.board.devices.map((each) => [each.name, this.#device(each)]));
-    this.#takeTasks(boot.board.tasks);
-    this.#takeTime(boot.session.time_left, performance.now());
-    this.#transport = new Transport(this);
+    this.#run = boot.state.run;
+    this.take(boot.state);
+    this.#transport = new Transport(this, this.#root);
   }
 
   /** Begin to watch the board and to keep the session alive. */
   start() {
     this.#transport.start();
     addEventListener("pagehide", () => {
-      if (this.#over) return;
+      if (this.#over || !this.#token) return; // an observer may come and go
       // As JSON the request carries the page's origin, whatever the referrer policy says.
       const nothing = new Blob(["{}"], { type: "application/json" });
       navigator.sendBeacon(this.#callback("leaving"), nothing);
@@ -79,16 +92,21 @@ export class Board {
     return Math.max(0, (this.#end - performance.now()) / 1000);
   }
 
+  /** The address of something of the lab's, `path` being "api/devices/camera/stream", say. */
+  url(path) {
+    return this.#root + path;
+  }
+
+  /** Seconds since a state was sampled; NaN where it does not say when that was. */
+  age({ sampled }) {
+    return Math.max(0, performance.now() / 1000 + this.#ahead - (sampled ?? NaN));
+  }
+
   /** Run a device's command with a list (or an object) of arguments; the answer is its result. */
   async command(device, command, args = []) {
-    const mine = ++this.#sent;
     const path = `api/devices/${encodeURIComponent(device)}/${encodeURIComponent(command)}`;
     const answer = await this.#ask("POST", path, args);
-    if (mine > this.#shown) {
-      // Answers may overtake each other: an older one must not undo a newer one.
-      this.#shown = mine;
-      this.#takeSnapshot(answer.snapshot);
-    }
+    this.take(answer);
     return answer.result;
   }
 
@@ -96,7 +114,7 @@ export class Board {
   async task(name, args = {}) {
     const task = await this.#ask("POST", `api/tasks/${encodeURIComponent(name)}`, args);
     this.#takeTask(task);
-    this.#transport.hurry();
+    this.hurry();
     return task;
   }
 
@@ -104,39 +122,75 @@ export class Board {
   async stopTask(task) {
     const answer = await this.#ask("POST", `api/tasks/${encodeURIComponent(task.task_id)}/stop`, {});
     if (answer.task_id) this.#takeTask(answer);
-    this.#transport.hurry();
+    this.hurry();
+  }
+
+  /** The task once it is finished; a task that failed is an answer too. */
+  finished(task) {
+    const now = this.tasks.get(task.name);
+    if (now?.task_id === task.task_id && isFinished(now)) return Promise.resolve(now);
+    return new Promise((resolve) => this.#awaited.set(task.task_id, resolve));
+  }
+
+  /** Send a file to a device; `progress` is called with what share has arrived. The task of it. */
+  async upload(device, file, progress = () => {}) {
+    const path = `api/devices/${encodeURIComponent(device)}/program`;
+    const task = await this.#send(path, file, progress);
+    this.#takeTask(task);
+    this.hurry();
+    return task;
+  }
+
+  /** A serial device, to talk to: see docs/page.md. */
+  async serial(name) {
+    const { connect } = await import("./serial.js");
+    return connect(this, name);
   }
 
   /** End the session. */
   async leave() {
-    await this.#ask("POST", this.#callback("logout", ""), {});
+    this.#leaving = true; // what the lab tells of the end is no news
+    try {
+      await this.#ask("POST", this.#callback("logout", ""), {});
+    } catch (error) {
+      this.#leaving = false;
+      throw error;
+    }
     this.#finish({ reason: "exited" });
   }
 
   /** Look at the board now; what is new goes out as events. For transports. */
   async look() {
+    if (this.#leaving) return;
     const asked = performance.now();
-    const shown = this.#shown;
-    let answer;
     try {
-      answer = await this.#ask("GET", "api/board");
+      this.take(await this.#ask("GET", "api/state"), asked);
     } catch (error) {
       this.#missed(error, asked);
-      return;
     }
-    this.#misses = 0;
-    if (shown === this.#shown) this.#takeSnapshot(answer.snapshot);
-    this.#takeTasks(answer.tasks);
-    if (!this.online) await this.#welcomeBack();
-    await this.#followTasks(answer.tasks);
   }
 
-  /** Tell the lab that the page is open, and hear how much time is left. For transports. */
-  async keepAlive() {
-    const asked = performance.now();
-    const answer = await this.#ask("POST", this.#callback("poll", ""), {}).catch(() => null);
-    if (answer?.success) this.#takeTime(answer.time_left, asked);
-    else this.#transport.hurry(); // looking at the board tells what is wrong
+  /** Something has been told: a whole state, or what has changed, or an event. For transports. */
+  take(news, asked = performance.now()) {
+    const fresh = news.run !== undefined && news.run !== this.#run;
+    if (fresh) {
+      this.#run = news.run;
+      this.#version = -1;
+    }
+    if (news.devices) this.#takeDevices(news);
+    for (const task of news.tasks ?? []) this.#takeTask(task);
+    if (news.faults) this.#takeFaults(news.faults);
+    if (news.time_left !== undefined) this.#takeTime(news.time_left, asked);
+    if (news.session) this.#takeSession(news.session, asked);
+    if (news.session && news.tasks) this.#findLost(news.tasks);
+    if (news.event !== undefined) this.#emit("push", news.event, news.data);
+    if (news.notice !== undefined) this.#emit("notice", news.notice);
+    if (fresh) this.#checkDescription();
+  }
+
+  /** The lab had more to tell than the way here could carry. For transports. */
+  wasTooSlow() {
+    this.#emit("slow");
   }
 
   /** Look sooner than planned: something is expected to be new. */
@@ -184,9 +238,33 @@ export class Board {
       throw new LabError("offline"); // no answer, or the error page of a proxy in between
     }
     if (reply.ok) return answer;
+    throw this.#refused(reply.status, answer);
+  }
+
+  /** As #ask, of a file: only XMLHttpRequest tells how far it is. */
+  #send(path, file, progress) {
+    return new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest();
+      request.upload.onprogress = ({ loaded, total }) => progress(total ? loaded / total : 0);
+      request.onerror = request.onabort = () => reject(new LabError("offline"));
+      request.onload = () => {
+        if (request.response === null) reject(new LabError("offline"));
+        else if (request.status < 300) resolve(request.response);
+        else reject(this.#refused(request.status, request.response));
+      };
+      request.open("POST", this.#root + path);
+      request.responseType = "json";
+      request.setRequestHeader("Accept", "application/json");
+      request.setRequestHeader("Content-Type", "application/octet-stream");
+      request.setRequestHeader("X-Filename", encodeURIComponent(file.name));
+      request.send(file);
+    });
+  }
+
+  #refused(status, answer) {
     if (answer.code === "session-over") this.#finish(answer);
     const { code, message } = answer.error?.code ? answer.error : answer;
-    throw new LabError(code ?? "error", message, reply.status);
+    return new LabError(code ?? "error", message, status);
   }
 
   #missed(error, asked) {
@@ -201,40 +279,33 @@ export class Board {
     }
   }
 
-  async #welcomeBack() {
-    const asked = performance.now();
-    const session = await this.#ask("GET", "api/session").catch(() => null);
-    if (session === null) return; // the next look tries again
-    this.session = session;
-    this.#takeTime(session.time_left, asked);
-    this.online = true;
-    this.#emit("online");
-    this.#emit("session", session);
-  }
-
-  #takeSnapshot(snapshot) {
+  #takeDevices({ devices, version, now }) {
+    if (version < this.#version) return; // it was overtaken by a newer one
+    this.#version = version;
+    this.#ahead = now - performance.now() / 1000;
     const before = this.snapshot;
-    this.snapshot = snapshot;
-    for (const [name, state] of Object.entries(snapshot)) {
+    this.snapshot = { ...before, ...devices };
+    for (const [name, state] of Object.entries(devices)) {
       if (!same(state, before[name])) this.#emit("change", name, state);
     }
   }
 
-  #takeTasks(list) {
-    for (const { running } of list) if (running) this.#takeTask(running);
-  }
-
   #takeTask(task) {
-    if (same(task, this.tasks.get(task.name))) return;
+    const known = this.tasks.get(task.name);
+    const overtaken = known?.task_id === task.task_id && stage(task) < stage(known);
+    if (overtaken || same(task, known)) return;
     this.tasks.set(task.name, task);
     this.#emit("task", task);
+    if (!isFinished(task)) return;
+    this.#awaited.get(task.task_id)?.(task);
+    this.#awaited.delete(task.task_id);
   }
 
-  /** Hear the end of tasks that ran a moment ago and are no longer among the running ones. */
-  async #followTasks(list) {
-    const running = new Set(list.map((each) => each.running?.task_id));
+  /** Hear of tasks that are among those of a state no more: a node that was restarted forgets. */
+  async #findLost(list) {
+    const told = new Set(list.map((each) => each.task_id));
     for (const task of [...this.tasks.values()]) {
-      if (isFinished(task) || running.has(task.task_id)) continue;
+      if (isFinished(task) || told.has(task.task_id)) continue;
       try {
         this.#takeTask(await this.#ask("GET", `api/tasks/${encodeURIComponent(task.task_id)}`));
       } catch (error) {
@@ -243,11 +314,35 @@ export class Board {
     }
   }
 
+  #takeFaults(faults) {
+    if (same(faults, this.faults)) return;
+    this.faults = faults;
+    this.#emit("faults", faults);
+  }
+
+  #takeSession(session, asked) {
+    const { time_left: left, ...rest } = session;
+    this.#takeTime(left, asked);
+    this.#misses = 0;
+    const back = !this.online;
+    this.online = true;
+    if (back) this.#emit("online");
+    const { time_left: _, ...before } = this.session;
+    this.session = session;
+    if (back || !same(rest, before)) this.#emit("session", session);
+  }
+
   #takeTime(seconds, asked) {
     const now = performance.now();
     const end = (asked + now) / 2 + seconds * 1000;
     // The way of a message is never quite the same; a clock that wavers looks broken.
     if (!(Math.abs(end - this.#end) < 300)) this.#end = end;
+  }
+
+  /** The node was started again: perhaps with another board file. */
+  async #checkDescription() {
+    const description = await this.#ask("GET", "api/board").catch(() => null);
+    if (description && !same(description, this.description)) this.#emit("new-board");
   }
 
   #finish({ reason = null, back = this.session.back }) {
@@ -265,6 +360,11 @@ export class Board {
 /** True once a task will not change any more. */
 export function isFinished(task) {
   return task.status === "done" || task.status === "failed";
+}
+
+/** How far a task is, for those whose news overtake each other. */
+function stage(task) {
+  return isFinished(task) ? 2 : Number(task.status === "running");
 }
 
 function same(one, other) {

@@ -1,7 +1,7 @@
-// The generated page of a board: the session around the controls that widgets.js draws.
+// The generated page of a board: the session around the cards that layout.js draws.
 
-import { asText, board, byId, explain, make, words } from "./panel.js";
-import { drawDevices, drawTasks } from "./widgets.js";
+import { drawBoard } from "./layout.js";
+import { asText, board, byId, explain, inWords, make, words } from "./panel.js";
 
 /** A line above the board; with the same name it replaces the one before, null takes it away. */
 function notice(name, text, kind = "") {
@@ -18,6 +18,12 @@ function notice(name, text, kind = "") {
   else byId("notices").append(line);
 }
 
+/** For screen readers alone. */
+function say(text) {
+  const said = byId("said");
+  if (said) said.textContent = text; // it has gone when the session is over
+}
+
 function drawClock() {
   const left = Math.ceil(board.timeLeft);
   const minutes = Math.floor(left / 60);
@@ -32,6 +38,16 @@ function drawClock() {
 }
 
 const pad = (number) => String(number).padStart(2, "0");
+
+/** What the board's interlocks have to say; those that are latched wait for a person of the lab. */
+function drawFaults(faults) {
+  const names = new Set(faults.map(({ name }) => `notice-fault-${name}`));
+  for (const old of document.querySelectorAll('[id^="notice-fault-"]')) if (!names.has(old.id)) old.remove();
+  for (const { name, message, latched } of faults) {
+    const text = inWords(message);
+    notice(`fault-${name}`, latched ? `${text} ${words.latched}` : text, "bad");
+  }
+}
 
 function farewell({ reason, back }) {
   clearInterval(ticking);
@@ -63,13 +79,13 @@ function sayLamps() {
     if (recent.length > 3) news.delete(name);
     else news.set(name, `${lamps.get(name).label || name}: ${asText(value)}`);
     setTimeout(() => {
-      if (news.size) byId("said").textContent = [...news.values()].join(". ");
+      if (news.size) say([...news.values()].join(". "));
       news.clear();
     }, 300);
   });
 }
 
-byId("leave").addEventListener("click", async ({ target }) => {
+byId("leave")?.addEventListener("click", async ({ target }) => {
   target.setAttribute("aria-busy", "true");
   notice("leave", null);
   try {
@@ -91,19 +107,23 @@ board.on("offline", () => {
 board.on("online", () => {
   document.body.classList.remove("offline");
   notice("offline", null);
-  byId("said").textContent = words.online;
+  say(words.online);
 });
 board.on("session", (session) => {
   tellRestart(session);
   drawClock();
 });
+board.on("faults", drawFaults);
+board.on("slow", () => notice("slow", words.slow, "told"));
+board.on("notice", (text) => notice("lab", inWords(text), "told"));
+board.on("new-board", () => location.reload());
 board.on("over", farewell);
 
-drawDevices();
-drawTasks();
 sayLamps();
-board.description.problems?.forEach((text, i) => notice(`problem-${i}`, String(text), "warn"));
 tellRestart(board.session);
+drawFaults(board.faults);
+if (board.session.read_only) notice("observing", words.observing, "told");
 drawClock();
 const ticking = setInterval(drawClock, 250);
+drawBoard();
 board.start();

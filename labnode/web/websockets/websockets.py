@@ -18,10 +18,12 @@ from labnode.events import Bus, SessionChanged
 from labnode.lab import Lab, hooks
 from labnode.lab.node import Level
 from labnode.sessions import ANONYMOUS, AnonymousUser, Sessions, User
+from labnode.web.picture import Picture
 from labnode.web.websockets import handshake
 from labnode.web.websockets.channel import Channel, Receiver
 from labnode.web.websockets.hub import Hub
 from labnode.web.websockets.limits import FAILED, Limits
+from labnode.web.websockets.live import Live
 from labnode.web.websockets.messages import encoded
 from labnode.web.websockets.websocket import Visitor, WebSocket, WebSocketClosed
 from labnode.worker import Worker
@@ -43,27 +45,31 @@ class WebSockets:
         self._hub = Hub(self.limits)
         # Only that something has changed is of interest: then all are looked at.
         bus.subscribe(SessionChanged, wake=self._hub.look_again, limit=1)
+        self.live = Live(self.take_over, sessions, bus)
         self._door = threading.Lock()  # one comes in at a time, so that the limits are kept
         self._numbers = itertools.count(1)
         self._threads: set[threading.Thread] = set()
         self._free_threads = threading.BoundedSemaphore(self.limits.handlers)
 
-    def serve(self, app: Bottle, lab: Lab) -> None:
-        """Add the routes of the lab's WebSockets."""
+    def serve(self, app: Bottle, lab: Lab, picture: Picture) -> None:
+        """Add the routes of the page's own WebSocket and of the lab's."""
+        self.live.serve(app, picture)
         for path, (handler, level) in lab.websockets.items():
             app.get(path, callback=partial(self._open, handler, level), access=level)
 
     def start(self) -> None:
         self._hub.start()
+        self.live.start()
 
     def fault(self) -> str | None:
         """Why WebSockets are not served any more, or None; any thread may ask."""
-        return self._hub.fault()
+        return self._hub.fault() or self.live.fault()
 
     def stop(self, timeout: float) -> bool:
         """Close all and end their handlers; False when a handler goes on after `timeout` s."""
         now = Clock().now
         end = now() + timeout
+        self.live.stop(timeout / 4)
         self._hub.stop(timeout / 2)
         for thread in list(self._threads):
             thread.join(max(0.0, end - now()))

@@ -1,4 +1,4 @@
-"""Which central server is calling: Basic credentials in constant time, guesses slowed down."""
+"""Who is calling: Basic credentials in constant time, guesses slowed down."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from labnode.clock import ManualClock
+from labnode.credentials import Credentials, Denied
 from labnode.settings import Client
-from labnode.weblab.credentials import Credentials, Denied
 
 
 def basic(pair: str, encoding: str = "utf-8") -> str:

@@ -1,0 +1,101 @@
+"""`labnode suggest`, `pinout`, `bootconfig`, `schema`: to wire a board and to write its file."""
+
+# ruff: noqa: PLC0415
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from labnode.cli.options import FILE
+from labnode.errors import BadInput, LabnodeError
+
+_SECRETS = click.option(
+    "--settings", type=FILE, metavar="FILE", help="The node's settings: secrets are beside them."
+)
+
+
+@click.command()
+@click.argument("board", type=FILE, required=False)
+@_SECRETS
+def suggest(board: Path | None, settings: Path | None) -> None:
+    """Say what is plugged in, as YAML to paste.
+
+    Serial ports with their USB identities, programmers, cameras, 1-Wire thermometers, free pins.
+    With BOARD only what that board file has not got.
+    """
+    from labnode.board import load_board
+    from labnode.wizard.suggest import suggest
+
+    file = load_board(board, settings=settings) if board else None
+    click.echo(suggest(Path("/"), file), nl=False)
+
+
+@click.command()
+@click.argument("board", type=FILE)
+@click.option("--svg", type=FILE, metavar="FILE", help="Draw it into this SVG file instead.")
+@_SECRETS
+def pinout(board: Path, svg: Path | None, settings: Path | None) -> None:
+    """Draw the 40-pin header with the pins that BOARD uses."""
+    from labnode.board import load_board
+    from labnode.wizard.pinout import as_svg, as_text
+    from labnode.wizard.wiring import wiring
+
+    file = load_board(board, settings=settings)
+    pins, title = wiring(file), f"{file.title.pick()} ({board.name})"
+    if svg is None:
+        click.echo(as_text(title, pins), nl=False)
+        return
+    _write(svg, as_svg(title, pins))
+
+
+@click.command()
+@click.argument("board", type=FILE)
+@_SECRETS
+def bootconfig(board: Path, settings: Path | None) -> None:
+    """Print what BOARD needs in the Raspberry Pi's config.txt.
+
+    Buses that have to be on, and lines that keep outputs safe from power-on. To be put at the end
+    of /boot/firmware/config.txt.
+    """
+    from labnode.board import load_board
+    from labnode.wizard.bootconfig import boot_config
+
+    click.echo(boot_config(load_board(board, settings=settings)), nl=False)
+
+
+@click.command()
+@click.option("--markdown", is_flag=True, help="All drivers with their options, to read.")
+@click.option("--driver", metavar="NAME", help="Only this driver, to read.")
+@click.option("--output", type=FILE, metavar="FILE", help="Write it into this file.")
+def schema(markdown: bool, driver: str | None, output: Path | None) -> None:
+    """Print the JSON Schema of board files, for editors.
+
+    They complete and check them with it. It is in boards/board.schema.json too, which board files
+    name in their first line: # yaml-language-server: $schema=board.schema.json
+    """
+    from labnode.drivers.base import load_drivers
+    from labnode.schema import did_you_mean
+    from labnode.wizard import reference
+    from labnode.wizard.board_schema import board_schema, text_of
+
+    drivers = load_drivers()
+    if driver is not None and driver not in drivers:
+        hint = did_you_mean(driver, drivers) or f"; the drivers are {', '.join(sorted(drivers))}"
+        raise BadInput(f"There is no driver {driver!r}{hint}")
+    if driver is not None:
+        text = reference.driver(drivers[driver]) + "\n"
+    else:
+        text = reference.drivers() + "\n" if markdown else text_of(board_schema())
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        _write(output, text)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise LabnodeError(f"{path} cannot be written: {error.strerror}.") from error
+    click.echo(f"{path} is written.")

@@ -1,0 +1,100 @@
+"""ESP chips by esptool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from labnode.drivers.base import register
+from labnode.drivers.tools import sentences
+from labnode.drivers.tools.base import Job, Tool
+from labnode.drivers.tools.content import Content, bad
+from labnode.drivers.tools.known import Known
+from labnode.drivers.tools.options import Suffixes
+from labnode.schema import Between, Doc, Duration, Size
+
+_IMAGE = 0xE9  # the first byte of an application and of a bootloader
+
+
+@register("esptool")
+@dataclass(kw_only=True)
+class EspTool(Tool):
+    """An ESP8266, ESP32 or a relative of theirs, written by esptool over a serial port.
+
+    A file goes to `address`: by default an application's, whose bootloader and partition table are
+    in the chip and stay there. With `target: sram` it is run from memory and writes no flash.
+
+    Example::
+
+        esp: {driver: esptool, chip: esp32, port: /dev/ttyUSB0, estimated_time: 30}
+    """
+
+    programs: ClassVar[Mapping[str, str]] = {"esptool": "esptool"}
+    known: ClassVar[Sequence[Known]] = (
+        sentences.wrong_chip(r"this chip is .* not |wrong --?chip|unexpected chip id"),
+        sentences.not_verified(r"MD5 of file does not match|verification failed|digest mismatch"),
+        sentences.not_there(r"could not open|port doesn't exist|no such file"),
+        Known(
+            r"wrong boot mode",
+            "The board runs its program instead of its bootloader: its reset or BOOT line is not "
+            "connected.",
+            "La placa ejecuta su programa en lugar de su bootloader: su línea de reset o BOOT no "
+            "está conectada.",
+        ),
+        sentences.silent(r"failed to connect|no serial data received|invalid head of packet"),
+        sentences.too_large(r"will not fit|exceeds|detected overlap|past the end"),
+        sentences.not_for_it(r"invalid image|is not a valid|magic"),
+        sentences.interrupted(r"timed out|serial exception|no longer|write failed|lost"),
+    )
+
+    chip: Annotated[
+        Literal[
+            "esp8266", "esp32", "esp32s2", "esp32s3", "esp32c2", "esp32c3", "esp32c6", "esp32h2"
+        ],
+        Doc("The chip on the board; another one is not written."),
+    ]
+    baudrate: Annotated[int, Between(300), Doc("The speed of the port.")] = 115200
+    address: Annotated[
+        int, Between(0), Doc("Where files go in the flash; 0 for images that contain all.")
+    ] = 0x10000
+    flash: Annotated[Size, Doc("The size of the flash.")] = 4 << 20
+    target: Annotated[
+        Literal["flash", "sram"], Doc("Where files go: sram is empty again without power.")
+    ] = "flash"
+    stub: Annotated[
+        bool, Doc("Whether esptool loads a helper of its own into the chip, which is faster.")
+    ] = True
+    accept: Suffixes = field(default_factory=lambda: [".bin"])
+    max_size: Size = 4 << 20
+    timeout: Duration = 120.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.port is None:
+            raise ValueError("port must say where the chip is")
+        if self.accept != [".bin"]:
+            raise ValueError("esptool takes .bin files")
+
+    def steps(self, job: Job) -> list[list[str]]:
+        argv = ["esptool", "--chip", self.chip, "--port", job.port, "--baud", str(self.baudrate)]
+        if not self.stub:
+            argv += ["--no-stub"]
+        if self.target == "sram":
+            return [[*argv, "--no-stub", "load_ram", job.image]]
+        # It compares a hash of what it has written by itself.
+        return [[*argv, "write_flash", f"0x{self.address:x}", job.image]]
+
+    def examine(self, content: Content, suffix: str) -> None:  # noqa: ARG002
+        if content.first != _IMAGE and (self.address or self.target == "sram"):
+            raise bad(
+                "This is not an image for ESP chips.", "Esto no es una imagen para chips ESP."
+            )
+        if self.target == "flash" and self.address + content.size > self.flash:
+            raise bad("The file does not fit into the flash.", "El fichero no cabe en la flash.")
+
+    def wears(self) -> bool:
+        return self.target == "flash"
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "part": self.chip}

@@ -1,0 +1,63 @@
+"""FPGA programmers: whether a bitstream is for the chip on the board."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from labnode.drivers.tools.base import Tool
+from labnode.drivers.tools.content import Content, bad
+from labnode.drivers.tools.options import Word
+from labnode.schema import Doc
+
+
+class _IdcodeReader:
+    expected = "a number of 32 bits such as 0x0362d093"
+
+    def from_yaml(self, value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"0x[0-9a-fA-F]{1,8}", value):
+            return int(value, 16)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 32:
+            return value
+        raise ValueError(f"expected {self.expected}")
+
+
+Idcode = Annotated[int, _IdcodeReader()]
+
+_VERSION = 0x0FFFFFFF  # of the chip: its first 4 bits, which bitstreams leave out
+
+
+@dataclass(kw_only=True)
+class FpgaTool(Tool):
+    """A programmer that takes bitstreams; those of Xilinx say what chip they are for."""
+
+    part: Annotated[
+        Word | None, Doc("The FPGA, such as xc7a35tcpg236; bitstreams for another are refused.")
+    ] = None
+    idcode: Annotated[
+        Idcode | None, Doc("The IDCODE of the FPGA; bitstreams that want another are refused.")
+    ] = None
+
+    def examine(self, content: Content, suffix: str) -> None:  # noqa: ARG002
+        if self.part and content.part and not _same(self.part, content.part):
+            raise bad(
+                f"The bitstream is for the {content.part}, and the board has a {self.part}.",
+                f"El bitstream es para el {content.part}, y la placa tiene un {self.part}.",
+            )
+        if None not in (self.idcode, content.idcode):
+            assert self.idcode is not None
+            assert content.idcode is not None
+            if (self.idcode ^ content.idcode) & _VERSION:
+                raise bad(
+                    f"The bitstream is for a chip with the IDCODE 0x{content.idcode:08x}, and that "
+                    f"of the board is 0x{self.idcode:08x}.",
+                    f"El bitstream es para un chip con IDCODE 0x{content.idcode:08x}, y el de la "
+                    f"placa es 0x{self.idcode:08x}.",
+                )
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two names mean the same chip; one may leave out the package or the speed."""
+    first, second = (re.sub(r"^xc|[^a-z0-9]", "", name.lower()) for name in (one, other))
+    return first.startswith(second) or second.startswith(first)

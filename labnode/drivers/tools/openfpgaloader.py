@@ -1,0 +1,76 @@
+"""FPGAs by openFPGALoader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from labnode.drivers.base import register
+from labnode.drivers.tools import sentences
+from labnode.drivers.tools.base import Job
+from labnode.drivers.tools.fpga import FpgaTool
+from labnode.drivers.tools.known import Known
+from labnode.drivers.tools.options import Suffixes, Word
+from labnode.schema import Doc, Duration, Size
+
+
+@register("openfpgaloader")
+@dataclass(kw_only=True)
+class OpenFpgaLoader(FpgaTool):
+    """An FPGA, configured by openFPGALoader. Its memory is empty again without power, so that no
+    student's design wears it or survives in it, unless `target: flash`.
+
+    Example::
+
+        fpga: {driver: openfpgaloader, board: basys3, part: xc7a35tcpg236, max_size: 4MiB,
+               estimated_time: 6}
+    """
+
+    programs: ClassVar[Mapping[str, str]] = {"openFPGALoader": "openfpgaloader"}
+    known: ClassVar[Sequence[Known]] = (
+        sentences.not_there(
+            r"device not found|unable to open|can't open|no cable|usb_open|found 0 devices"
+        ),
+        sentences.wrong_chip(
+            r"idcode (mismatch|does not match)|unknown device with idcode|"
+            r"mismatch between"
+        ),
+        sentences.silent(r"JTAG init failed|no FPGA|empty chain|all (ones|zeroes)"),
+        sentences.not_verified(r"verify.*fail|fails? to verify|crc error"),
+        sentences.not_for_it(r"parse failed|failed to parse|not a bitstream|error.*bitstream"),
+        sentences.misconfigured(r"unknown (board|cable)|cannot find (board|cable)|invalid board"),
+        sentences.interrupted(r"done is low|fail to configure|write.*fail|load.*fail"),
+    )
+
+    board: Annotated[Word | None, Doc("The board, as openFPGALoader -b calls it.")] = None
+    cable: Annotated[Word | None, Doc("The cable, as openFPGALoader -c calls it.")] = None
+    serial: Annotated[Word | None, Doc("The serial number of the cable, if there are several.")] = (
+        None
+    )
+    target: Annotated[
+        Literal["sram", "flash"], Doc("Where bitstreams go: sram is empty again without power.")
+    ] = "sram"
+    accept: Suffixes = field(default_factory=lambda: [".bit"])
+    max_size: Size = 32 << 20
+    timeout: Duration = 120.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.board is None and self.cable is None:
+            raise ValueError("board or cable must say how the FPGA is reached")
+
+    def steps(self, job: Job) -> list[list[str]]:
+        argv = ["openFPGALoader"]
+        options = {"-b": self.board, "-c": self.cable, "--ftdi-serial": self.serial}
+        for option, value in options.items():
+            argv += [option, value] if value is not None else []
+        if self.board is None and self.part is not None:
+            argv += ["--fpga-part", self.part]
+        argv += ["-m"] if self.target == "sram" else ["-f"]
+        if job.verify and self.target == "flash":
+            argv += ["--verify"]
+        return [[*argv, job.image]]
+
+    def wears(self) -> bool:
+        return self.target == "flash"

@@ -1,0 +1,91 @@
+"""Boards that show themselves as a disk, on which a UF2 file is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from labnode.drivers.base import register
+from labnode.drivers.tools import sentences
+from labnode.drivers.tools.base import Job, Tool
+from labnode.drivers.tools.content import Content, bad
+from labnode.drivers.tools.known import Known
+from labnode.drivers.tools.options import Suffixes
+from labnode.drivers.tools.step import stopped
+from labnode.errors import ToolFailed
+from labnode.schema import Doc, Duration, Size
+
+_LOOK = 0.25  # seconds
+
+_NO_DISK = {
+    "en": "The board does not show its disk: it is unplugged, or not in its bootloader.",
+    "es": "La placa no muestra su disco: está desconectada o no está en su bootloader.",
+}
+
+
+class _FamilyReader:
+    expected = "the family ID of UF2 files, such as 0xe48bff56 (RP2040) or 0x68ed2b88 (SAMD21)"
+
+    def from_yaml(self, value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 32:
+            return value
+        raise ValueError(f"expected {self.expected}")
+
+
+@register("uf2")
+@dataclass(kw_only=True)
+class Uf2(Tool):
+    """A board whose bootloader is a disk: the file is copied onto it.
+
+    The disk has to be mounted at `folder` by the system when it appears (docs/programming.md says
+    how). Where the board has a `port`, opening that with 1200 baud, as Arduinos and others
+    understand it, brings the disk up; else the board has to be in its bootloader already. Such a
+    disk cannot be read back.
+
+    Example::
+
+        pico: {driver: uf2, folder: /media/RPI-RP2, family: 0xe48bff56, estimated_time: 10}
+    """
+
+    known: ClassVar[Sequence[Known]] = (
+        sentences.too_large(r"no space left|file too large"),
+        sentences.not_there(r"no such file|cannot (stat|create)|not a directory"),
+        sentences.interrupted(r"input/output error|error writing"),
+    )
+
+    folder: Annotated[Path, Doc("Where the board's disk is mounted.")]
+    family: Annotated[
+        int, _FamilyReader(), Doc("The chip's family ID; files for another are refused.")
+    ]
+    disk_wait: Annotated[Duration, Doc("How long the disk takes to appear.")] = 10.0
+    accept: Suffixes = field(default_factory=lambda: [".uf2"])
+    max_size: Size = 32 << 20
+    timeout: Duration = 60.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.folder.is_absolute():
+            raise ValueError("folder is the whole path of a directory, such as /media/RPI-RP2")
+        if self.accept != [".uf2"]:
+            raise ValueError("only .uf2 files can be dropped on such a disk")
+
+    def steps(self, job: Job) -> list[list[str]]:
+        touch = [["stty", "-F", job.port, "1200", "hupcl"]] if job.port else []
+        return [*touch, ["cp", "--", job.image, str(self.folder)]]
+
+    def before(self, argv: Sequence[str]) -> None:
+        """The disk has to be there before anything is copied onto it."""
+        if argv[0] != "cp" or self.services.simulated:
+            return
+        until = self.services.clock.now() + self.disk_wait
+        while not (self.folder / "INFO_UF2.TXT").is_file():
+            if self.services.clock.now() >= until:
+                raise ToolFailed(_NO_DISK)
+            if not self.services.wait(_LOOK):
+                raise stopped()
+
+    def examine(self, content: Content, suffix: str) -> None:  # noqa: ARG002
+        if content.families and self.family not in content.families:
+            raise bad("The file is for another chip.", "El fichero es para otro chip.")

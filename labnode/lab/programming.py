@@ -1,0 +1,108 @@
+"""Programming: files are written into chips by tasks of the node's own, one for each programmer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from labnode import context
+from labnode.board import Board, Programmer
+from labnode.errors import (
+    AlreadyRunningError,
+    BadFile,
+    DeviceError,
+    LabnodeError,
+    NotFound,
+    Stopped,
+    TooLittleTime,
+    Worded,
+)
+from labnode.lab import pages
+from labnode.spool import Spool
+from labnode.tasks import Task, TaskFunction, Tasks
+from labnode.worker import Worker
+
+_RAISED: tuple[type[LabnodeError], ...] = (AlreadyRunningError, TooLittleTime, Stopped)
+
+
+class Programming:
+    """The tasks `NAME.program`; a programmer that students may not use has one, too."""
+
+    def __init__(self, board: Board, tasks: Tasks, worker: Worker, state_dir: Path) -> None:
+        self.spool = Spool(state_dir / "spool")
+        self._worker = worker
+        self._images: dict[str, Path] = {}  # by device: the last one that was started
+        self.programmers: Mapping[str, Programmer] = {
+            name: driver
+            for name, driver in board.file.devices.items()
+            if isinstance(driver, Programmer)
+        }
+        self.functions = {name: self._function(name, p) for name, p in self.programmers.items()}
+        for function in self.functions.values():
+            function.bind(tasks)
+
+    def start(
+        self, device: str, image: Path | None, *, name: str = "", languages: Sequence[str] = ()
+    ) -> Task:
+        """Have a file written soon, None for the blank image; `name` is what people call it.
+
+        As with every task, it may have failed already: another one runs, or there is too little
+        time. What becomes of a file of the spool is this task's business from then on.
+        """
+        function = self._of(device)
+        task = function.delay(None if image is None else str(image), name, list(languages))
+        done_with = image if task.failed else self._images.pop(device, None)
+        if done_with is not None:  # at the latest now: its task may have been stopped in the queue
+            self.spool.remove(done_with)
+        if not task.failed and image is not None:
+            self._images[device] = image
+        return task
+
+    def run(self, device: str, image: Path | None) -> Any:
+        """Write a file, or the blank image, and wait; what goes wrong is raised."""
+        function = self._of(device)
+        programmer = self.programmers[device]
+        if self._worker.on_hardware_thread:  # as a part of the task or the hook that runs
+            return programmer.blank() if image is None else programmer.program(image)
+        task = function.delay(None if image is None else str(image), "", []).join()
+        if task.error is None:
+            return task.result
+        message = task.error["message"]
+        for error in _RAISED:
+            if error.code == task.error["code"]:
+                raise error(message)
+        if task.error["code"] == BadFile.code:
+            raise BadFile({"en": message})
+        raise DeviceError(message)
+
+    def forget(self, session_id: str) -> None:
+        """A session is over: what it has left in the spool is thrown away."""
+        self.spool.empty(session_id)
+
+    def _of(self, device: str) -> TaskFunction[..., Any]:
+        if device not in self.functions:
+            raise NotFound(f"'{device}' is no programmer.")
+        return self.functions[device]
+
+    def _function(self, device: str, programmer: Programmer) -> TaskFunction[..., Any]:
+        def program(image: str | None, name: str, languages: list[str]) -> Any:
+            task, user = context.current_task.get(), context.current_user.get()
+            task.data.update(device=device, file=name, percent=0)
+            path = None if image is None else Path(image)
+            try:
+                return programmer.blank() if path is None else programmer.program(path)
+            except Worded as error:
+                in_language(error, languages or pages.locales(user))
+                raise
+            finally:
+                if path is not None:
+                    self.spool.remove(path)
+
+        program.__name__ = f"{device}.program"  # no function of a lab can be called that
+        return TaskFunction(program, unique="global", estimated_time=programmer.estimated_time)
+
+
+def in_language(error: Worded, languages: Sequence[str]) -> None:
+    """Have an error say its sentence in the first of the languages in which there is one."""
+    error.args = (pages.text(error.texts, list(languages)),)

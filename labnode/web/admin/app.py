@@ -1,0 +1,225 @@
+"""The addresses under `/admin`: the page, and what its buttons do."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qsl
+
+from bottle import Bottle, HTTPError, HTTPResponse, request
+
+from labnode.clock import Clock
+from labnode.errors import LabnodeError
+from labnode.lab import Node
+from labnode.lab.pages import locales
+from labnode.sessions import Session
+from labnode.settings import Credentials, Settings
+from labnode.web import pages, texts
+from labnode.web.admin.door import Door
+from labnode.web.admin.logtail import LogTail
+from labnode.web.admin.page import View
+from labnode.web.admin.texts import words as words_of
+from labnode.web.admin.trial import Trial
+from labnode.web.replies import json_reply, redirect
+
+log = logging.getLogger(__name__)
+
+Ask = Mapping[str, Callable[..., dict[str, Any]]]
+
+_ACTIONS = ("estop", "clear", "drain", "undrain")
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+_LONGEST_FORM = 65536  # bytes
+
+
+class Admin:
+    """The administration as a WSGI application that is called for `/admin` and what is below.
+
+    `ask` does the commands of the control socket, `fault` says what is wrong with the node.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        settings: Settings,
+        node: Node,
+        ask: Ask,
+        clock: Clock,
+        *,
+        fault: Callable[[], str | None],
+    ) -> None:
+        self._trial = Trial(node, clock)
+        self._tail = LogTail(settings.secrets)
+        self._settings = settings
+        self._node = node
+        self._ask = ask
+        self._clock = clock
+        self._fault = fault
+        self._app = Bottle()
+        self._app.default_error_handler = self._error
+        self._app.add_hook("before_request", Door(credentials, settings, clock).check)
+        self._app.install(self._answered)
+        self._app.get("/admin", callback=self.page)
+        self._app.get("/admin/", callback=lambda: redirect(self._home))
+        self._app.post("/admin/reset", callback=self.reset)
+        self._app.post("/admin/devices/<device>/<command>", callback=self.try_out)
+        for action in _ACTIONS:
+            self._app.post(f"/admin/{action}", callback=self._does(action))
+
+    def start(self) -> None:
+        """Begin to keep the last lines of the log."""
+        self._tail.start()
+
+    def stop(self, timeout: float) -> bool:
+        """End what it has begun; False when something goes on."""
+        self._tail.stop()
+        return self._trial.stop(timeout)
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            return start_response(status, [*headers, ("Content-Security-Policy", _POLICY)], *error)
+
+        answer: Iterable[bytes] = self._app(environ, start)
+        return answer
+
+    def page(self) -> HTTPResponse:
+        """The node as it is; asked for again and again by a page that is open."""
+        language = texts.language(locales())
+        view = View(
+            self._node,
+            self._ask,
+            self._clock,
+            language=language,
+            link=self._link,
+            fault=self._fault,
+        )
+        html = pages.render_admin(language, **view.values(self._tail.entries[::-1]))
+        return HTTPResponse(html, **{"Cache-Control": "no-store"})
+
+    def reset(self) -> dict[str, Any]:
+        """Every device to its safe state."""
+        self._tell("reset")
+        self._trial.reset()
+        return {}
+
+    def try_out(self, device: str, command: str) -> dict[str, Any]:
+        """Let a device do something; the fields of the form are the command's arguments."""
+        types = {
+            parameter["name"]: parameter["type"]
+            for each in self._node.board.describe(hidden=True)
+            for spec in each["commands"]
+            for parameter in spec["parameters"]
+            if (each["name"], spec["name"]) == (device, command)
+        }
+        self._tell(f"{device}.{command}")
+        return {"result": self._trial.command(device, command, _arguments(types))}
+
+    def _does(self, action: str) -> Callable[[], dict[str, Any]]:
+        def do() -> dict[str, Any]:
+            self._tell(action)
+            if action == "estop":
+                return self._ask[action](why="the administration's page")
+            return self._ask[action]()
+
+        return do
+
+    def _tell(self, what: str) -> None:
+        address = request.environ.get("REMOTE_ADDR", "")
+        log.info("%s, asked for by the administrator at %s.", what, address)
+
+    def _link(self, session: Session) -> str:
+        return self._node.observer_link(session)
+
+    # ------------------------------------------------------------------ answers
+
+    @property
+    def _home(self) -> str:
+        return f"{self._settings.base_path}/admin"
+
+    def _answered(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """A Bottle plugin: what buttons do is told to a script in JSON, else by the page."""
+
+        def answer(*args: Any, **kwargs: Any) -> HTTPResponse:
+            try:
+                done = callback(*args, **kwargs)
+            except LabnodeError as error:
+                return self._refusal(error)
+            if isinstance(done, HTTPResponse):
+                return done
+            if not _is_browser():
+                return json_reply({"success": True, **done})
+            response = redirect(self._home)
+            response.status = 303
+            return response
+
+        return answer
+
+    def _refusal(self, error: LabnodeError) -> HTTPResponse:
+        if not _is_browser():
+            reply = {"error": True, "code": error.code, "message": error.message}
+            return json_reply(reply, error.status)
+        return HTTPResponse(self._message(error.message), error.status)
+
+    def _error(self, error: HTTPError) -> Any:
+        """What Bottle itself refuses, and what is a bug."""
+        if error.status_code >= 500:
+            log.error("%s %s failed.", request.method, request.path, exc_info=error.exception)
+        if _is_browser():
+            return self._message(str(error.status_line))
+        error.content_type = "application/json"
+        return json.dumps({"error": True, "code": "http", "message": str(error.status_line)})
+
+    def _message(self, sentence: str) -> str:
+        language = texts.language(locales())
+        return pages.render_message(
+            language,
+            title=words_of(language)["refused"],
+            text=sentence,
+            back=self._home,
+            root=f"{self._settings.base_path}/",
+        )
+
+
+def _is_browser() -> bool:
+    return "text/html" in request.get_header("Accept", "")
+
+
+def _arguments(types: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of the form as JSON, for the command to check; what is left empty is not given."""
+    text = request.environ["wsgi.input"].read(_LONGEST_FORM).decode("utf-8", "replace")
+    return {
+        name: value if types.get(name) == "str" else _json(value)
+        for name, value in parse_qsl(text, keep_blank_values=True)
+        if value or types.get(name) == "str"
+    }
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text  # of the wrong type then, and the command says so
+
+
+@contextmanager
+def administration(
+    settings: Settings, node: Node, ask: Ask, clock: Clock, fault: Callable[[], str | None]
+) -> Iterator[Admin | None]:
+    """The administration, where the settings have credentials for it; the block is its life."""
+    if settings.admin is None:
+        yield None
+        return
+    admin = Admin(settings.admin, settings, node, ask, clock, fault=fault)
+    admin.start()
+    try:
+        yield admin
+    finally:
+        admin.stop(0.5)

@@ -1,0 +1,207 @@
+"""What the administration's page shows: the node as it is now, as plain values for its template."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from labnode.clock import Clock
+from labnode.lab import Node
+from labnode.sessions import Session
+from labnode.web.admin.logtail import Entry
+from labnode.web.admin.texts import words as words_of
+
+Row = dict[str, Any]
+
+_DAY = 86400.0  # seconds
+_SHOWN = 60  # characters of a value
+
+
+class View:
+    """The node in one language.
+
+    `ask` does the commands of the control socket; `link` is a session's for observers; `fault`
+    says what is wrong with the node itself.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        ask: Mapping[str, Callable[..., Row]],
+        clock: Clock,
+        *,
+        language: str,
+        link: Callable[[Session], str],
+        fault: Callable[[], str | None],
+    ) -> None:
+        self._node = node
+        self._ask = ask
+        self._clock = clock
+        self._language = language
+        self._link = link
+        self._fault = fault
+        self.words = words_of(language)
+
+    def values(self, log: list[Entry]) -> Row:
+        """Everything that the template needs, but for what all pages have."""
+        status = self._ask["status"]()
+        live = self._node.sessions.live()
+        file = self._node.board.file
+        return {
+            "words": self.words,
+            "title": file.title.pick(self._language) or file.lab.name,
+            "status": status,
+            "state": "stopped" if status["estop"] is not None else status["state"],
+            "uptime": duration(status["uptime"]),
+            "fault": self._fault(),
+            "faults": self._faults(),
+            "students": [self._student(session) for session in live],
+            "idle": not live and status["estop"] is None,
+            "devices": [
+                self._device(each)
+                for each in self._node.board.describe([self._language], hidden=True)
+            ],
+            "sessions": self._today("sessions", "created_at", 50, self._session),
+            "tasks": self._today("tasks", "submitted_at", 50, self._task),
+            "events": [self._event(row) for row in self._ask["events"](last=50)["events"]][::-1],
+            "log": [_logged(entry) for entry in log],
+        }
+
+    def _faults(self) -> list[Row]:
+        return [
+            {"name": fault.name, "message": fault.message, "latched": fault.latched}
+            for fault in getattr(self._node.board, "faults", ())
+        ]
+
+    def _student(self, session: Session) -> Row:
+        user = session.user
+        return {
+            "id": session.tag,
+            "name": user.full_name or user.username or "?",
+            "username": user.username_unique,
+            "state": str(session.state),
+            "left": duration(user.time_left),
+            "client": session.request.client,
+            "link": self._link(session) if user.active else None,
+        }
+
+    def _device(self, about: Row) -> Row:
+        state = self._node.board.snapshot.get(about["name"], {})
+        return {
+            **about,
+            "value": self._value(state.get("value"), about["unit"]),
+            "notes": [
+                str(note)
+                for note in (
+                    state.get("error"),
+                    self.words["stale"] if state.get("stale") else None,
+                    state.get("locked"),
+                )
+                if note
+            ],
+            "commands": [
+                {"name": command["name"], "fields": list(map(self._field, command["parameters"]))}
+                for command in about["commands"]
+            ],
+        }
+
+    def _field(self, parameter: Row) -> Row:
+        kind = parameter["type"]
+        choices = [True, False] if kind == "bool" else parameter.get("choices", [])
+        return {
+            "name": parameter["name"],
+            "number": kind in ("int", "float"),
+            "whole": kind == "int",
+            "choices": [(json.dumps(choice), self._value(choice)) for choice in choices],
+            "required": "default" not in parameter,
+        }
+
+    def _value(self, value: Any, unit: str = "") -> str:
+        if value is None:
+            return self.words["none"]
+        if isinstance(value, bool):
+            return self.words["true" if value else "false"]
+        if isinstance(value, float):
+            text = f"{value:.6g}"
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+        return f"{text[:_SHOWN]} {unit}".rstrip()
+
+    def _today(self, what: str, column: str, most: int, tell: Callable[[Row], Row]) -> list[Row]:
+        """The rows of the last day, newest first."""
+        since = self._clock.wall() - _DAY
+        rows = self._ask[what](last=most, names=True)[what]
+        return [tell(row) for row in reversed(rows) if row[column] >= since]
+
+    def _session(self, row: Row) -> Row:
+        left = row["time_left"]
+        return {
+            "at": _moment(row["created_at"]),
+            "id": row["session"],
+            "student": row["student"],
+            "slot": duration(row["length"]),
+            "client": row["client"],
+            "state": row["state"],
+            "end": row["reason"] or ("" if left is None else self._left(left)),
+        }
+
+    def _left(self, seconds: float) -> str:
+        return f"{duration(seconds)} {self.words['time-left']}"
+
+    def _task(self, row: Row) -> Row:
+        error, percent = row["error"], row["percent"]
+        took = None
+        if row["started_at"] and row["finished_at"]:
+            took = max(0.0, row["finished_at"] - row["started_at"])
+        return {
+            "at": _moment(row["submitted_at"]),
+            "name": row["name"],
+            "student": row["student"] or "",
+            "status": row["status"],
+            "result": (
+                str(error.get("message", ""))
+                if isinstance(error, dict)
+                else f"{percent:.0f} %"
+                if percent is not None and took is None
+                else ""
+                if took is None
+                else f"{took:.1f} s"
+            ),
+        }
+
+    def _event(self, row: Row) -> Row:
+        detail = row["detail"] if isinstance(row["detail"], dict) else {}
+        told = [f"{key}: {value}" for key, value in detail.items() if value is not None]
+        return {
+            "at": _moment(row["at"]),
+            "kind": row["kind"],
+            "id": row["session"] or "",
+            "detail": ", ".join(told),
+        }
+
+
+def duration(seconds: float) -> str:
+    """ "3 h 12 min", "4:05": what a person reads; the same in all our languages."""
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes}:{rest:02d}"
+
+
+def _moment(at: float) -> Row:
+    """A time for the machine, and for a person by this machine's clock."""
+    moment = datetime.fromtimestamp(at, UTC)
+    return {"iso": moment.isoformat(), "text": f"{moment.astimezone():%H:%M:%S}"}
+
+
+def _logged(entry: Entry) -> Row:
+    return {
+        "at": _moment(entry.at),
+        "level": entry.level,
+        "logger": entry.logger,
+        "text": entry.text,
+    }

@@ -1,0 +1,69 @@
+// A bank of bits: each as a switch or a lamp, and all of them as one number.
+
+import { board, fill, make, words } from "./panel.js";
+import { register } from "./widgets.js";
+
+register("bank", drawBank);
+
+function drawBank(device, card) {
+  const { name } = device;
+  const width = device.width ?? device.bits?.length ?? 8;
+  const settable = device.commands?.some((command) => command.name === "set");
+  const number = make("output", { className: "state" });
+  card.head.append(number);
+  const now = () => board.devices[name].value ?? 0;
+  const set = (value) => card.act(() => board.command(name, "set", [value]));
+
+  const bits = Array.from({ length: width }, (_, i) => {
+    const bit = width - 1 - i;
+    const label = device.bits?.[bit] ?? fill(words.bit, { n: bit });
+    const mark = make("span", { className: "bit-name", "aria-hidden": "true" }, String(bit));
+    const control = settable
+      ? make("button", { type: "button", className: "bit", role: "switch", "aria-label": label }, mark)
+      : make("span", { className: "bit", role: "img", "aria-label": label }, mark);
+    control.title = label;
+    if (settable) {
+      card.guard(control, () => hasBit(now(), bit));
+      // A power of two and no shift: banks may be wider than the 32 bits of those.
+      control.addEventListener("click", () => set(now() + (hasBit(now(), bit) ? -1 : 1) * 2 ** bit));
+    }
+    return { bit, control, label };
+  });
+  const group = make("div", { className: "bits", role: "group", "aria-labelledby": card.labelId });
+  group.style.setProperty("--columns", Math.min(8, width));
+  group.append(...bits.map(({ control }) => control));
+  card.element.append(group);
+
+  if (settable) {
+    const field = make("input", { type: "text", inputMode: "text", autocomplete: "off", spellcheck: false });
+    field.setAttribute("aria-label", `${device.label || name}: ${words.number}`);
+    field.placeholder = "0x2A · 0b101010 · 42";
+    const send = make("button", {}, words.set);
+    const form = make("form", { className: "line" }, card.guard(field), card.guard(send));
+    form.noValidate = true;
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const value = field.value.trim() === "" ? NaN : Number(field.value.trim());
+      const fits = Number.isInteger(value) && value >= 0 && value < 2 ** width;
+      card.error.textContent = fits ? "" : fill(words["not-a-number"], { max: 2 ** width - 1 });
+      if (fits) set(value);
+    });
+    card.element.append(form);
+  }
+
+  return ({ value }) => {
+    const known = Number.isInteger(value);
+    const hex = known && value.toString(16).toUpperCase().padStart(Math.ceil(width / 4), "0");
+    number.textContent = known ? `${value} · 0x${hex}` : words["no-value"];
+    for (const { bit, control, label } of bits) {
+      const lit = known && hasBit(value, bit);
+      control.dataset.lit = known ? String(lit) : "unknown";
+      if (settable) control.setAttribute("aria-checked", String(lit));
+      else control.setAttribute("aria-label", `${label}: ${lit ? words.on : words.off}`);
+    }
+  };
+}
+
+function hasBit(value, bit) {
+  return Math.floor(value / 2 ** bit) % 2 === 1;
+}

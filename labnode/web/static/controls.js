@@ -1,0 +1,127 @@
+// What a student sets: switches, push buttons, sliders.
+
+import { asNumber, asText, board, make, words } from "./panel.js";
+import { sleep } from "./sleep.js";
+import { register } from "./widgets.js";
+
+register("switch", drawSwitch);
+register("button", drawButton);
+register("slider", drawSlider);
+
+function drawSwitch(device, card) {
+  const { name } = device;
+  const state = make("span", { className: "state", "aria-hidden": "true" });
+  const button = make("button", {
+    type: "button",
+    className: "toggle",
+    role: "switch",
+    "aria-labelledby": card.labelId,
+  });
+  card.guard(button, () => Boolean(board.devices[name].value)); // off is always possible
+  button.addEventListener("click", () =>
+    card.act(() => board.command(name, "set", [!board.devices[name].value])),
+  );
+  card.head.append(state, button);
+  return ({ value }) => {
+    state.textContent = asText(value);
+    button.setAttribute("aria-checked", String(Boolean(value)));
+  };
+}
+
+/** On while it is held down; where the device itself ends its pulse, a click begins one. */
+function drawButton(device, card) {
+  const { name } = device;
+  const press = device.commands?.some((command) => command.name === "press");
+  const state = make("span", { className: "state" });
+  const button = make("button", { type: "button", className: "push" }, words.press);
+  button.setAttribute("aria-labelledby", card.labelId);
+  card.guard(button);
+  const put = (value) => card.act(() => board.command(name, "set", [value]));
+  if (press || device.pulse || device.confirm) {
+    const pulse = () => board.command(name, press ? "press" : "set", press ? [] : [true]);
+    button.addEventListener("click", () => card.act(pulse));
+  } else {
+    let held = null; // the promise of having been pressed
+    const down = (event) => {
+      if (held || (event.key && event.key !== " " && event.key !== "Enter")) return;
+      if (event.pointerId !== undefined) button.setPointerCapture(event.pointerId);
+      if (button.getAttribute("aria-disabled") !== "true") held = put(true);
+    };
+    const up = async () => {
+      const pressed = held;
+      held = null;
+      if (pressed) await pressed.then(() => put(false));
+    };
+    for (const event of ["pointerdown", "keydown"]) button.addEventListener(event, down);
+    for (const event of ["pointerup", "pointercancel", "keyup", "blur"]) button.addEventListener(event, up);
+  }
+  card.head.append(state, button);
+  return ({ value }) => {
+    state.textContent = asText(value);
+    button.classList.toggle("pressed", Boolean(value));
+  };
+}
+
+function drawSlider(device, card) {
+  const output = make("output", { className: "state" });
+  const range = makeRange(device, card, (text) => (output.textContent = text));
+  card.head.append(output);
+  card.element.append(range.input);
+  return range.follow;
+}
+
+/** A slider of a device and how it follows; `show(text, value)` is called with where it is. */
+export function makeRange(device, card, show) {
+  const min = device.min ?? 0;
+  const max = device.max ?? 1;
+  const step = device.step ?? (max - min) / 100;
+  const input = make("input", { type: "range", min, max, step, "aria-labelledby": card.labelId });
+  card.guard(input);
+  let wanted = null; // the newest position that is not sent yet
+  let sending = false;
+  let held = false; // the student has a hand on it: it must not move away by itself
+
+  function place(value) {
+    const text = asNumber(value, device, step);
+    input.setAttribute("aria-valuetext", text);
+    input.style.setProperty("--share", Math.min(1, Math.max(0, (value - min) / (max - min))));
+    show(text, value);
+  }
+  function follow({ value }) {
+    if (held || sending) return;
+    input.value = value ?? min;
+    if (value !== null) place(value);
+    else show(asText(value), min);
+  }
+  async function send() {
+    wanted = input.valueAsNumber;
+    if (sending) return; // the loop below takes it along
+    sending = true;
+    await card.act(async () => {
+      while (wanted !== null) {
+        const value = wanted;
+        wanted = null;
+        await board.command(device.name, "set", [value]);
+        await sleep(40);
+      }
+    });
+    wanted = null;
+    sending = false;
+    follow(board.devices[device.name].state);
+  }
+  function letGo() {
+    held = false;
+    follow(board.devices[device.name].state);
+  }
+  input.addEventListener("input", () => {
+    held = true;
+    place(input.valueAsNumber);
+    if (!device.confirm) send();
+  });
+  input.addEventListener("change", () => {
+    if (device.confirm) send();
+    letGo();
+  });
+  for (const event of ["pointercancel", "blur"]) input.addEventListener(event, letGo);
+  return { input, follow };
+}

@@ -1,0 +1,100 @@
+/**
+ * How a board hears what is new: by a WebSocket, on which the lab tells at once what changes, and
+ * where none gets through (a proxy may block them), by asking again and again.
+ */
+
+import { sleep } from "./sleep.js";
+
+const SIGN_OF_LIFE = 5000; // milliseconds between two signs of the page, and for an answer to one
+const OPENING = 4000; // for a WebSocket to open
+const LOOK = 500; // from one answer to the next question, where there is no WebSocket
+const LOOK_HIDDEN = 5000; // … while nobody sees the page
+const LOOK_OFFLINE = 1000; // … while the lab does not answer
+const TRY_AGAIN = 30_000; // to open a WebSocket where none has ever been
+const TRY_AGAIN_SOON = 2000; // … where there has been one
+
+const BRIEF = 1000; // a WebSocket that was lost so soon is as good as none
+const SESSION_OVER = 4001; // codes with which the lab closes
+const TOO_SLOW = 1013;
+
+export class Live {
+  #board;
+  #url;
+  #socket = null;
+  #worked = false; // there has been a WebSocket
+  #stopped = false;
+  #wake = () => {};
+
+  constructor(board, root) {
+    this.#board = board;
+    this.#url = new URL(`${root}api/live`, document.baseURI);
+    this.#url.protocol = this.#url.protocol.replace("http", "ws");
+  }
+
+  async start() {
+    document.addEventListener("visibilitychange", () => document.hidden || this.hurry());
+    while (!this.#stopped) {
+      const tried = performance.now();
+      const lost = (await this.#listen()) && performance.now() - tried > BRIEF;
+      const again = this.#worked ? TRY_AGAIN_SOON : TRY_AGAIN;
+      if (!lost && !this.#stopped) await this.#ask(tried + again);
+    }
+  }
+
+  stop() {
+    this.#stopped = true;
+    this.#socket?.close();
+    this.hurry();
+  }
+
+  /** Something may be new: look now, if nobody tells. */
+  hurry() {
+    this.#wake();
+  }
+
+  /** Hear what a WebSocket has to say; true when it was lost, so that another may do better. */
+  async #listen() {
+    const socket = new WebSocket(this.#url);
+    this.#socket = socket;
+    const closed = new Promise((resolve) => (socket.onclose = resolve));
+    const opened = new Promise((resolve) => (socket.onopen = () => resolve(true)));
+    let asked = null; // since when a sign of life has no answer
+    socket.onmessage = ({ data }) => {
+      this.#board.take(JSON.parse(data), asked ?? performance.now());
+      asked = null;
+    };
+    if (!(await Promise.race([opened, closed.then(() => false), sleep(OPENING)]))) {
+      socket.close();
+      return false;
+    }
+    this.#worked = true;
+    let open = true;
+    let over = false;
+    const end = closed.then(({ code }) => {
+      open = false;
+      over = code === SESSION_OVER;
+      if (code === TOO_SLOW) this.#board.wasTooSlow();
+    });
+    while (open) {
+      await Promise.race([end, sleep(SIGN_OF_LIFE)]);
+      if (!open) break;
+      if (asked !== null) {
+        socket.close(); // nobody is there, and its end may take long to arrive
+        break;
+      }
+      asked = performance.now();
+      socket.send("here");
+    }
+    return !over;
+  }
+
+  /** Ask what is new until it is time to try a WebSocket again. */
+  async #ask(until) {
+    do {
+      await this.#board.look();
+      if (this.#stopped) return;
+      const pause = document.hidden ? LOOK_HIDDEN : this.#board.online ? LOOK : LOOK_OFFLINE;
+      await sleep(pause, (wake) => (this.#wake = wake));
+    } while (!this.#stopped && performance.now() < until);
+  }
+}

@@ -1,0 +1,80 @@
+// What a student reads: lamps, values with their past, texts.
+
+import { history, watch } from "./history.js";
+import { asNumber, asText, board, draw, make, words } from "./panel.js";
+import { register } from "./widgets.js";
+
+register("lamp", drawLamp);
+register("value", drawValue);
+register("text", drawText);
+
+const SPAN = 60; // seconds of a sparkline
+const [WIDTH, HEIGHT] = [120, 28];
+
+function drawLamp(device, card) {
+  const state = make("span", { className: "state" });
+  const led = make("span", { className: "led", "aria-hidden": "true" });
+  card.head.append(state, led);
+  return ({ value }) => {
+    state.textContent = asText(value);
+    led.dataset.lit = value === null ? "unknown" : String(Boolean(value));
+  };
+}
+
+function drawValue(device, card) {
+  const state = make("span", { className: "state reading" });
+  const line = draw("polyline", {});
+  const spark = draw(
+    "svg",
+    { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+    line,
+  );
+  card.head.append(spark, state);
+  watch(device.name);
+  const trace = () => line.setAttribute("points", points(history(device.name)));
+  // What stays the same has to move on, too; nobody looks at a hidden page.
+  setInterval(() => document.hidden || trace(), 1000);
+  return ({ value }) => {
+    const numeric = typeof value === "number";
+    state.textContent = numeric ? asNumber(value, device) : asText(value);
+    spark.toggleAttribute("hidden", !numeric);
+    trace();
+  };
+}
+
+/** The last minute of a device, as points of a line that fits the height. */
+function points({ times, values }) {
+  const now = performance.now() / 1000;
+  let from = times.length;
+  while (from > 0 && times[from - 1] > now - SPAN) from--;
+  from = Math.max(0, from - 1); // the one before still holds at the left edge
+  const seen = values.slice(from).filter(Number.isFinite);
+  if (!seen.length) return "";
+  const [low, high] = [Math.min(...seen), Math.max(...seen)];
+  const y = (value) => (HEIGHT - 2 - ((value - low) / (high - low || 1)) * (HEIGHT - 4)).toFixed(1);
+  const x = (time) => (Math.max(0, 1 - (now - time) / SPAN) * WIDTH).toFixed(1);
+  const drawn = [];
+  for (let i = from; i < times.length; i++) {
+    if (Number.isFinite(values[i])) drawn.push(`${x(times[i])},${y(values[i])}`);
+  }
+  drawn.push(`${WIDTH},${y(seen.at(-1))}`);
+  return drawn.join(" ");
+}
+
+/** A text that the device shows; one that takes a text has a field for it. */
+function drawText(device, card) {
+  const shown = make("pre", { className: "shown" });
+  card.element.append(shown);
+  const set = device.commands?.find(({ name, parameters }) => name === "set" && parameters.length === 1);
+  if (set) {
+    const field = make("input", { type: "text", "aria-labelledby": card.labelId });
+    const send = make("button", { className: "strong" }, words.send);
+    const form = make("form", { className: "line" }, card.guard(field), card.guard(send));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      card.act(() => board.command(device.name, "set", [field.value]));
+    });
+    card.element.append(form);
+  }
+  return ({ value }) => (shown.textContent = asText(value));
+}

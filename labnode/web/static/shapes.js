@@ -1,0 +1,117 @@
+// What a student sets by its looks: colours, and angles on a dial.
+
+import { makeRange } from "./controls.js";
+import { board, draw, fill, make, words } from "./panel.js";
+import { register } from "./widgets.js";
+
+register("rgb", drawColour);
+register("dial", drawDial);
+
+const PRESETS = ["#000000", "#ff0000", "#ffb000", "#00ff00", "#00c8ff", "#0000ff", "#c000ff", "#ffffff"];
+
+function drawColour(device, card) {
+  const { name } = device;
+  const state = make("output", { className: "state" });
+  const picker = make("input", { type: "color", "aria-labelledby": card.labelId });
+  card.guard(picker);
+  const set = (hex) => card.act(() => board.command(name, "set", asArguments(device, hex)));
+  let wanted = null;
+  picker.addEventListener("input", async () => {
+    const first = wanted === null;
+    wanted = picker.value;
+    while (first && wanted !== null) {
+      const hex = wanted;
+      await set(hex);
+      if (hex === wanted) wanted = null;
+    }
+  });
+  const presets = PRESETS.map((hex) => {
+    const label = hex === "#000000" ? words.off : hex;
+    const button = make("button", { type: "button", className: "swatch", "aria-label": label });
+    button.style.backgroundColor = hex;
+    card.guard(button, () => hex === "#000000");
+    button.addEventListener("click", () => set(hex));
+    return button;
+  });
+  card.head.append(state, picker);
+  card.element.append(make("p", { className: "swatches" }, ...presets));
+  return ({ value }) => {
+    const hex = asHex(value);
+    state.textContent = hex === "#000000" ? words.off : hex;
+    if (wanted === null) picker.value = hex;
+    presets.forEach((button, i) => button.setAttribute("aria-pressed", String(PRESETS[i] === hex)));
+  };
+}
+
+/** The lab counts from 0 to 1, a picker in 16 × 16 steps. */
+function asHex(value) {
+  if (typeof value === "string") return value;
+  const parts = Array.isArray(value) ? value : [0, 0, 0];
+  return `#${parts.map((part) => Math.round(part * 255).toString(16).padStart(2, "0")).join("")}`;
+}
+
+function asArguments({ commands }, hex) {
+  const set = commands.find(({ name }) => name === "set");
+  if (set?.parameters[0]?.type === "str") return [hex];
+  const parts = [1, 3, 5].map((at) => Math.round((parseInt(hex.slice(at, at + 2), 16) / 255) * 1000) / 1000);
+  return set?.parameters.length === 1 ? [parts] : parts;
+}
+
+const SWEEP = 240; // degrees from one end of the dial to the other
+const RADIUS = 52;
+
+function drawDial(device, card) {
+  const min = device.min ?? -90;
+  const max = device.max ?? 90;
+  const needle = draw("g", { class: "needle" }, draw("path", { d: `M-3 6 L0 -${RADIUS - 12} L3 6 Z` }), draw("circle", { r: 6 }));
+  const filled = draw("path", { class: "filled" });
+  const face = draw(
+    "svg",
+    { class: "dial-face", viewBox: "-64 -64 128 104", "aria-hidden": "true" },
+    draw("path", { class: "rail", d: arc(0, 1) }),
+    filled,
+    ...[0, 0.25, 0.5, 0.75, 1].map((share) => tick(share)),
+    needle,
+  );
+  const output = make("output", { className: "state" });
+  const range = makeRange(device, card, (text, value) => {
+    const share = Math.min(1, Math.max(0, (value - min) / (max - min)));
+    output.textContent = text;
+    needle.setAttribute("transform", `rotate(${(share - 0.5) * SWEEP})`);
+    const zero = min < 0 && max > 0 ? -min / (max - min) : 0;
+    filled.setAttribute("d", arc(Math.min(zero, share), Math.max(zero, share)));
+  });
+  const turn = ({ clientX, clientY, buttons }) => {
+    if (!buttons || range.input.disabled) return;
+    const box = face.getBoundingClientRect();
+    const x = clientX - box.left - box.width / 2;
+    const y = clientY - box.top - (box.height * 64) / 104;
+    const angle = (Math.atan2(x, -y) * 180) / Math.PI;
+    const share = Math.min(1, Math.max(0, angle / SWEEP + 0.5));
+    range.input.value = min + share * (max - min);
+    range.input.dispatchEvent(new Event("input"));
+  };
+  face.addEventListener("pointerdown", (event) => {
+    face.setPointerCapture(event.pointerId);
+    turn(event);
+  });
+  face.addEventListener("pointermove", turn);
+  face.addEventListener("pointerup", () => range.input.dispatchEvent(new Event("change")));
+  card.head.append(output);
+  card.element.append(face, range.input);
+  return range.follow;
+}
+
+function point(share, radius = RADIUS) {
+  const angle = ((share - 0.5) * SWEEP * Math.PI) / 180;
+  return `${(radius * Math.sin(angle)).toFixed(2)} ${(-radius * Math.cos(angle)).toFixed(2)}`;
+}
+
+function arc(from, to) {
+  const large = (to - from) * SWEEP > 180 ? 1 : 0;
+  return `M${point(from)} A${RADIUS} ${RADIUS} 0 ${large} 1 ${point(to)}`;
+}
+
+function tick(share) {
+  return draw("path", { class: "tick", d: `M${point(share, RADIUS - 9)} L${point(share, RADIUS - 5)}` });
+}

@@ -1,0 +1,94 @@
+// A card for each task: start, progress, result, error, stop.
+
+import { makeCard } from "./card.js";
+import { isFinished } from "./labnode.js";
+import { asPercent, board, explain, make, words } from "./panel.js";
+
+/** The card of a task that the student may start. */
+export function drawTask(description) {
+  const { name } = description;
+  const card = makeCard(description, `task-${name}`, "h3");
+  card.element.dataset.task = name;
+  card.element.dataset.widget = "task";
+  const startId = `start-${name}`;
+  const start = make("button", { type: "button", id: startId, className: "strong start" }, words.start);
+  start.setAttribute("aria-labelledby", `${startId} ${card.labelId}`);
+  const progress = makeProgress(card, `stop-${name}`);
+  start.addEventListener("click", () => {
+    if (!progress.busy) card.act(() => board.task(name));
+  });
+  const follow = (task) => {
+    progress.follow(task);
+    start.setAttribute("aria-disabled", String(progress.busy || board.session.read_only));
+  };
+  board.on("task", (task) => task.name === name && follow(task));
+  const buttons = make("p", { className: "buttons" }, start, progress.stop);
+  card.head.append(progress.state);
+  card.element.append(progress.bar, progress.log, progress.result, card.why, card.error, buttons);
+  follow(board.tasks.get(name) ?? null);
+  return card.element;
+}
+
+/** What shows how far a task is, in a card: its `follow` gets each news of it. */
+export function makeProgress(card, stopId) {
+  const stop = make("button", { type: "button", id: stopId, className: "stop" }, words.stop);
+  stop.setAttribute("aria-labelledby", `${stopId} ${card.labelId}`);
+  const state = make("span", { className: "state" });
+  const bar = make("progress", { max: 100, "aria-labelledby": card.labelId });
+  const log = make("pre", { className: "log", tabIndex: 0, "aria-label": words.output });
+  const result = make("p", { className: "result", role: "status" });
+  let task = null;
+  const isBusy = () => task !== null && !isFinished(task);
+
+  stop.addEventListener("click", () => {
+    if (isBusy() && !task.stopping) card.act(() => board.stopTask(task), null);
+  });
+
+  function follow(news) {
+    if (news?.task_id !== task?.task_id) card.error.textContent = "";
+    task = news;
+    const busy = isBusy();
+    const stoppable = busy && !task.stopping && !board.session.read_only;
+    stop.setAttribute("aria-disabled", String(!stoppable));
+    card.element.dataset.status = task?.status ?? "";
+    bar.hidden = task === null;
+    showLog(task?.data?.log);
+    if (task === null) return;
+    const percent = task.status === "done" ? 100 : task.data?.percent;
+    if (typeof percent === "number") bar.value = percent;
+    else if (busy) bar.removeAttribute("value"); // somewhere, nobody knows where
+    else bar.value = 0;
+    const doing = busy && task.stopping ? words.stopping : words[task.status];
+    state.textContent =
+      busy && typeof percent === "number" ? `${doing} ${asPercent(percent / 100)}` : doing;
+    result.textContent = task.status === "done" ? asResult(task.result) : "";
+    if (task.status === "failed") card.error.textContent = explain(task.error ?? {});
+  }
+
+  /** The lines that the task has written; the newest is in sight unless one reads others. */
+  function showLog(lines) {
+    const text = Array.isArray(lines) ? lines.join("\n") : (lines ?? "");
+    log.hidden = text === "";
+    if (log.textContent === text) return;
+    const atEnd = log.scrollTop + log.clientHeight > log.scrollHeight - 8;
+    log.textContent = text;
+    if (atEnd) log.scrollTop = log.scrollHeight;
+  }
+
+  return {
+    bar,
+    follow,
+    log,
+    result,
+    state,
+    stop,
+    get busy() {
+      return isBusy();
+    },
+  };
+}
+
+function asResult(result) {
+  if (result === null || result === undefined) return "";
+  return typeof result === "string" ? result : JSON.stringify(result, null, 2);
+}

@@ -1,0 +1,78 @@
+// Sending a file to a device, and following what it does with it.
+
+import { asPercent, board, fill, make, words } from "./panel.js";
+import { makeProgress } from "./tasks.js";
+import { register } from "./widgets.js";
+
+register("upload", drawUpload);
+
+function drawUpload(device, card) {
+  const { name } = device;
+  const accept = device.accept ?? [];
+  const field = make("input", { type: "file", id: `file-${name}`, accept: accept.join(","), className: "unseen" });
+  const chosen = make("span", { className: "chosen" }, words["no-file"]);
+  const choose = make("label", { className: "button plain", htmlFor: field.id }, words.choose);
+  const drop = make("div", { className: "drop" }, field, choose, chosen);
+  const send = make("button", { type: "button", className: "strong", id: `send-${name}` }, words.program);
+  send.setAttribute("aria-labelledby", `${send.id} ${card.labelId}`);
+  field.setAttribute("aria-label", `${words.choose}: ${device.label || name}`);
+  const progress = makeProgress(card, `stop-${name}`);
+  let file = null;
+  let taskId = null;
+
+  function take(files) {
+    file = files[0] ?? null;
+    chosen.textContent = file ? `${file.name} · ${asSize(file.size)}` : words["no-file"];
+    const fits = accept.length === 0 || accept.some((end) => file?.name.toLowerCase().endsWith(end));
+    card.error.textContent = "";
+    if (file && !fits) card.error.textContent = fill(words["wrong-file"], { accept: accept.join(", ") });
+    if (file && device.max_size && file.size > device.max_size) {
+      card.error.textContent = fill(words["large-file"], { max: asSize(device.max_size) });
+    }
+    if (card.error.textContent) file = null;
+    update();
+  }
+  function update() {
+    const off = file === null || progress.busy || card.element.classList.contains("blocked");
+    send.setAttribute("aria-disabled", String(off));
+  }
+  field.addEventListener("change", () => take(field.files));
+  for (const event of ["dragover", "dragleave", "drop"]) {
+    drop.addEventListener(event, (happening) => {
+      happening.preventDefault();
+      drop.classList.toggle("over", event === "dragover");
+      if (event === "drop") take(happening.dataTransfer.files);
+    });
+  }
+  send.addEventListener("click", () => {
+    if (send.getAttribute("aria-disabled") === "true") return;
+    card.act(async () => {
+      progress.bar.hidden = false;
+      const task = await board.upload(name, file, (share) => {
+        progress.bar.value = share * 100;
+        progress.state.textContent = `${words.sending} ${asPercent(share)}`;
+      });
+      taskId = task.task_id;
+      progress.follow(board.tasks.get(task.name) ?? task);
+      update();
+    });
+  });
+  // The task is the device's own: it is known by its data, or by having been started here.
+  board.on("task", (task) => {
+    if (task.task_id !== taskId && task.data?.device !== name) return;
+    progress.follow(task);
+    update();
+  });
+  const running = [...board.tasks.values()].find((task) => task.data?.device === name);
+  progress.follow(running ?? null);
+  update();
+  card.head.append(progress.state);
+  const buttons = make("p", { className: "buttons" }, send, progress.stop);
+  card.element.append(drop, progress.bar, progress.log, progress.result, buttons);
+  return update;
+}
+
+function asSize(bytes) {
+  if (bytes < 1024) return `${bytes} B`;
+  return bytes < 1024 * 1024 ? `${Math.round(bytes / 1024)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
+}

@@ -1,0 +1,116 @@
+"""The JSON Schema of board files: editors complete and check them with it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from typing import Any
+
+from labnode.board.file import BoardKeys
+from labnode.drivers.base import Driver, load_drivers
+from labnode.schema import DIALECT, object_schema, options
+
+Schema = dict[str, Any]
+
+_NAME = "^[A-Za-z][A-Za-z0-9_]{0,39}$"  # of a device
+_WIDTH = 120
+_SHARED = 60  # characters of JSON; what is longer and there twice is written once
+
+
+def board_schema() -> Schema:
+    """For a whole board file, with the options of every driver that is registered."""
+    drivers = load_drivers()
+    keys = object_schema(options(BoardKeys))
+    keys["properties"]["devices"] |= _devices(sorted(drivers))
+    step = _only_step(keys["properties"]["sequences"])
+    keys["required"] = ["schema"]  # the devices may be in a file that is included
+    definitions = {kind: driver_schema(drivers[kind]) for kind in sorted(drivers)}
+    shared = _share(definitions)
+    return {
+        "$schema": DIALECT,
+        "title": "A board of labnode",
+        **keys,
+        "definitions": {"step": step, **definitions, **shared},
+    }
+
+
+def driver_schema(driver: type[Driver]) -> Schema:
+    kind = {"driver": {"description": "What kind of device it is.", "const": driver.kind}}
+    schema = object_schema(options(driver), kind, first_paragraph(driver))
+    return schema | {"required": ["driver", *schema.get("required", [])], "type": "object"}
+
+
+def first_paragraph(driver: type[Driver]) -> str:
+    return re.sub(r"\s+", " ", (inspect.getdoc(driver) or "").partition("\n\n")[0])
+
+
+def text_of(schema: Schema) -> str:
+    """The schema as it is kept in boards/board.schema.json."""
+    return _laid_out(schema, 0) + "\n"
+
+
+def _laid_out(value: Any, depth: int) -> str:
+    """JSON with what fits into a line on one line: good to read, and to compare by lines."""
+    line = json.dumps(value, ensure_ascii=False)
+    if len(line) + depth <= _WIDTH or not isinstance(value, dict | list) or not value:
+        return line
+    inner, margin = " " * (depth + 1), " " * depth
+    if isinstance(value, list):
+        parts = [inner + _laid_out(item, depth + 1) for item in value]
+        return "[\n" + ",\n".join(parts) + f"\n{margin}]"
+    parts = [f"{inner}{json.dumps(k)}: {_laid_out(v, depth + 1)}" for k, v in value.items()]
+    return "{\n" + ",\n".join(parts) + f"\n{margin}}}"
+
+
+def _devices(kinds: list[str]) -> Schema:
+    """Each device has the options of its driver."""
+    return {
+        "propertyNames": {"pattern": _NAME},
+        "additionalProperties": {
+            "type": "object",
+            "required": ["driver"],
+            "properties": {"driver": {"description": "What kind of device it is.", "enum": kinds}},
+            "allOf": [
+                {
+                    "if": {"properties": {"driver": {"const": kind}}, "required": ["driver"]},
+                    "then": {"$ref": f"#/definitions/{kind}"},
+                }
+                for kind in kinds
+            ],
+        },
+    }
+
+
+def _only_step(sequences: Schema) -> Schema:
+    """What a step is, left as a reference in each of the sequences: one key, whichever."""
+    step: Schema = {}
+    for form in sequences["anyOf"]:
+        for sequence in form.get("properties", {}).values():
+            for inner in sequence["anyOf"]:
+                if steps := inner.get("properties", {}).get("steps"):
+                    step = steps["items"]
+                    steps["items"] = {"$ref": "#/definitions/step"}
+    del step["required"]
+    return step | {"minProperties": 1, "maxProperties": 1}
+
+
+def _share(definitions: dict[str, Schema]) -> dict[str, Schema]:
+    """Move what several drivers say of an option to one place, and leave references."""
+    places: dict[str, list[tuple[Schema, str]]] = {}
+    for schema in definitions.values():
+        for key, option in schema["properties"].items():
+            if key != "driver":
+                text = json.dumps([key, option])
+                places.setdefault(text, []).append((schema["properties"], key))
+    shared: dict[str, Schema] = {}
+    for text, found in places.items():
+        key, option = json.loads(text)
+        if len(found) > 1 and len(text) > _SHARED:
+            name = f"option.{key}"
+            number = sum(other.startswith(name) for other in shared)
+            name = f"{name}.{number + 1}" if number else name
+            shared[name] = option
+            for properties, _ in found:
+                properties[key] = {"$ref": f"#/definitions/{name}"}
+    return shared

@@ -1,0 +1,153 @@
+"""The lists of options in docs/, made from the same dataclasses that read the board files."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+import textwrap
+import types
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from labnode.board.file import BoardKeys, LabName, SessionSpec
+from labnode.board.read_steps import StepKeys
+from labnode.board.rules import RuleForm, Words
+from labnode.board.sequences import SelfTest, SequenceKeys
+from labnode.drivers.base import Driver, load_drivers
+from labnode.drivers.commands import Command
+from labnode.drivers.output import Output
+from labnode.drivers.sensor import Input, Sensor
+from labnode.schema import Between, Like, Option, Section, default_of, described, options
+
+_FAMILIES: dict[str, type[Driver]] = {"output": Output, "sensor": Sensor, "input": Input}
+
+
+def blocks() -> dict[str, str]:
+    """What stands between the lines `<!-- NAME -->` and `<!-- end -->` of the pages in docs/."""
+    return {
+        "keys of a board": _table(options(BoardKeys)),
+        "keys of lab": _table(options(LabName)),
+        "keys of session": _table(options(SessionSpec)),
+        "keys of interlocks": "\n\n".join(map(_form, get_args(RuleForm))),
+        "keys of sequences": _table(options(SequenceKeys)),
+        "keys of a sequence": _table(options(SelfTest)),
+        "keys of a step": _steps(),
+        "options of every driver": _table(options(Driver)),
+        "options of every output": _table(_own(Output, Driver)),
+        "options of every input": _table(_own(Input, Driver)),
+        "options of every sensor": _table(_own(Sensor, Input)),
+        "drivers": drivers(),
+    }
+
+
+def refreshed(page: str) -> str:
+    """A page of docs/ with its blocks made anew; ValueError for one that is unknown."""
+    known = blocks()
+
+    def block(match: re.Match[str]) -> str:
+        if match[1] not in known:
+            raise ValueError(f"there is no block {match[1]!r}; the blocks are {', '.join(known)}")
+        return f"<!-- {match[1]} -->\n\n{known[match[1]]}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- ([a-z ]+) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)
+
+
+def drivers() -> str:
+    """A section for every driver: what it is, its options and commands, an example."""
+    found = load_drivers()
+    index = ", ".join(f"[`{kind}`](#{kind})" for kind in sorted(found))
+    return "\n\n".join([index, *(driver(found[kind]) for kind in sorted(found))])
+
+
+def driver(cls: type[Driver]) -> str:
+    """The section of one driver."""
+    text, _, example = (inspect.getdoc(cls) or "").partition("Example::")
+    family = next((name for name, base in _FAMILIES.items() if issubclass(cls, base)), "driver")
+    own = _own(cls, _FAMILIES.get(family, Driver))
+    parts = [f"### {cls.kind}", textwrap.dedent(text).strip()]
+    parts += [_table(own)] if own else []
+    parts.append(f"{'And the' if own else 'The'} options of [every {family}](#every-{family}).")
+    if cls.commands:
+        parts.append("Commands: " + ", ".join(map(_call, cls.commands.values())) + ".")
+    parts.append(f"```yaml\ndevices:\n{textwrap.indent(inspect.cleandoc(example), '  ')}\n```")
+    return "\n\n".join(parts)
+
+
+def _own(cls: type[Driver], base: type[Driver]) -> list[Option]:
+    """The options of a class that are not those of `base`, or not the same."""
+    return [option for option in options(cls) if option not in options(base)]
+
+
+def _steps() -> str:
+    """The kinds of steps, without what only a table of options says."""
+    rows = ["| step | what | |", "| --- | --- | --- |"]
+    for option in options(StepKeys):
+        rows.append(f"| `{option.key}` | {in_words(option.type)} | {option.doc} |")
+    return "\n".join(rows)
+
+
+def _form(form: Any) -> str:
+    own = [option.key for option in options(form) if option.key not in ("name", "message")]
+    return f"With `{own[0]}`:\n\n{_table(options(form))}"
+
+
+def _table(known: Iterable[Option]) -> str:
+    """Required options first."""
+    rows = ["| option | what | default | |", "| --- | --- | --- | --- |"]
+    for option in sorted(known, key=lambda option: not option.required):
+        default = default_of(option)
+        shown = "required" if option.required else "" if default is None else f"`{_yaml(default)}`"
+        cells = (f"`{option.key}`", in_words(option.type), shown, option.doc)
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)
+
+
+def in_words(kind: Any) -> str:
+    """What a person writes for a type, in a few words: "a number from 0 to 1"."""
+    origin, arguments = get_origin(kind) or kind, get_args(kind)
+    if origin is Annotated:
+        like = next((item.kind for item in arguments if isinstance(item, Like)), None)
+        limits = "".join(f" {item}" for item in arguments if isinstance(item, Between))
+        read = any(hasattr(item, "from_yaml") for item in arguments)
+        return (_short(kind) if read else in_words(like or arguments[0])) + limits
+    if origin in (Union, types.UnionType):
+        members = [in_words(m) for m in arguments if m is not types.NoneType]
+        if set(get_args(Words)) <= set(arguments):
+            others = [in_words(m) for m in arguments if m not in get_args(Words)]
+            members = ["an expression", *others]
+        return " or ".join(dict.fromkeys(members))
+    if origin is Literal:
+        return " or ".join(f"`{_yaml(choice)}`" for choice in arguments)
+    if origin is list:
+        return f"a list of {_plural(in_words(arguments[0]))}" if arguments else "a list"
+    if kind is Any or kind is Section:
+        return "a value"
+    return "a mapping" if dataclasses.is_dataclass(kind) and not _reads(kind) else _short(kind)
+
+
+def _short(kind: Any) -> str:
+    return described(kind).partition(" such as ")[0].rstrip(",")
+
+
+def _reads(kind: Any) -> bool:
+    return hasattr(kind, "from_yaml")
+
+
+def _plural(words: str) -> str:
+    if words.startswith("a list of "):
+        return words.replace("a list", "lists", 1)
+    return f"{words.removeprefix('a ').removeprefix('an ')}s"
+
+
+def _call(command: Command) -> str:
+    given = []
+    for parameter in command.parameters:
+        default = "" if parameter.required else f" = {json.dumps(parameter.default)}"
+        given.append(f"{parameter.name}{default}")
+    return f"`{command.name}({', '.join(given)})`"
+
+
+def _yaml(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

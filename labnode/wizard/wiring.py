@@ -1,0 +1,85 @@
+"""Which pins of the header a board uses, and for what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from labnode.board.file import BoardFile
+from labnode.drivers.base import Driver
+from labnode.drivers.buses import RESERVED
+from labnode.drivers.pins import Pin, header
+
+
+@dataclass(frozen=True)
+class HeaderPin:
+    """One of the 40 pins: where it is, what it is called, and who uses it."""
+
+    position: int
+    name: str  # "GPIO17", "3V3", "GND"
+    users: tuple[str, ...] = ()  # "heater", "motor forward", "temp (1-Wire bus)"
+    is_bus: bool = False  # of the kernel, for its users
+    rests_high: bool | None = None  # the level of an output while it is safe
+
+    @property
+    def is_gpio(self) -> bool:
+        return self.name.startswith("GPIO")
+
+    @property
+    def number(self) -> int:
+        return int(self.name.removeprefix("GPIO"))
+
+    @property
+    def is_reserved(self) -> bool:
+        return any(claim.name == self.name for claim in RESERVED)
+
+    @property
+    def is_free(self) -> bool:
+        return self.is_gpio and not self.users and not self.is_reserved
+
+    @property
+    def label(self) -> str:
+        """Who uses it, and the level that it has while an output is safe."""
+        words = ", ".join(self.users)
+        if not words and self.is_reserved:
+            return "(for add-on boards)"
+        if self.rests_high is None:
+            return words
+        return f"{words} [safe: {'high' if self.rests_high else 'low'}]"
+
+
+def wiring(board: BoardFile | None) -> list[HeaderPin]:
+    """The pins in the order of their positions; without a board nobody uses them."""
+    users: dict[str, list[str]] = {}
+    buses: set[str] = set()
+    levels: dict[int, bool] = {}
+    for name, driver in board.devices.items() if board else ():
+        levels |= driver.rest_level()
+        options = _pin_options(driver)
+        for claim in driver.claims():
+            if claim.kind == "pin":
+                what = f" ({claim.bus})" if claim.bus else options.get(claim.name, "")
+                buses |= {claim.name} if claim.bus or claim.name not in options else set()
+                users.setdefault(claim.name, []).append(f"{name}{what}")
+    pins = []
+    for position, name in header().items():
+        pin = HeaderPin(position, name, tuple(users.get(name, ())), name in buses)
+        level = levels.get(pin.number) if pin.is_gpio else None
+        pins.append(replace(pin, rests_high=level))
+    return pins
+
+
+def _pin_options(driver: Driver) -> dict[str, str]:
+    """{"GPIO17": " forward"}; without a word where the option is just called pin."""
+    found = {}
+    for field in fields(driver):
+        value: Any = getattr(driver, field.name)
+        if isinstance(value, Pin):
+            found[value.name] = "" if field.name == "pin" else f" {field.name}"
+        elif isinstance(value, list | tuple):
+            found |= {
+                pin.name: f" {field.name}[{index}]"
+                for index, pin in enumerate(value)
+                if isinstance(pin, Pin)
+            }
+    return found

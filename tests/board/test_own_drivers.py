@@ -1,0 +1,94 @@
+"""Drivers in files beside the board."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from labnode.board import load_board
+from labnode.drivers.base import registry
+from labnode.errors import ConfigError
+
+Write = Callable[[str], Path]
+
+DRIVER = """
+from dataclasses import dataclass
+from labnode.drivers.base import Driver, register
+
+@register("{kind}")
+@dataclass(kw_only=True)
+class Own(Driver):
+    number: int = {number}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = set(sys.modules)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def save(directory: Path, name: str, kind: str = "own", number: int = 1) -> None:
+    (directory / name).write_text(DRIVER.format(kind=kind, number=number))
+
+
+def told(path: Path) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_board(path)
+    return [str(problem).replace(f"{path.parent}/", "") for problem in caught.value.problems]
+
+
+def test_a_board_has_the_drivers_of_its_files_and_no_other_board_has_them(
+    write: Write, tmp_path: Path
+) -> None:
+    save(tmp_path, "a.py")
+    board = load_board(write("drivers: [a.py]\ndevices: {a: {driver: own, number: 5}}\n"))
+    assert (board.devices["a"].kind, board.devices["a"].number) == ("own", 5)  # type: ignore[attr-defined]
+    assert "own" not in registry
+    assert (
+        "there is no driver 'own' for device 'a'" in told(write("devices: {a: {driver: own}}"))[0]
+    )
+
+
+def test_a_file_that_has_changed_counts_when_the_board_is_read_again(
+    write: Write, tmp_path: Path
+) -> None:
+    path = write("drivers: [a.py]\ndevices: {a: {driver: own}}\n")
+    for number in (1, 2):
+        save(tmp_path, "a.py", number=number)
+        assert load_board(path).devices["a"].number == number  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ("[b.py]", "x.yaml:2: there is no file 'b.py'"),
+        ("[5]", "x.yaml:2: expected a Python file beside the board, not the number 5"),
+        ("[../a.py]", "x.yaml:2: expected a Python file beside the board or below it, not '../a"),
+        ("[/a.py]", "x.yaml:2: expected a Python file beside the board or below it, not '/a.py'"),
+        ("[led.py]", "led.py:5: ValueError: there are two drivers called 'led'"),
+        ("[a.py, again.py]", "x.yaml:2: there are two drivers called 'own'"),
+        ("[empty.py]", "x.yaml:2: this file has no driver in it: a class with @register(...)"),
+        ("[broken.py]", "broken.py:2: ZeroDivisionError: division by zero"),
+        ("a.py", "x.yaml:2: 'drivers': expected a list, not the text 'a.py'"),
+    ],
+)
+def test_a_file_without_a_usable_driver_is_told_so(
+    write: Write, tmp_path: Path, files: str, problem: str
+) -> None:
+    save(tmp_path, "a.py")
+    save(tmp_path, "again.py")
+    save(tmp_path, "led.py", kind="led")
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    (tmp_path / "broken.py").write_text("\n1 / 0\n")
+    before = dict(registry)
+    (found,) = told(write(f"drivers: {files}\ndevices:\n"))
+    assert found.startswith(problem)
+    assert registry == before

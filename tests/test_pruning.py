@@ -1,0 +1,208 @@
+"""Pruning: what is old goes, what is not stays, and nobody waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labnode.clock import ManualClock
+from labnode.store import Pruning, Row, Store
+
+DAY = 86400.0
+NOW = 1_800_000_000.0
+
+
+class Shelf:
+    """A store with rows of any age, and the pruning of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clock = ManualClock(wall=NOW)
+        self.store = Store(path / "labnode.db", self.clock)
+        self.idle = True
+
+    def pruning(self, history: float | None = 30 * DAY, task_expires: float = 3600) -> Pruning:
+        return Pruning(
+            self.store,
+            self.clock,
+            history=history,
+            task_expires=task_expires,
+            idle=lambda: self.idle,
+        )
+
+    def session(self, name: str, days_ago: float, **columns: Any) -> None:
+        ended = NOW - days_ago * DAY
+        row = {
+            "id": name, "client": "weblab", "state": "disposed", "boot_id": "b", "length": 60.0,
+            "counts_start": 1, "resumed": 0, "created_at": ended - 60, "ended_at": ended, **columns,
+        }  # fmt: skip
+        self.store.insert("sessions", row)
+
+    def task(self, name: str, session: str | None, days_ago: float, **columns: Any) -> None:
+        at = NOW - days_ago * DAY
+        row = {
+            "id": name, "name": "blink", "session_id": session, "status": "done", "args": {},
+            "result": 42, "data": {}, "submitted_at": at, "finished_at": at, **columns,
+        }  # fmt: skip
+        self.store.insert("tasks", row)
+
+    def other(self, statement: str, *values: Any) -> None:
+        self.store.run(lambda db: db.conn.execute(statement, values))
+
+    def ids(self, table: str, column: str = "id") -> list[Any]:
+        return [row[column] for row in self.store.select(table, "1", order="rowid")]
+
+    def one(self, name: str) -> Row:
+        (row,) = self.store.select("tasks", "id = ?", name)
+        return row
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Shelf]:
+    shelf = Shelf(tmp_path)
+    yield shelf
+    shelf.store.close()
+
+
+def test_sessions_and_tasks_that_are_old_go_and_others_stay(shelf: Shelf) -> None:
+    shelf.session("old", 31)
+    shelf.session("new", 29)
+    shelf.session("lasting", 31, state="active", ended_at=None)
+    shelf.task("old-task", "old", 31)
+    shelf.task("new-task", "new", 29)
+    shelf.task("waiting", "lasting", 31, status="running", finished_at=None)
+    shelf.pruning().prune()
+    assert shelf.ids("sessions") == ["new", "lasting"]
+    assert shelf.ids("tasks") == ["new-task", "waiting"]
+
+
+def test_events_and_actions_that_are_old_go(shelf: Shelf) -> None:
+    for days in (31, 29):
+        at = NOW - days * DAY
+        shelf.other("INSERT INTO events (at, kind) VALUES (?, ?)", at, f"{days} days")
+        shelf.other("INSERT INTO actions (at, action, data) VALUES (?, ?, '{}')", at, f"{days}")
+    shelf.pruning().prune()
+    assert shelf.ids("events", "kind") == ["29 days"]
+    assert shelf.ids("actions", "action") == ["29"]
+
+
+def test_a_user_who_has_not_come_back_goes_with_the_folder(shelf: Shelf) -> None:
+    insert = "INSERT INTO users VALUES (?, 0, ?, 'secret', ?)"
+    for name, days in (("gone", 31), ("here", 29)):
+        shelf.other(insert, name, NOW - days * DAY, name)
+        (shelf.path / "users" / name).mkdir(parents=True)
+        (shelf.path / "users" / name / "program.hex").write_text("1")
+    shelf.pruning().prune()
+    rows = shelf.store.select("users", "1")
+    assert [row["username_unique"] for row in rows] == ["here"]
+    assert [path.name for path in (shelf.path / "users").iterdir()] == ["here"]
+
+
+def test_what_tasks_gave_goes_sooner_and_the_rest_of_them_stays(shelf: Shelf) -> None:
+    shelf.session("an hour ago", 0.05)
+    shelf.session("just now", 0.0)
+    shelf.session("lasting", 1, state="active", ended_at=None)
+    for session in ("an hour ago", "just now", "lasting"):
+        shelf.task(f"of {session}", session, 1)
+    shelf.task("of nobody", None, 0.05)
+    shelf.pruning().prune()
+    kept = {name: shelf.one(name)["result"] for name in shelf.ids("tasks")}
+    assert kept == {"of an hour ago": None, "of just now": 42, "of lasting": 42, "of nobody": None}
+    assert shelf.one("of an hour ago")["status"] == "done"
+
+
+def test_more_than_one_piece_goes_in_one_round(shelf: Shelf) -> None:
+    def fill(db: Any) -> None:
+        rows = [(NOW - 31 * DAY, f"kind {n}") for n in range(350)]
+        db.conn.executemany("INSERT INTO events (at, kind) VALUES (?, ?)", rows)
+
+    shelf.store.run(fill)
+    assert shelf.pruning().prune() == 350
+    assert shelf.ids("events") == []
+
+
+def test_history_for_ever_is_for_ever(shelf: Shelf) -> None:
+    shelf.session("old", 4000)
+    assert shelf.pruning(history=None).prune() == 0
+    assert shelf.ids("sessions") == ["old"]
+
+
+def test_where_nothing_is_old_nothing_is_written(shelf: Shelf) -> None:
+    shelf.session("new", 1)
+    shelf.task("new", "new", 1)
+    pruning = shelf.pruning()
+    pruning.prune()
+    wal = shelf.path / "labnode.db-wal"
+    before = wal.read_bytes()
+    pruning.prune()
+    assert wal.read_bytes() == before
+
+
+# --- when ---
+
+
+def turn_and_wait(pruning: Pruning) -> None:
+    pruning.turn()
+    assert pruning._thread is None or (pruning._thread.join(10) or not pruning._thread.is_alive())
+
+
+@pytest.fixture
+def rounds(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Callable[[Pruning], list[float]]:
+    def watch(pruning: Pruning) -> list[float]:
+        times: list[float] = []
+        began = shelf.clock.now()
+        monkeypatch.setattr(pruning, "prune", lambda: times.append(shelf.clock.now() - began) or 0)
+        return times
+
+    return watch
+
+
+def test_a_round_comes_every_hour_and_not_at_the_start(
+    shelf: Shelf, rounds: Callable[[Pruning], list[float]]
+) -> None:
+    pruning = shelf.pruning()
+    times = rounds(pruning)
+    for _ in range(5 * 60):
+        turn_and_wait(pruning)
+        shelf.clock.advance(30)
+    assert times == [3600.0, 7200.0]
+
+
+def test_a_round_waits_for_a_moment_without_sessions_for_a_day(
+    shelf: Shelf, rounds: Callable[[Pruning], list[float]]
+) -> None:
+    pruning = shelf.pruning()
+    times = rounds(pruning)
+    shelf.idle = False
+    for _ in range(26):
+        turn_and_wait(pruning)
+        shelf.clock.advance(3600)
+    shelf.idle = True
+    turn_and_wait(pruning)
+    assert times == [3600 + 86400 + 3600.0]
+
+
+def test_a_round_that_fails_is_told_and_comes_again(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pruning = shelf.pruning()
+    shelf.clock.advance(3601)
+    monkeypatch.setattr("labnode.store.pruning._EXPIRED", "UPDATE nothing")
+    turn_and_wait(pruning)
+    assert "The history could not be pruned: The node's database does not work" in caplog.text
+    monkeypatch.undo()
+    shelf.session("old", 31)
+    shelf.clock.advance(3601)
+    turn_and_wait(pruning)
+    assert shelf.ids("sessions") == []
+
+
+def test_a_stop_ends_a_round_between_two_pieces(shelf: Shelf) -> None:
+    pruning = shelf.pruning()
+    shelf.session("old", 31)
+    assert pruning.stop(5.0)
+    assert pruning.prune() == 0
+    assert shelf.ids("sessions") == ["old"]

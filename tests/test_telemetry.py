@@ -1,0 +1,114 @@
+"""/metrics of a node that runs: where it is, and where it is not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labnode.agent import Agent
+from labnode.board import load_board
+from labnode.errors import ConfigError
+from labnode.lab import Lab
+from labnode.sessions import Reason, StartRequest
+from labnode.settings import load_settings
+
+BOARD = "schema: 1\nlab: {name: oven}\ndevices: {heater: {driver: relay, pin: GPIO17}}\n"
+
+Build = Callable[..., Agent]
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Iterator[Build]:
+    (tmp_path / "board.yaml").write_text(BOARD)
+    with ExitStack() as made:
+
+        def build(**settings: Any) -> Agent:
+            given = {
+                "weblab": {"username": "u", "password": "p"},
+                "state_dir": tmp_path / "state",
+                "port": 0,
+                **settings,
+            }
+            file = load_board(tmp_path / "board.yaml")
+            agent = Agent(file, Lab(), load_settings(None, {}, given), simulate=True)
+            made.callback(agent.stop)
+            return agent
+
+        yield build
+
+
+def get(address: tuple[str, int], path: str) -> tuple[int, str]:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://{address[0]}:{address[1]}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_the_numbers_are_at_an_address_of_their_own(build: Build) -> None:
+    agent = build(metrics="127.0.0.1:0")
+    agent.start()
+    assert agent.telemetry.web is not None
+    session = agent.sessions.start(StartRequest(client="weblab", length=60))
+    assert agent.sessions.end(session, Reason.DELETED) is None
+    assert session.disposed.wait(5)
+    get(agent.web.address, "/weblab/sessions/test")
+    status, text = get(agent.telemetry.web.address, "/metrics")
+    assert status == 200
+    for line in (
+        "labnode_sessions_started_total 1.0",
+        'labnode_sessions_ended_total{reason="deleted"} 1.0',
+        'labnode_http_responses_total{side="server",status="401"} 1.0',
+        'labnode_device_up{device="heater"} 1.0',
+        'labnode_state{state="ready"} 1.0',
+    ):
+        assert line in text.splitlines()
+    assert 'lab="oven@Labs"' in text
+    assert session.id not in text
+    assert get(agent.telemetry.web.address, "/weblab/health")[0] == 404
+
+
+def test_students_never_see_them(build: Build) -> None:
+    agent = build(metrics="127.0.0.1:0")
+    agent.start()
+    status, text = get(agent.web.address, "/metrics")
+    assert status != 200
+    assert "labnode_" not in text
+
+
+def test_an_address_that_cannot_be_had_is_told(build: Build) -> None:
+    other = build()
+    other.start()
+    port = other.web.address[1]
+    other.stop()
+    agent = build(metrics=f"127.0.0.1:{port}", port=port)
+    with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 is already in use"):
+        agent.start()
+
+
+def test_a_dead_server_of_the_numbers_is_a_fault(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = build(metrics="127.0.0.1:0")
+    agent.start()
+    assert agent.fault() is None
+    assert agent.telemetry.web is not None
+    with monkeypatch.context() as dead:
+        dead.setattr(agent.telemetry.web._threads[0], "is_alive", lambda: False)
+        assert agent.fault() == "the web server's thread metrics has died"
+
+
+def test_where_nobody_asks_for_them_their_library_is_not_loaded() -> None:
+    code = "import sys, labnode.agent; print('prometheus_client' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "False\n"

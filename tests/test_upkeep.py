@@ -1,0 +1,248 @@
+"""What a board does by itself: around sessions, while it is idle, on faults, at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labnode.clock import Clock
+from labnode.events import DeviceChanged, Notice
+from labnode.testing import LabClient
+
+BOARD = """\
+schema: 1
+lab: {name: oven, category: Tests}
+devices:
+  heater: {driver: relay, pin: 17}
+  lamp: {driver: led, pin: 18}
+  door: {driver: button, pin: 27}
+"""
+
+DOOR = "{wait_for: {expr: door, timeout: 0}}"  # a step that fails at once
+
+Make = Callable[..., LabClient]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Make]:
+    """A running node whose board has `text` besides three devices."""
+    clients: list[LabClient] = []
+
+    def make(text: str, module: str = "", state: str = "state") -> LabClient:
+        (tmp_path / "oven.yaml").write_text(BOARD + text)
+        if module:
+            (tmp_path / "oven.py").write_text(f"from labnode import Lab\nlab = Lab()\n{module}")
+        client = LabClient(tmp_path / "oven.yaml", state_dir=tmp_path / state)
+        clients.append(client)
+        client.seen = client.agent.bus.subscribe(DeviceChanged, Notice)  # type: ignore[attr-defined]
+        return client.__enter__()
+
+    yield make
+    for client in clients:
+        client.__exit__(None, None, None)
+
+
+def simulate(lab: LabClient, name: str, value: Any) -> None:
+    board = lab.agent.board
+    assert board.simulation is not None
+    lab.agent.worker.call(lambda: board.simulation.drive(name, value))  # type: ignore[union-attr]
+    lab.agent.worker.call(lambda: board.refresh(name))
+
+
+def seen(lab: LabClient, device: str) -> list[Any]:
+    events = lab.seen.drain()  # type: ignore[attr-defined]
+    return [e.value for e in events if isinstance(e, DeviceChanged) and e.device == device]
+
+
+def eventually(what: Callable[[], Any]) -> Any:
+    """What `what()` returns as soon as that is something; the events of the clock drive it."""
+    clock = Clock()
+    end = clock.now() + 10
+    while not (found := what()) and clock.now() < end:
+        clock.event().wait(0.01)
+    return found
+
+
+def test_on_start_is_done_before_the_student_comes_and_on_dispose_after(lab: Make) -> None:
+    node = lab(
+        "sequences:\n"
+        "  on_start: {steps: [{pulse: {lamp: 10ms}}, {set: {heater: on}}]}\n"
+        "  on_dispose: {steps: [{pulse: {lamp: 10ms}}]}\n"
+    )
+    student = node.student()
+    assert node.value("heater") is True
+    assert seen(node, "lamp")[-2:] == [True, False]
+    assert node.finish(student)["finished"] is True
+    assert (node.value("heater"), seen(node, "lamp")) == (False, [True, False])
+
+
+def test_a_start_that_fails_is_told_and_everything_is_safe(lab: Make) -> None:
+    node = lab(
+        "sequences:\n"
+        "  on_start: {steps: [{set: {heater: on}}, {wait_for: {expr: door, timeout: 50ms}}]}\n"
+    )
+    reply = node.start()
+    assert reply.status == 503
+    assert "on_start: 'door' did not become true within 0.05 s (door is False)" in reply.text
+    assert node.value("heater") is False
+    assert node.server("GET", "/test").json == {"valid": True}
+
+
+def test_a_start_whose_failure_is_only_warned_of_goes_on(lab: Make) -> None:
+    node = lab(
+        "sequences: {on_start: {on_error: warn, steps: [{wait_for: {expr: door, timeout: 0}}]}}\n"
+    )
+    assert node.start().status == 200
+
+
+@pytest.mark.parametrize("name", ["on_start", "on_dispose"])
+def test_a_failure_may_mean_quarantine(lab: Make, name: str) -> None:
+    steps = "{on_error: quarantine, steps: [{wait_for: {expr: door, timeout: 0}}]}"
+    node = lab(f"sequences: {{{name}: {steps}}}\n")
+    reply = node.start()
+    if name == "on_dispose":
+        node.server("POST", f"/{reply.json['session_id']}", {"action": "delete"})
+    (why,) = node.server("GET", "/test").json["error_messages"]
+    assert f"quarantine: {name}: 'door' did not become true" in why
+
+
+def test_a_sequence_ends_when_its_time_is_over(lab: Make) -> None:
+    node = lab("sequences: {on_start: {timeout: 100ms, steps: [{wait: 30s}]}}\n")
+    reply = node.start()
+    assert reply.status == 503
+    assert "on_start took longer than its timeout of 0.1 s" in reply.text
+
+
+def test_programs_run_in_a_sequence_and_their_failure_is_told(lab: Make) -> None:
+    node = lab('sequences: {on_start: {steps: [{run: [sh, -c, "echo no cable; exit 3"]}]}}\n')
+    assert "the program 'sh' failed: no cable" in node.start().text
+
+
+def test_tasks_of_the_lab_run_in_a_sequence(lab: Make) -> None:
+    node = lab(
+        "sequences: {on_start: {steps: [{task: {name: light, args: {level: true}}}]}}\n"
+        "module: oven.py\n",
+        "@lab.task(unique='global')\ndef light(level):\n    lab.devices.lamp.set(level)\n",
+    )
+    node.student()
+    assert node.value("lamp") is True
+
+
+def test_students_are_told_what_a_sequence_notifies(lab: Make) -> None:
+    node = lab("sequences: {on_start: {steps: [{notify: {en: Warming up, es: Calentando}}]}}\n")
+    student = node.student()
+    (notice,) = [e for e in node.seen.drain() if isinstance(e, Notice)]  # type: ignore[attr-defined]
+    assert (notice.text, notice.session_id) == (
+        {"en": "Warming up", "es": "Calentando"},
+        student.session_id,
+    )
+
+
+def test_on_boot_is_done_before_anybody_comes(lab: Make) -> None:
+    node = lab("sequences: {on_boot: {steps: [{set: {lamp: on}}]}}\n")
+    assert node.value("lamp") is True
+
+
+def test_a_boot_that_fails_is_a_quarantine(lab: Make) -> None:
+    node = lab("sequences: {on_boot: {steps: [{wait_for: {expr: door, timeout: 0}}]}}\n")
+    assert "on_boot" in node.server("GET", "/test").text
+    assert node.start().status == 503
+
+
+def test_on_shutdown_is_done_before_the_board_is_closed(lab: Make) -> None:
+    node = lab("sequences: {on_shutdown: {steps: [{pulse: {lamp: 10ms}}]}}\n")
+    seen(node, "lamp")
+    node.agent.stop()
+    assert seen(node, "lamp") == [True, False, None]
+
+
+def test_when_nobody_comes_the_board_idles_once(lab: Make) -> None:
+    node = lab("sequences: {on_idle: {after: 50ms, steps: [{pulse: {lamp: 10ms}}]}}\n")
+    assert eventually(lambda: seen(node, "lamp")[-1:] == [False])
+    student = node.student()
+    assert seen(node, "lamp") == []
+    node.finish(student)
+    assert eventually(lambda: seen(node, "lamp")[-1:] == [False])
+
+
+def test_a_fault_is_answered_even_while_a_task_waits(lab: Make) -> None:
+    node = lab(
+        "interlocks: [{name: open, when: door, force: {heater: off}, latch: true}]\n"
+        "sequences: {on_fault: {steps: [{set: {lamp: on}}]}}\n"
+        "module: oven.py\n",
+        "@lab.task(unique='global', label='Heat')\n"
+        "def heat():\n"
+        "    lab.devices.heater.on()\n"
+        "    while lab.wait(60):\n"
+        "        pass\n",
+    )
+    student = node.student()
+    student.post("/api/tasks/heat")
+    assert eventually(lambda: node.value("heater"))
+    simulate(node, "door", True)
+    assert node.value("heater") is False
+    assert eventually(lambda: node.value("lamp"))
+
+
+def test_a_self_test_lifts_the_quarantine_that_it_disproves(lab: Make) -> None:
+    steps = "{steps: [{wait_for: {expr: door, timeout: 0}}]}"
+    node = lab(f"sequences: {{on_boot: {steps}, selftest: {steps}}}\n")
+    assert node.agent.sessions.quarantine.why is not None
+    simulate(node, "door", True)
+    node.agent.upkeep._patience = 0.0  # as if ten seconds were over
+    node.agent.upkeep._wake.set()
+    assert eventually(lambda: node.agent.sessions.quarantine.why is None)
+
+
+def test_a_self_test_never_lifts_an_emergency_stop(lab: Make) -> None:
+    node = lab("sequences: {selftest: {every: 1s, steps: [{log: all is well}]}}\n")
+    node.agent.estop.press("the red button")
+    node.agent.upkeep._tested_at = float("-inf")
+    node.agent.upkeep._patience = 0.0
+    node.agent.upkeep._wake.set()
+    assert eventually(lambda: node.agent.upkeep._tested_at > 0)
+    assert node.agent.sessions.quarantine.why is not None
+
+
+def test_a_self_test_that_fails_is_a_quarantine_and_makes_safe(lab: Make) -> None:
+    node = lab(f"sequences:\n  selftest: {{every: 1h, steps: [{{set: {{heater: on}}}}, {DOOR}]}}\n")
+    node.agent.upkeep._tested_at = float("-inf")
+    node.agent.upkeep._wake.set()
+    assert eventually(lambda: node.agent.sessions.quarantine.why)
+    assert "selftest: 'door' did not become true" in str(node.agent.sessions.quarantine.why)
+    assert eventually(lambda: node.value("heater") is False)
+
+
+def test_a_student_who_comes_ends_a_self_test_without_a_verdict(lab: Make) -> None:
+    node = lab("sequences: {selftest: {every: 1h, steps: [{set: {lamp: on}}, {wait: 50s}]}}\n")
+    node.agent.upkeep._tested_at = float("-inf")
+    node.agent.upkeep._wake.set()
+    assert eventually(lambda: node.value("lamp"))
+    node.student()
+    assert node.value("lamp") is False
+    assert node.agent.sessions.quarantine.why is None
+
+
+def test_values_that_a_session_begins_with_are_set_after_the_reset(
+    lab: Make, tmp_path: Path
+) -> None:
+    node = lab("  sign: {driver: led, pin: 5, initial: on}\n")
+    assert node.value("sign") is False
+    student = node.student()
+    assert node.value("sign") is True
+    node.finish(student)
+    assert node.value("sign") is False
+
+
+def test_a_latched_fault_survives_a_restart(lab: Make) -> None:
+    rules = "interlocks: [{name: open, when: door, force: {heater: off}, latch: true}]\n"
+    first = lab(rules)
+    simulate(first, "door", True)
+    assert first.server("GET", "/test").json["valid"] is False
+    first.agent.stop()
+    second = lab(rules)
+    assert "open: The interlock 'open' acts." in second.server("GET", "/test").text
+    assert second.start().status == 503

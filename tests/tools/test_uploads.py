@@ -1,0 +1,334 @@
+"""A student's file: taken in, looked at, written by a task, thrown away; and every bad one."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labnode.testing import LabClient, Reply, Student
+
+from .bootloader import image, intel_hex
+
+BOARD = """
+schema: 1
+lab: {name: uno}
+devices:
+  power: {driver: relay, pin: GPIO17}
+  mcu: {driver: avrdude, part: atmega328p, programmer: arduino, port: /dev/ttyACM0, retries: 0,
+        max_size: 8KiB, blank: blank.hex, power: power, power_wait: 0, estimated_time: 5}
+  hidden: {driver: avrdude, part: attiny85, programmer: usbasp, access: system}
+simulate:
+  mcu: {takes: 20ms}
+module: uno.py
+"""
+
+MODULE = """
+from labnode import Lab
+
+lab = Lab()
+
+
+@lab.task(unique="global", label="Flash")
+def flash(name):
+    return lab.devices.mcu.program(name)["writes"]
+
+
+@lab.task(label="Flash behind")
+def flash_behind(name):
+    return lab.devices.mcu.program(name)["writes"]
+"""
+
+HELLO = intel_hex(image("hello\n", 512)).encode()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "blank.hex").write_text(intel_hex(image("blank\n", 64)))
+    (tmp_path / "hello.hex").write_bytes(HELLO)
+    (tmp_path / "uno.py").write_text(MODULE)
+    (tmp_path / "uno.yaml").write_text(BOARD)
+    return tmp_path
+
+
+@pytest.fixture
+def lab(folder: Path) -> Iterator[LabClient]:
+    with LabClient(folder / "uno.yaml", state_dir=folder / "state") as lab:
+        yield lab
+
+
+@pytest.fixture
+def student(lab: LabClient) -> Student:
+    return lab.student(username="ada")
+
+
+def upload(student: Student, data: bytes = HELLO, name: str = "hello.hex", **headers: str) -> Reply:
+    query = f"?name={name}" if name else ""
+    return student.request("POST", f"/api/devices/mcu/program{query}", data, **headers)
+
+
+def finished(lab: LabClient, reply: Reply) -> dict[str, Any]:
+    """The task of a 202, when it has come to its end."""
+    assert reply.status == 202, reply
+    task: dict[str, Any] = lab.agent.tasks.get(reply.json["task_id"]).join(10).to_json()
+    return task
+
+
+def until(happens: Callable[[], bool]) -> None:
+    """Wait until another thread has made `happens()` true."""
+    pause = threading.Event()
+    for _ in range(1000):
+        if happens():
+            return
+        pause.wait(0.01)
+    raise AssertionError("it never came true")
+
+
+def spool(folder: Path) -> list[str]:
+    return [path.name for path in (folder / "state" / "spool").iterdir()]
+
+
+def test_a_file_is_written_by_a_task_and_thrown_away(
+    lab: LabClient, student: Student, folder: Path
+) -> None:
+    task = finished(lab, upload(student))
+    assert (task["name"], task["status"], task["data"]["percent"]) == ("mcu.program", "done", 100)
+    assert task["data"]["file"] == "hello.hex"
+    assert lab.value("mcu") == "programmed"
+    assert spool(folder) == []
+
+
+def test_it_is_in_the_history_with_its_hash(lab: LabClient, student: Student) -> None:
+    finished(lab, upload(student, name="My%20%C3%A9tude.HEX"))
+    (action,) = lab.agent.sessions.actions.find(student.session_id)
+    assert action["action"] == "upload"
+    assert action["data"] == {
+        "device": "mcu",
+        "file": "My étude.HEX",
+        "size": len(HELLO),
+        "sha256": hashlib.sha256(HELLO).hexdigest(),
+    }
+
+
+def test_the_address_of_the_contract_is_the_same(lab: LabClient, student: Student) -> None:
+    reply = student.request("POST", "/api/uploads/mcu?name=x.hex", HELLO)
+    assert finished(lab, reply)["status"] == "done"
+
+
+def test_the_blank_image_follows_every_student(lab: LabClient, student: Student) -> None:
+    finished(lab, upload(student))
+    assert lab.finish(student)["finished"]
+    assert lab.value("mcu") == "blank"
+    assert lab.value("power") is False
+
+
+def test_a_student_may_have_the_blank_image_back(lab: LabClient, student: Student) -> None:
+    finished(lab, upload(student))
+    assert finished(lab, student.post("/api/devices/mcu/blank"))["status"] == "done"
+    assert lab.value("mcu") == "blank"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sentence"),
+    [
+        ("x.exe", HELLO, "Only .hex files"),
+        ("hex", HELLO, "Only .hex files"),
+        ("x.hex", b"", "empty"),
+        ("x.hex", b"\x7fELF" + b"\0" * 100, "not an Intel HEX file"),
+        ("x.hex", HELLO.replace(b":10", b":11", 1), "the length is wrong in line 1"),
+        ("x.hex", HELLO[:-13], "cut off"),
+        ("x.hex", HELLO + b":00000001FF", "follows the end in line 34"),
+        ("x.hex", b":00000001FF\n", "no data"),
+        ("x.hex", intel_hex(b"x" * 32, 0x7FF0).encode(), "up to address 0x800F"),
+        ("x.hex", intel_hex(b"x" * 16, 0x10000).encode(), "does not fit"),
+        ("x.hex", HELLO.ljust(8193, b"\n"), "more than 8192 bytes"),
+    ],
+)
+def test_a_file_that_is_not_for_the_chip_is_refused_with_a_sentence(
+    student: Student, folder: Path, name: str, data: bytes, sentence: str
+) -> None:
+    reply = upload(student, data, name)
+    assert (reply.status, reply.json["code"]) == (400, "bad-file")
+    assert sentence in reply.json["message"]
+    assert spool(folder) == []
+
+
+def test_a_refusal_speaks_the_student_s_language(student: Student) -> None:
+    reply = upload(student, b"", HTTP_ACCEPT_LANGUAGE="es")
+    assert reply.json["message"] == "El fichero está vacío."
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "..%2F..%2Fetc%2Fpasswd.hex",
+        "%3Brm%20-rf%20~.hex",
+        "%24%28touch%20x%29.hex",
+        "-flag.hex",
+        "a%00b.hex",
+        "x" * 300 + ".hex",
+        "%2Fetc%2Fcron.d%2Fx.hex",
+        "con.hex%0D%0ASet-Cookie:x.hex",
+        "..\\..\\x.hex",
+        "%FF%FE.hex",
+    ],
+)
+def test_a_name_is_never_a_path_nor_an_argument(
+    lab: LabClient, student: Student, folder: Path, name: str
+) -> None:
+    before = sorted(path for path in folder.rglob("*") if "state" not in path.parts)
+    task = finished(lab, upload(student, name=name))
+    assert task["status"] == "done"
+    kept = task["data"]["file"]
+    assert "/" not in kept
+    assert "\\" not in kept
+    assert kept.isprintable()
+    assert len(kept) <= 100
+    assert sorted(path for path in folder.rglob("*") if "state" not in path.parts) == before
+    assert spool(folder) == []
+
+
+def test_nobody_uploads_without_a_session(lab: LabClient, folder: Path) -> None:
+    reply = lab.browser().request("POST", "/api/devices/mcu/program?name=x.hex", HELLO)
+    assert reply.status == 403
+    assert spool(folder) == []
+
+
+def test_a_programmer_that_is_not_for_students_is_not_there(student: Student) -> None:
+    reply = student.request("POST", "/api/devices/hidden/program?name=x.hex", HELLO)
+    assert reply.status == 404
+    assert student.request("POST", "/api/uploads/hidden?name=x.hex", HELLO).status == 404
+
+
+def test_a_path_from_outside_programs_nothing(student: Student) -> None:
+    reply = student.post("/api/devices/mcu/program?name=x.hex", {"image": "/etc/passwd"})
+    assert reply.json["message"] == "This is not an Intel HEX file."
+
+
+@pytest.fixture
+def slow(folder: Path) -> Iterator[LabClient]:
+    board = BOARD.replace("takes: 20ms", "takes: 30s").replace("blank: blank.hex, ", "")
+    (folder / "uno.yaml").write_text(board)
+    with LabClient(folder / "uno.yaml", state_dir=folder / "state") as lab:
+        yield lab
+
+
+def test_while_one_file_is_written_another_is_refused_and_calls_are_served(
+    slow: LabClient, folder: Path
+) -> None:
+    student = slow.student()
+    first = upload(student)
+    second = upload(student)
+    assert (first.status, second.status) == (202, 409)
+    assert second.json["error"]["code"] == "already-running"
+    assert len(spool(folder)) == 1
+    assert student.post("/api/devices/power/on").status == 200
+
+
+def test_a_student_s_stop_ends_it(slow: LabClient, folder: Path) -> None:
+    student = slow.student()
+    task_id = upload(student).json["task_id"]
+    until(lambda: slow.value("mcu") == "programming")
+    student.post(f"/api/tasks/{task_id}/stop")
+    task = slow.agent.tasks.get(task_id).join(10).to_json()
+    assert task["error"]["code"] == "stopped"
+    assert spool(folder) == []
+
+
+def test_at_most_the_last_file_waits_for_the_end_of_the_session(
+    slow: LabClient, folder: Path
+) -> None:
+    student = slow.student()
+    for _ in range(3):  # some are stopped before they have begun
+        task_id = upload(student).json["task_id"]
+        student.post(f"/api/tasks/{task_id}/stop")
+        slow.agent.tasks.get(task_id).join(10)
+    assert len(spool(folder)) <= 1
+
+
+def test_the_end_of_the_session_ends_it_and_empties_the_spool(
+    slow: LabClient, folder: Path
+) -> None:
+    student = slow.student()
+    upload(student)
+    assert slow.finish(student)["finished"]
+    assert spool(folder) == []
+
+
+def test_who_has_too_little_time_left_is_refused(lab: LabClient, folder: Path) -> None:
+    student = lab.student(seconds=4)
+    reply = upload(student)
+    assert (reply.status, reply.json["error"]["code"]) == (409, "no-time")
+    assert spool(folder) == []
+
+
+def test_a_failure_is_told_in_the_student_s_language(folder: Path) -> None:
+    board = BOARD.replace("takes: 20ms", "takes: 20ms, fails: -1, says: verification mismatch")
+    (folder / "uno.yaml").write_text(board.replace("blank: blank.hex, ", ""))
+    with LabClient(folder / "uno.yaml", state_dir=folder / "state") as lab:
+        task = finished(lab, upload(lab.student(), HTTP_ACCEPT_LANGUAGE="es"))
+    assert task["error"]["code"] == "tool-failed"
+    assert task["error"]["message"].startswith("Lo que se escribió en el chip")
+
+
+def test_a_board_that_does_not_become_blank_is_quarantined(folder: Path) -> None:
+    board = BOARD.replace("takes: 20ms", "takes: 20ms, fails: 1, says: not in sync")
+    (folder / "uno.yaml").write_text(board)
+    with LabClient(folder / "uno.yaml", state_dir=folder / "state") as lab:
+        assert lab.start().status == 503
+        assert lab.agent.sessions.quarantine.why is None, "the second attempt went well"
+    (folder / "uno.yaml").write_text(board.replace("fails: 1", "fails: -1"))
+    with LabClient(folder / "uno.yaml", state_dir=folder / "state") as lab:
+        assert lab.start().status == 503
+        assert "stopped answering" in (lab.agent.sessions.quarantine.why or "")
+
+
+def test_a_lab_s_own_task_programs_too(lab: LabClient, student: Student) -> None:
+    reply = student.post("/api/tasks/flash", {"name": "hello.hex"})
+    task = lab.agent.tasks.get(reply.json["task_id"]).join(10)
+    assert (task.status, task.result) == ("done", 2), "the first was the blank image's"
+    assert task.data["percent"] == 100
+
+
+def test_a_lab_s_task_in_the_background_waits_for_the_node_s_own(
+    lab: LabClient, student: Student
+) -> None:
+    tasks = [
+        lab.agent.tasks.get(student.post("/api/tasks/flash_behind", {"name": name}).json["task_id"])
+        for name in ("hello.hex", "nothing.hex")
+    ]
+    written, missing = [task.join(10) for task in tasks]
+    assert (written.status, written.result) == ("done", 2)
+    assert "nothing.hex" in missing.error["message"] or missing.error["code"] == "already-running"
+
+
+def test_how_often_the_chip_was_written_survives_the_node(folder: Path) -> None:
+    for expected in (2, 5):  # blank, student's; blank again at the end of the first
+        with LabClient(folder / "uno.yaml", state_dir=folder / "state") as lab:
+            student = lab.student()
+            finished(lab, upload(student))
+            assert lab.agent.board.snapshot["mcu"]["writes"] == expected
+            lab.finish(student)
+
+
+def test_the_spool_is_emptied_at_boot(folder: Path) -> None:
+    (folder / "state" / "spool").mkdir(parents=True)
+    (folder / "state" / "spool" / "left.hex").write_bytes(HELLO)
+    with LabClient(folder / "uno.yaml", state_dir=folder / "state"):
+        assert spool(folder) == []
+
+
+def test_the_blank_image_of_a_board_file_is_checked_when_it_is_read(folder: Path) -> None:
+    from labnode.board import load_board
+    from labnode.errors import ConfigError
+
+    (folder / "blank.hex").write_text("nonsense")
+    with pytest.raises(ConfigError, match=r"blank.hex: This is not an Intel HEX file"):
+        load_board(folder / "uno.yaml")
+    (folder / "blank.hex").unlink()
+    with pytest.raises(ConfigError, match="there is no file"):
+        load_board(folder / "uno.yaml")

@@ -1,0 +1,192 @@
+"""Bodies that are too large for memory: they go to a sink as they come, and within limits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from labnode.web.server import WebServer
+from labnode.web.server.request import Refusal
+
+from .test_server import PATIENCE, Client
+
+LIMIT = 3_000_000
+
+
+class Sink:
+    """What the server is told to write to; `full` after that many bytes."""
+
+    def __init__(self, full: int = LIMIT * 2) -> None:
+        self.limit = LIMIT
+        self.full = full
+        self.size = 0
+        self.pieces = 0
+        self.discarded = threading.Event()
+        self.begun = threading.Event()
+
+    def write(self, data: bytes) -> None:
+        self.size += len(data)
+        self.pieces += 1
+        self.begun.set()
+        if self.size > self.full:
+            raise OSError(28, "No space left on device")
+
+    def discard(self) -> None:
+        self.discarded.set()
+
+
+class Uploads:
+    """The application, and what it says of heads that come."""
+
+    def __init__(self) -> None:
+        self.sinks: list[Sink] = []
+        self.full = LIMIT * 2
+
+    def expected(self, environ: dict[str, Any]) -> Sink | None:
+        if environ["PATH_INFO"] == "/private":
+            raise Refusal(403, "Log in first.")
+        if environ["PATH_INFO"] != "/upload":
+            return None
+        self.sinks.append(Sink(self.full))
+        return self.sinks[-1]
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        sink = environ.get("labnode.body")
+        body = environ["wsgi.input"].read()
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [f"{sink and sink.size} {environ['CONTENT_LENGTH']} {len(body)}".encode()]
+
+
+@pytest.fixture
+def uploads() -> Uploads:
+    return Uploads()
+
+
+@pytest.fixture
+def start(uploads: Uploads) -> Iterator[Callable[..., WebServer]]:
+    servers: list[WebServer] = []
+
+    def start(**options: Any) -> WebServer:
+        server = WebServer(
+            uploads, host="127.0.0.1", port=0, threads=2, large=uploads.expected, **options
+        )
+        server.start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def post(path: str, length: int, *headers: str) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: lab", f"Content-Length: {length}", *headers, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def test_a_large_body_goes_to_its_sink_piece_by_piece(
+    start: Callable[..., WebServer], uploads: Uploads
+) -> None:
+    with closing(Client(start())) as client:
+        answer = client.send(post("/upload", LIMIT), b"x" * LIMIT).answer()
+    assert answer.body == b"%d %d 0" % (LIMIT, LIMIT)
+    assert uploads.sinks[0].pieces > 100
+    assert uploads.sinks[0].discarded.wait(PATIENCE), "what nobody took is thrown away"
+
+
+def test_one_in_chunks_does_so_too(start: Callable[..., WebServer], uploads: Uploads) -> None:
+    head = b"POST /upload HTTP/1.1\r\nHost: lab\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with closing(Client(start())) as client:
+        client.send(head, *[b"186A0\r\n" + b"x" * 100_000 + b"\r\n"] * 15, b"0\r\n\r\n")
+        assert client.answer().body == b"1500000 1500000 0"
+
+
+def test_the_next_request_on_the_connection_has_no_sink(start: Callable[..., WebServer]) -> None:
+    with closing(Client(start())) as client:
+        client.send(post("/upload", 10), b"x" * 10).answer()
+        answer = client.send(post("/small", 10), b"x" * 10).answer()
+    assert answer.body == b"None 10 10"
+
+
+def test_one_that_says_that_it_is_too_large_is_refused_before_it_is_read(
+    start: Callable[..., WebServer], uploads: Uploads
+) -> None:
+    with closing(Client(start())) as client:
+        answer = client.send(post("/upload", LIMIT + 1, "Expect: 100-continue")).answer()
+    assert answer.status == 413
+    assert str(LIMIT) in answer.json["message"]
+    assert uploads.sinks[0].discarded.wait(PATIENCE)
+    assert uploads.sinks[0].size == 0
+
+
+def test_one_that_does_not_say_so_is_refused_when_it_is(
+    start: Callable[..., WebServer], uploads: Uploads
+) -> None:
+    head = b"POST /upload HTTP/1.1\r\nHost: lab\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with closing(Client(start())) as client:
+        client.send(head, *[b"186A0\r\n" + b"x" * 100_000 + b"\r\n"] * 30, b"1\r\nx\r\n")
+        assert client.answer().status == 413
+    assert uploads.sinks[0].discarded.wait(PATIENCE)
+
+
+def test_one_of_somebody_without_a_session_is_refused_before_it_is_read(
+    start: Callable[..., WebServer],
+) -> None:
+    with closing(Client(start())) as client:
+        answer = client.send(post("/private", LIMIT)).answer()
+    assert (answer.status, answer.json["message"]) == (403, "Log in first.")
+
+
+def test_a_client_that_goes_away_leaves_nothing(
+    start: Callable[..., WebServer], uploads: Uploads
+) -> None:
+    client = Client(start())
+    client.send(post("/upload", LIMIT), b"x" * 50_000)
+    while not uploads.sinks:
+        client.readable(0.01)
+    assert uploads.sinks[0].begun.wait(PATIENCE)
+    client.reset()
+    assert uploads.sinks[0].discarded.wait(PATIENCE)
+
+
+def test_a_full_disk_is_told(start: Callable[..., WebServer], uploads: Uploads) -> None:
+    uploads.full = 100_000
+    with closing(Client(start())) as client:
+        answer = client.send(post("/upload", 200_000), b"x" * 200_000).answer()
+    assert answer.status == 507
+    assert uploads.sinks[0].discarded.wait(PATIENCE)
+
+
+def test_one_that_stops_coming_is_ended(start: Callable[..., WebServer], uploads: Uploads) -> None:
+    server = start(read_deadline=0.2)
+    with closing(Client(server)) as client:
+        assert client.send(post("/upload", LIMIT), b"x" * 1000).answer().status == 408
+    assert uploads.sinks[0].discarded.wait(PATIENCE)
+
+
+def test_one_that_keeps_coming_may_take_longer_than_other_requests(
+    start: Callable[..., WebServer],
+) -> None:
+    server = start(read_deadline=0.3)
+    with closing(Client(server)) as client:
+        client.send(post("/upload", 48_000))
+        for _ in range(12):
+            client.send(b"x" * 4000)
+            client.readable(0.1)
+        assert client.answer().status == 200
+
+
+def test_a_server_that_stops_throws_away_what_is_coming(
+    start: Callable[..., WebServer], uploads: Uploads
+) -> None:
+    server = start()
+    with closing(Client(server)) as client:
+        client.send(post("/upload", LIMIT), b"x" * 50_000)
+        while not uploads.sinks:
+            client.readable(0.01)
+        server.stop()
+        assert uploads.sinks[0].discarded.is_set()

@@ -1,0 +1,124 @@
+"""What is generated is fresh, and what docs/ shows really works.
+
+After a change of a driver's options, write everything anew with
+
+    LABNODE_TEST_WRITE=1 python -m pytest tests/wizard/test_docs.py
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labnode.board import Board, load_board
+from labnode.clock import ManualClock
+from labnode.drivers.base import load_drivers
+from labnode.errors import BadInput
+from labnode.events import Bus
+from labnode.schema import parse_yaml
+from labnode.wizard.board_schema import board_schema, text_of
+from labnode.wizard.reference import blocks, refreshed
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("board-files.md", "drivers.md")
+STALE = "write it anew: LABNODE_TEST_WRITE=1 python -m pytest tests/wizard/test_docs.py"
+
+
+@pytest.fixture(autouse=True)
+def shipped() -> None:
+    """The drivers of labnode, without those that other tests register."""
+    for kind, cls in list(load_drivers().items()):
+        assert cls.__module__.startswith("labnode."), f"another test has left the driver {kind}"
+
+
+def same(path: Path, text: str) -> bool:
+    if os.environ.get("LABNODE_TEST_WRITE"):
+        path.write_text(text, encoding="utf-8")
+    return path.read_text(encoding="utf-8") == text
+
+
+def code(page: str, language: str) -> list[str]:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_lists_in_a_page_are_fresh(page: str) -> None:
+    path = ROOT / "docs" / page
+    assert same(path, refreshed(path.read_text(encoding="utf-8"))), STALE
+
+
+def test_the_json_schema_beside_the_boards_is_fresh() -> None:
+    assert same(ROOT / "boards/board.schema.json", text_of(board_schema())), STALE
+
+
+def test_every_block_stands_in_a_page_and_an_unknown_one_is_told() -> None:
+    pages = "".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in PAGES)
+    assert [name for name in blocks() if f"<!-- {name} -->" not in pages] == []
+    with pytest.raises(ValueError, match="there is no block 'no such'"):
+        refreshed("<!-- no such -->\n<!-- end -->")
+
+
+def test_a_page_that_is_stale_is_made_fresh_and_the_rest_of_it_kept() -> None:
+    page = "before\n<!-- keys of lab -->\nold\n<!-- end -->\nafter\n"
+    made = refreshed(page)
+    assert "old" not in made
+    assert "| `category` | a text | `Labs` |" in made
+    assert made.startswith("before\n<!-- keys of lab -->\n\n| option")
+    assert made.endswith("|\n\n<!-- end -->\nafter\n")
+    assert refreshed(made) == made
+
+
+def test_the_first_board_of_the_page_is_one(tmp_path: Path) -> None:
+    text, *_ = code("board-files.md", "yaml")
+    path = tmp_path / "thermal.yaml"
+    path.write_text(text)
+    board = load_board(path)
+    assert list(board.devices) == ["heater", "fan", "lid"]
+    assert [rule.name for rule in board.interlocks] == ["lid"]
+
+
+def test_the_other_examples_of_the_page_are_yaml_that_labnode_reads(tmp_path: Path) -> None:
+    first, sequences, included, secrets = code("board-files.md", "yaml")
+    (tmp_path / "common").mkdir()
+    (tmp_path / "common/switches.yaml").write_text("devices:\n  red: {driver: led, pin: 4}\n")
+    (tmp_path / "common/session.yaml").write_text("session: {max_time: 5m}\n")
+    path = tmp_path / "board.yaml"
+    path.write_text(first.replace("lid", "temp") + sequences)
+    assert set(load_board(path).sequences) == {"on_start", "on_dispose"}
+    path.write_text(included)
+    assert str(load_board(path).devices["red"].label) == "Stop"
+    assert parse_yaml(secrets, "secrets.yaml").value["plug_password"].startswith("correct horse")
+
+
+def test_the_worked_driver_of_the_page_drives_a_traffic_light(tmp_path: Path) -> None:
+    (python,) = code("drivers.md", "python")
+    yaml = code("drivers.md", "yaml")[-1]
+    assert len(python.splitlines()) < 55
+    (tmp_path / "traffic_light.py").write_text(python)
+    (tmp_path / "board.yaml").write_text(yaml)
+    board = Board(
+        load_board(tmp_path / "board.yaml"), clock=ManualClock(), bus=Bus(), simulate=True
+    )
+    board.open()
+    lamps = {name: board.pins.pin(name) for name in ("GPIO5", "GPIO6", "GPIO13")}
+
+    def lit() -> list[str]:
+        return [name for name, pin in lamps.items() if pin.state]
+
+    assert lit() == ["GPIO5"]
+    board.command("light", "set", ["green"])
+    assert lit() == ["GPIO13"]
+    assert board.snapshot["light"]["value"] == "green"
+    with pytest.raises(BadInput, match=r"light\.set: 'value' must be one of"):
+        board.command("light", "set", ["blue"])
+    board.reset()
+    assert lit() == ["GPIO5"]
+    rests: Any = board.file.devices["light"].rest_level()
+    board.close()
+    assert lit() == ["GPIO5"]
+    assert rests == {5: True, 6: False, 13: False}
