@@ -120,7 +120,7 @@ class Agent:
             self._pruning = Pruning(
                 self.store,
                 self.clock,
-                history=None if settings.history == -1 else settings.history,
+                history=settings.history,
                 task_expires=settings.task_expires,
                 idle=lambda: not self.sessions.live(),
             )
@@ -151,9 +151,8 @@ class Agent:
             self._commands = Commands(
                 node, self.clock, self.store, self.estop, url=lambda: self.url
             )
-            self.telemetry = Telemetry(
-                settings, self.board, bus=self.bus, clock=self.clock, status=self._commands.status
-            )
+            status = self._commands.status
+            self.telemetry = Telemetry(settings, self.board, self.bus, self.clock, status)
             uploads = Uploads(node, access, settings.base_path)
             admin = administration(settings, node, self._commands.by_name, self.clock, self.fault)
             self._site: Wsgi = self.telemetry.counted(
@@ -207,7 +206,7 @@ class Agent:
             self.upkeep.start()
             self.sessions.recover()
             self.sessions.reaper.start()
-            self._ready = True
+            self._ready = self.telemetry.ready = True
             if self._listen:
                 self._control.start()
         except BaseException:
@@ -255,10 +254,8 @@ class Agent:
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
         parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
-        parts += [self.tasks.overdue, self.store.fault]
-        if self._listen:
-            parts += [self.web.fault, self.websockets.fault, self._control.fault]
-            parts.append(self.telemetry.fault)
+        parts += [self.tasks.overdue, self.store.fault, self._control.fault]
+        parts += [self.web.fault, self.websockets.fault, self.telemetry.fault]
         return next((fault for part in parts if (fault := part()) is not None), None)
 
     def trouble(self) -> str | None:
@@ -270,7 +267,6 @@ class Agent:
         """Tell `systemd` how it is until `stop`; end the process when the hardware has no owner."""
         watchdog = Watchdog(systemd, self.clock, self.trouble, self._commands.sentence)
         watchdog.turn()
-        systemd.ready()
         while not stop.wait(_WATCH_HALTED_EVERY if self.board.halted else _WATCH_EVERY):
             if (fault := self.fault()) is not None:
                 self.give_up(fault)

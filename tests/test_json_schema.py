@@ -123,3 +123,24 @@ def test_defaults_are_as_one_would_write_them() -> None:
 def test_a_type_that_no_option_can_have_is_a_bug() -> None:
     with pytest.raises(TypeError, match="no option can have the type"):
         json_schema(object)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        (Duration, 0.0, "0"),
+        (Duration, 0.05, "50ms"),
+        (Duration, 1.5, "1.5s"),
+        (Duration, 90.0, "90s"),
+        (Duration, 120.0, "2m"),
+        (Duration, 21600.0, "6h"),
+        (Size, 0, "0"),
+        (Size, 1000, "1000"),
+        (Size, 131072, "128KiB"),
+        (Size, 1 << 30, "1GiB"),
+    ],
+)
+def test_a_value_is_shown_as_one_would_write_it(kind: Any, value: float, text: str) -> None:
+    (reader,) = kind.__metadata__
+    assert reader.to_yaml(value) == text
+    assert build(kind, parse_yaml(text, "x.yaml")) == value

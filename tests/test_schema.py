@@ -184,7 +184,6 @@ page: [heater]
         "b.yaml:1: missing key 'title'",
         "b.yaml:2: unknown key 'max_tim' in 'session'; did you mean 'max_time'?",
         "b.yaml:2: 'session.users': expected a number from 1 to 30, not 31",
-        "b.yaml:4: missing key 'pin' in device 'heater'",
         "b.yaml:6: unknown key 'pim' in device 'heater'; did you mean 'pin'?",
         "b.yaml:7: 'safe' in device 'heater': expected true or false, not the text 'maybe'",
         "b.yaml:8: the key 'heater' is there twice, first at b.yaml:4",

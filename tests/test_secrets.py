@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+from click.testing import CliRunner
 
 from labnode.board import load_board
+from labnode.cli.main import main
 from labnode.errors import ConfigError
 from labnode.schema import Between, Duration, Secrets, Section, Text, build, load_yaml
 from labnode.settings import load_settings
@@ -208,3 +210,17 @@ def test_settings_have_secrets_too_and_then_everybody_may_read_them(
     assert settings.weblab is not None
     assert settings.weblab.passwords == ("31415926",)
     assert not caplog.records
+
+
+@pytest.mark.parametrize("command", ["check", "bootconfig", "pinout"])
+def test_commands_find_the_secrets_beside_the_settings(tmp_path: Path, command: str) -> None:
+    (tmp_path / "etc").mkdir()
+    beside(tmp_path / "etc", "title: Heating\n", 0o600)
+    board = tmp_path / "b.yaml"
+    board.write_text("schema: 1\ntitle: !secret title\ndevices:\n")
+    found = CliRunner().invoke(main, [command, str(board), "--settings", f"{tmp_path}/etc/n.yaml"])
+    assert found.exit_code == 0, found.output
+    missing = CliRunner().invoke(main, [command, str(board)])
+    assert f"{board}:2: there is no file {tmp_path}/secrets.yaml with secrets in it" in (
+        missing.output
+    )

@@ -78,6 +78,13 @@ def test_the_numbers_are_at_an_address_of_their_own(build: Build) -> None:
     assert get(agent.telemetry.web.address, "/weblab/health")[0] == 404
 
 
+def test_there_are_no_numbers_before_the_node_is_ready(build: Build) -> None:
+    agent = build(metrics="127.0.0.1:0")
+    agent.telemetry.start()
+    assert agent.telemetry.web is not None
+    assert get(agent.telemetry.web.address, "/metrics")[0] == 503
+
+
 def test_students_never_see_them(build: Build) -> None:
     agent = build(metrics="127.0.0.1:0")
     agent.start()

@@ -19,7 +19,7 @@ def describe(name: str, driver: Driver, locales: Sequence[str | None]) -> dict[s
         "unit": driver.unit,
         "icon": driver.icon,
         "widget": driver.widget,
-        "commands": [command.describe() for command in driver.commands.values()],
+        "commands": [each.describe() for each in driver.commands.values() if each.students],
         "confirm": confirm if isinstance(confirm, bool) else confirm.pick(*locales),
         **driver.describe(),
     }

@@ -11,12 +11,22 @@ from typing import Annotated, Any
 
 from labnode.board.claims import Claims
 from labnode.board.expressions import WORDS
-from labnode.board.rules import expression
+from labnode.board.rules import Words, expression
 from labnode.board.simulate import Link, in_order
 from labnode.drivers.base import Driver, Lendable, Ref, Simulatable
 from labnode.drivers.output import Output
 from labnode.errors import BadInput
-from labnode.schema import Between, Duration, Problems, Section, build, did_you_mean, shown
+from labnode.schema import (
+    Between,
+    Doc,
+    Duration,
+    Like,
+    Problems,
+    Section,
+    build,
+    did_you_mean,
+    shown,
+)
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 
@@ -24,11 +34,17 @@ Devices = Mapping[str, Driver | None]  # None: it has problems, but its name is 
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Link:
-    value: Section
-    lag: Duration = 0.0
-    noise: Annotated[float, Between(0)] = 0.0
-    start: float | None = None
+class LinkKeys:
+    """What an input follows in a simulation, where it is more than an expression."""
+
+    value: Annotated[Section, Like(Words), Doc("The expression that it follows.")]
+    lag: Annotated[
+        Duration, Doc("How long it takes to come near: after this time two thirds of the way.")
+    ] = 0.0
+    noise: Annotated[
+        float, Between(0), Doc("How far it strays at random: the standard deviation.")
+    ] = 0.0
+    start: Annotated[float | None, Doc("Where it begins, with a lag.")] = None
 
 
 def read_devices(
@@ -88,9 +104,9 @@ def is_known(name: str, where: str, devices: Devices, problems: Problems) -> boo
 def _link(name: str, section: Section, devices: Devices, problems: Problems) -> Link | None:
     if section.bad:
         return None
-    spec = _Link(value=section)
+    spec = LinkKeys(value=section)
     if isinstance(section.content, dict):
-        built = build(_Link, section, problems, name=f"the simulated '{name}'")
+        built = build(LinkKeys, section, problems, name=f"the simulated '{name}'")
         if built is None:
             return None
         spec = built

@@ -90,7 +90,7 @@ def _patient(
         wrong.append(Finding("board", Level.WARNING, "There is no board to look at.", "name one"))
     else:
         try:
-            file = load_board(path)
+            file = load_board(path, settings=settings)
             load_lab(file)
         except ConfigError as error:
             wrong += [Finding("board", Level.PROBLEM, f"{p}.") for p in error.problems]

@@ -42,7 +42,7 @@ def safe(board: Path | None, settings: Path | None, state_dir: Path | None) -> N
             "There is no board: name a board file (labnode safe BOARD.yaml), or the settings of "
             "its node (--settings FILE)."
         )
-    file = load_board(chosen.board)
+    file = load_board(chosen.board, settings=settings)
     driven = outputs(file)
     with without_node(chosen.state_dir), contextlib.ExitStack() as undo:
         if driven:

@@ -13,6 +13,7 @@ CHECKS: dict[str, Check] = {
     "machine": machine.machine,
     "files": node.files,
     "gpio": machine.gpio,
+    "buses": machine.buses,
     "serial": machine.serial_ports,
     "programs": machine.programs,
     "clock": machine.clock,

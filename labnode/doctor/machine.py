@@ -19,6 +19,11 @@ _PATIENCE = 5.0  # seconds for timedatectl
 _HOT = 75.0  # °C; the firmware slows the processor down at 80
 _LITTLE = 200 << 20  # bytes free on the disk
 _TOO_LITTLE = 20 << 20
+_BUSES = {  # by what claims call them
+    "I2C": "dev/i2c-{}",
+    "SPI": "dev/spidev{}.*",
+    "1-Wire": "sys/bus/w1/devices/w1_bus_master*",
+}
 
 
 def machine(patient: Patient) -> Iterator[Finding]:
@@ -28,10 +33,10 @@ def machine(patient: Patient) -> Iterator[Finding]:
 
 def gpio(patient: Patient) -> Iterator[Finding]:
     """The chip, the library and the board's pins."""
+    claims = [claim for driver in patient.devices.values() for claim in driver.claims()]
     lines = sorted(
-        {int(c.name.removeprefix("GPIO")) for d in patient.devices.values() for c in d.claims()
-         if c.kind == "pin"}
-    )  # fmt: skip
+        {int(c.name.removeprefix("GPIO")) for c in claims if c.kind == "pin" and not c.bus}
+    )
     needed = bool(lines) and not patient.simulated
     try:
         chip = find_chip(list_chips(patient.root / "dev"))
@@ -85,6 +90,26 @@ def _pins(patient: Patient, chip: Chip, lines: list[int]) -> Iterator[Finding]:
         )
     else:
         yield Finding("pins", Level.OK, f"{len(lines)} pins of the board are free.")
+
+
+def buses(patient: Patient) -> Iterator[Finding]:
+    """The buses that devices of the board are on: the kernel's driver, and the right to use it."""
+    claims = [claim for driver in patient.devices.values() for claim in driver.claims()]
+    for bus in sorted({claim.bus for claim in claims if claim.bus}):
+        kind, _, number = bus.partition(" bus")
+        pattern = _BUSES.get(kind, "").format(number.strip())
+        there = sorted(patient.root.glob(pattern)) if pattern else []
+        if patient.simulated or not pattern:
+            continue
+        if not there:
+            message = f"The {bus} is not there: /{pattern} is missing."
+            advice = "put what labnode bootconfig prints into config.txt, then reboot"
+            yield Finding("buses", Level.PROBLEM, message, advice)
+        elif pattern.startswith("dev/") and not patient.user.may_use(there[0]):
+            message = f"The user {patient.user.name} may not use the {bus}, {there[0]}."
+            yield Finding("buses", Level.PROBLEM, message, patient.user.not_in(there[0]))
+        else:
+            yield Finding("buses", Level.OK, f"The {bus} is there.")
 
 
 def serial_ports(patient: Patient) -> Iterator[Finding]:

@@ -264,6 +264,11 @@ def command(function: F) -> F:
     return mark(function)
 
 
+def private_command(function: F) -> F:
+    """A control for Python and sequences alone."""
+    return mark(function, students=False)
+
+
 def register(kind: str) -> Callable[[D], D]:
     """Name a driver, as in `driver: led`. It comes above `@dataclass(kw_only=True)`."""
 

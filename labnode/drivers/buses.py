@@ -127,6 +127,9 @@ class _AddressReader:
             return value
         raise ValueError(f"expected {self.expected}, not {shown(value)}")
 
+    def to_yaml(self, address: int) -> str:
+        return f"0x{address:02x}"
+
 
 I2cAddress = Annotated[int, _AddressReader()]
 """A 7-bit address; in YAML a number, usually written as 0x48."""

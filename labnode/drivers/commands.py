@@ -76,6 +76,7 @@ class Command:
     name: str
     parameters: tuple[Parameter, ...]
     doc: str = ""
+    students: bool = True  # False: for Python and sequences alone
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Command:
@@ -86,6 +87,7 @@ class Command:
             name=function.__name__,
             parameters=tuple(_parameter(function, p, hints.get(p.name)) for p in parameters),
             doc=inspect.getdoc(function) or "",
+            students=getattr(function, _MARK),
         )
 
     def describe(self) -> dict[str, Any]:
@@ -137,9 +139,9 @@ class Command:
         return f"{count} argument{'s' if count > 1 else ''} ({wanted})"
 
 
-def mark(function: F) -> F:
+def mark(function: F, students: bool = True) -> F:
     """Make a method a command."""
-    setattr(function, _MARK, True)
+    setattr(function, _MARK, students)
     return function
 
 
@@ -148,7 +150,7 @@ def commands_of(cls: type) -> dict[str, Command]:
     found: dict[str, Command] = {}
     for base in reversed(cls.__mro__):
         for name, member in vars(base).items():
-            if getattr(member, _MARK, False):
+            if getattr(member, _MARK, None) is not None:
                 found[name] = Command.of(member)
             elif name in found:
                 del found[name]  # overridden by something that is not a command

@@ -29,6 +29,7 @@ class _Thread:
 
     def __init__(self, name: str, services: Services) -> None:
         self.stopping = False
+        self.now = services.clock.now
         self._services = services
         self._thread = threading.Thread(target=self._live, name=f"io-{name}", daemon=True)
 
@@ -89,7 +90,6 @@ class IoThread(_Thread):
     def __init__(self, name: str, services: Services) -> None:
         super().__init__(name, services)
         self._name = name
-        self._clock = services.clock
         self._awake = services.clock.event()
         self._lock = threading.Lock()  # of what is asked for
         self._asked: _Job | None = None
@@ -110,7 +110,7 @@ class IoThread(_Thread):
         """
         with self._lock:
             self._repeated, self._every = _Job(job, done, failed), every
-            self._due = self._clock.now()
+            self._due = self.now()
         self.wake()
 
     def submit(
@@ -144,7 +144,7 @@ class IoThread(_Thread):
             job, self._asked = self._asked, None
             if job is not None or self._repeated is None:
                 return job, None
-            now = self._clock.now()
+            now = self.now()
             if now < self._due:
                 return None, self._due - now
             self._due = now + self._every

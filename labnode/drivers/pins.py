@@ -55,6 +55,9 @@ class Pin:
         """Whether the board itself pulls it up, as the pins of the I2C bus."""
         return any(pin.name == self.name and pin.pull == "up" for pin in _HEADER.pins.values())
 
+    def to_yaml(self) -> str:
+        return self.name
+
     @classmethod
     def from_yaml(cls, value: object) -> Pin:
         """Parse what a board file says; ValueError with a sentence."""

@@ -94,6 +94,7 @@ def _to_dataclass(cls: Any, place: Place) -> Any:
         keys = f" with the keys {', '.join(required)}" if required else ""
         return place.unexpected(f"a mapping{keys}")
     values = {}
+    hints = ""
     for key, child in section.items():
         if key in known:
             option = known[key]
@@ -101,10 +102,13 @@ def _to_dataclass(cls: Any, place: Place) -> Any:
             values[option.name] = _convert(option.type, inner)
         elif key not in place.ignore:
             hint = did_you_mean(key, known) or f"; the keys are {', '.join(known)}"
+            hints += hint
             place.problems.add(child.key_where, f"unknown key {quoted(key)}{place.inside}{hint}")
             values[""] = INVALID
     for key in required:
-        if key not in section:
+        if key not in section and f"mean {key!r}" in hints:
+            values[""] = INVALID  # it is there, misspelt
+        elif key not in section:
             place.problems.add(section, f"missing key {quoted(key)}{place.inside}")
             values[""] = INVALID
     return _collect(values.values(), lambda _: _called(lambda _: cls(**values), None, place))

@@ -55,6 +55,8 @@ def default_of(option: Option) -> Any:
     default = option.default
     if isinstance(default, Text):
         return default.words
+    if hasattr(default, "to_yaml"):
+        return default.to_yaml()
     if isinstance(default, float) and default.is_integer():
         return int(default)
     if isinstance(default, list | tuple) and all(isinstance(item, str | int) for item in default):

@@ -51,6 +51,12 @@ class _DurationReader:
             raise ValueError(f"expected a duration of at least 0 and at most 10 years, not {value}")
         return float(seconds)
 
+    def to_yaml(self, seconds: float) -> str:
+        """As one would write it: "2m", "1.5s", "500ms"."""
+        whole = [unit for unit in "hms" if seconds and seconds % _SECONDS[unit] == 0]
+        unit = whole[0] if whole else "s" if seconds >= 1 or not seconds else "ms"
+        return f"{seconds / _SECONDS[unit]:g}{unit if seconds else ''}"
+
 
 class _SizeReader:
     expected = "a size such as 1024, 128KiB or 2MB"
@@ -61,6 +67,12 @@ class _SizeReader:
         if size is None or size < 0 or size != int(size):
             raise ValueError(f"expected {self.expected}, not {shown(value)}")
         return int(size)
+
+    def to_yaml(self, size: int) -> str:
+        units = [
+            unit for unit in ("GiB", "MiB", "KiB") if size and size % _BYTES[unit.lower()] == 0
+        ]
+        return f"{size // _BYTES[units[0].lower()]}{units[0]}" if units else str(size)
 
 
 Duration = Annotated[float, _DurationReader()]

@@ -42,6 +42,8 @@ class BoardApi:
         spec = self._node.board.file.devices.get(device)
         if spec is not None and spec.access != "user":
             raise NotFound(f"There is no device {device!r} for students.")
+        if spec is not None and command in spec.commands and not spec.commands[command].students:
+            raise NotFound(f"'{device}' has no command {command!r} for students.")
         result = self._lab.devices[device].command(command, _body())
         return json_reply({"result": result, **self._picture.devices()})
 

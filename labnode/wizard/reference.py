@@ -11,6 +11,7 @@ import types
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from labnode.board.devices import LinkKeys
 from labnode.board.file import BoardKeys, LabName, SessionSpec
 from labnode.board.read_steps import StepKeys
 from labnode.board.rules import RuleForm, Words
@@ -34,6 +35,7 @@ def blocks() -> dict[str, str]:
         "keys of sequences": _table(options(SequenceKeys)),
         "keys of a sequence": _table(options(SelfTest)),
         "keys of a step": _steps(),
+        "keys of a link": _table(options(LinkKeys)),
         "options of every driver": _table(options(Driver)),
         "options of every output": _table(_own(Output, Driver)),
         "options of every input": _table(_own(Input, Driver)),
@@ -69,6 +71,8 @@ def driver(cls: type[Driver]) -> str:
     parts = [f"### {cls.kind}", textwrap.dedent(text).strip()]
     parts += [_table(own)] if own else []
     parts.append(f"{'And the' if own else 'The'} options of [every {family}](#every-{family}).")
+    if cls.script is not None:
+        parts += ["In a simulation, `simulate:` may say of it:", _table(options(cls.script))]
     if cls.commands:
         parts.append("Commands: " + ", ".join(map(_call, cls.commands.values())) + ".")
     parts.append(f"```yaml\ndevices:\n{textwrap.indent(inspect.cleandoc(example), '  ')}\n```")
@@ -97,11 +101,21 @@ def _table(known: Iterable[Option]) -> str:
     """Required options first."""
     rows = ["| option | what | default | |", "| --- | --- | --- | --- |"]
     for option in sorted(known, key=lambda option: not option.required):
-        default = default_of(option)
-        shown = "required" if option.required else "" if default is None else f"`{_yaml(default)}`"
-        cells = (f"`{option.key}`", in_words(option.type), shown, option.doc)
+        default = "required" if option.required else _default(option)
+        cells = (f"`{option.key}`", in_words(option.type), default, option.doc)
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
+
+
+def _default(option: Option) -> str:
+    default = default_of(option)
+    if default is None:
+        return ""
+    for kind in (option.type, *get_args(option.type)):
+        reader = next((part for part in get_args(kind) if hasattr(part, "to_yaml")), None)
+        if reader is not None:
+            return f"`{reader.to_yaml(option.default)}`"
+    return f"`{_yaml(default)}`"
 
 
 def in_words(kind: Any) -> str:
@@ -128,6 +142,8 @@ def in_words(kind: Any) -> str:
 
 
 def _short(kind: Any) -> str:
+    if _reads(kind) and not hasattr(kind, "expected"):
+        return "a text"
     return described(kind).partition(" such as ")[0].rstrip(",")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from labnode.board.file import BoardFile
 from labnode.drivers.base import Driver
 from labnode.drivers.buses import RESERVED
 from labnode.drivers.pins import Pin, header
+from labnode.schema import options
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ def wiring(board: BoardFile | None) -> list[HeaderPin]:
     levels: dict[int, bool] = {}
     for name, driver in board.devices.items() if board else ():
         levels |= driver.rest_level()
-        options = _pin_options(driver)
+        words = _pin_options(driver)
         for claim in driver.claims():
             if claim.kind == "pin":
-                what = f" ({claim.bus})" if claim.bus else options.get(claim.name, "")
-                buses |= {claim.name} if claim.bus or claim.name not in options else set()
+                what = f" ({claim.bus})" if claim.bus else words.get(claim.name, "")
+                buses |= {claim.name} if claim.bus or claim.name not in words else set()
                 users.setdefault(claim.name, []).append(f"{name}{what}")
     pins = []
     for position, name in header().items():
@@ -71,15 +72,13 @@ def wiring(board: BoardFile | None) -> list[HeaderPin]:
 
 def _pin_options(driver: Driver) -> dict[str, str]:
     """{"GPIO17": " forward"}; without a word where the option is just called pin."""
-    found = {}
-    for field in fields(driver):
-        value: Any = getattr(driver, field.name)
+    found: dict[str, str] = {}
+    for option in options(type(driver)):
+        value: Any = getattr(driver, option.name)
+        word = "" if option.key in ("pin", "pins") else f" {option.key}"
         if isinstance(value, Pin):
-            found[value.name] = "" if field.name == "pin" else f" {field.name}"
+            found[value.name] = word
         elif isinstance(value, list | tuple):
-            found |= {
-                pin.name: f" {field.name}[{index}]"
-                for index, pin in enumerate(value)
-                if isinstance(pin, Pin)
-            }
+            pins = [(index, pin) for index, pin in enumerate(value) if isinstance(pin, Pin)]
+            found |= {pin.name: f"{word}[{index}]" for index, pin in pins}
     return found

@@ -37,7 +37,7 @@ class Rig:
         self.posted: deque[Callable[[], None]] = deque()
         options = {"simulate": True, **options}
         self.board = Board(load_board(path), clock=self.clock, bus=self.bus, **options)
-        self.board.attach(self.posted.append, lambda seconds: True)
+        self.board.attach(self.posted.append, lambda seconds, until: True)
 
     def serve(self) -> None:
         while self.posted:

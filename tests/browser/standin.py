@@ -18,7 +18,7 @@ from labnode.web import pages
 BASE = "/lab1"
 TOKEN = "t0ken"
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'self'",
+    "Content-Security-Policy": f"default-src 'self'; style-src 'self' '{pages.STYLE_HASH}'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",

@@ -66,7 +66,8 @@ def pins_of(driver: Driver, bench: Any) -> list[Any]:
 
 @every_driver
 def test_each_of_its_options_says_in_a_sentence_what_it_is_for(kind: str) -> None:
-    for option in options(DRIVERS[kind]):
+    script = DRIVERS[kind].script
+    for option in options(DRIVERS[kind]) + (options(script) if script else ()):
         assert option.doc.endswith("."), f"{kind}.{option.key} is not explained: Doc(...)"
 
 
@@ -134,8 +135,8 @@ def test_it_states_the_level_that_each_pin_it_drives_has_from_power_on(
 
 
 @every_driver
-def test_it_is_an_input_to_simulate_or_it_has_commands(driver: Driver) -> None:
-    assert isinstance(driver, Simulatable) or driver.commands
+def test_it_is_an_input_to_simulate_or_it_has_commands_or_is_looked_at(driver: Driver) -> None:
+    assert isinstance(driver, Simulatable) or driver.commands or driver.widget == "camera"
 
 
 @every_output

@@ -15,6 +15,7 @@ from labnode.clock import Event, ManualClock
 from labnode.errors import LabnodeError
 from labnode.events import Bus
 from labnode.lab import Lab, Node, Turnover
+from labnode.lab.programming import Programming
 from labnode.sessions import Deletion, Session, Sessions, StartRequest
 from labnode.store import Store
 from labnode.tasks import Lane, Tasks
@@ -163,7 +164,10 @@ class SmallNode:
             keep_expired=keep_expired,
         )
         turnover = Turnover(self.board, self.worker, self.sessions, self.clock, self.lab.functions)
-        self.lab.bind(Node(self.board, self.worker, self.tasks, self.sessions, turnover))
+        programming = Programming(self.board, self.tasks, self.worker, directory)
+        self.lab.bind(
+            Node(self.board, self.worker, self.tasks, self.sessions, programming, turnover)
+        )
         self.asked: list[Asked] = []
         self._reaper = reaper
         self._stored = 0  # changes that are known to be

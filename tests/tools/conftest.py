@@ -87,7 +87,7 @@ class Stage:
         yield self.ports[device]
         self.lent.append(f"{device} back")
 
-    def other(self, device: str) -> Any:
+    def device(self, device: str) -> Any:
         return self.others[device]
 
     def command(self, device: str, command: str, args: Any = None) -> Any:

@@ -63,6 +63,12 @@ def test_every_block_stands_in_a_page_and_an_unknown_one_is_told() -> None:
         refreshed("<!-- no such -->\n<!-- end -->")
 
 
+def test_what_to_write_is_told_in_words_and_not_in_names_of_classes() -> None:
+    cells = re.findall(r"^\| `\w+` \| ([^|]*) \|", "\n".join(blocks().values()), re.MULTILINE)
+    assert len(cells) > 100
+    assert [cell for cell in cells if re.search(r"\b[A-Z][a-z]+[A-Z]|None|Section", cell)] == []
+
+
 def test_a_page_that_is_stale_is_made_fresh_and_the_rest_of_it_kept() -> None:
     page = "before\n<!-- keys of lab -->\nold\n<!-- end -->\nafter\n"
     made = refreshed(page)
@@ -83,13 +89,19 @@ def test_the_first_board_of_the_page_is_one(tmp_path: Path) -> None:
 
 
 def test_the_other_examples_of_the_page_are_yaml_that_labnode_reads(tmp_path: Path) -> None:
-    first, sequences, included, secrets = code("board-files.md", "yaml")
+    first, sequences, simulated, included, secrets = code("board-files.md", "yaml")
     (tmp_path / "common").mkdir()
     (tmp_path / "common/switches.yaml").write_text("devices:\n  red: {driver: led, pin: 4}\n")
     (tmp_path / "common/session.yaml").write_text("session: {max_time: 5m}\n")
     path = tmp_path / "board.yaml"
     path.write_text(first.replace("lid", "temp") + sequences)
     assert set(load_board(path).sequences) == {"on_start", "on_dispose"}
+    path.write_text(
+        "schema: 1\ndevices:\n  switch: {driver: led, pin: 4}\n  latch: {driver: led, pin: 5}\n"
+        "  lamp: {driver: button, pin: 6}\n  lid: {driver: button, pin: 7}\n"
+        "  heater: {driver: led, pin: 8}\n  temp: {driver: cpu_temperature}\n" + simulated
+    )
+    assert load_board(path).simulate["temp"].lag == 30
     path.write_text(included)
     assert str(load_board(path).devices["red"].label) == "Stop"
     assert parse_yaml(secrets, "secrets.yaml").value["plug_password"].startswith("correct horse")

@@ -38,6 +38,16 @@ def test_each_pin_says_who_uses_it_and_where_it_rests(board: Board) -> None:
     assert pins["GPIO17"].is_free
 
 
+def test_a_device_with_several_pins_says_which_is_which(board: Board) -> None:
+    file = board(
+        "  motor: {driver: motor, forward: GPIO5, backward: GPIO6}\n"
+        "  leds: {driver: digital_output_bank, pins: [GPIO16, GPIO20]}"
+    )
+    pins = {pin.name: pin.users for pin in wiring(file)}
+    assert (pins["GPIO5"], pins["GPIO6"]) == (("motor forward",), ("motor backward",))
+    assert (pins["GPIO16"], pins["GPIO20"]) == (("leds[0]",), ("leds[1]",))
+
+
 def test_as_text_it_has_a_row_for_each_pair_of_pins(board: Board) -> None:
     lines = as_text("x.yaml", wiring(board(DEVICES))).splitlines()
     assert lines[0] == "x.yaml"

@@ -31,7 +31,8 @@ Ask = Mapping[str, Callable[..., dict[str, Any]]]
 
 _ACTIONS = ("estop", "clear", "drain", "undrain")
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    f"default-src 'none'; script-src 'self'; style-src 'self' '{pages.STYLE_HASH}'; "
+    "img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 

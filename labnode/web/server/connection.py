@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -32,6 +33,18 @@ class Limits:
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()  # exempt from per_address
 
 
+class Body:
+    """The rest of an answer; whoever has it owns `socket`."""
+
+    def __init__(self, sock: socket.socket, http: h11.Connection) -> None:
+        self.socket = sock
+        self._http = http
+
+    def framed(self, data: bytes) -> bytes:
+        """`data` as it goes over the wire."""
+        return bytes(self._http.send(h11.Data(data=data)) or b"")
+
+
 class State(Enum):
     """What a connection is doing."""
 
@@ -45,7 +58,8 @@ class Connection:
     """One client's socket; lent to whoever serves its request, else touched by its loop only.
 
     Whoever serves a request may go on with another protocol: send h11's 101 answer, and own the
-    socket from then on. What the client has sent since is in `reader.http.trailing_data`.
+    socket from then on. What the client has sent since is in `reader.http.trailing_data`. Or it may
+    `hand_over` an answer whose body does not end soon.
     """
 
     def __init__(self, sock: socket.socket, address: str, port: int, limits: Limits) -> None:
@@ -58,12 +72,27 @@ class Connection:
         self.state = State.IDLE
         self.since = 0.0  # when it entered its state
         self.deadline: float | None = None  # when it has to leave it
+        self.handed_over = False
+        self.successor: Callable[[Body], None] | None = None
         self._send_deadline = limits.read_deadline
+
+    def hand_over(self, successor: Callable[[Body], None]) -> None:
+        """Have `successor` own the rest of the answer, once its head and what the view returns of
+        its body are sent. The connection ends with it; a client that goes before never gets there.
+        """
+        self.successor = successor
 
     @property
     def reusable(self) -> bool:
         """Whether its request is answered and another one may follow."""
         return self.reader.http.our_state is h11.DONE
+
+    def succeed(self) -> None:
+        """Hand over now."""
+        assert self.successor is not None
+        self.handed_over = True
+        # As another object: the server may still close the one that it knows, when it stops.
+        self.successor(Body(socket.socket(fileno=self.socket.detach()), self.reader.http))
 
     @property
     def switched(self) -> bool:

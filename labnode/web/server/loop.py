@@ -193,7 +193,7 @@ class Loop:
 
     def _take_back(self, connection: Connection) -> None:
         connection.request = None
-        if connection.switched:
+        if connection.switched or connection.handed_over:
             self._open.discard(connection)
             return
         connection.socket.setblocking(False)

@@ -62,7 +62,7 @@ class Response:
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         if all(name.lower() != b"date" for name, _ in raw):
             raw.append((b"Date", formatdate(usegmt=True).encode()))
-        if self._last:
+        if self._last or self._connection.successor is not None:
             raw.append((b"Connection", b"close"))
         self._head = h11.Response(
             status_code=int(code), reason=reason.encode("latin-1"), headers=raw
@@ -75,6 +75,9 @@ class Response:
                 self._write(piece)
         if not self._head_sent:
             self._write(b"")
+        if self._connection.successor is not None:
+            self._connection.succeed()
+            return
         if end := self._http.send(h11.EndOfMessage()):
             self._connection.send(end)
 

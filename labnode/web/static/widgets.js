@@ -61,6 +61,7 @@ export function drawDevice(device) {
 /** Why a device cannot be used as it is now; "" where it can. */
 function whyNot(state) {
   if (state.locked) return inWords(state.locked);
+  if (state.lent) return words["console:lent"];
   if (state.error) return fill(words["device-error"], { error: state.error });
   if (state.connected === false) return words.disconnected;
   if (!state.stale) return "";

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
@@ -46,6 +46,21 @@ class Receiver(Protocol):
         """The channel has an `ending` now. Called once, by any thread."""
 
 
+@runtime_checkable
+class Source(Protocol):
+    """A receiver that is asked for messages when the client has room for them.
+
+    So nothing queues up for a client that is slow. `Channel.go_on` says that there are some; the
+    hub's thread asks, and must not wait.
+    """
+
+    def waiting(self) -> bool:
+        """Whether `next_message` has one."""
+
+    def next_message(self) -> str | bytes | None:
+        """The next message, None while there is none."""
+
+
 class Channel:
     """`send`, `end` and `go_on` are for every thread, the rest is the hub's alone."""
 
@@ -56,15 +71,18 @@ class Channel:
         limits: Limits,
         *,
         session_id: str | None,
+        looking: bool = False,
         greeting: bytes,
         early: bytes,
     ) -> None:
         self.socket = sock
         self.session_id = session_id
+        self.looking = looking  # an observer's
         self.receiver = receiver
         self.ending: Ending | None = None
         self.over = False  # nothing more to do but to close the socket
         self.wake: Callable[[Channel], None] = lambda _: None
+        self._source = receiver if isinstance(receiver, Source) else None
         self._limits = limits
         self._now = Clock().now
         self._room = threading.Condition()  # its lock: of the queue and the ending
@@ -114,7 +132,7 @@ class Channel:
         self.wake(self)
 
     def go_on(self) -> None:
-        """The receiver is not full any more."""
+        """The receiver is not full any more, or has something to send."""
         self.wake(self)
 
     def _has_room(self, size: int) -> bool:
@@ -127,8 +145,12 @@ class Channel:
         """What the hub has to watch the socket for; 0: nothing."""
         reading = 0 if self._held else selectors.EVENT_READ
         is_open = self._protocol.state is ConnectionState.OPEN
-        writing = self._out or (self._queue and is_open)
+        writing = self._out or (is_open and (self._queue or self._source_waits))
         return reading | (selectors.EVENT_WRITE if writing else 0)
+
+    @property
+    def _source_waits(self) -> bool:
+        return self._source is not None and self.ending is None and self._source.waiting()
 
     @property
     def _held(self) -> bool:
@@ -188,6 +210,8 @@ class Channel:
                 message, cost = self._queue.popleft() if self._queue else (None, 0)
                 self._queued -= cost
                 self._room.notify_all()
+            if message is None and self._source is not None and self.ending is None:
+                message = self._source.next_message()
             if message is not None:
                 self._out += self._protocol.send(framed(message))
             elif self.ending is not None:

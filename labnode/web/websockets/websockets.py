@@ -17,8 +17,9 @@ from labnode.errors import Busy, SessionOver
 from labnode.events import Bus, SessionChanged
 from labnode.lab import Lab, hooks
 from labnode.lab.node import Level
-from labnode.sessions import ANONYMOUS, AnonymousUser, Sessions, User
+from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Sessions, User
 from labnode.web.picture import Picture
+from labnode.web.streams import Streams
 from labnode.web.websockets import handshake
 from labnode.web.websockets.channel import Channel, Receiver
 from labnode.web.websockets.hub import Hub
@@ -46,6 +47,7 @@ class WebSockets:
         # Only that something has changed is of interest: then all are looked at.
         bus.subscribe(SessionChanged, wake=self._hub.look_again, limit=1)
         self.live = Live(self.take_over, sessions, bus)
+        self.streams = Streams(bus)  # which last as long as WebSockets, off the pool as they are
         self._door = threading.Lock()  # one comes in at a time, so that the limits are kept
         self._numbers = itertools.count(1)
         self._threads: set[threading.Thread] = set()
@@ -70,6 +72,7 @@ class WebSockets:
         now = Clock().now
         end = now() + timeout
         self.live.stop(timeout / 4)
+        self.streams.stop(timeout / 4)
         self._hub.stop(timeout / 2)
         for thread in list(self._threads):
             thread.join(max(0.0, end - now()))
@@ -92,13 +95,15 @@ class WebSockets:
         Busy when there are too many.
         """
         with self._door:
-            self._hub.check_room(session_id)
+            looking = isinstance(context.current_user.get(), Observer)
+            self._hub.check_room(session_id, looking)
             taken = handshake.take()
             channel = Channel(
                 taken.socket,
                 receiver,
                 self.limits,
                 session_id=session_id,
+                looking=looking,
                 greeting=taken.greeting,
                 early=taken.early,
             )

@@ -1,0 +1,172 @@
+"""The one capture of a camera: runs while somebody looks, and keeps the newest picture."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from labnode.drivers.base import Services
+from labnode.drivers.camera.source import Source
+from labnode.drivers.io import IoLoop
+from labnode.errors import DeviceGone
+
+log = logging.getLogger(__name__)
+
+_FIRST_RETRY, _LAST_RETRY = 0.2, 5.0  # seconds until a source that failed is tried again
+_EARLY = 0.9  # a picture that comes this much before its time is not too early
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A JPEG; `number` counts them, `at` is when it came."""
+
+    number: int
+    jpeg: bytes
+    at: float
+
+
+class Capture:
+    """Takes pictures from `source` while somebody looks, at most `rate` per second.
+
+    While nobody does, it takes one every `idle_every` seconds, or none. `changed` is called on the
+    hardware thread when `error` has changed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        services: Services,
+        source: Source,
+        *,
+        rate: float,
+        idle_every: float | None,
+        changed: Callable[[], None],
+    ) -> None:
+        self.latest: Picture | None = None
+        self.error: str | None = None
+        self._name = name
+        self._now = services.clock.now
+        self._source = source
+        self._rate = rate
+        self._idle_every = idle_every
+        self._changed = changed
+        self._io = IoLoop(name, services, self._run)
+        self._news = threading.Condition()  # its lock: of what follows
+        self._viewers: tuple[Callable[[], None], ...] = ()
+        self._asked = 0  # threads that wait for one picture
+        self._count = 0
+        self._failures = 0
+        self._pause = _FIRST_RETRY
+        self._again_at = 0.0  # when the source may be tried again
+        self._idle_at = 0.0  # when a picture is due that nobody has asked for
+
+    def start(self) -> None:
+        self._io.start()
+
+    def stop(self) -> None:
+        self._io.stop()
+        with self._news:
+            self._failures += 1
+            self._news.notify_all()
+
+    def look(self, viewer: Callable[[], None]) -> None:
+        """Call `viewer`, which must not wait, at every new picture from now on. Any thread."""
+        with self._news:
+            self._viewers = (*self._viewers, viewer)
+            self._again_at = 0.0
+        self._io.wake()
+
+    def look_away(self, viewer: Callable[[], None]) -> None:
+        with self._news:
+            self._viewers = tuple(one for one in self._viewers if one != viewer)
+        self._io.wake()
+
+    def fresh(self, max_age: float, timeout: float) -> Picture:
+        """A picture of now, for which the caller waits; DeviceGone when there is none."""
+        with self._news:
+            begun, failures = self._now(), self._failures
+            if self._is_fresh(begun - max_age):
+                assert self.latest is not None
+                return self.latest
+            self._asked += 1
+            self._io.wake()
+            try:
+                self._news.wait_for(
+                    lambda: self._is_fresh(begun) or self._failures != failures, timeout
+                )
+            finally:
+                self._asked -= 1
+            if not self._is_fresh(begun):
+                why = self.error or f"no picture came within {timeout:g} s"
+                raise DeviceGone(f"'{self._name}' has no picture: {why}.")
+            assert self.latest is not None
+            return self.latest
+
+    def forget(self) -> None:
+        """Another student comes, who does not see what the last one saw."""
+        self.latest = None
+
+    def _is_fresh(self, since: float) -> bool:
+        return self.latest is not None and self.latest.at >= since
+
+    # ------------------------------------------------------------------ the io thread
+
+    def _run(self) -> None:
+        while not self._io.stopping:
+            wait = self._rest()
+            if wait is None or wait > 0:
+                self._io.wait(wait)
+                continue
+            try:
+                self._take()
+            except DeviceGone as error:
+                self._fail(str(error))
+
+    def _wanted(self) -> bool:
+        return bool(self._viewers or self._asked)
+
+    def _rest(self) -> float | None:
+        """Seconds until pictures are to be taken; None: not before somebody looks."""
+        now = self._now()
+        if self._wanted():
+            return self._again_at - now
+        return None if not self._idle_every else max(self._idle_at, self._again_at) - now
+
+    def _take(self) -> None:
+        """Take pictures until nobody wants any more; one, if nobody did."""
+        for jpeg in self._source.pictures(self._io):
+            now = self._now()
+            latest = self.latest
+            if latest is None or now - latest.at >= _EARLY / self._rate:
+                self._count += 1
+                self._show(Picture(self._count, jpeg, now))
+            if not self._wanted() or self._io.stopping:
+                break
+        if self._idle_every:
+            self._idle_at = self._now() + self._idle_every
+
+    def _show(self, picture: Picture) -> None:
+        self._pause = _FIRST_RETRY
+        with self._news:
+            self.latest = picture
+            self._news.notify_all()
+        self._set(None)
+        for viewer in self._viewers:
+            viewer()
+
+    def _fail(self, why: str) -> None:
+        self._again_at = self._now() + self._pause
+        self._pause = min(2 * self._pause, _LAST_RETRY)
+        if why != self.error:
+            log.warning("%s has no picture: %s", self._name, why)
+        self._set(why)
+        with self._news:
+            self._failures += 1
+            self._news.notify_all()
+
+    def _set(self, error: str | None) -> None:
+        if error != self.error:
+            self.error = error
+            self._io.post(self._changed)

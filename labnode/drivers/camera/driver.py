@@ -1,0 +1,148 @@
+"""A camera on the page, by way of an MJPEG server of this machine."""
+
+from __future__ import annotations
+
+import re
+import socket as sockets
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
+
+from labnode.drivers.base import Claim, Driver, Widget, register
+from labnode.drivers.camera.capture import Capture
+from labnode.drivers.camera.source import MjpegServer, Source, TestPicture
+from labnode.drivers.camera.ustreamer import PATH, Ustreamer, connect_unix
+from labnode.schema import Between, Doc, Duration
+
+_CONNECT_WITHIN = 1.0  # seconds; it is this machine
+
+
+def _loopback(text: str) -> str:
+    url = urlsplit(text)
+    host = url.hostname or ""
+    try:
+        own = host == "localhost" or ip_address(host).is_loopback
+        port = url.port
+    except ValueError:
+        own, port = False, None
+    if url.scheme != "http" or not own or port == 0 or url.username or not text.isascii():
+        raise ValueError(
+            "expected the address of an MJPEG server on this machine, such as "
+            f"http://127.0.0.1:8080/stream, not {text!r}"
+        )
+    return text
+
+
+def _size(text: str) -> str:
+    if not re.fullmatch(r"[1-9]\d{1,3}x[1-9]\d{1,3}", text):
+        raise ValueError(f"expected a size such as 640x480, not {text!r}")
+    return text
+
+
+LoopbackUrl = Annotated[str, _loopback]
+
+
+def _path(text: str) -> str:
+    if not re.fullmatch(r"/[!-~]*", text):
+        raise ValueError(f"expected a path such as /stream, not {text!r}")
+    return text
+
+
+@register("mjpeg")
+@dataclass(kw_only=True)
+class Mjpeg(Driver):
+    """A camera, whose pictures the session's browsers see, and nobody else.
+
+    With `device: /dev/video0` labnode runs ustreamer (apt install ustreamer) for it. Any other
+    MJPEG server of this machine is named by its `url`, or by its Unix `socket`. However many
+    browsers look, the pictures are taken once; while nobody looks, one is taken every `idle_every`
+    or none at all.
+
+    Example::
+
+        camera: {driver: mjpeg, device: /dev/video0, resolution: 640x480, rate: 10}
+    """
+
+    widget: ClassVar[Widget] = "camera"
+
+    device: Annotated[Path | None, Doc("The camera, for which labnode runs ustreamer.")] = None
+    url: Annotated[LoopbackUrl | None, Doc("The address of an MJPEG server on this machine.")] = (
+        None
+    )
+    socket: Annotated[Path | None, Doc("The Unix socket of an MJPEG server.")] = None
+    path: Annotated[str, _path, Doc("What the server at the socket is asked for.")] = "/stream"
+    rate: Annotated[float, Between(0.1, 60), Doc("Pictures per second, at most.")] = 10.0
+    resolution: Annotated[str, _size, Doc("Width and height of ustreamer's pictures.")] = "640x480"
+    quality: Annotated[int, Between(1, 100), Doc("The quality of ustreamer's JPEGs.")] = 80
+    idle_every: Annotated[
+        Duration | None, Doc("How often a picture is taken while nobody looks; null: never.")
+    ] = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("device", "url", "socket") if getattr(self, name) is not None]
+        if len(given) != 1:
+            said = f", not {' and '.join(given)}" if given else ""
+            raise ValueError(f"say one of device, url and socket{said}")
+        if self.device is not None:
+            self.programs = {"ustreamer": "ustreamer"}  # type: ignore[misc]  # of this one alone
+
+    def claims(self) -> list[Claim]:
+        return [] if self.device is None else [Claim("camera", str(self.device))]
+
+    def open(self) -> None:
+        self.ustreamer = self._new_ustreamer()
+        self.hardware = self.capture = Capture(
+            self.name,
+            self.services,
+            self._source(),
+            rate=self.rate,
+            idle_every=self.idle_every or None,
+            changed=self.services.publish,
+        )
+        self.capture.start()
+
+    def reset(self) -> None:
+        """The next student sees no picture of this one's."""
+        self.capture.forget()
+
+    def close(self) -> None:
+        if self.hardware is None:
+            return
+        self.hardware = None
+        self.capture.stop()
+        if self.ustreamer is not None:
+            self.ustreamer.stop()
+
+    def make_safe(self) -> None:
+        """Looking is safe."""
+
+    def state(self) -> dict[str, Any]:
+        error = self.capture.error
+        state = {"value": None, "connected": error is None}
+        return state if error is None else {**state, "error": error}
+
+    def describe(self) -> dict[str, Any]:
+        return {"rate": self.rate}
+
+    def _new_ustreamer(self) -> Ustreamer | None:
+        if self.device is None or self.services.simulated:
+            return None
+        return Ustreamer(self.device, self.resolution, self.rate, self.quality)
+
+    def _source(self) -> Source:
+        if self.services.simulated:
+            return TestPicture(self.rate)
+        if self.ustreamer is not None:
+            return MjpegServer(self.ustreamer.connect, "localhost", PATH)
+        if self.url is None:
+            assert self.socket is not None
+            place = self.socket
+            return MjpegServer(lambda _: connect_unix(place), "localhost", self.path)
+        url = urlsplit(self.url)
+        address = (url.hostname or "", url.port or 80)
+        path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        return MjpegServer(
+            lambda _: sockets.create_connection(address, _CONNECT_WITHIN), url.netloc, path
+        )

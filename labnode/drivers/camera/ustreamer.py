@@ -1,0 +1,118 @@
+"""ustreamer, which reads a camera of this machine and serves its pictures at a Unix socket."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import socket
+import subprocess
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from labnode.drivers.io import IoLoop
+from labnode.errors import DeviceGone
+
+log = logging.getLogger(__name__)
+
+PATH = "/stream?extra_headers=1"  # so that each picture says whether the camera is there
+_STARTS_WITHIN = 5.0  # seconds
+_ENDS_WITHIN = 0.5  # seconds after being asked to, before it is killed
+_LOOK_EVERY = 0.05  # seconds
+
+
+@dataclass
+class Ustreamer:
+    """Runs from the first `connect` to `stop`.
+
+    It is started by the io thread and ends with it at the latest, however that ends.
+    """
+
+    device: Path
+    resolution: str
+    rate: float
+    quality: int
+
+    def __post_init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def connect(self, thread: IoLoop) -> socket.socket:
+        """A connection to it, on the io thread; DeviceGone when it does not run."""
+        deadline = thread.now() + _STARTS_WITHIN
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        assert self._process is not None
+        assert self._folder is not None
+        while True:
+            try:
+                return connect_unix(Path(self._folder.name) / "camera")
+            except OSError:
+                if self._process.poll() is not None:
+                    code = self._process.returncode
+                    raise DeviceGone(f"ustreamer has ended with code {code}") from None
+                if thread.stopping or thread.now() > deadline:
+                    raise
+            thread.wait(_LOOK_EVERY)
+
+    def stop(self) -> None:
+        """End it; after the io thread, on any thread."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(_ENDS_WITHIN)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.cleanup()
+
+    def _start(self) -> None:
+        program = shutil.which("ustreamer")
+        if program is None:
+            raise DeviceGone("ustreamer is not installed (apt install ustreamer)")
+        if not self.device.exists():
+            raise DeviceGone(f"there is no {self.device}")
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="labnode-")
+        command = [
+            program,
+            f"--device={self.device}",
+            f"--resolution={self.resolution}",
+            f"--desired-fps={max(1, round(self.rate))}",
+            f"--quality={self.quality}",
+            f"--unix={self._folder.name}/camera",
+            "--unix-rm",
+            "--unix-mode=600",
+            "--slowdown",
+            "--exit-on-parent-death",
+            "--log-level=0",
+            "--no-log-colors",
+        ]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # a Ctrl-C at labnode's terminal is labnode's alone
+            )
+        except OSError as error:
+            raise DeviceGone(f"ustreamer cannot be started: {error.strerror}") from error
+        log.info("ustreamer has been started for %s", self.device)
+
+
+def connect_unix(path: Path) -> socket.socket:
+    """A connection to a Unix socket; OSError when nobody is there."""
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(1.0)
+        sock.connect(str(path))
+    except OSError:
+        with suppress(OSError):
+            sock.close()
+        raise
+    return sock

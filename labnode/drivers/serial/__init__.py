@@ -1,0 +1,6 @@
+"""The serial port and its console."""
+
+from labnode.drivers.serial.driver import Serial
+from labnode.drivers.serial.script import SerialScript
+
+__all__ = ["Serial", "SerialScript"]

@@ -1,0 +1,245 @@
+"""A serial port with a console: a microcontroller, a modem, a measuring instrument."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from labnode.drivers.base import Widget, command, private_command, register
+from labnode.drivers.serial.line import Line
+from labnode.drivers.serial.options import LineEnding, SerialOptions
+from labnode.drivers.serial.port import Port, TtyPort
+from labnode.drivers.serial.script import ScriptedPort, SerialScript
+from labnode.drivers.serial.talk import Listening
+from labnode.errors import BadInput, DeviceError, Stopped, TooLate
+
+T = TypeVar("T")
+
+_ENDINGS = {"none": "", "lf": "\n", "cr": "\r", "crlf": "\r\n"}
+_BACKLOG = 1 << 20  # bytes that a page may lag behind: 3 s at 3 Mbaud
+_LONGEST = 600.0  # seconds that a wait may take
+_SHOWN = 200  # characters of what was said instead
+_ANSWER_WITHIN = 2.0  # seconds that the io thread gets for a request
+_OFTEN = 0.5  # seconds after which a wait looks by itself
+
+
+@register("serial")
+@dataclass(kw_only=True)
+class Serial(SerialOptions):
+    """A serial port with a console on the page, and for Python and sequences.
+
+    It is named by `port` (best as /dev/serial/by-id/... or by-path/...), or found by what its USB
+    device says of itself, `match: {vid: 0x2341, serial: "7543..."}`. The board opens without it; it
+    is taken as soon as it is there, for this program alone, and again after it was unplugged.
+
+    `baudrates` are the ones that students may choose besides `baudrate`. `history` is what a page
+    sees that comes later; `max_rate` is how many bytes per second a page gets at most, what is more
+    is counted as dropped. `line_ending` is what Enter sends. With `read_only` students only look.
+
+    Example::
+
+        console: {driver: serial, port: /dev/serial/by-id/usb-uno, baudrates: [9600, 115200]}
+    """
+
+    widget: ClassVar[Widget] = "console"
+    script: ClassVar[type | None] = SerialScript
+
+    # ------------------------------------------------------------------ life
+
+    def open(self) -> None:
+        self.hardware = self.line = Line(
+            self.name,
+            self.services,
+            find=self.find,
+            open_port=self._open_port,
+            changed=self.services.publish,
+            baudrate=self.baudrate,
+            capacity=max(self.history, _BACKLOG),
+            history=self.history,
+            max_rate=self.max_rate,
+            write_timeout=self.write_timeout,
+        )
+        self.heard = Listening(self.line, self.encoding, 0)
+        self.line.start()
+
+    def reset(self) -> None:
+        """The next student sees nothing of this one, and finds the usual baud rate."""
+        self.line.forget()
+        self.heard.skip()
+        if self.line.status.baudrate != self.baudrate:
+            self._ask(lambda line: line.set_baudrate(self.baudrate))
+
+    def close(self) -> None:
+        if self.hardware is not None:
+            self.hardware = None
+            self.line.stop()
+
+    def make_safe(self) -> None:
+        """A port has no level of its own; what it is connected to is made safe by other means."""
+
+    def state(self) -> dict[str, Any]:
+        """Without counters: a snapshot that changed with every byte would flood everybody."""
+        status = self.line.status
+        state = {
+            "value": None,
+            "connected": status.connected,
+            "lent": status.lent,
+            "baudrate": status.baudrate,
+        }
+        return state if status.error is None else {**state, "error": status.error}
+
+    def counters(self) -> dict[str, int]:
+        """Since the board was opened; any thread may ask."""
+        line = self.line
+        return {
+            "rx_bytes": line.rx_bytes,
+            "tx_bytes": line.tx_bytes,
+            "dropped_bytes": line.dropped_bytes,
+        }
+
+    # ------------------------------------------------------------------ what students may do
+
+    @command
+    def set_baudrate(self, baudrate: int) -> None:
+        """One of `baudrates`."""
+        if baudrate not in self.baudrates:
+            choice = ", ".join(map(str, self.baudrates))
+            raise BadInput(f"'{self.name}' has no baud rate {baudrate}; it has {choice}")
+        self._ask(lambda line: line.set_baudrate(baudrate))
+
+    @command
+    def send_break(self, duration: float = 0.25) -> None:
+        """Hold the line low for `duration` seconds, 2 at most."""
+        if not 0 < duration <= 2:
+            raise BadInput(f"a break takes up to 2 seconds, not {duration:g}")
+        self._ask(lambda line: line.port.set_line("break", True))
+        try:
+            self.services.wait(duration)
+        finally:
+            self._ask(lambda line: line.port.set_line("break", False))
+
+    @command
+    def set_dtr(self, value: bool) -> None:
+        """The line that resets many a board when it rises."""
+        self._ask(lambda line: line.port.set_line("dtr", value))
+
+    @command
+    def set_rts(self, value: bool) -> None:
+        self._ask(lambda line: line.port.set_line("rts", value))
+
+    # ------------------------------------------------------------------ for Python and sequences
+
+    @command
+    def send(self, text: str, line_ending: LineEnding | None = None) -> None:
+        """Send a text and the line ending of the board file, or another one ("none" ...)."""
+        ending = _ENDINGS[line_ending or self.line_ending]
+        self.write((text + ending).encode(self.encoding, "replace"))
+
+    @command
+    def send_bytes(self, data: str) -> None:
+        """Send bytes that are written in hexadecimal: "01 ff 7e"."""
+        try:
+            self.write(bytes.fromhex(data))
+        except ValueError:
+            raise BadInput(f"expected bytes such as '01 ff 7e', not {data!r}") from None
+
+    def write(self, data: bytes) -> None:
+        """Return when the port has taken all; DeviceError when it does not within its time."""
+        left = len(data)
+        lost = False
+
+        def written(number: int) -> None:
+            nonlocal left, lost
+            left -= number
+            lost = lost or not number
+            self._look_again()
+
+        self.line.write(data, written)
+        while left and not lost:
+            self._wait(_OFTEN, lambda: not left or lost)
+        if left:
+            self.line.check()
+            raise DeviceError(f"'{self.name}' did not take {left} of {len(data)} bytes.")
+
+    @private_command
+    def expect(self, pattern: str, timeout: float = 3.0) -> list[str | None]:
+        """Wait until the device says what the regular expression `pattern` finds.
+
+        The answer is the text that was found, then its groups. What was said until then is taken:
+        the next `expect` begins after it. TooLate after `timeout` seconds.
+        """
+        try:
+            wanted = re.compile(pattern, re.MULTILINE)
+        except re.error as error:
+            raise BadInput(f"{pattern!r} is no regular expression: {error}") from None
+        found = self._until(lambda: self.heard.take(wanted), timeout, repr(pattern))
+        return [found[0], *found.groups()]
+
+    @private_command
+    def ask(self, text: str, expect: str = r"(.*)[\r\n]", timeout: float = 3.0) -> str | None:
+        """Send a text and wait for its answer: the first group of `expect`, else all it finds."""
+        self.heard.skip()
+        self.send(text)
+        found = self.expect(expect, timeout)
+        return found[1] if len(found) > 1 else found[0]
+
+    @private_command
+    def read_line(self, timeout: float = 3.0) -> str:
+        """The next line that the device says, without its end; TooLate after `timeout` seconds."""
+        return self._until(self.heard.take_line, timeout, "a line")
+
+    @contextmanager
+    def lent(self) -> Iterator[str]:
+        """The path of the port, for a programmer; nothing else uses it inside the block."""
+        self._ask(Line.lend)
+        try:
+            yield self.line.status.path or ""
+        finally:
+            self.heard.skip()
+            self._ask(Line.take_back)
+
+    # ------------------------------------------------------------------ inside
+
+    def _open_port(self, path: str, baudrate: int) -> Port:
+        if self.services.simulated:
+            script = self.scripted or SerialScript(echo=True)
+            return ScriptedPort(path, script, self.encoding, self.services.clock.now)
+        return TtyPort(path, baudrate, self.frame)
+
+    def _ask(self, action: Callable[[Line], None]) -> None:
+        """Have the io thread do something with the port; it takes a moment only."""
+        request = self.line.request(action)
+        if not request.over.wait(_ANSWER_WITHIN):
+            raise DeviceError(f"'{self.name}' does not react.")
+        if request.error is not None:
+            raise request.error
+
+    def _until(self, take: Callable[[], T | None], timeout: float, what: str) -> T:
+        """What `take` finds in what the device has said."""
+        if not 0 <= timeout <= _LONGEST:
+            raise BadInput(f"a wait takes 0 to {_LONGEST:g} seconds, not {timeout:g}")
+        deadline = self.services.clock.now() + timeout
+        while (found := take()) is None:
+            self.line.check()
+            left = deadline - self.services.clock.now()
+            if left <= 0:
+                last = self.heard.text[-_SHOWN:]
+                said = f"all it said was {last!r}" if last else "it said nothing"
+                raise TooLate(f"'{self.name}' did not say {what} within {timeout:g} s; {said}.")
+            self._wait(left, lambda: self.heard.behind or not self.line.status.connected)
+        return found
+
+    def _wait(self, seconds: float, until: Callable[[], bool]) -> None:
+        """Let others use the hardware thread until something has happened; Stopped to end."""
+        self.line.listen(self._look_again)
+        try:
+            if not until() and not self.services.wait(seconds, until):
+                raise Stopped(f"The wait for '{self.name}' was ended.")
+        finally:
+            self.line.unlisten(self._look_again)
+
+    def _look_again(self) -> None:
+        self.services.post(lambda: None)  # a wait looks at its end whenever the thread is woken

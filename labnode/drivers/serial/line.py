@@ -1,0 +1,289 @@
+"""A line: the io thread of a serial port, which opens it, reads, writes, and opens it again."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from labnode.drivers.base import Services
+from labnode.drivers.io import IoLoop
+from labnode.drivers.serial.outbox import Outbox, Written
+from labnode.drivers.serial.port import Port
+from labnode.drivers.serial.reader import Reader
+from labnode.drivers.serial.status import Request, Status
+from labnode.drivers.serial.tape import Tape
+from labnode.errors import DeviceError, DeviceGone, LabnodeError
+
+log = logging.getLogger(__name__)
+
+_FIRST_RETRY = 0.2  # seconds until a port that was not there or did not open is tried again
+_LOOK_EVERY = 1.0  # the same, at most, for one that is not there
+_LAST_RETRY = 5.0  # and for one that does not open
+
+
+class Line:
+    """What the driver, its waits and the pages share of one port; all of it is for any thread.
+
+    `find` gives the path of the port and `open_port` opens it there with a baud rate, on the io
+    thread; both raise DeviceGone. `changed` is called on the hardware thread after `status` has
+    changed. `max_rate` is how many bytes per second a page gets to see at most.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        services: Services,
+        *,
+        find: Callable[[], str],
+        open_port: Callable[[str, int], Port],
+        changed: Callable[[], None],
+        baudrate: int,
+        capacity: int,
+        history: int,
+        max_rate: int | None,
+        write_timeout: float,
+    ) -> None:
+        self.epoch = secrets.token_urlsafe(6)  # offsets of another one mean something else
+        self.generation = 0  # of students
+        self.tape = Tape(capacity)
+        self.status = Status(baudrate=baudrate)
+        self.rx_bytes = self.tx_bytes = self.dropped_bytes = 0
+        self._name = name
+        self._now = services.clock.now
+        self._find = find
+        self._open_port = open_port
+        self._changed = changed
+        self._history = history
+        self._max_rate = max_rate
+        self._write_timeout = write_timeout
+        self._io = IoLoop(name, services, self._run)
+        self._outbox = Outbox()
+        self._requests: deque[Request] = deque()
+        self._lock = threading.Lock()  # of what several threads write
+        self._listeners: tuple[Callable[[], None], ...] = ()
+        self._port: Port | None = None
+        self._retry_at = 0.0
+        self._pause = _FIRST_RETRY
+        self._taken_at = 0.0  # when the port last took something of what waits, or nothing waited
+        self._tell_at: float | None = None  # when listeners want to be told again, in any case
+
+    # ------------------------------------------------------------------ any thread
+
+    def start(self) -> None:
+        self._io.start()
+
+    def stop(self) -> None:
+        self._io.stop()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever there is more to read or another status; it must not wait."""
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        with self._lock:
+            self._listeners = tuple(one for one in self._listeners if one != listener)
+
+    def reader(self, epoch: str | None = None, offset: int | None = None) -> Reader:
+        """A page's place: at `offset` of this `epoch`, else where the history begins."""
+        end = self.tape.end
+        if epoch != self.epoch or offset is None or offset > end:
+            offset = max(self.tape.start, end - self._history)
+        return Reader(
+            self.tape,
+            offset,
+            now=self._now,
+            lost=self._count_dropped,
+            ask_again=self._tell_again,
+            max_rate=self._max_rate,
+        )
+
+    def _tell_again(self, seconds: float) -> None:
+        """Call the listeners in `seconds` at most, even if nothing comes until then."""
+        at = self._now() + seconds
+        if self._tell_at is None or at < self._tell_at:
+            self._tell_at = at
+            self._io.wake()
+
+    def write(self, data: bytes, written: Written, generation: int | None = None) -> None:
+        """Queue `data`; DeviceGone while the port is not there, DeviceError while it is lent.
+
+        What comes from a page of an older `generation` is refused: its student has gone.
+        """
+        self.check()
+        with self._lock:
+            if generation not in (None, self.generation):
+                raise DeviceError(f"'{self._name}' is for the next student now.")
+            self._outbox.put(data, written)
+        self._io.wake()
+
+    def check(self) -> None:
+        """DeviceGone or DeviceError when nothing can be written now."""
+        status = self.status
+        if status.lent:
+            raise DeviceError(f"'{self._name}' is lent to a programmer; try again when it is back.")
+        if not status.connected:
+            raise DeviceGone(f"'{self._name}' is not connected: {status.error or 'not open yet'}.")
+
+    def request(self, action: Callable[[Line], None]) -> Request:
+        """Have the io thread do something with this line's port."""
+        request = Request(lambda: action(self))
+        self._requests.append(request)
+        self._io.wake()
+        return request
+
+    def forget(self) -> None:
+        """Another student comes: nobody sees what was received, nor sends what was not sent."""
+        with self._lock:
+            self.generation += 1
+            self._outbox.clear()
+            self.tape.forget()
+        self._tell()
+
+    def _count_dropped(self, number: int) -> None:
+        with self._lock:
+            self.dropped_bytes += number
+
+    # ------------------------------------------------------------------ requests, on the io thread
+
+    @property
+    def port(self) -> Port:
+        """The open port; DeviceGone without one."""
+        if self._port is None:
+            self.check()
+            raise DeviceGone(f"'{self._name}' is not connected.")
+        return self._port
+
+    def set_baudrate(self, baudrate: int) -> None:
+        if self._port is not None:
+            self._port.set_baudrate(baudrate)
+        self._set(replace(self.status, baudrate=baudrate))
+
+    def lend(self) -> None:
+        """Let go of the port, which somebody else uses until `take_back`; DeviceGone without."""
+        path = self.port.path
+        self._outbox.clear()
+        self._close()
+        self._set(Status(lent=True, baudrate=self.status.baudrate, path=path))
+
+    def take_back(self) -> None:
+        self._set(Status(baudrate=self.status.baudrate))
+        self._retry_at = 0.0
+
+    # ------------------------------------------------------------------ the io thread
+
+    def _run(self) -> None:
+        try:
+            while not self._io.stopping:
+                try:
+                    self._turn()
+                except DeviceGone as error:
+                    self._lose(error)
+        finally:
+            while self._requests:
+                self._requests.popleft().run()
+            self._close()
+
+    def _turn(self) -> None:
+        while self._requests:
+            request = self._requests.popleft()
+            request.run()
+            if isinstance(request.error, DeviceGone) and self._port is not None:
+                raise request.error
+        if self._port is None and not self.status.lent and self._now() >= self._retry_at:
+            self._open()
+        port = self._port
+        descriptors = [] if port is None or port.descriptor is None else [port.descriptor]
+        readable, _ = self._io.wait(self._rest(), descriptors, descriptors if self._outbox else ())
+        if port is not None:
+            if readable or port.descriptor is None:
+                self._receive(port)
+            self._send(port)
+        if self._tell_at is not None and self._now() >= self._tell_at:
+            self._tell()
+
+    def _rest(self) -> float | None:
+        """How long there is nothing to do unless something happens."""
+        now = self._now()
+        times = []
+        if self._port is not None:
+            times.append(self._port.due())
+            if self._outbox:
+                times.append(self._taken_at + self._write_timeout - now)
+        elif not self.status.lent:
+            times.append(self._retry_at - now)
+        if self._tell_at is not None:
+            times.append(self._tell_at - now)
+        return min((time for time in times if time is not None), default=None)
+
+    def _open(self) -> None:
+        try:
+            path = self._find()
+        except DeviceGone:
+            self._put_off(_LOOK_EVERY)
+            raise
+        try:
+            self._port = self._open_port(path, self.status.baudrate)
+        except DeviceGone:
+            self._put_off(_LAST_RETRY)
+            raise
+        self._pause = _FIRST_RETRY
+        self._taken_at = self._now()
+        log.info("%s is connected at %s", self._name, path)
+        self._set(replace(self.status, connected=True, error=None, path=path))
+
+    def _put_off(self, longest: float) -> None:
+        """Try again a little later each time."""
+        self._pause = min(self._pause, longest)
+        self._retry_at = self._now() + self._pause
+        self._pause *= 2
+
+    def _lose(self, error: LabnodeError) -> None:
+        """The port is gone, or still not there."""
+        if self._port is not None:
+            self._retry_at, self._pause = self._now(), _FIRST_RETRY
+        self._close()
+        self._outbox.clear()
+        if not self.status.lent and str(error) != self.status.error:
+            log.warning("%s is not connected: %s", self._name, error)
+            self._set(Status(error=str(error), baudrate=self.status.baudrate))
+
+    def _close(self) -> None:
+        port, self._port = self._port, None
+        if port is not None:
+            port.close()
+
+    def _receive(self, port: Port) -> None:
+        data = port.read()
+        if data:
+            self.rx_bytes += len(data)
+            self.tape.write(data)
+            self._tell()
+
+    def _send(self, port: Port) -> None:
+        if not self._outbox:
+            self._taken_at = self._now()
+            return
+        number = self._outbox.write(port.write)
+        self.tx_bytes += number
+        if number:
+            self._taken_at = self._now()
+        elif self._now() - self._taken_at >= self._write_timeout:
+            log.warning("%s takes nothing any more; what waits is thrown away", self._name)
+            self._outbox.clear()
+            port.drop_output()
+
+    def _set(self, status: Status) -> None:
+        if status != self.status:
+            self.status = status
+            self._io.post(self._changed)
+            self._tell()
+
+    def _tell(self) -> None:
+        self._tell_at = None
+        for listener in self._listeners:
+            listener()

@@ -1,0 +1,250 @@
+"""Serial consoles: one WebSocket for each page that shows a port, bytes as they are."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Protocol, cast
+
+from bottle import Bottle, request
+
+from labnode import context
+from labnode.errors import BadInput, LabnodeError, NotFound
+from labnode.lab import Node
+from labnode.sessions import Observer, Sessions, User
+from labnode.web.websockets import Channel, WebSockets, handshake
+from labnode.web.websockets.limits import SESSION_OVER, Ending
+
+logger = logging.getLogger(__name__)
+
+_PIECE = 1 << 14  # bytes of a message to a page
+_MOST_UNSENT = 1 << 16  # bytes that the device has not taken: then the page is not read
+_NEXT_STUDENT = Ending(4002, "reset")
+
+
+class Reader(Protocol):
+    """A page's place in what a port says; see drivers.serial.reader."""
+
+    offset: int
+
+    def waiting(self) -> bool: ...
+    def skip_gap(self) -> int: ...
+    def read(self, limit: int) -> bytes: ...
+
+
+class Line(Protocol):
+    """A port, as far as its pages need it; see drivers.serial.line."""
+
+    epoch: str
+    generation: int
+    status: Any
+
+    def reader(self, epoch: str | None, offset: int | None) -> Reader: ...
+    def write(
+        self, data: bytes, written: Callable[[int], None], generation: int | None
+    ) -> None: ...
+    def listen(self, listener: Callable[[], None]) -> None: ...
+    def unlisten(self, listener: Callable[[], None]) -> None: ...
+
+
+class Console(Protocol):
+    """The driver of a port."""
+
+    line: Line
+    encoding: str
+    read_only: bool
+
+
+class Consoles:
+    """The WebSockets at `api/devices/NAME/console`.
+
+    What the page sends as bytes goes to the port as it is; as text it is JSON: `{"text": "led on"}`
+    in the port's encoding. Bytes to the page are what the port has received, without a gap, from
+    the `offset` on that the first message tells; texts are JSON, by their "type":
+
+    - hello: `epoch`, `offset`, `read_only` and all that status has. A page that comes back says
+      `?epoch=…&offset=…`, where the offset is one it has counted on, and misses nothing.
+    - status: `connected`, `lent`, `error`, `baudrate`.
+    - dropped: the page was too slow for `bytes` bytes, which stood here.
+    - sent: of the bytes that this page has sent, `bytes` were taken, and `lost` thrown away.
+    - refused: what was sent was not taken, and why (`message`).
+    """
+
+    def __init__(self, node: Node, websockets: WebSockets) -> None:
+        self._node = node
+        self._websockets = websockets
+
+    def serve(self, app: Bottle) -> None:
+        app.get("/api/devices/<name>/console", callback=self._open, access="observer")
+
+    def _open(self, name: str) -> Any:
+        """The view; an observer looks only."""
+        user = context.current_user.get()
+        assert isinstance(user, User | Observer)
+        console = self._console(name)
+        if (refusal := handshake.refusal()) is not None:
+            return refusal
+        reader = console.line.reader(*_place(request.query))
+        page = _Page(console, reader, user, self._node.sessions)
+        page.begin(self._websockets.take_over(page, user.session_id))
+        return ""  # the web server sees that HTTP is over and sends nothing of this
+
+    def _console(self, name: str) -> Console:
+        driver = self._node.board.file.devices.get(name)
+        if driver is None or driver.access != "user" or driver.widget != "console":
+            raise NotFound(f"There is no console {name!r} for students.")
+        return cast(Console, driver)
+
+
+def _visible(status: Any) -> dict[str, Any]:
+    """Without the path, which is the lab's own business."""
+    return {name: value for name, value in asdict(status).items() if name != "path"}
+
+
+def _place(query: Any) -> tuple[str | None, int | None]:
+    """Where a page goes on that was here before."""
+    offset = query.get("offset")
+    if offset is not None and not (offset.isascii() and offset.isdigit() and len(offset) < 20):
+        raise BadInput(f"offset is a number of bytes, not {offset!r}.")
+    return query.get("epoch"), None if offset is None else int(offset)
+
+
+class _Page:
+    """A page at a port, for the hub: a Receiver that is a Source, too.
+
+    The hub's thread and the port's io thread are here; `_lock` is of what both write.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        reader: Reader,
+        user: User | Observer,
+        sessions: Sessions,
+    ) -> None:
+        self._user = user
+        self._sessions = sessions
+        self._encoding = console.encoding
+        self._line = line = console.line
+        self._read_only = console.read_only or isinstance(user, Observer)
+        self._generation = line.generation
+        self._reader = reader
+        self._channel: Channel | None = None
+        self._lock = threading.Lock()
+        self._unsent = 0
+        self._sent = self._lost = 0
+        self._told = (0, 0)
+        self._status = line.status
+        hello = {"epoch": line.epoch, "offset": reader.offset, "read_only": self._read_only}
+        self._news = [{"type": "hello", **hello, **_visible(self._status)}]
+
+    def begin(self, channel: Channel) -> None:
+        """The request has become this channel."""
+        self._channel = channel
+        self._line.listen(self._wake)
+        if channel.ending is not None:
+            self._line.unlisten(self._wake)
+        self._wake()
+
+    # ------------------------------------------------------------------ the hub's: a Receiver
+
+    def may_stay(self) -> bool:
+        return self._user.session.active
+
+    def full(self) -> bool:
+        return self._unsent > _MOST_UNSENT
+
+    def message(self, message: str | bytes) -> None:
+        if not self.may_stay():
+            self._end(SESSION_OVER)
+            return
+        if isinstance(self._user, User):
+            self._sessions.poll(self._user.session)
+        try:
+            if isinstance(message, bytes):
+                self._write(message, counted=True)
+            else:
+                self._write(self._decoded(message), counted=False)
+        except LabnodeError as error:
+            self._news.append({"type": "refused", "message": error.message})
+            self._wake()
+
+    def ended(self) -> None:
+        self._line.unlisten(self._wake)
+
+    # ------------------------------------------------------------------ the hub's: a Source
+
+    def waiting(self) -> bool:
+        return (
+            bool(self._news)
+            or (self._sent, self._lost) != self._told
+            or self._line.status is not self._status
+            or self._line.generation != self._generation
+            or self._reader.waiting()
+        )
+
+    def next_message(self) -> str | bytes | None:
+        if not self.may_stay() or self._line.generation != self._generation:
+            self._end(_NEXT_STUDENT if self.may_stay() else SESSION_OVER)
+            return None
+        self._look()
+        if self._news:
+            return json.dumps(self._news.pop(0))
+        return self._reader.read(_PIECE) or None
+
+    def _look(self) -> None:
+        """Note what is to be told before the next bytes."""
+        if (status := self._line.status) is not self._status:
+            self._status = status
+            self._news.append({"type": "status", **_visible(status)})
+        if (told := (self._sent, self._lost)) != self._told:
+            self._told = told
+            self._news.append({"type": "sent", "bytes": told[0], "lost": told[1]})
+        if gap := self._reader.skip_gap():
+            self._news.append({"type": "dropped", "bytes": gap})
+
+    def _decoded(self, message: str) -> bytes:
+        try:
+            text = json.loads(message)["text"]
+            return str(text).encode(self._encoding, "replace")
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise BadInput('Expected bytes, or {"text": "…"} as JSON.') from None
+
+    def _write(self, data: bytes, *, counted: bool) -> None:
+        """Give `data` to the port; "sent" tells of what is `counted`."""
+        left = len(data)
+
+        def written(number: int) -> None:  # by the io thread, in the end 0 for what is thrown away
+            nonlocal left
+            gone = number or left
+            with self._lock:
+                was_full = self.full()
+                left -= gone
+                self._unsent -= gone
+                if counted and number:
+                    self._sent += gone
+                elif counted:
+                    self._lost += gone
+            if was_full or (self._sent, self._lost) != self._told:
+                self._wake()
+
+        with self._lock:
+            self._unsent += left
+        try:
+            if self._read_only:
+                raise BadInput("This console is for looking only.")
+            self._line.write(data, written, self._generation)
+        except LabnodeError:
+            written(0)
+            raise
+
+    def _wake(self) -> None:
+        if self._channel is not None:
+            self._channel.go_on()
+
+    def _end(self, ending: Ending) -> None:
+        if self._channel is not None:
+            self._channel.end(ending)

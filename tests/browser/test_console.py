@@ -1,0 +1,170 @@
+"""The console of a serial port and the picture of a camera, in a real browser."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from .conftest import Student
+from .real_node import Node, running
+
+pytestmark = pytest.mark.browser
+
+BOARD = """
+schema: 1
+title: Bench
+lab: {name: bench}
+devices:
+  uno: {driver: serial, port: /dev/ttyUSB0, label: Uno, baudrates: [9600], line_ending: lf}
+  loop: {driver: serial, port: /dev/ttyUSB1}
+  sensor: {driver: serial, port: /dev/ttyUSB2, read_only: true}
+  camera: {driver: mjpeg, device: /dev/video0}
+simulate:
+  uno:
+    greeting: "ready\\r\\n"
+    answers: {"led (on|off)": "led is \\\\1\\n", "evil": "<b id=evil>\\x1b[31mred\\x01\\n"}
+  sensor: {periodic: [{every: 50ms, text: ["t=20 h=40\\n", "t=21 h=42\\n"]}]}
+"""
+
+LOG = "#device-uno .log"
+TEXT = "#device-uno input[type=text]"
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    folder: Path = tmp_path_factory.mktemp("bench")
+    (folder / "bench.yaml").write_text(BOARD)
+    with running(folder / "bench.yaml", folder / "state") as node:
+        yield node
+
+
+@pytest.fixture
+def visit(student: Student, node: Node) -> Iterator[Student]:
+    session_id, url = node.server.new(name="Ada", assigned_time=300)
+    student.open(url)
+    student.sees("#device-uno .head .state", "115200")
+    yield student
+    student.go_away()
+    assert node.server.delete(session_id).clean
+
+
+def press(student: Student, text: str, device: str = "uno") -> None:
+    """The button with this text."""
+    student.run(
+        """const buttons = [...document.querySelectorAll(`#device-${arguments[1]} button`)];
+        buttons.find((button) => button.textContent === arguments[0]).click();""",
+        text,
+        device,
+    )
+
+
+def test_a_student_talks_with_the_device(visit: Student) -> None:
+    visit.find(TEXT).send_keys("led on", Keys.ENTER)
+    visit.sees(LOG, "led is on")
+    assert "led on" not in visit.text(LOG)  # no local echo
+    press(visit, "Echo")
+    visit.sees(LOG, "led on")
+    press(visit, "Times")
+    visit.until(lambda: visit.text(f"{LOG} .rx time").count(":") == 2)
+    visit.find(TEXT).send_keys(Keys.ARROW_UP)
+    assert visit.find(TEXT).get_property("value") == "led on"
+    visit.find("#device-uno input[type=search]").send_keys("LED IS")
+    visit.sees("#device-uno .hits", "1 lines")
+    press(visit, "Hex")
+    visit.sees(LOG, "6c 65 64 20 69 73")
+    press(visit, "Clear")
+    visit.until(lambda: visit.text(LOG) == "")
+
+
+def test_what_a_device_says_is_text_and_nothing_else(visit: Student) -> None:
+    visit.find(TEXT).send_keys("evil", Keys.ENTER)
+    visit.sees(LOG, "<b id=evil>red␁")
+    assert visit.driver.find_elements("css selector", "#evil") == []
+
+
+def test_a_page_that_is_loaded_again_shows_the_history(visit: Student) -> None:
+    visit.find(TEXT).send_keys("led off", Keys.ENTER)
+    visit.sees(LOG, "led is off")
+    visit.driver.refresh()
+    visit.sees(LOG, "led is off")
+
+
+def test_a_file_is_sent_whole(visit: Student, tmp_path: Path) -> None:
+    data = random.Random(5).randbytes(300_000)
+    (tmp_path / "data.bin").write_bytes(data)
+    visit.run(
+        """window.heard = [];
+        import(new URL("static/panel.js", document.baseURI)).then(async ({ board }) => {
+            const port = await board.serial("loop");
+            port.on("data", (bytes) => heard.push(...bytes));
+            window.listening = true;
+        });"""
+    )
+    visit.until(lambda: visit.run("return window.listening === true"))
+    visit.find("#send-file-loop").send_keys(str(tmp_path / "data.bin"))
+    visit.sees("#device-loop .note", "data.bin was sent.")
+    visit.until(lambda: visit.run("return heard.length") == len(data))
+    digest = visit.run(
+        """return crypto.subtle.digest("SHA-256", new Uint8Array(heard)).then((hash) =>
+            [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, "0")).join(""))"""
+    )
+    assert digest == hashlib.sha256(data).hexdigest()
+
+
+def test_the_baud_rate_is_chosen_and_a_break_is_sent(visit: Student) -> None:
+    visit.find("#device-uno select[aria-label='Baud rate']").send_keys("9600")
+    visit.sees("#device-uno .head .state", "9600")
+    press(visit, "Break")
+    visit.until(lambda: visit.find("#device-uno").get_attribute("aria-busy") is None)
+    assert visit.text("#device-uno .error") == ""
+
+
+def test_numbers_are_plotted_and_a_pause_holds_the_screen(visit: Student) -> None:
+    visit.sees("#device-sensor .log", "t=21 h=42")
+    assert visit.find("#device-sensor form").is_displayed() is False  # for looking only
+    press(visit, "Plot", "sensor")
+    visit.until(
+        lambda: "t: 2" in (visit.find("#device-sensor canvas").get_attribute("aria-label") or "")
+    )
+    press(visit, "Pause", "sensor")
+    lines = "return document.querySelectorAll('#device-sensor .log .rx').length"
+    visit.until(
+        lambda: visit.run("return document.querySelector('#device-sensor .paused') !== null")
+    )
+    before = visit.run(lines)
+    visit.run("return new Promise((resolve) => setTimeout(resolve, 200))")
+    assert visit.run(lines) == before
+    press(visit, "Pause", "sensor")
+    visit.until(lambda: visit.run(lines) > before)
+
+
+def test_the_camera_shows_a_picture(visit: Student) -> None:
+    wide = "return document.querySelector('#device-camera img').naturalWidth"
+    visit.until(lambda: visit.run(wide) == 320)
+
+
+def test_the_console_is_used_by_keyboard_and_named_for_a_screen_reader(visit: Student) -> None:
+    unnamed = """return [...document.querySelectorAll(
+        ".console button, .console input, .console select, .console [role]")].filter((each) =>
+        !each.hidden && each.offsetParent && !(each.textContent.trim() || each.labels?.length ||
+        each.getAttribute("aria-label") || each.getAttribute("aria-labelledby"))
+        ).map((each) => each.outerHTML)"""
+    assert visit.run(unnamed) == []
+    assert visit.find(LOG).get_attribute("role") == "log"
+    visit.find(LOG).click()
+    visit.find(LOG).send_keys(Keys.TAB)
+    assert visit.run("return document.activeElement.matches('#device-uno input[type=text]')")
+
+
+def test_the_console_speaks_spanish(student: Student, node: Node) -> None:
+    session_id, url = node.server.new(name="Ada", assigned_time=300, locale="es")
+    student.open(url)
+    student.sees("#device-uno .head .state", "115200 baudios")
+    press(student, "Borrar")
+    student.go_away()
+    assert node.server.delete(session_id).clean

@@ -1,0 +1,238 @@
+"""Streams of pictures: to the session's browsers alone, and never more than one picture behind."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from labnode.web.server import Body
+
+from . import sockets
+from .sockets import PATIENCE, Node, running, until
+
+BOARD = """
+schema: 1
+title: Bench
+lab: {name: bench}
+session: {users: 8, timeout: -1, connect_timeout: 3600, poll_interval: 5}
+devices:
+  camera: {driver: mjpeg, device: /dev/video0, rate: 60}
+  hidden: {driver: mjpeg, device: /dev/video1, access: system}
+  switch: {driver: digital_output, pin: GPIO17}
+module: bench.py
+"""
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    monkeypatch.setattr(sockets, "BOARD", BOARD)
+    with running(tmp_path) as node:
+        yield node
+
+
+def viewers(node: Node) -> int:
+    return len(node.agent.websockets.streams._viewers)
+
+
+def looked_at(node: Node) -> bool:
+    driver: Any = node.agent.board.file.devices["camera"]
+    return bool(driver.capture._viewers)
+
+
+class Browser:
+    """A browser that has opened a stream."""
+
+    def __init__(self, node: Node, cookie: str, *, version: str = "HTTP/1.1") -> None:
+        self.socket = socket.create_connection(node.address, PATIENCE)
+        lines = [f"GET /api/devices/camera/stream {version}", "Host: x", f"Cookie: {cookie}"]
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
+        self.reply = http.client.HTTPResponse(self.socket)
+        self.reply.begin()
+        assert self.reply.status == 200
+
+    def picture(self) -> bytes:
+        """The next picture, and what has to come before and after it."""
+        assert self.reply.readline() == b"--labnode-picture\r\n"
+        assert self.reply.readline() == b"Content-Type: image/jpeg\r\n"
+        name, _, length = self.reply.readline().partition(b": ")
+        assert name == b"Content-Length"
+        assert self.reply.readline() == b"\r\n"
+        picture = self.reply.read(int(length))
+        assert self.reply.readline() == b"\r\n"
+        return picture
+
+    def ends(self) -> bool:
+        try:
+            while self.socket.recv(65536):
+                pass
+        except ConnectionResetError:
+            pass
+        return True
+
+    def close(self) -> None:
+        self.reply.close()
+        self.socket.close()
+
+
+@pytest.fixture
+def browse(node: Node) -> Iterator[Any]:
+    browsers: list[Browser] = []
+
+    def browse(cookie: str, **options: Any) -> Browser:
+        browsers.append(Browser(node, cookie, **options))
+        return browsers[-1]
+
+    yield browse
+    for browser in browsers:
+        browser.close()
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+def test_a_browser_sees_pictures_one_after_the_other(node: Node, browse: Any, version: str) -> None:
+    browser = browse(node.session()[1], version=version)
+    assert browser.reply.getheader("Content-Type") == (
+        "multipart/x-mixed-replace; boundary=labnode-picture"
+    )
+    assert browser.reply.getheader("Cache-Control") == "no-store"
+    assert browser.reply.getheader("Connection") == "close"
+    assert browser.reply.getheader("X-Content-Type-Options") == "nosniff"
+    pictures = [browser.picture() for _ in range(4)]
+    assert all(p.startswith(b"\xff\xd8") and p.endswith(b"\xff\xd9") for p in pictures)
+    assert len(set(pictures)) == 4
+
+
+def test_two_browsers_share_one_capture(node: Node, browse: Any) -> None:
+    _, cookie = node.session()
+    one, other = browse(cookie), browse(cookie)
+    assert one.picture()
+    assert other.picture()
+    assert viewers(node) == 2
+
+
+def test_nothing_is_taken_any_more_when_the_last_browser_has_left(node: Node, browse: Any) -> None:
+    browser = browse(node.session()[1])
+    browser.picture()
+    assert looked_at(node)
+    browser.close()
+    until(lambda: not looked_at(node))
+    assert viewers(node) == 0
+
+
+def test_a_stream_is_cut_at_the_end_of_its_session(node: Node, browse: Any) -> None:
+    session, cookie = node.session()
+    browser = browse(cookie)
+    browser.picture()
+    node.end(session)
+    assert browser.ends()
+    until(lambda: not looked_at(node))
+
+
+def test_streams_take_no_thread_of_the_pool(node: Node, browse: Any) -> None:
+    cookies = [node.session(name)[1] for name in ("ada", "bob", "cy", "dan", "eve", "fay")]
+    browsers = [browse(cookie) for cookie in cookies for _ in range(4)]  # more than there are
+    for browser in browsers:
+        browser.picture()
+    assert node.http("GET", "/api/session", Cookie=cookies[0])[0] == 200
+
+
+def test_too_many_streams_of_one_session_are_refused(node: Node, browse: Any) -> None:
+    _, cookie = node.session()
+    for _ in range(4):
+        browse(cookie)
+    until(lambda: viewers(node) == 4)
+    status, _, body = node.http("GET", "/api/devices/camera/stream", Cookie=cookie)
+    assert status == 503
+    assert b"too many pages that show a camera" in body
+
+
+def test_a_browser_that_is_slow_misses_pictures_and_costs_no_memory(
+    node: Node, browse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, cookie = node.session()
+    slow, quick = browse(cookie), browse(cookie)
+    slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    driver: Any = node.agent.board.file.devices["camera"]
+    for _ in range(100):
+        quick.picture()
+    for viewer in node.agent.websockets.streams._viewers:
+        assert len(viewer._out) <= 10_000  # a picture
+    assert driver.capture.latest.number >= 100
+    assert slow.picture()
+
+
+def test_a_browser_that_takes_nothing_is_dropped(
+    node: Node, browse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labnode.web.streams._STALLED", 0.05)
+    sent: list[bytes] = []
+    monkeypatch.setattr(Body, "framed", lambda self, data: sent.append(data) or data * 2000)
+    browse(node.session()[1])
+    until(lambda: sent)
+    until(lambda: viewers(node) == 0)
+
+
+def test_a_snapshot_is_one_picture(node: Node) -> None:
+    _, cookie = node.session()
+    status, headers, body = node.http("GET", "/api/devices/camera/snapshot", Cookie=cookie)
+    assert (status, headers["content-type"]) == (200, "image/jpeg")
+    assert body.startswith(b"\xff\xd8")
+    assert headers["cache-control"] == "no-store"
+
+
+def test_a_snapshot_that_cannot_be_taken_says_why(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, cookie = node.session()
+    monkeypatch.setattr("labnode.web.streams._SNAPSHOT_WITHIN", 0.01)
+    driver: Any = node.agent.board.file.devices["camera"]
+    monkeypatch.setattr(driver.capture, "_is_fresh", lambda since: False)
+    status, _, body = node.http("GET", "/api/devices/camera/snapshot", Cookie=cookie)
+    assert status == 503
+    assert b"'camera' has no picture" in body
+
+
+@pytest.mark.parametrize("what", ["stream", "snapshot"])
+def test_pictures_are_for_the_active_student_alone(node: Node, what: str) -> None:
+    session, cookie = node.session()
+    assert node.http("GET", f"/api/devices/camera/{what}")[0] == 403
+    for name in ("hidden", "switch", "nothing"):
+        assert node.http("GET", f"/api/devices/{name}/{what}", Cookie=cookie)[0] == 404
+    node.end(session)
+    assert node.http("GET", f"/api/devices/camera/{what}", Cookie=cookie)[0] == 403
+
+
+def test_an_observer_sees_the_camera(node: Node, browse: Any) -> None:
+    session, _ = node.session()
+    link = node.lab._node.observer_link(session)
+    _, headers, _ = node.http("GET", urlsplit(link).path)
+    browser = browse(headers["set-cookie"].partition(";")[0])
+    assert browser.picture()
+    node.end(session)
+    assert browser.ends()
+
+
+def test_head_is_answered_and_ends(node: Node) -> None:
+    _, cookie = node.session()
+    assert node.http("HEAD", "/api/devices/camera/stream", Cookie=cookie)[0] == 200
+    assert viewers(node) == 0
+
+
+def test_browsers_that_come_and_go_leave_nothing_behind(node: Node) -> None:
+    _, cookie = node.session()
+    Browser(node, cookie).close()
+    threads = threading.active_count()
+    for _ in range(20):
+        browsers = [Browser(node, cookie) for _ in range(4)]
+        browsers[0].picture()
+        for browser in browsers:
+            browser.close()
+        until(lambda: viewers(node) == 0)
+    assert not looked_at(node)
+    assert threading.active_count() == threads
