@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from labnode.board.claims import Claims
-from labnode.drivers import i2c
 from labnode.drivers.ads1115 import Ads1115
 from labnode.drivers.base import Driver
 from labnode.drivers.bme280 import Bme280, Trim
@@ -70,7 +69,7 @@ class Wires:
 @pytest.fixture
 def wires(bench: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     wires = Wires()
-    monkeypatch.setattr(i2c, "SMBus", wires.bus)
+    monkeypatch.setattr("smbus2.SMBus", wires.bus)
     bench.simulated = False
     yield wires
     bench.close()
