@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +36,8 @@ module: bench.py
 """
 
 MODULE = """
+import hashlib
+
 from bottle import request
 from labnode import Lab
 
@@ -45,6 +49,13 @@ def switch(ws):
     for message in ws:
         lab.devices.switch.set(message == "on")
         ws.send({"switch": lab.devices.switch.value})
+
+
+@lab.app.post("/digest")
+def digest():
+    with request.body as body:  # Bottle has written it to a file, which nobody else closes
+        content = body.read()
+    return {"size": len(content), "digest": hashlib.sha256(content).hexdigest()}
 
 
 @lab.app.get("/seen", access="public")
@@ -248,6 +259,22 @@ def test_a_websocket_of_another_site_does_not(
     page, status = opened(browser, labs[0], "https://evil.example", public)
     page.close()
     assert status == 403
+
+
+@pytest.mark.parametrize("kib", [1, 500, 1023])
+def test_an_upload_goes_through_whole(browser: Student, labs: list[Lab], kib: int) -> None:
+    content = os.urandom(kib << 10)
+    answer = browser.post(f"{labs[1].url}/digest", content)
+    digest = hashlib.sha256(content).hexdigest()
+    assert answer.json == {"size": len(content), "digest": digest}
+
+
+def test_an_upload_that_is_too_large_gets_the_nodes_answer(
+    browser: Student, labs: list[Lab]
+) -> None:
+    answer = browser.post(f"{labs[0].url}/digest", bytes(3 << 20))
+    assert answer.status == 413
+    assert "nginx" not in answer.text
 
 
 def test_the_lab_sees_the_browser_and_not_the_proxy(labs: list[Lab], public: int) -> None:
