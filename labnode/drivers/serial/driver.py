@@ -94,7 +94,9 @@ class Serial(SerialOptions):
 
     def counters(self) -> dict[str, int]:
         """Since the board was opened; any thread may ask."""
-        line = self.line
+        line: Line | None = self.hardware
+        if line is None:
+            return {}
         return {
             "rx_bytes": line.rx_bytes,
             "tx_bytes": line.tx_bytes,
