@@ -144,8 +144,9 @@ def test_it_can_be_unplugged_and_plugged_in_a_hundred_times(
 
 
 def test_a_command_to_an_unplugged_device_says_so(
-    console: Serial, cable: Cable, thread: Thread
+    console: Serial, cable: Cable, thread: Thread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("labnode.drivers.serial.driver._BACK_WITHIN", 0.01)
     cable.unplug()
     thread.until(lambda: not console.state()["connected"])
     with pytest.raises(DeviceGone, match="'console' is not connected"):
@@ -233,6 +234,18 @@ def test_a_lent_port_is_free_for_a_programmer_and_taken_back(
     thread.until(lambda: console.state()["connected"])
     console.send("back")
     assert cable.hear(5) == b"back\n"
+
+
+def test_a_device_that_has_just_got_its_power_is_waited_for(
+    console: Serial, cable: Cable, thread: Thread
+) -> None:
+    cable.unplug()
+    thread.until(lambda: not console.state()["connected"])
+    timer = threading.Timer(0.1, cable.plug)
+    timer.start()
+    with console.lent() as path:
+        assert path == str(cable.path)
+    timer.join()
 
 
 def test_a_device_that_needs_a_moment_after_programming_is_waited_for(
