@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tries labnode without hardware, or tests it, from a clone; `./install.sh --help` says how.
+# Tries, tests, installs and updates labnode; `./install.sh --help` says how.
 #
 # Everything is in functions and the last line calls main: half a download does nothing.
 
@@ -8,35 +8,89 @@
 set -euo pipefail
 
 readonly OLDEST_PYTHON=3.11
-readonly SHELL_SCRIPTS=(install.sh .ci/run)
+readonly USER_COMMENT="labnode, made by install.sh"
+readonly SHELL_SCRIPTS=(install.sh .ci/run deploy/first-boot/first-boot)
 readonly APT=(env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 apt-get -qq
     -o DPkg::Lock::Timeout=120 -o Acquire::Retries=2 -o Acquire::http::Timeout=30)
 
+# Every option: its name, what it takes (nothing: yes or no), its commands, what it is for. It is
+# given as --port 8080, --port=8080 or LABNODE_INSTALL_PORT=8080; docs/install.md has the same table.
+readonly OPTIONS=(
+    'board|FILE|install flash|the board file, or a directory with it and all that belongs to it'
+    'name|NAME|install uninstall flash|what this lab is called here (the name of the board file)'
+    'host|ADDRESS|install flash|the address to listen on (0.0.0.0: all of this machine)'
+    'port|N|install flash|the port to listen on (8080)'
+    'base-url|URL|install flash|where the lab is for browsers, such as https://labs.example.org/lab1'
+    'weblab-username|NAME|install flash|what the central server logs in as (weblab)'
+    'weblab-password|WORD|install flash|its password (made up, and shown once)'
+    'admin-password|WORD|install flash|the password of the administration (made up, and shown once)'
+    'simulate||install flash|without hardware: the pins are only pretended'
+    'wheels|DIR|install upgrade flash|labnode and its libraries as wheels; no internet is needed'
+    'python|FILE|install upgrade|the Python to run it with (/usr/bin/python3)'
+    'wait|SECONDS|install upgrade rollback|how long to let students finish first; 0: not (600)'
+    'purge||uninstall|settings, boards, history and the user labnode, too'
+    'hostname|NAME|flash|what the Pi is called in the network'
+    'user|NAME|flash|who may log in on the Pi (pi)'
+    'ssh-key|FILE|flash|the public key of that user'
+    'wifi|NAME|flash|the wireless network to join'
+    'wifi-password|WORD|flash|its password'
+    'wifi-country|CC|flash|where the Pi is, such as ES or GB: decides which channels it may use'
+    'yes||install upgrade rollback uninstall flash|never ask; the answer is yes'
+    'dry-run||install upgrade rollback uninstall flash|only say what would be done'
+    'root|DIR|install upgrade rollback uninstall status|work on the system below DIR, not on /'
+)
+
 usage() {
+    local row name value commands text
     printf '%s\n' \
         'Usage: ./install.sh demo [--no-browser] [--port N] [--seconds N]' \
-        '       ./install.sh test [PYTEST-ARGUMENT...]' \
+        '       ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...]]' \
+        '       sudo ./install.sh --board boards/NAME.yaml [OPTION...]' \
+        '       sudo ./install.sh upgrade | rollback [OPTION...]' \
+        '       sudo ./install.sh uninstall [--name NAME] [--purge]' \
+        '       ./install.sh status' \
+        '       sudo ./install.sh flash IMAGE-OR-DEVICE --board boards/NAME.yaml [OPTION...]' \
         '' \
-        '  demo   start the demo board without hardware and open the student'"'"'s page' \
-        '  test   check the code and run every test' \
+        '  demo       start the demo board without hardware and open the student'"'"'s page' \
+        '  test       check the code and run every test; --system: install for real, in Debian roots' \
+        '  install    make a board a service of this machine; again: add a lab, or change this one' \
+        '  upgrade    go over to the labnode in this directory; back again when it does not work' \
+        '  rollback   go back to the labnode before the last upgrade' \
+        '  uninstall  remove labnode (or one lab); settings and history stay without --purge' \
+        '  status     what is installed, and how it is' \
+        '  flash      put a lab on an SD card (or image) with Raspberry Pi OS: it installs itself' \
         '' \
-        'Both make .venv beside this script the first time. Nothing else on the machine changes,' \
-        'except that root gets missing Debian packages installed (python3-venv, chromium, shellcheck,' \
-        'nginx-light, avrdude, openocd).'
+        'demo and test make .venv beside this script and change nothing else, except that root gets' \
+        'missing Debian packages installed (python3-venv, chromium, shellcheck, nginx-light,' \
+        'avrdude, openocd).' \
+        '' \
+        'Options, each also as a variable (--base-url is LABNODE_INSTALL_BASE_URL):'
+    for row in "${OPTIONS[@]}"; do
+        IFS='|' read -r name value commands text <<<"$row"
+        printf '  %-25s %s\n' "--$name${value:+ $value}" "$text" "" "[${commands// /, }]"
+    done
 }
 
 main() {
     local command=${1:-}
     case $command in
         -h | --help | help) usage; return ;;
-        demo | test) shift ;;
-        '') misused "say what to do: demo or test" ;;
+        demo | test | install | upgrade | rollback | uninstall | status | flash) shift ;;
+        --*) command=install ;;
+        '') misused "say what to do: demo, test, install, upgrade, rollback, uninstall, status or flash" ;;
         *) misused "there is no command '$command'" ;;
     esac
     case ${1:-} in
         -h | --help) usage; return ;;
     esac
-    find_clone
+    case $command in
+        demo | test) find_clone ;;
+        *)
+            read_options "$command" "$@"
+            set -- "${operands[@]}"
+            find_places
+            ;;
+    esac
     "command_$command" "$@"
 }
 
@@ -47,6 +101,11 @@ command_demo() {
 
 command_test() {
     local failed='' status=0
+    if [[ ${1:-} == --system ]]; then
+        shift
+        test_system "$@"
+        return
+    fi
     prepare_venv test
     install_test_tools
     cd -- "$root"
@@ -67,6 +126,16 @@ command_test() {
         ((status)) || status=1
     fi
     return "$status"
+}
+
+# The installer itself, for real, in fresh Debian roots; tests/system/README.md says how long it takes.
+test_system() {
+    is_root || fail "these tests make Debian systems and install into them: sudo ./install.sh test --system"
+    have mmdebstrap || apt_install mmdebstrap debian-archive-keyring || fail "these tests need mmdebstrap"
+    prepare_venv test
+    cd -- "$root"
+    python=$venv/bin/python
+    "$python" -m pytest -p no:cacheprovider tests/system/installation.py "$@"
 }
 
 check() { # NAME COMMAND...: adds NAME to its caller's `failed` when COMMAND fails
@@ -97,6 +166,1287 @@ install_nginx() {
 have_programmers() { have avrdude && have openocd; }
 
 have_browser() { { have chromium || have chromium-browser; } && have chromedriver; }
+
+# --- a service of this machine: the commands ---
+
+command_install() {
+    [[ $# == 0 ]] || misused "install takes no '$1'; the board goes after --board"
+    given board || misused "say which board: sudo ./install.sh --board boards/NAME.yaml"
+    begin
+    find_board
+    check_name
+    check_port
+    check_machine
+    choose_release
+    build_release
+    check_port_is_free
+    install_tools_of "$board"
+    make_user
+    install_board
+    install_settings
+    install_system_files "$release"
+    configure_boot
+    activate "$release" "$name"
+    report_lab "$name"
+}
+
+command_upgrade() {
+    [[ $# == 0 ]] || misused "upgrade takes no '$1'"
+    begin
+    need_installation
+    check_machine
+    choose_release
+    build_release
+    if [[ $release == "$(current_release)" ]]; then
+        say "labnode ${release##*/} is installed already"
+    fi
+    install_system_files "$release"
+    activate "$release"
+}
+
+command_rollback() {
+    [[ $# == 0 ]] || misused "rollback takes no '$1'"
+    begin
+    need_installation
+    release=$(readlink -f -- "$opt/previous") || true
+    [[ -x $release/bin/labnode ]] || fail "there is no release before this one to go back to"
+    install_system_files "$release"
+    activate "$release"
+}
+
+command_uninstall() {
+    local lab
+    [[ $# == 0 ]] || misused "uninstall takes no '$1'; one lab alone goes after --name"
+    begin
+    if given purge; then
+        consent "Remove settings, boards and history, too?" ||
+            fail "nothing was removed; without --purge settings and history stay"
+    fi
+    if given name; then
+        check_name
+        [[ -e $etc/$name.yaml ]] || fail "there is no lab '$name' here$(list_of_labs)"
+        remove_lab "$name"
+        return
+    fi
+    while read -r lab; do remove_lab "$lab"; done < <(labs)
+    remove "$units/labnode@.service" "$prefix/etc/udev/rules.d/70-labnode.rules" \
+        "$prefix/etc/udev/rules.d/71-labnode-buses.rules" "$prefix/etc/modules-load.d/labnode.conf"
+    [[ $(readlink -- "$link") != "$opt_seen/current/bin/labnode" ]] || remove "$link"
+    remove "$opt"
+    if given purge; then
+        remove "$etc" "$var"
+        remove_user
+    fi
+    quiet_change "tell systemd and udev" reload_system_files
+    [[ ${changed:-} ]] || say "there is nothing to remove"
+}
+
+command_status() {
+    local lab state worst=0
+    if [[ ! -L $opt/current ]]; then
+        echo "labnode is not installed."
+        return 4
+    fi
+    echo "release     $(basename -- "$(current_release)")"
+    [[ ! -L $opt/previous ]] || echo "before      $(basename -- "$(readlink -f -- "$opt/previous")")"
+    while read -r lab; do
+        state=$(systemctl is-active "labnode@$lab" 2>/dev/null) || worst=3
+        echo "lab         $lab: ${state:-unknown}"
+        [[ $state != active ]] || ! is_root ||
+            as_labnode "$opt/current/bin/labnode" status --state-dir "$var_seen/$lab" | sed 's/^/    /' || worst=3
+    done < <(labs)
+    return "$worst"
+}
+
+# --- what is asked for ---
+
+# Sets `option` from the environment and the arguments, and `operands` to what is not an option.
+read_options() { # COMMAND ARGUMENT...
+    local command=$1 row name value commands variable argument
+    local -A takes=() known=()
+    declare -gA option=()
+    operands=()
+    shift
+    for row in "${OPTIONS[@]}"; do
+        IFS='|' read -r name value commands _ <<<"$row"
+        takes[$name]=$value known[$name]=" $commands "
+        variable=${name//-/_}
+        variable=LABNODE_INSTALL_${variable^^}
+        # A variable may be set for all commands; an option is for this one.
+        [[ ${known[$name]} != *" $command "* ]] || set_option "$name" "$value" "${!variable:-}" "$variable"
+    done
+    for variable in $(compgen -e LABNODE_INSTALL_ || true); do
+        name=${variable#LABNODE_INSTALL_}
+        name=${name,,}
+        [[ -n ${known[${name//_/-}]:-} ]] || misused "there is no option for the variable $variable"
+    done
+    while (($#)); do
+        argument=$1
+        shift
+        case $argument in
+            -h | --help) usage; exit 0 ;;
+            --*) ;;
+            -*) misused "there is no option '$argument'" ;;
+            *) operands+=("$argument"); continue ;;
+        esac
+        name=${argument#--}
+        name=${name%%=*}
+        [[ -n ${known[$name]:-} ]] || misused "there is no option '--$name'"
+        [[ ${known[$name]} == *" $command "* ]] || misused "$command has no option '--$name'"
+        if [[ -z ${takes[$name]} ]]; then
+            [[ $argument != *=* ]] || misused "--$name takes nothing"
+            value=yes
+        elif [[ $argument == *=* ]]; then
+            value=${argument#*=}
+        else
+            (($#)) || misused "--$name needs something after it: ${takes[$name]}"
+            value=$1
+            shift
+        fi
+        [[ -n $value ]] || misused "--$name needs something after it: ${takes[$name]}"
+        option[$name]=$value
+    done
+}
+
+set_option() { # NAME TAKES VALUE VARIABLE
+    case $2:${3,,} in
+        *:) ;;
+        :1 | :yes | :true | :on) option[$1]=yes ;;
+        :0 | :no | :false | :off) ;;
+        :*) misused "$4 is yes or no, not '$3'" ;;
+        *) option[$1]=$3 ;;
+    esac
+}
+
+given() { [[ -n ${option[$1]:-} ]]; }
+
+dry() { given dry-run; }
+
+# Sets where things are: `X` where this script finds them, `X_seen` where labnode does.
+find_places() {
+    local script=${BASH_SOURCE[0]:-}
+    [[ $(uname -s) == Linux ]] || fail "labnode runs on Linux only; this is $(uname -s)"
+    [[ -f $script ]] || fail "install.sh has to be a file, beside the rest of labnode: git clone the" \
+        "project, then start ./install.sh in its directory"
+    script=$(readlink -f -- "$script")
+    root=${script%/*}
+    prefix=${option[root]:-}
+    [[ -z $prefix || -d $prefix ]] || misused "--root: there is no directory $prefix"
+    prefix=${prefix%/}
+    opt_seen=/opt/labnode var_seen=/var/lib/labnode etc_seen=/etc/labnode
+    opt=$prefix$opt_seen etc=$prefix$etc_seen var=$prefix$var_seen
+    units=$prefix/etc/systemd/system
+    link=$prefix/usr/local/bin/labnode
+    unset PYTHONHOME PYTHONPATH
+    umask 022
+}
+
+find_board() {
+    local directory boards=()
+    board=${option[board]}
+    if [[ -d $board ]]; then
+        directory=${board%/}
+        boards=("$directory"/*.yaml)
+        [[ -e ${boards[0]} && ${#boards[@]} == 1 ]] ||
+            fail "$directory has ${#boards[@]} YAML files; name the one that is the board"
+        board=${boards[0]}
+    fi
+    [[ -f $board && -r $board ]] || fail "there is no board file $board"
+    board=$(readlink -f -- "$board")
+    name=${option[name]:-}
+    if [[ -z $name ]]; then
+        name=${board##*/}
+        name=${name%.*}
+        name=${name,,}
+    else
+        name=${option[name]}
+    fi
+}
+
+check_name() {
+    name=${name:-${option[name]}}
+    [[ $name =~ ^[a-z0-9][a-z0-9_-]{0,31}$ ]] ||
+        misused "a lab's name has small letters, digits, '-' and '_' only, not '$name' (--name)"
+}
+
+check_port() {
+    port=${option[port]:-8080}
+    [[ $port =~ ^[1-9][0-9]{0,4}$ ]] || misused "--port is a number, not '$port'"
+    ((port <= 65535)) || misused "--port is 1 to 65535, not $port"
+}
+
+# Ports are kept in the settings: a second lab needs another one.
+check_port_is_free() {
+    local lab
+    [[ ! -e $etc/$name.yaml ]] || return 0
+    while read -r lab; do
+        [[ $(setting "$lab" port) != "$port" ]] ||
+            fail "the lab '$lab' has the port $port already; give this one another (--port)"
+    done < <(labs)
+}
+
+# --- whether this machine will do ---
+
+check_machine() {
+    local id='' like='' version='' machine
+    if [[ -r $prefix/etc/os-release ]]; then
+        id=$(os_release ID) like=$(os_release ID_LIKE) version=$(os_release VERSION_ID)
+    fi
+    case " $id $like " in
+        *' debian '* | *' raspbian '*) ;;
+        *) fail "labnode is installed on Raspberry Pi OS, Debian and their relatives; this is ${id:-unknown}" ;;
+    esac
+    case $id:${version%%.*} in
+        debian:[0-9] | debian:1[01] | raspbian:[0-9] | raspbian:1[01] | ubuntu:1? | ubuntu:2[0-3])
+            fail "labnode needs Debian 12, Raspberry Pi OS 12 or Ubuntu 24.04, or newer; this is $id $version" ;;
+    esac
+    machine=$(uname -m)
+    case $machine in
+        armv6l | armv7l | armv8l | aarch64 | x86_64) ;;
+        *) fail "labnode runs on ARM (a Raspberry Pi) and x86-64; this machine is $machine" ;;
+    esac
+    if [[ ! -d $prefix/run/systemd/system ]] || ! have systemctl; then
+        fail "systemd does not run on this machine, and labnode is a service of systemd's"
+    fi
+    # A Pi has no clock of its own. Certificates are not valid yet in 1970, nor are packages.
+    (($(date +%s) > 1735689600)) ||
+        fail "the clock says $(date +%F); connect the network, or set it: sudo timedatectl set-time 'YYYY-MM-DD HH:MM'"
+}
+
+os_release() { # KEY
+    sed -n "s/^$1=//p" "$prefix/etc/os-release" | tr -d "\"'"
+}
+
+need_installation() {
+    [[ -L $opt/current ]] || fail "labnode is not installed; sudo ./install.sh --board boards/NAME.yaml does that"
+}
+
+# --- changing things, and taking it back ---
+
+# To be root, alone, and able to undo: what was pushed with undo_with is run, the last first, when
+# the script ends without `keep`.
+begin() {
+    is_root || fail "this changes the system: sudo ./install.sh ..."
+    if ! dry; then
+        exec 9<"${prefix:-/}"
+        flock -n 9 2>/dev/null || fail "another install.sh is changing this system; wait for it"
+    fi
+    begin_changes
+}
+
+begin_changes() {
+    undo=(restore_services) changed='' scratch='' touched='' units_changed='' devices_changed='' reboot_needed=''
+    restart=() active=()
+    dry || scratch=$(mktemp -d "${TMPDIR:-/tmp}/labnode-install.XXXXXX") || fail "cannot write into ${TMPDIR:-/tmp}"
+    explained='' broken=$LINENO
+    set -o errtrace
+    trap 'broken=$LINENO' ERR
+    trap 'take_back $?' EXIT
+    trap 'explained=yes; say interrupted; exit 130' INT
+    trap 'explained=yes; exit 143' TERM
+    trap 'explained=yes; exit 129' HUP
+}
+
+take_back() { # STATUS
+    local i
+    trap - EXIT
+    trap '' INT TERM HUP
+    ((!$1)) || [[ $explained ]] || say "this was not expected to fail: line $broken"
+    if (($1 && ${#undo[@]} > 1)); then
+        say "taking back what was changed"
+        for ((i = ${#undo[@]} - 1; i >= 0; i--)); do
+            eval "${undo[i]}" || say "that did not work: ${undo[i]}"
+        done
+    fi
+    [[ -z $scratch ]] || rm -rf -- "$scratch"
+    (($1)) || ! dry || say "nothing of this was done: --dry-run"
+    exit "$1"
+}
+
+undo_with() { # COMMAND...
+    local words
+    printf -v words '%q ' "$@"
+    undo+=("$words")
+}
+
+keep() { undo=(); }
+
+change() { # WORDS COMMAND...: says what is done, and does it
+    say "$1"
+    quiet_change "$@"
+}
+
+quiet_change() { # WORDS COMMAND...
+    changed=yes
+    dry || "${@:2}"
+}
+
+consent() { # QUESTION
+    local answer
+    ! given yes && ! dry || return 0
+    [[ -t 0 ]] || {
+        say "$1 There is nobody to ask; --yes is a yes."
+        return 1
+    }
+    read -r -p "$1 [y/N] " answer
+    [[ ${answer,,} == y* ]]
+}
+
+make_directory() { # DIRECTORY, and those above it
+    [[ ! -d $1 ]] || return 0
+    make_directory "${1%/*}"
+    mkdir -- "$1"
+    undo_with rmdir --ignore-fail-on-non-empty -- "$1"
+}
+
+put_file() { # SOURCE DESTINATION MODE: as SOURCE, and nothing where it is already
+    ! cmp -s -- "$1" "$2" || return 0
+    note_kind "$2"
+    change "write $2" copy_file "$@"
+}
+
+put_text() { # TEXT DESTINATION MODE
+    [[ ! -f $2 || $(<"$2") != "$1" ]] || return 0
+    note_kind "$2"
+    change "write $2" copy_text "$@"
+}
+
+note_kind() { # PATH
+    case $1 in
+        "$units/labnode@.service") units_changed=yes ;;
+        "$units"/*) restart+=("$name") ;; # a drop-in of the lab that is being installed
+        */udev/* | */modules-load.d/*) devices_changed=yes ;;
+    esac
+}
+
+copy_text() {
+    (umask 077; printf '%s\n' "$1" >"$scratch/text")
+    copy_file "$scratch/text" "$2" "$3"
+}
+
+copy_file() { # SOURCE DESTINATION MODE
+    local kept
+    make_directory "${2%/*}"
+    if [[ -e $2 ]]; then
+        kept=$(mktemp "$scratch/kept.XXXXXX")
+        cp -p -- "$2" "$kept"
+        undo_with mv -f -- "$kept" "$2"
+    else
+        undo_with rm -f -- "$2"
+    fi
+    install -m "$3" -- "$1" "$2.new"
+    mv -f -- "$2.new" "$2"
+}
+
+remove() { # PATH...
+    local path
+    for path in "$@"; do
+        [[ ! -e $path && ! -L $path ]] || change "remove $path" rm -rf -- "$path"
+    done
+}
+
+set_link() { # LINK TARGET: at once, so that it always leads somewhere
+    ln -s -- "$2" "$1.new"
+    mv -T -- "$1.new" "$1"
+}
+
+systemctl() { command systemctl "$@" 9<&-; } # a service must not inherit the lock
+
+# --- releases: each a whole virtual environment, beside the others ---
+
+# The release that runs; nothing before there is one.
+current_release() { [[ ! -L $opt/current ]] || readlink -f -- "$opt/current" || true; }
+
+# Sets `release`: where this labnode belongs. Its name says what is in it, so the same is built once.
+choose_release() {
+    local hash version wheel=''
+    python=${option[python]:-/usr/bin/python3}
+    source=$root
+    if given wheels; then
+        [[ -d ${option[wheels]} ]] || fail "--wheels: there is no directory ${option[wheels]}"
+        wheels=$(readlink -f -- "${option[wheels]}")
+        wheel=$(printf '%s\n' "$wheels"/labnode-*.whl | sort -V | tail -n 1)
+        [[ ! -f $wheel ]] || source=$wheel
+    fi
+    if [[ $source == "$root" && ! -f $root/labnode/__init__.py && $root == "$(current_release)"/* ]]; then
+        release=$(current_release) # started as /opt/labnode/current/share/labnode/install.sh
+        return
+    fi
+    [[ -f $source || -f $root/pyproject.toml ]] ||
+        fail "$root is not a clone of labnode, and no wheel of labnode is there (--wheels)"
+    ensure_python
+    choose_pins
+    hash=$(cd -- "$root" && list_source | xargs -0 sha256sum | sha256sum) || fail "cannot read $root"
+    if [[ $source == "$wheel" ]]; then
+        version=${wheel##*/labnode-}
+        version=${version%%-*}
+    else
+        version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$root/labnode/__init__.py")
+    fi
+    release=$opt/releases/$version-${hash:0:8}-py$(python_version "$python")
+    [[ $pins != none ]] || release+=-simulated
+    readonly release_stamp=share/labnode/release
+}
+
+# What makes a release what it is, with zeros between; paths from the clone.
+list_source() {
+    if [[ $source == "$root" ]]; then
+        find labnode boards pyproject.toml -type f -not -path '*/__pycache__/*' -print0
+    fi
+    find deploy install.sh -type f -print0
+    [[ -z ${wheels:-} ]] || find "$wheels" -name '*.whl' -print0
+} 
+
+# The system's own Python: one in somebody's home would be out of a service's reach.
+ensure_python() {
+    local version
+    version=$(python_version "$python") || {
+        given python && fail "--python: $python does not start"
+        change "install python3 and python3-venv" apt_install python3 python3-venv || fail_without_python ''
+        version=$(python_version "$python") || fail_without_python ''
+    }
+    is_new_enough "$version" || fail_without_python "$version"
+    can_make_venvs "$python" ||
+        change "install python3-venv" apt_install "python$version-venv" ||
+        fail "$python cannot make virtual environments; install the package python$version-venv"
+}
+
+# Sets `pins`, how lgpio comes: apt (the system has it), pip, or none.
+choose_pins() {
+    if ! needs_pins; then
+        pins=none
+    elif has_lgpio "$python"; then
+        pins=apt
+    elif compgen -G "${wheels:-/nowhere}/lgpio-*.whl" >/dev/null; then
+        pins=pip
+    elif apt_offers python3-lgpio; then
+        pins=apt
+        change "install python3-lgpio" apt_install python3-lgpio ||
+            fail "apt-get could not install python3-lgpio, the library for the pins"
+    else
+        pins=pip
+    fi
+}
+
+# A pip that finds no wheel installs an empty lgpio without complaint: look for what is in it.
+has_lgpio() { # PYTHON
+    "$1" -c 'import lgpio; lgpio.gpiochip_open' 2>/dev/null
+}
+
+needs_pins() {
+    local lab
+    ! given board || given simulate || return 0
+    while read -r lab; do
+        [[ -e $(simulation_of "$lab") || $lab == "${name:-}" ]] || return 0
+    done < <(labs)
+    return 1
+}
+
+build_release() {
+    [[ ! -f $release/${release_stamp:-} ]] || return 0
+    if [[ -e $release ]]; then
+        change "remove ${release##*/}, which was not finished" rm -rf -- "$release"
+    fi
+    change "install labnode as $release; this takes a minute, on a small Pi a few" make_release
+}
+
+make_release() {
+    local system=() offline=() log status=0
+    make_directory "$opt/releases"
+    need_space 250 labnode "$opt/releases"
+    undo_with rm -rf -- "$release"
+    [[ $pins != apt ]] || system=(--system-site-packages)
+    [[ -z ${wheels:-} ]] || offline=(--no-index --find-links "$wheels")
+    quietly "$python" -m venv "${system[@]}" "$release" || fail "$python could not make $release"
+    # What the system has of labnode's libraries may change with the system: labnode has its own.
+    pip_release "${offline[@]}" --ignore-installed "$source" ||
+        fail "pip could not install labnode$(why_pip_failed)"
+    if [[ $pins == pip ]]; then
+        install_lgpio "${offline[@]}"
+    fi
+    [[ $pins == none ]] || has_lgpio "$release/bin/python" ||
+        fail "the library for the pins, lgpio, does not work in $release"
+    mkdir -p -- "$release/share/labnode"
+    cp -R -- "$root/deploy/." "$release/share/labnode/"
+    cp -- "$root/install.sh" "$release/share/labnode/"
+    "$release/bin/labnode" --version >"$scratch/version" 2>&1 ||
+        fail "the new labnode does not start: $(tail -n 1 "$scratch/version")"
+    cp -- "$scratch/version" "$release/$release_stamp"
+    sync -f "$release" || true # before a link leads there: a power cut must not leave empty files
+}
+
+pip_release() {
+    PIP_USER=0 quietly "$release/bin/python" -m pip install --no-input --disable-pip-version-check \
+        --progress-bar off --no-cache-dir "$@"
+}
+
+why_pip_failed() {
+    if [[ -n ${wheels:-} ]]; then
+        echo " from $wheels; something is missing or broken there"
+    else
+        echo "; does this machine reach the internet (or the index that pip is configured for)?"
+    fi
+}
+
+# Debian has no wheel of it for every Python: then it is compiled, with PYPI=1 from its own source.
+install_lgpio() { # PIP-OPTION...
+    if [[ -z ${wheels:-} ]]; then
+        apt_install gcc libc6-dev python3-dev swig || fail "apt-get could not install what lgpio is compiled with"
+    fi
+    PYPI=1 pip_release "$@" lgpio || fail "pip could not install lgpio, the library for the pins$(why_pip_failed)"
+}
+
+# --- what a lab needs of the system ---
+
+install_tools_of() { # BOARD
+    local driver package
+    while read -r driver; do
+        case $driver in
+            avrdude | openocd | esptool | picotool | flashrom) package=$driver ;;
+            dfu_util) package=dfu-util ;;
+            openfpgaloader) package=openfpgaloader ;;
+            *) continue ;;
+        esac
+        have "$package" || have "${package}.py" || [[ $package == openfpgaloader ]] && have openFPGALoader ||
+            change "install $package, which the board needs" apt_install "$package" ||
+            fail "the board needs $package, and apt-get could not install it"
+    done < <(sed -nE 's/.*\bdriver: *["'\'']?([a-z0-9_]+).*/\1/p' "$1" | sort -u)
+}
+
+make_user() {
+    local group missing=()
+    if ! grep -q '^labnode:' "$prefix/etc/passwd"; then
+        change "add the user labnode" add_user
+    fi
+    for group in gpio dialout video spi i2c plugdev; do
+        grep -q "^$group:" "$prefix/etc/group" || continue
+        grep -qE "^$group:.*[:,]labnode(,|\$)" "$prefix/etc/group" || missing+=("$group")
+    done
+    [[ ${#missing[@]} == 0 ]] || change "put labnode into the groups ${missing[*]}" \
+        usermod ${prefix:+--prefix "$prefix"} --append --groups "$(IFS=,; echo "${missing[*]}")" labnode
+}
+
+add_user() {
+    useradd ${prefix:+--prefix "$prefix"} --system --user-group --no-create-home --home-dir "$var_seen" \
+        --shell /usr/sbin/nologin --comment "$USER_COMMENT" labnode
+    undo_with delete_user
+}
+
+remove_user() {
+    grep -q "^labnode:.*:$USER_COMMENT:" "$prefix/etc/passwd" || return 0
+    change "remove the user labnode" delete_user
+}
+
+delete_user() { userdel ${prefix:+--prefix "$prefix"} labnode; }
+
+# udev, modules-load.d, the unit and the command: as RELEASE has them.
+install_system_files() { # RELEASE
+    local shared=$1/share/labnode group module lines
+    dry && [[ ! -d $shared ]] && shared=$root/deploy
+    put_file "$shared/systemd/labnode@.service" "$units/labnode@.service" 644
+    put_file "$shared/udev/70-labnode.rules" "$prefix/etc/udev/rules.d/70-labnode.rules" 644
+    lines=$(<"$shared/udev/71-labnode-buses.rules")
+    for group in gpio i2c spi; do
+        ! grep -q "^$group:" "$prefix/etc/group" || lines=$(sed "/^SUBSYSTEM==\"$group/d" <<<"$lines")
+    done
+    if [[ $lines == *SUBSYSTEM* ]]; then
+        put_text "$lines" "$prefix/etc/udev/rules.d/71-labnode-buses.rules" 644
+    fi
+    lines=''
+    while read -r module; do
+        [[ $module == '#'* ]] || modprobe --dry-run --quiet "$module" 2>/dev/null || continue
+        lines+=${lines:+$'\n'}$module
+    done <"$shared/modules-load/labnode.conf"
+    put_text "$lines" "$prefix/etc/modules-load.d/labnode.conf" 644
+    if [[ ! -e $link && ! -L $link ]]; then
+        change "link $link" link_command
+    elif [[ $(readlink -- "$link") != "$opt_seen/current/bin/labnode" ]]; then
+        say "$link is something else and stays; labnode is $opt_seen/current/bin/labnode"
+    fi
+}
+
+link_command() {
+    make_directory "${link%/*}"
+    set_link "$link" "$opt_seen/current/bin/labnode"
+    undo_with rm -f -- "$link"
+}
+
+reload_system_files() {
+    systemctl daemon-reload
+    ! have udevadm || udevadm control --reload 2>/dev/null || true
+}
+
+# --- labs ---
+
+labs() {
+    local file
+    for file in "$etc"/*.yaml; do
+        [[ ! -e $file ]] || basename -- "$file" .yaml
+    done
+}
+
+list_of_labs() {
+    local names
+    names=$(labs | tr '\n' ' ')
+    echo "${names:+; there are: ${names% }}"
+}
+
+# A key of a lab's settings; nothing when it is not there.
+setting() { # LAB KEY
+    local by=${release:-}
+    [[ -x $by/bin/python ]] || by=$(current_release)
+    [[ ! -x $by/bin/python ]] || setting_by "$by" "$@"
+}
+
+setting_by() { # RELEASE LAB KEY
+    "$1/bin/python" -I -c 'import sys, yaml
+value = (yaml.safe_load(open(sys.argv[1])) or {}).get(sys.argv[2])
+print("" if value is None else value)' "$etc/$2.yaml" "$3"
+}
+
+simulation_of() { echo "$units/labnode@$1.service.d/simulate.conf"; } # LAB
+
+# As the service does it: the user labnode, nothing of this environment, nothing written.
+as_labnode() { # COMMAND...
+    runuser -u labnode -- env -i PATH=/usr/bin:/bin HOME=/nonexistent LANG=C.UTF-8 \
+        PYTHONDONTWRITEBYTECODE=1 "$@"
+}
+
+# The board goes where the service may read it, with the files that it names.
+install_board() {
+    local home=$etc/boards/$name file files=() same=yes
+    installed_board=$etc_seen/boards/$name/${board##*/}
+    if [[ $board == "$(readlink -m -- "$home")"/* ]]; then
+        installed_board=$etc_seen/boards/$name/${board#"$(readlink -m -- "$home")"/}
+        check_board "$prefix$installed_board"
+        return
+    fi
+    if dry && [[ ! -x $release/bin/python ]]; then
+        say "write $home/${board##*/} and the files that it names"
+        return
+    fi
+    mapfile -d '' files < <(list_board_files)
+    for file in "${files[@]}"; do
+        cmp -s -- "${board%/*}/$file" "$home/$file" || same=''
+    done
+    [[ -z $same ]] || return 0
+    if [[ -f $home/.installed ]] && ! (cd -- "$home" && sha256sum --check --status .installed); then
+        consent "The board in $home was changed there. Replace it (it is kept as $home.old)?" ||
+            fail "the board in $home was changed there; to keep it: --board $home/${board##*/}"
+        change "keep the board of before as $home.old" keep_old_board "$home"
+    fi
+    change "write $home/ (${files[*]})" copy_board "$home" "${files[@]}"
+    restart+=("$name")
+}
+
+keep_old_board() { # DIRECTORY
+    rm -rf -- "$1.old"
+    cp -Rp -- "$1" "$1.old"
+}
+
+# Relative paths, with zeros between: the board, its Python, and every file below the board's
+# directory that is named in it, or in a YAML file named in it; secrets.yaml. A directory given as
+# --board: all of it.
+list_board_files() {
+    if [[ -d ${option[board]} ]]; then
+        (cd -- "${board%/*}" && find . -type f -not -path '*/.*' -not -path '*/__pycache__/*' -printf '%P\0')
+        return
+    fi
+    "$release/bin/python" -I - "$board" <<'PYTHON'
+import sys
+from pathlib import Path
+
+import yaml
+
+board = Path(sys.argv[1])
+files, found = [board.name, "secrets.yaml"], []
+
+
+def named(node):
+    if isinstance(node, yaml.ScalarNode):
+        yield node.value
+    elif isinstance(node, yaml.SequenceNode):
+        for part in node.value:
+            yield from named(part)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from named(value)
+
+
+while files:
+    name = files.pop()
+    path = board.parent / name
+    inside = path.resolve().is_relative_to(board.parent.resolve())
+    if name in found or not name or name.startswith("/") or not inside or not path.exists():
+        continue
+    if path.is_dir():
+        if name != ".":
+            files += [str(file.relative_to(board.parent)) for file in path.rglob("*") if file.is_file()]
+        continue
+    found.append(name)
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            tree = yaml.compose(path.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError):
+            continue  # labnode check says what is wrong with it
+        files += [word for word in named(tree) if len(word) < 200 and "\n" not in word and "\0" not in word]
+sys.stdout.write("".join(f"{name}\0" for name in sorted(found)))
+PYTHON
+}
+
+copy_board() { # DIRECTORY FILE...
+    local home=$1 file
+    shift
+    make_directory "$etc/boards"
+    if [[ -d $home ]]; then
+        cp -Rp -- "$home" "$scratch/board-before"
+        undo_with cp -RpT -- "$scratch/board-before" "$home"
+    fi
+    undo_with rm -rf -- "$home"
+    undo_with rm -rf -- "$home.new"
+    rm -rf -- "$home.new"
+    mkdir -- "$home.new"
+    [[ ! -d $home ]] || cp -RpT -- "$home" "$home.new"
+    for file in "$@"; do
+        mkdir -p -- "$(dirname -- "$home.new/$file")"
+        cp -- "${board%/*}/$file" "$home.new/$file"
+    done
+    (cd -- "$home.new" && sha256sum -- "$@" >.installed)
+    chgrp -R labnode -- "$home.new"
+    chmod -R u=rwX,g=rX,o= -- "$home.new"
+    check_board "$home.new/${board##*/}"
+    rm -rf -- "$home"
+    mv -T -- "$home.new" "$home"
+}
+
+check_board() { # FILE: as the service will load it
+    dry && [[ ! -x $release/bin/labnode ]] && return
+    as_labnode "$release/bin/labnode" check "$1" >/dev/null || fail "the board has mistakes; see above"
+}
+
+# Written once. Afterwards they belong to those who run the lab, and an option that says something
+# else is not quietly ignored.
+install_settings() {
+    local file=$etc/$name.yaml key value
+    if [[ ! -e $file ]]; then
+        password=${option[weblab-password]:-$(make_word)}
+        admin_password=${option[admin-password]:-$(make_word)}
+        change "write $file" copy_text "$(settings)" "$file" 600
+    else
+        for key in host port base-url weblab-password weblab-username; do
+            given "$key" || continue
+            case $key in
+                weblab-*) value=$(setting_of_weblab "${key#weblab-}") ;;
+                *) value=$(setting "$name" "${key//-/_}") ;;
+            esac
+            [[ $value == "${option[$key]}" ]] ||
+                fail "--$key does not count for a lab that is there already: change it in $file, then" \
+                    "sudo systemctl restart labnode@$name"
+        done
+        value=$(setting "$name" board)
+        [[ $value == "$installed_board" ]] ||
+            fail "the lab '$name' has the board $value; a board with another name is another lab (--name)," \
+                "or change $file"
+    fi
+    if given simulate; then
+        put_text "$(simulation)" "$(simulation_of "$name")" 644
+    elif [[ -e $(simulation_of "$name") ]]; then
+        change "remove $(simulation_of "$name"): the lab has its hardware now" forget_simulation
+    fi
+}
+
+settings() {
+    echo "# The settings of the lab '$name', for root's eyes alone. Afterwards: sudo systemctl restart labnode@$name"
+    echo "board: $(quoted "$installed_board")"
+    echo "state_dir: $(quoted "$var_seen/$name")"
+    echo "host: $(quoted "${option[host]:-0.0.0.0}")"
+    echo "port: $port"
+    ! given base-url || echo "base_url: $(quoted "${option[base-url]}")"
+    echo "weblab: {username: $(quoted "${option[weblab-username]:-weblab}"), password: $(quoted "$password")}"
+    echo "admin: {username: admin, password: $(quoted "$admin_password")}"
+}
+
+quoted() { printf "'%s'" "${1//\'/\'\'}"; } # TEXT: for YAML
+
+make_word() { head -c 18 /dev/urandom | base64 | tr '+/' '-_'; }
+
+setting_of_weblab() { # KEY
+    "$release/bin/python" -I -c 'import sys, yaml
+print((yaml.safe_load(open(sys.argv[1])).get("weblab") or {}).get(sys.argv[2], ""))' "$etc/$name.yaml" "$1"
+}
+
+simulation() {
+    echo '# Written by install.sh --simulate: the pins are only pretended.'
+    echo '[Service]'
+    echo 'ExecStart='
+    sed -n 's/^ExecStart=\(.*\) run /ExecStart=\1 run --simulate /p' "$root/deploy/systemd/labnode@.service"
+    echo 'ExecStopPost='
+}
+
+forget_simulation() {
+    local file
+    file=$(simulation_of "$name")
+    cp -- "$file" "$scratch/simulate.conf"
+    undo_with cp -- "$scratch/simulate.conf" "$file"
+    undo_with mkdir -p -- "${file%/*}"
+    rm -- "$file"
+    rmdir --ignore-fail-on-non-empty -- "${file%/*}"
+    restart+=("$name")
+}
+
+remove_lab() { # LAB
+    is_disabled "$1" || change "stop labnode@$1" systemctl --quiet disable --now "labnode@$1"
+    remove "$(dirname -- "$(simulation_of "$1")")"
+    forget_boot "$1"
+    given purge || return 0
+    remove "$etc/$1.yaml" "$etc/boards/$1" "$etc/boards/$1.old" "$var/$1"
+}
+
+is_disabled() { # LAB
+    ! systemctl --quiet is-enabled "labnode@$1" 2>/dev/null &&
+        ! systemctl --quiet is-active "labnode@$1" 2>/dev/null
+}
+
+# --- going over to a release ---
+
+# All labs that run go over to RELEASE, and back again when one of them does not get ready with it.
+# LAB, new or changed, has to get ready, too.
+activate() { # RELEASE [LAB]
+    local old lab targets=()
+    old=$(current_release)
+    while read -r lab; do
+        if is_active "$lab"; then
+            active+=("$lab")
+            if [[ $1 != "$old" || $units_changed || " ${restart[*]} " == *" $lab "* ]]; then
+                targets+=("$lab")
+            fi
+        elif [[ $lab == "${2:-}" ]]; then
+            targets+=("$lab")
+        fi
+    done < <(labs)
+    if dry; then
+        [[ $1 == "$old" ]] || say "go over to ${1##*/}"
+        ((${#targets[@]} == 0)) || say "start ${targets[*]}"
+    fi
+    if ((${#targets[@]} == 0)) && [[ $1 == "$old" ]]; then
+        [[ $changed ]] || say "nothing to change"
+        keep
+        return
+    fi
+    ! dry || return 0
+    self_test "$1"
+    drain "${targets[@]}"
+    touched=yes
+    [[ $1 == "$old" ]] || go_over "$1" "$old"
+    refresh_system
+    for lab in "${targets[@]}"; do
+        start_lab "$lab"
+    done
+    keep
+    [[ $1 == "$old" ]] || forget_old_releases
+}
+
+go_over() { # RELEASE OLD
+    say "go over to ${1##*/}"
+    if [[ -n $2 ]]; then
+        undo_with set_link "$opt/current" "$(readlink -- "$opt/current")"
+        if [[ -L $opt/previous ]]; then
+            undo_with set_link "$opt/previous" "$(readlink -- "$opt/previous")"
+        else
+            undo_with rm -f -- "$opt/previous"
+        fi
+        set_link "$opt/previous" "releases/${2##*/}"
+    else
+        undo_with rm -f -- "$opt/current"
+    fi
+    set_link "$opt/current" "releases/${1##*/}"
+}
+
+refresh_system() {
+    systemctl daemon-reload
+    [[ $devices_changed ]] || return 0
+    if have udevadm; then
+        udevadm control --reload 2>/dev/null || true
+        udevadm trigger --subsystem-match=tty --subsystem-match=usb --subsystem-match=gpio \
+            --subsystem-match=i2c-dev --subsystem-match=spidev 2>/dev/null || true
+    fi
+    grep -v '^#' "$prefix/etc/modules-load.d/labnode.conf" | xargs -r modprobe --all --quiet 2>/dev/null || true
+}
+
+# The new release has to understand every lab's settings and board before a link leads to it.
+self_test() { # RELEASE
+    local lab
+    while read -r lab; do
+        "$1/bin/labnode" weblab-config --settings "$etc/$lab.yaml" >/dev/null ||
+            fail "labnode ${1##*/} does not understand the lab '$lab'; see above"
+        as_labnode "$1/bin/labnode" check "$prefix$(setting_by "$1" "$lab" board)" >/dev/null ||
+            fail "labnode ${1##*/} finds mistakes in the board of the lab '$lab'; see above"
+    done < <(labs)
+}
+
+# Lets students finish: nobody new gets in, and those who are in may stay for as long as --wait says.
+drain() { # LAB...
+    local lab left=${option[wait]:-600} busy
+    [[ $left =~ ^[0-9]+$ ]] || misused "--wait is a number of seconds, not '$left'"
+    ((left)) || return 0
+    for lab in "$@"; do
+        [[ " ${active[*]} " != *" $lab "* ]] || {
+            ask "$lab" drain >/dev/null
+            undo_with ask "$lab" undrain
+        }
+    done
+    while true; do
+        busy=''
+        for lab in "$@"; do
+            [[ " ${active[*]} " != *" $lab "* ]] || ! has_students "$lab" || busy+=" $lab"
+        done
+        [[ $busy ]] || return 0
+        ((left > 0)) || fail "students are still at work ($busy ): try again later, or with --wait 0 (their" \
+            "sessions go on after the restart)"
+        [[ ${told:-} ]] || say "waiting until students have finished ($busy ); --wait says how long"
+        told=yes
+        sleep 2
+        left=$((left - 2))
+    done
+}
+
+ask() { # LAB COMMAND...: of a lab that runs
+    as_labnode "$opt/current/bin/labnode" "${@:2}" --state-dir "$var_seen/$1"
+}
+
+has_students() { # LAB
+    ask "$1" status --json 2>/dev/null | grep -q '"sessions": \[{'
+}
+
+start_lab() { # LAB
+    local unit=labnode@$1
+    if [[ " ${active[*]} " != *" $1 "* ]]; then
+        undo_with systemctl --quiet disable --now "$unit"
+        systemctl --quiet enable "$unit" || fail "systemd does not take the service $unit"
+    fi
+    if [[ $reboot_needed ]]; then
+        say "the lab '$1' starts with the next boot, which its hardware needs: sudo reboot"
+        return
+    fi
+    say "start $unit"
+    if ! systemctl restart "$unit" || ! is_active "$1" || ! answers "$1"; then
+        ! have journalctl || journalctl --unit "$unit" --lines 12 --no-pager --output cat 2>/dev/null | sed 's/^/    /' >&2
+        fail "the lab '$1' does not get ready with labnode $(basename -- "$(current_release)")"
+    fi
+}
+
+is_active() { systemctl --quiet is-active "labnode@$1" 2>/dev/null; } # LAB
+
+# Whether the lab's own address says that labnode is there.
+answers() { # LAB
+    "$opt/current/bin/python" -I - "$etc/$1.yaml" <<'PYTHON'
+import json
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from labnode.settings import load_settings
+
+settings = load_settings(Path(sys.argv[1]), {}, {})
+host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+url = f"http://{host}:{settings.port}{settings.base_path}/weblab/sessions/api"
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+for attempt in range(20):
+    try:
+        with opener.open(url, timeout=5) as answer:
+            sys.exit(0 if "api_version" in json.load(answer) else 1)
+    except (OSError, ValueError):
+        time.sleep(0.5)
+sys.exit(1)
+PYTHON
+}
+
+restore_services() {
+    local lab
+    [[ $touched ]] || return 0
+    systemctl daemon-reload || true
+    for lab in "${active[@]}"; do
+        if systemctl restart "labnode@$lab" && answers "$lab"; then
+            say "labnode@$lab runs as before"
+        else
+            say "labnode@$lab does not run: journalctl --unit labnode@$lab"
+        fi
+    done
+}
+
+forget_old_releases() {
+    local one
+    for one in "$opt"/releases/*; do
+        [[ $one == "$(current_release)" || $one == "$(readlink -f -- "$opt/previous")" ]] || rm -rf -- "$one"
+    done
+}
+
+# --- the boot configuration ---
+
+# What the board needs of the firmware (buses, pins that are safe from power-on) goes to the end of
+# config.txt, between two lines with the lab's name.
+configure_boot() {
+    local file lines old line
+    file=$(boot_file)
+    [[ $file ]] && ! given simulate && [[ -f $prefix$installed_board ]] || return 0
+    "$release/bin/labnode" bootconfig --help >/dev/null 2>&1 || return 0
+    lines=$(as_labnode "$release/bin/labnode" bootconfig "$prefix$installed_board") ||
+        fail "labnode cannot say what the board needs in $file"
+    old=$(without_block "$name" "$file")
+    [[ "$(with_block "$name" "$old" "$lines")" != "$(<"$file")" ]] || return 0
+    if ! consent "The board needs lines in $file (as it was stays in $file.before-labnode). Add them?"; then
+        printf '%s\n' "$lines"
+        say "the lines above belong to the end of $file; they were not added"
+        return
+    fi
+    while read -r line; do
+        [[ ! $line =~ ^(dt|enable_) ]] || grep -qxF -- "$line" "$file" || reboot_needed=yes
+    done <<<"$lines"
+    [[ -e $file.before-labnode ]] || change "keep $file as $file.before-labnode" cp -- "$file" "$file.before-labnode"
+    put_text "$(with_block "$name" "$old" "$lines")" "$file" 755
+}
+
+boot_file() {
+    local file
+    for file in "$prefix/boot/firmware/config.txt" "$prefix/boot/config.txt"; do
+        if [[ -f $file ]]; then
+            echo "$file"
+            return
+        fi
+    done
+}
+
+without_block() { sed "/^# labnode $1: begin\$/,/^# labnode $1: end\$/d" "$2"; } # LAB FILE
+
+with_block() { printf '%s\n' "$2" "# labnode $1: begin" "$3" "# labnode $1: end"; } # LAB TEXT LINES
+
+forget_boot() { # LAB
+    local file
+    file=$(boot_file)
+    [[ $file ]] && grep -q "^# labnode $1: begin\$" "$file" || return 0
+    put_text "$(without_block "$1" "$file")" "$file" 755
+    ! given purge || remove "$file.before-labnode"
+}
+
+# --- the end of an installation ---
+
+report_lab() { # LAB
+    local file=$etc/$1.yaml
+    ! dry && [[ $changed ]] || return 0
+    printf '%s\n' '' "The lab '$1' is installed." \
+        "  settings   $file" \
+        "  board      $(setting "$1" board)" \
+        "  how it is  ./install.sh status" \
+        "  its log    journalctl --unit labnode@$1" ''
+    echo "The administrator of the central server has to enter:"
+    "$opt/current/bin/labnode" weblab-config --settings "$file" \
+        ${password:+--show-password} | sed 's/^/  /'
+    if [[ ! $reboot_needed ]]; then
+        # What is not as it should be on this machine; the lab runs all the same.
+        "$opt/current/bin/labnode" doctor --settings "$file" 2>/dev/null |
+            grep -E -A 1 '^(PROBLEM|warning)' | sed 's/^--$//' || true
+    fi
+    [[ ! ${password:-} ]] || printf '%s\n' '' \
+        'These passwords are not shown again (they are in the settings, which only root can read):' \
+        "  central server    ${option[weblab-username]:-weblab}  $password" \
+        "  administration    admin  $admin_password"
+}
+
+# --- an SD card with Raspberry Pi OS that becomes a lab by itself ---
+
+command_flash() {
+    begin_changes
+    [[ $# == 1 ]] || misused "flash takes one image or device, such as raspios.img or /dev/sdb"
+    given board || misused "say which board: ./install.sh flash $1 --board boards/NAME.yaml"
+    find_board
+    check_name
+    find_clone
+    check_port
+    check_answers
+    have mcopy || { is_root && change "install mtools" apt_install mtools; } ||
+        fail "flash needs mtools: sudo apt-get install mtools"
+    check_target "$1"
+    find_boot_partition "$1"
+    dry || prepare_venv ''
+    ! dry || [[ -x $venv/bin/labnode ]] || fail "a dry run needs .venv, which ./install.sh demo makes"
+    PYTHONDONTWRITEBYTECODE=1 "$venv/bin/labnode" check "$board" >/dev/null || fail "the board has mistakes; see above"
+    password=${option[weblab-password]:-$(make_word)}
+    admin_password=${option[admin-password]:-$(make_word)}
+    change "put labnode and the lab '$name' on $1" write_card
+    keep
+    dry || report_card "$1"
+}
+
+check_answers() {
+    ! given hostname || [[ ${option[hostname]} =~ ^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$ ]] ||
+        misused "--hostname has small letters, digits and '-' only, not '${option[hostname]}'"
+    ! given user || [[ ${option[user]} =~ ^[a-z][a-z0-9_-]{0,31}$ ]] ||
+        misused "--user has small letters, digits, '-' and '_' only, not '${option[user]}'"
+    if given ssh-key; then
+        ssh_key=$(grep -m 1 -E '^(ssh|ecdsa|sk)-[^ ]+ [A-Za-z0-9+/=]+' -- "${option[ssh-key]}" 2>/dev/null) ||
+            misused "--ssh-key: there is no public key in ${option[ssh-key]} (such as ~/.ssh/id_ed25519.pub)"
+    fi
+    if given wifi; then
+        [[ ${option[wifi-country]:-} =~ ^[A-Z]{2}$ ]] ||
+            misused "--wifi needs --wifi-country, two letters such as ES: without it the Pi's radio stays off"
+    fi
+}
+
+# A card or an image that nobody uses, and never a disk of this machine.
+check_target() { # TARGET
+    local mounted
+    [[ -e $1 ]] || fail "there is no $1"
+    [[ -w $1 ]] || fail "$(id -un) may not write to $1; try it with sudo"
+    [[ ! -f $1 ]] || return 0
+    [[ -b $1 ]] || fail "$1 is neither an image file nor a disk"
+    mounted=$(lsblk --noheadings --raw --output MOUNTPOINTS -- "$1" | sed 's/\\x0a/\n/g' | sed '/^$/d')
+    if grep -qxE '/|/boot|/boot/firmware|/usr|/home|/var|\[SWAP\]' <<<"$mounted"; then
+        fail "$1 is a disk of this machine (it has $(head -n 1 <<<"$mounted")): nothing was written"
+    fi
+    [[ -z $mounted ]] || fail "$1 is in use at $(tr '\n' ' ' <<<"$mounted"); unmount that first"
+    case $(lsblk --nodeps --noheadings --raw --output RM,HOTPLUG,TYPE -- "$1") in
+        '0 0 '*) fail "$1 looks like a disk of this machine (it cannot be taken out): nothing was written" ;;
+        *' disk' | *' loop') ;;
+        *) fail "$1 is not a whole disk; flash takes the disk, such as /dev/sdb or /dev/mmcblk0" ;;
+    esac
+}
+
+# Sets `card`, what mtools call the FAT partition that the firmware starts from.
+find_boot_partition() { # TARGET
+    local start
+    start=$(LC_ALL=C partx --raw --noheadings --output START,TYPE -- "$1" 2>/dev/null |
+        sed -nE 's/^([0-9]+) 0x(b|c|e|6)$/\1/p' | head -n 1) || true
+    [[ $start ]] || fail "$1 has no FAT partition: it is not a Raspberry Pi OS"
+    card=$1@@$((start * 512))
+    on_card mdir -b "::/config.txt" >/dev/null 2>&1 ||
+        fail "the first FAT partition of $1 has no config.txt: it is not a Raspberry Pi OS"
+    on_card mdir -b "::/meta-data" >/dev/null 2>&1 ||
+        fail "this Raspberry Pi OS has no cloud-init (no meta-data on its boot partition); those since" \
+            "October 2025 have it"
+    from_card user-data | sed '/^# labnode: begin$/,/^# labnode: end$/d' | grep -q '^bootcmd:' &&
+        fail "the user-data on $1 has a bootcmd of its own, which flash would not get along with"
+    return 0
+}
+
+on_card() { MTOOLS_SKIP_CHECK=1 MTOOLSRC=/dev/null "$1" -i "$card" "${@:2}"; } # MTOOL ARGUMENT...
+
+from_card() { on_card mtype "::/$1" 2>/dev/null | tr -d '\r' || true; } # NAME
+
+write_card() {
+    local bundle=$scratch/labnode file files=()
+    mkdir -p -- "$bundle" "$scratch/board"
+    release=$venv
+    mapfile -d '' files < <(list_board_files)
+    for file in "${files[@]}"; do
+        mkdir -p -- "$(dirname -- "$scratch/board/$file")"
+        cp -- "${board%/*}/$file" "$scratch/board/$file"
+    done
+    tar -czf "$bundle/labnode.tar.gz" --exclude=__pycache__ --owner=0 --group=0 -C "$root" install.sh \
+        pyproject.toml README.md LICENSE labnode boards deploy -C "$scratch" board
+    cp -- "$root/deploy/first-boot/"* "$bundle/"
+    write_answers >"$bundle/answers"
+    if given wheels; then
+        copy_wheels "$bundle/wheels"
+    fi
+    undo_with on_card mdeltree ::/labnode
+    on_card mdeltree ::/labnode 2>/dev/null || true
+    on_card mcopy -s "$bundle" ::/ || fail "the boot partition has no room for labnode"
+    if given wifi; then
+        network_config | put_on_card network-config
+    fi
+    # Another instance-id: a card that has been started before does all this again.
+    { from_card meta-data | sed '/^instance[-_]id:/d'; echo "instance-id: labnode-$(date +%s)"; } >"$scratch/meta-data"
+    put_on_card meta-data <"$scratch/meta-data"
+    user_data >"$scratch/user-data"
+    put_on_card user-data <"$scratch/user-data"
+    sync -- "${card%@@*}"
+}
+
+put_on_card() { # NAME: what comes in
+    cat >"$scratch/$1.new"
+    on_card mcopy -o "$scratch/$1.new" "::/$1" || fail "$1 cannot be written to the boot partition"
+}
+
+copy_wheels() { # DIRECTORY
+    [[ -d ${option[wheels]} ]] || fail "--wheels: there is no directory ${option[wheels]}"
+    mkdir -- "$1"
+    cp -- "${option[wheels]}"/*.whl "$1/" || fail "there are no wheels in ${option[wheels]}"
+    compgen -G "$1/labnode-*.whl" >/dev/null ||
+        (cd -- "$root" && PIP_USER=0 quietly "$venv/bin/python" -m pip wheel --no-deps --no-input --wheel-dir "$1" .) ||
+        fail "pip could not make a wheel of labnode"
+}
+
+# The options of the installation on the Pi, as variables.
+write_answers() {
+    local row key value commands variable
+    for row in "${OPTIONS[@]}"; do
+        IFS='|' read -r key value commands _ <<<"$row"
+        case $key in
+            board) value=/var/tmp/labnode-first-boot/board/${board##*/} ;;
+            name) value=$name ;;
+            weblab-password) value=$password ;;
+            admin-password) value=$admin_password ;;
+            yes | dry-run | wheels) continue ;;
+            *)
+                [[ $commands == 'install flash' ]] || continue
+                given "$key" || continue
+                value=${option[$key]}
+                ;;
+        esac
+        variable=${key//-/_}
+        printf 'LABNODE_INSTALL_%s=%q\n' "${variable^^}" "$value"
+    done
+}
+
+network_config() {
+    local password=' {}'
+    ! given wifi-password || password=$'\n          password: '$(quoted "${option[wifi-password]}")
+    printf '%s\n' '# written by labnode'"'"'s install.sh' 'network:' '  version: 2' '  ethernets:' \
+        '    eth0: {dhcp4: true, optional: true}' '  wifis:' '    wlan0:' '      dhcp4: true' \
+        '      optional: true' "      regulatory-domain: $(quoted "${option[wifi-country]}")" '      access-points:' \
+        "        $(quoted "${option[wifi]}"):$password"
+}
+
+# What is there already (the Raspberry Pi Imager may have written it), and then what labnode needs.
+user_data() {
+    local old
+    old=$(from_card user-data | sed '/^# labnode: begin$/,/^# labnode: end$/d')
+    [[ $old == '#cloud-config'* ]] || old=$'#cloud-config\n'$old
+    printf '%s\n' "$old" '# labnode: begin'
+    if given hostname; then
+        ! grep -q '^hostname:' <<<"$old" || fail "the card has a hostname already: leave out --hostname"
+        printf '%s\n' "hostname: ${option[hostname]}" 'manage_etc_hosts: true'
+    fi
+    if grep -qE '^users?:' <<<"$old"; then
+        [[ -z ${option[user]:-}${option[ssh-key]:-} ]] ||
+            fail "the card has a user already: leave out --user and --ssh-key"
+    else
+        # Without a user Raspberry Pi OS asks for one on the screen, and waits.
+        printf '%s\n' 'users:' "- name: ${option[user]:-pi}" '  shell: /bin/bash' '  lock_passwd: true' \
+            '  sudo: ALL=(ALL) NOPASSWD:ALL' \
+            '  groups: users,adm,dialout,audio,netdev,video,plugdev,cdrom,games,input,gpio,spi,i2c,render,sudo'
+        [[ ! ${ssh_key:-} ]] || printf '%s\n' '  ssh_authorized_keys:' "  - $ssh_key" 'enable_ssh: true'
+    fi
+    printf '%s\n' 'bootcmd:' \
+        '- [cloud-init-per, instance, labnode, bash, /boot/firmware/labnode/first-boot, prepare]' '# labnode: end'
+}
+
+report_card() { # TARGET
+    local address=${option[hostname]:-raspberrypi}.local:$port
+    printf '%s\n' '' "$1 becomes the lab '$name' in its first boot, which takes some minutes; then it is at" \
+        "  http://$address/weblab/health" \
+        "If it is not: labnode/result.txt on the card's boot partition says why."
+    given ssh-key || echo "Nobody can log in on this Pi, unless the card has a user already (--ssh-key)."
+    given wheels || echo "It needs the internet for that (--wheels: it does not)."
+    printf '%s\n' '' "The administrator of the central server has to enter:"
+    LABNODE_WEBLAB_USERNAME=${option[weblab-username]:-weblab} LABNODE_WEBLAB_PASSWORD=$password \
+        LABNODE_BASE_URL=${option[base-url]:-} PYTHONDONTWRITEBYTECODE=1 \
+        "$venv/bin/labnode" weblab-config "$board" --host "$address" --show-password | sed 's/^/  /'
+    printf '%s\n' '' 'These passwords are not shown again:' \
+        "  central server    ${option[weblab-username]:-weblab}  $password" \
+        "  administration    admin  $admin_password"
+}
 
 # --- where we are ---
 
@@ -192,7 +1542,7 @@ remove_venv() {
 
 make_venv() {
     [[ -w $root ]] || fail "$(id -un) may not write into $root, where .venv has to go"
-    need_space 200
+    need_space 200 .venv "$root"
     choose_python
     say "making .venv with Python $(python_version "$python")"
     quietly "$python" -m venv "$venv" || fail "$python could not make $venv"
@@ -202,7 +1552,7 @@ make_venv() {
 install_labnode() { # EXTRAS
     [[ -w $venv ]] || fail "$(id -un) may not write into $venv, which $(stat -c %U -- "$venv") made:" \
         "sudo rm -rf '$venv', or go on as that user"
-    [[ -z $1 ]] || need_space 400
+    [[ -z $1 ]] || need_space 400 .venv "$root"
     rm -f -- "$stamp"
     say "installing labnode and the libraries it needs${1:+, and those of its tests};" \
         "this takes about a minute, on a small Pi a few"
@@ -221,11 +1571,11 @@ pip_install() ( # EXTRAS
         --progress-bar off --editable ".${1:+[$1]}"
 )
 
-need_space() { # MEGABYTES
+need_space() { # MEGABYTES WHAT DIRECTORY
     local free
-    free=$(LC_ALL=C df -m --output=avail -- "$root" 2>/dev/null | tail -n 1) || return 0
+    free=$(LC_ALL=C df -m --output=avail -- "$3" 2>/dev/null | tail -n 1) || return 0
     [[ ! $free =~ ^[[:space:]]*[0-9]+$ ]] || ((free >= $1)) ||
-        fail "the disk with $root has only ${free//[[:space:]]/} MB free; .venv needs about $1 MB"
+        fail "the disk with $3 has only ${free//[[:space:]]/} MB free; $2 needs about $1 MB"
 }
 
 # --- Python ---
@@ -283,13 +1633,22 @@ can_make_venvs() { # PYTHON; Debian splits ensurepip from Python, so `venv` alon
 
 # --- Debian packages ---
 
+apt_offers() { # PACKAGE
+    have apt-cache || return 1
+    dry || refresh_lists
+    LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [0-9]'
+}
+
+refresh_lists() {
+    [[ -z ${lists_are_fresh:-} ]] || return 0
+    quietly "${APT[@]}" update || true # old lists are often good enough
+    lists_are_fresh=yes
+}
+
 apt_install() { # PACKAGE...; false, with the reason shown, when it did not work
     have apt-get || return 1
     say "installing $* with apt-get; this can take a few minutes"
-    if [[ -z ${lists_are_fresh:-} ]]; then
-        quietly "${APT[@]}" update || true # old lists are often good enough
-        lists_are_fresh=yes
-    fi
+    refresh_lists
     quietly "${APT[@]}" install --yes --no-install-recommends "$@"
 }
 
@@ -299,7 +1658,7 @@ apt_install() { # PACKAGE...; false, with the reason shown, when it did not work
 quietly() { # COMMAND...
     local log status=0
     log=$(mktemp "${TMPDIR:-/tmp}/labnode-install.XXXXXX") || fail "cannot write into ${TMPDIR:-/tmp}"
-    "$@" >"$log" 2>&1 </dev/null || status=$?
+    "$@" >"$log" 2>&1 </dev/null 9<&- || status=$?
     if ((status)); then
         tail -n 15 -- "$log" | sed 's/^/    /' >&2
         say "everything it said is in $log"
@@ -317,11 +1676,13 @@ is_root() { [[ $(id -u) == 0 ]]; }
 say() { printf 'install.sh: %s\n' "$*" >&2; }
 
 fail() {
+    explained=yes
     say "$*"
     exit 1
 }
 
 misused() {
+    explained=yes
     say "$*"
     usage >&2
     exit 2

@@ -21,6 +21,7 @@ from labnode.lab import Lab, Node, Turnover
 from labnode.lab.programming import Programming
 from labnode.platform.systemd import Systemd
 from labnode.platform.watchdog import Watchdog, ask_web
+from labnode.recordings import Recordings
 from labnode.sessions import HOOK_LIMIT, Sessions
 from labnode.settings import Settings
 from labnode.state import StateDir
@@ -137,6 +138,8 @@ class Agent:
             parts = (self.board, self.worker, self.sessions, self.clock)
             turnover = Turnover(*parts, lab.functions)
             self.upkeep = Upkeep(*parts, turnover)
+            kept = settings.state_dir / "recordings"
+            self.recordings = Recordings(kept, self.sessions, self.board, self.clock)
             self.node = node = Node(
                 self.board,
                 self.worker,
@@ -144,6 +147,7 @@ class Agent:
                 self.sessions,
                 Programming(self.board, self.tasks, self.worker, settings.state_dir),
                 turnover,
+                self.recordings,
                 observer_link=access.observers.link,
                 push=self.websockets.push,
             )
@@ -204,6 +208,7 @@ class Agent:
             )
             self.tasks.recover()
             self.upkeep.start()
+            self.recordings.start()
             self.sessions.recover()
             self.sessions.reaper.start()
             self._ready = self.telemetry.ready = True
@@ -234,6 +239,7 @@ class Agent:
             self.tasks.stop_all,
             partial(self.upkeep.stop, 0.5),
             self.upkeep.last_words,
+            partial(self.recordings.stop, 0.5),
             partial(self.sessions.reaper.stop, 0.5),
             # Before the worker, which still serves the last words of their handlers.
             partial(self.websockets.stop, 0.5),

@@ -46,7 +46,8 @@ def test_the_page_is_packed_too(lab: LabClient) -> None:
 def test_a_lab_has_its_own_page_and_its_own_files(make_lab: MakeLab, tmp_path: Path) -> None:
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "page.html").write_text(
-        '% rebase("layout.html", scripts=["static/lab/mine.js"])\n<main><h2>{{title}}</h2><div data-card="switch"></div></main>'
+        '% rebase("layout.html", scripts=["static/lab/mine.js"])\n'
+        '<main><h2>{{title}}</h2><div data-card="switch"></div></main>'
         '<script type="application/json" id="boot">{{!boot}}</script>'
     )
     (tmp_path / "static").mkdir()

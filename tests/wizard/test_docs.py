@@ -96,6 +96,8 @@ def test_the_other_examples_of_the_page_are_yaml_that_labnode_reads(tmp_path: Pa
     path = tmp_path / "board.yaml"
     path.write_text(first.replace("lid", "temp") + sequences)
     assert set(load_board(path).sequences) == {"on_start", "on_dispose"}
+    path.write_text(first.partition("page:")[0] + page)
+    assert load_board(path).page is not None
     path.write_text(
         "schema: 1\ndevices:\n  switch: {driver: led, pin: 4}\n  latch: {driver: led, pin: 5}\n"
         "  lamp: {driver: button, pin: 6}\n  lid: {driver: button, pin: 7}\n"

@@ -1,0 +1,737 @@
+"""install.sh makes a service: on a system below a directory, with a systemd that only pretends."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = ["install", "upgrade", "rollback", "uninstall", "status", "flash"]
+
+# A systemd that remembers in $ROOT/systemd what is enabled and what runs, and how.
+SYSTEMCTL = """
+state=$ROOT_DIRECTORY/systemd; mkdir -p "$state"
+words=() now=''
+for word in "$@"; do case $word in --now) now=yes ;; -*) ;; *) words+=("$word") ;; esac; done
+unit=${words[1]:-}
+case ${words[0]} in
+    is-active) [[ -e $state/$unit.active ]] ;;
+    is-enabled) [[ -e $state/$unit.enabled ]] ;;
+    enable) : >"$state/$unit.enabled" ;;
+    disable) rm -f "$state/$unit.enabled" ${now:+"$state/$unit.active"} ;;
+    restart)
+        rm -f "$state/$unit.active"
+        release=$(readlink "$ROOT_DIRECTORY/opt/labnode/current")
+        [[ -n ${BROKEN:-} && $release == *$BROKEN* ]] && exit 1
+        echo "$release" >"$state/$unit.active" ;;
+esac
+"""
+
+# A Python whose venvs have a labnode; what it is given to run itself is run by a real one.
+PYTHON = f"""
+case "$*" in
+    *version_info*) echo ${{PYTHON_VERSION:-3.13}} ;;
+    *ensurepip*) ;;
+    *gpiochip_open*) [[ -z ${{NO_LGPIO:-}} ]] ;;
+    "-m venv "*)
+        [[ -z ${{NO_VENV:-}} ]] || exit 1
+        for directory; do :; done
+        mkdir -p "$directory/bin"
+        cp "$0" "$directory/bin/python" ;;
+    *"-m pip"*)
+        [[ -z ${{NO_PIP:-}} ]] || {{ echo "no such package" >&2; exit 1; }}
+        printf '%s\\n' '#!/usr/bin/env bash' "echo labnode \\"\\$@\\" >>'$CALLS'" \\
+            '[[ $1 != bootconfig || $2 == --help ]] || cat "${{0%/*}}/bootconfig" 2>/dev/null' \\
+            '[[ $1 != check ]] || ! grep -q mistake "$2" || exit 2' \\
+            '[[ $1 != weblab-config ]] || echo for the central server' >"${{0%/*}}/labnode"
+        chmod +x "${{0%/*}}/labnode" ;;
+    "-I - "*labnode/*.yaml) cat >/dev/null ;;
+    "-I -"*) exec {sys.executable} "$@" ;;
+esac
+"""
+
+USER_ADD = """
+for name; do :; done
+echo "$name:x:990:990:labnode, made by install.sh:/var/lib/labnode:/usr/sbin/nologin" \
+    >>"$ROOT_DIRECTORY/etc/passwd"
+"""
+USER_DELETE = """
+sed -i '/^labnode:/d' "$ROOT_DIRECTORY/etc/passwd"
+sed -i 's/,\\?labnode//' "$ROOT_DIRECTORY/etc/group"
+"""
+USER_MODIFY = """
+sed -i -E 's/^(gpio|dialout|video|spi|i2c|plugdev):.*/&labnode/' "$ROOT_DIRECTORY/etc/group"
+"""
+
+
+class Node:
+    """A Raspberry Pi OS below a directory, a clone, and commands that only pretend."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory / "the root"
+        self.clone = directory / "clone"
+        self.bin = directory / "bin"
+        self.calls_file = directory / "calls"
+        self.temporary = directory / "tmp"
+        for path in (self.clone, self.bin, self.temporary, self.root / "run/systemd/system"):
+            path.mkdir(parents=True)
+        for name in ("install.sh", "pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy2(ROOT / name, self.clone / name)
+        shutil.copytree(ROOT / "deploy", self.clone / "deploy")
+        (self.clone / "labnode").mkdir()
+        (self.clone / "boards").mkdir()
+        self.version("1.0")
+        self.board = self.clone / "boards" / "heater.yaml"
+        self.board.write_text(
+            "devices: {heater: {driver: relay, pin: GPIO17}}\nmodule: heater.py\n"
+        )
+        self.board.with_suffix(".py").write_text("lab = 1\n")
+        for name in ("opt", "usr/local/bin", "etc/udev/rules.d", "etc/modules-load.d"):
+            (self.root / name).mkdir(parents=True)
+        self.write("etc/os-release", 'ID=debian\nVERSION_ID="13"\n')
+        self.write("etc/passwd", "root:x:0:0::/root:/bin/bash\n")
+        self.write("etc/group", "root:x:0:\ngpio:x:986:\ndialout:x:20:\nvideo:x:44:\n")
+        for tool in ["df", "modprobe", "lsblk"]:
+            self.command(tool, "exit 1")
+        for name, script in {
+            "systemctl": SYSTEMCTL,
+            "python3": PYTHON,
+            "useradd": USER_ADD,
+            "userdel": USER_DELETE,
+            "usermod": USER_MODIFY,
+            "apt-get": "",
+            "apt-cache": "",
+            "udevadm": "",
+            "journalctl": "echo 'Traceback: it broke'",
+            "runuser": 'shift 3; exec "$@"',
+            "id": "echo 0",
+            "chgrp": "",
+            "uname": "[[ $1 == -m ]] && echo aarch64 || echo Linux",
+        }.items():
+            self.command(name, script)
+
+    def version(self, version: str) -> None:
+        (self.clone / "labnode/__init__.py").write_text(f'__version__ = "{version}"\n')
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def read(self, name: str) -> str:
+        return (self.root / name).read_text()
+
+    def command(self, name: str, script: str) -> None:
+        path = self.bin / name
+        noted = f'#!/usr/bin/env bash\necho "{name}${{*:+ $*}}" >>"$CALLS"\n'
+        path.write_text(f"{noted}{script}\n")
+        path.chmod(0o755)
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`./install.sh ARGUMENTS` for the system below `root`."""
+        if "python" not in " ".join(arguments) and arguments[:1] in (("install",), ("upgrade",)):
+            arguments = (*arguments, "--python", str(self.bin / "python3"))
+        return self.run_as_is(*arguments, LABNODE_INSTALL_ROOT=str(self.root), **environment)
+
+    def run_as_is(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        path = f"{self.bin}:{os.environ['PATH']}"
+        always = {"PATH": path, "CALLS": self.calls_file, "TMPDIR": self.temporary}
+        always |= {"ROOT_DIRECTORY": self.root, "LC_ALL": "C.UTF-8"}
+        return subprocess.run(
+            ["./install.sh", *arguments],
+            cwd=self.clone,
+            env={**{name: str(value) for name, value in always.items()}, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def install(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.run("install", "--board", "boards/heater.yaml", *arguments, **environment)
+
+    def calls(self, beginning: str = "") -> list[str]:
+        text = self.calls_file.read_text() if self.calls_file.exists() else ""
+        self.calls_file.unlink(missing_ok=True)
+        return [line for line in text.splitlines() if line.startswith(beginning)]
+
+    def files(self, *, times: bool = False) -> dict[str, object]:
+        """Everything below the root with its content and mode, and with when it was changed."""
+        found: dict[str, object] = {}
+        for path in sorted(self.root.rglob("*")):
+            status = path.lstat()
+            if path.is_symlink():
+                found[str(path)] = str(path.readlink())
+            elif path.is_file():
+                time = status.st_mtime_ns if times else 0
+                found[str(path)] = (path.read_bytes(), status.st_mode, time)
+            else:
+                found[str(path)] = status.st_mode
+        return found
+
+    def running(self) -> str:
+        """The release that labnode@heater runs with."""
+        return Path(self.read("systemd/labnode@heater.active").strip()).name
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(tmp_path)
+
+
+@pytest.fixture
+def installed(node: Node) -> Node:
+    done = node.install()
+    assert done.returncode == 0, done.stderr
+    node.calls()
+    return node
+
+
+def misused(node: Node, *arguments: str, **environment: str) -> str:
+    """The first line of what is said to a wrong command line."""
+    root = {} if "--root" in arguments else {"LABNODE_INSTALL_ROOT": str(node.root)}
+    done = node.run_as_is(*arguments, **root, **environment)
+    assert done.returncode == 2, done.stderr
+    first, second, *_ = done.stderr.splitlines()
+    assert second.startswith("Usage: ")
+    return first.removeprefix("install.sh: ")
+
+
+def refused(node: Node, *arguments: str, **environment: str) -> str:
+    """The last line of a run that fails and leaves everything as it was."""
+    before = node.files()
+    done = node.run(*arguments, **environment)
+    assert done.returncode == 1, done.stderr
+    assert node.files() == before
+    assert not list(node.temporary.glob("*/"))
+    return next(
+        line.removeprefix("install.sh: ")
+        for line in reversed(done.stderr.splitlines())
+        if not line.endswith(("taking back what was changed", "runs as before"))
+    )
+
+
+# --- options ---
+
+
+def options() -> dict[str, tuple[str, str, str]]:
+    """What install.sh takes: {name: (value, commands, text)}."""
+    table = re.search(r"readonly OPTIONS=\(\n(.*?)\n\)", (ROOT / "install.sh").read_text(), re.S)
+    assert table
+    rows = [line.strip().strip("'").split("|") for line in table[1].splitlines()]
+    return {name: (value, commands, text) for name, value, commands, text in rows}
+
+
+def test_the_documentation_has_every_option_and_no_other() -> None:
+    text = (ROOT / "docs/install.md").read_text()
+    rows = re.findall(
+        r"^\| `--([a-z-]+)( [A-Z]+)?` \| `([A-Z_]+)` \| ([^|]+) \| (.+) \|$", text, re.M
+    )
+    documented = {
+        name: (value.strip(), commands.replace(",", ""), said)
+        for name, value, _, commands, said in rows
+    }
+    assert documented == options()
+    for name, _, variable, _, _ in rows:
+        assert variable == f"LABNODE_INSTALL_{name.upper().replace('-', '_')}"
+
+
+def test_the_usage_has_every_option(node: Node) -> None:
+    usage = node.run_as_is("install", "--help").stdout
+    for name, (value, _, text) in options().items():
+        assert re.search(rf"--{name}{' ' if value else ''}{value} +{re.escape(text)}\n", usage)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_given_wherever_it_is_asked_for(node: Node, command: str) -> None:
+    done = node.run_as_is(command, "x", "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["install", "--prot", "80"], "there is no option '--prot'"),
+        (["--prot", "80"], "there is no option '--prot'"),
+        (["install", "-p", "80"], "there is no option '-p'"),
+        (["upgrade", "--board", "x"], "upgrade has no option '--board'"),
+        (["status", "--yes"], "status has no option '--yes'"),
+        (["install", "--port"], "--port needs something after it: N"),
+        (["install", "--port="], "--port needs something after it: N"),
+        (["install", "--yes=1"], "--yes takes nothing"),
+        (["install", "--root", "/no/such"], "--root: there is no directory /no/such"),
+        (["install"], "say which board: sudo ./install.sh --board boards/NAME.yaml"),
+        (["upgrade", "now"], "upgrade takes no 'now'"),
+        (["rollback", "1.0"], "rollback takes no '1.0'"),
+        (["uninstall", "heater"], "uninstall takes no 'heater'; one lab alone goes after --name"),
+        (["flash"], "flash takes one image or device, such as raspios.img or /dev/sdb"),
+        (["flash", "a", "b"], "flash takes one image or device, such as raspios.img or /dev/sdb"),
+    ],
+)
+def test_a_wrong_command_line_gets_a_sentence_and_the_usage(
+    node: Node, arguments: list[str], sentence: str
+) -> None:
+    assert misused(node, *arguments) == sentence
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("LABNODE_INSTALL_BORD", "x", "there is no option for the variable LABNODE_INSTALL_BORD"),
+        ("LABNODE_INSTALL_YES", "maybe", "LABNODE_INSTALL_YES is yes or no, not 'maybe'"),
+    ],
+)
+def test_a_wrong_variable_gets_a_sentence(
+    node: Node, variable: str, value: str, sentence: str
+) -> None:
+    assert misused(node, "install", **{variable: value}) == sentence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--name", "My Lab"], "a lab's name has small letters"),
+        (["--name", "../x"], "a lab's name has small letters"),
+        (["--port", "http"], "--port is a number, not 'http'"),
+        (["--port", "0"], "--port is a number, not '0'"),
+        (["--port", "65536"], "--port is 1 to 65535, not 65536"),
+    ],
+)
+def test_a_wrong_value_gets_a_sentence(node: Node, arguments: list[str], sentence: str) -> None:
+    board = ["--board", "boards/heater.yaml", "--root", str(node.root)]
+    assert misused(node, "install", *board, *arguments).startswith(sentence)
+
+
+def test_every_option_is_a_variable_as_well_and_the_option_wins(node: Node) -> None:
+    done = node.run(
+        "install",
+        "--port",
+        "81",
+        LABNODE_INSTALL_BOARD="boards/heater.yaml",
+        LABNODE_INSTALL_PORT="80",
+        LABNODE_INSTALL_BASE_URL="https://labs.example.org/heat",
+        LABNODE_INSTALL_SIMULATE="no",
+        LABNODE_INSTALL_HOSTNAME="for-another-command",
+    )
+    assert done.returncode == 0, done.stderr
+    settings = node.read("etc/labnode/heater.yaml")
+    assert "port: 81\n" in settings
+    assert "base_url: 'https://labs.example.org/heat'\n" in settings
+    assert not (node.root / "etc/systemd/system/labnode@heater.service.d").exists()
+
+
+# --- what it refuses ---
+
+
+def test_only_root_changes_the_system(node: Node) -> None:
+    node.command("id", "echo 1000")
+    for command in ("upgrade", "rollback", "uninstall"):
+        assert refused(node, command) == "this changes the system: sudo ./install.sh ..."
+
+
+@pytest.mark.parametrize(
+    ("release", "sentence"),
+    [
+        ("ID=fedora\nVERSION_ID=42\n", "and their relatives; this is fedora"),
+        ('ID=debian\nVERSION_ID="11"\n', "or newer; this is debian 11"),
+        ('ID=raspbian\nVERSION_ID="10"\n', "or newer; this is raspbian 10"),
+        ('ID=ubuntu\nID_LIKE=debian\nVERSION_ID="22.04"\n', "or newer; this is ubuntu 22.04"),
+    ],
+)
+def test_other_systems_are_refused(node: Node, release: str, sentence: str) -> None:
+    node.write("etc/os-release", release)
+    assert refused(node, "install", "--board", "boards/heater.yaml").endswith(sentence)
+
+
+def test_other_processors_are_refused(node: Node) -> None:
+    node.command("uname", "[[ $1 == -m ]] && echo riscv64 || echo Linux")
+    assert "this machine is riscv64" in refused(node, "install", "--board", "boards/heater.yaml")
+
+
+def test_a_machine_without_systemd_is_refused(node: Node) -> None:
+    (node.root / "run/systemd/system").rmdir()
+    assert refused(node, "install", "--board", "boards/heater.yaml").startswith(
+        "systemd does not run on this machine"
+    )
+
+
+def test_a_clock_that_was_never_set_is_refused(node: Node) -> None:
+    node.command("date", "[[ $1 == +%s ]] && echo 86400 || echo 1970-01-02")
+    assert refused(node, "install", "--board", "boards/heater.yaml").startswith(
+        "the clock says 1970-01-02; connect the network, or set it"
+    )
+
+
+def test_a_full_disk_is_refused(node: Node) -> None:
+    node.command("df", "printf 'Avail\\n 99\\n'")
+    assert "has only 99 MB free; labnode needs about 250 MB" in refused(
+        node, "install", "--board", "boards/heater.yaml"
+    )
+
+
+def test_an_old_python_is_refused(node: Node) -> None:
+    assert "labnode needs Python 3.11 or newer, and this machine has 3.9" in refused(
+        node, "install", "--board", "boards/heater.yaml", PYTHON_VERSION="3.9"
+    )
+
+
+def test_a_missing_board_is_refused(node: Node) -> None:
+    assert refused(node, "install", "--board", "boards/none.yaml") == (
+        "there is no board file boards/none.yaml"
+    )
+
+
+def test_a_board_with_mistakes_is_refused(node: Node) -> None:
+    node.board.write_text("a mistake\n")
+    assert refused(node, "install", "--board", "boards/heater.yaml") == (
+        "the board has mistakes; see above"
+    )
+
+
+def test_a_failing_pip_leaves_nothing(node: Node) -> None:
+    assert "pip could not install labnode; does this machine reach the internet" in refused(
+        node, "install", "--board", "boards/heater.yaml", NO_PIP="1"
+    )
+
+
+def test_pins_without_lgpio_are_refused(node: Node) -> None:
+    """What pip installs may be empty: it counts only when it works."""
+    assert "the library for the pins, lgpio, does not work" in refused(
+        node, "install", "--board", "boards/heater.yaml", NO_LGPIO="1"
+    )
+
+
+def test_what_is_not_installed_cannot_be_upgraded_nor_rolled_back(node: Node) -> None:
+    for command in ("upgrade", "rollback"):
+        assert refused(node, command).startswith("labnode is not installed")
+
+
+def test_wheels_that_are_not_there_are_refused(node: Node) -> None:
+    assert refused(node, "install", "--board", "boards/heater.yaml", "--wheels", "/none") == (
+        "--wheels: there is no directory /none"
+    )
+
+
+def test_a_second_installer_does_not_interfere(node: Node) -> None:
+    with subprocess.Popen(
+        ["flock", str(node.root), "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as first:
+        assert first.stdin
+        assert first.stdout
+        first.stdin.write(b"locked\n")
+        first.stdin.flush()
+        first.stdout.read(1)
+        assert refused(node, "uninstall") == (
+            "another install.sh is changing this system; wait for it"
+        )
+        first.stdin.close()
+
+
+# --- a dry run ---
+
+
+def test_a_dry_run_says_what_it_would_do_and_changes_nothing(node: Node) -> None:
+    before = node.files(times=True)
+    done = node.install("--dry-run")
+    assert done.returncode == 0
+    assert "add the user labnode" in done.stderr
+    assert f"write {node.root}/etc/labnode/heater.yaml" in done.stderr
+    assert done.stderr.endswith("nothing of this was done: --dry-run\n")
+    assert node.files(times=True) == before
+    assert not list(node.temporary.iterdir())
+    assert not node.calls("useradd") + node.calls("apt-get")
+
+
+def test_dry_runs_on_a_node_change_nothing(installed: Node) -> None:
+    installed.version("2.0")
+    installed.board.write_text("devices: {}\n")
+    before = installed.files(times=True)
+    for command in (
+        ["upgrade"],
+        ["uninstall", "--purge"],
+        ["install", "--board", "boards/heater.yaml"],
+    ):
+        done = installed.run(*command, "--dry-run")
+        assert done.returncode == 0, done.stderr
+        assert installed.files(times=True) == before
+
+
+# --- a lab ---
+
+
+def test_a_lab_is_installed_and_started(node: Node) -> None:
+    done = node.install()
+    assert done.returncode == 0, done.stderr
+    assert node.running().startswith("1.0-")
+    assert (node.root / "systemd/labnode@heater.enabled").exists()
+    assert node.read("etc/labnode/boards/heater/heater.py") == "lab = 1\n"
+    assert "for the central server" in done.stdout
+
+
+def test_the_settings_are_for_root_alone_and_have_the_passwords_that_were_shown(node: Node) -> None:
+    done = node.install()
+    file = node.root / "etc/labnode/heater.yaml"
+    assert file.stat().st_mode & 0o777 == 0o600
+    passwords = re.findall(
+        r"(?:central server +weblab|administration +admin) +(\S+)\n", done.stdout
+    )
+    assert len(passwords) == 2
+    for password in passwords:
+        assert len(password) >= 20
+        assert password in file.read_text()
+    assert "board: '/etc/labnode/boards/heater/heater.yaml'\n" in file.read_text()
+    assert "state_dir: '/var/lib/labnode/heater'\n" in file.read_text()
+
+
+def test_a_second_time_changes_nothing_and_shows_no_password(installed: Node) -> None:
+    before = installed.files(times=True)
+    done = installed.install()
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "install.sh: nothing to change\n"
+    assert installed.files(times=True) == before
+    assert not [
+        call for call in installed.calls("systemctl") if " is-" not in call.replace("--quiet", "")
+    ]
+
+
+def test_only_groups_that_exist_are_joined(node: Node) -> None:
+    node.install()
+    (call,) = node.calls("usermod")
+    assert call.endswith("--append --groups gpio,dialout,video labnode")
+
+
+def test_a_system_without_a_group_for_a_bus_gets_a_rule_for_it(node: Node) -> None:
+    node.install()
+    rules = node.read("etc/udev/rules.d/71-labnode-buses.rules")
+    assert '"gpio"' not in rules
+    assert '"i2c-dev"' in rules
+    assert '"spidev"' in rules
+
+
+def test_a_system_with_groups_for_all_buses_gets_no_such_rules(node: Node) -> None:
+    node.write("etc/group", "gpio:x:1:\ni2c:x:2:\nspi:x:3:\n")
+    node.install()
+    assert not (node.root / "etc/udev/rules.d/71-labnode-buses.rules").exists()
+    assert (node.root / "etc/udev/rules.d/70-labnode.rules").exists()
+
+
+def test_only_modules_of_this_kernel_are_loaded(node: Node) -> None:
+    node.command("modprobe", "[[ $* == *ch341 || $* == *i2c_dev ]]")
+    node.install()
+    lines = node.read("etc/modules-load.d/labnode.conf").splitlines()
+    assert [line for line in lines if not line.startswith("#")] == ["ch341", "i2c_dev"]
+
+
+def test_the_tools_of_the_board_are_installed(node: Node) -> None:
+    node.board.write_text("devices:\n  a: {driver: dfu_util}\n  b:\n    driver: picotool\n")
+    node.install()
+    installs = [call.rpartition(" ")[2] for call in node.calls("apt-get") if " install " in call]
+    assert {"dfu-util", "picotool"} & set(installs) == {
+        name for name in ("dfu-util", "picotool") if not shutil.which(name)
+    }
+
+
+def test_the_system_keeps_its_lgpio_and_labnode_its_own_libraries(node: Node) -> None:
+    node.install()
+    calls = node.calls("python3")
+    assert any("-m venv --system-site-packages" in call for call in calls)
+
+
+def test_a_simulated_lab_needs_no_lgpio(node: Node) -> None:
+    done = node.install("--simulate", NO_LGPIO="1")
+    assert done.returncode == 0, done.stderr
+    drop_in = node.read("etc/systemd/system/labnode@heater.service.d/simulate.conf")
+    assert "ExecStart=/opt/labnode/current/bin/labnode run --simulate --settings" in drop_in
+
+
+def test_a_simulated_lab_gets_its_hardware(node: Node) -> None:
+    node.install("--simulate")
+    assert node.install().returncode == 0
+    assert not (node.root / "etc/systemd/system/labnode@heater.service.d").exists()
+
+
+def test_another_command_called_labnode_stays(node: Node) -> None:
+    node.write("usr/local/bin/labnode", "somebody's own\n")
+    done = node.install()
+    assert "is something else and stays" in done.stderr
+    node.run("uninstall", "--purge", "--yes")
+    assert node.read("usr/local/bin/labnode") == "somebody's own\n"
+
+
+def test_files_that_the_board_names_come_with_it(node: Node) -> None:
+    boards = node.clone / "boards"
+    (boards / "firmware").mkdir()
+    (boards / "firmware/blank.hex").write_text(":00\n")
+    (boards / "more.yaml").write_text(
+        "mcu: {blank: firmware/blank.hex, other: ../pyproject.toml}\n"
+    )
+    (boards / "unnamed.yaml").write_text("x: 1\n")
+    node.board.write_text("include: [more.yaml]\nmodule: heater.py\n")
+    assert node.install().returncode == 0
+    home = node.root / "etc/labnode/boards/heater"
+    assert sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()) == [
+        ".installed", "firmware/blank.hex", "heater.py", "heater.yaml", "more.yaml",
+    ]  # fmt: skip
+
+
+def test_a_directory_as_board_comes_whole(node: Node) -> None:
+    lab = node.clone / "pendulum"
+    (lab / "views").mkdir(parents=True)
+    (lab / "pendulum.yaml").write_text("module: pendulum.py\n")
+    (lab / "views/page.html").write_text("<p>\n")
+    assert node.run("install", "--board", "pendulum").returncode == 0
+    assert node.read("etc/labnode/boards/pendulum/views/page.html") == "<p>\n"
+
+
+# --- the boot configuration ---
+
+
+@pytest.fixture
+def on_a_pi(node: Node) -> Node:
+    """A Pi with a board that needs SPI."""
+    node.write("boot/firmware/config.txt", "arm_64bit=1\n")
+    node.command(
+        "python3", PYTHON.replace("chmod +x", 'echo dtparam=spi=on >"${0%/*}/bootconfig"; chmod +x')
+    )
+    return node
+
+
+def test_the_boot_configuration_is_changed_with_a_yes(on_a_pi: Node) -> None:
+    done = on_a_pi.install("--yes")
+    assert done.returncode == 0, done.stderr
+    assert on_a_pi.read("boot/firmware/config.txt") == (
+        "arm_64bit=1\n# labnode heater: begin\ndtparam=spi=on\n# labnode heater: end\n"
+    )
+    assert on_a_pi.read("boot/firmware/config.txt.before-labnode") == "arm_64bit=1\n"
+    assert "starts with the next boot" in done.stderr
+    assert not (on_a_pi.root / "systemd/labnode@heater.active").exists()
+
+
+def test_without_a_yes_the_lines_are_shown_and_the_file_stays(on_a_pi: Node) -> None:
+    done = on_a_pi.install()
+    assert done.returncode == 0
+    assert "dtparam=spi=on" in done.stdout
+    assert on_a_pi.read("boot/firmware/config.txt") == "arm_64bit=1\n"
+
+
+def test_lines_that_are_there_already_need_no_reboot(on_a_pi: Node) -> None:
+    on_a_pi.write("boot/firmware/config.txt", "dtparam=spi=on\n")
+    on_a_pi.install("--yes")
+    assert on_a_pi.running()
+
+
+def test_the_boot_configuration_is_as_before_after_a_purge(on_a_pi: Node) -> None:
+    on_a_pi.install("--yes")
+    on_a_pi.run("uninstall", "--purge", "--yes")
+    assert on_a_pi.read("boot/firmware/config.txt") == "arm_64bit=1\n"
+    assert [path.name for path in (on_a_pi.root / "boot/firmware").iterdir()] == ["config.txt"]
+
+
+# --- upgrades ---
+
+
+def test_an_upgrade_and_the_way_back(installed: Node) -> None:
+    installed.version("2.0")
+    assert installed.run("upgrade").returncode == 0
+    assert installed.running().startswith("2.0-")
+    assert installed.run("rollback").returncode == 0
+    assert installed.running().startswith("1.0-")
+    assert installed.run("rollback").returncode == 0
+    assert installed.running().startswith("2.0-")
+
+
+def test_an_upgrade_that_does_not_get_ready_is_taken_back(installed: Node) -> None:
+    installed.version("2.0")
+    unit = installed.clone / "deploy/systemd/labnode@.service"
+    unit.write_text(unit.read_text() + "# new\n")
+    before = installed.files()
+    done = installed.run("upgrade", BROKEN="2.0")
+    assert done.returncode == 1
+    assert "    Traceback: it broke" in done.stderr
+    assert "the lab 'heater' does not get ready with labnode 2.0-" in done.stderr
+    assert "labnode@heater runs as before" in done.stderr
+    assert installed.running().startswith("1.0-")
+    after = installed.files()
+    assert {path for path in after if before.get(path) != after[path]} <= {
+        str(installed.root / "systemd/labnode@heater.active")
+    }
+
+
+def test_an_upgrade_that_does_not_understand_a_board_is_not_begun(installed: Node) -> None:
+    installed.version("2.0")
+    installed.write("etc/labnode/boards/heater/heater.yaml", "a mistake\n")
+    assert "finds mistakes in the board of the lab 'heater'" in refused(installed, "upgrade")
+    assert not [call for call in installed.calls("systemctl") if "restart" in call]
+
+
+def test_a_lab_that_was_stopped_stays_stopped(installed: Node) -> None:
+    (installed.root / "systemd/labnode@heater.active").unlink()
+    installed.version("2.0")
+    assert installed.run("upgrade").returncode == 0
+    assert not (installed.root / "systemd/labnode@heater.active").exists()
+
+
+def test_there_is_no_way_back_from_the_first_release(installed: Node) -> None:
+    assert refused(installed, "rollback") == "there is no release before this one to go back to"
+
+
+def test_the_installed_script_does_without_the_clone(installed: Node) -> None:
+    shutil.rmtree(installed.clone / "labnode")
+    script = installed.root / "opt/labnode/current/share/labnode/install.sh"
+    assert os.access(script, os.X_OK)
+    assert installed.run("uninstall", "--purge", "--yes").returncode == 0
+
+
+# --- the end ---
+
+
+def test_a_purge_leaves_nothing(node: Node) -> None:
+    before = {path for path in node.files() if "systemd" not in path}
+    node.install()
+    assert node.run("uninstall", "--purge", "--yes").returncode == 0
+    left = {path for path in node.files() if "systemd" not in path} - before
+    assert not left
+    assert "labnode" not in node.read("etc/passwd")
+
+
+def test_a_purge_without_anybody_to_ask_needs_a_yes(installed: Node) -> None:
+    assert refused(installed, "uninstall", "--purge") == (
+        "nothing was removed; without --purge settings and history stay"
+    )
+
+
+def test_settings_outlive_labnode(installed: Node) -> None:
+    settings = installed.read("etc/labnode/heater.yaml")
+    assert installed.run("uninstall").returncode == 0
+    assert not (installed.root / "opt/labnode").exists()
+    assert installed.install().returncode == 0
+    assert installed.read("etc/labnode/heater.yaml") == settings
+
+
+def test_a_user_labnode_of_somebody_else_is_left_alone(node: Node) -> None:
+    node.write("etc/passwd", "labnode:x:1001:1001:Our lab:/home/labnode:/bin/bash\n")
+    node.install()
+    node.run("uninstall", "--purge", "--yes")
+    assert not node.calls("userdel")
+
+
+def test_a_lab_that_is_not_there_cannot_be_removed(installed: Node) -> None:
+    assert refused(installed, "uninstall", "--name", "other") == (
+        "there is no lab 'other' here; there are: heater"
+    )
+
+
+def test_the_status_of_a_machine(node: Node) -> None:
+    done = node.run("status")
+    assert (done.returncode, done.stdout) == (4, "labnode is not installed.\n")
+    node.install()
+    assert re.search(r"^release     1\.0-.*\nlab         heater: ", node.run("status").stdout)

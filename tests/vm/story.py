@@ -1,0 +1,278 @@
+"""The life of a lab on a virtual machine, one thing after the other; see README.md."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CLONE = Path(__file__).parent.parent.parent
+VM = os.environ.get("LABNODE_VM", "")
+WHEELS = os.environ.get("LABNODE_VM_WHEELS", "")
+LAB = "labnode@board"
+
+pytestmark = pytest.mark.skipif(not VM, reason="LABNODE_VM names no virtual machine")
+
+
+class Machine:
+    """The virtual machine, by the command that drives it."""
+
+    def do(self, *words: str, patience: float = 1800) -> str:
+        done = subprocess.run(
+            [VM, *words], capture_output=True, text=True, timeout=patience, check=False
+        )
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def ssh(self, command: str, patience: float = 1800) -> str:
+        return self.do("ssh", command, patience=patience)
+
+    def pin(self, number: int) -> str:
+        return self.do("gpio", "get", str(number))
+
+    def unit(self, what: str) -> str:
+        return self.ssh(f"systemctl show {LAB} --property {what} --value")
+
+    def until(self, what: str, expected: str, patience: float = 180) -> None:
+        """Wait until systemd says so of the lab; a machine that starts does not answer yet."""
+        deadline, found = time.monotonic() + patience, ""
+        while time.monotonic() < deadline:
+            with contextlib.suppress(AssertionError):
+                found = self.unit(what)
+            if re.fullmatch(expected, found):
+                return
+            time.sleep(2)
+        raise AssertionError(f"{what} is {found}, not {expected}: {self.journal()}")
+
+    def journal(self, lines: int = 30) -> str:
+        return self.ssh(f"sudo journalctl --unit {LAB} --lines {lines} --no-pager --output cat")
+
+    def node(self, command: str) -> str:
+        return self.ssh(f"sudo -u labnode labnode {command} --state-dir /var/lib/labnode/board")
+
+    def status(self) -> dict[str, object]:
+        return dict(json.loads(self.node("status --json")))
+
+    def curl(self, path: str, *options: str) -> str:
+        words = " ".join(f"'{option}'" for option in options)
+        return self.ssh(f"curl --silent --show-error {words} 'http://127.0.0.1:8080{path}'")
+
+    def start_session(self) -> None:
+        """A student comes by way of the central server, with the cookie in ~/cookies."""
+        password = self.ssh(
+            "sudo sed -nE \"s/^weblab:.*password: '(.*)'.*/\\1/p\" /etc/labnode/board.yaml"
+        )
+        data = {"priority.queue.slot.length": 1200, "request.username": "ada"}
+        body = {
+            "client_initial_data": {},
+            "server_initial_data": data,
+            "back": "http://example.org/",
+        }
+        answer = json.loads(
+            self.curl(
+                "/weblab/sessions/",
+                "--user",
+                f"weblab:{password}",
+                "--header",
+                "Content-Type: application/json",
+                "--data",
+                json.dumps(body),
+            )
+        )
+        path = re.sub(r"^https?://[^/]+", "", answer["url"])
+        self.ssh("rm -f cookies")
+        self.curl(path, "--cookie-jar", "cookies", "--location", "--output", "/dev/null")
+
+    def press(self, device: str, command: str, **arguments: object) -> str:
+        return self.curl(
+            f"/api/devices/{device}/{command}",
+            "--cookie", "cookies",
+            "--header", "Content-Type: application/json",
+            "--data", json.dumps(arguments),
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    made = Machine()
+    made.do("start", "--fresh")
+    yield made
+    with contextlib.suppress(AssertionError):
+        made.do("powercut")
+
+
+@contextlib.contextmanager
+def adapter() -> Iterator[socket.socket]:
+    """The USB serial adapter is plugged in as long as somebody is at its other end."""
+    with socket.socket(socket.AF_UNIX) as far_end:
+        far_end.connect(f"{os.environ['RIG_DIR']}/usb.sock")
+        yield far_end
+
+
+def push_clone(machine: Machine, directory: Path, version: str) -> None:
+    """The project as it is now, as another version, in ~/labnode."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=CLONE, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    package = directory / f"labnode-{version}.tar.gz"
+    init = directory / "__init__.py"
+    text = (CLONE / "labnode/__init__.py").read_text()
+    init.write_text(re.sub(r'(__version__ = )".*"', rf'\1"{version}"', text))
+    with tarfile.open(package, "w:gz") as tar:
+        for name in filter(None, listed.split("\0")):
+            if (CLONE / name).is_file() and name != "labnode/__init__.py":
+                tar.add(CLONE / name, f"labnode/{name}")
+        tar.add(init, "labnode/labnode/__init__.py")
+        if WHEELS:
+            tar.add(WHEELS, "wheels")
+    machine.do("push", str(package), "clone.tar.gz")
+    machine.ssh("rm -rf labnode && tar xzf clone.tar.gz")
+
+
+OFFLINE = "--wheels ~/wheels" if WHEELS else ""
+
+
+def test_a_lab_is_installed(machine: Machine, tmp_path: Path) -> None:
+    push_clone(machine, tmp_path, "1.0")
+    machine.do("net", "on")
+    with adapter():
+        machine.ssh(f"cd labnode && sudo ./install.sh --board tests/vm/board.yaml --yes {OFFLINE}")
+        assert machine.unit("ActiveState") == "active"
+        assert machine.status()["version"] == "1.0"
+        assert "api_version" in machine.curl("/weblab/sessions/api")
+
+
+def test_a_second_time_changes_nothing(machine: Machine) -> None:
+    process = machine.unit("MainPID")
+    said = machine.ssh(
+        f"cd labnode && sudo ./install.sh --board tests/vm/board.yaml --yes {OFFLINE} 2>&1"
+    )
+    assert said == "install.sh: nothing to change"
+    assert machine.unit("MainPID") == process
+
+
+def test_the_service_is_shut_in(machine: Machine) -> None:
+    said = machine.ssh(f"systemd-analyze security {LAB} --no-pager | tail -n 1")
+    score = re.search(r": ([0-9.]+) ", said)
+    assert score
+    assert float(score[1]) <= 1.7
+    process = machine.unit("MainPID")
+    assert machine.ssh(f"stat -c %U /proc/{process}") == "labnode"
+    assert machine.ssh("sudo stat -c %a /etc/labnode/board.yaml") == "600"
+    assert "udev" not in machine.ssh(
+        "udevadm verify /etc/udev/rules.d/70-labnode.rules 2>&1 | grep -i fail || true"
+    )
+
+
+def test_a_session_moves_the_pins(machine: Machine) -> None:
+    assert (machine.pin(23), machine.pin(24)) == ("0", "0")
+    machine.start_session()
+    machine.press("led", "on")
+    machine.press("heater", "on")
+    assert (machine.pin(23), machine.pin(24)) == ("1", "1")
+
+
+def test_a_killed_lab_is_safe_and_comes_back_to_its_student(machine: Machine) -> None:
+    machine.ssh(f"sudo kill -KILL {machine.unit('MainPID')}")
+    machine.until("NRestarts", "1")
+    assert machine.pin(24) == "0"
+    assert "safe: " in machine.journal()
+    machine.until("ActiveState", "active")
+    assert len(machine.status()["sessions"]) == 1  # type: ignore[arg-type]
+    assert machine.pin(24) == "0"
+
+
+def test_a_stopped_process_is_started_anew_by_the_watchdog(machine: Machine) -> None:
+    machine.press("heater", "on")
+    assert machine.pin(24) == "1"
+    machine.ssh(f"sudo kill -STOP {machine.unit('MainPID')}")
+    machine.until("NRestarts", "2")
+    assert machine.pin(24) == "0"
+    assert "Watchdog timeout" in machine.journal()
+    machine.until("ActiveState", "active")
+
+
+def test_an_adapter_is_pulled_out_and_plugged_in(machine: Machine) -> None:
+    with adapter() as far_end:
+        machine.ssh("timeout 20 sh -c 'until test -e /dev/labnode/usb-1-1:1.0; do sleep 0.2; done'")
+        said = ""
+        for _ in range(30):
+            said = machine.curl("/api/board", "--cookie", "cookies")
+            if '"connected": true' in said or '"connected":true' in said:
+                break
+            time.sleep(2)
+        assert re.search(r'"connected": ?true', said), said
+        del far_end
+    for _ in range(30):
+        said = machine.curl("/api/board", "--cookie", "cookies")
+        if re.search(r'"connected": ?false', said):
+            break
+        time.sleep(2)
+    assert re.search(r'"connected": ?false', said), said
+    assert machine.unit("ActiveState") == "active"
+    assert machine.unit("NRestarts") == "2"
+
+
+def test_after_a_power_cut_in_a_session_it_cleans_up_and_answers(machine: Machine) -> None:
+    machine.press("heater", "on")
+    assert machine.pin(24) == "1"
+    machine.do("powercut")
+    machine.do("start")
+    machine.until("ActiveState", "active")
+    assert machine.pin(24) == "0"
+    assert not machine.status()["sessions"]
+    assert machine.status()["state"] == "ready"
+    assert "api_version" in machine.curl("/weblab/sessions/api")
+
+
+def test_it_comes_back_after_a_reboot(machine: Machine) -> None:
+    before = machine.ssh("cat /proc/sys/kernel/random/boot_id")
+    with contextlib.suppress(AssertionError):  # the connection ends with the machine
+        machine.ssh("sudo systemctl reboot")
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        with contextlib.suppress(AssertionError):
+            if machine.ssh("cat /proc/sys/kernel/random/boot_id", patience=60) != before:
+                break
+        time.sleep(3)
+    machine.until("ActiveState", "active")
+    assert machine.status()["state"] == "ready"
+
+
+def test_an_upgrade_and_the_way_back(machine: Machine, tmp_path: Path) -> None:
+    push_clone(machine, tmp_path, "2.0")
+    machine.ssh(f"cd labnode && sudo ./install.sh upgrade {OFFLINE}")
+    assert machine.status()["version"] == "2.0"
+    machine.ssh("cd labnode && sudo ./install.sh rollback")
+    assert machine.status()["version"] == "1.0"
+    assert machine.unit("ActiveState") == "active"
+
+
+def test_an_upgrade_that_does_not_get_ready_goes_back(machine: Machine, tmp_path: Path) -> None:
+    push_clone(machine, tmp_path, "3.0")
+    machine.ssh("cd labnode && printf '\\n\\nAgent.start = None\\n' >>labnode/agent.py")
+    said = machine.ssh(f"cd labnode && ! sudo ./install.sh upgrade {OFFLINE} 2>&1")
+    assert f"the lab '{LAB.partition('@')[2]}' does not get ready with labnode 3.0" in said
+    assert machine.status()["version"] == "1.0"
+    assert "api_version" in machine.curl("/weblab/sessions/api")
+
+
+def test_nothing_is_left_after_a_purge(machine: Machine) -> None:
+    machine.ssh("cd labnode && sudo ./install.sh uninstall --purge --yes")
+    left = machine.ssh(
+        "sudo find / -xdev -iname '*labnode*' -not -path '/home/*' -not -path '/proc/*' "
+        "-not -path '/var/log/*' -not -path '/tmp/*'"
+    )
+    assert left == ""
+    assert machine.ssh("getent passwd labnode; getent group labnode; true") == ""
+    assert machine.ssh(f"systemctl show {LAB} --property LoadState --value") == "not-found"
