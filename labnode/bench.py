@@ -15,6 +15,7 @@ from labnode.estop import EmergencyStop
 from labnode.events import Bus
 from labnode.lab import Lab, Node, Turnover
 from labnode.lab.programming import Programming
+from labnode.recordings import Recordings
 from labnode.sessions import HOOK_LIMIT, Sessions
 from labnode.settings import Settings
 from labnode.store import Pruning, Store
@@ -122,6 +123,8 @@ class Bench:
             parts = (self.board, self.worker, self.sessions, clock)
             turnover = Turnover(*parts, lab.functions)
             self.upkeep = Upkeep(*parts, turnover)
+            kept = settings.state_dir / "recordings"
+            self.recordings = Recordings(kept, self.sessions, self.board, clock)
             self.node = node = Node(
                 self.board,
                 self.worker,
@@ -129,6 +132,7 @@ class Bench:
                 self.sessions,
                 Programming(self.board, self.tasks, self.worker, settings.state_dir),
                 turnover,
+                self.recordings,
                 observer_link=access.observers.link,
                 push=self.websockets.push,
             )
@@ -165,6 +169,7 @@ class Bench:
         )
         self.tasks.recover()
         self.upkeep.start()
+        self.recordings.start()
         self.sessions.recover()
         self.sessions.reaper.start()
         self.telemetry.ready = True
@@ -189,6 +194,7 @@ class Bench:
             self.tasks.stop_all,
             partial(self.upkeep.stop, 0.5),
             self.upkeep.last_words,
+            partial(self.recordings.stop, 0.5),
             partial(self.sessions.reaper.stop, 0.5),
             # Before the worker, which still serves the last words of their handlers.
             partial(self.websockets.stop, 0.5),

@@ -459,7 +459,9 @@ def test_an_ordinary_user_never_calls_apt(machine: Machine) -> None:
     assert "no shellcheck on this machine" in result.stderr
 
 
-def test_root_gets_the_browser_nginx_shellcheck_and_programmers_for_the_tests(machine: Machine) -> None:
+def test_root_gets_the_browser_nginx_shellcheck_and_programmers_for_the_tests(
+    machine: Machine,
+) -> None:
     machine.user(0)
     machine.python()
     machine.says("apt-get")

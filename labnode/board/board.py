@@ -217,6 +217,20 @@ class Board:
         names = self.file.devices if hidden else self.file.on_page()
         return [describe(name, self.file.devices[name], locales) for name in names]
 
+    def simulate(self, device: str, value: Any) -> None:
+        """Make an input show `value` (JSON), as if something outside had changed.
+
+        BadInput where the board is not simulated, or the device cannot show that; NotFound.
+        """
+        if self.simulation is None:
+            raise BadInput("The board is not simulated: run it with --simulate.")
+        try:
+            self.simulation.drive(device, value)
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"'{device}' cannot show {value!r}: {error}") from None
+        finally:
+            self.refresh()
+
     def _close(self) -> list[str]:
         names = self._opened
         failures = self._lineup.close()
