@@ -151,8 +151,12 @@ class Tool(Driver):
         self._writes = Counter(self.services.state_dir, self.name)
         if not self.services.simulated:
             for program, package in self.programs.items():
-                if shutil.which(program) is None:
+                if not self.installed(program):
                     raise DeviceError(missing(program, package)["en"])
+
+    def installed(self, program: str) -> bool:
+        """Whether one of its `programs` is on this machine."""
+        return shutil.which(program) is not None
 
     def prepare(self) -> None:
         """The chip has the blank image, if there is one; it is not written where it is known."""
