@@ -11,6 +11,7 @@ from labnode.board.beside import python_file, read_drivers
 from labnode.board.devices import read_devices, read_links
 from labnode.board.include import load_document
 from labnode.board.page import Item, Page, devices_of, read_page
+from labnode.board.record import RecordSpec, check_record
 from labnode.board.rules import Rule, RuleForm, Words, read_rules
 from labnode.board.sequences import Sequence, SequenceKeys, read_sequences
 from labnode.board.simulate import Link
@@ -87,6 +88,7 @@ class BoardFile:
     devices: Mapping[str, Driver]  # by name, in the order of the file
     interlocks: tuple[Rule, ...] = ()
     sequences: Mapping[str, Sequence] = field(default_factory=dict)
+    record: RecordSpec | None = None
     simulate: Mapping[str, Link] = field(default_factory=dict)  # by the input they drive
     scripts: Mapping[str, Any] = field(default_factory=dict)  # what else a simulation follows
     page: Page | None = None
@@ -139,6 +141,9 @@ class BoardKeys:
         Like(SequenceKeys | None),
         Doc("What the board does by itself: on_start, on_dispose, selftest ..."),
     ] = None
+    record: Annotated[
+        RecordSpec | None, Doc("Values over time, which the student can download.")
+    ] = None
     simulate: Annotated[
         dict[str, Section],
         Like(dict[str, Words | dict[str, Any]]),
@@ -174,6 +179,9 @@ def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
         sequences = read_sequences(
             document.child("sequences"), devices, path.absolute().parent, problems
         )
+        check_record(
+            None if top is None else top.record, document.child("record"), devices, problems
+        )
         simulate, scripts = read_links(document.child("simulate"), devices, problems)
         page = read_page(document.child("page"), devices, problems)
         lab = document.child("module")
@@ -188,6 +196,7 @@ def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
         devices={name: driver for name, driver in devices.items() if driver is not None},
         interlocks=interlocks,
         sequences=sequences,
+        record=top.record,
         simulate=simulate,
         scripts=scripts,
         page=page if top.page is not None else None,

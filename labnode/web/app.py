@@ -17,6 +17,7 @@ from labnode.web.console import Consoles
 from labnode.web.files import send_page, serve_files
 from labnode.web.observing import Observing
 from labnode.web.picture import Picture, asking
+from labnode.web.recorded import serve_recordings
 from labnode.web.replies import Errors, is_for_programs, json_reply
 from labnode.web.uploads import Uploads
 from labnode.web.websockets import WebSockets
@@ -38,12 +39,15 @@ def student_app(
     app = Bottle()
     app.default_error_handler = _error
     for routes in (app, lab.app):
+        for plugin in (Errors, type(access)):  # those of a bench that this lab was on before
+            routes.uninstall(plugin)
         routes.install(Errors())
         routes.install(access)
     Callback(node.sessions, settings, access, lab).serve(app)
     uploads.serve(app)  # first: programming is no ordinary command of a device
     picture = Picture(lab, node, clock, access.back)
     BoardApi(lab, node, picture).serve(app)
+    serve_recordings(app, node)
     Consoles(node, websockets).serve(app)
     websockets.streams.serve(app, node)
     Observing(settings, access, picture).serve(app)

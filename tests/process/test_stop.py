@@ -27,7 +27,7 @@ def stop(node: Node, number: int = signal.SIGTERM) -> int:
     return code
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_in_order(machine: Machine, number: int) -> None:
     node = machine.node()
     assert stop(node, number) == 0
