@@ -61,7 +61,8 @@ usage() {
         '  flash      put a lab on an SD card (or image) with Raspberry Pi OS: it installs itself' \
         '' \
         'demo and test make .venv beside this script and change nothing else, except that root gets' \
-        'missing Debian packages installed (python3-venv, chromium, mtools, nginx-light, shellcheck).' \
+        'missing Debian packages installed (python3-venv, chromium, mtools, nginx-light, shellcheck,' \
+        'avrdude, openocd).' \
         '' \
         'Options, each also as a variable (--base-url is LABNODE_INSTALL_BASE_URL):'
     for row in "${OPTIONS[@]}"; do
@@ -149,9 +150,12 @@ install_test_tools() {
         have nginx || install_nginx
         have mcopy || apt_install mtools || true
         have_browser || apt_install chromium chromium-driver || true
+        have_programmers || apt_install avrdude openocd || true
     fi
     have_browser || say "no chromium with chromedriver on this machine: the browser test is skipped" \
         "(Debian: sudo apt-get install chromium chromium-driver)"
+    have_programmers || say "no avrdude or no openocd on this machine: their tests are skipped" \
+        "(Debian: sudo apt-get install avrdude openocd)"
 }
 
 # The tests start nginx themselves: Debian's service would only take this machine's port 80.
@@ -159,6 +163,8 @@ install_nginx() {
     apt_install nginx-light || return 0
     ! have systemctl || systemctl disable --now nginx >/dev/null 2>&1 || true
 }
+
+have_programmers() { have avrdude && have openocd; }
 
 have_browser() { { have chromium || have chromium-browser; } && have chromedriver; }
 

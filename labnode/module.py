@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from labnode.board import BoardFile
+from labnode.board.page import check_page
 from labnode.board.sequences import check_tasks
 from labnode.errors import ConfigError, Problem
 from labnode.lab import Lab
@@ -18,6 +19,7 @@ def load_lab(file: BoardFile) -> Lab:
     """
     lab = Lab() if file.module is None else _load(file.module)
     wrong = check_tasks(file.sequences, lab.functions)
+    wrong += check_page(file.page or (), lab.functions)
     if wrong:
         raise ConfigError(*(Problem(str(file.path), sentence) for sentence in wrong))
     return lab

@@ -30,11 +30,11 @@ class Telemetry:
         self,
         settings: Settings,
         board: Board,
-        *,
         bus: Bus,
         clock: Clock,
         status: Callable[[], Mapping[str, Any]],
     ) -> None:
+        self.ready = False  # until then it says so: no numbers are better than wrong ones
         self._metrics: Metrics | None = None
         self.web: WebServer | None = None
         if settings.metrics is None:
@@ -84,6 +84,9 @@ class Telemetry:
         if environ["PATH_INFO"] != "/metrics" or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             start_response("404 Not Found", [("Content-Type", "text/plain")])
             return [b"There is only GET /metrics here.\n"]
+        if not self.ready:
+            start_response("503 Service Unavailable", [("Content-Type", "text/plain")])
+            return [b"The node is just starting.\n"]
         from labnode.platform.metrics import CONTENT_TYPE
 
         assert self._metrics is not None

@@ -39,13 +39,14 @@ HOUSE = """
     worker    -> board events clock errors
     tasks     -> worker store context events clock jsondata errors
     sessions  -> +tasks lifecycle
-    lab       -> sessions tasks worker board drivers schema events context spool clock errors
+    recordings -> sessions board events clock
+    lab       -> +recordings tasks worker drivers schema context spool errors
     module    -> lab board pythonfile errors
     reload    -> clock
     changeover -> module lab sessions board pythonfile clock errors
     estop     -> sessions board store lifecycle errors
     upkeep    -> lab sessions worker board events clock errors
-    control   -> lab estop sessions store clock errors
+    control   -> lab estop sessions store drivers schema clock errors
     weblab    -> sessions settings credentials lifecycle clock errors
     web       -> +lab settings credentials events clock
     platform  -> settings events context clock errors
@@ -53,6 +54,7 @@ HOUSE = """
     doctor    -> platform board drivers settings errors
     wizard    -> board drivers schema errors
     labnode   -> lab errors
+    bench     -> everything
     agent     -> everything
     testing   -> everything
     demo      -> everything

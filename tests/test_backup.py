@@ -6,9 +6,11 @@ import io
 import sqlite3
 import stat
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,6 +86,45 @@ def test_a_backup_is_for_its_owner_alone_and_leaves_nothing_else(
     back_up(home.path, tmp_path / "b.tar")
     assert set(tmp_path.iterdir()) - before == {tmp_path / "b.tar"}
     assert stat.S_IMODE((tmp_path / "b.tar").stat().st_mode) == 0o600
+
+
+def test_a_backup_of_a_node_that_writes_is_of_one_moment(home: Home, tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def pair(db: Any) -> None:
+        for half in ("left", "right"):
+            db.conn.execute("INSERT INTO events (at, kind) VALUES (1, ?)", (half,))
+
+    def write() -> None:
+        while not done.is_set():
+            home.store.run(pair)
+
+    writer = threading.Thread(target=write, name="writer")
+    writer.start()
+    try:
+        for number in range(5):
+            back_up(home.path, tmp_path / f"{number}.tar")
+    finally:
+        done.set()
+        writer.join()
+    for number in range(5):
+        restore(tmp_path / f"{number}.tar", tmp_path / f"{number}", "before")
+        found = kinds(tmp_path / f"{number}")
+        assert found.count("left") == found.count("right")
+    assert kinds(tmp_path / "4").count("left") > 0
+
+
+def test_a_backup_that_cannot_be_put_in_place_leaves_nothing(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(BackupError, match="Input/output error"):
+        back_up(home.path, tmp_path / "b.tar")
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_a_backup_overwrites_nothing(home: Home, tmp_path: Path) -> None:

@@ -126,6 +126,15 @@ def test_check_counts_the_devices(run: Run) -> None:
     assert run("check", board, board).out == "board.yaml: OK, 2 devices\n" * 2
 
 
+def test_check_tells_which_programs_are_missing_here(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    said = run("check", write("schema: 1\ndevices: {p: {driver: picotool}}\n"))
+    assert (said.code, said.out) == (0, "board.yaml: OK, 1 device\n")
+    assert said.err == "board.yaml: 'p' needs picotool here: sudo apt-get install picotool\n"
+
+
 def test_check_tells_the_mistakes_of_all_boards_and_which_are_good(run: Run) -> None:
     said = run("check", write(GOOD), write(BOARD, "bad.yaml"), "gone.yaml")
     assert said.code == 2

@@ -459,7 +459,9 @@ def test_an_ordinary_user_never_calls_apt(machine: Machine) -> None:
     assert "no shellcheck on this machine" in result.stderr
 
 
-def test_root_gets_the_browser_nginx_and_shellcheck_for_the_tests(machine: Machine) -> None:
+def test_root_gets_the_browser_nginx_shellcheck_and_programmers_for_the_tests(
+    machine: Machine,
+) -> None:
     machine.user(0)
     machine.python()
     machine.says("apt-get")
@@ -470,6 +472,7 @@ def test_root_gets_the_browser_nginx_and_shellcheck_for_the_tests(machine: Machi
         "nginx-light",
         "mtools",
         "chromium chromium-driver",
+        "avrdude openocd",
     ]
 
 
@@ -485,15 +488,8 @@ def test_nginx_does_not_stay_a_service_when_it_came_for_the_tests(machine: Machi
 def test_what_is_there_is_not_installed_again(machine: Machine) -> None:
     machine.user(0)
     machine.python()
-    for name in (
-        "apt-get",
-        "chromium",
-        "chromedriver",
-        "mcopy",
-        "nginx",
-        "shellcheck",
-        "systemctl",
-    ):
+    there = "apt-get chromium chromedriver mcopy nginx shellcheck systemctl avrdude openocd"
+    for name in there.split():
         machine.says(name)
     result = machine.run("test")
     assert result.returncode == 0

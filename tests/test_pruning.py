@@ -24,7 +24,7 @@ class Shelf:
         self.store = Store(path / "labnode.db", self.clock)
         self.idle = True
 
-    def pruning(self, history: float | None = 30 * DAY, task_expires: float = 3600) -> Pruning:
+    def pruning(self, history: float = 30 * DAY, task_expires: float = 3600) -> Pruning:
         return Pruning(
             self.store,
             self.clock,
@@ -126,7 +126,7 @@ def test_more_than_one_piece_goes_in_one_round(shelf: Shelf) -> None:
 
 def test_history_for_ever_is_for_ever(shelf: Shelf) -> None:
     shelf.session("old", 4000)
-    assert shelf.pruning(history=None).prune() == 0
+    assert shelf.pruning(history=-1).prune() == 0
     assert shelf.ids("sessions") == ["old"]
 
 

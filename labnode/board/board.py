@@ -127,7 +127,7 @@ class Board:
         """Open every device; if one fails, all are closed (safe) and a DeviceError says why."""
         if self._opened:
             raise DeviceError("the board is open already")
-        if self.pins is None:
+        if self.pins is None and self._needs_pins():
             self.pins = real_factory(self.work_dir)
         try:
             self._lineup.open()
@@ -137,6 +137,11 @@ class Board:
         if self.simulation is not None:
             self.simulation.restart()
         self._settle()
+
+    def _needs_pins(self) -> bool:
+        """Whether there has to be a GPIO chip: a port or a camera is fine on any machine."""
+        claims = (claim for driver in self.file.devices.values() for claim in driver.claims())
+        return any(claim.kind == "pin" and not claim.bus for claim in claims)
 
     def reset(self, names: Collection[str] | None = None) -> None:
         """Bring all devices, or some, to safe; one DeviceError names all that failed."""
@@ -216,6 +221,20 @@ class Board:
         """What the page has to know of the devices on it; with `hidden`, of all devices."""
         names = self.file.devices if hidden else self.file.on_page()
         return [describe(name, self.file.devices[name], locales) for name in names]
+
+    def simulate(self, device: str, value: Any) -> None:
+        """Make an input show `value` (JSON), as if something outside had changed.
+
+        BadInput where the board is not simulated, or the device cannot show that; NotFound.
+        """
+        if self.simulation is None:
+            raise BadInput("The board is not simulated: run it with --simulate.")
+        try:
+            self.simulation.drive(device, value)
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"'{device}' cannot show {value!r}: {error}") from None
+        finally:
+            self.refresh()
 
     def _close(self) -> list[str]:
         names = self._opened

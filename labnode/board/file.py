@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from labnode.board.beside import python_file, read_drivers
-from labnode.board.devices import Devices, is_known, read_devices, read_links
+from labnode.board.devices import read_devices, read_links
 from labnode.board.include import load_document
+from labnode.board.page import Item, Page, devices_of, read_page
+from labnode.board.record import RecordSpec, check_record
 from labnode.board.rules import Rule, RuleForm, Words, read_rules
 from labnode.board.sequences import Sequence, SequenceKeys, read_sequences
 from labnode.board.simulate import Link
@@ -86,9 +88,10 @@ class BoardFile:
     devices: Mapping[str, Driver]  # by name, in the order of the file
     interlocks: tuple[Rule, ...] = ()
     sequences: Mapping[str, Sequence] = field(default_factory=dict)
+    record: RecordSpec | None = None
     simulate: Mapping[str, Link] = field(default_factory=dict)  # by the input they drive
     scripts: Mapping[str, Any] = field(default_factory=dict)  # what else a simulation follows
-    page: tuple[tuple[str, ...], ...] | None = None  # rows of devices
+    page: Page | None = None
     module: Path | None = None
     files: tuple[Path, ...] = ()  # all that were read: this one and what it includes
 
@@ -100,7 +103,7 @@ class BoardFile:
 
     def on_page(self) -> list[str]:
         """The devices that students may see, in the order of the page."""
-        rows = [name for row in self.page or () for name in row]
+        rows = devices_of(self.page or ())
         rest = [name for name in self.devices if name not in rows]
         return [name for name in (*rows, *rest) if self.devices[name].access == "user"]
 
@@ -138,6 +141,9 @@ class BoardKeys:
         Like(SequenceKeys | None),
         Doc("What the board does by itself: on_start, on_dispose, selftest ..."),
     ] = None
+    record: Annotated[
+        RecordSpec | None, Doc("Values over time, which the student can download.")
+    ] = None
     simulate: Annotated[
         dict[str, Section],
         Like(dict[str, Words | dict[str, Any]]),
@@ -145,8 +151,8 @@ class BoardKeys:
     ] = field(default_factory=dict)
     page: Annotated[
         list[list[Section]] | None,
-        Like(list[list[str]] | None),
-        Doc("The rows of the page, each a list of devices; the rest comes after them."),
+        Like(list[list[Item]] | None),
+        Doc("The rows of the page: devices, texts, plots, tasks; the rest comes after them."),
     ] = None
     module: Annotated[
         Section | None,
@@ -173,8 +179,11 @@ def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
         sequences = read_sequences(
             document.child("sequences"), devices, path.absolute().parent, problems
         )
+        check_record(
+            None if top is None else top.record, document.child("record"), devices, problems
+        )
         simulate, scripts = read_links(document.child("simulate"), devices, problems)
-        page = _page(document.child("page"), devices, problems)
+        page = read_page(document.child("page"), devices, problems)
         lab = document.child("module")
         module = None if lab.content is None else python_file(lab, path, problems)
     assert top is not None
@@ -187,6 +196,7 @@ def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
         devices={name: driver for name, driver in devices.items() if driver is not None},
         interlocks=interlocks,
         sequences=sequences,
+        record=top.record,
         simulate=simulate,
         scripts=scripts,
         page=page if top.page is not None else None,
@@ -203,24 +213,3 @@ def _check_schema(document: Section, problems: Problems) -> None:
         problems.add(
             version, f"this labnode reads board files of 'schema: 1', not {shown(version.value)}"
         )
-
-
-def _page(section: Section, devices: Devices, problems: Problems) -> tuple[tuple[str, ...], ...]:
-    rows: list[tuple[str, ...]] = []
-    seen: set[Any] = set()
-    for row in section.entries():
-        names = []
-        for entry in row.entries():
-            name = entry.content
-            if not isinstance(name, str):
-                problems.add(entry, f"expected the name of a device, not {shown(entry.value)}")
-            elif is_known(name, entry.where, devices, problems):
-                driver = devices[name]
-                if name in seen:
-                    problems.add(entry, f"'{name}' is on the page twice")
-                elif driver is not None and driver.access != "user":
-                    problems.add(entry, f"'{name}' has access: {driver.access}, so no page")
-                seen.add(name)
-                names.append(name)
-        rows.append(tuple(names))
-    return tuple(rows)

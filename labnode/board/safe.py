@@ -16,8 +16,9 @@ log = logging.getLogger(__name__)
 
 
 def outputs(file: BoardFile) -> dict[str, Driver]:
-    """The devices that have a safe value."""
-    return {name: driver for name, driver in file.devices.items() if hasattr(driver, "safe")}
+    """The devices that have a safe value; pins first: a plug in the network may take its time."""
+    found = {name: driver for name, driver in file.devices.items() if hasattr(driver, "safe")}
+    return dict(sorted(found.items(), key=lambda item: not _has_pin(item[1])))
 
 
 def drive_safe(file: BoardFile, pins: Any, clock: Clock) -> list[str]:
@@ -38,3 +39,7 @@ def drive_safe(file: BoardFile, pins: Any, clock: Clock) -> list[str]:
             log.debug("%s is not safe", name, exc_info=True)
             failures.append(f"'{name}' is not safe: {reason(error)}")
     return failures
+
+
+def _has_pin(driver: Driver) -> bool:
+    return any(claim.kind == "pin" for claim in driver.claims())

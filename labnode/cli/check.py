@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
@@ -23,7 +24,8 @@ def check(boards: tuple[Path, ...], settings: Path | None) -> None:
     """Look for mistakes in board files.
 
     Each BOARD is a YAML file. It is loaded with the Python beside it, and nothing is started. All
-    mistakes are told, each with its file and line; the exit code is 2 if there are any.
+    mistakes are told, each with its file and line; the exit code is 2 if there are any. Programs
+    that the board needs and this machine has not got are told as well.
     """
     from labnode.board import load_board
     from labnode.module import load_lab
@@ -38,5 +40,10 @@ def check(boards: tuple[Path, ...], settings: Path | None) -> None:
         else:
             devices = len(file.devices)
             click.echo(f"{board}: OK, {devices} device{'' if devices == 1 else 's'}")
+            for name, driver in file.devices.items():
+                for program, package in driver.programs.items():
+                    if shutil.which(program) is None:
+                        how = f"sudo apt-get install {package}"
+                        click.echo(f"{board}: '{name}' needs {program} here: {how}", err=True)
     if problems:
         raise ConfigError(*problems)

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from labnode import __version__
+from labnode.cli.apply import apply
 from labnode.cli.backup import backup, restore
 from labnode.cli.check import check
 from labnode.cli.doctor import doctor
@@ -22,6 +23,7 @@ from labnode.cli.node import clear, drain, estop, status, undrain
 from labnode.cli.options import InOrder
 from labnode.cli.run import demo, run
 from labnode.cli.safe import safe
+from labnode.cli.simulate import simulate
 from labnode.cli.weblab import weblab_config
 from labnode.cli.wizard import bootconfig, pinout, schema, suggest
 from labnode.errors import BadInput, ConfigError, LabnodeError
@@ -63,9 +65,9 @@ def main() -> None:
 
 
 _COMMANDS: list[click.Command] = [demo, check, run, weblab_config, fake]
-_COMMANDS += [status, sessions, tasks, events, actions, estop, clear, drain, undrain]
+_COMMANDS += [status, sessions, tasks, events, actions, estop, clear, drain, undrain, apply]
 _COMMANDS += [safe, doctor, backup, restore]
-_COMMANDS += [suggest, pinout, bootconfig, schema]
+_COMMANDS += [suggest, pinout, bootconfig, schema, simulate]
 _COMMANDS += [loop, run_tasks, clean_expired]
 
 for command in _COMMANDS:

@@ -65,28 +65,42 @@ def bootconfig(board: Path, settings: Path | None) -> None:
 
 
 @click.command()
+@click.argument("board", type=FILE, required=False)
 @click.option("--markdown", is_flag=True, help="All drivers with their options, to read.")
 @click.option("--driver", metavar="NAME", help="Only this driver, to read.")
 @click.option("--output", type=FILE, metavar="FILE", help="Write it into this file.")
-def schema(markdown: bool, driver: str | None, output: Path | None) -> None:
+@_SECRETS
+def schema(
+    *,
+    board: Path | None,
+    markdown: bool,
+    driver: str | None,
+    output: Path | None,
+    settings: Path | None,
+) -> None:
     """Print the JSON Schema of board files, for editors.
 
     They complete and check them with it. It is in boards/board.schema.json too, which board files
     name in their first line: # yaml-language-server: $schema=board.schema.json
+
+    With BOARD there are also the drivers of its own.
     """
+    from labnode.board import load_board
     from labnode.drivers.base import load_drivers
     from labnode.schema import did_you_mean
     from labnode.wizard import reference
     from labnode.wizard.board_schema import board_schema, text_of
 
-    drivers = load_drivers()
+    file = load_board(board, settings=settings) if board else None
+    drivers = dict(load_drivers())
+    drivers |= {d.kind: type(d) for d in file.devices.values()} if file else {}
     if driver is not None and driver not in drivers:
         hint = did_you_mean(driver, drivers) or f"; the drivers are {', '.join(sorted(drivers))}"
         raise BadInput(f"There is no driver {driver!r}{hint}")
     if driver is not None:
         text = reference.driver(drivers[driver]) + "\n"
     else:
-        text = reference.drivers() + "\n" if markdown else text_of(board_schema())
+        text = reference.drivers() + "\n" if markdown else text_of(board_schema(file))
     if output is None:
         click.echo(text, nl=False)
     else:

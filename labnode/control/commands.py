@@ -9,8 +9,11 @@ from typing import Any
 from labnode import __version__
 from labnode.clock import Clock
 from labnode.control.history import History
+from labnode.drivers.pins import mock_levels
+from labnode.errors import BadInput, NotFound
 from labnode.estop import EmergencyStop
 from labnode.lab import Node
+from labnode.schema import did_you_mean
 from labnode.sessions import Session
 from labnode.store import Store
 
@@ -51,6 +54,7 @@ class Commands:
             "clear": self.clear,
             "drain": self.drain,
             "undrain": self.undrain,
+            "simulate": self.simulate,
         }
 
     def status(self) -> dict[str, Any]:
@@ -121,6 +125,23 @@ class Commands:
             case "busy":
                 return f"Busy: {sessions} of {self._sessions.rules.users} seats taken."
         return f"Ready: {sessions} of {self._sessions.rules.users} seats taken."
+
+    def simulate(self, device: str | None = None, **to: Any) -> dict[str, Any]:
+        """What devices of a simulated board show, all or one, and its pins by name.
+
+        With `value`, the device is made to show that first. BadInput where the board is not
+        simulated or the device cannot show that; NotFound.
+        """
+        board = self._board
+        if device is not None and "value" in to:
+            self._worker.call(lambda: board.simulate(device, to["value"]))
+        if board.simulation is None:
+            raise BadInput("The board is not simulated: run it with --simulate.")
+        states = board.snapshot
+        if device is not None and device not in states:
+            raise NotFound(f"There is no device {device!r}{did_you_mean(device, states)}.")
+        names = states if device is None else [device]
+        return {"devices": {name: states[name] for name in names}, "pins": mock_levels(board.pins)}
 
     def _state(self, sessions: int) -> str:
         if self._board.obstacles():

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 from labnode.doctor.finding import Finding, Level, Patient
@@ -19,6 +20,11 @@ _PATIENCE = 5.0  # seconds for timedatectl
 _HOT = 75.0  # °C; the firmware slows the processor down at 80
 _LITTLE = 200 << 20  # bytes free on the disk
 _TOO_LITTLE = 20 << 20
+_BUSES = {  # by what claims call them
+    "I2C": "dev/i2c-{}",
+    "SPI": "dev/spidev{}.*",
+    "1-Wire": "sys/bus/w1/devices/w1_bus_master*",
+}
 
 
 def machine(patient: Patient) -> Iterator[Finding]:
@@ -28,10 +34,10 @@ def machine(patient: Patient) -> Iterator[Finding]:
 
 def gpio(patient: Patient) -> Iterator[Finding]:
     """The chip, the library and the board's pins."""
+    claims = [claim for driver in patient.devices.values() for claim in driver.claims()]
     lines = sorted(
-        {int(c.name.removeprefix("GPIO")) for d in patient.devices.values() for c in d.claims()
-         if c.kind == "pin"}
-    )  # fmt: skip
+        {int(c.name.removeprefix("GPIO")) for c in claims if c.kind == "pin" and not c.bus}
+    )
     needed = bool(lines) and not patient.simulated
     try:
         chip = find_chip(list_chips(patient.root / "dev"))
@@ -87,28 +93,62 @@ def _pins(patient: Patient, chip: Chip, lines: list[int]) -> Iterator[Finding]:
         yield Finding("pins", Level.OK, f"{len(lines)} pins of the board are free.")
 
 
+def buses(patient: Patient) -> Iterator[Finding]:
+    """The buses that devices of the board are on: the kernel's driver, and the right to use it."""
+    claims = [claim for driver in patient.devices.values() for claim in driver.claims()]
+    for bus in sorted({claim.bus for claim in claims if claim.bus}):
+        kind, _, number = bus.partition(" bus")
+        pattern = _BUSES.get(kind, "").format(number.strip())
+        there = sorted(patient.root.glob(pattern)) if pattern else []
+        if patient.simulated or not pattern:
+            continue
+        if not there:
+            message = f"The {bus} is not there: /{pattern} is missing."
+            advice = "put what labnode bootconfig prints into config.txt, then reboot"
+            yield Finding("buses", Level.PROBLEM, message, advice)
+        elif pattern.startswith("dev/") and not patient.user.may_use(there[0]):
+            message = f"The user {patient.user.name} may not use the {bus}, {there[0]}."
+            yield Finding("buses", Level.PROBLEM, message, patient.user.not_in(there[0]))
+        else:
+            yield Finding("buses", Level.OK, f"The {bus} is there.")
+
+
 def serial_ports(patient: Patient) -> Iterator[Finding]:
     by_id = patient.root / "dev/serial/by-id"
     there = sorted(by_id.iterdir()) if by_id.is_dir() else []
     names = ", ".join(port.name for port in there) or "none"
     yield Finding("serial", Level.OK, f"Serial ports in /dev/serial/by-id: {names}.")
-    ports = {name: getattr(driver, "port", None) for name, driver in patient.devices.items()}
-    wanted = {
-        name: patient.root / port.lstrip("/")
-        for name, port in ports.items()
-        if isinstance(port, str) and port.startswith("/dev/") and not patient.simulated
-    }
+    wanted = {path for _, path in _device_files(patient)}
     for path in there:
-        if path.exists() and not patient.user.may_use(path) and path not in wanted.values():
+        if path.exists() and not patient.user.may_use(path) and path not in wanted:
             message = f"The user {patient.user.name} may not use {path}."
             yield Finding("serial", Level.WARNING, message, patient.user.not_in(path))
-    for name, path in wanted.items():
+
+
+def device_files(patient: Patient) -> Iterator[Finding]:
+    """What the board names in /dev: serial ports, cameras."""
+    for name, path in _device_files(patient):
         if not path.exists():
-            message = f"The port of '{name}', {path}, is not there."
-            yield Finding("serial", Level.PROBLEM, message, "plug it in, or correct the board file")
+            message = f"'{name}' needs {path}, which is not there."
+            advice = "plug it in, or correct the board file"
+            yield Finding("devices", Level.PROBLEM, message, advice)
         elif not patient.user.may_use(path):
-            message = f"The user {patient.user.name} may not use {path}, the port of '{name}'."
-            yield Finding("serial", Level.PROBLEM, message, patient.user.not_in(path))
+            message = f"The user {patient.user.name} may not use {path}, which '{name}' needs."
+            yield Finding("devices", Level.PROBLEM, message, patient.user.not_in(path))
+        else:
+            yield Finding("devices", Level.OK, f"'{name}' has {path}.")
+
+
+def _device_files(patient: Patient) -> list[tuple[str, Path]]:
+    """The devices of the board with the paths below /dev among their options."""
+    if patient.simulated:
+        return []
+    return [
+        (name, patient.root / value.lstrip("/"))
+        for name, driver in patient.devices.items()
+        for value in (getattr(driver, field.name) for field in fields(driver))
+        if isinstance(value, str) and value.startswith("/dev/")
+    ]
 
 
 def programs(patient: Patient) -> Iterator[Finding]:

@@ -186,15 +186,17 @@ class HttpSwitch(SlowSwitch):
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request("GET", target, headers=self._headers())
-            response = connection.getresponse()
-            body = b""
-            while piece := response.read1(4096):
-                body += piece
-                left = deadline - self.services.clock.now()
-                if left <= 0 or len(body) > _MOST:
-                    raise DeviceError(f"{parts.hostname} does not come to the end of its answer")
-                if connection.sock is not None:
-                    connection.sock.settimeout(left)
+            wire = connection.sock
+            with connection.getresponse() as response:
+                body = b""
+                while piece := response.read1(4096):
+                    body += piece
+                    left = deadline - self.services.clock.now()
+                    if left <= 0:
+                        raise TimeoutError
+                    if len(body) > _MOST:
+                        raise DeviceError(f"{parts.hostname} says more than {_MOST} bytes")
+                    wire.settimeout(left)
         except TimeoutError:
             raise DeviceGone(f"{parts.hostname} does not answer in time") from None
         except (OSError, HTTPException) as error:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Protocol
 
-from smbus2 import SMBus
-
 from labnode.drivers.base import Claim, Driver
 from labnode.drivers.buses import I2cAddress, I2cBus, i2c_boot_config, i2c_claims
 from labnode.errors import DeviceError, DeviceGone
@@ -27,6 +25,8 @@ class WiredChip:
     """A chip on a bus of this machine. DeviceGone: it does not answer."""
 
     def __init__(self, bus: int, address: int) -> None:
+        from smbus2 import SMBus  # noqa: PLC0415  (1 MB, for boards that have such a chip)
+
         self._address = address
         self._name = f"address 0x{address:02x} of I2C bus {bus}"
         try:

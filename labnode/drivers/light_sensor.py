@@ -38,7 +38,9 @@ class LightSensor(SlowSensor):
     def open(self) -> None:
         self._drained = threading.Event()  # never set: what waits for it waits for its time
         self._charged = threading.Event()
-        self.hardware = gpiozero.InputDevice(self.pin.name, pin_factory=self.services.pins)
+        self.hardware = gpiozero.InputDevice(
+            self.pin.name, pull_up=None, active_state=True, pin_factory=self.services.pins
+        )
         super().open()
 
     def interrupt(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ import gpiozero
 from labnode.drivers.base import Claim, register
 from labnode.drivers.buses import spi_boot_config, spi_claims
 from labnode.drivers.sensor import Sensor
+from labnode.errors import DeviceError
 from labnode.schema import Between, Doc
 
 _CHIPS: dict[str, tuple[Any, int, int]] = {  # converter, bits, channels
@@ -78,16 +80,29 @@ class Mcp3xxx(Sensor):
 
     def open(self) -> None:
         if not self.services.simulated:
-            converter, _, _ = _CHIPS[self.chip]
-            self.hardware = converter(
-                channel=self.channel,
-                differential=self.differential,
-                port=self.port,
-                device=self.device,
-                pin_factory=self.services.pins,
-            )
+            self.hardware = self._converter()
         self.opened()
 
     def read(self) -> float:
         _, bits, _ = _CHIPS[self.chip]
         return float(self.hardware.raw_value) * self.max_voltage / (1 << bits)
+
+    def _converter(self) -> Any:
+        converter, _, _ = _CHIPS[self.chip]
+        with warnings.catch_warnings():
+            # Without the kernel's SPI gpiozero would wag the pins itself, for ever.
+            warnings.simplefilter("error", gpiozero.SPISoftwareFallback)
+            try:
+                return converter(
+                    channel=self.channel,
+                    differential=self.differential,
+                    port=self.port,
+                    device=self.device,
+                    pin_factory=self.services.pins,
+                )
+            except gpiozero.SPISoftwareFallback as error:
+                raise DeviceError(
+                    f"SPI bus {self.port} cannot be had: it has to be switched on in the Pi's "
+                    f"config.txt, see labnode bootconfig, and this user be in the group 'spi' "
+                    f"({error})"
+                ) from None

@@ -83,6 +83,12 @@ def pins_in_use(factory: Any) -> list[str]:
     return sorted(name for name, refs in reservations if any(ref() is not None for ref in refs))
 
 
+def mock_levels(factory: Any) -> dict[str, dict[str, Any]]:
+    """What the pins in use show: {"GPIO17": {"function": "output", "level": true}}, any thread."""
+    pins = {name: factory.pin(name) for name in pins_in_use(factory)}
+    return {name: {"function": pin.function, "level": pin.state} for name, pin in pins.items()}
+
+
 class MockPin(MockPWMPin):  # type: ignore[misc]
     """A mock pin that does as the Pi's pins do under labnode: see `PiPin` in _lgpio.py.
 

@@ -55,7 +55,8 @@ class SlowSwitch(SwitchOutput):
         self._error: str | None = None
         self._wanted = self.safe
         self._handed = False  # the io thread has it, or is about to
-        self._is_safe = threading.Event()
+        self._tried = threading.Event()  # that was done what is wanted
+        self._safe_now = False
         self._retry_at: float | None = None
         self._check_at: float | None = None
 
@@ -75,28 +76,27 @@ class SlowSwitch(SwitchOutput):
         if self._io is None:
             return
         try:
-            self.drive(self.safe)
-            safe = self._is_safe.wait(self._patience)
+            self._make_safe_within(self._patience)
         finally:
             io, self._io = self._io, None
             self.interrupt()
             io.stop()
             self._handed, self._retry_at, self._check_at = False, None, None
-        if not safe:
+        if not self._safe_now:
             raise DeviceError(self._unconfirmed())
 
     def reset(self) -> None:
         super().reset()
-        if self._io is not None and not self._is_safe.is_set():
+        if self._io is not None:
             self.services.outlast(self._patience, lambda: not self._handed)
-            if not self._is_safe.is_set():
+            if not self._safe_now:
                 raise DeviceError(self._unconfirmed())
 
     def make_safe(self) -> None:
-        self.drive(self.safe)
-        if self._io is not None and not self._is_safe.is_set():
-            self._hand_over()  # although it may have been told, or is to be tried again later
-            self._is_safe.wait(_EMERGENCY)  # the process may end right after this
+        if self._io is None:
+            self._value = self.safe
+        else:
+            self._make_safe_within(_EMERGENCY)  # the process may end right after this
 
     def drive(self, value: bool) -> None:
         if self._io is None:
@@ -129,8 +129,14 @@ class SlowSwitch(SwitchOutput):
 
     # ------------------------------------------------------------------ to the io thread and back
 
+    def _make_safe_within(self, seconds: float) -> None:
+        self._wanted = self.safe
+        self._hand_over()
+        self._tried.wait(seconds)
+
     def _hand_over(self) -> None:
-        self._is_safe.clear()
+        self._safe_now = False
+        self._tried.clear()
         self._handed, self._retry_at = True, None
         self._ask(self._switch, self._switched, self._failed)
 
@@ -141,13 +147,16 @@ class SlowSwitch(SwitchOutput):
 
     def _switch(self) -> tuple[bool, bool]:
         wanted = self._wanted
-        said = self.switch(wanted)
-        value = wanted if said is None else said
-        if value != wanted:
-            raise DeviceError(f"it was switched {_word(wanted)} and says that it is {_word(value)}")
-        if value == self.safe == self._wanted:
-            self._is_safe.set()
-        return wanted, value
+        try:
+            said = self.switch(wanted)
+            value = wanted if said is None else said
+            if value != wanted:
+                raise DeviceError(f"it was switched {_word(wanted)} but is {_word(value)}")
+            self._safe_now = value == self.safe
+            return wanted, value
+        finally:
+            if wanted == self._wanted:
+                self._tried.set()
 
     def _switched(self, result: tuple[bool, bool]) -> None:
         wanted, self._value = result

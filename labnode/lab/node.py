@@ -9,6 +9,7 @@ from typing import Any, Literal
 from labnode.board import Board
 from labnode.lab.programming import Programming
 from labnode.lab.turnover import Turnover
+from labnode.recordings import Recordings
 from labnode.sessions import Session, Sessions
 from labnode.tasks import Tasks
 from labnode.worker import Worker
@@ -27,5 +28,6 @@ class Node:
     sessions: Sessions
     programming: Programming
     turnover: Turnover
+    recordings: Recordings
     push: Callable[[str | None, str, Any], None] = lambda _session_id, _event, _data: None
     observer_link: Callable[[Session], str] = lambda _session: ""

@@ -49,6 +49,8 @@ class JournalHandler(logging.Handler):
 
     def __init__(self, fallback: TextIO, address: str = SOCKET) -> None:
         super().__init__()
+        # basicConfig() gives its own to handlers without one; level and logger are fields here.
+        self.setFormatter(logging.Formatter("%(message)s"))
         self._fallback = fallback
         self._address = address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

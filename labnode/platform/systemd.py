@@ -25,6 +25,11 @@ class Systemd:
         self._failed = False
         self.watchdog = _watchdog(environ) if self._address is not None else None
 
+    @property
+    def listens(self) -> bool:
+        """Whether there is somebody to be told."""
+        return self._address is not None
+
     def ready(self) -> None:
         """The devices are open, and HTTP answers."""
         self._send("READY=1")

@@ -19,8 +19,9 @@ _SOURCE = "127.76.110.100"  # an address of its own: nobody else can use up its 
 class Watchdog:
     """Tells systemd how the node is, from `turn()` to `turn()`.
 
-    `look` says what is wrong, or None; `tell` is the sentence for `systemctl status`. While
-    something is wrong, systemd's watchdog is not fed, and at its end systemd starts the node anew.
+    `look` says what is wrong, or None; `tell` is the sentence for `systemctl status`. The node is
+    ready when nothing is wrong for the first time. While something is, systemd's watchdog is not
+    fed, and at its end systemd starts the node anew.
     """
 
     def __init__(
@@ -34,28 +35,32 @@ class Watchdog:
         self._now = clock.now
         self._look = look
         self._tell = tell
+        self._ready = not systemd.listens
         self._due = 0.0
         self._told = ""
         self._trouble: str | None = None
 
     def turn(self) -> None:
         """Do what is due; called about every second by the main thread."""
-        if self._systemd.watchdog is not None and self._now() >= self._due:
-            self._feed(self._systemd.watchdog)
+        if not self._ready or (self._systemd.watchdog is not None and self._now() >= self._due):
+            self._look_and_feed()
         told = f"Not well: {self._trouble}." if self._trouble else self._tell()
         if told != self._told:
             self._told = told
             self._systemd.status(told)
 
-    def _feed(self, every: float) -> None:
+    def _look_and_feed(self) -> None:
         trouble = self._look()
-        if trouble is None:
+        if trouble is None and not self._ready:
+            self._systemd.ready()
+            self._ready = True
+        if trouble is None and self._systemd.watchdog is not None:
             self._systemd.alive()
-            self._due = self._now() + every / 3
+            self._due = self._now() + self._systemd.watchdog / 3
         if trouble is not None and self._trouble is None:
-            log.error("systemd's watchdog is not fed any more: %s.", trouble)
+            log.error("systemd hears no sign of life while this is so: %s.", trouble)
         elif trouble is None and self._trouble is not None:
-            log.warning("systemd's watchdog is fed again.")
+            log.warning("systemd hears signs of life again.")
         self._trouble = trouble
 
 

@@ -58,7 +58,7 @@ def back_up(state_dir: Path, archive: Path) -> Content:
             sessions = _check_database(copy)
             whole = Path(place) / "archive.tar"
             files = _pack(state_dir, copy, whole)
-            os.link(whole, archive)  # whole or not at all, and never over another file
+            _put(whole, archive)
             return Content(sessions, files, archive.stat().st_size)
     except FileExistsError:
         raise BackupError(f"{archive} exists already; a backup overwrites nothing.") from None
@@ -118,6 +118,16 @@ def _check_database(path: Path) -> int:
 
 
 # ---------------------------------------------------------------------- the archive
+
+
+def _put(whole: Path, archive: Path) -> None:
+    """Whole or not at all, and never over another file; a stick with FAT knows no links."""
+    archive.open("xb").close()  # ours from here on
+    try:
+        whole.replace(archive)
+    except OSError:
+        archive.unlink()
+        raise
 
 
 def _check_room(state_dir: Path, target: Path) -> None:

@@ -41,7 +41,7 @@ RETURNING folder
 
 
 class Pruning:
-    """Deletes what is older than `history` seconds, None for never, with folders of users.
+    """Deletes what is older than `history` seconds, with folders of users; -1: never.
 
     What tasks were given and gave is forgotten `task_expires` seconds after the end of their
     session. `idle` says whether no session is live: then a round disturbs nobody.
@@ -52,7 +52,7 @@ class Pruning:
         store: Store,
         clock: Clock,
         *,
-        history: float | None,
+        history: float,
         task_expires: float,
         idle: Callable[[], bool],
     ) -> None:
@@ -99,7 +99,7 @@ class Pruning:
         """Do one round here; how many rows were deleted."""
         now = self._clock.wall()
         self._repeat(_EXPIRED, expired=now - self._task_expires)
-        if self._history is None:
+        if self._history < 0:
             return 0
         old = now - self._history
         number = 0

@@ -6,18 +6,18 @@ import logging
 from typing import Any
 
 import bottle
-from bottle import Bottle, HTTPError, HTTPResponse, request
+from bottle import Bottle, HTTPError, request
 
 from labnode.clock import Clock
 from labnode.lab import Lab, Node
 from labnode.settings import Settings
-from labnode.web import pages
-from labnode.web.assets import asset
 from labnode.web.board_api import BoardApi
 from labnode.web.callback import Callback
 from labnode.web.console import Consoles
+from labnode.web.files import send_page, serve_files
 from labnode.web.observing import Observing
 from labnode.web.picture import Picture, asking
+from labnode.web.recorded import serve_recordings
 from labnode.web.replies import Errors, is_for_programs, json_reply
 from labnode.web.uploads import Uploads
 from labnode.web.websockets import WebSockets
@@ -39,27 +39,24 @@ def student_app(
     app = Bottle()
     app.default_error_handler = _error
     for routes in (app, lab.app):
+        for plugin in (Errors, type(access)):  # those of a bench that this lab was on before
+            routes.uninstall(plugin)
         routes.install(Errors())
         routes.install(access)
     Callback(node.sessions, settings, access, lab).serve(app)
     uploads.serve(app)  # first: programming is no ordinary command of a device
     picture = Picture(lab, node, clock, access.back)
     BoardApi(lab, node, picture).serve(app)
+    serve_recordings(app, node)
     Consoles(node, websockets).serve(app)
     websockets.streams.serve(app, node)
     Observing(settings, access, picture).serve(app)
-    app.get("/static/<path:path>", callback=asset, access="public")
-    app.get("/favicon.ico", callback=lambda: asset("icon.svg"), access="public")
+    serve_files(app, node.board.file.path)
     websockets.serve(app, lab, picture)
     app.merge(lab.app)  # after our own addresses, before the page: a lab may have its own
     if not any(r.rule == "/" and r.method in ("GET", "ANY") for r in lab.app.routes):
-        app.get("/", callback=lambda: _page(picture))
+        app.get("/", callback=lambda: send_page(picture.page(asking())))
     return app
-
-
-def _page(picture: Picture) -> HTTPResponse:
-    html = pages.render_page(picture.boot(asking()))
-    return HTTPResponse(html, **{"Cache-Control": "no-store"})
 
 
 def _error(error: HTTPError) -> Any:

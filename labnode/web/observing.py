@@ -6,8 +6,8 @@ from bottle import Bottle, HTTPResponse
 
 from labnode.sessions import Observer
 from labnode.settings import Settings
-from labnode.web import pages
 from labnode.web.access import Access
+from labnode.web.files import send_page
 from labnode.web.picture import Picture, asking
 from labnode.web.replies import redirect
 
@@ -39,5 +39,4 @@ class Observing:
 
     def page(self) -> HTTPResponse:
         """The page as the student sees it, without what could be done there."""
-        html = pages.render_page(self._picture.boot(asking()))
-        return HTTPResponse(html, **{"Cache-Control": "no-store"})
+        return send_page(self._picture.page(asking()))

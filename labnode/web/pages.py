@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,11 @@ STATIC = Path(__file__).parent / "static"
 """The files that the pages ask for under `static/`."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
+
+# In the page itself, so that it can be seen when it has come, without a second question.
+_STYLE = (STATIC / "page.css").read_text(encoding="utf-8")
+STYLE_HASH = "sha256-" + b64encode(sha256(_STYLE.encode()).digest()).decode()
+"""What a content security policy has to say to allow the style of the pages."""
 
 # The modules of the page's script that every page has, and those that draw a widget, by its name.
 _EVERY_PAGE = ("labnode", "live", "sleep", "panel", "card", "widgets", "tasks", "layout")
@@ -35,13 +42,17 @@ _WIDGETS = {
 }
 
 
-def render_page(boot: Mapping[str, Any]) -> str:
-    """The page of an active session; it starts from `boot` without asking for anything."""
+def render_page(boot: Mapping[str, Any], *, template: Path | None = None) -> str:
+    """The page of an active session; it starts from `boot` without asking for anything.
+
+    `template` is the lab's own page instead, with the same variables.
+    """
     student = boot["state"]["session"]
     return _render(
         "page",
         boot["language"],
         boot["root"],
+        template=template,
         title=boot["board"]["title"] or boot["words"]["lab"],
         student=student["full_name"] or student["username"],
         read_only=student["read_only"],
@@ -57,18 +68,20 @@ def boot(
     *,
     token: str | None,
     locales: Iterable[str],
+    sign_of_life: float = 5.0,
     root: str = "",
 ) -> dict[str, Any]:
     """All that the script of a page starts from.
 
     `board` is the answer of `api/board`, `state` that of `api/state`. `token` is the session's,
-    None for an observer. `root` leads from the page's URL to the lab's ("" when the page is at
-    `{base}/`, "../" one folder below, or `{base}/`).
+    None for an observer. A page gives a `sign_of_life` every so many seconds. `root` leads from its
+    URL to the lab's ("" when the page is at `{base}/`, "../" one folder below, or `{base}/`).
     """
     language = texts.language(locales)
     return {
         "root": root,
         "token": token,
+        "sign_of_life": sign_of_life,
         "language": language,
         "words": texts.words(language),
         "board": board,
@@ -135,9 +148,8 @@ def _render(
     name: str, language: str, root: str, *, template: Path | None = None, **values: Any
 ) -> str:
     page = _template(template) if template else _template(_TEMPLATES / f"{name}.html")
-    return str(
-        page.render({"words": texts.words(language), **values}, language=language, root=root)
-    )
+    values = {"words": texts.words(language), "style": _STYLE, **values}
+    return str(page.render(values, language=language, root=root))
 
 
 @functools.cache

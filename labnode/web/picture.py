@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from labnode import context
+from labnode.board.page import describe_page
 from labnode.clock import Clock
 from labnode.lab import Lab, Node
 from labnode.lab.pages import locales
@@ -14,6 +15,8 @@ from labnode.schema import Text
 from labnode.sessions import Observer, User
 from labnode.tasks import Task, TaskFunction
 from labnode.web import pages
+
+_SIGN_OF_LIFE = 5.0  # seconds between two of a page's, where the session waits that long
 
 Asking = User | Observer
 """Whoever looks at a session."""
@@ -45,7 +48,19 @@ class Picture:
         """All that a page starts from."""
         languages = locales(asking)
         token = asking.session.token if isinstance(asking, User) else None
-        return pages.boot(self.board(languages), self.state(asking), token=token, locales=languages)
+        timeout = self._node.board.file.session.timeout
+        return pages.boot(
+            self.board(languages),
+            self.state(asking),
+            token=token,
+            locales=languages,
+            sign_of_life=min(_SIGN_OF_LIFE, timeout / 3) if timeout > 0 else _SIGN_OF_LIFE,
+        )
+
+    def page(self, asking: Asking) -> str:
+        """The page itself; templates/page.html beside the board is one of the lab's own."""
+        own = self._node.board.file.path.absolute().parent / "templates" / "page.html"
+        return pages.render_page(self.boot(asking), template=own if own.is_file() else None)
 
     def board(self, languages: list[str]) -> dict[str, Any]:
         """What there is: it stays the same as long as the node runs."""
@@ -53,7 +68,7 @@ class Picture:
         return {
             "title": file.title.pick(*languages),
             "devices": self._node.board.describe(languages),
-            "page": None if file.page is None else [list(row) for row in file.page],
+            "page": None if file.page is None else describe_page(file.page, languages),
             "tasks": [
                 self._describe(function, languages)
                 for function in self._lab.functions.values()

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from labnode.settings import Settings
+from labnode.web import pages
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -91,7 +92,8 @@ def _security_headers(settings: Settings) -> list[tuple[str, str]]:
         ancestors += settings.allowed_back_origins or ["https:"]
     policy = (
         "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-        f"form-action 'self'; frame-ancestors {' '.join(ancestors)}"
+        f"style-src 'self' '{pages.STYLE_HASH}'; form-action 'self'; "
+        f"frame-ancestors {' '.join(ancestors)}"
     )
     return [
         ("Content-Security-Policy", policy),

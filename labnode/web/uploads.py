@@ -76,15 +76,15 @@ class Uploads:
             return None
         session = self.access.holder(environ.get("HTTP_COOKIE", ""))
         if session is None:
-            raise Refusal(403, "Log in first.")
+            raise Refusal(403, "Log in first.", "forbidden")
         if not session.active:
-            raise Refusal(403, "The session is over.")
+            raise Refusal(403, "The session is over.", SessionOver.code)
         if int(environ["CONTENT_LENGTH"] or 0) > programmer.max_size:
-            raise Refusal(413, _too_large(programmer))
+            raise Refusal(413, _too_large(programmer), BadFile.code)
         try:
             return self._begin(session.id, programmer)
         except (Busy, StorageError) as error:
-            raise Refusal(error.status, str(error)) from None
+            raise Refusal(error.status, str(error), error.code) from None
 
     def _begin(self, session_id: str, programmer: Programmer) -> Spooled:
         if self._spool.coming_in(session_id) or self._spool.coming_in() >= _AT_ONCE:

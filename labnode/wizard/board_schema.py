@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from labnode.board.file import BoardKeys
+from labnode.board.file import BoardFile, BoardKeys
 from labnode.drivers.base import Driver, load_drivers
 from labnode.schema import DIALECT, object_schema, options
 
@@ -18,9 +18,11 @@ _WIDTH = 120
 _SHARED = 60  # characters of JSON; what is longer and there twice is written once
 
 
-def board_schema() -> Schema:
-    """For a whole board file, with the options of every driver that is registered."""
-    drivers = load_drivers()
+def board_schema(board: BoardFile | None = None) -> Schema:
+    """For a whole board file, with the options of every driver; also of those of `board` itself."""
+    drivers = dict(load_drivers())
+    if board is not None:
+        drivers |= {driver.kind: type(driver) for driver in board.devices.values()}
     keys = object_schema(options(BoardKeys))
     keys["properties"]["devices"] |= _devices(sorted(drivers))
     step = _only_step(keys["properties"]["sequences"])

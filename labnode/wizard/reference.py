@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from labnode.board.devices import LinkKeys
 from labnode.board.file import BoardKeys, LabName, SessionSpec
+from labnode.board.page import Item
 from labnode.board.read_steps import StepKeys
 from labnode.board.rules import RuleForm, Words
 from labnode.board.sequences import SelfTest, SequenceKeys
@@ -22,6 +23,7 @@ from labnode.drivers.output import Output
 from labnode.drivers.sensor import Input, Sensor
 from labnode.schema import Between, Like, Option, Section, default_of, described, options
 
+_FEW = 3  # keys of a mapping that are named where it is an option
 _FAMILIES: dict[str, type[Driver]] = {"output": Output, "sensor": Sensor, "input": Input}
 
 
@@ -35,6 +37,7 @@ def blocks() -> dict[str, str]:
         "keys of sequences": _table(options(SequenceKeys)),
         "keys of a sequence": _table(options(SelfTest)),
         "keys of a step": _steps(),
+        "keys of a page": "\n\n".join(_form(form) for form in get_args(Item) if form is not str),
         "keys of a link": _table(options(LinkKeys)),
         "options of every driver": _table(options(Driver)),
         "options of every output": _table(_own(Output, Driver)),
@@ -134,27 +137,30 @@ def in_words(kind: Any) -> str:
         return " or ".join(dict.fromkeys(members))
     if origin is Literal:
         return " or ".join(f"`{_yaml(choice)}`" for choice in arguments)
-    if origin is list:
-        return f"a list of {_plural(in_words(arguments[0]))}" if arguments else "a list"
-    if kind is Any or kind is Section:
-        return "a value"
-    return "a mapping" if dataclasses.is_dataclass(kind) and not _reads(kind) else _short(kind)
+    if origin is list and arguments:
+        return _list_of(in_words(arguments[0]))
+    return _short(kind)
+
+
+def _list_of(words: str) -> str:
+    for one, many in (("a list of", "lists of"), ("a mapping with", "mappings with")):
+        if words.startswith(one):
+            return f"a list of {words.replace(one, many, 1)}"
+    if " or " in words:
+        return f"a list of: {words}"
+    return f"a list of {words.removeprefix('a ').removeprefix('an ')}s"
 
 
 def _short(kind: Any) -> str:
-    if _reads(kind) and not hasattr(kind, "expected"):
+    reads = hasattr(kind, "from_yaml")
+    if kind is Any or kind is Section:
+        return "a value"
+    if dataclasses.is_dataclass(kind) and not reads:
+        keys = [f"`{option.key}`" for option in options(kind)]  # type: ignore[arg-type]
+        return f"a mapping with {', '.join(keys)}" if len(keys) <= _FEW else "a mapping"
+    if reads and not hasattr(kind, "expected"):
         return "a text"
     return described(kind).partition(" such as ")[0].rstrip(",")
-
-
-def _reads(kind: Any) -> bool:
-    return hasattr(kind, "from_yaml")
-
-
-def _plural(words: str) -> str:
-    if words.startswith("a list of "):
-        return words.replace("a list", "lists", 1)
-    return f"{words.removeprefix('a ').removeprefix('an ')}s"
 
 
 def _call(command: Command) -> str:

@@ -110,3 +110,14 @@ def test_the_parts_of_a_bus_share_its_pins(write: Write, devices: str) -> None:
 )
 def test_what_cannot_be_shared_names_both_places(write: Write, devices: str, sentence: str) -> None:
     assert told(write(f"devices:\n  {devices}\n")) == [f"x.yaml:4: {sentence}"]
+
+
+def test_the_serial_port_of_the_header_takes_its_pins(write: Write) -> None:
+    console = "a: {driver: serial, port: /dev/serial0}"
+    assert told(write(f"devices:\n  {console}\n  b: {{driver: led, pin: 15}}\n")) == [
+        "x.yaml:4: 'b' uses pin GPIO15, which 'a' (line 3) already uses"
+    ]
+    board = load_board(write(f"devices:\n  {console}\n"))
+    assert board.devices["a"].boot_config() == ["enable_uart=1"]
+    usb = load_board(write(f"devices:\n  {console.replace('serial0', 'ttyUSB0')}\n"))
+    assert [claim.kind for claim in usb.devices["a"].claims()] == ["port"]

@@ -58,6 +58,18 @@ def test_what_is_no_output_is_not_touched(tmp_path: Path, pins: Any) -> None:
     assert file.devices["lid"].hardware is None
 
 
+def test_pins_come_before_what_may_take_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass(kw_only=True)
+    class Plug(Driver):
+        safe: bool = False
+
+    monkeypatch.setitem(registry, "plug", Plug)
+    file = board(tmp_path, BOARD.replace("devices:", "devices:\n  mains: {driver: plug}"))
+    assert list(outputs(file)) == ["heater", "valve", "fan", "mains"]
+
+
 def test_an_output_that_fails_keeps_none_of_the_others_from_being_safe(
     tmp_path: Path, pins: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,9 +21,10 @@ class Node:
 
 
 @contextmanager
-def running(board: Path, state_dir: Path, **settings: str) -> Iterator[Node]:
+def running(board: Path, state_dir: Path, *, port: int = 0, **settings: str) -> Iterator[Node]:
     """The node while the block lasts; `settings` are LABNODE_ variables without their prefix."""
-    command = [sys.executable, "-m", "labnode", "run", str(board), "--simulate", "--port", "0"]
+    command = [sys.executable, "-m", "labnode", "run", str(board), "--simulate"]
+    command += ["--port", str(port)]
     command += ["--state-dir", str(state_dir)]
     settings = {"WEBLAB_USERNAME": "weblab", "WEBLAB_PASSWORD": "visit", **settings}
     environ = {**os.environ, **{f"LABNODE_{key}": value for key, value in settings.items()}}

@@ -11,7 +11,7 @@ import pytest
 from labnode.doctor import machine
 from labnode.doctor.finding import User
 from labnode.drivers import chips
-from labnode.drivers.base import Driver, registry
+from labnode.drivers.base import Claim, Driver, registry
 from labnode.errors import DeviceError
 
 from .conftest import Bed
@@ -118,6 +118,40 @@ def test_a_machine_without_pins_is_a_problem_only_for_a_board_that_needs_them(
     assert message.startswith("This machine has no GPIO pins")
 
 
+# --- buses ---
+
+
+@dataclass(kw_only=True)
+class Part(Driver):
+    bus: str = "I2C bus 1"
+
+    def claims(self) -> list[Claim]:
+        return [Claim("pin", "GPIO2", self.bus), Claim("pin", "GPIO3", self.bus)]
+
+
+@pytest.mark.parametrize(
+    ("bus", "file"),
+    [
+        ("I2C bus 1", "dev/i2c-1"),
+        ("SPI bus 0", "dev/spidev0.0"),
+        ("1-Wire bus", "sys/bus/w1/devices/w1_bus_master1"),
+    ],
+)
+def test_a_bus_that_is_not_switched_on_is_a_problem_that_bootconfig_mends(
+    bed: Bed, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, bus: str, file: str
+) -> None:
+    monkeypatch.setitem(registry, "part", Part)
+    bed.board(f"  part: {{driver: part, bus: {bus}}}\n")
+    (found,) = bed.findings(machine.buses)
+    assert found.level == "problem"
+    assert found.message.startswith(f"The {bus} is not there")
+    assert "labnode bootconfig" in found.advice
+    bed.write(file, mode=0o666)
+    assert bed.found(machine.buses) == [("ok", f"The {bus} is there.")]
+    kernel.used = {2: b"i2c"}  # the bus's own, and no business of anybody's
+    assert all(level == "ok" for level, _ in bed.found(machine.gpio))
+
+
 # --- serial ports ---
 
 
@@ -133,13 +167,15 @@ def console(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     bed.board("  console: {driver: console, port: /dev/serial/by-id/usb-A}\n")
 
 
-def test_the_boards_port_that_is_not_there_is_a_problem(bed: Bed, console: None) -> None:
+def test_a_port_of_the_board_that_is_not_there_is_a_problem(bed: Bed, console: None) -> None:
     bed.write("dev/serial/by-id/usb-B", mode=0o666)
+    assert bed.found(machine.serial_ports) == [("ok", "Serial ports in /dev/serial/by-id: usb-B.")]
     port = bed.root / "dev/serial/by-id/usb-A"
-    assert bed.found(machine.serial_ports) == [
-        ("ok", "Serial ports in /dev/serial/by-id: usb-B."),
-        ("problem", f"The port of 'console', {port}, is not there."),
+    assert bed.found(machine.device_files) == [
+        ("problem", f"'console' needs {port}, which is not there.")
     ]
+    bed.write("dev/serial/by-id/usb-A", mode=0o666)
+    assert bed.found(machine.device_files) == [("ok", f"'console' has {port}.")]
 
 
 def test_a_port_that_may_not_be_used_is_worse_where_the_board_needs_it(
@@ -148,7 +184,13 @@ def test_a_port_that_may_not_be_used_is_worse_where_the_board_needs_it(
     bed.is_now(user=User("ada", 12345, frozenset()))
     bed.write("dev/serial/by-id/usb-A", mode=0o660)
     bed.write("dev/serial/by-id/usb-B", mode=0o660)
-    assert [level for level, _ in bed.found(machine.serial_ports)] == ["ok", "warning", "problem"]
+    assert [level for level, _ in bed.found(machine.serial_ports)] == ["ok", "warning"]
+    assert [level for level, _ in bed.found(machine.device_files)] == ["problem"]
+
+
+def test_without_hardware_no_port_is_missed(bed: Bed, console: None) -> None:
+    bed.is_now(simulated=True)
+    assert bed.found(machine.device_files) == []
 
 
 # --- programs, clock, power, disk ---

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -25,6 +26,7 @@ class Bench:
         self.posted: list[Callable[[], None]] = []
         self.published: list[Any] = []
         self.told: list[tuple[float | None, str | None]] = []
+        self._came = threading.Event()
         self.forbidden: str | None = None
         self.emergencies: list[str] = []
         self._drivers: list[Driver] = []
@@ -34,9 +36,22 @@ class Bench:
 
     def post(self, call: Callable[[], None]) -> None:
         self.posted.append(call)
+        self._came.set()
 
     def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         self.clock.advance(seconds)
+        return True
+
+    def outlast(self, seconds: float, over: Callable[[], bool]) -> bool:
+        return self.until(over)
+
+    def until(self, over: Callable[[], bool], most: float = 10.0) -> bool:
+        """Serve what io threads post, until `over()`; False when it never was."""
+        while not over():
+            self._came.clear()
+            if not self.posted and not self._came.wait(most):
+                return over()
+            self.serve()
         return True
 
     def emergency(self, why: str) -> None:

@@ -83,7 +83,9 @@ def test_its_example_opens_safe_and_its_state_is_json(driver: Driver) -> None:
 def test_simulated_it_starts_no_thread(kind: str, bench: Any) -> None:
     before = set(threading.enumerate())
     bench.open(example(kind), kind)
-    assert set(threading.enumerate()) == before
+    new = {thread.name for thread in set(threading.enumerate()) - before}
+    # What a page looks at for long has its io thread: the peer that is simulated speaks on it.
+    assert new == ({f"io-{kind}"} if DRIVERS[kind].widget in ("console", "camera") else set())
 
 
 @every_driver

@@ -108,6 +108,17 @@ class Node:
             self.watchdog.turn()
 
 
+def test_the_node_is_ready_as_soon_as_nothing_is_wrong_and_once(manager: Manager) -> None:
+    node = Node({"NOTIFY_SOCKET": manager.environ["NOTIFY_SOCKET"]})
+    node.trouble = "its own web server has not answered for 2 s"
+    node.turns(3)
+    assert manager.heard() == ["STATUS=Not well: its own web server has not answered for 2 s."]
+    node.trouble = None
+    node.turns(60)
+    assert manager.heard() == ["READY=1", "STATUS=Ready."]
+    assert node.looked == 4  # no watchdog, nothing more to look for
+
+
 def test_the_watchdog_is_fed_three_times_in_its_interval(manager: Manager) -> None:
     node = Node(manager.environ)
     node.turns(60)

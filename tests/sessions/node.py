@@ -16,6 +16,7 @@ from labnode.errors import LabnodeError
 from labnode.events import Bus
 from labnode.lab import Lab, Node, Turnover
 from labnode.lab.programming import Programming
+from labnode.recordings import Recordings
 from labnode.sessions import Deletion, Session, Sessions, StartRequest
 from labnode.store import Store
 from labnode.tasks import Lane, Tasks
@@ -166,7 +167,15 @@ class SmallNode:
         turnover = Turnover(self.board, self.worker, self.sessions, self.clock, self.lab.functions)
         programming = Programming(self.board, self.tasks, self.worker, directory)
         self.lab.bind(
-            Node(self.board, self.worker, self.tasks, self.sessions, programming, turnover)
+            Node(
+                self.board,
+                self.worker,
+                self.tasks,
+                self.sessions,
+                programming,
+                turnover,
+                Recordings(directory / "recordings", self.sessions, self.board, self.clock),
+            )
         )
         self.asked: list[Asked] = []
         self._reaper = reaper

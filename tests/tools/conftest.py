@@ -79,7 +79,7 @@ class Stage:
         if percent is not None:
             self.percents.append(percent)
         if line is not None:
-            self.lines.append(line)
+            self.lines += line.splitlines()
 
     @contextlib.contextmanager
     def lend(self, device: str) -> Iterator[str]:
@@ -87,7 +87,7 @@ class Stage:
         yield self.ports[device]
         self.lent.append(f"{device} back")
 
-    def other(self, device: str) -> Any:
+    def device(self, device: str) -> Any:
         return self.others[device]
 
     def command(self, device: str, command: str, args: Any = None) -> Any:

@@ -7,6 +7,7 @@ import re
 import threading
 from base64 import b64encode
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -345,3 +346,38 @@ def test_nothing_can_be_tried_while_the_board_is_stopped(lab: LabClient) -> None
     assert reply.status >= 400
     assert "stopped" in reply.json["message"]
     assert lab.value("switch") is False
+
+
+def test_a_latched_fault_is_shown_and_can_be_cleared(tmp_path: Path) -> None:
+    (tmp_path / "board.yaml").write_text(
+        "schema: 1\n"
+        "devices:\n"
+        "  heater: {driver: relay, pin: GPIO17}\n"
+        "  lid: {driver: digital_input, pin: GPIO27}\n"
+        "  latch: {driver: relay, pin: GPIO22}\n"
+        "simulate: {lid: latch}\n"
+        "interlocks: [{name: lid-open, when: lid, force: {heater: off}, latch: true, "
+        "message: {en: The lid is open, es: La tapa está abierta}}]\n"
+    )
+    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state", admin=ADMIN) as lab:
+
+        def shown() -> str:
+            return lab.request(
+                "GET", "/admin", HTTP_AUTHORIZATION=basic(), HTTP_ACCEPT_LANGUAGE="es"
+            ).text
+
+        assert post(lab, "devices/latch/on").status == 200
+        assert "Enclavamiento lid-open actúa ahora: La tapa está abierta" in shown()
+        post(lab, "reset")
+        assert "Enclavamiento lid-open ha actuado y está retenido" in shown()
+        assert "Ha actuado un enclavamiento" in shown()
+        assert post(lab, "clear").status == 200
+        assert "Enclavamiento" not in shown()
+
+
+def test_its_own_files_are_for_the_administrator_alone(lab: LabClient) -> None:
+    reply = lab.request("GET", "/admin/static/admin.js", HTTP_AUTHORIZATION=basic())
+    assert reply.status == 200
+    assert lab.request("GET", "/admin/static/admin.js").status == 401
+    outside = lab.request("GET", "/admin/static/../page.py", HTTP_AUTHORIZATION=basic())
+    assert outside.status in (403, 404)

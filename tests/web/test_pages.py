@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
+from base64 import b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,6 @@ from typing import Any
 import pytest
 
 from labnode.web import pages, texts
-from labnode.web.assets import packed
 
 SESSION: dict[str, Any] = {
     "read_only": False,
@@ -34,6 +36,7 @@ class Reader(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
         self.data = ""
+        self.style = ""
         self.feed(page)
         self.close()
 
@@ -41,8 +44,10 @@ class Reader(HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        if self.cdata_elem:
+        if self.cdata_elem == "script":
             self.data += data
+        elif self.cdata_elem == "style":
+            self.style += data
         else:
             self.text += data
 
@@ -86,6 +91,7 @@ def test_the_data_block_has_all_that_the_script_starts_from() -> None:
     assert boot == {
         "root": "../",
         "token": "t0ken",
+        "sign_of_life": 5.0,
         "language": "es",
         "words": texts.words("es"),
         "board": BOARD,
@@ -123,16 +129,27 @@ def test_addresses_start_at_the_root_that_is_given() -> None:
 
 def test_nothing_in_the_pages_needs_more_than_the_strictest_content_policy() -> None:
     for html in every_page():
-        for tag, attributes in Reader(html).elements:
-            assert tag != "style"
+        reader = Reader(html)
+        digest = b64encode(sha256(reader.style.encode()).digest()).decode()
+        assert f"sha256-{digest}" == pages.STYLE_HASH
+        for tag, attributes in reader.elements:
             assert not [name for name in attributes if name == "style" or name.startswith("on")]
             if tag == "script" and attributes.get("type") != "application/json":
                 assert attributes["src"]
 
 
-def test_the_whole_page_is_small() -> None:
-    weight = len(page().encode()) + sum(len(packed(file)) for file in pages.STATIC.iterdir())
-    assert weight < 100_000
+def test_all_that_any_page_loads_is_small_on_its_way() -> None:
+    files = [
+        file for file in pages.STATIC.iterdir() if file.name != "page.css"
+    ]  # it is in the page
+    packed = [gzip.compress(data) for data in (page().encode(), *map(Path.read_bytes, files))]
+    assert sum(map(len, packed)) < 60_000
+
+
+def test_the_page_is_seen_with_what_comes_in_the_first_round_trip() -> None:
+    assert len(gzip.compress(page().encode())) < 14_000  # that many bytes TCP sends at once
+    links = [a for tag, a in Reader(page()).elements if tag == "link"]
+    assert "stylesheet" not in [attributes["rel"] for attributes in links]
 
 
 def test_every_language_has_the_same_words() -> None:

@@ -69,6 +69,22 @@ def test_schema_writes_into_a_file(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["title"] == "A board of labnode"
 
 
+def test_schema_of_a_board_has_its_own_drivers_too(tmp_path: Path) -> None:
+    (tmp_path / "lamp.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from labnode.drivers.base import Driver, register\n"
+        "@register('own_lamp')\n@dataclass(kw_only=True)\n"
+        "class OwnLamp(Driver):\n    'A lamp.\\n\\nExample::\\n\\n    a: {driver: own_lamp}'\n"
+        "    brightness: int = 5\n"
+    )
+    board = tmp_path / "x.yaml"
+    board.write_text("schema: 1\ndrivers: [lamp.py]\ndevices: {a: {driver: own_lamp}}\n")
+    definitions = json.loads(run("schema", str(board)).output)["definitions"]
+    assert definitions["own_lamp"]["properties"]["brightness"]["default"] == 5
+    assert "led" in definitions
+    assert run("schema", str(board), "--driver", "own_lamp").output.startswith("### own_lamp\n")
+
+
 def test_schema_explains_all_drivers_or_one() -> None:
     assert "### relay\n" in run("schema", "--markdown").output
     text = run("schema", "--driver", "led").output

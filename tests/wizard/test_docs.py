@@ -89,19 +89,23 @@ def test_the_first_board_of_the_page_is_one(tmp_path: Path) -> None:
 
 
 def test_the_other_examples_of_the_page_are_yaml_that_labnode_reads(tmp_path: Path) -> None:
-    first, sequences, simulated, included, secrets = code("board-files.md", "yaml")
+    first, sequences, simulated, page, included, secrets = code("board-files.md", "yaml")
     (tmp_path / "common").mkdir()
     (tmp_path / "common/switches.yaml").write_text("devices:\n  red: {driver: led, pin: 4}\n")
     (tmp_path / "common/session.yaml").write_text("session: {max_time: 5m}\n")
     path = tmp_path / "board.yaml"
     path.write_text(first.replace("lid", "temp") + sequences)
     assert set(load_board(path).sequences) == {"on_start", "on_dispose"}
+    path.write_text(first.partition("page:")[0] + page)
+    assert load_board(path).page is not None
     path.write_text(
         "schema: 1\ndevices:\n  switch: {driver: led, pin: 4}\n  latch: {driver: led, pin: 5}\n"
         "  lamp: {driver: button, pin: 6}\n  lid: {driver: button, pin: 7}\n"
         "  heater: {driver: led, pin: 8}\n  temp: {driver: cpu_temperature}\n" + simulated
     )
     assert load_board(path).simulate["temp"].lag == 30
+    path.write_text(first.partition("page:")[0] + page)
+    assert len(load_board(path).page or ()) == 3
     path.write_text(included)
     assert str(load_board(path).devices["red"].label) == "Stop"
     assert parse_yaml(secrets, "secrets.yaml").value["plug_password"].startswith("correct horse")

@@ -9,7 +9,6 @@ import pytest
 
 from labnode.board import load_board
 from labnode.board.file import BoardFile
-from labnode.drivers.base import load_drivers
 from labnode.schema import parse_yaml
 from labnode.wizard.found import (
     Camera,
@@ -27,10 +26,6 @@ from labnode.wizard.suggest import suggest
 from .machine import Machine
 
 Board = Callable[[str], BoardFile]
-
-suggested = pytest.mark.skipif(
-    not {"serial", "mjpeg", "ds18b20"} <= set(load_drivers()), reason="a driver is not there yet"
-)
 
 UNO = ("2341:0043", "Arduino (www.arduino.cc)", "", "75735303530351F0A1B1")
 
@@ -146,7 +141,6 @@ def test_what_it_prints_is_yaml_with_a_name_for_everything(machine: Machine) -> 
     assert devices["temp"] == {"driver": "ds18b20", "id": "28-0316a4a1f2ff", "unit": "°C"}
 
 
-@suggested
 def test_what_it_prints_is_a_board(machine: Machine, tmp_path: Path) -> None:
     path = tmp_path / "suggested.yaml"
     path.write_text("schema: 1\n" + everything(machine))
@@ -164,7 +158,6 @@ def test_a_name_that_the_board_has_is_not_taken_twice(
     assert f"{name}2" in devices
 
 
-@suggested
 def test_what_the_board_has_is_not_suggested_again(machine: Machine, board: Board) -> None:
     devices = everything(machine).partition("devices:\n")[2]
     text = suggest(machine.root, board(devices))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from labnode.drivers.base import Claim, Driver
+from labnode.drivers.buses import uart_boot_config, uart_claims
 from labnode.drivers.serial.find import UsbMatch, find_port
 from labnode.drivers.serial.port import Frame
 from labnode.schema import Doc, Duration, Size
@@ -88,7 +89,12 @@ class SerialOptions(Driver):
             }
 
     def claims(self) -> list[Claim]:
-        return [Claim("port", self.port if self.port is not None else f"with {self.match}")]
+        if self.port is None:
+            return [Claim("port", f"with {self.match}")]
+        return [Claim("port", self.port), *uart_claims(self.port)]
+
+    def boot_config(self) -> list[str]:
+        return [] if self.port is None else uart_boot_config(self.port)
 
     def find(self) -> str:
         """The path of the port; DeviceGone when it is not there."""

@@ -6,9 +6,9 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from labnode.schema import Duration
+from labnode.schema import Doc, Duration
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _LONGEST_LINE = 65536  # bytes of a line that is not ended; a device forgets the beginning
@@ -18,8 +18,8 @@ _LONGEST_LINE = 65536  # bytes of a line that is not ended; a device forgets the
 class Periodic:
     """Texts that come again and again, one `every` so often, as they are written."""
 
-    every: Duration
-    text: str | list[str]
+    every: Annotated[Duration, Doc("How long it is from one text to the next.")]
+    text: Annotated[str | list[str], Doc("What is said; of several texts one after the other.")]
 
     def __post_init__(self) -> None:
         if not self.every or not self.text:
@@ -43,12 +43,16 @@ class SerialScript:
         console: {answers: {"led (on|off)": "led is \\\\1\\r\\n"}, greeting: "ready\\r\\n"}
     """
 
-    echo: bool = False
-    greeting: str = ""
-    answers: dict[str, str] = field(default_factory=dict)
-    otherwise: str = ""  # the answer to lines that nothing fits
-    delay: Duration = 0.0
-    periodic: list[Periodic] = field(default_factory=list)
+    echo: Annotated[bool, Doc("Whether it says all that it is told.")] = False
+    greeting: Annotated[str, Doc("What it says when the port is opened, or DTR rises.")] = ""
+    answers: Annotated[
+        dict[str, str], Doc("Answers by regular expressions for the lines that it is told.")
+    ] = field(default_factory=dict)
+    otherwise: Annotated[str, Doc("The answer to a line that none of them fits.")] = ""
+    delay: Annotated[Duration, Doc("How long an answer takes.")] = 0.0
+    periodic: Annotated[
+        list[Periodic], Doc("What it says from time to time without being asked.")
+    ] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for pattern, answer in self.answers.items():

@@ -86,7 +86,7 @@ def judged(program: str, ended: Ended, timeout: float, known: Sequence[Known]) -
     if ended.code < 0:
         name = _signal(-ended.code)
         return _strange(program, f"was ended by {name}", f"terminó por {name}")
-    last = ended.output[-1] if ended.output else ""
+    last = ended.output[-1].rstrip(". ") if ended.output else ""
     code = f"(exit code {ended.code})" + (f": {last}" if last else "")
     codigo = f"(código {ended.code})" + (f": {last}" if last else "")
     return _strange(program, f"failed {code}", f"falló {codigo}")

@@ -38,11 +38,12 @@ class OpenOcd(FpgaTool):
         sentences.not_verified(r"verify failed|checksum mismatch|contents differ"),
         sentences.misconfigured(r"can't find \S+\.cfg|invalid command name|adapter driver"),
         sentences.not_there(
-            r"unable to open|no device found|unable to find|open failed|failed to connect|"
-            r"libusb_open|couldn't open the|not found"
+            r"unable to open|on socket 'connect'|no device found|unable to find|open failed|"
+            r"failed to connect|libusb_open|couldn't open the|not found"
         ),
+        sentences.silent(r"scan chain interrogation failed|all (ones|zeroes)", despite=True),
         sentences.silent(
-            r"scan chain interrogation failed|all (ones|zeroes)|init mode failed|cannot read IDR|"
+            r"init mode failed|cannot read IDR|"
             r"could not halt|timed out while waiting for target|unable to connect to the target|"
             r"examination failed|socket (was )?closed|remote_bitbang.*fail"
         ),

@@ -13,11 +13,12 @@ def not_there(pattern: str) -> Known:
     )
 
 
-def silent(pattern: str) -> Known:
+def silent(pattern: str, *, despite: bool = False) -> Known:
     return Known(
         pattern,
         "The board does not answer: it has no power, or is not ready to be programmed.",
         "La placa no responde: no tiene alimentación o no está lista para programarse.",
+        despite=despite,
     )
 
 

@@ -71,8 +71,13 @@ class View:
 
     def _faults(self) -> list[Row]:
         return [
-            {"name": fault.name, "message": fault.message, "latched": fault.latched}
-            for fault in getattr(self._node.board, "faults", ())
+            {
+                "name": fault.name,
+                "message": fault.message.pick(self._language),
+                "latched": fault.latched,
+                "active": fault.active,
+            }
+            for fault in self._node.board.faults
         ]
 
     def _student(self, session: Session) -> Row:

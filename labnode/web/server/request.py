@@ -22,15 +22,19 @@ _LENGTHS = re.compile(rb"\ncontent-length:.*,", re.IGNORECASE)
 
 
 class Refusal(Exception):
-    """The server itself answers, without the application: an HTTP status and one sentence."""
+    """The server itself answers, without the application: an HTTP status and one sentence.
 
-    def __init__(self, status: int, message: str) -> None:
+    `code` is for programs, where they may have to know more than the status.
+    """
+
+    def __init__(self, status: int, message: str, code: str = "http") -> None:
         super().__init__(message)
         self.status = HTTPStatus(status)
+        self.code = code
 
     def response(self, *, bodyless: bool = False) -> bytes:
         """The whole answer; the connection ends with it."""
-        body = json.dumps({"error": True, "message": str(self)}).encode()
+        body = json.dumps({"error": True, "code": self.code, "message": str(self)}).encode()
         headers = [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(body))),

@@ -24,8 +24,8 @@ function drawBank(device, card) {
     control.title = label;
     if (settable) {
       card.guard(control, () => hasBit(now(), bit));
-      // A power of two and no shift: banks may be wider than the 32 bits of those.
-      control.addEventListener("click", () => set(now() + (hasBit(now(), bit) ? -1 : 1) * 2 ** bit));
+      const flip = () => board.command(name, "set_bit", [bit, !hasBit(now(), bit)]);
+      control.addEventListener("click", () => card.act(flip));
     }
     return { bit, control, label };
   });
@@ -64,6 +64,7 @@ function drawBank(device, card) {
   };
 }
 
+/** With a power of two and no shift: banks may be wider than the 32 bits of those. */
 function hasBit(value, bit) {
   return Math.floor(value / 2 ** bit) % 2 === 1;
 }

@@ -66,7 +66,7 @@ export class Board {
     this.devices = Object.fromEntries(boot.board.devices.map((each) => [each.name, this.#device(each)]));
     this.#run = boot.state.run;
     this.take(boot.state);
-    this.#transport = new Transport(this, this.#root);
+    this.#transport = new Transport(this, this.#root, boot.sign_of_life * 1000);
   }
 
   /** Begin to watch the board and to keep the session alive. */
@@ -135,7 +135,16 @@ export class Board {
   /** Send a file to a device; `progress` is called with what share has arrived. The task of it. */
   async upload(device, file, progress = () => {}) {
     const path = `api/devices/${encodeURIComponent(device)}/program`;
-    const task = await this.#send(path, file, progress);
+    const query = `?name=${encodeURIComponent(file.name)}`;
+    const task = await this.#send(path + query, file, progress);
+    this.#takeTask(task);
+    this.hurry();
+    return task;
+  }
+
+  /** Have a programmer write its blank image; the task of it. */
+  async blank(device) {
+    const task = await this.#ask("POST", `api/devices/${encodeURIComponent(device)}/blank`, {});
     this.#takeTask(task);
     this.hurry();
     return task;
@@ -256,7 +265,6 @@ export class Board {
       request.responseType = "json";
       request.setRequestHeader("Accept", "application/json");
       request.setRequestHeader("Content-Type", "application/octet-stream");
-      request.setRequestHeader("X-Filename", encodeURIComponent(file.name));
       request.send(file);
     });
   }

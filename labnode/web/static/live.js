@@ -5,10 +5,8 @@
 
 import { sleep } from "./sleep.js";
 
-const SIGN_OF_LIFE = 5000; // milliseconds between two signs of the page, and for an answer to one
-const OPENING = 4000; // for a WebSocket to open
+const OPENING = 4000; // milliseconds for a WebSocket to open
 const LOOK = 500; // from one answer to the next question, where there is no WebSocket
-const LOOK_HIDDEN = 5000; // … while nobody sees the page
 const LOOK_OFFLINE = 1000; // … while the lab does not answer
 const TRY_AGAIN = 30_000; // to open a WebSocket where none has ever been
 const TRY_AGAIN_SOON = 2000; // … where there has been one
@@ -19,14 +17,17 @@ const TOO_SLOW = 1013;
 
 export class Live {
   #board;
+  #signOfLife;
   #url;
   #socket = null;
   #worked = false; // there has been a WebSocket
   #stopped = false;
   #wake = () => {};
 
-  constructor(board, root) {
+  /** `signOfLife`: milliseconds between two signs of the page, and for an answer to one. */
+  constructor(board, root, signOfLife) {
     this.#board = board;
+    this.#signOfLife = signOfLife;
     this.#url = new URL(`${root}api/live`, document.baseURI);
     this.#url.protocol = this.#url.protocol.replace("http", "ws");
   }
@@ -76,7 +77,7 @@ export class Live {
       if (code === TOO_SLOW) this.#board.wasTooSlow();
     });
     while (open) {
-      await Promise.race([end, sleep(SIGN_OF_LIFE)]);
+      await Promise.race([end, sleep(this.#signOfLife)]);
       if (!open) break;
       if (asked !== null) {
         socket.close(); // nobody is there, and its end may take long to arrive
@@ -93,7 +94,7 @@ export class Live {
     do {
       await this.#board.look();
       if (this.#stopped) return;
-      const pause = document.hidden ? LOOK_HIDDEN : this.#board.online ? LOOK : LOOK_OFFLINE;
+      const pause = document.hidden ? this.#signOfLife : this.#board.online ? LOOK : LOOK_OFFLINE;
       await sleep(pause, (wake) => (this.#wake = wake));
     } while (!this.#stopped && performance.now() < until);
   }

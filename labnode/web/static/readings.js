@@ -32,6 +32,12 @@ function drawValue(device, card) {
   card.head.append(spark, state);
   watch(device.name);
   const trace = () => line.setAttribute("points", points(history(device.name)));
+  if (isSettable(device)) {
+    const { min, max, step } = { step: "any", ...device };
+    const limits = Object.entries({ min, max, step }).filter(([, limit]) => limit !== undefined);
+    const field = make("input", { type: "number", required: true, ...Object.fromEntries(limits) });
+    card.element.append(makeForm(device, card, field, Number));
+  }
   // What stays the same has to move on, too; nobody looks at a hidden page.
   setInterval(() => document.hidden || trace(), 1000);
   return ({ value }) => {
@@ -61,20 +67,38 @@ function points({ times, values }) {
   return drawn.join(" ");
 }
 
-/** A text that the device shows; one that takes a text has a field for it. */
+/** A text that the device shows; one that takes a text has a field, or its choices, for it. */
 function drawText(device, card) {
   const shown = make("pre", { className: "shown" });
   card.element.append(shown);
-  const set = device.commands?.find(({ name, parameters }) => name === "set" && parameters.length === 1);
-  if (set) {
-    const field = make("input", { type: "text", "aria-labelledby": card.labelId });
-    const send = make("button", { className: "strong" }, words.send);
-    const form = make("form", { className: "line" }, card.guard(field), card.guard(send));
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      card.act(() => board.command(device.name, "set", [field.value]));
-    });
-    card.element.append(form);
+  let choice = null;
+  if (device.choices) {
+    const options = device.choices.map((text) => make("option", { value: text }, text));
+    choice = make("select", { "aria-labelledby": card.labelId }, ...options);
+    choice.addEventListener("change", () => card.act(() => board.command(device.name, "set", [choice.value])));
+    card.element.append(card.guard(choice));
+    shown.hidden = true;
+  } else if (isSettable(device)) {
+    card.element.append(makeForm(device, card, make("input", { type: "text" }), (text) => text));
   }
-  return ({ value }) => (shown.textContent = asText(value));
+  return ({ value }) => {
+    shown.textContent = asText(value);
+    if (choice && document.activeElement !== choice) choice.value = value;
+  };
+}
+
+function isSettable({ commands = [] }) {
+  return commands.some(({ name, parameters }) => name === "set" && parameters.length === 1);
+}
+
+/** A field whose content is sent to the device. */
+function makeForm(device, card, field, read) {
+  field.setAttribute("aria-labelledby", card.labelId);
+  const send = make("button", { className: "strong" }, words.send);
+  const form = make("form", { className: "line" }, card.guard(field), card.guard(send));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    card.act(() => board.command(device.name, "set", [read(field.value)]));
+  });
+  return form;
 }

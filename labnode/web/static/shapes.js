@@ -1,7 +1,7 @@
 // What a student sets by its looks: colours, and angles on a dial.
 
 import { makeRange } from "./controls.js";
-import { board, draw, fill, make, words } from "./panel.js";
+import { board, draw, make, words } from "./panel.js";
 import { register } from "./widgets.js";
 
 register("rgb", drawColour);
@@ -14,7 +14,7 @@ function drawColour(device, card) {
   const state = make("output", { className: "state" });
   const picker = make("input", { type: "color", "aria-labelledby": card.labelId });
   card.guard(picker);
-  const set = (hex) => card.act(() => board.command(name, "set", asArguments(device, hex)));
+  const set = (hex) => card.act(() => board.command(name, "set", [hex]));
   let wanted = null;
   picker.addEventListener("input", async () => {
     const first = wanted === null;
@@ -36,25 +36,11 @@ function drawColour(device, card) {
   card.head.append(state, picker);
   card.element.append(make("p", { className: "swatches" }, ...presets));
   return ({ value }) => {
-    const hex = asHex(value);
+    const hex = value ?? "#000000";
     state.textContent = hex === "#000000" ? words.off : hex;
     if (wanted === null) picker.value = hex;
     presets.forEach((button, i) => button.setAttribute("aria-pressed", String(PRESETS[i] === hex)));
   };
-}
-
-/** The lab counts from 0 to 1, a picker in 16 × 16 steps. */
-function asHex(value) {
-  if (typeof value === "string") return value;
-  const parts = Array.isArray(value) ? value : [0, 0, 0];
-  return `#${parts.map((part) => Math.round(part * 255).toString(16).padStart(2, "0")).join("")}`;
-}
-
-function asArguments({ commands }, hex) {
-  const set = commands.find(({ name }) => name === "set");
-  if (set?.parameters[0]?.type === "str") return [hex];
-  const parts = [1, 3, 5].map((at) => Math.round((parseInt(hex.slice(at, at + 2), 16) / 255) * 1000) / 1000);
-  return set?.parameters.length === 1 ? [parts] : parts;
 }
 
 const SWEEP = 240; // degrees from one end of the dial to the other

@@ -17,8 +17,8 @@ function drawUpload(device, card) {
   send.setAttribute("aria-labelledby", `${send.id} ${card.labelId}`);
   field.setAttribute("aria-label", `${words.choose}: ${device.label || name}`);
   const progress = makeProgress(card, `stop-${name}`);
+  const taskName = `${name}.program`;
   let file = null;
-  let taskId = null;
 
   function take(files) {
     file = files[0] ?? null;
@@ -52,22 +52,23 @@ function drawUpload(device, card) {
         progress.bar.value = share * 100;
         progress.state.textContent = `${words.sending} ${asPercent(share)}`;
       });
-      taskId = task.task_id;
-      progress.follow(board.tasks.get(task.name) ?? task);
-      update();
+      show(board.tasks.get(taskName) ?? task);
     });
   });
-  // The task is the device's own: it is known by its data, or by having been started here.
-  board.on("task", (task) => {
-    if (task.task_id !== taskId && task.data?.device !== name) return;
+  function show(task) {
     progress.follow(task);
     update();
-  });
-  const running = [...board.tasks.values()].find((task) => task.data?.device === name);
-  progress.follow(running ?? null);
-  update();
+  }
+  board.on("task", (task) => task.name === taskName && show(task));
+  show(board.tasks.get(taskName) ?? null);
   card.head.append(progress.state);
   const buttons = make("p", { className: "buttons" }, send, progress.stop);
+  if (device.blank) {
+    const blank = make("button", { type: "button" }, words.blank);
+    card.guard(blank);
+    blank.addEventListener("click", () => progress.busy || card.act(() => board.blank(name)));
+    buttons.append(blank);
+  }
   card.element.append(drop, progress.bar, progress.log, progress.result, buttons);
   return update;
 }

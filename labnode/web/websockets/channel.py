@@ -71,11 +71,13 @@ class Channel:
         limits: Limits,
         *,
         session_id: str | None,
+        looking: bool = False,
         greeting: bytes,
         early: bytes,
     ) -> None:
         self.socket = sock
         self.session_id = session_id
+        self.looking = looking  # an observer's
         self.receiver = receiver
         self.ending: Ending | None = None
         self.over = False  # nothing more to do but to close the socket

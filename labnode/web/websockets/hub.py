@@ -81,9 +81,13 @@ class Hub:
             return f"the thread of the WebSockets had no turn for {_HUNG_AFTER:g} s"
         return None
 
-    def check_room(self, session_id: str | None) -> None:
-        """Busy when another channel of this session would be one too many."""
-        mine = sum(channel.session_id == session_id for channel in self._channels)
+    def check_room(self, session_id: str | None, looking: bool = False) -> None:
+        """Busy when another channel of this session would be one too many.
+
+        Those of observers (`looking`) are counted apart: they take none from the student.
+        """
+        kind = (session_id, looking)
+        mine = sum((each.session_id, each.looking) == kind for each in self._channels)
         if self._stopping:
             raise Busy("The lab is not serving WebSockets now.")
         if len(self._channels) >= self._limits.sockets or mine >= self._limits.per_session:

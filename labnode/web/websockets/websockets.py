@@ -17,7 +17,7 @@ from labnode.errors import Busy, SessionOver
 from labnode.events import Bus, SessionChanged
 from labnode.lab import Lab, hooks
 from labnode.lab.node import Level
-from labnode.sessions import ANONYMOUS, AnonymousUser, Sessions, User
+from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Sessions, User
 from labnode.web.picture import Picture
 from labnode.web.streams import Streams
 from labnode.web.websockets import handshake
@@ -95,13 +95,15 @@ class WebSockets:
         Busy when there are too many.
         """
         with self._door:
-            self._hub.check_room(session_id)
+            looking = isinstance(context.current_user.get(), Observer)
+            self._hub.check_room(session_id, looking)
             taken = handshake.take()
             channel = Channel(
                 taken.socket,
                 receiver,
                 self.limits,
                 session_id=session_id,
+                looking=looking,
                 greeting=taken.greeting,
                 early=taken.early,
             )

@@ -1,0 +1,60 @@
+"""`labnode simulate`: what the devices of a simulated board show, and what they shall show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from labnode.cli.node import ask_node, which_node
+
+
+@click.group()
+def simulate() -> None:
+    """Look into a simulated board, and be its outside world."""
+
+
+@simulate.command("get")
+@click.argument("device", required=False)
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@which_node
+def get(device: str | None, settings: Path | None, state_dir: Path | None, as_json: bool) -> None:
+    """Tell what DEVICE, or all of them, and the pins show."""
+    options = {} if device is None else {"device": device}
+    answer = ask_node("simulate", settings, state_dir, **options)
+    click.echo(json.dumps(answer) if as_json else _told(answer, pins=device is None))
+
+
+@simulate.command("set", context_settings={"ignore_unknown_options": True})
+@click.argument("device")
+@click.argument("value")
+@which_node
+def set_(device: str, value: str, settings: Path | None, state_dir: Path | None) -> None:
+    """Make the input DEVICE show VALUE.
+
+    VALUE is a number, true, false, on, off, null (it can no longer be read) or a text.
+    """
+    answer = ask_node("simulate", settings, state_dir, device=device, value=_value(value))
+    click.echo(_told(answer, pins=False))
+
+
+def _value(text: str) -> Any:
+    if text in ("on", "off"):
+        return text == "on"
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _told(answer: dict[str, Any], *, pins: bool) -> str:
+    lines = []
+    for name, state in answer["devices"].items():
+        why = f"  ({state['error']})" if "error" in state else ""
+        stale = "  (stale)" if state.get("stale") else ""
+        lines.append(f"{name:<20}{json.dumps(state['value'], ensure_ascii=False)}{stale}{why}")
+    for name, pin in answer["pins"].items() if pins else ():
+        lines.append(f"{name:<20}{pin['function']}, {json.dumps(pin['level'])}")
+    return "\n".join(lines)

@@ -1,0 +1,66 @@
+"""Files for browsers: the page's own and the lab's, small on their way."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+from pathlib import Path
+
+from bottle import Bottle, HTTPResponse, request, static_file
+
+from labnode.web import pages
+
+_PACKED = {".css", ".html", ".js", ".json", ".mjs", ".svg", ".txt", ".csv"}
+_LARGEST = 1 << 20  # bytes of a file that is packed in memory
+
+
+def serve_files(app: Bottle, board: Path) -> None:
+    """`static/`, and below it `static/lab/`: the folder static/ beside the board."""
+    beside = board.absolute().parent / "static"
+    app.get("/static/lab/<path:path>", callback=lambda path: send(path, beside), access="observer")
+    app.get("/static/<path:path>", callback=lambda path: send(path, pages.STATIC), access="public")
+    icon = functools.partial(send, "icon.svg", pages.STATIC)
+    app.get("/favicon.ico", callback=icon, access="public")
+
+
+def send(name: str, folder: Path) -> HTTPResponse:
+    """A file of a folder, asked again each time and answered with 304 while it is the same."""
+    response = static_file(name, root=str(folder))
+    response.set_header("Cache-Control", "no-cache")
+    file = folder / name
+    if response.status_code != 200 or request.method != "GET" or not _may_be_packed(file):
+        return response
+    response.set_header("Vary", "Accept-Encoding")
+    if accepts_gzip():
+        response.body.close()
+        response.body = _packed(file, file.stat().st_mtime_ns)
+        response.set_header("Content-Encoding", "gzip")
+        response.set_header("Content-Length", str(len(response.body)))
+    return response
+
+
+def send_page(html: str) -> HTTPResponse:
+    """A page of one student's, packed where the browser takes that."""
+    headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
+    if not accepts_gzip():
+        return HTTPResponse(html, **headers)
+    headers["Content-Type"] = "text/html; charset=UTF-8"
+    return HTTPResponse(gzip.compress(html.encode(), 6), **{**headers, "Content-Encoding": "gzip"})
+
+
+def accepts_gzip() -> bool:
+    """Does the client of this request take gzip?"""
+    for part in request.get_header("Accept-Encoding", "").split(","):
+        name, _, weight = part.partition(";")
+        if name.strip().lower() == "gzip":
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
+def _may_be_packed(file: Path) -> bool:
+    return file.suffix in _PACKED and file.stat().st_size <= _LARGEST
+
+
+@functools.lru_cache(maxsize=64)
+def _packed(file: Path, _changed: int) -> bytes:
+    return gzip.compress(file.read_bytes(), 9)

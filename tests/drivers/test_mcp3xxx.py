@@ -1,0 +1,112 @@
+"""MCP3xxx on gpiozero's mock SPI: clock, data and select lines, bit by bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gpiozero
+import pytest
+from gpiozero.pins.mock import MockPin, MockSPIDevice
+
+from labnode.drivers.mcp3xxx import Mcp3xxx
+from labnode.drivers.mcp3008 import Mcp3008
+from labnode.errors import DeviceError
+
+
+class Converter(MockSPIDevice):
+    """An MCP3004/3008/3204/3208 as in Microchip DS21295 and DS21298, figures 5-1 and 6-1.
+
+    After a start bit, "single-ended" and three bits of the channel it samples for one and a half
+    clocks, sends a 0 and then its result.
+    """
+
+    def __init__(self, factory: Any, bits: int) -> None:
+        super().__init__("GPIO11", "GPIO10", "GPIO9", "GPIO8", pin_factory=factory)
+        self.bits = bits
+        self.codes = [0] * 8
+        self.asked: list[tuple[bool, int]] = []
+
+    def on_start(self) -> None:
+        super().on_start()
+        self.begun: int | None = None
+
+    def on_bit(self) -> None:
+        if self.begun is None:
+            self.begun = self.rx_bit if self.rx_buf[-1] else None
+        elif self.rx_bit == self.begun + 4:
+            single, *channel = self.rx_buf[-4:]
+            number = int("".join(str(int(bit)) for bit in channel), 2)
+            self.asked.append((bool(single), number))
+            code = self.codes[number] if single else self.codes[number] - self.codes[number ^ 1]
+            self.tx_buf = [0, 0]
+            self.tx_word(max(0, code), self.bits)
+
+
+@pytest.fixture
+def spi(bench: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(gpiozero.Device, "pin_factory", bench.pins)  # of gpiozero's mock SPI
+    bench.pins.pin_class = MockPin  # those of a mock SPI are its children, and not of ours
+    bench.simulated = False
+    return bench
+
+
+def converter(bench: Any, bits: int) -> Converter:
+    return Converter(bench.pins, bits)
+
+
+def read(sensor: Any) -> Any:
+    sensor.poll()
+    return sensor.value
+
+
+def test_a_channel_is_read_in_volts(spi: Any) -> None:
+    chip = converter(spi, 10)
+    chip.codes[5] = 512
+    supply = spi.open(Mcp3008(channel=5, max_voltage=3.3))
+    assert (read(supply), chip.asked) == (1.65, [(True, 5)])
+    chip.close()
+
+
+def test_a_chip_of_12_bits_tells_smaller_steps_and_differences(spi: Any) -> None:
+    chip = converter(spi, 12)
+    chip.codes[2:4] = [3000, 2000]
+    options: dict[str, Any] = {"chip": "MCP3208", "max_voltage": 4.096}
+    for differential, volts in ((False, 3.0), (True, 1.0)):
+        sensor = spi.open(Mcp3xxx(channel=2, differential=differential, **options))
+        assert read(sensor) == volts
+        sensor.close()
+    chip.close()
+
+
+def test_two_channels_share_the_chip(spi: Any) -> None:
+    chip = converter(spi, 10)
+    chip.codes[:2] = [256, 768]
+    sensors = [spi.open(Mcp3008(channel=n, max_voltage=4), f"c{n}") for n in (0, 1)]
+    assert [read(sensor) for sensor in sensors] == [1, 3]
+    sensors[0].close()
+    spi.clock.advance(1)
+    chip.codes[1] = 512
+    assert read(sensors[1]) == 2
+    chip.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"chip": "MCP3004", "channel": 4}, "a MCP3004 has the channels 0 to 3"),
+        ({"chip": "MCP3008", "channel": 0, "device": 2}, "SPI bus 0 has the chip selects 0 and 1"),
+    ],
+)
+def test_a_channel_that_cannot_be_is_refused(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Mcp3xxx(**options)
+
+
+def test_a_bus_that_is_not_switched_on_says_so(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_bus(**_: Any) -> Any:
+        raise OSError("can not open SPI device")
+
+    bench.simulated = False
+    monkeypatch.setattr(bench.pins, "_get_spi_class", lambda **_: no_bus)
+    with pytest.raises(DeviceError, match=r"SPI bus 0 cannot be had: .* labnode bootconfig"):
+        bench.open(Mcp3008(channel=0))

@@ -1,0 +1,161 @@
+"""Values over the time of a session: taken, kept, downloaded."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labnode.clock import Clock
+from labnode.errors import ConfigError
+from labnode.recordings import Recording
+from labnode.testing import LabClient
+
+BOARD = """\
+schema: 1
+lab: {name: oven, category: Tests}
+devices:
+  heater: {driver: relay, pin: 17}
+  fan: {driver: pwm_output, pin: 18}
+  spy: {driver: led, pin: 27, access: system}
+"""
+RECORD = "record: {devices: [heater, fan], every: 100ms}\n"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Callable[..., LabClient]]:
+    clients: list[LabClient] = []
+
+    def make(text: str = RECORD) -> LabClient:
+        (tmp_path / "oven.yaml").write_text(BOARD + text)
+        client = LabClient(tmp_path / "oven.yaml", state_dir=tmp_path / "state")
+        clients.append(client)
+        return client.__enter__()
+
+    yield make
+    for client in clients:
+        client.__exit__(None, None, None)
+
+
+def eventually(what: Callable[[], Any]) -> Any:
+    clock = Clock()
+    end = clock.now() + 10
+    while not (found := what()) and clock.now() < end:
+        clock.event().wait(0.01)
+    return found
+
+
+def rows(student: Any) -> list[dict[str, str]]:
+    reply = student.get("/api/recording.csv")
+    return list(csv.DictReader(io.StringIO(reply.text))) if reply.status == 200 else []
+
+
+def test_a_student_downloads_what_the_devices_showed(lab: Callable[..., LabClient]) -> None:
+    student = lab().student()
+    student.post("/api/devices/heater/on")
+    student.post("/api/devices/fan/set", [0.25])
+    assert eventually(lambda: len(rows(student)) > 2 and rows(student)[-1]["heater"] == "1")
+    last = rows(student)[-1]
+    assert list(last) == ["seconds", "time", "heater", "fan"]
+    assert last["fan"] == "0.25"
+    seconds = [float(row["seconds"]) for row in rows(student)]
+    assert seconds == sorted(seconds)
+    reply = student.get("/api/recording.csv")
+    assert reply.headers["content-disposition"] == 'attachment; filename="oven.csv"'
+    assert reply.headers["content-type"].startswith("text/csv")
+
+
+def test_it_is_there_as_json_too(lab: Callable[..., LabClient]) -> None:
+    student = lab().student()
+    assert eventually(lambda: student.get("/api/recording.json").json.get("rows"))
+    recorded = student.get("/api/recording.json").json
+    assert (recorded["devices"], recorded["every"]) == (["heater", "fan"], 0.1)
+    assert recorded["rows"][0][1:] == [False, 0.0]
+
+
+def test_after_the_session_it_can_still_be_downloaded(lab: Callable[..., LabClient]) -> None:
+    node = lab()
+    student = node.student()
+    student.post("/api/devices/heater/on")
+    assert eventually(lambda: rows(student) and rows(student)[-1]["heater"] == "1")
+    node.finish(student)
+    assert eventually(lambda: "1" in [row["heater"] for row in rows(student)])
+    number = len(rows(student))
+    another = node.student()
+    assert eventually(lambda: rows(another))
+    assert len(rows(student)) == number
+    assert "1" not in [row["heater"] for row in rows(another)]
+
+
+def test_nobody_else_can_download_it(lab: Callable[..., LabClient]) -> None:
+    node = lab()
+    node.student()
+    assert node.browser().get("/api/recording.csv").status == 403
+
+
+def test_a_board_without_recording_says_so(lab: Callable[..., LabClient]) -> None:
+    reply = lab("").student().get("/api/recording.csv")
+    assert (reply.status, reply.json["message"]) == (404, "Nothing was recorded in this session.")
+
+
+def test_a_restart_goes_on_with_the_recording(lab: Callable[..., LabClient]) -> None:
+    first = lab()
+    student = first.student(600)
+    student.post("/api/devices/heater/on")
+    assert eventually(lambda: rows(student) and rows(student)[-1]["heater"] == "1")
+    cookies = student._cookies
+    first.agent.stop()
+    second = lab()
+    student._client = second
+    student._cookies = cookies
+    assert eventually(lambda: rows(student) and rows(student)[-1]["heater"] == "0")
+    assert "1" in [row["heater"] for row in rows(student)]
+
+
+def test_old_recordings_are_deleted(lab: Callable[..., LabClient], tmp_path: Path) -> None:
+    directory = tmp_path / "state" / "recordings"
+    directory.mkdir(parents=True)
+    for name, age in (("old", 40 * 86400), ("young", 86400)):
+        file = directory / f"{name}.json.gz"
+        file.write_bytes(gzip.compress(b"{}"))
+        wall = Clock().wall()
+        os.utime(file, (wall - age, wall - age))
+    lab()
+    assert eventually(lambda: [file.name for file in directory.iterdir()] == ["young.json.gz"])
+
+
+def test_a_long_session_fits_into_memory() -> None:
+    recording = Recording(["a"], 0.0, 1.0)
+    for second in range(100_000):
+        if second % int(recording.every) == 0:
+            recording.add([float(second), second])
+    assert len(recording.rows) < 20_000
+    assert recording.every == 8
+    steps = {b[0] - a[0] for a, b in zip(recording.rows, recording.rows[1:], strict=False)}
+    assert steps == {8.0}
+
+
+@pytest.mark.parametrize(
+    ("record", "sentence"),
+    [
+        ("{devices: [haeter]}", "there is no device 'haeter'; did you mean 'heater'?"),
+        ("{devices: [spy]}", "'spy' has access: system, so no recording"),
+        ("{devices: []}", "needs the name of one device at least"),
+        ("{devices: [fan, fan]}", "a device is recorded once"),
+        ("{devices: [fan], every: 1ms}", "expected a number from 0.1 to 3600"),
+        ("{every: 1}", "missing key 'devices'"),
+    ],
+)
+def test_recordings_that_cannot_be_are_told(
+    record: str, sentence: str, lab: Callable[..., LabClient]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        lab(f"record: {record}\n")
+    assert ".yaml:7: " in str(caught.value)
+    assert sentence in str(caught.value)

@@ -1,0 +1,70 @@
+"""Files: the page's own and the lab's, and the page that a lab has written itself."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from labnode.testing import LabClient
+
+from .conftest import MakeLab
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [("gzip, deflate, br", True), ("GZIP;q=0.5", True), ("", False), ("br, gzip;q=0", False)],
+)
+def test_scripts_are_packed_for_browsers_that_take_it(
+    lab: LabClient, accepted: str, packed: bool
+) -> None:
+    plain = lab.browser().get("/static/labnode.js")
+    reply = lab.browser().get("/static/labnode.js", HTTP_ACCEPT_ENCODING=accepted)
+    assert reply.headers["vary"] == "Accept-Encoding"
+    assert (reply.headers.get("content-encoding") == "gzip") is packed
+    assert reply.headers["content-length"] == str(len(reply.body))
+    assert (gzip.decompress(reply.body) if packed else reply.body) == plain.body
+
+
+def test_a_file_that_the_browser_has_is_not_sent_again(lab: LabClient) -> None:
+    first = lab.browser().get("/static/labnode.js", HTTP_ACCEPT_ENCODING="gzip")
+    again = lab.browser().get(
+        "/static/labnode.js",
+        HTTP_ACCEPT_ENCODING="gzip",
+        HTTP_IF_MODIFIED_SINCE=first.headers["last-modified"],
+    )
+    assert (again.status, again.body) == (304, b"")
+
+
+def test_the_page_is_packed_too(lab: LabClient) -> None:
+    reply = lab.student().get("/", HTTP_ACCEPT_ENCODING="gzip")
+    assert "text/html" in reply.headers["content-type"]
+    assert "<title>Bench</title>" in gzip.decompress(reply.body).decode()
+
+
+def test_a_lab_has_its_own_page_and_its_own_files(make_lab: MakeLab, tmp_path: Path) -> None:
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "page.html").write_text(
+        '% rebase("layout.html", scripts=["static/lab/mine.js"])\n'
+        '<main><h2>{{title}}</h2><div data-card="switch"></div></main>'
+        '<script type="application/json" id="boot">{{!boot}}</script>'
+    )
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "mine.js").write_text('import { open } from "../labnode.js";')
+    lab = make_lab()
+    student = lab.student()
+    page = student.get("/").text
+    assert "<h2>Bench</h2>" in page
+    assert '"devices":' in page
+    assert page.index("static/lab/mine.js") < page.index("controls.js") < page.index("page.js")
+    assert student.get("/static/lab/mine.js").body.startswith(b"import")
+    assert student.get("/static/lab/../bench.yaml").status in (403, 404)
+    assert lab.browser().get("/static/lab/mine.js").status == 403
+
+
+def test_what_a_page_starts_from_can_be_asked_for(lab: LabClient) -> None:
+    boot = lab.student(full_name="Ada", locale="es").get("/api/page").json
+    assert boot["board"]["title"] == "Banco"
+    assert boot["words"]["leave"] == "Salir"
+    assert boot["state"]["session"]["full_name"] == "Ada"
