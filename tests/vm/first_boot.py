@@ -1,4 +1,4 @@
-"""A card that `install.sh flash` has made, in its first boot without the internet; see README.md."""
+"""A card that `install.sh flash` has made, in its first boot, offline; see README.md."""
 
 from __future__ import annotations
 
