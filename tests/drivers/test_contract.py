@@ -80,10 +80,13 @@ def test_its_example_opens_safe_and_its_state_is_json(driver: Driver) -> None:
 
 
 @every_driver
-def test_simulated_it_starts_no_thread(kind: str, bench: Any) -> None:
+def test_its_threads_have_its_name_and_end_when_it_is_closed(kind: str, bench: Any) -> None:
     before = set(threading.enumerate())
-    bench.open(example(kind), kind)
-    assert set(threading.enumerate()) == before
+    driver = bench.open(example(kind), "thing")
+    started = set(threading.enumerate()) - before
+    assert {thread.name for thread in started} <= {"io-thing"}
+    driver.close()
+    assert not any(thread.is_alive() for thread in started)
 
 
 @every_driver

@@ -126,7 +126,7 @@ def test_an_angle_is_between_its_two_pulses_in_either_order(
     ("options", "sentence"),
     [
         ({"min_pulse_width": 0.002}, "min_pulse_width must be less than max_pulse_width"),
-        ({"frame_width": 0.0015}, "and that less than frame_width"),
+        ({"frame_width": 0.0015}, "and that less than the time from"),
         ({"safe": 2.0}, "safe is a number from -1 to 1"),
     ],
 )
