@@ -61,7 +61,7 @@ usage() {
         '  flash      put a lab on an SD card (or image) with Raspberry Pi OS: it installs itself' \
         '' \
         'demo and test make .venv beside this script and change nothing else, except that root gets' \
-        'missing Debian packages installed (python3-venv, chromium, shellcheck, nginx-light,' \
+        'missing Debian packages installed (python3-venv, chromium, mtools, nginx-light, shellcheck,' \
         'avrdude, openocd).' \
         '' \
         'Options, each also as a variable (--base-url is LABNODE_INSTALL_BASE_URL):'
@@ -143,11 +143,12 @@ check() { # NAME COMMAND...: adds NAME to its caller's `failed` when COMMAND fai
     "${@:2}" || failed+="${failed:+, }$1"
 }
 
-# Debian's browser, nginx and shellcheck where they are missing and we may install them.
+# Debian's browser, nginx, mtools and shellcheck where they are missing and we may install them.
 install_test_tools() {
     if is_root && have apt-get; then
         have shellcheck || apt_install shellcheck || true
         have nginx || install_nginx
+        have mcopy || apt_install mtools || true
         have_browser || apt_install chromium chromium-driver || true
         have_programmers || apt_install avrdude openocd || true
     fi
@@ -197,9 +198,6 @@ command_upgrade() {
     check_machine
     choose_release
     build_release
-    if [[ $release == "$(current_release)" ]]; then
-        say "labnode ${release##*/} is installed already"
-    fi
     install_system_files "$release"
     activate "$release"
 }
@@ -365,7 +363,7 @@ find_board() {
 
 check_name() {
     name=${name:-${option[name]}}
-    [[ $name =~ ^[a-z0-9][a-z0-9_-]{0,31}$ ]] ||
+    [[ $name =~ ^[a-z0-9][a-z0-9_-]{0,31}$ && $name != secrets ]] ||
         misused "a lab's name has small letters, digits, '-' and '_' only, not '$name' (--name)"
 }
 
@@ -781,7 +779,7 @@ reload_system_files() {
 labs() {
     local file
     for file in "$etc"/*.yaml; do
-        [[ ! -e $file ]] || basename -- "$file" .yaml
+        [[ ! -e $file || ${file##*/} == secrets.yaml ]] || basename -- "$file" .yaml
     done
 }
 

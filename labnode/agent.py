@@ -1,4 +1,4 @@
-"""The composition root: builds a node out of its parts, starts them and stops them in order."""
+"""The composition root: the doors of a node, the board at work behind them, and their watch."""
 
 from __future__ import annotations
 
@@ -6,39 +6,30 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 from labnode import emergency
-from labnode.board import Board, BoardFile
+from labnode.bench import Bench, all_done
+from labnode.board import Board, BoardFile, load_board
+from labnode.changeover import PATIENCE, Changeover
 from labnode.clock import Clock, Event
-from labnode.control import ControlSocket
-from labnode.control.commands import Commands
+from labnode.control import Command, ControlSocket
+from labnode.errors import Busy
 from labnode.estop import EmergencyStop
-from labnode.events import Bus
-from labnode.lab import Lab, Node, Turnover
-from labnode.lab.programming import Programming
+from labnode.lab import Lab
 from labnode.platform.systemd import Systemd
 from labnode.platform.watchdog import Watchdog, ask_web
-from labnode.recordings import Recordings
-from labnode.sessions import HOOK_LIMIT, Sessions
+from labnode.sessions import Sessions
 from labnode.settings import Settings
 from labnode.state import StateDir
-from labnode.store import Pruning, Store
-from labnode.tasks import Lane, Tasks
-from labnode.tasks.queues import Queues
-from labnode.telemetry import Telemetry
-from labnode.upkeep import Upkeep
-from labnode.web.access import Access
-from labnode.web.admin import administration
-from labnode.web.app import student_app
+from labnode.store import Store
+from labnode.tasks import Tasks
 from labnode.web.server import WebServer
-from labnode.web.site import Wsgi, site
+from labnode.web.server.request import Sink
 from labnode.web.starting import starting
-from labnode.web.uploads import Uploads
-from labnode.web.websockets import WebSockets
-from labnode.weblab.api import protocol_app
 from labnode.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -46,18 +37,18 @@ log = logging.getLogger(__name__)
 BROKEN = 70  # the exit code (EX_SOFTWARE) of a node that did not end in order
 
 _HTTP_THREADS = 20
+_CHANGE_STOPS_WITHIN = 3.0
 _STOP_WITHIN = 10.0  # seconds for all of a stop; the parts below are less in sum
-_HARDWARE_STOPS_WITHIN = 4.0
-_MAKE_SAFE_WITHIN = 2.0
 _WATCH_EVERY = 1.0
 _WATCH_HALTED_EVERY = 0.25  # an emergency stop has to be acknowledged within a second
 
 
 class Agent:
-    """A node: one board, its lab and everything around them, from `start()` to `stop()`.
+    """A node from `start()` to `stop()`: the state directory, the ports, and a bench behind them.
 
-    `listen` False leaves the web server and the control socket out; `app` can be called without
-    them. `hung_after` is how many seconds a turn of the hardware thread may take.
+    `bench` is the board at work; another takes its place when the board is changed. `listen` False
+    leaves the web server and the control socket out; `app` can be called without them. `hung_after`
+    is how many seconds a turn of the hardware thread may take; `load` reads another board's file.
     """
 
     def __init__(
@@ -70,115 +61,69 @@ class Agent:
         listen: bool = True,
         clock: Clock | None = None,
         hung_after: float = 30.0,
+        load: Callable[[Path], BoardFile] = load_board,
     ) -> None:
         self.settings = settings
         self.clock = clock or Clock()
-        self.bus = Bus()
+        self.changeover = Changeover(self, self.clock, load)
         self._listen = listen
         self._ready = False
+        self._stopping = False
         self._ended = threading.Event()
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             state = StateDir(settings.state_dir, settings.secret_key)
             undo.callback(state.close)
-            secret = state.secret
-            self.board = Board(
-                file,
+            self._make: Callable[[BoardFile, Lab], Bench] = partial(
+                Bench,
+                settings=settings,
+                secret=state.secret,
                 clock=self.clock,
-                bus=self.bus,
                 simulate=simulate,
-                work_dir=settings.state_dir,
-            )
-            self.store = Store(settings.state_dir / "labnode.db", self.clock)
-            undo.callback(self.store.close)
-            queues = Queues(settings.state_dir / "queue.db")
-            undo.callback(queues.close)
-            self.worker = Worker(
-                self.board,
-                self.clock,
-                background=settings.background_threads,
-                seats=_HTTP_THREADS // 2,
+                listen=listen,
                 hung_after=hung_after,
+                http_threads=_HTTP_THREADS,
+                url=lambda: self.url,
+                fault=self.fault,
             )
-            self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, queues)
-            self.board.interlocks.restore(self.store.recall("faults") or [])
-            self.board.interlocks.remember = partial(self.store.remember_soon, "faults")
-            self.sessions = Sessions(
-                file.session,
-                secret,
-                store=self.store,
-                tasks=self.tasks,
-                worker=self.worker,
-                clock=self.clock,
-                bus=self.bus,
-                prepare=lab.prepare,
-                clean=lab.clean,
-                load_user=lab.load_user,
-                keep_expired=settings.expired_users_timeout,
-                faults=self.board.obstacles,
-                hook_limit=HOOK_LIMIT + file.turnover_time,
-            )
-            self._pruning = Pruning(
-                self.store,
-                self.clock,
-                history=settings.history,
-                task_expires=settings.task_expires,
-                idle=lambda: not self.sessions.live(),
-            )
-            self.estop = EmergencyStop(self.board, self.sessions, self.store)
-            self.board.attach(
-                self.worker.post,
-                self.tasks.pause,
-                progress=self.tasks.progress,
-                outlast=self.worker.outlast,
-                emergency=self.estop.press,
-            )
-            self.websockets = WebSockets(self.sessions, self.worker, self.bus)
-            access = Access(self.sessions, settings, state.secret, file.lab.name)
-            parts = (self.board, self.worker, self.sessions, self.clock)
-            turnover = Turnover(*parts, lab.functions)
-            self.upkeep = Upkeep(*parts, turnover)
-            kept = settings.state_dir / "recordings"
-            self.recordings = Recordings(kept, self.sessions, self.board, self.clock)
-            self.node = node = Node(
-                self.board,
-                self.worker,
-                self.tasks,
-                self.sessions,
-                Programming(self.board, self.tasks, self.worker, settings.state_dir),
-                turnover,
-                self.recordings,
-                observer_link=access.observers.link,
-                push=self.websockets.push,
-            )
-            lab.bind(node)
-            self._commands = Commands(
-                node, self.clock, self.store, self.estop, url=lambda: self.url
-            )
-            status = self._commands.status
-            self.telemetry = Telemetry(settings, self.board, self.bus, self.clock, status)
-            uploads = Uploads(node, access, settings.base_path)
-            admin = administration(settings, node, self._commands.by_name, self.clock, self.fault)
-            self._site: Wsgi = self.telemetry.counted(
-                site(
-                    student_app(
-                        lab, node, settings, uploads, clock=self.clock, websockets=self.websockets
-                    ),
-                    protocol_app(self.sessions, settings, clock=self.clock),
-                    settings,
-                    undo.enter_context(admin),
-                )
-            )
+            self.bench = self._make(file, lab)
+            undo.callback(self._close_bench)
             self.web = WebServer(
                 self.app,
                 host=settings.host,
                 port=settings.port,
                 threads=_HTTP_THREADS,
                 trusted_proxies=settings.trusted_proxies,
-                large=uploads.expected,
+                large=self._expects_large,
             )
-            self._control = ControlSocket(settings.state_dir, self._commands.by_name)
+            self._control = ControlSocket(settings.state_dir, _Commands(self))
             self._undo = undo.pop_all()
+
+    # The parts of the bench that is there now.
+
+    @property
+    def board(self) -> Board:
+        return self.bench.board
+
+    @property
+    def store(self) -> Store:
+        return self.bench.store
+
+    @property
+    def worker(self) -> Worker:
+        return self.bench.worker
+
+    @property
+    def tasks(self) -> Tasks:
+        return self.bench.tasks
+
+    @property
+    def sessions(self) -> Sessions:
+        return self.bench.sessions
+
+    @property
+    def estop(self) -> EmergencyStop:
+        return self.bench.estop
 
     @property
     def url(self) -> str:
@@ -188,7 +133,7 @@ class Agent:
 
     def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """All that the node serves, in WSGI."""
-        return (self._site if self._ready else starting)(environ, start_response)
+        return (self.bench.site if self._ready else starting)(environ, start_response)
 
     def start(self) -> None:
         """Open the board, finish what the last run left, begin to take students.
@@ -199,19 +144,8 @@ class Agent:
         try:
             if self._listen:  # first: without its port, a node must not touch board nor sessions
                 self.web.start()
-                self.telemetry.start()
-                self.websockets.start()
-            self.estop.restore()
-            self.worker.start(
-                partial(self.tasks.next_job, Lane.HARDWARE),
-                partial(self.tasks.next_job, Lane.BACKGROUND),
-            )
-            self.tasks.recover()
-            self.upkeep.start()
-            self.recordings.start()
-            self.sessions.recover()
-            self.sessions.reaper.start()
-            self._ready = self.telemetry.ready = True
+            self.bench.start()
+            self._ready = True
             if self._listen:
                 self._control.start()
         except BaseException:
@@ -223,45 +157,58 @@ class Agent:
 
         Sessions that are active stay so in the store, to be resumed by the next run.
         """
-        ended = True
-
-        def stop_worker() -> None:
-            nonlocal ended
-            if not self.worker.stop(_HARDWARE_STOPS_WITHIN):
-                ended = False
-                emergency.tell_what_runs_on(self.worker.hardware_thread)
-                self._make_safe()
-
-        steps: list[Callable[[], object]] = [
-            partial(self._control.stop, 0.5),
-            partial(self._pruning.stop, 0.5),
-            self.sessions.close,
-            self.tasks.stop_all,
-            partial(self.upkeep.stop, 0.5),
-            self.upkeep.last_words,
-            partial(self.recordings.stop, 0.5),
-            partial(self.sessions.reaper.stop, 0.5),
-            # Before the worker, which still serves the last words of their handlers.
-            partial(self.websockets.stop, 0.5),
-            stop_worker,
-            partial(self.web.stop, 1.0),
-            partial(self.telemetry.stop, 0.2),
-            self._undo.close,
-        ]
-        for step in steps:
-            try:
-                step()
-            except Exception:
-                log.exception("A part of the node did not stop as it should.")
-                ended = False
+        self._stopping = True
+        silent = all_done([partial(self._control.stop, 0.5)])
+        changed = self.changeover.stop(_CHANGE_STOPS_WITHIN)
+        ended = self.bench.stop()
+        closed = all_done([partial(self.web.stop, 1.0), self._undo.close])
         self._ended.set()
-        return ended
+        return silent and changed and ended and closed
+
+    def change_to(self, file: BoardFile, lab: Lab) -> None:
+        """Serve another board; where it does not open, the one as before, and raise why."""
+        old = self.bench
+        self._ready = False
+        try:
+            if not (old.stop() and all_done([old.close])):
+                self.give_up("the board cannot be changed, because something holds on to it")
+            try:
+                self._begin(file, lab)
+            except Exception:
+                self._go_back(old)
+                raise
+        finally:
+            self._ready = True
+
+    def _expects_large(self, environ: dict[str, Any]) -> Sink | None:
+        return self.bench.uploads.expected(environ) if self._ready else None
+
+    def _close_bench(self) -> None:
+        self.bench.close()  # whichever it is by then
+
+    def _begin(self, file: BoardFile, lab: Lab) -> None:
+        if self._stopping:
+            raise Busy("The node is stopping.")
+        self.bench = bench = self._make(file, lab)
+        try:
+            bench.start()
+        except BaseException:
+            if not (bench.stop() and all_done([bench.close])):
+                self.give_up("the new board did not open, and something holds on to it")
+            raise
+
+    def _go_back(self, old: Bench) -> None:
+        try:
+            self._begin(old.file, old.lab)
+        except Exception:
+            log.exception("The board as it was does not open any more.")
+            if not self._stopping:
+                self.give_up("it has no board left")
 
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
-        parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
-        parts += [self.tasks.overdue, self.store.fault, self._control.fault]
-        parts += [self.web.fault, self.websockets.fault, self.telemetry.fault]
+        parts = [self.bench.fault] if self._ready else []  # while it changes, its waits have ends
+        parts += [self.web.fault, self._control.fault]
         return next((fault for part in parts if (fault := part()) is not None), None)
 
     def trouble(self) -> str | None:
@@ -271,14 +218,17 @@ class Agent:
 
     def watch(self, stop: Event, systemd: Systemd) -> None:
         """Tell `systemd` how it is until `stop`; end the process when the hardware has no owner."""
-        watchdog = Watchdog(systemd, self.clock, self.trouble, self._commands.sentence)
+        watchdog = Watchdog(systemd, self.clock, self.trouble, self._sentence)
         watchdog.turn()
         while not stop.wait(_WATCH_HALTED_EVERY if self.board.halted else _WATCH_EVERY):
             if (fault := self.fault()) is not None:
                 self.give_up(fault)
             watchdog.turn()
-            self._pruning.turn()
+            self.bench.turn()
         systemd.stopping()
+
+    def _sentence(self) -> str:
+        return self.bench.commands.sentence()
 
     def limit_stop(self, stop: Event) -> None:
         """Have the process end in any case, 10 s after `stop` is set."""
@@ -288,11 +238,33 @@ class Agent:
         """There is never a second owner: make safe what can be, and let systemd start anew."""
         log.critical("The agent ends itself: %s.", why)
         emergency.tell_where_threads_are()
-        self._make_safe()
+        self.bench.make_safe()
         logging.shutdown()
         os._exit(BROKEN)
 
-    def _make_safe(self) -> None:
-        """Drive the outputs to safe past the hardware thread, which may hold on to anything."""
-        for failure in emergency.within(_MAKE_SAFE_WITHIN, self.board.make_safe):
-            log.critical("Not safe: %s.", failure)
+
+class _Commands(Mapping[str, Command]):
+    """What the control socket is asked for: of the bench that is there now, and to change it."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._own: dict[str, Command] = {"apply": self.apply, "applied": agent.changeover.progress}
+
+    def __getitem__(self, name: str) -> Command:
+        return self._own.get(name) or self._agent.bench.commands.by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._agent.bench.commands.by_name, *self._own])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def apply(
+        self, board: str | None = None, now: bool = False, timeout: float = PATIENCE
+    ) -> dict[str, Any]:
+        """Begin to change to a board file, or to the same as it is by now; see `applied`."""
+        changeover = self._agent.changeover
+        path = self._agent.board.file.path if board is None else Path(board)
+        changeover.begin(path, now, timeout)
+        changeover.wait_until_checked()
+        return changeover.progress()

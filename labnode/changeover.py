@@ -21,7 +21,7 @@ from labnode.sessions import Sessions
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY = 1.0  # seconds between two looks whether the last student has gone
-_PATIENCE = 3600.0  # seconds for sessions to end, unless it is said otherwise
+PATIENCE = 3600.0  # seconds for sessions to end, unless it is said otherwise
 _CHECKED_WITHIN = 30.0  # seconds for a lab's Python to be imported
 
 
@@ -58,7 +58,7 @@ class Changeover:
         self._state = "finished"
         self._error: LabnodeError | None = None
 
-    def begin(self, path: Path, *, now: bool = False, timeout: float = _PATIENCE) -> None:
+    def begin(self, path: Path, now: bool = False, timeout: float = PATIENCE) -> None:
         """Begin to change to the file at `path`; sessions have `timeout` seconds to end.
 
         Busy when another changeover is under way or, with `now`, somebody is on the board.
@@ -72,7 +72,7 @@ class Changeover:
             self._state, self._error = "checking", None
             self._thread = threading.Thread(
                 target=self._run,
-                args=(path, self._clock.now() + timeout),
+                args=(path.absolute(), self._clock.now() + timeout),
                 name="changeover",
                 daemon=True,
             )

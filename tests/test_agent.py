@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import pytest
 
 from labnode import agent as agents
+from labnode import bench as benches
 from labnode.agent import Agent
 from labnode.board import load_board
 from labnode.clock import Clock
@@ -80,7 +81,7 @@ def test_what_cannot_be_built_leaves_nothing_open(
         raise ConfigError(f"no {part}")
 
     with monkeypatch.context() as broken:
-        broken.setattr(agents, part, fail)
+        broken.setattr(agents if part == "WebServer" else benches, part, fail)
         with pytest.raises(ConfigError, match=f"no {part}"):
             build()
     build().start()  # the state directory is free, and the detectors find no thread
@@ -256,7 +257,10 @@ class Dead:
     [
         (lambda agent: (agent.store, "_thread"), "the database's thread has died"),
         (lambda agent: (agent._control, "_thread"), "the thread of the control socket has died"),
-        (lambda agent: (agent.websockets._hub, "_thread"), "the thread of the WebSockets has died"),
+        (
+            lambda agent: (agent.bench.websockets._hub, "_thread"),
+            "the thread of the WebSockets has died",
+        ),
     ],
 )
 def test_every_thread_that_dies_is_a_fault(
@@ -308,7 +312,7 @@ def test_a_thread_that_hangs_is_a_fault(
     parts = {
         "store": agent.store,
         "reaper": agent.sessions.reaper,
-        "hub": agent.websockets._hub,
+        "hub": agent.bench.websockets._hub,
     }
     setattr(parts[part], mark, agent.clock.now() - seconds)
     assert agent.fault() == said
@@ -371,7 +375,7 @@ def test_making_safe_takes_no_longer_than_it_may(
 ) -> None:
     agent, let_go = build(), threading.Event()
     end_of_process(monkeypatch)
-    monkeypatch.setattr(agents, "_MAKE_SAFE_WITHIN", 0.05)
+    monkeypatch.setattr(benches, "_MAKE_SAFE_WITHIN", 0.05)
     monkeypatch.setattr(agent.board, "make_safe", lambda: [str(let_go.wait(10))])
     with pytest.raises(Ended):
         agent.give_up("of a test")

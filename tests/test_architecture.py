@@ -54,6 +54,7 @@ HOUSE = """
     doctor    -> platform board drivers settings errors
     wizard    -> board drivers schema errors
     labnode   -> lab errors
+    bench     -> everything
     agent     -> everything
     testing   -> everything
     demo      -> everything

@@ -470,6 +470,7 @@ def test_root_gets_the_browser_nginx_shellcheck_and_programmers_for_the_tests(
     assert [call.split("recommends ")[1] for call in installs] == [
         "shellcheck",
         "nginx-light",
+        "mtools",
         "chromium chromium-driver",
         "avrdude openocd",
     ]
@@ -487,7 +488,7 @@ def test_nginx_does_not_stay_a_service_when_it_came_for_the_tests(machine: Machi
 def test_what_is_there_is_not_installed_again(machine: Machine) -> None:
     machine.user(0)
     machine.python()
-    there = "apt-get chromium chromedriver nginx shellcheck systemctl avrdude openocd"
+    there = "apt-get chromium chromedriver mcopy nginx shellcheck systemctl avrdude openocd"
     for name in there.split():
         machine.says(name)
     result = machine.run("test")

@@ -37,7 +37,7 @@ def lab(tmp_path: Path) -> Iterator[Make]:
             (tmp_path / "oven.py").write_text(f"from labnode import Lab\nlab = Lab()\n{module}")
         client = LabClient(tmp_path / "oven.yaml", state_dir=tmp_path / state)
         clients.append(client)
-        client.seen = client.agent.bus.subscribe(DeviceChanged, Notice)  # type: ignore[attr-defined]
+        client.seen = client.agent.bench.bus.subscribe(DeviceChanged, Notice)  # type: ignore[attr-defined]
         return client.__enter__()
 
     yield make
@@ -192,25 +192,25 @@ def test_a_self_test_lifts_the_quarantine_that_it_disproves(lab: Make) -> None:
     node = lab(f"sequences: {{on_boot: {steps}, selftest: {steps}}}\n")
     assert node.agent.sessions.quarantine.why is not None
     simulate(node, "door", True)
-    node.agent.upkeep._patience = 0.0  # as if ten seconds were over
-    node.agent.upkeep._wake.set()
+    node.agent.bench.upkeep._patience = 0.0  # as if ten seconds were over
+    node.agent.bench.upkeep._wake.set()
     assert eventually(lambda: node.agent.sessions.quarantine.why is None)
 
 
 def test_a_self_test_never_lifts_an_emergency_stop(lab: Make) -> None:
     node = lab("sequences: {selftest: {every: 1s, steps: [{log: all is well}]}}\n")
     node.agent.estop.press("the red button")
-    node.agent.upkeep._tested_at = float("-inf")
-    node.agent.upkeep._patience = 0.0
-    node.agent.upkeep._wake.set()
-    assert eventually(lambda: node.agent.upkeep._tested_at > 0)
+    node.agent.bench.upkeep._tested_at = float("-inf")
+    node.agent.bench.upkeep._patience = 0.0
+    node.agent.bench.upkeep._wake.set()
+    assert eventually(lambda: node.agent.bench.upkeep._tested_at > 0)
     assert node.agent.sessions.quarantine.why is not None
 
 
 def test_a_self_test_that_fails_is_a_quarantine_and_makes_safe(lab: Make) -> None:
     node = lab(f"sequences:\n  selftest: {{every: 1h, steps: [{{set: {{heater: on}}}}, {DOOR}]}}\n")
-    node.agent.upkeep._tested_at = float("-inf")
-    node.agent.upkeep._wake.set()
+    node.agent.bench.upkeep._tested_at = float("-inf")
+    node.agent.bench.upkeep._wake.set()
     assert eventually(lambda: node.agent.sessions.quarantine.why)
     assert "selftest: 'door' did not become true" in str(node.agent.sessions.quarantine.why)
     assert eventually(lambda: node.value("heater") is False)
@@ -218,8 +218,8 @@ def test_a_self_test_that_fails_is_a_quarantine_and_makes_safe(lab: Make) -> Non
 
 def test_a_student_who_comes_ends_a_self_test_without_a_verdict(lab: Make) -> None:
     node = lab("sequences: {selftest: {every: 1h, steps: [{set: {lamp: on}}, {wait: 50s}]}}\n")
-    node.agent.upkeep._tested_at = float("-inf")
-    node.agent.upkeep._wake.set()
+    node.agent.bench.upkeep._tested_at = float("-inf")
+    node.agent.bench.upkeep._wake.set()
     assert eventually(lambda: node.value("lamp"))
     node.student()
     assert node.value("lamp") is False

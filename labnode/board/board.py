@@ -127,7 +127,7 @@ class Board:
         """Open every device; if one fails, all are closed (safe) and a DeviceError says why."""
         if self._opened:
             raise DeviceError("the board is open already")
-        if self.pins is None:
+        if self.pins is None and self._needs_pins():
             self.pins = real_factory(self.work_dir)
         try:
             self._lineup.open()
@@ -137,6 +137,11 @@ class Board:
         if self.simulation is not None:
             self.simulation.restart()
         self._settle()
+
+    def _needs_pins(self) -> bool:
+        """Whether there has to be a GPIO chip: a port or a camera is fine on any machine."""
+        claims = (claim for driver in self.file.devices.values() for claim in driver.claims())
+        return any(claim.kind == "pin" and not claim.bus for claim in claims)
 
     def reset(self, names: Collection[str] | None = None) -> None:
         """Bring all devices, or some, to safe; one DeviceError names all that failed."""

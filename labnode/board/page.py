@@ -61,11 +61,9 @@ class TaskCard:
 Item = str | TextBlock | Plot | TaskCard
 Page = tuple[tuple[Item, ...], ...]
 
-_KINDS: Mapping[str, type[TextBlock | Plot | TaskCard]] = {
-    "text": TextBlock,
-    "plot": Plot,
-    "task": TaskCard,
-}
+PARTS: tuple[type[TextBlock | Plot | TaskCard], ...] = (TextBlock, Plot, TaskCard)
+
+_KINDS = dict(zip(("text", "plot", "task"), PARTS, strict=True))
 
 
 def read_page(section: Section, devices: Devices, problems: Problems) -> Page:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from labnode import __version__
+from labnode.cli.apply import apply
 from labnode.cli.backup import backup, restore
 from labnode.cli.check import check
 from labnode.cli.doctor import doctor
@@ -64,7 +65,7 @@ def main() -> None:
 
 
 _COMMANDS: list[click.Command] = [demo, check, run, weblab_config, fake]
-_COMMANDS += [status, sessions, tasks, events, actions, estop, clear, drain, undrain]
+_COMMANDS += [status, sessions, tasks, events, actions, estop, clear, drain, undrain, apply]
 _COMMANDS += [safe, doctor, backup, restore]
 _COMMANDS += [suggest, pinout, bootconfig, schema, simulate]
 _COMMANDS += [loop, run_tasks, clean_expired]

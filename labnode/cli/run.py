@@ -15,7 +15,7 @@ import click
 
 from labnode import __version__
 from labnode.cli.options import FILE, SETTINGS
-from labnode.errors import ConfigError
+from labnode.errors import ConfigError, LabnodeError
 
 if TYPE_CHECKING:
     from labnode.agent import Agent
@@ -78,11 +78,19 @@ def run(
         watcher.watch(file.files)
     lab = load_lab(file)
     stop = _stop_on_signals()
-    agent = Agent(file, lab, chosen, simulate=simulate, hung_after=_hung_after())
+    agent = Agent(
+        file,
+        lab,
+        chosen,
+        simulate=simulate,
+        hung_after=_hung_after(),
+        load=partial(load_board, settings=settings),
+    )
     agent.limit_stop(stop)
     changes = _changes(agent, watcher, stop, settings) if watcher else None
     systemd.status(f"Opening {chosen.board}")
     agent.start()
+    _read_again_on_hangup(agent)
     try:
         click.echo(f"labnode {__version__} serves {chosen.board} at {agent.url}/")
         agent.watch(changes or stop, systemd)
@@ -169,6 +177,29 @@ def _stop_on_signals(*, patient: bool = True) -> Any:
     for number in signals:
         signal.signal(number, shall_stop)
     return stop
+
+
+def _read_again_on_hangup(agent: Agent) -> None:
+    """Without a terminal, whose end SIGHUP would mean, it is the sign to read the board again."""
+    if _has_terminal() or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return
+
+    def read_again(_number: int, _frame: object) -> None:
+        try:
+            agent.changeover.begin(agent.board.file.path)
+        except LabnodeError as error:
+            logging.getLogger(__name__).warning("SIGHUP: %s", error)
+
+    signal.signal(signal.SIGHUP, read_again)
+
+
+def _has_terminal() -> bool:
+    """Is there a terminal that this process belongs to?"""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _hung_after() -> float:

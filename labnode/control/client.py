@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from labnode.control.protocol import address, read_line
-from labnode.errors import Forbidden, LabnodeError
+from labnode.errors import ConfigError, Forbidden, LabnodeError
 
 _PATIENCE = 40.0  # seconds; longer than the node waits for a slow SD card
 _LONGEST = 1 << 20  # bytes of an answer
@@ -50,6 +50,8 @@ def ask(directory: Path, command: str, **options: Any) -> dict[str, Any]:
     if "error" in answer:
         if answer["error"]["code"] == Forbidden.code:
             raise Forbidden(_who_may(directory))
+        if answer["error"]["code"] == ConfigError.code:
+            raise ConfigError(*answer["error"]["message"].splitlines())
         raise LabnodeError(answer["error"]["message"])
     result: dict[str, Any] = answer["result"]
     return result

@@ -27,7 +27,7 @@ Command = Callable[..., dict[str, Any]]
 _PATIENCE = 2.0  # seconds for a client to say what it wants, and to take the answer
 _LONGEST = 1000  # bytes of a command's line
 _MOST = 8  # clients at once
-_ONLY_LOOKING = ("status", "sessions", "tasks", "events")
+_ONLY_LOOKING = ("status", "sessions", "tasks", "events", "applied")
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
 
 

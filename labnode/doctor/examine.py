@@ -15,6 +15,7 @@ CHECKS: dict[str, Check] = {
     "gpio": machine.gpio,
     "buses": machine.buses,
     "serial": machine.serial_ports,
+    "devices": machine.device_files,
     "programs": machine.programs,
     "clock": machine.clock,
     "power": machine.power,

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 from labnode.doctor.finding import Finding, Level, Patient
@@ -117,23 +118,37 @@ def serial_ports(patient: Patient) -> Iterator[Finding]:
     there = sorted(by_id.iterdir()) if by_id.is_dir() else []
     names = ", ".join(port.name for port in there) or "none"
     yield Finding("serial", Level.OK, f"Serial ports in /dev/serial/by-id: {names}.")
-    ports = {name: getattr(driver, "port", None) for name, driver in patient.devices.items()}
-    wanted = {
-        name: patient.root / port.lstrip("/")
-        for name, port in ports.items()
-        if isinstance(port, str) and port.startswith("/dev/") and not patient.simulated
-    }
+    wanted = {path for _, path in _device_files(patient)}
     for path in there:
-        if path.exists() and not patient.user.may_use(path) and path not in wanted.values():
+        if path.exists() and not patient.user.may_use(path) and path not in wanted:
             message = f"The user {patient.user.name} may not use {path}."
             yield Finding("serial", Level.WARNING, message, patient.user.not_in(path))
-    for name, path in wanted.items():
+
+
+def device_files(patient: Patient) -> Iterator[Finding]:
+    """What the board names in /dev: serial ports, cameras."""
+    for name, path in _device_files(patient):
         if not path.exists():
-            message = f"The port of '{name}', {path}, is not there."
-            yield Finding("serial", Level.PROBLEM, message, "plug it in, or correct the board file")
+            message = f"'{name}' needs {path}, which is not there."
+            advice = "plug it in, or correct the board file"
+            yield Finding("devices", Level.PROBLEM, message, advice)
         elif not patient.user.may_use(path):
-            message = f"The user {patient.user.name} may not use {path}, the port of '{name}'."
-            yield Finding("serial", Level.PROBLEM, message, patient.user.not_in(path))
+            message = f"The user {patient.user.name} may not use {path}, which '{name}' needs."
+            yield Finding("devices", Level.PROBLEM, message, patient.user.not_in(path))
+        else:
+            yield Finding("devices", Level.OK, f"'{name}' has {path}.")
+
+
+def _device_files(patient: Patient) -> list[tuple[str, Path]]:
+    """The devices of the board with the paths below /dev among their options."""
+    if patient.simulated:
+        return []
+    return [
+        (name, patient.root / value.lstrip("/"))
+        for name, driver in patient.devices.items()
+        for value in (getattr(driver, field.name) for field in fields(driver))
+        if isinstance(value, str) and value.startswith("/dev/")
+    ]
 
 
 def programs(patient: Patient) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ class Call:
         self._done = done
         self._context = contextvars.copy_context()  # the caller's user and task
         self._lock = threading.Lock()
+        self.abandoned = False  # whoever made it waits no longer, so it must not wait either
         self._taken = False
         self._over = False
         self._result: Any = None
@@ -50,6 +51,7 @@ class Call:
         """
         begun = not self._take()
         if not self._over and begun:
+            self.abandoned = True
             raise Busy("The board is still working on this; it takes longer than expected.")
         if not self._over:
             raise Busy("The board is busy and did not answer in time.")
@@ -76,6 +78,7 @@ class Calls:
         self._lock = threading.Lock()
         self._closed = False
         self._serving = False
+        self._current: Call | None = None
 
     def put(self, call: Call) -> None:
         with self._lock:
@@ -85,6 +88,11 @@ class Calls:
         if closed:
             call.refuse(_stopping())
         self._wake()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether a call is being run whose caller has gone."""
+        return self._current is not None and self._current.abandoned
 
     def serve(self) -> None:
         """Run the calls that are waiting now; what comes meanwhile has to wait for the next turn.
@@ -96,9 +104,11 @@ class Calls:
         self._serving = True
         try:
             for _ in range(len(self._queue)):  # the present ones: a flood starves no one
-                self._queue.popleft().run()
+                self._current = self._queue.popleft()
+                self._current.run()
         finally:
             self._serving = False
+            self._current = None
         if self._queue:
             self._wake()  # the wake-up of what came while a call waited has been used up by it
 

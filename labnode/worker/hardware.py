@@ -88,7 +88,8 @@ class HardwareThread:
         limited = left is not None and (seconds is None or left < seconds)
 
         def ended() -> bool:
-            return over() or self.stopping or (hook is not None and hook.stopping)
+            stopping = self.stopping or self._calls.abandoned
+            return over() or stopping or (hook is not None and hook.stopping)
 
         if self.serve_until(ended, left if limited else seconds):
             self._insist(hook)

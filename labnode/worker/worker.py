@@ -102,7 +102,11 @@ class Worker:
         with self.seat():
             self._hardware.put(call)
             self.wait_for(done, self._call_timeout)
-        result: T = call.collect()
+        try:
+            result: T = call.collect()
+        except Busy:
+            self.wake()  # if it waits, its wait is over
+            raise
         return result
 
     def hook(self, hook: Hook) -> None:
@@ -170,7 +174,8 @@ class Worker:
     def pause(self, seconds: float | None, over: Callable[[], bool] = lambda: False) -> bool:
         """Let `seconds` pass on the hardware thread, serving calls and polls.
 
-        False as soon as it is `over()`, or the hook that runs is asked to stop, or the node stops.
+        False as soon as it is `over()`, or the hook that runs is asked to stop, or the node stops,
+        or nobody waits any more for the call that runs.
         TooLate when the hook has used up its limit; Stopped in what goes on pausing long after it
         was asked to stop.
         """

@@ -316,6 +316,16 @@ def test_without_hardware_the_error_says_what_is_missing(
         board.open()
 
 
+def test_a_board_without_pins_needs_no_gpio(
+    rig: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delattr("labnode.board.board.real_factory")
+    port = tmp_path / "nothing"
+    bench = rig(f"devices: {{console: {{driver: serial, port: {port}}}}}", simulate=False)
+    bench.board.open()
+    assert bench.board.snapshot["console"]["connected"] is False
+
+
 def test_the_board_closes_the_factory_that_it_made_itself(
     rig: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -15,6 +15,8 @@ import bottle
 
 from labnode.web import pages
 
+from . import bench
+
 BASE = "/lab1"
 TOKEN = "t0ken"
 HEADERS = {
@@ -67,11 +69,12 @@ class StandIn:
             "temp": 21.5,
         }
         self.devices = [dict(device) for device in DEVICES]
-        self.page: list[list[str]] | None = None
+        self.page: list[list[Any]] | None = None
         self.refusal: tuple[int, str, str] | None = None  # of the next device command
         self.task: dict[str, Any] | None = None
         self.starts_tasks = True
         self.commands: list[tuple[str, str, Any]] = []
+        self.uploads: list[tuple[str, str, bytes]] = []
         self.looks = 0
         self.states: dict[str, dict[str, Any]] = {}  # what devices show beside their values
         self.faults: list[dict[str, Any]] = []
@@ -81,6 +84,16 @@ class StandIn:
         self.gate.set()
         self._port = 0
         self.answer()
+
+    def show_all_widgets(self) -> None:
+        """Have one device of each kind, and one whose use is refused, and one that is silent."""
+        self.devices = [dict(device) for device in bench.DEVICES]
+        self.values = dict(bench.VALUES)
+        self.states = {
+            "motor": {"locked": {"en": "The lid is open.", "es": "La tapa está abierta."}},
+            "humidity": {"stale": True, "sampled": time.monotonic() - 12},
+        }
+        self.page = bench.PAGE
 
     @property
     def time_left(self) -> float:
@@ -123,6 +136,7 @@ class StandIn:
         app.route(f"{BASE}/static/<name>", callback=self._static)
         app.route(f"{BASE}/api/state", callback=self._guarded(self._ask_state))
         app.route(f"{BASE}/api/board", callback=self._guarded(self._board))
+        app.post(f"{BASE}/api/devices/<device>/program", callback=self._guarded(self._program))
         command = self._guarded(self._command)
         app.post(f"{BASE}/api/devices/<device>/<command>", callback=command)
         app.post(f"{BASE}/api/tasks/<name>", callback=self._guarded(self._start_task))
@@ -205,10 +219,18 @@ class StandIn:
         if self.refusal is not None:
             (status, code, message), self.refusal = self.refusal, None
             return _json(status, error=True, code=code, message=message)
+        if command == "set_bit":
+            bit, value = arguments
+            self.values[device] = self.values[device] & ~(1 << bit) | value << bit
         if command == "set":
             self.values[device] = arguments[0]
             self.values["lamp"] = self.values["switch"]
         return {"result": None, **self._devices()}
+
+    def _program(self, device: str) -> Any:
+        body = bottle.request.body.read()
+        self.uploads.append((device, bottle.request.query.getunicode("name"), body))
+        return self.starts(f"{device}.program")
 
     def _start_task(self, name: str) -> Any:
         if not self.starts_tasks:
@@ -224,7 +246,7 @@ class StandIn:
     def starts(self, name: str) -> dict[str, Any]:
         """A task is submitted."""
         self.task = {
-            "task_id": "blink-1",
+            "task_id": f"{name}-1",
             "name": name,
             "status": "submitted",
             "data": {},

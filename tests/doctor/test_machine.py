@@ -167,13 +167,15 @@ def console(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     bed.board("  console: {driver: console, port: /dev/serial/by-id/usb-A}\n")
 
 
-def test_the_boards_port_that_is_not_there_is_a_problem(bed: Bed, console: None) -> None:
+def test_a_port_of_the_board_that_is_not_there_is_a_problem(bed: Bed, console: None) -> None:
     bed.write("dev/serial/by-id/usb-B", mode=0o666)
+    assert bed.found(machine.serial_ports) == [("ok", "Serial ports in /dev/serial/by-id: usb-B.")]
     port = bed.root / "dev/serial/by-id/usb-A"
-    assert bed.found(machine.serial_ports) == [
-        ("ok", "Serial ports in /dev/serial/by-id: usb-B."),
-        ("problem", f"The port of 'console', {port}, is not there."),
+    assert bed.found(machine.device_files) == [
+        ("problem", f"'console' needs {port}, which is not there.")
     ]
+    bed.write("dev/serial/by-id/usb-A", mode=0o666)
+    assert bed.found(machine.device_files) == [("ok", f"'console' has {port}.")]
 
 
 def test_a_port_that_may_not_be_used_is_worse_where_the_board_needs_it(
@@ -182,7 +184,13 @@ def test_a_port_that_may_not_be_used_is_worse_where_the_board_needs_it(
     bed.is_now(user=User("ada", 12345, frozenset()))
     bed.write("dev/serial/by-id/usb-A", mode=0o660)
     bed.write("dev/serial/by-id/usb-B", mode=0o660)
-    assert [level for level, _ in bed.found(machine.serial_ports)] == ["ok", "warning", "problem"]
+    assert [level for level, _ in bed.found(machine.serial_ports)] == ["ok", "warning"]
+    assert [level for level, _ in bed.found(machine.device_files)] == ["problem"]
+
+
+def test_without_hardware_no_port_is_missed(bed: Bed, console: None) -> None:
+    bed.is_now(simulated=True)
+    assert bed.found(machine.device_files) == []
 
 
 # --- programs, clock, power, disk ---

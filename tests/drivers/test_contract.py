@@ -80,11 +80,13 @@ def test_its_example_opens_safe_and_its_state_is_json(driver: Driver) -> None:
 
 
 @every_driver
-def test_its_threads_have_its_name_and_end_when_it_is_closed(kind: str, bench: Any) -> None:
+def test_simulated_it_has_no_thread_but_what_ends_when_it_is_closed(kind: str, bench: Any) -> None:
     before = set(threading.enumerate())
     driver = bench.open(example(kind), "thing")
     started = set(threading.enumerate()) - before
-    assert {thread.name for thread in started} <= {"io-thing"}
+    # What a page looks at for long has its io thread: the peer that is simulated speaks on it.
+    talks = DRIVERS[kind].widget in ("console", "camera")
+    assert {thread.name for thread in started} == ({"io-thing"} if talks else set())
     driver.close()
     assert not any(thread.is_alive() for thread in started)
 

@@ -106,6 +106,7 @@ class Process:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 pass_fds=[write],
+                start_new_session=True,  # without a terminal, as a service
             )
         os.close(write)
         assert self.popen.stdout is not None

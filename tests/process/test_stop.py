@@ -27,7 +27,7 @@ def stop(node: Node, number: int = signal.SIGTERM) -> int:
     return code
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_in_order(machine: Machine, number: int) -> None:
     node = machine.node()
     assert stop(node, number) == 0
@@ -191,7 +191,7 @@ def test_what_does_not_stop_ends_with_the_process(
     assert hard_ends[hang].code == 70
     assert node.levels() == SAFE
     what = "A task in the background" if hang is hang_in_the_background else "The hardware thread"
-    assert f"CRITICAL labnode.agent: {what} did not stop; " in node.errors
+    assert f"CRITICAL labnode.emergency: {what} did not stop; " in node.errors
     assert re.search(r'is at\n.*probe.py", line \d+, in behave\n', node.errors, re.DOTALL)
     assert "Traceback" not in node.errors
 

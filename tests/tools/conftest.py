@@ -79,7 +79,7 @@ class Stage:
         if percent is not None:
             self.percents.append(percent)
         if line is not None:
-            self.lines.append(line)
+            self.lines += line.splitlines()
 
     @contextlib.contextmanager
     def lend(self, device: str) -> Iterator[str]:

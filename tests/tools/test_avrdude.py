@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from labnode.drivers.base import Ref
 from labnode.drivers.tools.avrdude import Avrdude
 from labnode.errors import Stopped, ToolFailed
 
@@ -79,8 +80,6 @@ def test_its_progress_is_told_while_it_writes(
 def test_the_console_lends_its_port_and_gets_it_back(
     mcu: Callable[..., Avrdude], arduino: Arduino, stage: Stage
 ) -> None:
-    from labnode.drivers.base import Ref
-
     stage.ports["console"] = arduino.port
     mcu(port=Ref("console")).program(write(stage.folder, image("hello\n")))
     assert stage.lent == ["console lent", "console back"]
@@ -132,6 +131,12 @@ def test_a_board_that_is_not_there_ends_with_a_sentence(
 ) -> None:
     with pytest.raises(ToolFailed, match="cannot be found"):
         mcu(port=str(tmp_path / "ttyACM9")).program(write(stage.folder, image("hello\n")))
+
+
+def test_a_console_without_a_board_lends_nothing(mcu: Callable[..., Avrdude], stage: Stage) -> None:
+    stage.ports["console"] = ""
+    with pytest.raises(ToolFailed, match="cannot be found"):
+        mcu(port=Ref("console")).program(write(stage.folder, image("hello\n")))
 
 
 @real

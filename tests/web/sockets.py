@@ -166,7 +166,7 @@ class Node:
         }
         file = load_board(directory / "bench.yaml")
         self.lab = load_lab(file)
-        with patch("labnode.agent.WebSockets", partial(WebSockets, limits=limits)):
+        with patch("labnode.bench.WebSockets", partial(WebSockets, limits=limits)):
             self.agent = Agent(file, self.lab, load_settings(None, {}, options), simulate=True)
         self.module = sys.modules[self.lab.functions["on_the_board"].__module__]
         self.agent.start()
@@ -197,7 +197,7 @@ class Node:
 
     def channels(self) -> list[Channel]:
         """The WebSockets that are open and not about to be closed."""
-        return [c for c in self.agent.websockets._hub.channels if c.ending is None]
+        return [c for c in self.agent.bench.websockets._hub.channels if c.ending is None]
 
     @property
     def address(self) -> tuple[str, int]:

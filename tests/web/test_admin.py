@@ -373,3 +373,11 @@ def test_a_latched_fault_is_shown_and_can_be_cleared(tmp_path: Path) -> None:
         assert "Ha actuado un enclavamiento" in shown()
         assert post(lab, "clear").status == 200
         assert "Enclavamiento" not in shown()
+
+
+def test_its_own_files_are_for_the_administrator_alone(lab: LabClient) -> None:
+    reply = lab.request("GET", "/admin/static/admin.js", HTTP_AUTHORIZATION=basic())
+    assert reply.status == 200
+    assert lab.request("GET", "/admin/static/admin.js").status == 401
+    outside = lab.request("GET", "/admin/static/../page.py", HTTP_AUTHORIZATION=basic())
+    assert outside.status in (403, 404)

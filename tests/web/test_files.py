@@ -46,7 +46,8 @@ def test_the_page_is_packed_too(lab: LabClient) -> None:
 def test_a_lab_has_its_own_page_and_its_own_files(make_lab: MakeLab, tmp_path: Path) -> None:
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "page.html").write_text(
-        '% rebase("layout.html")\n<main><h2>{{title}}</h2><div data-card="switch"></div></main>'
+        '% rebase("layout.html", scripts=["static/lab/mine.js"])\n'
+        '<main><h2>{{title}}</h2><div data-card="switch"></div></main>'
         '<script type="application/json" id="boot">{{!boot}}</script>'
     )
     (tmp_path / "static").mkdir()
@@ -56,7 +57,7 @@ def test_a_lab_has_its_own_page_and_its_own_files(make_lab: MakeLab, tmp_path: P
     page = student.get("/").text
     assert "<h2>Bench</h2>" in page
     assert '"devices":' in page
-    assert "page.js" in page
+    assert page.index("static/lab/mine.js") < page.index("controls.js") < page.index("page.js")
     assert student.get("/static/lab/mine.js").body.startswith(b"import")
     assert student.get("/static/lab/../bench.yaml").status in (403, 404)
     assert lab.browser().get("/static/lab/mine.js").status == 403

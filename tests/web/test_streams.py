@@ -38,7 +38,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
 
 
 def viewers(node: Node) -> int:
-    return len(node.agent.websockets.streams._viewers)
+    return len(node.agent.bench.websockets.streams._viewers)
 
 
 def looked_at(node: Node) -> bool:
@@ -161,7 +161,7 @@ def test_a_browser_that_is_slow_misses_pictures_and_costs_no_memory(
     driver: Any = node.agent.board.file.devices["camera"]
     for _ in range(100):
         quick.picture()
-    for viewer in node.agent.websockets.streams._viewers:
+    for viewer in node.agent.bench.websockets.streams._viewers:
         assert len(viewer._out) <= 10_000  # a picture
     assert driver.capture.latest.number >= 100
     assert slow.picture()

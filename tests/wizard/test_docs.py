@@ -104,6 +104,8 @@ def test_the_other_examples_of_the_page_are_yaml_that_labnode_reads(tmp_path: Pa
         "  heater: {driver: led, pin: 8}\n  temp: {driver: cpu_temperature}\n" + simulated
     )
     assert load_board(path).simulate["temp"].lag == 30
+    path.write_text(first.partition("page:")[0] + page)
+    assert len(load_board(path).page or ()) == 3
     path.write_text(included)
     assert str(load_board(path).devices["red"].label) == "Stop"
     assert parse_yaml(secrets, "secrets.yaml").value["plug_password"].startswith("correct horse")

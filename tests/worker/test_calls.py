@@ -52,6 +52,15 @@ def test_a_call_is_busy_after_its_timeout_and_never_runs_afterwards(rig: WorkerR
     assert not rig.board.heater
 
 
+def test_a_call_that_waits_goes_on_no_longer_than_its_caller(rig: WorkerRig) -> None:
+    waited: list[bool] = []
+    call = rig.go(lambda: rig.worker.call(lambda: waited.append(rig.worker.pause(1000)))).waits()
+    rig.manual.advance(5.1)
+    assert "still working on this" in str(call.error(Busy))
+    assert rig.worker.call(rig.board.heat) is True  # the board is free for others
+    assert waited == [False]
+
+
 def test_a_call_that_has_begun_when_its_time_is_over_is_busy_too(rig: WorkerRig) -> None:
     gate, begun = rig.gate(), threading.Event()
 

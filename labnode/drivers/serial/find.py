@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from serial.tools.list_ports import comports
 
 from labnode.errors import DeviceGone
-from labnode.schema import shown
+from labnode.schema import Doc, shown
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class UsbId:
 class UsbMatch:
     """What a USB device has to say of itself; `location` is the socket it is in ("1-1.2")."""
 
-    vid: UsbId | None = None
-    pid: UsbId | None = None
-    serial: str | None = None
-    product: str | None = None
-    manufacturer: str | None = None
-    interface: str | None = None
-    location: str | None = None
+    vid: Annotated[UsbId | None, Doc("The vendor's number.")] = None
+    pid: Annotated[UsbId | None, Doc("The product's number.")] = None
+    serial: Annotated[str | None, Doc("The serial number.")] = None
+    product: Annotated[str | None, Doc("The name of the product.")] = None
+    manufacturer: Annotated[str | None, Doc("The name of the maker.")] = None
+    interface: Annotated[str | None, Doc("The name of the interface, of a device with several ports.")] = None
+    location: Annotated[str | None, Doc("The socket that it is in, such as 1-1.2.")] = None
 
     def __post_init__(self) -> None:
         if all(getattr(self, field.name) is None for field in fields(self)):

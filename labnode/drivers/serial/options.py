@@ -89,11 +89,12 @@ class SerialOptions(Driver):
             }
 
     def claims(self) -> list[Claim]:
-        port = Claim("port", self.port if self.port is not None else f"with {self.match}")
-        return [port, *uart_claims(self.port or "")]
+        if self.port is None:
+            return [Claim("port", f"with {self.match}")]
+        return [Claim("port", self.port), *uart_claims(self.port)]
 
     def boot_config(self) -> list[str]:
-        return uart_boot_config(self.port or "")
+        return [] if self.port is None else uart_boot_config(self.port)
 
     def find(self) -> str:
         """The path of the port; DeviceGone when it is not there."""

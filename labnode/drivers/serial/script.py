@@ -18,8 +18,8 @@ _LONGEST_LINE = 65536  # bytes of a line that is not ended; a device forgets the
 class Periodic:
     """Texts that come again and again, one `every` so often, as they are written."""
 
-    every: Annotated[Duration, Doc("How often.")]
-    text: Annotated[str | list[str], Doc("A text, or several in turn.")]
+    every: Annotated[Duration, Doc("How long it is from one text to the next.")]
+    text: Annotated[str | list[str], Doc("What is said; of several texts one after the other.")]
 
     def __post_init__(self) -> None:
         if not self.every or not self.text:
@@ -43,15 +43,15 @@ class SerialScript:
         console: {answers: {"led (on|off)": "led is \\\\1\\r\\n"}, greeting: "ready\\r\\n"}
     """
 
-    echo: Annotated[bool, Doc("Whether it says again what comes.")] = False
-    greeting: Annotated[str, Doc("What it says when the port is opened.")] = ""
+    echo: Annotated[bool, Doc("Whether it says all that it is told.")] = False
+    greeting: Annotated[str, Doc("What it says when the port is opened, or DTR rises.")] = ""
     answers: Annotated[
-        dict[str, str], Doc("Regular expressions for whole lines, each with its answer.")
+        dict[str, str], Doc("Answers by regular expressions for the lines that it is told.")
     ] = field(default_factory=dict)
-    otherwise: Annotated[str, Doc("The answer to lines that nothing fits.")] = ""
-    delay: Annotated[Duration, Doc("How long it takes to answer.")] = 0.0
+    otherwise: Annotated[str, Doc("The answer to a line that none of them fits.")] = ""
+    delay: Annotated[Duration, Doc("How long an answer takes.")] = 0.0
     periodic: Annotated[
-        list[Periodic], Doc("What it says by itself: a list of {every: 1s, text: ...}.")
+        list[Periodic], Doc("What it says from time to time without being asked.")
     ] = field(default_factory=list)
 
     def __post_init__(self) -> None:

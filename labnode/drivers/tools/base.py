@@ -265,7 +265,7 @@ class Tool(Driver):
                 step = Step(
                     argv,
                     Path(folder),
-                    port,
+                    port if self.port else None,
                     span,
                     self.timeout,
                     self.known,

@@ -30,7 +30,7 @@ class Step:
 
     argv: Sequence[str]
     folder: Path
-    port: str
+    port: str | None  # "": it was lent, but nothing is plugged in there
     span: tuple[float, float]
     timeout: float
     known: Sequence[Known]
@@ -68,7 +68,9 @@ class Step:
             raise failure
 
     def _is_gone(self) -> bool:
-        return self.port.startswith("/") and not Path(self.port).exists()
+        if self.port is None:
+            return False
+        return not self.port or (self.port.startswith("/") and not Path(self.port).exists())
 
     def _really(
         self, services: Services, name: str, hear: Callable[[Sequence[str], str], None]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from bottle import Bottle, HTTPError, HTTPResponse, request
+from bottle import Bottle, HTTPError, HTTPResponse, request, static_file
 
 from labnode.clock import Clock
 from labnode.errors import LabnodeError
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 Ask = Mapping[str, Callable[..., dict[str, Any]]]
 
+_STATIC = Path(__file__).parent / "static"
 _ACTIONS = ("estop", "clear", "drain", "undrain")
 _POLICY = (
     f"default-src 'none'; script-src 'self'; style-src 'self' '{pages.STYLE_HASH}'; "
@@ -57,6 +60,7 @@ class Admin:
     ) -> None:
         self._trial = Trial(node, clock)
         self._tail = LogTail(settings.secrets)
+        self._bench = secrets.token_hex(4)  # a page that is open sees by it that all is new
         self._settings = settings
         self._node = node
         self._ask = ask
@@ -68,6 +72,7 @@ class Admin:
         self._app.install(self._answered)
         self._app.get("/admin", callback=self.page)
         self._app.get("/admin/", callback=lambda: redirect(self._home))
+        self._app.get("/admin/static/<path:path>", callback=_static)
         self._app.post("/admin/reset", callback=self.reset)
         self._app.post("/admin/devices/<device>/<command>", callback=self.try_out)
         for action in _ACTIONS:
@@ -102,7 +107,8 @@ class Admin:
             link=self._link,
             fault=self._fault,
         )
-        html = pages.render_admin(language, **view.values(self._tail.entries[::-1]))
+        values = view.values(self._tail.entries[::-1])
+        html = pages.render_admin(language, bench=self._bench, **values)
         return HTTPResponse(html, **{"Cache-Control": "no-store"})
 
     def reset(self) -> dict[str, Any]:
@@ -187,6 +193,12 @@ class Admin:
             back=self._home,
             root=f"{self._settings.base_path}/",
         )
+
+
+def _static(path: str) -> HTTPResponse:
+    response = static_file(path, root=str(_STATIC))
+    response.set_header("Cache-Control", "no-cache")  # asked again each time, answered with 304
+    return response
 
 
 def _is_browser() -> bool:

@@ -316,6 +316,17 @@ def test_options_that_do_not_go_together_are_refused(
         Serial(**options)  # type: ignore[arg-type]
 
 
+def test_the_pis_own_port_takes_its_pins() -> None:
+    own = Serial(port="/dev/serial0")
+    assert [str(claim) for claim in own.claims()] == [
+        "port /dev/serial0",
+        "pin GPIO14",
+        "pin GPIO15",
+    ]
+    assert own.boot_config() == ["enable_uart=1"]
+    assert [str(claim) for claim in Serial(port="/dev/ttyUSB0").claims()] == ["port /dev/ttyUSB0"]
+
+
 def test_a_match_needs_something_to_match() -> None:
     with pytest.raises(ValueError, match="match needs at least one of vid"):
         UsbMatch()

@@ -22,7 +22,7 @@ function tell(text, kind) {
 }
 
 function takeOver(next) {
-  if (next.body.dataset.board !== document.body.dataset.board) {
+  if (next.body.dataset.bench !== document.body.dataset.bench) {
     location.reload(); // another board, or a node that was started anew
     return;
   }

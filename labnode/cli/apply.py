@@ -1,0 +1,73 @@
+"""`labnode apply`: another board file for a node that is running."""
+
+# ruff: noqa: PLC0415
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from labnode.cli.node import ask_node, which_node
+from labnode.cli.options import FILE
+from labnode.errors import LabnodeError
+
+_LOOK_EVERY = 0.5  # seconds
+
+
+@click.command()
+@click.argument("board", type=FILE, required=False)
+@click.option("--now", is_flag=True, help="Refuse while a student is there, instead of waiting.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, 86400),
+    metavar="SECONDS",
+    default=3600,
+    show_default=True,
+    help="How long sessions may take to end.",
+)
+@which_node
+def apply(
+    settings: Path | None, state_dir: Path | None, board: Path | None, now: bool, timeout: float
+) -> None:
+    """Change the board of a running node.
+
+    BOARD is a YAML file; without it, the one that the node serves, as it is by now. It is checked
+    first. Then no more students are let in, and when the last one has gone the old board is closed
+    and the new one opened. If one of its devices does not open, the node goes on with the board
+    that it had. `labnode undrain` calls it off as long as students are waited for.
+
+    A node that is started again serves the board that its settings or its command line name.
+    """
+    options: dict[str, Any] = {"now": now, "timeout": timeout}
+    if board is not None:
+        options["board"] = str(board.absolute())
+    ask_node("apply", settings, state_dir, **options)
+    _wait(settings, state_dir)
+    click.echo("The node serves the board.")
+
+
+def _wait(settings: Path | None, state_dir: Path | None) -> None:
+    """Return when the board is changed; LabnodeError when it is not going to be."""
+    from labnode.clock import Clock
+    from labnode.control import NotRunning
+
+    pause = Clock().event()
+    told = ""
+    while True:
+        try:
+            progress = ask_node("applied", settings, state_dir)
+        except NotRunning:
+            raise LabnodeError(
+                "The node has ended while it changed its board; its log says why."
+            ) from None
+        if progress["state"] == "finished":
+            break
+        count = progress["sessions"]
+        waiting = f"Waiting for {count} session{'' if count == 1 else 's'} to end."
+        if progress["state"] == "waiting" and count and waiting != told:
+            told = waiting
+            click.echo(waiting)
+        pause.wait(_LOOK_EVERY)
+    if progress["error"] is not None:
+        raise LabnodeError(f"{progress['error']} The node goes on with the board that it has.")

@@ -1,0 +1,251 @@
+"""Every widget of the page in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import ActionChains, Keys
+
+from . import accessibility
+from .conftest import Student
+from .standin import StandIn
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def bench(student: Student, lab: StandIn) -> StandIn:
+    """The stand-in with a device for each widget, and its page open."""
+    lab.show_all_widgets()
+    student.open(lab.url)
+    return lab
+
+
+def press(student: Student, *keys: str) -> None:
+    ActionChains(student.driver, duration=0).send_keys(*keys).perform()
+
+
+def test_a_push_button_is_on_while_it_is_held(student: Student, bench: StandIn) -> None:
+    button = student.find("#device-bell button")
+    ActionChains(student.driver, duration=0).click_and_hold(button).perform()
+    student.sees("#device-bell .state", "On")
+    ActionChains(student.driver, duration=0).release().perform()
+    student.sees("#device-bell .state", "Off")
+    assert bench.commands == [("bell", "set", [True]), ("bell", "set", [False])]
+
+
+def test_a_push_button_with_a_pulse_begins_it_with_a_click(
+    student: Student, bench: StandIn
+) -> None:
+    student.click("#device-shot button")
+    student.sees("#device-shot .state", "On")
+    assert bench.commands == [("shot", "set", [True])]
+
+
+def test_a_colour_is_chosen_from_a_few_or_from_all(student: Student, bench: StandIn) -> None:
+    assert student.text("#device-light .state") == "#ffb000"
+    student.click("#device-light .swatch[aria-label='#0000ff']")
+    student.sees("#device-light .state", "#0000ff")
+    choose = """const picker = document.querySelector("#device-light input");
+        picker.value = "#123456"; picker.dispatchEvent(new Event("input"));"""
+    student.run(choose)
+    student.until(lambda: bench.values["light"] == "#123456", "the light has the colour")
+
+
+def test_a_dial_turns_by_keys_and_by_hand(student: Student, bench: StandIn) -> None:
+    student.find("#device-servo input").send_keys(Keys.HOME)
+    student.until(lambda: bench.values["servo"] == -90, "the servo is at its one end")
+    face = student.find("#device-servo .dial-face")
+    right = ActionChains(student.driver, duration=0).move_to_element_with_offset(face, 60, -12)
+    right.click().perform()
+    student.until(lambda: bench.values["servo"] > 45, "the servo has followed the hand")
+    student.sees("#device-servo output", f"{bench.values['servo']}°")
+
+
+def test_a_bank_is_set_bit_by_bit_or_as_a_number(student: Student, bench: StandIn) -> None:
+    assert student.text("#device-leds .state") == "178 · 0xB2"
+    student.click("#device-leds [aria-label='Bit 0']")
+    student.sees("#device-leds .state", "179 · 0xB3")
+    field = student.find("#device-leds input")
+    field.send_keys("0x0F", Keys.ENTER)
+    student.sees("#device-leds .state", "15 · 0x0F")
+    field.clear()
+    field.send_keys("256", Keys.ENTER)
+    student.sees("#device-leds .error", "A whole number from 0 to 255")
+    assert bench.commands[-1] == ("leds", "set", [15])
+
+
+def test_a_bank_that_is_read_names_its_bits(student: Student, bench: StandIn) -> None:
+    lamps = "[...document.querySelectorAll('#device-dip .bit')].map((e) => e.ariaLabel)"
+    assert student.run(f"return {lamps}") == ["Boot: On", "Reset: Off"]
+
+
+def test_texts_and_numbers_are_sent_with_enter(student: Student, bench: StandIn) -> None:
+    assert student.text("#device-lcd .shown") == "Hello\n  world"
+    student.find("#device-lcd input").send_keys("Bye", Keys.ENTER)
+    student.sees("#device-lcd .shown", "Bye")
+    student.find("#device-goal input").send_keys("41.5", Keys.ENTER)
+    student.sees("#device-goal .state", "41.5 °C")
+    student.find("#device-mode select").send_keys("f")
+    student.until(lambda: bench.values["mode"] == "fast", "the choice is made")
+
+
+def test_a_file_is_sent_and_what_becomes_of_it_is_seen(
+    student: Student, bench: StandIn, tmp_path: Path
+) -> None:
+    send = "#send-mcu"
+    field = student.find("#file-mcu")
+    assert student.find(send).get_attribute("aria-disabled") == "true"
+    (tmp_path / "notes.txt").write_text("x")
+    field.send_keys(str(tmp_path / "notes.txt"))
+    student.sees("#device-mcu .error", "A file that ends with .hex is needed.")
+    (tmp_path / "large.hex").write_bytes(bytes(1001))
+    field.send_keys(str(tmp_path / "large.hex"))
+    student.sees("#device-mcu .error", "The file is too large")
+    (tmp_path / "blink ñ.hex").write_bytes(b":00000001FF\n")
+    field.send_keys(str(tmp_path / "blink ñ.hex"))
+    student.sees("#device-mcu .chosen", "blink ñ.hex")
+    student.click(send)
+    student.sees("#device-mcu .state", "Waiting")
+    assert bench.uploads == [("mcu", "blink ñ.hex", b":00000001FF\n")]
+    bench.change_task(status="running", data={"percent": 50, "log": ["Writing"]})
+    student.sees("#device-mcu .state", "50%")
+    student.sees("#device-mcu .log", "Writing")
+    bench.change_task(status="done", result="12 bytes written")
+    student.sees("#device-mcu .result", "12 bytes written")
+    assert student.find(send).get_attribute("aria-disabled") == "false"
+
+
+def test_what_cannot_be_used_says_why_and_does_nothing(student: Student, bench: StandIn) -> None:
+    assert student.text("#device-motor .why") == "The lid is open."
+    student.click("#device-motor [role=switch]")
+    assert student.text("#device-motor .error") == "The lid is open."
+    assert student.text("#device-humidity .why").startswith("This value is 1")
+    bench.states = {}
+    student.until(lambda: student.text("#device-motor .why") == "", "the lid is closed")
+    student.click("#device-motor [role=switch]")
+    student.sees("#device-motor .state", "On")
+    assert bench.commands == [("motor", "set", [True])]
+
+
+def test_what_is_on_can_be_switched_off_whatever_locks_it(student: Student, bench: StandIn) -> None:
+    bench.states = {"heater": {"locked": "It has to rest."}}
+    student.sees("#device-heater .why", "It has to rest.")
+    student.click("#device-heater [role=switch]")
+    student.sees("#device-heater .state", "Off")
+
+
+def test_a_fault_is_told_above_the_board_until_it_is_over(student: Student, bench: StandIn) -> None:
+    fault = {"name": "hot", "message": "Too hot.", "latched": True, "active": True}
+    bench.faults = [fault]
+    student.sees("#notices", "Too hot. The lab’s staff have to clear this.")
+    bench.faults = [{**fault, "latched": False}]
+    student.until(lambda: student.text("#notices") == "Too hot.", "it is not latched any more")
+    bench.faults = []
+    student.until(lambda: student.text("#notices") == "", "it is over")
+
+
+def test_a_plot_shows_the_past_zooms_and_is_saved(student: Student, bench: StandIn) -> None:
+    bench.values["temp"] = 30
+    student.sees("#plot-0 .legend", "Temperature 30 °C")
+    label = "return document.querySelector('#plot-0 canvas').ariaLabel"
+    assert "last 60 s" in student.run(label)
+    student.click("#plot-0 [aria-label='Zoom in']")
+    student.until(lambda: "last 30 s" in student.run(label), "half of the time is seen")
+    painted = """const canvas = document.querySelector("#plot-0 canvas");
+        const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        return pixels.some((value) => value > 0)"""
+    assert student.run(painted)
+    saved = """
+        const done = arguments[arguments.length - 1];
+        URL.createObjectURL = (blob) => { blob.text().then(done); return "#"; };
+        document.querySelector("#plot-0 [aria-label='Save as CSV']").click();
+    """
+    head, *rows = student.driver.execute_async_script(saved).split("\r\n")
+    assert head == "time,seconds,temp (°C),fan,heater"
+    assert rows[0].split(",")[1:] == ["0.000", "21.5", "", ""]
+    assert [row.split(",")[2] for row in rows if row][-1] == "30"
+
+
+def test_a_page_of_the_lab_s_own_says_where_cards_stand(student: Student, bench: StandIn) -> None:
+    place = """const done = arguments[arguments.length - 1];
+        document.querySelector("#devices").replaceChildren();
+        const place = document.createElement("div");
+        place.dataset.card = "heater";
+        document.querySelector("main").append(place);
+        import("./static/layout.js").then(({ drawBoard }) => { drawBoard(); done(); });"""
+    student.driver.execute_async_script(place)
+    assert student.text("[data-card] .label") == "Heater"
+    assert len(student.run("return document.querySelectorAll('#device-heater')")) == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_widget_is_for_everybody(student: Student, bench: StandIn, scheme: str) -> None:
+    colours = [{"name": "prefers-color-scheme", "value": scheme}]
+    student.emulate("setEmulatedMedia", media="", features=colours)
+    bench.starts("blink")
+    bench.change_task(status="running", data={"percent": 40, "log": ["one", "two"]})
+    bench.faults = [{"name": "hot", "message": "Too hot.", "latched": True, "active": True}]
+    student.sees("#task-blink .state", "40%")
+    student.sees("#notices", "Too hot.")
+    assert accessibility.problems(student) == []
+
+
+def test_the_judge_of_pages_finds_what_is_wrong(student: Student, bench: StandIn) -> None:
+    spoil = """
+        document.querySelector("#device-heater [role=switch]").removeAttribute("aria-labelledby");
+        document.querySelector("#device-fan .label").id = "device-temp-label";
+        document.querySelector("#device-temp .state").style.color = "#eee";
+        document.querySelector("#send-mcu").style.height = "10px";
+        document.querySelector("#send-mcu").style.minHeight = "0";
+    """
+    student.run(spoil)
+    found = "\n".join(accessibility.problems(student))
+    for problem in (
+        "a switch has no name",
+        "two elements have the id device-temp-label",
+        "aria-labelledby names device-fan-label",
+        "'21.5 °C' has a contrast of 1",
+        "is too small",
+    ):
+        assert problem in found
+
+
+def test_all_widgets_fit_a_phone(student: Student, bench: StandIn) -> None:
+    student.become_phone()
+    student.until(lambda: student.run("return innerWidth") == 360, "it is a phone")
+    wide = """return [...document.querySelectorAll("body *")].filter((element) =>
+        element.checkVisibility() && element.getBoundingClientRect().right > 361)
+        .map((element) => element.outerHTML.slice(0, 80))"""
+    assert student.run(wide) == []
+    assert student.run("return document.documentElement.scrollWidth") == 360
+
+
+def test_everything_is_done_by_keyboard(student: Student, bench: StandIn) -> None:
+    order = []
+    student.run("document.querySelector('#device-leds [role=switch]').focus()")
+    for _ in range(10):
+        order.append(student.driver.switch_to.active_element.accessible_name)
+        press(student, Keys.TAB)
+    assert order[:2] == ["Bit 7", "Bit 6"]
+    assert order[8:] == ["LEDs: as a number", "Set"]
+    student.run("document.querySelector('#device-bell button').focus()")
+    ActionChains(student.driver, duration=0).key_down(Keys.SPACE).perform()
+    student.sees("#device-bell .state", "On")
+    ActionChains(student.driver, duration=0).key_up(Keys.SPACE).perform()
+    student.sees("#device-bell .state", "Off")
+    student.run("document.querySelector('#plot-0 canvas').focus()")
+    press(student, "+")
+    label = "return document.querySelector('#plot-0 canvas').ariaLabel"
+    student.until(lambda: "last 30 s" in student.run(label), "the plot zooms by a key")
+
+
+def test_all_widgets_speak_spanish(student: Student, lab: StandIn) -> None:
+    lab.show_all_widgets()
+    lab.locales = ["es"]
+    student.open(lab.url)
+    assert student.text("#device-bell button") == "Pulsar"
+    assert student.text("#device-motor .why") == "La tapa está abierta."
+    assert student.text("#plot-0 .label") == "En el tiempo"
+    assert student.text("#device-temp .state") == "21,5 °C"

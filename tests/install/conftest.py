@@ -1,0 +1,193 @@
+"""A system below a directory, a clone, and commands that only pretend: for tests of install.sh."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+# A systemd that remembers in $ROOT/systemd what is enabled and what runs, and how.
+SYSTEMCTL = """
+state=$ROOT_DIRECTORY/systemd; mkdir -p "$state"
+words=() now=''
+for word in "$@"; do case $word in --now) now=yes ;; -*) ;; *) words+=("$word") ;; esac; done
+unit=${words[1]:-}
+case ${words[0]} in
+    is-active) [[ -e $state/$unit.active ]] ;;
+    is-enabled) [[ -e $state/$unit.enabled ]] ;;
+    enable) : >"$state/$unit.enabled" ;;
+    disable) rm -f "$state/$unit.enabled" ${now:+"$state/$unit.active"} ;;
+    restart)
+        rm -f "$state/$unit.active"
+        release=$(readlink "$ROOT_DIRECTORY/opt/labnode/current")
+        [[ -n ${BROKEN:-} && $release == *$BROKEN* ]] && exit 1
+        echo "$release" >"$state/$unit.active" ;;
+esac
+"""
+
+# A Python whose venvs have a labnode; what it is given to run itself is run by a real one.
+PYTHON = f"""
+case "$*" in
+    *version_info*) echo ${{PYTHON_VERSION:-3.13}} ;;
+    *ensurepip*) ;;
+    *gpiochip_open*) [[ -z ${{NO_LGPIO:-}} ]] ;;
+    "-m venv "*)
+        [[ -z ${{NO_VENV:-}} ]] || exit 1
+        for directory; do :; done
+        mkdir -p "$directory/bin"
+        cp "$0" "$directory/bin/python" ;;
+    *"-m pip"*)
+        [[ -z ${{NO_PIP:-}} ]] || {{ echo "no such package" >&2; exit 1; }}
+        printf '%s\\n' '#!/usr/bin/env bash' "echo labnode \\"\\$@\\" >>'$CALLS'" \\
+            '[[ $1 != bootconfig || $2 == --help ]] || cat "${{0%/*}}/bootconfig" 2>/dev/null' \\
+            '[[ $1 != check ]] || ! grep -q mistake "$2" || exit 2' \\
+            '[[ $1 != weblab-config ]] || echo for the central server' >"${{0%/*}}/labnode"
+        chmod +x "${{0%/*}}/labnode" ;;
+    "-I - "*labnode/*.yaml) cat >/dev/null ;;
+    "-I -"*) exec {sys.executable} "$@" ;;
+esac
+"""
+
+USER_ADD = """
+for name; do :; done
+echo "$name:x:990:990:labnode, made by install.sh:/var/lib/labnode:/usr/sbin/nologin" \
+    >>"$ROOT_DIRECTORY/etc/passwd"
+"""
+USER_DELETE = """
+sed -i '/^labnode:/d' "$ROOT_DIRECTORY/etc/passwd"
+sed -i 's/,\\?labnode//' "$ROOT_DIRECTORY/etc/group"
+"""
+USER_MODIFY = """
+sed -i -E 's/^(gpio|dialout|video|spi|i2c|plugdev):.*/&labnode/' "$ROOT_DIRECTORY/etc/group"
+"""
+
+
+class Node:
+    """A Raspberry Pi OS below a directory, a clone, and commands that only pretend."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory / "the root"
+        self.clone = directory / "clone"
+        self.bin = directory / "bin"
+        self.calls_file = directory / "calls"
+        self.temporary = directory / "tmp"
+        for path in (self.clone, self.bin, self.temporary, self.root / "run/systemd/system"):
+            path.mkdir(parents=True)
+        for name in ("install.sh", "pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy2(ROOT / name, self.clone / name)
+        shutil.copytree(ROOT / "deploy", self.clone / "deploy")
+        (self.clone / "labnode").mkdir()
+        (self.clone / "boards").mkdir()
+        self.version("1.0")
+        self.board = self.clone / "boards" / "heater.yaml"
+        self.board.write_text(
+            "devices: {heater: {driver: relay, pin: GPIO17}}\nmodule: heater.py\n"
+        )
+        self.board.with_suffix(".py").write_text("lab = 1\n")
+        for name in ("opt", "usr/local/bin", "etc/udev/rules.d", "etc/modules-load.d"):
+            (self.root / name).mkdir(parents=True)
+        self.write("etc/os-release", 'ID=debian\nVERSION_ID="13"\n')
+        self.write("etc/passwd", "root:x:0:0::/root:/bin/bash\n")
+        self.write("etc/group", "root:x:0:\ngpio:x:986:\ndialout:x:20:\nvideo:x:44:\n")
+        for tool in ["df", "modprobe", "lsblk"]:
+            self.command(tool, "exit 1")
+        for name, script in {
+            "systemctl": SYSTEMCTL,
+            "python3": PYTHON,
+            "useradd": USER_ADD,
+            "userdel": USER_DELETE,
+            "usermod": USER_MODIFY,
+            "apt-get": "",
+            "apt-cache": "",
+            "udevadm": "",
+            "journalctl": "echo 'Traceback: it broke'",
+            "runuser": 'shift 3; exec "$@"',
+            "id": "echo 0",
+            "chgrp": "",
+            "uname": "[[ $1 == -m ]] && echo aarch64 || echo Linux",
+        }.items():
+            self.command(name, script)
+
+    def version(self, version: str) -> None:
+        (self.clone / "labnode/__init__.py").write_text(f'__version__ = "{version}"\n')
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def read(self, name: str) -> str:
+        return (self.root / name).read_text()
+
+    def command(self, name: str, script: str) -> None:
+        path = self.bin / name
+        noted = f'#!/usr/bin/env bash\necho "{name}${{*:+ $*}}" >>"$CALLS"\n'
+        path.write_text(f"{noted}{script}\n")
+        path.chmod(0o755)
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`./install.sh ARGUMENTS` for the system below `root`."""
+        if "python" not in " ".join(arguments) and arguments[:1] in (("install",), ("upgrade",)):
+            arguments = (*arguments, "--python", str(self.bin / "python3"))
+        return self.run_as_is(*arguments, LABNODE_INSTALL_ROOT=str(self.root), **environment)
+
+    def run_as_is(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        path = f"{self.bin}:{os.environ['PATH']}"
+        always = {"PATH": path, "CALLS": self.calls_file, "TMPDIR": self.temporary}
+        always |= {"ROOT_DIRECTORY": self.root, "LC_ALL": "C.UTF-8"}
+        return subprocess.run(
+            ["./install.sh", *arguments],
+            cwd=self.clone,
+            env={**{name: str(value) for name, value in always.items()}, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def install(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.run("install", "--board", "boards/heater.yaml", *arguments, **environment)
+
+    def calls(self, beginning: str = "") -> list[str]:
+        text = self.calls_file.read_text() if self.calls_file.exists() else ""
+        self.calls_file.unlink(missing_ok=True)
+        return [line for line in text.splitlines() if line.startswith(beginning)]
+
+    def files(self, *, times: bool = False) -> dict[str, object]:
+        """Everything below the root with its content and mode, and with when it was changed."""
+        found: dict[str, object] = {}
+        for path in sorted(self.root.rglob("*")):
+            status = path.lstat()
+            if path.is_symlink():
+                found[str(path)] = str(path.readlink())
+            elif path.is_file():
+                time = status.st_mtime_ns if times else 0
+                found[str(path)] = (path.read_bytes(), status.st_mode, time)
+            else:
+                found[str(path)] = status.st_mode
+        return found
+
+    def running(self) -> str:
+        """The release that labnode@heater runs with."""
+        return Path(self.read("systemd/labnode@heater.active").strip()).name
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(tmp_path)
+
+
+@pytest.fixture
+def installed(node: Node) -> Node:
+    done = node.install()
+    assert done.returncode == 0, done.stderr
+    node.calls()
+    return node
