@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from labnode.drivers.base import Widget, command, register
+from labnode.drivers.base import Widget, register
 from labnode.drivers.output import NumberOutput
 from labnode.drivers.pins import Pin
 from labnode.drivers.pulses import pulsing
@@ -67,10 +67,6 @@ class Positioned(NumberOutput):
         if self._detach_at is not None and self._detach_at <= self.services.clock.now():
             self._detach_at = None
             self.pulse_width(0)
-
-    @command
-    def mid(self) -> None:
-        self.put((self.lowest + self.highest) / 2, "mid")
 
     def _share(self, value: float) -> float:
         """How far from min_pulse_width to max_pulse_width a position is."""
