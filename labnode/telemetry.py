@@ -50,7 +50,7 @@ class Telemetry:
             "version": __version__,
             "python": platform.python_version(),
             "machine": machine.model() or platform.machine(),
-            "lab": f"{lab.name}@{lab.category}",
+            "experiment": f"{lab.name}@{lab.category}",
         }
         self._metrics = Metrics(bus, clock, build)
         self._metrics.registry.register(

@@ -73,7 +73,7 @@ def test_the_numbers_are_at_an_address_of_their_own(build: Build) -> None:
         'labnode_state{state="ready"} 1.0',
     ):
         assert line in text.splitlines()
-    assert 'lab="oven@Labs"' in text
+    assert 'experiment="oven@Labs"' in text
     assert session.id not in text
     assert get(agent.bench.telemetry.web.address, "/weblab/health")[0] == 404
 
