@@ -91,6 +91,7 @@ class SlowSwitch(SwitchOutput):
             self.services.outlast(self._patience, lambda: not self._handed)
             if not self._safe_now:
                 raise DeviceError(self._unconfirmed())
+            self._value = self.safe
 
     def make_safe(self) -> None:
         if self._io is None:

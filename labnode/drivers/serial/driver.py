@@ -22,6 +22,7 @@ _ENDINGS = {"none": "", "lf": "\n", "cr": "\r", "crlf": "\r\n"}
 _BACKLOG = 1 << 20  # bytes that a page may lag behind: 3 s at 3 Mbaud
 _LONGEST = 600.0  # seconds that a wait may take
 _SHOWN = 200  # characters of what was said instead
+_BACK_WITHIN = 3.0  # seconds that a port which was lent gets to come back
 _ANSWER_WITHIN = 2.0  # seconds that the io thread gets for a request
 _OFTEN = 0.5  # seconds after which a wait looks by itself
 
@@ -63,7 +64,7 @@ class Serial(SerialOptions):
             write_timeout=self.write_timeout,
         )
         self.heard = Listening(self.line, self.encoding, 0)
-        self.line.start()
+        self.line.start(_ANSWER_WITHIN)
 
     def reset(self) -> None:
         """The next student sees nothing of this one, and finds the usual baud rate."""
@@ -93,7 +94,9 @@ class Serial(SerialOptions):
 
     def counters(self) -> dict[str, int]:
         """Since the board was opened; any thread may ask."""
-        line = self.line
+        line: Line | None = self.hardware
+        if line is None:
+            return {}
         return {
             "rx_bytes": line.rx_bytes,
             "tx_bytes": line.tx_bytes,
@@ -200,6 +203,8 @@ class Serial(SerialOptions):
         finally:
             self.heard.skip()
             self._ask(Line.take_back)
+            # What has been programmed may need a moment until it is there again.
+            self.services.wait(_BACK_WITHIN, lambda: self.line.status.connected)
 
     # ------------------------------------------------------------------ inside
 

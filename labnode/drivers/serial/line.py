@@ -61,6 +61,7 @@ class Line:
         self._max_rate = max_rate
         self._write_timeout = write_timeout
         self._io = IoLoop(name, services, self._run)
+        self.stop = self._io.stop
         self._outbox = Outbox()
         self._requests: deque[Request] = deque()
         self._lock = threading.Lock()  # of what several threads write
@@ -73,11 +74,11 @@ class Line:
 
     # ------------------------------------------------------------------ any thread
 
-    def start(self) -> None:
+    def start(self, patience: float) -> None:
+        """Open the port; the first attempt has been made when this returns, or time is over."""
+        first = self.request(Line.attempt)
         self._io.start()
-
-    def stop(self) -> None:
-        self._io.stop()
+        first.over.wait(patience)
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever there is more to read or another status; it must not wait."""
@@ -153,9 +154,8 @@ class Line:
     @property
     def port(self) -> Port:
         """The open port; DeviceGone without one."""
-        if self._port is None:
-            self.check()
-            raise DeviceGone(f"'{self._name}' is not connected.")
+        self.check()
+        assert self._port is not None
         return self._port
 
     def set_baudrate(self, baudrate: int) -> None:
@@ -172,7 +172,14 @@ class Line:
 
     def take_back(self) -> None:
         self._set(Status(baudrate=self.status.baudrate))
-        self._retry_at = 0.0
+        self.attempt()
+
+    def attempt(self) -> None:
+        """Open the port, or see that it is tried again later."""
+        try:
+            self._open()
+        except DeviceGone as error:
+            self._lose(error)
 
     # ------------------------------------------------------------------ the io thread
 
@@ -183,6 +190,10 @@ class Line:
                     self._turn()
                 except DeviceGone as error:
                     self._lose(error)
+                except Exception:  # this thread is all that the port has
+                    log.exception("A turn of the serial port %s failed.", self._name)
+                    self._put_off(_LAST_RETRY)
+                    self._lose(DeviceError("there is a fault in labnode, which its log tells"))
         finally:
             while self._requests:
                 self._requests.popleft().run()
@@ -195,7 +206,7 @@ class Line:
             if isinstance(request.error, DeviceGone) and self._port is not None:
                 raise request.error
         if self._port is None and not self.status.lent and self._now() >= self._retry_at:
-            self._open()
+            self.attempt()
         port = self._port
         descriptors = [] if port is None or port.descriptor is None else [port.descriptor]
         readable, _ = self._io.wait(self._rest(), descriptors, descriptors if self._outbox else ())
@@ -244,7 +255,7 @@ class Line:
 
     def _lose(self, error: LabnodeError) -> None:
         """The port is gone, or still not there."""
-        if self._port is not None:
+        if self._port is not None and isinstance(error, DeviceGone):
             self._retry_at, self._pause = self._now(), _FIRST_RETRY
         self._close()
         self._outbox.clear()

@@ -24,6 +24,7 @@ const COVERED = {
   slider: ["on", "off"],
   dial: ["on", "off"],
   rgb: ["on", "off", "toggle"],
+  upload: ["blank"],
 };
 
 function otherCommands({ widget, min, commands = [] }) {

@@ -92,7 +92,7 @@ def test_a_port_that_another_program_has_is_said_to_be_so_and_taken_later(
     fcntl.flock(other, fcntl.LOCK_EX)
     console = make(port=str(cable.path))
     thread.until(lambda: "error" in console.state())
-    assert "cannot be opened: Resource temporarily unavailable" in console.state()["error"]
+    assert console.state()["error"].endswith("cannot be opened: another program is using it")
     os.close(other)
     thread.until(lambda: console.state()["connected"])
 
@@ -233,6 +233,33 @@ def test_a_lent_port_is_free_for_a_programmer_and_taken_back(
     thread.until(lambda: console.state()["connected"])
     console.send("back")
     assert cable.hear(5) == b"back\n"
+
+
+def test_a_device_that_needs_a_moment_after_programming_is_waited_for(
+    console: Serial, cable: Cable, thread: Thread
+) -> None:
+    with console.lent():
+        cable.unplug()
+        timer = threading.Timer(0.1, cable.plug)
+        timer.start()
+    timer.join()
+    console.send("back")  # it is there
+    assert cable.hear(5) == b"back\n"
+
+
+def test_a_fault_of_labnode_is_no_end_of_the_port(
+    console: Serial, cable: Cable, thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labnode.drivers.serial.line._FIRST_RETRY", 0.01)
+    receive = console.line._receive
+    monkeypatch.setattr(console.line, "_receive", lambda port: 1 / 0)
+    cable.say(b"x")
+    thread.until(lambda: not console.line.status.connected)
+    assert console.line.status.error == "there is a fault in labnode, which its log tells"
+    monkeypatch.setattr(console.line, "_receive", receive)
+    thread.until(lambda: console.line.status.connected)
+    cable.say(b"y")
+    thread.until(lambda: received(console).endswith(b"y"))
 
 
 def test_a_port_is_taken_back_when_the_programmer_fails(console: Serial, thread: Thread) -> None:
