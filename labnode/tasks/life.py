@@ -83,10 +83,10 @@ class Life:
                     run.begin(self._clock)
                 if run.parent is not None and run.parent.stop_asked_at is not None:
                     self._ask_to_stop(run)
+                self._tell(run)  # under the lock: nobody can have ended it already
         except SessionOver as error:
             self.fail(run, error)
             raise
-        self._tell(run)
 
     def refuse(self, run: Run, error: LabnodeError) -> None:
         """Let a run that was not admitted be seen as failed."""
