@@ -104,10 +104,11 @@ class Life:
             self._ask_to_stop(run)
             if cancelled := run.may_begin:
                 run.outcome = self._failure(Stopped("The task was stopped before it began."))
+            else:
+                self._tell(run)  # under the lock: its end comes after it
         if cancelled:
             self._finish(run)
         else:
-            self._tell(run)
             self._limited()
 
     def stop_overdue(self) -> float | None:
