@@ -235,8 +235,11 @@ command_uninstall() {
         remove "$etc" "$var"
         remove_user
     fi
-    quiet_change "tell systemd and udev" reload_system_files
-    [[ ${changed:-} ]] || say "there is nothing to remove"
+    if [[ $changed ]]; then
+        dry || reload_system_files
+    else
+        say "there is nothing to remove"
+    fi
 }
 
 command_status() {
@@ -471,10 +474,6 @@ keep() { undo=(); }
 
 change() { # WORDS COMMAND...: says what is done, and does it
     say "$1"
-    quiet_change "$@"
-}
-
-quiet_change() { # WORDS COMMAND...
     changed=yes
     dry || "${@:2}"
 }
@@ -544,6 +543,7 @@ remove() { # PATH...
 }
 
 set_link() { # LINK TARGET: at once, so that it always leads somewhere
+    rm -f -- "$1.new" # of a power cut
     ln -s -- "$2" "$1.new"
     mv -T -- "$1.new" "$1"
 }

@@ -183,10 +183,11 @@ class Driver:
         self.name: str = name
         self.services: Services = services
         self.hardware: Any = None
+        self.scripted: Any = None
 
     def follow(self, script: Any) -> None:
         """What `simulate:` says of this device, built as `script`; called before `open`."""
-        self.scripted: Any = script
+        self.scripted = script
 
     def claims(self) -> list[Claim]:
         """What this device must have for itself: here, whatever its options claim."""

@@ -31,7 +31,7 @@ simulate:
   sensor: {periodic: [{every: 50ms, text: ["t=20 h=40\\n", "t=21 h=42\\n"]}]}
 """
 
-LOG = "#device-uno .log"
+LOG = "#device-uno .screen"
 TEXT = "#device-uno input[type=text]"
 
 
@@ -125,14 +125,14 @@ def test_the_baud_rate_is_chosen_and_a_break_is_sent(visit: Student) -> None:
 
 
 def test_numbers_are_plotted_and_a_pause_holds_the_screen(visit: Student) -> None:
-    visit.sees("#device-sensor .log", "t=21 h=42")
+    visit.sees("#device-sensor .screen", "t=21 h=42")
     assert visit.find("#device-sensor form").is_displayed() is False  # for looking only
     press(visit, "Plot", "sensor")
     visit.until(
         lambda: "t: 2" in (visit.find("#device-sensor canvas").get_attribute("aria-label") or "")
     )
     press(visit, "Pause", "sensor")
-    lines = "return document.querySelectorAll('#device-sensor .log .rx').length"
+    lines = "return document.querySelectorAll('#device-sensor .screen .rx').length"
     visit.until(
         lambda: visit.run("return document.querySelector('#device-sensor .paused') !== null")
     )
