@@ -316,9 +316,11 @@ def test_a_disk_that_gets_full_meanwhile(installed: System) -> None:
     new_version(installed)
     small_disk(installed, 20)
     df = installed.root / "usr/local/bin/df"
-    df.write_text("#!/bin/sh\nprintf 'Avail\\n 9999\\n'\n")
+    df.write_text(  # enough, when it is asked for the first time
+        '#!/bin/sh\n[ -e /run/asked ] && exec /usr/bin/df "$@"\n: >/run/asked\necho 9999\n'
+    )
     df.chmod(0o755)
-    refused(installed, "No space left on device", "upgrade", "--wheels", "/wheels")
+    refused(installed, "the disk with /opt/labnode is full", "upgrade", "--wheels", "/wheels")
 
 
 def test_settings_that_the_new_release_does_not_understand(installed: System) -> None:
@@ -352,15 +354,15 @@ def test_there_is_nothing_before_the_first_release(installed: System) -> None:
 
 def test_a_second_lab_beside_the_first(installed: System) -> None:
     process = installed.status()["pid"]
-    refused(installed, "the lab 'demo' has the port 8080 already", *DEMO, "--name", "two")
-    done = installed.install(*DEMO, "--name", "two", "--port", "8081")
+    refused(installed, "the lab 'demo' has the port 8080 already", *DEMO, "--name", "lab-b")
+    done = installed.install(*DEMO, "--name", "lab-b", "--port", "8081")
     assert done.returncode == 0, done.stderr
     assert "api_version" in installed.answer(8081)
     assert installed.status()["pid"] == process
-    assert installed.install("uninstall", "--name", "two", "--purge", "--yes").returncode == 0
+    assert installed.install("uninstall", "--name", "lab-b", "--purge", "--yes").returncode == 0
     assert not installed.answer(8081)
     assert "api_version" in installed.answer()
-    assert not [path for path in installed.state() if "two" in path.rpartition("/")[2]]
+    assert not [path for path in installed.state() if "lab-b" in path]
 
 
 def test_a_changed_board_is_taken_and_the_lab_started_again(installed: System) -> None:
