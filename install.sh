@@ -679,9 +679,7 @@ pip_release() {
 }
 
 why_it_failed() {
-    local free
-    free=$(LC_ALL=C df -m --output=avail -- "$opt/releases" | tail -n 1)
-    if ((free < 20)); then
+    if (($(free_space "$opt/releases") < 20)); then
         echo ": the disk with $opt is full"
     elif [[ -n ${wheels:-} ]]; then
         echo " from $wheels; something is missing or broken there"
@@ -1575,9 +1573,16 @@ pip_install() ( # EXTRAS
 
 need_space() { # MEGABYTES WHAT DIRECTORY
     local free
-    free=$(LC_ALL=C df -m --output=avail -- "$3" 2>/dev/null | tail -n 1) || return 0
-    [[ ! $free =~ ^[[:space:]]*[0-9]+$ ]] || ((free >= $1)) ||
-        fail "the disk with $3 has only ${free//[[:space:]]/} MB free; $2 needs about $1 MB"
+    free=$(free_space "$3")
+    ((free >= $1)) || fail "the disk with $3 has only $free MB free; $2 needs about $1 MB"
+}
+
+free_space() { # DIRECTORY: in megabytes; plenty, where df does not say
+    local free
+    free=$(LC_ALL=C df -m --output=avail -- "$1" 2>/dev/null | tail -n 1) || true
+    free=${free//[[:space:]]/}
+    [[ $free =~ ^[0-9]+$ ]] || free=999999
+    echo "$free"
 }
 
 # --- Python ---
