@@ -17,7 +17,8 @@ from labnode.schema import Between, Doc, Duration
 log = logging.getLogger(__name__)
 
 _RETRY = 2.0  # seconds until what did not become safe is made safe again
-_EMERGENCY = 0.5  # seconds that an emergency waits for it
+_CLOSING = 2.0  # seconds that a close waits for it: the whole stop of a node has 5
+_EMERGENCY = 0.2  # seconds that an emergency waits for it: it has 1 s for all devices
 
 
 @dataclass(kw_only=True)
@@ -76,7 +77,7 @@ class SlowSwitch(SwitchOutput):
         if self._io is None:
             return
         try:
-            self._make_safe_within(self._patience)
+            self._make_safe_within(_CLOSING if self._error is None else _EMERGENCY)
         finally:
             io, self._io = self._io, None
             self.interrupt()
@@ -97,7 +98,8 @@ class SlowSwitch(SwitchOutput):
         if self._io is None:
             self._value = self.safe
         else:
-            self._make_safe_within(_EMERGENCY)  # the process may end right after this
+            # The process may end right after this; but for what does not answer nobody waits.
+            self._make_safe_within(_EMERGENCY if self._error is None else 0)
 
     def drive(self, value: bool) -> None:
         if self._io is None:
