@@ -11,6 +11,8 @@ from labnode.drivers.pins import Pin
 from labnode.drivers.pulses import pulsing, rest_level
 from labnode.schema import Between, Doc
 
+_FASTEST = 10_000.0  # Hz; where lgpio stops
+
 
 @register("pwm_output")
 @dataclass(kw_only=True)
@@ -29,10 +31,18 @@ class PwmOutput(NumberOutput):
     pin: Annotated[Pin, Doc("The pin that is driven.")]
     frequency: Annotated[
         float,
-        Between(0.1, 10_000),  # all that lgpio can do
+        Between(0.1),
         Doc("Pulses per second, in Hz."),
     ] = 100.0
     active_high: Annotated[bool, Doc("false: the pin is low during a pulse.")] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.frequency > _FASTEST:
+            raise ValueError(
+                f"frequency: {_FASTEST:g} Hz are all that these pulses can do; 'driver: "
+                "hardware_pwm' goes higher, on GPIO12, 13, 18 and 19"
+            )
 
     def rest_level(self) -> dict[int, bool]:
         return {self.pin.number: rest_level(self.safe, self.active_high)}
