@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from labnode.drivers.base import command, register
 from labnode.drivers.output import NumberOutput
 from labnode.drivers.pins import Pin
 from labnode.drivers.pulses import pulsing, rest_level
 from labnode.schema import Between, Doc
-
-_FASTEST = 10_000.0  # Hz; where lgpio stops
 
 
 @register("pwm_output")
@@ -28,6 +26,8 @@ class PwmOutput(NumberOutput):
         fan: {driver: pwm_output, pin: GPIO18, frequency: 100, safe: 1.0}
     """
 
+    fastest: ClassVar[float] = 10_000.0  # Hz; where lgpio stops
+
     pin: Annotated[Pin, Doc("The pin that is driven.")]
     frequency: Annotated[
         float,
@@ -38,9 +38,9 @@ class PwmOutput(NumberOutput):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.frequency > _FASTEST:
+        if self.frequency > self.fastest:
             raise ValueError(
-                f"frequency: {_FASTEST:g} Hz are all that these pulses can do; 'driver: "
+                f"frequency: {self.fastest:g} Hz are all that these pulses can do; 'driver: "
                 "hardware_pwm' goes higher, on GPIO12, 13, 18 and 19"
             )
 
