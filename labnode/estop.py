@@ -51,7 +51,7 @@ class EmergencyStop:
         if first:
             log.critical("Emergency stop: %s", why)
             lifecycle.quarantined(None)
-            self._sessions.quarantine.impose(f"Emergency stop: {why}")
+            self._sessions.quarantine.impose(f"Emergency stop: {why}", urgent=True)
             self._store.remember_soon(_KEY, why, Happening("estop", detail={"why": why}))
         for session in self._sessions.live():
             self._sessions.end(session, Reason.ESTOP)

@@ -221,9 +221,11 @@ class Interlocks:
         before, after = ({fault.name: fault for fault in some} for some in (self.faults, faults))
         self.faults = faults
         for name, fault in after.items():
-            if before.get(name) != fault:
+            known = before.get(name)
+            if known != fault:
                 state = "latched" if fault.latched else "active"
-                log.warning("Interlock '%s' is %s: %s", name, state, fault.message)
+                if known is None or known.latched != fault.latched:  # not each time it flickers
+                    log.warning("Interlock '%s' is %s: %s", name, state, fault.message)
                 self._bus.publish(FaultChanged(name, state, str(fault.message)))
         for name in before.keys() - after.keys():
             log.warning("Interlock '%s' is over.", name)

@@ -24,6 +24,9 @@ class Stage(Protocol):
 
     devices: Mapping[str, Driver]
 
+    def check(self) -> None:
+        """Interlocked when no further step may be done: after an emergency stop."""
+
     def put(self, device: str, value: Any) -> None:
         """Command an output, within its limits and the interlocks."""
 

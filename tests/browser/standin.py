@@ -76,6 +76,7 @@ class StandIn:
         self.commands: list[tuple[str, str, Any]] = []
         self.uploads: list[tuple[str, str, bytes]] = []
         self.recording: dict[str, Any] | None = None
+        self.read_only = False  # an observer looks
         self.looks = 0
         self.states: dict[str, dict[str, Any]] = {}  # what devices show beside their values
         self.faults: list[dict[str, Any]] = []
@@ -174,7 +175,7 @@ class StandIn:
 
     def _session(self) -> dict[str, Any]:
         return {
-            "read_only": False,
+            "read_only": self.read_only,
             "active": True,
             "username": "ada",
             "full_name": "Ada Lovelace",

@@ -267,6 +267,23 @@ def test_everything_is_done_by_keyboard(student: Student, bench: StandIn) -> Non
     student.until(lambda: "last 30 s" in student.run(label), "the plot zooms by a key")
 
 
+def test_whoever_observes_sees_all_and_can_do_nothing(student: Student, lab: StandIn) -> None:
+    lab.show_all_widgets()
+    lab.read_only = True
+    student.open(lab.url)
+    student.sees("#notices", "You are watching this session")
+    usable = """return [...document.querySelectorAll("main button, main input, main select")]
+        .filter((each) => !each.disabled && each.ariaDisabled !== "true")
+        .filter((each) => !each.closest(".notice"))
+        .map((each) => each.ariaLabel ?? each.outerHTML)"""
+    assert set(student.run(usable)) <= {"Zoom in", "Zoom out", "Save as CSV"}
+    assert student.text("#leave") == ""
+    student.click("#device-heater [role=switch]")
+    lab.values["temp"] = 33
+    student.sees("#device-temp .state", "33 °C")
+    assert lab.commands == []
+
+
 def test_all_widgets_speak_spanish(student: Student, lab: StandIn) -> None:
     lab.show_all_widgets()
     lab.locales = ["es"]
