@@ -166,7 +166,7 @@ class Driver:
         None
     )
     unit: Annotated[str, Doc("What the value is measured in, such as °C.")] = ""
-    icon: Annotated[str, Doc("A character shown beside the label, such as ☀.")] = ""
+    icon: Annotated[str, Doc("A character beside the label (☀), or a picture's name (fan).")] = ""
     access: Annotated[
         Literal["user", "system", "none"],
         Doc(

@@ -101,6 +101,7 @@ def test_a_browser_sees_pictures_one_after_the_other(node: Node, browse: Any, ve
         "multipart/x-mixed-replace; boundary=labnode-picture"
     )
     assert browser.reply.getheader("Cache-Control") == "no-store"
+    assert browser.reply.getheader("X-Accel-Buffering") == "no"
     assert browser.reply.getheader("Connection") == "close"
     assert browser.reply.getheader("X-Content-Type-Options") == "nosniff"
     pictures = [browser.picture() for _ in range(4)]

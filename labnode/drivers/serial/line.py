@@ -45,7 +45,7 @@ class Line:
         max_rate: int | None,
         write_timeout: float,
     ) -> None:
-        self.epoch = secrets.token_urlsafe(6)  # offsets of another one mean something else
+        self.epoch = _new_epoch()
         self.generation = 0  # of students
         self.tape = Tape(capacity)
         self.status = Status(baudrate=baudrate)
@@ -138,6 +138,7 @@ class Line:
         """Another student comes: nobody sees what was received, nor sends what was not sent."""
         with self._lock:
             self.generation += 1
+            self.epoch = _new_epoch()
             self._outbox.clear()
             self.tape.forget()
         self._tell()
@@ -292,3 +293,8 @@ class Line:
         self._tell_at = None
         for listener in self._listeners:
             listener()
+
+
+def _new_epoch() -> str:
+    """A name for what is received from now on: offsets of another one mean something else."""
+    return secrets.token_urlsafe(6)
