@@ -15,6 +15,7 @@ from labnode.schema import Text
 from labnode.sessions import Observer, User
 from labnode.tasks import Task, TaskFunction
 from labnode.web import pages
+from labnode.web.notices import Notices
 
 _SIGN_OF_LIFE = 5.0  # seconds between two of a page's, where the session waits that long
 
@@ -42,6 +43,7 @@ class Picture:
         self._node = node
         self._clock = clock
         self._back = back
+        self._notices = Notices(node.board.bus)
         self._run = secrets.token_urlsafe(6)  # tells a page that the node was started again
 
     def boot(self, asking: Asking) -> dict[str, Any]:
@@ -84,6 +86,7 @@ class Picture:
             "tasks": [task.to_json() for task in self._tasks(asking)],
             "session": self.session(asking),
             "faults": self.faults(),
+            "notices": self._notices.of(asking.session_id),
         }
 
     def devices(self, changed_since: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 from wsproto.events import CloseConnection
 
 from labnode import context
+from labnode.events import Notice
 
 from .sockets import Node, Page, running, until
 
@@ -153,3 +154,19 @@ def test_the_node_stops_with_pages_open(node: Node) -> None:
     assert node.agent.stop()
     thread.join()
     assert (reader[0].code, reader[0].reason) == (1001, "stopping")
+
+
+def test_what_was_said_before_a_page_was_open_is_told_to_it(node: Node) -> None:
+    session, cookie = node.session()
+    bus = node.agent.board.bus
+    for text in ("one", "two", "three", "four"):
+        bus.publish(Notice(text, session.id))
+    bus.publish(Notice("not for her", "another"))
+    page, state = live(node, cookie)
+    assert [notice["text"] for notice in state["notices"]] == ["two", "three", "four"]
+    bus.publish(Notice({"en": "five"}, session.id))
+    (told,) = page.json()["notices"]
+    assert told["text"] == {"en": "five"}
+    assert told["number"] > state["notices"][-1]["number"]
+    (_, state) = live(node, cookie)
+    assert state["notices"][-1] == told

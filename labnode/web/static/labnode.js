@@ -50,6 +50,7 @@ export class Board {
   #run; // of the node
   #version = -1; // of the snapshot
   #ahead = NaN; // the node's clock minus performance.now(), in seconds
+  #heard = new Set(); // the numbers of notices
   #awaited = new Map(); // task id -> what to do when it is finished
 
   /** `boot` is the page's data block; a transport has start(), stop() and hurry(). */
@@ -61,6 +62,7 @@ export class Board {
     this.session = boot.state.session;
     this.snapshot = {};
     this.faults = [];
+    this.notices = []; // what the lab has told the student, the oldest first
     this.online = true;
     this.tasks = new Map(); // name -> the last task of that name
     this.devices = Object.fromEntries(boot.board.devices.map((each) => [each.name, this.#device(each)]));
@@ -190,6 +192,7 @@ export class Board {
     if (fresh) {
       this.#run = news.run;
       this.#version = -1;
+      this.#heard.clear();
     }
     if (news.devices) this.#takeDevices(news);
     for (const task of news.tasks ?? []) this.#takeTask(task);
@@ -198,7 +201,7 @@ export class Board {
     if (news.session) this.#takeSession(news.session, asked);
     if (news.session && news.tasks) this.#findLost(news.tasks);
     if (news.event !== undefined) this.#emit("push", news.event, news.data);
-    if (news.notice !== undefined) this.#emit("notice", news.notice);
+    for (const notice of news.notices ?? []) this.#takeNotice(notice);
     if (fresh) this.#checkDescription();
   }
 
@@ -325,6 +328,13 @@ export class Board {
         if (error.status === 404) this.#takeTask({ ...task, status: "failed", error });
       }
     }
+  }
+
+  #takeNotice({ number, text }) {
+    if (this.#heard.has(number)) return; // a whole state has the last ones again
+    this.#heard.add(number);
+    this.notices.push(text);
+    this.#emit("notice", text);
   }
 
   #takeFaults(faults) {

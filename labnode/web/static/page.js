@@ -4,6 +4,9 @@
 import { drawBoard, recordingLinks } from "./layout.js";
 import { asText, board, byId, explain, inWords, make, words } from "./panel.js";
 
+const MOST_TOLD = 3;
+let told = 0;
+
 /** A line above the board; with the same name it replaces the one before, null takes it away. */
 function notice(name, text, kind = "") {
   const old = byId(`notice-${name}`);
@@ -48,6 +51,12 @@ function drawFaults(faults) {
     const text = inWords(message);
     notice(`fault-${name}`, latched ? `${text} ${words.latched}` : text, "bad");
   }
+}
+
+/** What the lab has to say to the student: the last few things that it said. */
+function tell(text) {
+  notice(`told-${++told}`, inWords(text), "told");
+  byId(`notice-told-${told - MOST_TOLD}`)?.remove();
 }
 
 function farewell({ reason, back }) {
@@ -121,13 +130,14 @@ board.on("session", (session) => {
 });
 board.on("faults", drawFaults);
 board.on("slow", () => notice("slow", words.slow, "told"));
-board.on("notice", (text) => notice("lab", inWords(text), "told"));
+board.on("notice", tell);
 board.on("new-board", () => location.reload());
 board.on("over", farewell);
 
 sayLamps();
 tellRestart(board.session);
 drawFaults(board.faults);
+board.notices.forEach(tell);
 if (board.session.read_only) notice("observing", words.observing, "told");
 drawClock();
 const ticking = setInterval(drawClock, 250);
