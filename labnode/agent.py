@@ -29,6 +29,7 @@ from labnode.store import Store
 from labnode.tasks import Tasks
 from labnode.web.server import WebServer
 from labnode.web.server.request import Sink
+from labnode.web.site import secured
 from labnode.web.starting import starting
 from labnode.worker import Worker
 
@@ -68,6 +69,7 @@ class Agent:
         self.changeover = Changeover(self, self.clock, load)
         self._listen = listen
         self._ready = False
+        self._starting = secured(starting, settings)
         self._stopping = False
         self._ended = threading.Event()
         self._undo = contextlib.ExitStack()
@@ -133,7 +135,7 @@ class Agent:
 
     def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """All that the node serves, in WSGI."""
-        return (self.bench.site if self._ready else starting)(environ, start_response)
+        return (self.bench.site if self._ready else self._starting)(environ, start_response)
 
     def start(self) -> None:
         """Open the board, finish what the last run left, begin to take students.

@@ -342,6 +342,17 @@ def test_health_is_answered_in_truth_while_the_node_starts(build: Build) -> None
     }
 
 
+def test_a_browser_is_asked_for_patience_while_the_node_starts(build: Build) -> None:
+    said: list[Any] = []
+    environ = {"PATH_INFO": "/", "HTTP_ACCEPT": "text/html", "HTTP_ACCEPT_LANGUAGE": "es"}
+    body = b"".join(build(listen=False).app(environ, lambda *head: said.extend(head)))
+    status, headers = said
+    assert status == "503 Service Unavailable"
+    assert "Preparando la placa" in body.decode()
+    assert 'http-equiv="refresh"' in body.decode()
+    assert {"Content-Security-Policy", "X-Content-Type-Options"} <= dict(headers).keys()
+
+
 def test_a_fault_ends_the_process_with_the_outputs_safe(
     build: Build, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

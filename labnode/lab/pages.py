@@ -23,7 +23,7 @@ def locales(user: User | AnonymousUser | None = None) -> list[str]:
         asked, browser = request.query.get("locale", ""), request.get_header("Accept-Language", "")
     except RuntimeError:  # a hook or a task: this thread serves no request
         asked, browser = "", ""
-    return [language for language in (asked, *own, *_accepted(browser)) if language]
+    return [language for language in (asked, *own, *accepted(browser)) if language]
 
 
 def text(texts: str | Mapping[str, str], languages: list[str]) -> str:
@@ -45,7 +45,7 @@ def poll_script(user: User) -> str:
     )
 
 
-def _accepted(header: str) -> list[str]:
+def accepted(header: str) -> list[str]:
     """The languages of an Accept-Language header, the best first; those with q=0 are left out."""
     weighted = []
     for part in header.split(",")[:20]:

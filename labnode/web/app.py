@@ -18,7 +18,7 @@ from labnode.web.files import send_page, serve_files
 from labnode.web.observing import Observing
 from labnode.web.picture import Picture, asking
 from labnode.web.recorded import serve_recordings
-from labnode.web.replies import Errors, is_for_programs, json_reply
+from labnode.web.replies import Errors, OwnPages, is_for_programs, json_reply
 from labnode.web.uploads import Uploads
 from labnode.web.websockets import WebSockets
 
@@ -39,10 +39,15 @@ def student_app(
     app = Bottle()
     app.default_error_handler = _error
     for routes in (app, lab.app):
-        for plugin in (Errors, type(access)):  # those of a bench that this lab was on before
+        for plugin in (
+            Errors,
+            OwnPages,
+            type(access),
+        ):  # those of a bench that this lab was on before
             routes.uninstall(plugin)
         routes.install(Errors())
         routes.install(access)
+    lab.app.install(OwnPages())
     Callback(node.sessions, settings, access, lab).serve(app)
     uploads.serve(app)  # first: programming is no ordinary command of a device
     picture = Picture(lab, node, clock, access.back)
@@ -55,7 +60,7 @@ def student_app(
     websockets.serve(app, lab, picture)
     app.merge(lab.app)  # after our own addresses, before the page: a lab may have its own
     if not any(r.rule == "/" and r.method in ("GET", "ANY") for r in lab.app.routes):
-        app.get("/", callback=lambda: send_page(picture.page(asking())))
+        app.get("/", callback=lambda: send_page(*picture.page(asking())))
     return app
 
 

@@ -39,9 +39,11 @@ def send(name: str, folder: Path) -> HTTPResponse:
     return response
 
 
-def send_page(html: str) -> HTTPResponse:
-    """A page of one student's, packed where the browser takes that."""
+def send_page(html: str, own: bool) -> HTTPResponse:
+    """A page of one student's, packed where the browser takes that; `own`: it may have forms."""
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
+    if own:
+        headers["Referrer-Policy"] = "same-origin"  # see replies.OwnPages
     if not accepts_gzip():
         return HTTPResponse(html, **headers)
     headers["Content-Type"] = "text/html; charset=UTF-8"

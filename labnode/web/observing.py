@@ -39,4 +39,4 @@ class Observing:
 
     def page(self) -> HTTPResponse:
         """The page as the student sees it, without what could be done there."""
-        return send_page(self._picture.page(asking()))
+        return send_page(*self._picture.page(asking()))

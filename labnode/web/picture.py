@@ -59,10 +59,11 @@ class Picture:
             sign_of_life=min(_SIGN_OF_LIFE, timeout / 3) if timeout > 0 else _SIGN_OF_LIFE,
         )
 
-    def page(self, asking: Asking) -> str:
-        """The page itself; templates/page.html beside the board is one of the lab's own."""
+    def page(self, asking: Asking) -> tuple[str, bool]:
+        """The page, and is it the lab's own: templates/page.html beside the board."""
         own = self._node.board.file.path.absolute().parent / "templates" / "page.html"
-        return pages.render_page(self.boot(asking), template=own if own.is_file() else None)
+        template = own if own.is_file() else None
+        return pages.render_page(self.boot(asking), template=template), template is not None
 
     def board(self, languages: list[str]) -> dict[str, Any]:
         """What there is: it stays the same as long as the node runs."""

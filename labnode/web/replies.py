@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from bottle import HTTPResponse, request
+from bottle import HTTPResponse, request, response
 
 from labnode.errors import Busy, LabnodeError
 
@@ -16,19 +16,19 @@ log = logging.getLogger(__name__)
 
 def json_reply(value: Any, status: int = 200) -> HTTPResponse:
     """`value` as JSON, never kept by a cache."""
-    response = HTTPResponse(json.dumps(value), status)
-    response.content_type = "application/json"
-    response.set_header("Cache-Control", "no-store")
-    return response
+    reply = HTTPResponse(json.dumps(value), status)
+    reply.content_type = "application/json"
+    reply.set_header("Cache-Control", "no-store")
+    return reply
 
 
 def error_reply(error: LabnodeError) -> HTTPResponse:
     """An error that was raised on purpose, for a program."""
-    reply = {"error": True, "code": error.code, "message": error.message}
-    response = json_reply(reply, error.status)
+    said = {"error": True, "code": error.code, "message": error.message}
+    reply = json_reply(said, error.status)
     if isinstance(error, Busy):
-        response.set_header("Retry-After", f"{error.retry_after:.0f}")
-    return response
+        reply.set_header("Retry-After", f"{error.retry_after:.0f}")
+    return reply
 
 
 def redirect(url: str) -> HTTPResponse:
@@ -63,6 +63,26 @@ class Errors:
                 if error.status >= 500:
                     log.warning("%s %s: %s", request.method, request.path, error)
                 return error_reply(error)
+
+        return answered
+
+
+class OwnPages:
+    """A Bottle plugin: pages that may have forms tell no other site where one comes from.
+
+    With `no-referrer` a browser says `Origin: null` of a form, which could be anybody's.
+    """
+
+    name = "labnode-own-pages"
+    api = 2
+
+    def apply(self, callback: Callable[..., Any], _route: Any) -> Callable[..., Any]:
+        def answered(*args: Any, **kwargs: Any) -> Any:
+            reply = callback(*args, **kwargs)
+            answer = reply if isinstance(reply, HTTPResponse) else response
+            if "Referrer-Policy" not in answer.headers:
+                answer.set_header("Referrer-Policy", "same-origin")
+            return reply
 
         return answered
 

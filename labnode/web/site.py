@@ -24,14 +24,8 @@ def site(student: Wsgi, protocol: Wsgi, settings: Settings, admin: Wsgi | None =
     """
     base = settings.base_path
     protocol_bases = [base, ""] if settings.weblab_base is None else [settings.weblab_base]
-    headers = _security_headers(settings)
 
-    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        def start(status: str, given: list[tuple[str, str]], *error: Any) -> Any:
-            present = {name.lower() for name, _ in given}
-            added = [(name, value) for name, value in headers if name.lower() not in present]
-            return start_response(status, given + added, *error)
-
+    def serve(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         environ = {**environ, "wsgi.url_scheme": settings.scheme, "labnode.base": base}
         _unwrap(environ, settings.trusted_proxies)
         path = re.sub("/{2,}", "/", environ.get("PATH_INFO") or "/")
@@ -46,6 +40,21 @@ def site(student: Wsgi, protocol: Wsgi, settings: Settings, admin: Wsgi | None =
         if admin is not None and f"{environ['PATH_INFO']}/".startswith("/admin/"):
             return admin(environ, start)
         return student(environ, start)
+
+    return secured(serve, settings)
+
+
+def secured(app: Wsgi, settings: Settings) -> Wsgi:
+    """`app` with the security headers in each of its answers that has none of its own."""
+    headers = _security_headers(settings)
+
+    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        def start(status: str, given: list[tuple[str, str]], *error: Any) -> Any:
+            present = {name.lower() for name, _ in given}
+            added = [(name, value) for name, value in headers if name.lower() not in present]
+            return start_response(status, given + added, *error)
+
+        return app(environ, start)
 
     return serve
 
@@ -98,6 +107,5 @@ def _security_headers(settings: Settings) -> list[tuple[str, str]]:
     return [
         ("Content-Security-Policy", policy),
         ("X-Content-Type-Options", "nosniff"),
-        # Not no-referrer, which turns the Origin of our own forms and beacons into "null".
-        ("Referrer-Policy", "same-origin"),
+        ("Referrer-Policy", "no-referrer"),
     ]

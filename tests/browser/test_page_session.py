@@ -57,6 +57,23 @@ def test_when_time_is_up_the_student_is_back_where_they_came_from(
     lab.back = lab.after
     student.open(lab.url)
     lab.over = "time"
+    student.sees("#over", "Your time is up.")
+    assert student.find("#back").get_property("href") == lab.after
+    student.sees("#over-soon", "You go back in")
+    student.run("performance.now = () => 1e9")  # long after that
+    student.until(lambda: student.driver.title == "Campus", "the student is back")
+
+
+def test_a_student_may_stay_to_read_the_farewell(student: Student, lab: StandIn) -> None:
+    student.expects_failures = True
+    lab.back = lab.after
+    student.open(lab.url)
+    lab.over = "time"
+    student.sees("#over-soon", "You go back in")
+    student.click("#stay")
+    assert student.text("#over-soon") == ""
+    student.run("performance.now = () => 1e9")
+    student.click("#back")
     student.until(lambda: student.driver.title == "Campus", "the student is back")
 
 

@@ -63,6 +63,8 @@ def test_the_end_of_the_slot_leads_back(student: Student, node: Node) -> None:
     student.expects_failures = True  # the page finds out by being refused
     session_id, url = node.server.new(name="Ada Lovelace", back=back_of(node), assigned_time=3)
     student.open(url)
+    student.sees("#over", "Your time is up.")
+    student.click("#back")
     student.until(lambda: student.driver.current_url == back_of(node), "the student is back")
     assert node.server.delete(session_id).clean
 

@@ -235,4 +235,8 @@ def test_every_answer_carries_the_security_headers(lab: LabClient) -> None:
     ):
         assert "default-src 'self'" in reply.headers["content-security-policy"]
         assert reply.headers["x-content-type-options"] == "nosniff"
-        assert reply.headers["referrer-policy"] == "same-origin"
+        assert reply.headers["referrer-policy"] == "no-referrer"
+
+
+def test_pages_of_the_labs_own_may_have_forms(lab: LabClient) -> None:
+    assert lab.student().get("/mine").headers["referrer-policy"] == "same-origin"

@@ -39,6 +39,8 @@ _POLICY = (
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
+_HEADERS = [("Content-Security-Policy", _POLICY), ("Referrer-Policy", "same-origin")]  # forms
+
 _LONGEST_FORM = 65536  # bytes
 
 
@@ -91,7 +93,7 @@ class Admin:
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
-            return start_response(status, [*headers, ("Content-Security-Policy", _POLICY)], *error)
+            return start_response(status, [*headers, *_HEADERS], *error)
 
         answer: Iterable[bytes] = self._app(environ, start)
         return answer

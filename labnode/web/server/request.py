@@ -40,6 +40,9 @@ class Refusal(Exception):
             ("Content-Length", str(len(body))),
             ("Date", formatdate(usegmt=True)),
             ("Cache-Control", "no-store"),
+            ("Content-Security-Policy", "default-src 'none'"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "no-referrer"),
             ("Connection", "close"),
         ]
         head = h11.Response(status_code=self.status, reason=self.status.phrase, headers=headers)

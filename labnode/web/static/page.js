@@ -2,9 +2,10 @@
 // leave out whatever it likes.
 
 import { drawBoard, recordingLinks } from "./layout.js";
-import { asText, board, byId, explain, inWords, make, words } from "./panel.js";
+import { asText, board, byId, explain, fill, inWords, make, words } from "./panel.js";
 
 const MOST_TOLD = 3;
+const READ = 8; // seconds for the farewell, before the student is sent back
 let told = 0;
 
 /** A line above the board; with the same name it replaces the one before, null takes it away. */
@@ -68,7 +69,8 @@ function farewell({ reason, back }) {
   byId("lab").remove();
   byId("over").hidden = false;
   byId("over-reason").textContent = words[`over:${reason}`] ?? "";
-  byId("over-reason").after(...recordingLinks());
+  const recorded = recordingLinks();
+  byId("over-reason").after(...recorded);
   document.title = words.over;
   document.querySelector("#over h1").focus();
   if (!/^https?:/i.test(back ?? "")) return;
@@ -76,7 +78,28 @@ function farewell({ reason, back }) {
   link.href = back;
   link.hidden = false;
   byId("over-close").remove();
-  location.replace(back); // the link stays for a browser that does not get there
+  if (reason === "exited" && !recorded.length) location.replace(back); // as was asked for
+  else goBackSoon(back);
+}
+
+/** Go where the student came from, when it has been read why; the student may stay. */
+function goBackSoon(back) {
+  const end = performance.now() + READ * 1000;
+  const count = () => {
+    const left = Math.ceil((end - performance.now()) / 1000);
+    byId("over-in").textContent = fill(words["back-in"], { n: Math.max(0, left) });
+    if (left > 0) return;
+    clearInterval(counting);
+    location.replace(back); // the link stays for a browser that does not get there
+  };
+  const counting = setInterval(count, 250);
+  count();
+  byId("over-soon").hidden = false;
+  byId("stay").addEventListener("click", () => {
+    clearInterval(counting);
+    byId("over-soon").hidden = true;
+    byId("back").focus();
+  });
 }
 
 /** Tell a screen reader what lamps do, but not of one that blinks. */
