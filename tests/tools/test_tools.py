@@ -348,6 +348,18 @@ def test_one_that_is_gone_since_the_start_is_told(
         driver.program(written)
 
 
+def test_one_that_cannot_be_started_is_told(
+    stm: Callable[..., Any], written: Path, stand_in: Callable[[str, str], Path]
+) -> None:
+    driver = stm("")
+    stand_in("dfu-util", "").write_text("#!/no/such/python\n")
+    with pytest.raises(ToolFailed, match="dfu-util"):
+        driver.program(written)
+    stand_in("dfu-util", "").write_bytes(b"\x7fELF nonsense")
+    with pytest.raises(ToolFailed, match="could not be started: Exec format error"):
+        driver.program(written)
+
+
 def test_a_device_whose_program_is_missing_does_not_open(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
