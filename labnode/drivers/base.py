@@ -104,6 +104,9 @@ class Conversing(Protocol):
     def send(self, text: str) -> None: ...
     def expect(self, pattern: str, timeout: float) -> Any: ...
 
+    def ask(self, text: str, expect: str, timeout: float) -> Any:
+        """Send, and wait for what comes after that and fits."""
+
 
 @runtime_checkable
 class Simulatable(Protocol):
