@@ -701,15 +701,16 @@ install_lgpio() { # PIP-OPTION...
 # --- what a lab needs of the system ---
 
 install_tools_of() { # BOARD
-    local driver package
+    local driver program package
     while read -r driver; do
         case $driver in
-            avrdude | openocd | esptool | picotool | flashrom) package=$driver ;;
-            dfu_util) package=dfu-util ;;
-            openfpgaloader) package=openfpgaloader ;;
+            avrdude | openocd | esptool | picotool) program=$driver package=$driver ;;
+            dfu_util) program=dfu-util package=dfu-util ;;
+            openfpgaloader) program=openFPGALoader package=openfpgaloader ;;
+            st_flash) program=st-flash package=stlink-tools ;;
             *) continue ;;
         esac
-        have "$package" || have "${package}.py" || [[ $package == openfpgaloader ]] && have openFPGALoader ||
+        have "$program" || have "$program.py" ||
             change "install $package, which the board needs" apt_install "$package" ||
             fail "the board needs $package, and apt-get could not install it"
     done < <(sed -nE 's/.*\bdriver: *["'\'']?([a-z0-9_]+).*/\1/p' "$1" | sort -u)

@@ -62,7 +62,10 @@ def hold(minutes: float = 15):
                 break
     switch(heater, False)
     recent = errors[-8:]
-    return {"windows": len(errors), "error": round(sum(recent) / len(recent), 2) if recent else None}
+    return {
+        "windows": len(errors),
+        "error": round(sum(recent) / len(recent), 2) if recent else None,
+    }
 
 
 def switch(heater, value):

@@ -175,7 +175,8 @@ class Agent:
             try:
                 self._begin(file, lab)
             except Exception:
-                self._go_back(old)
+                if not self._stopping:
+                    self._go_back(old)
                 raise
         finally:
             self._ready = True
@@ -202,8 +203,7 @@ class Agent:
             self._begin(old.file, old.lab)
         except Exception:
             log.exception("The board as it was does not open any more.")
-            if not self._stopping:
-                self.give_up("it has no board left")
+            self.give_up("it has no board left")
 
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 _LOOK_EVERY = 1.0  # seconds between two looks whether the last student has gone
 PATIENCE = 3600.0  # seconds for sessions to end, unless it is said otherwise
 _CHECKED_WITHIN = 30.0  # seconds for a lab's Python to be imported
+_BUSY = "The node is changing its board already."
 
 
 class Changeable(Protocol):
@@ -63,9 +64,12 @@ class Changeover:
 
         Busy when another changeover is under way or, with `now`, somebody is on the board.
         """
-        with self._lock:
+        # Not waited for: SIGHUP's handler may be called again in the middle of this.
+        if not self._lock.acquire(blocking=False):
+            raise Busy(_BUSY)
+        try:
             if self._thread is not None and self._thread.is_alive():
-                raise Busy("The node is changing its board already.")
+                raise Busy(_BUSY)
             if now and self._node.sessions.live():
                 raise Busy("A student is on the board.")
             self._checked.clear()
@@ -77,6 +81,8 @@ class Changeover:
                 daemon=True,
             )
             self._thread.start()
+        finally:
+            self._lock.release()
 
     def wait_until_checked(self) -> None:
         """Return when the file has been found to be good; ConfigError has what is wrong with it."""

@@ -46,13 +46,13 @@ class EmergencyStop:
             first = self.why is None
             self.why = self.why or why
         failures = self._board.halt(self.why)
-        log.critical("Emergency stop: %s", why)
         for failure in failures:
             log.critical("Not safe: %s.", failure)
         if first:
+            log.critical("Emergency stop: %s", why)
             lifecycle.quarantined(None)
+            self._sessions.quarantine.impose(f"Emergency stop: {why}", urgent=True)
             self._store.remember_soon(_KEY, why, Happening("estop", detail={"why": why}))
-        self._sessions.quarantine.impose(f"Emergency stop: {why}")
         for session in self._sessions.live():
             self._sessions.end(session, Reason.ESTOP)
         return failures

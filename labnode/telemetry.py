@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labnode import __version__
 from labnode.board import Board
+from labnode.board.snapshot import with_counts
 from labnode.clock import Clock
 from labnode.events import Bus
 from labnode.settings import Settings
@@ -49,10 +50,12 @@ class Telemetry:
             "version": __version__,
             "python": platform.python_version(),
             "machine": machine.model() or platform.machine(),
-            "lab": f"{lab.name}@{lab.category}",
+            "experiment": f"{lab.name}@{lab.category}",
         }
         self._metrics = Metrics(bus, clock, build)
-        self._metrics.registry.register(NodeGauges(status, lambda: board.snapshot))
+        self._metrics.registry.register(
+            NodeGauges(status, lambda: with_counts(board.snapshot, board.file.devices))
+        )
         self._metrics.registry.register(MachineGauges(machine, settings.state_dir, clock))
         host, _, port = settings.metrics.rpartition(":")
         self.web = WebServer(

@@ -43,6 +43,7 @@ class Upkeep:
         self._idled = False
         self._tested_at = clock.now()
         self._patience = _SUSPICIOUS
+        self._faults: set[str] = set()  # those that have been answered and are not over
         self._news = board.bus.subscribe(SessionChanged, FaultChanged, wake=self._wake.set)
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
@@ -91,8 +92,7 @@ class Upkeep:
 
     def _hear(self, event: SessionChanged | FaultChanged) -> None:
         if isinstance(event, FaultChanged):
-            if event.state != "cleared":
-                self._fault(event)
+            self._fault(event)
         elif self._sessions.live():
             self._free_since = None
             self._interrupt()
@@ -101,12 +101,20 @@ class Upkeep:
             self._idled = False
 
     def _fault(self, event: FaultChanged) -> None:
-        if "on_fault" in self._sequences:  # at once: a call is served while a task waits
+        if event.state == "cleared":
+            self._faults.discard(event.name)
+        elif "on_fault" in self._sequences and event.name not in self._faults:
+            self._faults.add(event.name)
             log.warning("Fault '%s': on_fault begins.", event.name)
-            self._worker.post(self._on_fault)
+            self._worker.post(self._on_fault)  # at once: a call is served while a task waits
 
     def _on_fault(self) -> None:
-        self._turnover.run("on_fault")
+        done = False
+        try:
+            done = self._turnover.run("on_fault")
+        finally:
+            if not done and not self._sessions.live():
+                self._board.reset()
 
     def _look(self) -> float | None:
         """Do what is due; when something is due again."""
@@ -134,12 +142,14 @@ class Upkeep:
         return self._tested_at + (min(every, self._patience) if self._suspect() else every)
 
     def _attempt(self, name: str) -> None:
+        suspected = self._sessions.quarantine.why
         try:
             done = self._do(name)
         except LabnodeError as error:
             log.warning("%s", error)
             return
-        if done and name == "selftest" and self._suspect():
+        unchanged = self._sessions.quarantine.why == suspected
+        if done and name == "selftest" and self._suspect() and unchanged:
             log.warning("The self-test finds nothing: the quarantine ends.")
             self._sessions.quarantine.clear()
 
@@ -163,7 +173,8 @@ class Upkeep:
             try:
                 outcome.append(self._turnover.run(name))
             finally:
-                if name != "on_boot" and not self._sessions.live():
+                kept = name == "on_boot" and any(outcome)  # until the first student comes
+                if not kept and not self._sessions.live():
                     self._board.reset()
 
         def end(error: Exception | None) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from labnode.drivers.base import Driver, registry
 from labnode.drivers.relay import Relay
 from labnode.errors import ConfigError, DeviceError, LabnodeError
 from labnode.pythonfile import set_aside
 from labnode.testing import LabClient
+
+SHIPPED = sorted((Path(__file__).parents[1] / "boards").glob("*.yaml"))
 
 BOARD = """
 schema: 1
@@ -204,6 +208,31 @@ def test_a_node_without_any_board_gives_up(
     monkeypatch.setattr(Relay, "open", fail_to_open)
     apply(lab, write(2))
     assert given_up == ["it has no board left"]
+
+
+@pytest.mark.parametrize("board", SHIPPED, ids=lambda board: board.stem)
+def test_every_board_can_be_left_and_taken_up_again(
+    board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass(kw_only=True)
+    class Broken(Driver):
+        kind: ClassVar[str] = "broken"
+
+        def open(self) -> None:
+            raise OSError("no such port")
+
+    monkeypatch.setitem(registry, "broken", Broken)
+    (tmp_path / "broken.yaml").write_text("schema: 1\ndevices: {console: {driver: broken}}\n")
+    with LabClient(board, state_dir=tmp_path / "state") as lab:
+        safe = lab.agent.board.snapshot
+        assert apply(lab, board) is None
+        assert apply(lab, tmp_path / "broken.yaml") == "'console' did not open: no such port"
+        assert lab.agent.board.file.path == board
+        assert lab.agent.board.snapshot.keys() == safe.keys()
+        student = lab.student()
+        assert student.get("/api/board").status == 200
+        lab.finish(student)
+        assert lab.agent.sessions.quarantine.why is None
 
 
 def test_no_thread_of_the_old_board_is_left(lab: LabClient, write: Callable[[int], Path]) -> None:

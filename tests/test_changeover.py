@@ -197,6 +197,24 @@ def test_there_is_one_at_a_time(node: Node, changeover: Changeover, board: Path)
     assert finished(changeover) is None
 
 
+def test_a_signal_in_the_middle_of_beginning_is_refused(
+    node: Node, changeover: Changeover, board: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = []
+
+    def again(_self: Sessions) -> list[str]:
+        with pytest.raises(Busy, match="already") as error:
+            changeover.begin(board)
+        refused.append(error.value)
+        return []
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(Sessions, "live", again)
+        changeover.begin(board, now=True)
+    assert finished(changeover) is None
+    assert refused
+
+
 def test_a_node_that_stops_waits_for_nobody(
     node: Node, changeover: Changeover, board: Path
 ) -> None:

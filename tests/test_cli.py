@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import click
 import pytest
@@ -16,7 +19,10 @@ import pytest
 import labnode
 from labnode.cli import main
 from labnode.cli import node as node_commands
+from labnode.errors import Busy, LabnodeError
 from labnode.weblab.fake import CentralServer, Ending
+
+run_commands = importlib.import_module("labnode.cli.run")  # the package has `run` the command
 
 BOARD = """\
 schema: 1
@@ -675,3 +681,67 @@ def test_weblab_config_prints_what_the_server_needs_without_the_password(
     assert [line for line in lines if line not in text] == []
     assert "the-secret-one" not in text
     assert "the-secret-one" in run(*command, "--show-password").out
+
+
+# --- SIGHUP ---
+
+
+@pytest.fixture
+def hangups() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+class Changing:
+    """An agent as far as SIGHUP is concerned."""
+
+    def __init__(self, refusal: LabnodeError | None = None) -> None:
+        self.board = SimpleNamespace(file=SimpleNamespace(path=Path("/boards/x.yaml")))
+        self.changeover = self
+        self.begun: list[Path] = []
+        self._refusal = refusal
+
+    def begin(self, path: Path) -> None:
+        self.begun.append(path)
+        if self._refusal is not None:
+            raise self._refusal
+
+
+def hang_up(agent: Changing, monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> None:
+    monkeypatch.setattr(run_commands, "_has_terminal", lambda: terminal)
+    run_commands._read_again_on_hangup(cast(Any, agent))
+    signal.raise_signal(signal.SIGHUP)
+
+
+@pytest.mark.usefixtures("hangups")
+def test_without_a_terminal_sighup_reads_the_board_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = Changing()
+    hang_up(agent, monkeypatch, terminal=False)
+    assert agent.begun == [Path("/boards/x.yaml")]
+
+
+@pytest.mark.usefixtures("hangups")
+def test_a_sighup_that_comes_too_soon_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = Changing(Busy("The node is changing its board already."))
+    hang_up(agent, monkeypatch, terminal=False)
+    assert "SIGHUP: The node is changing its board already." in caplog.text
+
+
+@pytest.mark.usefixtures("hangups")
+def test_with_a_terminal_sighup_is_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+    signal.signal(signal.SIGHUP, lambda *_: ended.append(True))
+    agent = Changing()
+    hang_up(agent, monkeypatch, terminal=True)
+    assert (agent.begun, ended) == ([], [True])
+
+
+@pytest.mark.usefixtures("hangups")
+def test_under_nohup_sighup_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    agent = Changing()
+    hang_up(agent, monkeypatch, terminal=False)
+    assert agent.begun == []

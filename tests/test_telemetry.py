@@ -73,9 +73,21 @@ def test_the_numbers_are_at_an_address_of_their_own(build: Build) -> None:
         'labnode_state{state="ready"} 1.0',
     ):
         assert line in text.splitlines()
-    assert 'lab="oven@Labs"' in text
+    assert 'experiment="oven@Labs"' in text
     assert session.id not in text
     assert get(agent.bench.telemetry.web.address, "/weblab/health")[0] == 404
+
+
+def test_the_bytes_of_a_serial_port_are_counted(build: Build, tmp_path: Path) -> None:
+    console = "devices: {console: {driver: serial, port: /dev/ttyUSB0}}\n"
+    (tmp_path / "board.yaml").write_text(f"schema: 1\n{console}")
+    agent = build(metrics="127.0.0.1:0")
+    agent.start()
+    agent.worker.call(lambda: agent.board.command("console", "send", ["hello"]))
+    assert agent.bench.telemetry.web is not None
+    _, text = get(agent.bench.telemetry.web.address, "/metrics")
+    assert 'labnode_device_sent_bytes_total{device="console"} 6.0' in text.splitlines()
+    assert "tx_bytes" not in agent.board.snapshot["console"]
 
 
 def test_there_are_no_numbers_before_the_node_is_ready(build: Build) -> None:

@@ -246,3 +246,87 @@ def test_a_latched_fault_survives_a_restart(lab: Make) -> None:
     second = lab(rules)
     assert "open: The interlock 'open' acts." in second.server("GET", "/test").text
     assert second.start().status == 503
+
+
+def test_a_boot_that_fails_leaves_nothing_on(lab: Make) -> None:
+    node = lab(f"sequences: {{on_boot: {{steps: [{{set: {{heater: on}}}}, {DOOR}]}}}}\n")
+    assert node.agent.sessions.quarantine.why is not None
+    assert node.value("heater") is False
+
+
+def test_a_fault_is_answered_once_until_it_is_over(lab: Make) -> None:
+    node = lab(
+        "interlocks: [{name: open, when: door, force: {heater: off}, latch: true}]\n"
+        "sequences: {on_fault: {steps: [{pulse: {lamp: 1ms}}]}}\n"
+    )
+    seen(node, "lamp")
+    for opened in (True, False, True, False):
+        simulate(node, "door", opened)
+    assert eventually(
+        lambda: node.agent.bench.upkeep._news.drain() == [] and not node.value("lamp")
+    )
+    node.agent.worker.call(lambda: None)
+    assert eventually(lambda: seen(node, "lamp")) == [True, False]
+    assert node.agent.worker.call(node.agent.board.clear_faults) == []
+    simulate(node, "door", True)
+    assert eventually(lambda: seen(node, "lamp"))
+
+
+def test_after_an_emergency_stop_no_sequence_does_anything(lab: Make) -> None:
+    node = lab(
+        "sequences:\n"
+        "  on_dispose: {steps: [{log: cleaning}, {run: [touch, cleaned]}, {set: {lamp: on}}]}\n"
+    )
+    student = node.student()
+    node.agent.estop.press("the red button")
+    node.finish(student)
+    assert not (node.agent.board.file.path.parent / "cleaned").exists()
+    (why,) = node.server("GET", "/test").json["error_messages"]
+    assert why == "The board is in quarantine: Emergency stop: the red button"
+
+
+def test_an_emergency_stop_ends_a_sequence_that_waits(lab: Make) -> None:
+    node = lab(
+        "sequences: {selftest: {every: 1h, steps: [{set: {lamp: on}}, {wait: 20s}, {log: x}]}}\n"
+    )
+    upkeep = node.agent.bench.upkeep
+    upkeep._tested_at = float("-inf")
+    upkeep._wake.set()
+    assert eventually(lambda: node.value("lamp"))
+    node.agent.estop.press("the red button")
+    assert eventually(lambda: upkeep._hook is None)
+    assert node.value("lamp") is False
+    assert node.agent.sessions.quarantine.why == "Emergency stop: the red button"
+
+
+def test_a_sequence_talks_with_a_serial_device(lab: Make) -> None:
+    node = lab(
+        "  console: {driver: serial, port: /dev/ttyUSB0}\n"
+        "sequences:\n"
+        '  on_start: {steps: [{serial: {console: {send: "hello\\n", expect: "you too"}}}]}\n'
+        'simulate: {console: {answers: {hello: "you too\\r\\n"}}}\n'
+    )
+    assert node.start().status == 200
+
+
+def test_a_serial_device_that_says_nothing_fails_the_start(lab: Make) -> None:
+    node = lab(
+        "  console: {driver: serial, port: /dev/ttyUSB0}\n"
+        "sequences:\n"
+        "  on_start: {steps: [{serial: {console: {expect: ready, timeout: 100ms}}}]}\n"
+    )
+    reply = node.start()
+    assert reply.status == 503
+    assert "on_start: " in reply.text
+
+
+def test_a_programmer_writes_an_image_in_a_sequence(lab: Make, tmp_path: Path) -> None:
+    (tmp_path / "blank.hex").write_text(":02000000FFCF30\n:00000001FF\n")  # an endless loop
+    node = lab(
+        "  mcu: {driver: avrdude, part: atmega328p, programmer: arduino, port: /dev/ttyACM0,\n"
+        "        accept: [.hex]}\n"
+        "sequences: {on_start: {steps: [{program: {mcu: blank.hex}}]}}\n"
+        "simulate: {mcu: {takes: 10ms}}\n"
+    )
+    assert node.start().status == 200
+    assert node.value("mcu") == "programmed"

@@ -69,6 +69,7 @@ class Board:
         self.interlocks = Interlocks(
             file.interlocks,
             self._outputs,
+            self.emergency,
             clock=clock,
             bus=bus,
             snapshot=lambda: self.snapshot,

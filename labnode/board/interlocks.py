@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from labnode.board.emergency import Emergency
 from labnode.board.expressions import Readings
 from labnode.board.rules import Mutex, Require, Rule, When
 from labnode.board.snapshot import Snapshot
@@ -50,6 +51,7 @@ class Interlocks:
         self,
         rules: Collection[Rule],
         outputs: Mapping[str, Output],
+        emergency: Emergency,
         *,
         clock: Clock,
         bus: Bus,
@@ -59,6 +61,7 @@ class Interlocks:
         self.remember: Callable[[list[str]], None] = lambda _: None
         self._rules = tuple(rules)
         self._outputs = outputs
+        self._emergency = emergency
         self._clock = clock
         self._bus = bus
         self._snapshot = snapshot
@@ -81,12 +84,18 @@ class Interlocks:
         readings = Readings(self._snapshot())
         self._due = None
         self._see_mutexes(now)
-        self._holds = self._held(readings, now)
+        held, self._holds = self._holds, self._held(readings, now)
+        for name in held.keys() - self._holds.keys():
+            self._let_go(name)
         told, self._locks = self._locks, {name: self.lock(name) for name in self._outputs}
         touched = {name for name, lock in self._locks.items() if lock != told.get(name)}
         for name, hold in self._holds.items():
-            if readings.value(name) != hold.value and self._retry_at.get(name, now) <= now:
-                self._force(name, hold, now)
+            # An emergency stop is above all: then what is held is held safe.
+            value = hold.value if self._emergency.why is None else self._outputs[name].safe
+            if readings.value(name) == value:
+                self._retry_at.pop(name, None)
+            elif self._retry_at.get(name, now) <= now:
+                self._force(name, value, hold.rule.name)
                 touched.add(name)
         return touched
 
@@ -192,22 +201,31 @@ class Interlocks:
             return _Hold(rule.force[device], rule)
         return None
 
-    def _force(self, name: str, hold: _Hold, now: float) -> None:
+    def _force(self, name: str, value: Any, rule: str) -> None:
+        known = name in self._retry_at
+        self._retry_at[name] = self._clock.now() + _RETRY  # unless it is seen to be at the value
         try:
-            self._outputs[name].force(hold.value)
-            self._retry_at.pop(name, None)
+            self._outputs[name].force(value)
         except Exception:
-            if name not in self._retry_at:
-                log.critical("'%s' cannot be held by '%s'", name, hold.rule.name, exc_info=True)
-            self._retry_at[name] = now + _RETRY
+            if not known:
+                log.critical("'%s' cannot be held by '%s'", name, rule, exc_info=True)
+
+    def _let_go(self, name: str) -> None:
+        self._retry_at.pop(name, None)
+        try:
+            self._outputs[name].release()
+        except Exception:
+            log.exception("nobody knows how '%s' is after an interlock", name)
 
     def _tell(self, faults: tuple[Fault, ...]) -> None:
         before, after = ({fault.name: fault for fault in some} for some in (self.faults, faults))
         self.faults = faults
         for name, fault in after.items():
-            if before.get(name) != fault:
+            known = before.get(name)
+            if known != fault:
                 state = "latched" if fault.latched else "active"
-                log.warning("Interlock '%s' is %s: %s", name, state, fault.message)
+                if known is None or known.latched != fault.latched:  # not each time it flickers
+                    log.warning("Interlock '%s' is %s: %s", name, state, fault.message)
                 self._bus.publish(FaultChanged(name, state, str(fault.message)))
         for name in before.keys() - after.keys():
             log.warning("Interlock '%s' is over.", name)
@@ -222,7 +240,9 @@ class Interlocks:
                 continue
             for name in rule.devices:
                 value = snapshot[name]["value"]
-                if value is not None and not self._outputs[name].is_safe(value):
+                if value is None:  # nobody knows: as before
+                    continue
+                if not self._outputs[name].is_safe(value):
                     self._on.add(name)
                 elif name in self._on:
                     self._on.discard(name)

@@ -45,6 +45,7 @@ class Sequence:
         end = now() + self.timeout
         for number, step in enumerate(self.steps, 1):
             try:
+                stage.check()
                 step.run(stage)
             except Exception as error:
                 error.add_note(f"in step {number} of {self.name}")

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from labnode.drivers.base import Driver
+from labnode.drivers.services import Counting
 from labnode.events import Bus, DeviceChanged
 
 log = logging.getLogger(__name__)
@@ -85,3 +86,9 @@ def _told(state: Mapping[str, Any]) -> dict[str, Any]:
 def reason(error: Exception) -> str:
     """Why, in one line, whatever the library has put into its exception."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def with_counts(snapshot: Snapshot, devices: Mapping[str, Driver]) -> Snapshot:
+    """A snapshot and what some drivers count, which is not in it: it changes all the time."""
+    counts = {name: d.counters() for name, d in devices.items() if isinstance(d, Counting)}
+    return {name: {**state, **counts.get(name, {})} for name, state in snapshot.items()}

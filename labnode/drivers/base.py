@@ -104,6 +104,9 @@ class Conversing(Protocol):
     def send(self, text: str) -> None: ...
     def expect(self, pattern: str, timeout: float) -> Any: ...
 
+    def ask(self, text: str, expect: str, timeout: float) -> Any:
+        """Send, and wait for what comes after that and fits."""
+
 
 @runtime_checkable
 class Simulatable(Protocol):
@@ -166,7 +169,7 @@ class Driver:
         None
     )
     unit: Annotated[str, Doc("What the value is measured in, such as °C.")] = ""
-    icon: Annotated[str, Doc("A character shown beside the label, such as ☀.")] = ""
+    icon: Annotated[str, Doc("A character beside the label (☀), or a picture's name (fan).")] = ""
     access: Annotated[
         Literal["user", "system", "none"],
         Doc(
@@ -183,10 +186,11 @@ class Driver:
         self.name: str = name
         self.services: Services = services
         self.hardware: Any = None
+        self.scripted: Any = None
 
     def follow(self, script: Any) -> None:
         """What `simulate:` says of this device, built as `script`; called before `open`."""
-        self.scripted: Any = script
+        self.scripted = script
 
     def claims(self) -> list[Claim]:
         """What this device must have for itself: here, whatever its options claim."""

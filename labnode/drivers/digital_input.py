@@ -77,7 +77,6 @@ class DigitalInput(Input):
         self.hardware.when_deactivated = self._edge
         self.opened()
         self.arrived(self.read())
-        self._stop_if_pressed()
 
     @property
     def value(self) -> bool:
@@ -97,13 +96,16 @@ class DigitalInput(Input):
     def _sample(self) -> bool:
         return self.read()  # of a mock pin, in a simulation
 
-    def _edge(self) -> None:  # on the pin library's thread
-        self._stop_if_pressed()  # from here: the hardware thread may be busy
-        self.services.post(self._changed)
-
-    def _stop_if_pressed(self) -> None:
-        if self.role == "estop" and self.hardware is not None and self.read():
+    def arrived(self, value: Any) -> None:
+        super().arrived(value)
+        if self.role == "estop" and value:
             self.services.emergency(f"'{self.name}' is pressed")
+
+    def _edge(self) -> None:  # on the pin library's thread
+        if self.role == "estop" and self.hardware is not None and self.read():
+            # From here: the hardware thread may be busy, and hears of it afterwards.
+            self.services.emergency(f"'{self.name}' is pressed")
+        self.services.post(self._changed)
 
     def _changed(self) -> None:
         if self.hardware is not None:

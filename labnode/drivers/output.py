@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from labnode.drivers.base import Driver, Widget, command
 from labnode.errors import BadInput, Busy
 from labnode.schema import Between, Doc, Duration
+
+_RETRY = 0.25  # seconds until what could not be made safe is tried again
+_RESTS = {
+    "en": "It has just been switched off and rests.",
+    "es": "Se acaba de apagar y descansa.",
+}
 
 
 @dataclass(kw_only=True)
@@ -50,6 +57,8 @@ class Output(Driver):
         self._on_since: float | None = None
         self._off_since = float("-inf")
         self._resting = False
+        self._retry_at: float | None = None  # when it is tried again to make it safe
+        self._error: str | None = None
         self._credit = self._most_credit
         self._credited_at = float("-inf")
 
@@ -87,6 +96,11 @@ class Output(Driver):
         self._drive(value, self.services.clock.now())
         self._on_since = None  # the interlock decides how long, no limit
 
+    def release(self) -> None:
+        """The interlocks let go of it: from now on its own limits count."""
+        if not self.is_safe(self.value):
+            self._on_since = self.services.clock.now()
+
     def reset(self) -> None:
         self._drive(self.safe, self.services.clock.now())
 
@@ -108,11 +122,12 @@ class Output(Driver):
         return min((time for time in times if time is not None), default=None)
 
     def poll(self) -> None:
-        """Ends what has been on for long enough."""
+        """Ends what has been on for long enough, or could not be made safe the last time."""
         now = self.services.clock.now()
         ends = self._ends_at()
         if ends is not None and ends <= now:
-            self._drive(self.safe, now)
+            with suppress(Exception):  # it is in the state, and tried again
+                self._drive(self.safe, now)
         rested = self._rested_at()
         if rested is not None and rested <= now:
             self._resting = False
@@ -123,14 +138,16 @@ class Output(Driver):
         return 0.0 if since is None or self.max_on_time is None else now - since - self.max_on_time
 
     def state(self) -> dict[str, Any]:
-        locked = "It has just been switched off and rests." if self._resting else None
-        return {**super().state(), **({"locked": locked} if locked else {})}
+        locked = {"locked": _RESTS} if self._resting else {}
+        return {**super().state(), **locked, **({"error": self._error} if self._error else {})}
 
     @property
     def _most_credit(self) -> float:
         return max(1.0, self.max_per_second or 1.0)
 
     def _ends_at(self) -> float | None:
+        if self._retry_at is not None:
+            return self._retry_at
         lasts = [time for time in (self.pulse, self.max_on_time) if time is not None]
         return self._on_since + min(lasts) if lasts and self._on_since is not None else None
 
@@ -158,12 +175,15 @@ class Output(Driver):
     def _drive(self, value: Any, now: float) -> None:
         try:
             self.drive(value)
-        except Exception:
+        except Exception as error:
             self._on_since = now if self._on_since is None else self._on_since
+            self._retry_at = now + _RETRY
+            self._error = f"{type(error).__name__}: {error}"
             if not self.is_safe(value):
-                self.drive(self.safe)  # nobody knows what a half of it has done
-                self._rest(now)
+                self._drive(self.safe, now)  # nobody knows what a half of it has done
             raise
+        self._retry_at = None
+        self._error = None
         if self.is_safe(value):
             self._rest(now)
         elif self._on_since is None:

@@ -1,4 +1,4 @@
-"""An output of the 16 outputs of a PCA9685 on an I2C bus."""
+"""An output of a PCA9685 on an I2C bus, and what all of its outputs have."""
 
 from __future__ import annotations
 
@@ -18,18 +18,9 @@ _STEPS = 4096
 _FULLY = 0x1000  # on or off, without pulses
 
 
-@register("pca9685")
 @dataclass(kw_only=True)
-class Pca9685(I2cPart, NumberOutput):
-    """One of the 16 outputs of a PCA9685: on for a part of the time, from 0 to 1.
-
-    All outputs of a chip have one `frequency`. They go on when labnode has ended: `safe` is kept
-    whatever it is. For a servo at 50 Hz, 0.05 to 0.1 is its way. (NXP PCA9685 Rev. 4, section 7.3.)
-
-    Example::
-
-        fan: {driver: pca9685, channel: 3, frequency: 200, safe: 1.0}
-    """
+class PwmChannel(I2cPart):
+    """One of the 16 outputs of a PCA9685 (NXP PCA9685 Rev. 4, section 7.3)."""
 
     chip = "PCA9685"
 
@@ -38,7 +29,6 @@ class Pca9685(I2cPart, NumberOutput):
     frequency: Annotated[
         float, Between(24, 1526), Doc("Pulses per second, in Hz, of all outputs of the chip.")
     ] = 200.0
-    active_high: Annotated[bool, Doc("false: the output is low during a pulse.")] = True
 
     def shared_as(self) -> str:
         return f"{super().shared_as()} at {self.frequency:g} Hz"
@@ -54,10 +44,10 @@ class Pca9685(I2cPart, NumberOutput):
             chip, self.hardware = self.hardware, None
             chip.close()
             raise
-        self.opened()
 
-    def drive(self, value: float) -> None:
-        steps = round((value if self.active_high else 1 - value) * _STEPS)
+    def write(self, share: float) -> None:
+        """Have the output high for this part of the time."""
+        steps = round(share * _STEPS)
         if steps == 0:
             on, off = 0, _FULLY
         elif steps == _STEPS:
@@ -66,6 +56,39 @@ class Pca9685(I2cPart, NumberOutput):
             on, off = 0, steps
         words = (*on.to_bytes(2, "little"), *off.to_bytes(2, "little"))
         self.hardware.write(_FIRST_OUTPUT + 4 * self.channel, *words)
+
+    def _begin(self, chip: Chip) -> None:
+        prescale = round(_OSCILLATOR / (_STEPS * self.frequency)) - 1
+        mode = chip.read(_MODE1)[0]
+        chip.write(_MODE1, mode & 0x7F | _NEXT_REGISTER)
+        self.reset()  # before it begins to pulse
+        if mode & _SLEEP or chip.read(_PRESCALE)[0] != prescale:
+            chip.write(_MODE1, _SLEEP | _NEXT_REGISTER)  # it takes a frequency only in its sleep
+            chip.write(_PRESCALE, prescale)
+            chip.write(_MODE1, _NEXT_REGISTER)
+
+
+@register("pca9685")
+@dataclass(kw_only=True)
+class Pca9685(PwmChannel, NumberOutput):
+    """One of the 16 outputs of a PCA9685: on for a part of the time, from 0 to 1.
+
+    All outputs of a chip have one `frequency`. They go on when labnode has ended: `safe` is kept
+    whatever it is. The address is 0x40, or as its pins A0 to A5 say. See pca9685_servo for servos.
+
+    Example::
+
+        fan: {driver: pca9685, channel: 3, frequency: 200, safe: 1.0}
+    """
+
+    active_high: Annotated[bool, Doc("false: the output is low during a pulse.")] = True
+
+    def open(self) -> None:
+        super().open()
+        self.opened()
+
+    def drive(self, value: float) -> None:
+        self.write(value if self.active_high else 1 - value)
         self._value = value
 
     @property
@@ -82,13 +105,3 @@ class Pca9685(I2cPart, NumberOutput):
 
     def _allowed(self, value: float) -> bool:
         return value == 0 or super()._allowed(value)
-
-    def _begin(self, chip: Chip) -> None:
-        prescale = round(_OSCILLATOR / (_STEPS * self.frequency)) - 1
-        mode = chip.read(_MODE1)[0]
-        chip.write(_MODE1, mode & 0x7F | _NEXT_REGISTER)
-        self.drive(self.safe)  # before it begins to pulse
-        if mode & _SLEEP or chip.read(_PRESCALE)[0] != prescale:
-            chip.write(_MODE1, _SLEEP | _NEXT_REGISTER)  # it takes a frequency only in its sleep
-            chip.write(_PRESCALE, prescale)
-            chip.write(_MODE1, _NEXT_REGISTER)

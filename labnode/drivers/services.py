@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from labnode.clock import Clock
 
@@ -69,3 +69,11 @@ class Services(Protocol):
 
     def progress(self, percent: float | None = None, line: str | None = None) -> None:
         """How far the running task is (0 to 100), and a line of what it says."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A driver that counts what would flood its snapshot: bytes, say."""
+
+    def counters(self) -> dict[str, int]:
+        """Numbers since the board was opened, by their names; any thread may ask."""

@@ -1,74 +1,55 @@
-"""A servo that is told a position from -1 to 1."""
+"""A servo on a pin that is told a position, and what all servos have."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from labnode.drivers.base import Widget, command, register
+from labnode.drivers.base import Widget, register
 from labnode.drivers.output import NumberOutput
 from labnode.drivers.pins import Pin
 from labnode.drivers.pulses import pulsing
-from labnode.schema import Doc, Duration
+from labnode.schema import Between, Doc, Duration
 
 
-@register("servo")
 @dataclass(kw_only=True)
-class Servo(NumberOutput):
-    """A servo that is told a position, from -1 over 0 (the middle) to 1.
-
-    A pulse of `min_pulse_width` is -1, of `max_pulse_width` is 1; look them up, servos differ. The
-    pulses are made by software and tremble a little: with `detach_after` they end once the servo
-    had the time to move, and it keeps its place by friction. They end with labnode, too: while it
-    is stopped a servo has no force.
-
-    Example::
-
-        gate: {driver: servo, pin: GPIO17, safe: -1, detach_after: 1s}
-    """
+class Positioned(NumberOutput):
+    """What all servos have; a subclass has `pulse`, and `frame`, the time from pulse to pulse."""
 
     widget: ClassVar[Widget] = "dial"
     lowest = -1.0
 
-    pin: Annotated[Pin, Doc("The pin that gives the pulses.")]
     min_pulse_width: Annotated[Duration, Doc("The pulse at the one end, in seconds.")] = 0.001
     max_pulse_width: Annotated[Duration, Doc("The pulse at the other end, in seconds.")] = 0.002
-    frame_width: Annotated[Duration, Doc("The time from pulse to pulse, in seconds.")] = 0.02
     detach_after: Annotated[
         Duration | None, Doc("How long after it was moved the pulses go on; by default always.")
     ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.min_pulse_width < self.max_pulse_width < self.frame_width:
+        if not 0 < self.min_pulse_width < self.max_pulse_width < self.frame:
             raise ValueError(
-                "min_pulse_width must be less than max_pulse_width, and that less than frame_width"
+                "min_pulse_width must be less than max_pulse_width, and that less than the time "
+                "from pulse to pulse"
             )
-        if self.frame_width < 0.0001:
-            raise ValueError("frame_width must be 0.1 ms at least")
 
-    def rest_level(self) -> dict[int, bool]:
-        return {self.pin.number: False}
-
-    def open(self) -> None:
+    def attach(self, name: str, services: Any) -> None:
+        super().attach(name, services)
         self._detach_at: float | None = None
-        self.hardware = pulsing(self.services, self.pin, frequency=1 / self.frame_width)
-        self.reset()
-        self.opened()
 
-    def close(self) -> None:
-        if self.hardware is None:
-            return
-        hardware, self.hardware = self.hardware, None
-        try:
-            hardware.value = 0
-        finally:
-            hardware.close()
+    @property
+    @abstractmethod
+    def frame(self) -> float:
+        """Seconds from pulse to pulse."""
+
+    @abstractmethod
+    def pulse_width(self, seconds: float) -> None:
+        """Give pulses of this length; 0 is none."""
 
     def drive(self, value: float) -> None:
         longer = self._share(value) * (self.max_pulse_width - self.min_pulse_width)
-        pulse = self.min_pulse_width + longer
-        self.hardware.value = pulse / self.frame_width
+        self.pulse_width(self.min_pulse_width + longer)
         self._position = value
         if self.detach_after is not None:
             self._detach_at = self.services.clock.now() + self.detach_after
@@ -85,12 +66,54 @@ class Servo(NumberOutput):
         super().poll()
         if self._detach_at is not None and self._detach_at <= self.services.clock.now():
             self._detach_at = None
-            self.hardware.value = 0
-
-    @command
-    def mid(self) -> None:
-        self.put((self.lowest + self.highest) / 2, "mid")
+            self.pulse_width(0)
 
     def _share(self, value: float) -> float:
         """How far from min_pulse_width to max_pulse_width a position is."""
         return (value + 1) / 2
+
+
+@register("servo")
+@dataclass(kw_only=True)
+class Servo(Positioned):
+    """A servo that is told a position, from -1 over 0 (the middle) to 1.
+
+    A pulse of `min_pulse_width` is -1, of `max_pulse_width` is 1; look them up, servos differ. The
+    pulses are made by software and tremble a little: with `detach_after` they end once the servo
+    had the time to move, and it keeps its place by friction. They end with labnode, too: while it
+    is stopped a servo has no force.
+
+    Example::
+
+        gate: {driver: servo, pin: GPIO17, safe: -1, detach_after: 1s}
+    """
+
+    pin: Annotated[Pin, Doc("The pin that gives the pulses.")]
+    frame_width: Annotated[
+        Duration, Between(0.001, 1), Doc("The time from pulse to pulse, in seconds.")
+    ] = 0.02
+
+    @property
+    def frame(self) -> float:
+        return self.frame_width
+
+    def rest_level(self) -> dict[int, bool]:
+        return {self.pin.number: False}
+
+    def open(self) -> None:
+        self.hardware = pulsing(self.services, self.pin, frequency=1 / self.frame_width)
+        self.reset()
+        self.opened()
+
+    def close(self) -> None:
+        self._detach_at = None
+        if self.hardware is None:
+            return
+        hardware, self.hardware = self.hardware, None
+        try:
+            hardware.value = 0
+        finally:
+            hardware.close()
+
+    def pulse_width(self, seconds: float) -> None:
+        self.hardware.value = seconds / self.frame_width

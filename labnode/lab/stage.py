@@ -10,7 +10,7 @@ from labnode.board.expressions import Expression, Readings
 from labnode.board.sequences import Sequence
 from labnode.clock import Clock
 from labnode.drivers.process import run
-from labnode.errors import DeviceError, NotFound, Stopped, TooLate
+from labnode.errors import DeviceError, Interlocked, NotFound, Stopped, TooLate
 from labnode.events import Notice
 from labnode.schema import Text
 from labnode.tasks import TaskFunction
@@ -39,6 +39,10 @@ class BoardStage:
         self._session_id = session_id
         self._deadline = clock.now() + sequence.timeout
 
+    def check(self) -> None:
+        if self._board.halted is not None:
+            raise Interlocked(f"The board is stopped: {self._board.halted}")
+
     def put(self, device: str, value: Any) -> None:
         self._board.put(device, value)
 
@@ -56,7 +60,10 @@ class BoardStage:
         if fulfilled():
             return True
         left = max(0.0, self._deadline - self._clock.now())
-        passed = self._worker.pause(min(seconds, left), fulfilled)
+        passed = self._worker.pause(
+            min(seconds, left), lambda: fulfilled() or self._board.halted is not None
+        )
+        self.check()
         if fulfilled():
             return True
         if not passed:

@@ -77,6 +77,9 @@ class Turnover:
             log.info("%s was ended before it was done.", name)
             raise
         except BaseException as caught:  # noqa: BLE001 - made harmless
+            if self._board.halted is not None:  # everything is safe, and in quarantine already
+                log.warning("%s was ended by the emergency stop.", name)
+                return False
             error = harmless(caught)
             why = f"{name}: {error}"
             log.warning("%s (%s)", why, "; ".join(getattr(caught, "__notes__", [])))

@@ -11,27 +11,34 @@ log = logging.getLogger(__name__)
 
 
 class Quarantine:
-    """Why the board is in quarantine (`why`, None when it is not); survives restarts."""
+    """Why the board is in quarantine (`why`, None when it is not); survives restarts.
+
+    What comes first counts, for that is what a person has to look at; only an `urgent` reason takes
+    its place.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()  # memory and the order of the writes change together
+        self._ending = False  # until it is stored, or another is imposed
         self.why: str | None = store.recall("quarantine")
 
-    def impose(self, why: str) -> None:
+    def impose(self, why: str, *, urgent: bool = False) -> None:
         """No new session from now on; waits for no disk."""
         log.error("The board is in quarantine: %s", why)
         with self._lock:
-            self.why = why
+            if self.why is None or self._ending or urgent:
+                self.why, self._ending = why, False
             happening = Happening("quarantine", detail={"why": why})
-            self._store.remember_soon("quarantine", why, happening)
+            self._store.remember_soon("quarantine", self.why, happening)
 
     def clear(self) -> None:
         """Somebody says that the board is as it should be; StorageError if that is lost."""
-        was = self.why
+        with self._lock:
+            self._ending = True
         self._store.remember("quarantine", None, Happening("quarantine.cleared"))
         with self._lock:
-            if self.why is was:
-                self.why = None
+            if self._ending:
+                self.why, self._ending = None, False
             else:  # imposed again meanwhile
                 self._store.remember_soon("quarantine", self.why)

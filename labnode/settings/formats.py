@@ -73,6 +73,12 @@ def public_host(text: str) -> str:
     return text.lower()
 
 
+def host_without_port(host: str) -> str | None:
+    """The name or address in a Host header; None when it is not one."""
+    parts = _HOST.fullmatch(host)
+    return None if parts is None else parts[1].lower()
+
+
 def listening_host(text: str) -> str:
     """An address or a name of this machine, without port."""
     if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?", text):

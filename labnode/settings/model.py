@@ -190,6 +190,12 @@ class Settings:
         words = [password for pair in pairs for password in pair.passwords]
         return [*words, *([self.secret_key] if self.secret_key else [])]
 
+    def allows_host(self, host: str) -> bool:
+        """May `host`, as a Host header has it, stand in addresses for students?"""
+        name = formats.host_without_port(host)
+        allowed = self.allowed_hosts
+        return name is not None and (not allowed or host.lower() in allowed or name in allowed)
+
     def external_url(self, host: str | None = None, scheme: str | None = None) -> str:
         """The lab's address for browsers without a slash at its end: ".../lab1".
 

@@ -129,7 +129,7 @@ class Access:
     def over(self, user: User | Observer) -> HTTPResponse:
         """The answer to a student, or an observer, whose session is over."""
         back = self.back(user)
-        reason = user.session.reason
+        reason = "observed" if user.read_only else user.session.reason
         if is_for_programs():
             reply = {"error": True, "code": "session-over", "message": "The session is over."}
             return json_reply({**reply, "back": back, "reason": reason}, 403)

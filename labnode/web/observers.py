@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import re
 
 from bottle import request
 
@@ -12,7 +11,6 @@ from labnode.sessions.session import derive
 from labnode.settings import Settings
 
 _MAC = 22  # characters of 6 bits: nobody guesses them
-_HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 
 
 class Observers:
@@ -49,8 +47,4 @@ class Observers:
             host = str(request.get_header("Host", "")).lower()
         except RuntimeError:  # a hook or a task: this thread serves no request
             return None
-        allowed = self._settings.allowed_hosts
-        parts = _HOST.fullmatch(host)
-        if parts is None or (allowed and host not in allowed and parts[1] not in allowed):
-            return None
-        return host
+        return host if self._settings.allows_host(host) else None

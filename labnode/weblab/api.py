@@ -28,7 +28,6 @@ _log = logging.getLogger(__name__)
 _EXTENSION = r"\.[A-Za-z0-9_]+"  # api.php: WebLab-Deusto's http_experiment_extension
 _ID = rf"(?!(?:api|test|new|status|action)(?:{_EXTENSION})?$)[^/]+"
 _PUBLIC = re.compile(rf"/weblab/(health|sessions/api({_EXTENSION})?)|/ldl/sessions/api")
-_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -175,9 +174,7 @@ class _Protocol:
         host: str | None = bottle.request.environ.get("HTTP_HOST")
         if self._settings.public_origin or not host:
             return None
-        allowed = set(self._settings.allowed_hosts)
-        parts = _HOST.fullmatch(host)
-        if parts is None or (allowed and not {host.lower(), parts[1].lower()} & allowed):
+        if not self._settings.allows_host(host):
             raise BadInput(f"Host is {host[:100]!a}, which is not a host of this node.")
         return host
 

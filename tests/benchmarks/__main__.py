@@ -26,6 +26,7 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 from tests.process.machine import PASSWORD, USERNAME, Machine, Node, Student
+from tests.web.sockets import Page
 
 HERE = Path(__file__).parent
 IDLE = 20.0  # seconds of looking at an idle node
@@ -169,19 +170,19 @@ def look_at(node: Node, when: str) -> None:
 
 @contextmanager
 def page_open(node: Node, student: Student) -> Iterator[None]:
-    """The page looks twice a second, and it and the central server say every 5 s that they live."""
+    """The page listens, and it and the central server say every 5 s that they live."""
     closed = threading.Event()
+    address = (urlsplit(node.url).hostname or "", urlsplit(node.url).port or 0)
+    page = Page(address, "/api/live", node.url.rstrip("/"), student.cookie)
+    page.ask()
+    assert page.read_head() == 101
+    page.json()
 
     def live() -> None:
-        browser = Connection(node, {"Cookie": student.cookie})
-        turn = 0
-        while not closed.wait(0.5):
-            browser.ask("GET", "/api/board")
-            if turn % 10 == 0:
-                browser.ask("POST", f"{urlsplit(student.url).path}/poll", b"{}")
-                node.server.status(student.session_id)
-            turn += 1
-        browser.close()
+        while not closed.wait(5.0):
+            page.send("here").json()
+            node.server.status(student.session_id)
+        page.close()
 
     thread = threading.Thread(target=live, name="page")
     thread.start()

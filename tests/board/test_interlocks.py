@@ -257,6 +257,36 @@ def test_a_halt_makes_everything_safe_and_refuses_all_commands(board: Make) -> N
     rig.board.command("heater", "on")
 
 
+def test_a_halt_ends_what_an_interlock_has_switched_on(board: Make) -> None:
+    rig = board(HOT)
+    show(rig, "hot", True)
+    assert value(rig, "fan") == 1.0
+    rig.board.halt("the red button")
+    rig.serve()
+    assert value(rig, "fan") == 0.0
+    rig.board.resume()
+    rig.board.poll()
+    assert value(rig, "fan") == 1.0
+
+
+def test_after_an_interlock_the_limits_of_an_output_count_again(rig: Make) -> None:
+    made = rig(
+        "devices:\n"
+        "  fan: {driver: pwm_output, pin: 18, max_on_time: 5}\n"
+        "  hot: {driver: digital_input, pin: 22}\n"
+        "interlocks: [{name: hot, when: hot, force: {fan: 1.0}}]\n"
+    )
+    made.board.open()
+    show(made, "hot", True)
+    made.clock.advance(60)
+    made.board.poll()
+    assert value(made, "fan") == 1.0
+    show(made, "hot", False)
+    made.clock.advance(5)
+    made.board.poll()
+    assert value(made, "fan") == 0.0
+
+
 def test_a_halt_that_the_hardware_thread_does_not_hear_is_a_fault(board: Make) -> None:
     rig = board()
     posted: list[Any] = []

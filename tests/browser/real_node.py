@@ -13,6 +13,8 @@ from pathlib import Path
 
 from labnode.weblab.fake import CentralServer
 
+MOCK_PINS = Path(__file__).with_name("mock_pins.py")
+
 
 @dataclass(frozen=True)
 class Node:
@@ -21,10 +23,21 @@ class Node:
 
 
 @contextmanager
-def running(board: Path, state_dir: Path, *, port: int = 0, **settings: str) -> Iterator[Node]:
-    """The node while the block lasts; `settings` are LABNODE_ variables without their prefix."""
-    command = [sys.executable, "-m", "labnode", "run", str(board), "--simulate"]
-    command += ["--port", str(port)]
+def running(
+    board: Path,
+    state_dir: Path,
+    *,
+    port: int = 0,
+    only_pins: bool = False,
+    **settings: str,
+) -> Iterator[Node]:
+    """The node while the block lasts; `settings` are LABNODE_ variables without their prefix.
+
+    It is simulated, with `only_pins` its pins alone: serial ports and programs are real then.
+    """
+    start = [str(MOCK_PINS)] if only_pins else ["-m", "labnode"]
+    command = [sys.executable, *start, "run", str(board), "--port", str(port)]
+    command += [] if only_pins else ["--simulate"]
     command += ["--state-dir", str(state_dir)]
     settings = {"WEBLAB_USERNAME": "weblab", "WEBLAB_PASSWORD": "visit", **settings}
     environ = {**os.environ, **{f"LABNODE_{key}": value for key, value in settings.items()}}

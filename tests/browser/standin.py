@@ -75,6 +75,8 @@ class StandIn:
         self.starts_tasks = True
         self.commands: list[tuple[str, str, Any]] = []
         self.uploads: list[tuple[str, str, bytes]] = []
+        self.recording: dict[str, Any] | None = None
+        self.read_only = False  # an observer looks
         self.looks = 0
         self.states: dict[str, dict[str, Any]] = {}  # what devices show beside their values
         self.faults: list[dict[str, Any]] = []
@@ -137,6 +139,7 @@ class StandIn:
         app.route(f"{BASE}/api/state", callback=self._guarded(self._ask_state))
         app.route(f"{BASE}/api/board", callback=self._guarded(self._board))
         app.post(f"{BASE}/api/devices/<device>/program", callback=self._guarded(self._program))
+        app.get(f"{BASE}/api/recording.json", callback=self._guarded(lambda: self.recording))
         command = self._guarded(self._command)
         app.post(f"{BASE}/api/devices/<device>/<command>", callback=command)
         app.post(f"{BASE}/api/tasks/<name>", callback=self._guarded(self._start_task))
@@ -172,7 +175,7 @@ class StandIn:
 
     def _session(self) -> dict[str, Any]:
         return {
-            "read_only": False,
+            "read_only": self.read_only,
             "active": True,
             "username": "ada",
             "full_name": "Ada Lovelace",
@@ -209,6 +212,7 @@ class StandIn:
             "title": self.title,
             "devices": self.devices,
             "page": self.page,
+            "record": self.recording and {"devices": self.recording["devices"]},
             "tasks": [{"name": "blink", "label": "Blink the lamp", "unique": "global"}],
         }
 

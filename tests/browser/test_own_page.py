@@ -1,8 +1,9 @@
-"""A lab's own page, which has nothing of the generated one but the poll script."""
+"""Pages of labs' own: one with nothing but the poll script, and one with cards where it likes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +70,49 @@ def test_closing_the_page_ends_the_session(student: Student, node: Node) -> None
     student.sees("h1", "Hello")
     student.go_away()
     student.until(lambda: node.server.status(session_id) == -1, "nobody is there any more")
+
+
+TEMPLATE = """
+% rebase("layout.html", scripts=["static/lab/mine.js"])
+<main>
+<h1>{{title}} of {{student}}</h1>
+<div data-card="lamp"></div>
+<p>and</p>
+<div data-card="switch"></div>
+</main>
+<script type="application/json" id="boot">{{!boot}}</script>
+"""
+
+MINE = """
+import { board } from "../panel.js";
+import { register } from "../widgets.js";
+
+register("lamp", (device, card) => ({ value }) => (card.head.title = `${device.label} ${value}`));
+board.on("change", (name) => (document.title = name));
+"""
+
+
+def test_a_lab_s_own_template_places_cards_and_draws_widgets(
+    student: Student, tmp_path: Path
+) -> None:
+    for name, content in {
+        "own.yaml": BOARD.replace("module: own.py", "").replace(
+            "devices:", "simulate: {lamp: switch}\ndevices:\n  lamp: {driver: button, pin: GPIO4}"
+        ),
+        "templates/page.html": TEMPLATE,
+        "static/mine.js": MINE,
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    with running(tmp_path / "own.yaml", tmp_path / "state") as node:
+        session_id, url = node.server.new(name="Ada", assigned_time=60)
+        student.open(url)
+        assert student.text("h1") == "own of Ada"
+        student.click("[data-card=switch] [role=switch]")
+        lamp = "return document.querySelector('#device-lamp .head').title"
+        student.until(lambda: student.run(lamp) == "Lamp true", "the lab's own lamp is lit")
+        assert student.driver.title in ("lamp", "switch")
+        student.expects_failures = True
+        assert node.server.delete(session_id).clean
+        student.sees("h1", "Your session is over")
+        student.go_away()

@@ -80,12 +80,15 @@ def test_its_example_opens_safe_and_its_state_is_json(driver: Driver) -> None:
 
 
 @every_driver
-def test_simulated_it_starts_no_thread(kind: str, bench: Any) -> None:
+def test_simulated_it_has_no_thread_but_what_ends_when_it_is_closed(kind: str, bench: Any) -> None:
     before = set(threading.enumerate())
-    bench.open(example(kind), kind)
-    new = {thread.name for thread in set(threading.enumerate()) - before}
+    driver = bench.open(example(kind), "thing")
+    started = set(threading.enumerate()) - before
     # What a page looks at for long has its io thread: the peer that is simulated speaks on it.
-    assert new == ({f"io-{kind}"} if DRIVERS[kind].widget in ("console", "camera") else set())
+    talks = DRIVERS[kind].widget in ("console", "camera")
+    assert {thread.name for thread in started} == ({"io-thing"} if talks else set())
+    driver.close()
+    assert not any(thread.is_alive() for thread in started)
 
 
 @every_driver

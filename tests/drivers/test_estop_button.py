@@ -20,6 +20,7 @@ def test_a_pressed_button_stops_everything_from_the_thread_that_notices(bench: B
     bench.pins.pin("GPIO27").drive_low()  # as the pin library's thread would
     assert bench.emergencies == ["'stop' is pressed"]  # before the hardware thread has a turn
     bench.serve()
+    assert len(bench.emergencies) == 2  # and once more when the hardware thread hears of it
     assert button.value is True
 
 
@@ -37,6 +38,16 @@ def test_a_button_that_is_pressed_at_the_start_stops_everything(
     monkeypatch.setattr(button, "simulate", lambda _rest: None)  # the contact stays open
     bench.open(button, "stop")
     assert bench.emergencies == ["'stop' is pressed"]
+
+
+def test_a_button_that_is_sampled_stops_everything_without_an_edge(bench: Bench) -> None:
+    button = bench.open(Button(pin=PIN, role="estop", sample_every=0.1))
+    button.hardware.when_activated = button.hardware.when_deactivated = None
+    bench.pins.pin("GPIO27").drive_low()
+    assert bench.emergencies == []
+    bench.clock.advance(0.1)
+    button.poll()
+    assert bench.emergencies == ["'thing' is pressed"]
 
 
 def test_another_button_stops_nothing(bench: Bench) -> None:

@@ -16,6 +16,7 @@ from labnode.drivers.mcp23017 import ExpanderPin
 from labnode.drivers.mcp23017_input_bank import Mcp23017InputBank
 from labnode.drivers.mcp23017_output_bank import Mcp23017OutputBank
 from labnode.drivers.pca9685 import Pca9685
+from labnode.drivers.pca9685_servo import Pca9685Servo
 from labnode.errors import DeviceError, DeviceGone
 from labnode.schema import Problems, parse_yaml
 
@@ -354,6 +355,18 @@ def test_a_second_output_does_not_stop_the_first(bench: Any, wires: Any) -> None
     bench.open(Pca9685(channel=1))
     assert not [byte for register, byte in chip.written if register == 0 and byte & 0x10]
     assert chip.output(0) == 0.5
+
+
+@pytest.mark.parametrize(("angle", "width"), [(0, 0.001), (90, 0.0015), (180, 0.002)])
+def test_a_servo_of_a_pwm_chip_gets_pulses_for_its_angle_and_keeps_them(
+    bench: Any, wires: Any, angle: float, width: float
+) -> None:
+    chip = wires.chips[0x40] = PwmChip()
+    arm = bench.open(Pca9685Servo(channel=2, min_angle=0, max_angle=180, safe=angle))
+    arm.set(180 - angle)
+    assert chip.output(2) == pytest.approx(50 * (0.003 - width), abs=1 / 4096)
+    arm.close()
+    assert chip.output(2) == pytest.approx(50 * width, abs=1 / 4096)
 
 
 # --- MCP23017 ---

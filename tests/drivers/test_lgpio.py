@@ -13,11 +13,23 @@ import gpiozero
 import pytest
 
 from labnode.drivers import pins
+from labnode.drivers.base import load_drivers
 from labnode.drivers.button import Button
 from labnode.drivers.chips import Chip
+from labnode.drivers.digital_input_bank import DigitalInputBank
+from labnode.drivers.distance_sensor import DistanceSensor
+from labnode.drivers.hardware_pwm import HardwarePwm
+from labnode.drivers.i2c import I2cPart
+from labnode.drivers.light_sensor import LightSensor
+from labnode.drivers.motor import Motor
+from labnode.drivers.output import Output
 from labnode.drivers.pins import Pin, pins_in_use, real_factory
 from labnode.drivers.pwm_output import PwmOutput
 from labnode.drivers.relay import Relay
+from labnode.drivers.rgb_led import RgbLed
+from labnode.drivers.servo import Servo
+from labnode.drivers.slow_switch import SlowSwitch
+from labnode.drivers.virtual import Virtual
 from labnode.errors import DeviceError
 
 
@@ -278,3 +290,139 @@ def test_the_empty_lgpio_that_pip_may_install_is_recognised(
     monkeypatch.setitem(sys.modules, "lgpio", ModuleType("lgpio"))
     with pytest.raises(DeviceError, match="lgpio that is installed is an empty one"):
         real_factory()
+
+
+def test_a_motor_drives_nothing_but_low_until_it_turns_and_is_left_so(
+    pi: Any, lgpio: Lgpio
+) -> None:
+    belt = pi.open(Motor(forward_pin=Pin(17), backward_pin=Pin(27), enable=Pin(22)))
+    assert [lgpio.lines[pin].history for pin in (17, 27, 22)] == [[0], [0], [0]]
+    belt.set(0.5)
+    belt.set(-1)
+    belt.close()
+    assert lgpio.lines[17].history == [0, (100, 50), 0]
+    assert lgpio.lines[27].history == [0, 1, 0]
+    assert lgpio.lines[22].history == [0, 1, 0]
+
+
+def test_the_lights_of_a_common_anode_are_dark_from_the_request_on(pi: Any, lgpio: Lgpio) -> None:
+    mood = pi.open(RgbLed(red=Pin(17), green=Pin(27), blue=Pin(22), active_high=False))
+    mood.set("#ff0080")
+    mood.close()
+    assert lgpio.lines[17].history == [1, 0, 1]
+    assert lgpio.lines[27].history == [1]
+    assert lgpio.lines[22].history == [1, (100, round(100 * (1 - 128 / 255), 9)), 1]
+
+
+def test_a_servo_sees_its_safe_position_first_and_no_more_when_it_is_closed(
+    pi: Any, lgpio: Lgpio
+) -> None:
+    gate = pi.open(Servo(pin=Pin(17), safe=-1.0))
+    gate.set(1)
+    gate.close()
+    assert lgpio.lines[17].history == [0, (50, 5), (50, 10), 0]
+
+
+def test_a_bank_of_inputs_sees_the_edges_of_all_its_pins(pi: Any, lgpio: Lgpio) -> None:
+    lights = pi.open(DigitalInputBank(pins=[Pin(5), Pin(6)]))
+    lgpio.edge(6, 1)
+    lgpio.edge(5, 1)
+    pi.serve()
+    assert (lights.value, pi.published) == (3, [3, 3])
+    lights.close()
+    assert lgpio.callbacks == []
+
+
+class Sounding(Line):
+    """The trigger of an HC-SR04: as it falls, the echo is high for 10 ms (ticks are ns)."""
+
+    def __init__(self, lgpio: Lgpio) -> None:
+        super().__init__()
+        self.lgpio = lgpio
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        fell = name == "level" and value == 0 and getattr(self, "level", 0) == 1
+        super().__setattr__(name, value)
+        if fell:
+            for tick, level in ((1_000_000_000, 1), (1_010_000_000, 0)):
+                for callback in list(self.lgpio.callbacks):
+                    if callback.gpio == 24:
+                        callback.function(0, 24, level, tick)
+
+
+def test_the_echo_of_a_distance_sensor_is_timed_by_the_ticks_of_its_edges(
+    pi: Any, lgpio: Lgpio
+) -> None:
+    lgpio.lines[23] = Sounding(lgpio)
+    pi.simulated = False
+    level = pi.open(DistanceSensor(trigger=Pin(23), echo=Pin(24)))
+    assert pi.until(lambda: level.value is not None or "error" in level.state())
+    assert level.state() == {**level.state(), "value": round(0.01 * 343.26 / 2, 3)}
+
+
+def test_a_light_sensor_sees_the_edge_although_becoming_an_output_ends_its_callback(
+    pi: Any, lgpio: Lgpio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1_000_000_000]
+    monkeypatch.setattr(lgpio, "timestamp", lambda: now[0], raising=False)
+    claim = lgpio.gpio_claim_alert
+
+    def charged(handle: int, gpio: int, edges: int, flags: int = 0) -> None:
+        claim(handle, gpio, edges, flags)
+        lgpio.lines[gpio].level = 0
+
+    watch = lgpio.callback
+
+    def soon(handle: int, gpio: int, edges: int, function: Callable[..., None]) -> Any:
+        callback = watch(handle, gpio, edges, function)
+        lgpio.lines[gpio].level = 1
+        function(0, gpio, 1, now[0] + 2_500_000)
+        return callback
+
+    monkeypatch.setattr(lgpio, "gpio_claim_alert", charged)
+    monkeypatch.setattr(lgpio, "callback", soon)
+    monkeypatch.setattr(pi.pins, "ticks", lambda: now[0] / 1e9, raising=False)
+    pi.simulated = False
+    daylight = pi.open(LightSensor(pin=Pin(18)))
+    assert pi.until(lambda: daylight.value is not None)
+    assert daylight.value == 0.75
+    daylight.close()
+    assert (lgpio.lines[18].mode, lgpio.callbacks) == ("input", [])
+
+
+ON_PINS = {
+    "angular_servo": {"pin": Pin(17)},
+    "buzzer": {"pin": Pin(17)},
+    "digital_output": {"pin": Pin(17), "active_high": False},
+    "digital_output_bank": {"pins": [Pin(17), Pin(27)], "safe": 2},
+    "led": {"pin": Pin(17), "safe": True},
+    "motor": {"forward_pin": Pin(17), "backward_pin": Pin(27), "enable": Pin(22)},
+    "phase_enable_motor": {"phase": Pin(17), "enable": Pin(27)},
+    "pwm_led": {"pin": Pin(17)},
+    "pwm_output": {"pin": Pin(17), "safe": 0.7},
+    "relay": {"pin": Pin(17)},
+    "rgb_led": {"red": Pin(17), "green": Pin(27), "blue": Pin(22), "safe": "#ff4000"},
+    "servo": {"pin": Pin(17)},
+    "tonal_buzzer": {"pin": Pin(17)},
+}
+
+
+@pytest.mark.parametrize("kind", ON_PINS)
+def test_every_output_has_its_rest_level_from_the_request_on_and_when_it_is_closed(
+    pi: Any, lgpio: Lgpio, kind: str
+) -> None:
+    driver = load_drivers()[kind](**ON_PINS[kind])
+    rest = driver.rest_level()
+    pi.open(driver)
+    assert {number: lgpio.lines[number].history[0] for number in rest} == rest
+    value = {"rgb_led": "#ffffff", "digital_output_bank": 1, "led": False}.get(kind)
+    driver.put(getattr(driver, "most", True) if value is None else value)
+    driver.close()
+    assert {number: lgpio.lines[number].level for number in rest} == rest
+    assert {(lgpio.lines[n].mode, lgpio.lines[n].pwm) for n in rest} == {("output", None)}
+
+
+def test_the_table_has_every_output_on_pins() -> None:
+    elsewhere = (I2cPart, SlowSwitch, HardwarePwm, Virtual)
+    outputs = {k: d for k, d in load_drivers().items() if issubclass(d, Output)}
+    assert set(ON_PINS) == {k for k, d in outputs.items() if not issubclass(d, elsewhere)}

@@ -67,7 +67,7 @@ def test_what_was_switched_off_has_to_rest_and_says_how_long(bench: Any) -> None
     output.on()
     output.off()
     bench.clock.advance(2)
-    assert "rests" in output.state()["locked"]
+    assert "rests" in output.state()["locked"]["en"]
     with pytest.raises(Busy, match=r"'heater' was switched off a moment ago .* 3.0 s"):
         output.on()
     assert output.due() == bench.clock.now() + 3

@@ -14,11 +14,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from labnode.agent import Agent
 from labnode.clock import Clock
+from labnode.drivers.command_switch import CommandSwitch
 from labnode.drivers.http_switch import HttpSwitch, WebAddress
+from labnode.drivers.pins import mock_factory
 from labnode.drivers.slow_switch import SlowSwitch
 from labnode.drivers.usb_power import HubLocation, UsbPower
 from labnode.errors import DeviceError
+from labnode.testing import LabClient
 
 
 class Plug(ThreadingHTTPServer):
@@ -315,6 +319,24 @@ def test_an_interlock_that_insists_asks_once(bench: Any, plug: Plug) -> None:
     assert len(plug.asked) == 2
 
 
+def test_a_command_counts_although_one_look_is_under_way_and_another_waits(
+    bench: Any, plug: Plug
+) -> None:
+    switch = tasmota(bench, plug, check_every=1.0, time_limit=10.0)
+    plug.trouble = "silent"
+    for count in (1, 2):
+        bench.clock.advance(1)
+        switch.poll()
+        if count == 1:
+            while len(plug.headers) < 3:  # it is under way
+                assert switch.value is False
+    switch.on()
+    plug.trouble = ""
+    plug.go_on.set()
+    assert bench.until(lambda: switch.value is True)
+    assert plug.relays[0] is True
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -429,3 +451,123 @@ def test_where_a_hub_is(value: object) -> None:
 def test_what_is_no_place_of_a_hub_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"expected where a hub is, such as 1-1\.4"):
         HubLocation.from_yaml(value)
+
+
+# --- programs ---
+
+
+def program_switch(bench: Any, folder: Path, **options: Any) -> CommandSwitch:
+    state = folder / "state"
+    switch = CommandSwitch(
+        run_on=["sh", "-c", f"echo on > {state}"],
+        run_off=["sh", "-c", f"echo off > {state}"],
+        run_state=["cat", str(state)],
+        on_pattern="^on$",
+        **options,
+    )
+    bench.simulated = False
+    bench.open(switch, "scope")
+    return switch
+
+
+def test_programs_switch_something_and_say_what_it_is(bench: Any, tmp_path: Path) -> None:
+    scope = program_switch(bench, tmp_path)
+    wait_for(bench, scope, False)
+    scope.on()
+    wait_for(bench, scope, True)
+    scope.close()
+    assert (tmp_path / "state").read_text() == "off\n"
+
+
+def test_a_program_that_does_not_switch_is_told(bench: Any, tmp_path: Path) -> None:
+    scope = program_switch(bench, tmp_path)
+    wait_for(bench, scope, False)
+    scope.run_on = ["sh", "-c", "echo no such device; exit 3"]
+    scope.on()
+    assert bench.until(lambda: "error" in scope.state())
+    assert scope.state()["error"] == "sh failed with code 3: no such device"
+    wait_for(bench, scope, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"run_on": [], "run_off": ["a"]}, "need a program each"),
+        ({"run_on": ["a"], "run_off": ["a"], "run_state": ["a"]}, "go together"),
+    ],
+)
+def test_programs_that_do_not_go_together_are_refused(
+    options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        CommandSwitch(**options)
+
+
+# --- in a node ---
+
+
+@pytest.fixture
+def node(plug: Plug, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A node that is not simulated, whose board has no more than the plug and a lid."""
+    monkeypatch.setattr("labnode.board.board.real_factory", lambda _: mock_factory())
+    board = tmp_path / "board.yaml"
+    board.write_text(
+        "schema: 1\nlab: {name: mains}\ndevices:\n"
+        f"  mains: {{driver: http_switch, family: shelly, address: '{plug.address}',\n"
+        "          time_limit: 500ms, check_every: 1s}\n"
+        "  lid: {driver: virtual, safe: true}\n"
+        "interlocks: [{name: lid, require: lid, for: [mains]}]\n"
+    )
+    client = LabClient(board, state_dir=tmp_path)
+    agent = client.agent
+    agent.stop()
+    agent = Agent(agent.board.file, client.lab, agent.settings, simulate=False, listen=False)
+    client.agent = agent
+    agent.start()
+    yield client
+    agent.stop()
+
+
+def seen(node: Any, value: Any) -> bool:
+    """Whether the board comes to see the plug so."""
+    for _ in range(500):
+        if node.value("mains") is value:
+            return True
+        node.agent.clock.event().wait(0.01)
+    return False
+
+
+def test_a_plug_is_on_in_a_session_and_off_after_it(node: Any, plug: Plug) -> None:
+    assert seen(node, False)
+    student = node.student()
+    assert student.post("/api/devices/mains/on").status == 200
+    assert seen(node, True)
+    assert node.finish(student)["finished"]
+    assert (plug.relays[0], node.value("mains")) == (False, False)
+
+
+def test_an_interlock_switches_a_plug_off(node: Any, plug: Plug) -> None:
+    student = node.student()
+    student.post("/api/devices/mains/on")
+    assert seen(node, True)
+    student.post("/api/devices/lid/set", {"value": False})
+    assert seen(node, False)
+    assert plug.relays[0] is False
+    assert student.post("/api/devices/mains/on").status == 409
+    assert node.finish(student)["finished"]
+
+
+def test_a_plug_that_cannot_be_switched_off_puts_the_board_into_quarantine(
+    node: Any, plug: Plug
+) -> None:
+    student = node.student()
+    student.post("/api/devices/mains/on")
+    assert seen(node, True)
+    plug.trouble = "busy"
+    assert node.finish(student)["finished"]
+    told = node.server("GET", "/test").json
+    assert (told["valid"], plug.relays[0]) == (False, True)
+    assert "'mains' did not reset" in told["error_messages"][0]
+    plug.trouble = ""
+    assert seen(node, False), "it is tried again and again"
+    assert plug.relays[0] is False

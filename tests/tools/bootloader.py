@@ -15,6 +15,8 @@ import struct
 import threading
 import tty
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 FLASH = 32 * 1024
 SIGNATURE = bytes((0x1E, 0x95, 0x0F))
@@ -38,24 +40,40 @@ _LENGTHS = {
 class Arduino:
     """`fault`: "silent", "garbage", "verify" (a bit of the flash is dead) or "signature".
 
-    With `unplug_after` it is unplugged when that many pages have been written.
+    With `unplug_after` it is unplugged when that many pages have been written. `link` is a
+    symbolic link to its port, as /dev/serial/by-id has them, which stays the same when it is
+    plugged in again. With `every` its program says its text again every so many seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, link: Path | None = None, every: float | None = None) -> None:
+        self.link = link
         self.flash = bytearray(b"\xff" * FLASH)
         self.fault = ""
         self.unplug_after: int | None = None
         self.pages = 0  # that were written
         self.visits = 0  # how often somebody asked for synchronisation
         self.on_page: Callable[[int], None] = lambda _pages: None
+        self._every = every
         self._address = 0
         self._buffer = b""
-        self._master, self._slave = os.openpty()
-        tty.setraw(self._slave)
-        self.port = os.ttyname(self._slave)
+        self._text = b""  # of the program, while it runs
         self._awake, self._wake = os.pipe()
+        self._sockets = [os.openpty(), os.openpty()]  # it can be plugged in twice
+        self._master = self._slave = -1
+        self.plug_in()
         self._thread = threading.Thread(target=self._live, name="arduino")
         self._thread.start()
+
+    def plug_in(self) -> None:
+        """A port like the last one, with another number; its program starts."""
+        self._master, self._slave = self._sockets.pop()
+        tty.setraw(self._slave)
+        os.set_blocking(self._master, False)
+        self.port = os.ttyname(self._slave)
+        if self.link is not None:
+            self.link.unlink(missing_ok=True)
+            self.link.symlink_to(self.port)
+        os.write(self._wake, b"p")
 
     def rest(self) -> None:
         """Let a moment pass, or less if it is closed."""
@@ -70,11 +88,14 @@ class Arduino:
         return bytes(self.flash).rstrip(b"\xff")
 
     def close(self) -> None:
-        os.write(self._wake, b"\0")
+        os.write(self._wake, b"x")
         self._thread.join()
         for descriptor in (self._awake, self._wake):
             os.close(descriptor)
         self._unplug()
+        for pair in self._sockets:
+            for descriptor in pair:
+                os.close(descriptor)
 
     def _unplug(self) -> None:
         for descriptor in (self._master, self._slave):
@@ -83,23 +104,29 @@ class Arduino:
         self._master = self._slave = -1
 
     def _live(self) -> None:
-        self._reset()
-        while self._master >= 0:
-            ready, _, _ = select.select([self._master, self._awake], [], [])
+        while True:
+            plugged = [] if self._master < 0 else [self._master]
+            ready, _, _ = select.select([*plugged, self._awake], [], [], self._every)
             if self._awake in ready:
-                return
-            self._take(os.read(self._master, 4096))
+                if os.read(self._awake, 1) == b"x":
+                    return
+                self._reset()
+            elif ready:
+                self._take(os.read(self._master, 4096))
+            else:
+                self._send(self._text)
 
     def _send(self, data: bytes) -> None:
         if self._master >= 0:
-            os.write(self._master, data)
+            with suppress(BlockingIOError):  # nobody listens
+                os.write(self._master, data)
 
     def _reset(self) -> None:
         """The program in the flash starts, and says what it has to say."""
         self._buffer = b""
-        _, found, rest = bytes(self.flash).partition(TEXT)
-        if found:
-            self._send(rest.partition(b"\0")[0])
+        _, _, rest = bytes(self.flash).partition(TEXT)
+        self._text = rest.partition(b"\0")[0]
+        self._send(self._text)
 
     def _take(self, data: bytes) -> None:
         if self.fault == "silent":
@@ -128,6 +155,7 @@ class Arduino:
         match kind:
             case 0x30:
                 self.visits += 1
+                self._text = b""  # the bootloader runs, and no program
             case 0x41:
                 answer = {0x81: b"\x04", 0x82: b"\x04"}.get(data[0], b"\x03")
             case 0x55:

@@ -15,6 +15,7 @@ import pytest
 
 from labnode.clock import Clock
 from labnode.drivers.base import Driver
+from labnode.errors import DeviceGone
 
 
 class Stage:
@@ -83,6 +84,8 @@ class Stage:
 
     @contextlib.contextmanager
     def lend(self, device: str) -> Iterator[str]:
+        if device not in self.ports:
+            raise DeviceGone(f"'{device}' is not connected")
         self.lent.append(f"{device} lent")
         yield self.ports[device]
         self.lent.append(f"{device} back")

@@ -133,10 +133,25 @@ def test_a_board_that_is_not_there_ends_with_a_sentence(
         mcu(port=str(tmp_path / "ttyACM9")).program(write(stage.folder, image("hello\n")))
 
 
-def test_a_console_without_a_board_lends_nothing(mcu: Callable[..., Avrdude], stage: Stage) -> None:
-    stage.ports["console"] = ""
+def test_a_console_without_a_board_lends_nothing(
+    mcu: Callable[..., Avrdude], stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labnode.drivers.tools.ready._PATIENCE", 0.1)
     with pytest.raises(ToolFailed, match="cannot be found"):
         mcu(port=Ref("console")).program(write(stage.folder, image("hello\n")))
+
+
+@real
+def test_a_board_that_is_just_plugged_in_is_waited_for(
+    mcu: Callable[..., Avrdude], arduino: Arduino, stage: Stage
+) -> None:
+    begun = stage.clock.now()
+    stage.happens(
+        lambda: stage.clock.now() > begun + 0.3,
+        lambda: stage.ports.update(console=arduino.port),
+    )
+    mcu(port=Ref("console")).program(write(stage.folder, image("hello\n")))
+    assert stage.lent == ["console lent", "console back"]
 
 
 @real

@@ -14,6 +14,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 
 from labnode.clock import ManualClock
+from labnode.errors import StorageError
 from labnode.testing import LabClient, Reply
 from tests.web.conftest import MakeLab
 
@@ -214,6 +215,20 @@ def test_a_traceback_is_in_the_log(lab: LabClient, page: Callable[..., str]) -> 
     except ValueError:
         logging.getLogger("labs.own").exception("it broke")
     assert "ValueError: no such gear" in page()
+
+
+def test_a_disk_that_fails_leaves_the_rest_of_the_page(
+    lab: LabClient, page: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.student(full_name="Ada Lovelace")
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise StorageError("The node's database does not answer.")
+
+    monkeypatch.setattr(lab.agent.store, "run", broken)
+    text = page()
+    assert "Ada Lovelace" in text
+    assert "Emergency stop" in text
 
 
 def test_values_of_all_devices_are_shown(lab: LabClient, page: Callable[..., str]) -> None:

@@ -106,6 +106,7 @@ def test_an_observer_s_view_ends_with_the_session(
     lab.finish(ada)
     reply = teacher.get("/api/board")
     assert (reply.status, reply.json["code"]) == (403, "session-over")
+    assert reply.json["reason"] == "observed"
     assert reply.json["back"] is None
     late = lab.browser().get(urlsplit(link).path, **HTML)
     assert late.status == 200

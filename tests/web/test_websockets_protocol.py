@@ -254,11 +254,14 @@ def test_the_central_server_is_answered_while_50_websockets_are_open(node: Node)
     assert [page.send("x").message() for page in pages] == ["x"] * 50
 
 
-def test_40_clients_that_leave_at_once_leave_nothing_behind(node: Node) -> None:
+@pytest.mark.parametrize(("path", "times"), [("/echo", 20), ("/api/live", 80)])
+def test_40_clients_that_leave_at_once_leave_nothing_behind(
+    node: Node, path: str, times: int
+) -> None:
     sessions = [node.session(f"student {number}")[1] for number in range(4)]
 
     def visit() -> None:
-        pages = [node.open("/echo", cookie) for cookie in sessions for _ in range(10)]
+        pages = [node.open(path, cookie) for cookie in sessions for _ in range(10)]
         for page in pages:
             page.send("hello")
         for number, page in enumerate(pages):
@@ -269,10 +272,11 @@ def test_40_clients_that_leave_at_once_leave_nothing_behind(node: Node) -> None:
         node.pages.clear()
         until(lambda: not node.agent.bench.websockets._hub.channels, "all channels are dropped")
         until(lambda: not node.agent.bench.websockets._threads, "all handlers have ended")
+        until(lambda: not node.agent.bench.websockets.live._pages, "no page is told anything")
 
     visit()
     before = _use()
-    for _ in range(20):
+    for _ in range(times):
         visit()
     until(lambda: _use()[:2] <= before[:2], f"threads and files are as they were: {before}")
     assert _use()[2] < before[2] + 4000, "no memory grows"

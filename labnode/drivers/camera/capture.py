@@ -123,6 +123,9 @@ class Capture:
                 self._take()
             except DeviceGone as error:
                 self._fail(str(error))
+            except Exception:  # this thread is all that the camera has
+                log.exception("The camera %s failed.", self._name)
+                self._fail("there is a fault in labnode, which its log tells")
 
     def _wanted(self) -> bool:
         return bool(self._viewers or self._asked)

@@ -22,6 +22,7 @@ _ENDINGS = {"none": "", "lf": "\n", "cr": "\r", "crlf": "\r\n"}
 _BACKLOG = 1 << 20  # bytes that a page may lag behind: 3 s at 3 Mbaud
 _LONGEST = 600.0  # seconds that a wait may take
 _SHOWN = 200  # characters of what was said instead
+_BACK_WITHIN = 3.0  # seconds that a port gets to be there before and after it is lent
 _ANSWER_WITHIN = 2.0  # seconds that the io thread gets for a request
 _OFTEN = 0.5  # seconds after which a wait looks by itself
 
@@ -63,7 +64,7 @@ class Serial(SerialOptions):
             write_timeout=self.write_timeout,
         )
         self.heard = Listening(self.line, self.encoding, 0)
-        self.line.start()
+        self.line.start(_ANSWER_WITHIN)
 
     def reset(self) -> None:
         """The next student sees nothing of this one, and finds the usual baud rate."""
@@ -93,7 +94,9 @@ class Serial(SerialOptions):
 
     def counters(self) -> dict[str, int]:
         """Since the board was opened; any thread may ask."""
-        line = self.line
+        line: Line | None = self.hardware
+        if line is None:
+            return {}
         return {
             "rx_bytes": line.rx_bytes,
             "tx_bytes": line.tx_bytes,
@@ -193,13 +196,18 @@ class Serial(SerialOptions):
 
     @contextmanager
     def lent(self) -> Iterator[str]:
-        """The path of the port, for a programmer; nothing else uses it inside the block."""
+        """The path of the port, for a programmer; nothing else uses it inside the block.
+
+        A device that has just got its power, or was reset, is waited for, before and after.
+        """
+        self._wait_for_device()
         self._ask(Line.lend)
         try:
             yield self.line.status.path or ""
         finally:
             self.heard.skip()
             self._ask(Line.take_back)
+            self._wait_for_device()
 
     # ------------------------------------------------------------------ inside
 
@@ -208,6 +216,9 @@ class Serial(SerialOptions):
             script = self.scripted or SerialScript(echo=True)
             return ScriptedPort(path, script, self.encoding, self.services.clock.now)
         return TtyPort(path, baudrate, self.frame)
+
+    def _wait_for_device(self) -> None:
+        self.services.wait(_BACK_WITHIN, lambda: self.line.status.connected)
 
     def _ask(self, action: Callable[[Line], None]) -> None:
         """Have the io thread do something with the port; it takes a moment only."""

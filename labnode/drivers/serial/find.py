@@ -43,7 +43,9 @@ class UsbMatch:
     serial: Annotated[str | None, Doc("The serial number.")] = None
     product: Annotated[str | None, Doc("The name of the product.")] = None
     manufacturer: Annotated[str | None, Doc("The name of the maker.")] = None
-    interface: Annotated[str | None, Doc("The name of the interface, of a device with several ports.")] = None
+    interface: Annotated[
+        str | None, Doc("The name of the interface, of a device with several ports.")
+    ] = None
     location: Annotated[str | None, Doc("The socket that it is in, such as 1-1.2.")] = None
 
     def __post_init__(self) -> None:

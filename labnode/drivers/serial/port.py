@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import termios
@@ -68,6 +69,10 @@ def _one_failure() -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     number = next((arg for arg in error.args if isinstance(arg, int)), None)
+    if number in (errno.EAGAIN, errno.EBUSY):
+        return "another program is using it"
+    if number in (errno.EACCES, errno.EPERM):
+        return "this user may not, the group dialout may"
     return os.strerror(number) if number else " ".join(str(error).split())
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -17,8 +16,9 @@ from labnode.drivers.tools.counter import Counter
 from labnode.drivers.tools.known import Known, missing
 from labnode.drivers.tools.options import Port, Suffixes
 from labnode.drivers.tools.progress import percent
+from labnode.drivers.tools.ready import port_of, powered
 from labnode.drivers.tools.rehearsal import Rehearsal
-from labnode.drivers.tools.step import Step, stopped
+from labnode.drivers.tools.step import Step
 from labnode.errors import AlreadyRunningError, BadInput, DeviceError, ToolFailed
 from labnode.schema import Between, Doc, Duration, Size
 
@@ -151,8 +151,12 @@ class Tool(Driver):
         self._writes = Counter(self.services.state_dir, self.name)
         if not self.services.simulated:
             for program, package in self.programs.items():
-                if shutil.which(program) is None:
+                if not self.installed(program):
                     raise DeviceError(missing(program, package)["en"])
+
+    def installed(self, program: str) -> bool:
+        """Whether one of its `programs` is on this machine."""
+        return shutil.which(program) is not None
 
     def prepare(self) -> None:
         """The chip has the blank image, if there is one; it is not written where it is known."""
@@ -228,7 +232,7 @@ class Tool(Driver):
         end: State = "unknown"
         self._show("programming")
         try:
-            with self._powered():
+            with powered(self.services, self.power, self.power_wait):
                 self._persist(lambda: self._attempt(image, content, verify))
             end = becomes
         finally:
@@ -256,7 +260,10 @@ class Tool(Driver):
     def _attempt(self, image: Path, content: Content, verify: bool) -> None:
         if self.wears():
             self._writes.add()
-        with self._port() as port, tempfile.TemporaryDirectory(prefix="labnode-") as folder:
+        with (
+            port_of(self.services, self.port) as port,
+            tempfile.TemporaryDirectory(prefix="labnode-") as folder,
+        ):
             name = f"image{image.suffix.lower()}"
             (Path(folder) / name).symlink_to(image.absolute())
             steps = self.steps(Job(name, port, verify, content))
@@ -275,25 +282,6 @@ class Tool(Driver):
                 self.before(argv)
                 step.run(self.services, self.name, self.scripted or Rehearsal())
         self.services.progress(100)
-
-    def _port(self) -> AbstractContextManager[str]:
-        if isinstance(self.port, Ref):
-            return self.services.lend(self.port)
-        return nullcontext(self.port or "")
-
-    @contextmanager
-    def _powered(self) -> Iterator[None]:
-        """Inside the block the board has power; afterwards it is as it was."""
-        if self.power is None or self.services.device(self.power).value:
-            yield
-            return
-        self.services.command(self.power, "set", [True])
-        try:
-            if not self.services.wait(self.power_wait):
-                raise stopped()
-            yield
-        finally:
-            self.services.command(self.power, "set", [False])
 
     def _show(self, state: State) -> None:
         self._state = state

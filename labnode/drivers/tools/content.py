@@ -12,6 +12,8 @@ from pathlib import Path
 
 from labnode.errors import BadFile
 
+_HEAD = 64
+
 Ranges = tuple[tuple[int, int], ...]  # of addresses: first, and one after the last
 
 
@@ -27,7 +29,7 @@ class Content:
     idcode: int | None = None  # that a Xilinx bitstream wants to find
     usb: tuple[int, int] | None = None  # vendor and product in a DFU suffix
     entry: int = 0  # of ELF: where it begins
-    first: int | None = None  # byte of a file of no particular kind
+    head: bytes = b""  # the first bytes of a file of no particular kind
 
 
 def bad(en: str, es: str) -> BadFile:
@@ -48,7 +50,7 @@ def read(path: Path, suffix: str) -> Content:
 
 
 def read_any(data: mmap) -> Content:
-    return Content(len(data), first=data[0])
+    return Content(len(data), head=data[:_HEAD])
 
 
 # --- Intel HEX: lines of ":LLAAAATT<data>CC" ---

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
@@ -15,6 +17,16 @@ from labnode.drivers.tools.options import Suffixes
 from labnode.schema import Between, Doc, Duration, Size
 
 _IMAGE = 0xE9  # the first byte of an application and of a bootloader
+_CHIP = 12  # where the number of the chip is in its header; an ESP8266's has none
+_CHIPS = {
+    "esp32": 0,
+    "esp32s2": 2,
+    "esp32c3": 5,
+    "esp32s3": 9,
+    "esp32c2": 12,
+    "esp32c6": 13,
+    "esp32h2": 16,
+}
 
 
 @register("esptool")
@@ -77,7 +89,8 @@ class EspTool(Tool):
             raise ValueError("esptool takes .bin files")
 
     def steps(self, job: Job) -> list[list[str]]:
-        argv = ["esptool", "--chip", self.chip, "--port", job.port, "--baud", str(self.baudrate)]
+        name = "esptool" if shutil.which("esptool") else "esptool.py"
+        argv = [name, "--chip", self.chip, "--port", job.port, "--baud", str(self.baudrate)]
         if not self.stub:
             argv += ["--no-stub"]
         if self.target == "sram":
@@ -86,12 +99,23 @@ class EspTool(Tool):
         return [[*argv, "write_flash", f"0x{self.address:x}", job.image]]
 
     def examine(self, content: Content, suffix: str) -> None:  # noqa: ARG002
-        if content.first != _IMAGE and (self.address or self.target == "sram"):
+        head = content.head
+        if head[0] != _IMAGE and (self.address or self.target == "sram"):
             raise bad(
                 "This is not an image for ESP chips.", "Esto no es una imagen para chips ESP."
             )
+        (chip,) = struct.unpack("<H", head[_CHIP : _CHIP + 2].ljust(2, b"\0"))
+        if head[0] == _IMAGE and chip != _CHIPS.get(self.chip, chip):
+            raise bad(
+                f"The file is for another chip than the {self.chip}.",
+                f"El fichero es para otro chip que el {self.chip}.",
+            )
         if self.target == "flash" and self.address + content.size > self.flash:
             raise bad("The file does not fit into the flash.", "El fichero no cabe en la flash.")
+
+    def installed(self, program: str) -> bool:
+        """PyPI's has had another name up to version 4."""
+        return super().installed(program) or shutil.which("esptool.py") is not None
 
     def wears(self) -> bool:
         return self.target == "flash"

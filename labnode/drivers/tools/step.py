@@ -14,7 +14,7 @@ from labnode.errors import Stopped, ToolFailed
 
 _MOST_LINES = 20  # of 0.1 s that are shown: nobody reads more
 
-_NOT_THERE = {
+NOT_THERE = {
     "en": "The board cannot be found: it is unplugged, or has no power.",
     "es": "No se encuentra la placa: está desconectada o no tiene alimentación.",
 }
@@ -58,7 +58,7 @@ class Step:
         if services.simulated:
             ended = rehearsal.play(services, tell)
         elif self._is_gone():
-            raise ToolFailed(_NOT_THERE)
+            raise ToolFailed(NOT_THERE)
         else:
             ended = self._really(services, name, hear)
         if ended.cause is Cause.STOPPED:

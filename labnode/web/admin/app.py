@@ -119,15 +119,15 @@ class Admin:
 
     def try_out(self, device: str, command: str) -> dict[str, Any]:
         """Let a device do something; the fields of the form are the command's arguments."""
-        types = {
-            parameter["name"]: parameter["type"]
+        parameters = {
+            parameter["name"]: parameter
             for each in self._node.board.describe(hidden=True)
             for spec in each["commands"]
             for parameter in spec["parameters"]
             if (each["name"], spec["name"]) == (device, command)
         }
         self._tell(f"{device}.{command}")
-        return {"result": self._trial.command(device, command, _arguments(types))}
+        return {"result": self._trial.command(device, command, _arguments(parameters))}
 
     def _does(self, action: str) -> Callable[[], dict[str, Any]]:
         def do() -> dict[str, Any]:
@@ -205,14 +205,18 @@ def _is_browser() -> bool:
     return "text/html" in request.get_header("Accept", "")
 
 
-def _arguments(types: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of the form as JSON, for the command to check; what is left empty is not given."""
+def _arguments(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The fields of the form as JSON, for the command to check.
+
+    What is left empty is not given, where the command does not need it.
+    """
     text = request.environ["wsgi.input"].read(_LONGEST_FORM).decode("utf-8", "replace")
-    return {
-        name: value if types.get(name) == "str" else _json(value)
-        for name, value in parse_qsl(text, keep_blank_values=True)
-        if value or types.get(name) == "str"
-    }
+    arguments = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        about = parameters.get(name, {})
+        if value or "default" not in about:
+            arguments[name] = value if about.get("type") == "str" else _json(value)
+    return arguments
 
 
 def _json(text: str) -> Any:

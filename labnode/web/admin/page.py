@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from labnode.clock import Clock
+from labnode.errors import StorageError
 from labnode.lab import Node
 from labnode.sessions import Session
 from labnode.web.admin.logtail import Entry
@@ -17,6 +18,7 @@ Row = dict[str, Any]
 
 _DAY = 86400.0  # seconds
 _SHOWN = 60  # characters of a value
+_MOST = 50  # rows of a list
 
 
 class View:
@@ -63,9 +65,9 @@ class View:
                 self._device(each)
                 for each in self._node.board.describe([self._language], hidden=True)
             ],
-            "sessions": self._today("sessions", "created_at", 50, self._session),
-            "tasks": self._today("tasks", "submitted_at", 50, self._task),
-            "events": [self._event(row) for row in self._ask["events"](last=50)["events"]][::-1],
+            "sessions": self._today("sessions", "created_at", self._session),
+            "tasks": self._today("tasks", "submitted_at", self._task),
+            "events": [self._event(row) for row in reversed(self._rows("events", names=False))],
             "log": [_logged(entry) for entry in log],
         }
 
@@ -102,6 +104,7 @@ class View:
                 for note in (
                     state.get("error"),
                     self.words["stale"] if state.get("stale") else None,
+                    self.words["not-connected"] if state.get("connected") is False else None,
                     state.get("locked"),
                 )
                 if note
@@ -134,11 +137,19 @@ class View:
             text = value if isinstance(value, str) else json.dumps(value)
         return f"{text[:_SHOWN]} {unit}".rstrip()
 
-    def _today(self, what: str, column: str, most: int, tell: Callable[[Row], Row]) -> list[Row]:
+    def _today(self, what: str, column: str, tell: Callable[[Row], Row]) -> list[Row]:
         """The rows of the last day, newest first."""
         since = self._clock.wall() - _DAY
-        rows = self._ask[what](last=most, names=True)[what]
+        rows = self._rows(what, names=True)
         return [tell(row) for row in reversed(rows) if row[column] >= since]
+
+    def _rows(self, what: str, *, names: bool) -> list[Row]:
+        """The last rows of the history; none where the disk fails, so that the rest can be seen."""
+        try:
+            rows: list[Row] = self._ask[what](last=_MOST, names=names)[what]
+        except StorageError:
+            return []
+        return rows
 
     def _session(self, row: Row) -> Row:
         left = row["time_left"]

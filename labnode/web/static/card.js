@@ -75,11 +75,23 @@ export function makeCard({ label, name, confirm, icon: picture }, id, labelTag =
 }
 
 function agreed(question) {
-  const dialog = byId("question");
+  const dialog = byId("question") ?? makeDialog();
   byId("question-text").textContent = typeof question === "string" ? question : words.confirm;
   dialog.returnValue = "no"; // what Escape leaves behind
   dialog.showModal();
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
   });
+}
+
+function makeDialog() {
+  const answers = [
+    make("button", { value: "no" }, words.no),
+    make("button", { value: "yes", className: "strong" }, words.yes),
+  ];
+  const text = make("p", { id: "question-text" });
+  const form = make("form", { method: "dialog" }, text, make("p", { className: "buttons" }, ...answers));
+  const dialog = make("dialog", { id: "question", "aria-labelledby": "question-text" }, form);
+  document.body.append(dialog);
+  return dialog;
 }

@@ -21,7 +21,7 @@ const say = (key, values = {}) => fill(words[`console:${key}`], values);
 
 function drawConsole(device, card) {
   const port = new SerialConsole(board, device.name);
-  const log = make("div", { className: "log", role: "log", tabIndex: 0, "aria-labelledby": card.labelId });
+  const log = make("div", { className: "screen", role: "log", tabIndex: 0, "aria-labelledby": card.labelId });
   const state = make("span", { className: "state" });
   const screen = makeScreen(log);
   const plot = make("canvas", { className: "numbers", role: "img", hidden: true });

@@ -1,6 +1,7 @@
-// The generated page of a board: the session around the cards that layout.js draws.
+// The page of a board: the session around the cards that layout.js draws. A page of a lab's own may
+// leave out whatever it likes.
 
-import { drawBoard } from "./layout.js";
+import { drawBoard, recordingLinks } from "./layout.js";
 import { asText, board, byId, explain, inWords, make, words } from "./panel.js";
 
 /** A line above the board; with the same name it replaces the one before, null takes it away. */
@@ -15,7 +16,7 @@ function notice(name, text, kind = "") {
     line.append(dismiss);
   }
   if (old) old.replaceWith(line);
-  else byId("notices").append(line);
+  else byId("notices")?.append(line);
 }
 
 /** For screen readers alone. */
@@ -30,9 +31,9 @@ function drawClock() {
   const parts = minutes < 60 ? [minutes] : [Math.floor(minutes / 60), pad(minutes % 60)];
   const clock = byId("clock");
   const text = [...parts, pad(left % 60)].join(":");
-  if (clock.textContent !== text) clock.textContent = text;
+  if (clock && clock.textContent !== text) clock.textContent = text;
   const late = left < 60;
-  clock.parentElement.classList.toggle("late", late);
+  clock?.parentElement.classList.toggle("late", late);
   notice("time", late ? words["last-minute"] : null, "warn");
   if (left === 0) board.hurry();
 }
@@ -51,9 +52,14 @@ function drawFaults(faults) {
 
 function farewell({ reason, back }) {
   clearInterval(ticking);
+  if (!byId("over")) {
+    location.reload(); // a page of the lab's own has no farewell: the lab has one
+    return;
+  }
   byId("lab").remove();
   byId("over").hidden = false;
   byId("over-reason").textContent = words[`over:${reason}`] ?? "";
+  byId("over-reason").after(...recordingLinks());
   document.title = words.over;
   document.querySelector("#over h1").focus();
   if (!/^https?:/i.test(back ?? "")) return;

@@ -127,6 +127,8 @@ class Live:
         self._tell_notices()
         while self._new:  # last: they begin with all that the others have been told
             page = self._new.popleft()
+            if page.channel.ending is not None:  # it left before it was seen, and told so then
+                continue
             self._pages.append(page)
             page.tell(self._picture.state(page.asking))
         while self._asking:

@@ -1,0 +1,70 @@
+"""The boards with programmers that labnode comes with, simulated."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labnode.drivers.base import load_drivers
+from labnode.drivers.tools.base import Tool
+from labnode.testing import LabClient
+
+from .bootloader import image, intel_hex
+
+BOARDS = Path(__file__).parents[2] / "boards"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[LabClient]:
+    """The Arduino Uno; only the time that programming takes is not as it is shipped."""
+    text = (BOARDS / "arduino-uno.yaml").read_text()
+    assert "takes: 3s" in text
+    shutil.copytree(BOARDS / "firmware", tmp_path / "firmware")
+    (tmp_path / "uno.yaml").write_text(
+        text.replace("takes: 3s", "takes: 20ms").replace("power_wait: 3s", "power_wait: 0")
+    )
+    with LabClient(tmp_path / "uno.yaml", state_dir=tmp_path / "state") as lab:
+        yield lab
+
+
+def test_the_arduino_uno_goes_through_a_visit_without_hardware(lab: LabClient) -> None:
+    student = lab.student()
+    assert lab.value("mcu") == "blank"
+    student.post("/api/devices/power/off")
+    data = intel_hex(image("hello\n", 64)).encode()
+    task = student.request("POST", "/api/devices/mcu/program?name=x.hex", data).json
+    assert lab.agent.tasks.get(task["task_id"]).join(10).done
+    assert lab.value("power") is False, "as the student had left it"
+    student.post("/api/devices/switch_2/on")
+    student.post("/api/devices/switch_3/on")
+    assert [lab.value(f"light_{pin}") for pin in (11, 12, 13)] == [True, True, True]
+    assert lab.finish(student)["finished"]
+    assert (lab.value("mcu"), lab.value("power"), lab.value("switch_2")) == ("blank", True, False)
+
+
+def test_its_blank_image_is_an_endless_loop(lab: LabClient) -> None:
+    """RJMP with an offset of -1 words: 1100 kkkk kkkk kkkk (AVR instruction set manual)."""
+    (data, end) = (BOARDS / "firmware/uno-blank.hex").read_text().split()
+    assert bytes.fromhex(data[1:])[4:6] == 0b1100_1111_1111_1111.to_bytes(2, "little")
+    assert end == ":00000001FF"
+
+
+def test_the_installer_knows_the_program_and_the_package_of_every_programmer() -> None:
+    function = (BOARDS.parent / "install.sh").read_text().partition("install_tools_of() {")[2]
+    known = {}
+    for names, program, package in re.findall(
+        r"^ +([a-z_ |]+)\) program=(\S+) package=(\S+) ;;$",
+        function.partition("esac")[0],
+        re.MULTILINE,
+    ):
+        for kind in names.split(" | "):
+            known[kind] = tuple(word.replace("$driver", kind) for word in (program, package))
+    programmers = {k: d.programs for k, d in load_drivers().items() if issubclass(d, Tool)}
+    needed = {
+        kind: next(iter(programs.items())) for kind, programs in programmers.items() if programs
+    }
+    assert known == needed
