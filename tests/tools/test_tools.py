@@ -172,7 +172,8 @@ def test_a_file_for_it_is_taken(stage: Stage, options: str, name: str, data: byt
     tool(stage, options).check(path)
 
 
-# What programs print, recorded from their manuals, sources and users' reports, and what it means.
+# What programs print, after their manuals, sources and users' reports, and what it means. None of
+# it was captured from hardware.
 SAID = [
     ("avrdude", "avrdude: verification error; content mismatch", "does not read back"),
     ("avrdude", "avrdude: Device signature = 0x000000\navrdude: Expected signature for ATmega328P "
