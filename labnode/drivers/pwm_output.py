@@ -29,9 +29,8 @@ class PwmOutput(NumberOutput):
     pin: Annotated[Pin, Doc("The pin that is driven.")]
     frequency: Annotated[
         float,
-        Between(
-            0.1, 10_000, "driver: hardware_pwm goes higher, on GPIO12, 13, 18 and 19"
-        ),  # lgpio's
+        # Where lgpio stops.
+        Between(0.1, 10_000, "driver: hardware_pwm goes higher, on GPIO12, 13, 18 and 19"),
         Doc("Pulses per second, in Hz."),
     ] = 100.0
     active_high: Annotated[bool, Doc("false: the pin is low during a pulse.")] = True
