@@ -218,7 +218,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "console:echo": "Eco",
         "console:hex": "Hex",
         "console:plot": "Gráfica",
-        "console:clear": "Borrar",
+        "console:clear": "Limpiar",
         "console:save": "Descargar",
         "console:search": "Buscar",
         "console:hits": "{n} líneas",

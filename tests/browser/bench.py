@@ -26,7 +26,7 @@ DEVICES: list[dict[str, Any]] = [
     device("servo", "Servo", "dial", SET, command("mid"), min=-90, max=90, step=1, unit="°"),
     device("leds", "LEDs", "bank", SET, command("set_bit", "bit", "value"), width=8),
     device("dip", "DIP switches", "bank", width=2, bits=["Reset", "Boot"]),
-    device("mcu", "Controller", "upload", accept=[".hex"], max_size=1000),
+    device("mcu", "Controller", "upload", accept=[".hex"], max_size=1000, blank=True),
     device("lcd", "Display", "text", SET),
     device("mode", "Mode", "text", SET, choices=["slow", "fast"]),
     device("goal", "Goal", "value", SET, unit="°C"),

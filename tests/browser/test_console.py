@@ -176,6 +176,6 @@ def test_the_console_speaks_spanish(student: Student, node: Node) -> None:
     session_id, url = node.server.new(name="Ada", assigned_time=300, locale="es")
     student.open(url)
     student.sees("#device-uno .head .state", "115200 baudios")
-    press(student, "Borrar")
+    press(student, "Limpiar")
     student.go_away()
     assert node.server.delete(session_id).clean

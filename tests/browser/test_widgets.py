@@ -79,6 +79,7 @@ def test_a_bank_is_set_bit_by_bit_or_as_a_number(student: Student, bench: StandI
 def test_a_bank_that_is_read_names_its_bits(student: Student, bench: StandIn) -> None:
     lamps = "[...document.querySelectorAll('#device-dip .bit')].map((e) => e.ariaLabel)"
     assert student.run(f"return {lamps}") == ["Boot: On", "Reset: Off"]
+    assert student.text("#device-dip .bits").split() == ["Boot", "Reset"]
 
 
 def test_texts_and_numbers_are_sent_with_enter(student: Student, bench: StandIn) -> None:
@@ -111,6 +112,9 @@ def test_a_file_is_sent_and_what_becomes_of_it_is_seen(
     assert bench.uploads == [("mcu", "blink ñ.hex", b":00000001FF\n")]
     bench.change_task(status="running", data={"percent": 50, "log": ["Writing"]})
     student.sees("#device-mcu .state", "50%")
+    blank = "//*[@id='device-mcu']//button[text()='Make blank']"
+    offered = student.driver.find_element("xpath", blank)
+    assert offered.get_attribute("aria-disabled") == "true"
     student.sees("#device-mcu .log", "Writing")
     bench.change_task(status="done", result="12 bytes written")
     student.sees("#device-mcu .result", "12 bytes written")

@@ -17,7 +17,7 @@ function drawBank(device, card) {
   const bits = Array.from({ length: width }, (_, i) => {
     const bit = width - 1 - i;
     const label = device.bits?.[bit] ?? fill(words.bit, { n: bit });
-    const mark = make("span", { className: "bit-name", "aria-hidden": "true" }, String(bit));
+    const mark = make("span", { className: "bit-name", "aria-hidden": "true" }, device.bits?.[bit] ?? String(bit));
     const control = settable
       ? make("button", { type: "button", className: "bit", role: "switch", "aria-label": label }, mark)
       : make("span", { className: "bit", role: "img", "aria-label": label }, mark);
@@ -31,6 +31,8 @@ function drawBank(device, card) {
   });
   const group = make("div", { className: "bits", role: "group", "aria-labelledby": card.labelId });
   group.style.setProperty("--columns", Math.min(8, width));
+  const longest = Math.max(0, ...(device.bits ?? []).map((name) => name.length));
+  if (longest > 4) group.style.setProperty("--bit-width", `${Math.min(6, longest * 0.6)}rem`);
   group.append(...bits.map(({ control }) => control));
   card.element.append(group);
 

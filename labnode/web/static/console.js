@@ -148,6 +148,7 @@ function drawConsole(device, card) {
     const choose = make("label", { className: "button plain", htmlFor: id }, say("file"));
     const bar = make("progress", { max: 1, value: 0, hidden: true, "aria-labelledby": card.labelId });
     const cancel = make("button", { type: "button", hidden: true }, words.no);
+    card.guard(field);
     field.addEventListener("change", async () => {
       const [file] = field.files;
       field.value = "";

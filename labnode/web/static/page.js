@@ -85,19 +85,22 @@ function farewell({ reason, back }) {
 /** Go where the student came from, when it has been read why; the student may stay. */
 function goBackSoon(back) {
   const end = performance.now() + READ * 1000;
+  const until = make("span", { role: "timer" });
+  const stay = make("button", { type: "button", id: "stay" }, words.stay);
+  const soon = make("p", { id: "over-soon" }, until, " ", stay);
   const count = () => {
     const left = Math.ceil((end - performance.now()) / 1000);
-    byId("over-in").textContent = fill(words["back-in"], { n: Math.max(0, left) });
+    until.textContent = fill(words["back-in"], { n: Math.max(0, left) });
     if (left > 0) return;
     clearInterval(counting);
     location.replace(back); // the link stays for a browser that does not get there
   };
   const counting = setInterval(count, 250);
   count();
-  byId("over-soon").hidden = false;
-  byId("stay").addEventListener("click", () => {
+  byId("back").parentElement.after(soon);
+  stay.addEventListener("click", () => {
     clearInterval(counting);
-    byId("over-soon").hidden = true;
+    soon.remove();
     byId("back").focus();
   });
 }

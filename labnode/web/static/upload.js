@@ -19,6 +19,7 @@ function drawUpload(device, card) {
   card.guard(field);
   const progress = makeProgress(card, `stop-${name}`);
   const taskName = `${name}.program`;
+  const blank = device.blank ? make("button", { type: "button" }, words.blank) : null;
   let file = null;
 
   function take(files) {
@@ -36,6 +37,8 @@ function drawUpload(device, card) {
   function update() {
     const off = file === null || progress.busy || card.element.classList.contains("blocked");
     send.setAttribute("aria-disabled", String(off));
+    const blocked = card.element.classList.contains("blocked") || board.session.read_only;
+    blank?.setAttribute("aria-disabled", String(progress.busy || blocked));
   }
   field.addEventListener("change", () => take(field.files));
   for (const event of ["dragover", "dragleave", "drop"]) {
@@ -64,8 +67,7 @@ function drawUpload(device, card) {
   show(board.tasks.get(taskName) ?? null);
   card.head.append(progress.state);
   const buttons = make("p", { className: "buttons" }, send, progress.stop);
-  if (device.blank) {
-    const blank = make("button", { type: "button" }, words.blank);
+  if (blank) {
     card.guard(blank);
     blank.addEventListener("click", () => progress.busy || card.act(() => board.blank(name)));
     buttons.append(blank);
