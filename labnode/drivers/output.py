@@ -111,6 +111,7 @@ class Output(Driver):
         """To be called at the end of `open`: nobody knows how long it has been off before."""
         self._on_since = None
         self._off_since = self.services.clock.now()
+        self._resting = bool(self.min_off_time)
 
     def is_safe(self, value: Any) -> bool:
         return bool(value == self.safe)

@@ -56,7 +56,9 @@ class Access:
             check_origin(self._settings)
             user = self.identify()
             if level == "observer" and not user.active and request.method in SAFE:
-                user = self.observers.identify(self.observer_cookie) or user
+                observer = self.observers.identify(self.observer_cookie)
+                if observer is not None and (observer.active or isinstance(user, AnonymousUser)):
+                    user = observer
             if level != "public" and (refusal := self._refusal(user, level)) is not None:
                 return refusal
             with context.acting(user=user):

@@ -80,8 +80,12 @@ def test_what_was_switched_off_has_to_rest_and_says_how_long(bench: Any) -> None
 
 def test_after_opening_it_rests_because_nobody_knows_since_when_it_is_off(bench: Any) -> None:
     output = heater(bench, min_off_time=5.0)
+    assert "rests" in output.state()["locked"]["en"]
     with pytest.raises(Busy):
         output.on()
+    bench.clock.advance(5)
+    output.poll()
+    assert "locked" not in output.state()
 
 
 def test_a_reset_is_never_refused_and_counts_as_switching_off(bench: Any) -> None:

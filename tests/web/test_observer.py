@@ -132,6 +132,15 @@ def test_a_student_who_opens_the_own_link_stays_the_student(lab: LabClient) -> N
     assert student.post("/api/devices/switch/on").status == 200
 
 
+def test_a_student_who_opened_a_link_that_is_over_is_told_of_the_own_end(lab: LabClient) -> None:
+    student = lab.student(back="https://campus.example.org/")
+    student.get(urlsplit(link_of(lab, student)).path)
+    lab.finish(student)
+    reply = student.get("/api/state")
+    assert reply.json["reason"] != "observed"
+    assert reply.json["back"] == "https://campus.example.org/"
+
+
 def test_a_student_whose_time_is_over_may_look_at_another_s_session(lab: LabClient) -> None:
     first = lab.student(full_name="Ada")
     lab.finish(first)
