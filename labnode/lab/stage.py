@@ -13,6 +13,7 @@ from labnode.drivers.process import run
 from labnode.errors import DeviceError, Interlocked, NotFound, Stopped, TooLate
 from labnode.events import Notice
 from labnode.schema import Text
+from labnode.sessions import Sessions
 from labnode.tasks import TaskFunction
 from labnode.worker import Worker
 
@@ -26,6 +27,7 @@ class BoardStage:
         *,
         board: Board,
         worker: Worker,
+        sessions: Sessions,
         clock: Clock,
         functions: Mapping[str, TaskFunction[..., Any]],
         session_id: str | None,
@@ -34,6 +36,7 @@ class BoardStage:
         self._sequence = sequence
         self._board = board
         self._worker = worker
+        self._sessions = sessions
         self._clock = clock
         self._functions = functions
         self._session_id = session_id
@@ -98,4 +101,7 @@ class BoardStage:
             raise DeviceError(f"the task {name!r} failed: {task.error['message']}")
 
     def notify(self, text: Text) -> None:
+        for session in self._sessions.live():
+            if self._session_id in (None, session.id):
+                session.tell(text.words)
         self._board.bus.publish(Notice(text.words, self._session_id))

@@ -56,6 +56,7 @@ def render_page(boot: Mapping[str, Any], *, template: Path | None = None) -> str
         title=boot["board"]["title"] or boot["words"]["lab"],
         student=student["full_name"] or student["username"],
         read_only=student["read_only"],
+        recording=boot["board"]["recording"] and not student["read_only"],
         modules=_EVERY_PAGE,
         widgets=_widgets(boot["board"]),
         boot=_as_data_block(boot),
@@ -90,9 +91,17 @@ def boot(
 
 
 def render_farewell(
-    locales: Iterable[str], *, reason: str | None = None, back: str | None = None, root: str = ""
+    locales: Iterable[str],
+    *,
+    reason: str | None = None,
+    back: str | None = None,
+    recording: bool = False,
+    root: str = "",
 ) -> str:
-    """What a student sees whose session is over; `reason` is the session's ("time", "exited" …)."""
+    """What a student sees whose session is over; `reason` is the session's ("time", "exited" …).
+
+    With `recording` there is data of the session to download.
+    """
     language = texts.language(locales)
     words = texts.words(language)
     return _render(
@@ -103,6 +112,7 @@ def render_farewell(
         text=words.get(f"over:{reason}", ""),
         back=back if back and back.lower().startswith(("http://", "https://")) else None,
         closing=words["close"],
+        recording=recording,
     )
 
 

@@ -78,6 +78,8 @@ class StandIn:
         self.looks = 0
         self.states: dict[str, dict[str, Any]] = {}  # what devices show beside their values
         self.faults: list[dict[str, Any]] = []
+        self.notices: list[dict[str, Any]] = []
+        self.recording = False
         self._version = 0
         self.left: list[str | None] = []  # the Origin of each "leaving"
         self.gate = threading.Event()  # closed: commands wait
@@ -198,6 +200,7 @@ class StandIn:
             "tasks": tasks,
             "session": self._session(),
             "faults": self.faults,
+            "notices": self.notices,
         }
 
     def _ask_state(self) -> dict[str, Any]:
@@ -209,6 +212,7 @@ class StandIn:
             "title": self.title,
             "devices": self.devices,
             "page": self.page,
+            "recording": self.recording,
             "tasks": [{"name": "blink", "label": "Blink the lamp", "unique": "global"}],
         }
 
