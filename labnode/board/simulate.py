@@ -71,11 +71,13 @@ class Simulation:
         self._random = random.Random(0)
         self._driven: dict[str, Any] = {}
         self._positions: dict[str, float] = {}  # of what moves
+        self._by_hand: set[str] = set()  # what stays where it was driven
         self._moved_at = 0.0
         self._due: float | None = None
 
     def drive(self, name: str, value: Any) -> None:
         """Make the input `name` show `value` until its link has something new to say."""
+        self._by_hand.add(name)
         self._positions.pop(name, None)
         if isinstance(value, int | float) and name in self._links and self._links[name].lag:
             self._positions[name] = float(value)
@@ -93,6 +95,7 @@ class Simulation:
             if value is None or self._driven.get(name) == value:
                 continue
             self._driven[name] = value
+            self._by_hand.discard(name)
             if link.moves:
                 self._positions.setdefault(name, value if link.start is None else link.start)
                 self._wake()
@@ -106,7 +109,7 @@ class Simulation:
             return self._due
         passed, self._moved_at, self._due = now - self._moved_at, now, None
         for name, link in self._links.items():
-            if not link.moves or name not in self._positions:
+            if name in self._by_hand or name not in self._positions:
                 continue
             target, position = float(self._driven[name]), self._positions[name]
             part = 1 - math.exp(-passed / link.lag) if link.lag else 1.0
@@ -120,6 +123,7 @@ class Simulation:
         """Forget what was driven: the hardware has been opened anew."""
         self._driven.clear()
         self._positions.clear()
+        self._by_hand.clear()
         self._due = None
         self.settle()
         self.move()

@@ -84,6 +84,49 @@ def test_only_inputs_that_exist_can_be_driven(wired: Any) -> None:
         wired.board.simulation.drive("door", True)
 
 
+OVEN = """
+devices:
+  heater: {driver: relay, pin: 17}
+  warm: {driver: thermometer}
+  room: {driver: thermometer}
+simulate:
+  warm: {value: 20 + 60 * heater, lag: 10s}
+  room: {value: 20 + 10 * heater, lag: 100s, noise: 0.1}
+"""
+
+
+def test_what_is_driven_by_hand_stays_while_others_move(
+    rig: Callable[..., Any], thermometer: Any
+) -> None:
+    oven = rig(OVEN)
+    oven.board.open()
+    oven.board.command("heater", "on")
+    oven.board.simulate("warm", 50.0)
+    for _ in range(20):
+        oven.clock.advance(1.0)
+        oven.board.poll()
+    assert oven.values()["warm"] == 50.0
+    assert oven.values()["room"] != 20.0
+    oven.board.command("heater", "off")  # there is news: it goes on from where it is
+    oven.clock.advance(1.0)
+    oven.board.poll()
+    assert 40 < oven.values()["warm"] < 50
+
+
+def test_an_input_whose_link_has_no_value_yet_can_be_driven_by_hand(
+    rig: Callable[..., Any], thermometer: Any
+) -> None:
+    oven = rig(
+        OVEN.replace("20 + 60 * heater", "20 / heater")  # missing while the heater is off
+    )
+    oven.board.open()
+    oven.board.simulate("warm", 50.0)
+    for _ in range(3):
+        oven.clock.advance(1.0)
+        oven.board.poll()
+    assert oven.values()["warm"] == 50.0
+
+
 def test_a_board_with_hardware_has_no_simulation(rig: Callable[..., Any]) -> None:
     from labnode.drivers.pins import mock_factory
 
