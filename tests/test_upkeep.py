@@ -118,7 +118,15 @@ def test_a_sequence_ends_when_its_time_is_over(lab: Make) -> None:
 
 def test_programs_run_in_a_sequence_and_their_failure_is_told(lab: Make) -> None:
     node = lab('sequences: {on_start: {steps: [{run: [sh, -c, "echo no cable; exit 3"]}]}}\n')
+    node.agent.board.simulation = None
     assert "the program 'sh' failed: no cable" in node.start().text
+
+
+def test_a_simulated_board_runs_no_programs(lab: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    node = lab("sequences: {on_start: {steps: [{run: [nothing-like-this, --power, cycle]}]}}\n")
+    assert node.start().status == 200
+    assert "Simulated, so not run: nothing-like-this --power cycle" in caplog.text
 
 
 def test_tasks_of_the_lab_run_in_a_sequence(lab: Make) -> None:
@@ -274,15 +282,18 @@ def test_a_fault_is_answered_once_until_it_is_over(lab: Make) -> None:
     assert eventually(lambda: seen(node, "lamp"))
 
 
-def test_after_an_emergency_stop_no_sequence_does_anything(lab: Make) -> None:
+def test_after_an_emergency_stop_no_sequence_does_anything(
+    lab: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     node = lab(
         "sequences:\n"
-        "  on_dispose: {steps: [{log: cleaning}, {run: [touch, cleaned]}, {set: {lamp: on}}]}\n"
+        "  on_dispose: {steps: [{log: cleaning begins}, {set: {lamp: on}}]}\n"
     )
     student = node.student()
     node.agent.estop.press("the red button")
     node.finish(student)
-    assert not (node.agent.board.file.path.parent / "cleaned").exists()
+    assert "cleaning begins" not in caplog.text
     (why,) = node.server("GET", "/test").json["error_messages"]
     assert why == "The board is in quarantine: Emergency stop: the red button"
 

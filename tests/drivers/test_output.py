@@ -101,7 +101,7 @@ def test_after_an_emergency_it_has_to_rest_too(bench: Any) -> None:
     output.make_safe()  # by another thread
     output.stay_safe()  # then by the hardware thread
     assert output.due() == bench.clock.now() + 5
-    with pytest.raises(Busy, match="has to rest for 5.0 s"):
+    with pytest.raises(Busy, match="has to rest for"):
         output.on()
 
 
