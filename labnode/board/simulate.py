@@ -72,16 +72,24 @@ class Simulation:
         self._driven: dict[str, Any] = {}
         self._positions: dict[str, float] = {}  # of what moves
         self._by_hand: set[str] = set()  # what stays where it was driven
+        self._dead: set[str] = set()  # what cannot be read until it is driven anew
         self._moved_at = 0.0
         self._due: float | None = None
 
     def drive(self, name: str, value: Any) -> None:
-        """Make the input `name` show `value` until its link has something new to say."""
+        """Make the input `name` show `value` until its link has something new to say.
+
+        With None it cannot be read any more, whatever its link says, until this is called again.
+        """
         self._by_hand.add(name)
+        self._dead.discard(name)
         self._positions.pop(name, None)
-        if isinstance(value, int | float) and name in self._links and self._links[name].lag:
+        lags = name in self._links and self._links[name].lag
+        if lags and isinstance(value, int | float) and math.isfinite(value):
             self._positions[name] = float(value)
         self._drive(name, value)
+        if value is None:
+            self._dead.add(name)
         self.settle()
 
     def settle(self) -> None:
@@ -92,7 +100,7 @@ class Simulation:
         """
         for name, link in self._links.items():
             value = link.value.evaluate(Readings(self._snapshot()))
-            if value is None or self._driven.get(name) == value:
+            if value is None or name in self._dead or self._driven.get(name) == value:
                 continue
             self._driven[name] = value
             self._by_hand.discard(name)
@@ -124,6 +132,7 @@ class Simulation:
         self._driven.clear()
         self._positions.clear()
         self._by_hand.clear()
+        self._dead.clear()
         self._due = None
         self.settle()
         self.move()
