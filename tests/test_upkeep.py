@@ -286,10 +286,7 @@ def test_after_an_emergency_stop_no_sequence_does_anything(
     lab: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    node = lab(
-        "sequences:\n"
-        "  on_dispose: {steps: [{log: cleaning begins}, {set: {lamp: on}}]}\n"
-    )
+    node = lab("sequences:\n  on_dispose: {steps: [{log: cleaning begins}, {set: {lamp: on}}]}\n")
     student = node.student()
     node.agent.estop.press("the red button")
     node.finish(student)
