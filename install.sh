@@ -655,10 +655,10 @@ make_release() {
     undo_with rm -rf -- "$release"
     [[ $pins != apt ]] || system=(--system-site-packages)
     [[ -z ${wheels:-} ]] || offline=(--no-index --find-links "$wheels")
-    quietly "$python" -m venv "${system[@]}" "$release" || fail "$python could not make $release"
+    quietly "$python" -m venv "${system[@]}" "$release" || fail "$python could not make $release$(why_it_failed)"
     # What the system has of labnode's libraries may change with the system: labnode has its own.
     pip_release "${offline[@]}" --ignore-installed "$source" ||
-        fail "pip could not install labnode$(why_pip_failed)"
+        fail "pip could not install labnode$(why_it_failed)"
     if [[ $pins == pip ]]; then
         install_lgpio "${offline[@]}"
     fi
@@ -678,8 +678,10 @@ pip_release() {
         --progress-bar off --no-cache-dir "$@"
 }
 
-why_pip_failed() {
-    if [[ -n ${wheels:-} ]]; then
+why_it_failed() {
+    if (($(free_space "$opt/releases") < 20)); then
+        echo ": the disk with $opt is full"
+    elif [[ -n ${wheels:-} ]]; then
         echo " from $wheels; something is missing or broken there"
     else
         echo "; does this machine reach the internet (or the index that pip is configured for)?"
@@ -691,21 +693,22 @@ install_lgpio() { # PIP-OPTION...
     if [[ -z ${wheels:-} ]]; then
         apt_install gcc libc6-dev python3-dev swig || fail "apt-get could not install what lgpio is compiled with"
     fi
-    PYPI=1 pip_release "$@" lgpio || fail "pip could not install lgpio, the library for the pins$(why_pip_failed)"
+    PYPI=1 pip_release "$@" lgpio || fail "pip could not install lgpio, the library for the pins$(why_it_failed)"
 }
 
 # --- what a lab needs of the system ---
 
 install_tools_of() { # BOARD
-    local driver package
+    local driver program package
     while read -r driver; do
         case $driver in
-            avrdude | openocd | esptool | picotool | flashrom) package=$driver ;;
-            dfu_util) package=dfu-util ;;
-            openfpgaloader) package=openfpgaloader ;;
+            avrdude | openocd | esptool | picotool) program=$driver package=$driver ;;
+            dfu_util) program=dfu-util package=dfu-util ;;
+            openfpgaloader) program=openFPGALoader package=openfpgaloader ;;
+            st_flash) program=st-flash package=stlink-tools ;;
             *) continue ;;
         esac
-        have "$package" || have "${package}.py" || [[ $package == openfpgaloader ]] && have openFPGALoader ||
+        have "$program" || have "$program.py" ||
             change "install $package, which the board needs" apt_install "$package" ||
             fail "the board needs $package, and apt-get could not install it"
     done < <(sed -nE 's/.*\bdriver: *["'\'']?([a-z0-9_]+).*/\1/p' "$1" | sort -u)
@@ -1571,9 +1574,16 @@ pip_install() ( # EXTRAS
 
 need_space() { # MEGABYTES WHAT DIRECTORY
     local free
-    free=$(LC_ALL=C df -m --output=avail -- "$3" 2>/dev/null | tail -n 1) || return 0
-    [[ ! $free =~ ^[[:space:]]*[0-9]+$ ]] || ((free >= $1)) ||
-        fail "the disk with $3 has only ${free//[[:space:]]/} MB free; $2 needs about $1 MB"
+    free=$(free_space "$3")
+    ((free >= $1)) || fail "the disk with $3 has only $free MB free; $2 needs about $1 MB"
+}
+
+free_space() { # DIRECTORY: in megabytes; plenty, where df does not say
+    local free
+    free=$(LC_ALL=C df -m --output=avail -- "$1" 2>/dev/null | tail -n 1) || true
+    free=${free//[[:space:]]/}
+    [[ $free =~ ^[0-9]+$ ]] || free=999999
+    echo "$free"
 }
 
 # --- Python ---

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from labnode.board import load_board
 from labnode.cli.main import main
-from labnode.settings import load_settings
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -27,13 +27,15 @@ def test_the_board_can_be_loaded(tmp_path: Path) -> None:
     assert list(load_board(board).devices) == ["light", "fan", "door"]
 
 
-def test_the_settings_can_be_loaded(tmp_path: Path) -> None:
-    (text,) = [block for block in blocks("yaml") if "weblab:" in block]
-    settings = tmp_path / "settings.yaml"
-    settings.write_text(text)
-    settings.chmod(0o600)
-    loaded = load_settings(settings, {}, {"state_dir": tmp_path})
-    assert loaded.public_origin == "http://greenhouse.example.org:8080"
+def test_what_it_says_of_installing_is_what_the_script_takes() -> None:
+    usage = subprocess.run(
+        ["bash", README.parent / "install.sh", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    commands = re.findall(r"\./install\.sh ([a-z]+)", README.read_text())
+    assert {"demo", "test", "status", "upgrade", "rollback", "uninstall", "flash"} <= set(commands)
+    assert [command for command in commands if f"\n  {command} " not in usage] == []
+    options = re.findall(r"--(?:board|dry-run|purge)\b", README.read_text())
+    assert [option for option in options if option not in usage] == []
 
 
 @pytest.mark.parametrize("command", ["demo", "test"])

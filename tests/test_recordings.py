@@ -93,23 +93,21 @@ def test_after_the_session_it_can_still_be_downloaded(lab: Callable[..., LabClie
     assert "1" not in [row["heater"] for row in rows(another)]
 
 
-def test_the_page_offers_the_download_and_so_does_the_farewell(
-    lab: Callable[..., LabClient],
-) -> None:
+def test_the_page_knows_of_it_and_the_farewell_offers_it(lab: Callable[..., LabClient]) -> None:
     node = lab()
     student = node.student()
-    assert student.get("/api/board").json["recording"] is True
-    active = student.get("/", HTTP_ACCEPT="text/html")
+    assert student.get("/api/board").json["record"] == {"devices": ["heater", "fan"]}
     node.finish(student)
-    for page in (active, student.get("/", HTTP_ACCEPT="text/html")):
-        assert "Download data" in page.text
-        assert 'api/recording.csv" download>CSV' in page.text
-        assert 'api/recording.json" download>JSON' in page.text
+    farewell = student.get("/", HTTP_ACCEPT="text/html").text
+    assert 'api/recording.csv" download>CSV' in farewell
+    assert 'api/recording.json" download>JSON' in farewell
 
 
-def test_a_page_without_a_recording_offers_none(lab: Callable[..., LabClient]) -> None:
-    student = lab("").student()
-    assert student.get("/api/board").json["recording"] is False
+def test_without_a_recording_none_is_offered(lab: Callable[..., LabClient]) -> None:
+    node = lab("")
+    student = node.student()
+    assert student.get("/api/board").json["record"] is None
+    node.finish(student)
     assert "recording.csv" not in student.get("/", HTTP_ACCEPT="text/html").text
 
 

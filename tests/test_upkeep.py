@@ -307,3 +307,36 @@ def test_an_emergency_stop_ends_a_sequence_that_waits(lab: Make) -> None:
     assert eventually(lambda: upkeep._hook is None)
     assert node.value("lamp") is False
     assert node.agent.sessions.quarantine.why == "Emergency stop: the red button"
+
+
+def test_a_sequence_talks_with_a_serial_device(lab: Make) -> None:
+    node = lab(
+        "  console: {driver: serial, port: /dev/ttyUSB0}\n"
+        "sequences:\n"
+        '  on_start: {steps: [{serial: {console: {send: "hello\\n", expect: "you too"}}}]}\n'
+        'simulate: {console: {answers: {hello: "you too\\r\\n"}}}\n'
+    )
+    assert node.start().status == 200
+
+
+def test_a_serial_device_that_says_nothing_fails_the_start(lab: Make) -> None:
+    node = lab(
+        "  console: {driver: serial, port: /dev/ttyUSB0}\n"
+        "sequences:\n"
+        "  on_start: {steps: [{serial: {console: {expect: ready, timeout: 100ms}}}]}\n"
+    )
+    reply = node.start()
+    assert reply.status == 503
+    assert "on_start: " in reply.text
+
+
+def test_a_programmer_writes_an_image_in_a_sequence(lab: Make, tmp_path: Path) -> None:
+    (tmp_path / "blank.hex").write_text(":02000000FFCF30\n:00000001FF\n")  # an endless loop
+    node = lab(
+        "  mcu: {driver: avrdude, part: atmega328p, programmer: arduino, port: /dev/ttyACM0,\n"
+        "        accept: [.hex]}\n"
+        "sequences: {on_start: {steps: [{program: {mcu: blank.hex}}]}}\n"
+        "simulate: {mcu: {takes: 10ms}}\n"
+    )
+    assert node.start().status == 200
+    assert node.value("mcu") == "programmed"

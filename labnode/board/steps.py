@@ -162,10 +162,12 @@ class Converse:
 
     def run(self, stage: Stage) -> None:
         port = cast(Conversing, stage.devices[self.device])
-        if self.send is not None:
-            port.send(self.send)
-        if self.expect is not None:
+        if self.expect is None:
+            port.send(self.send or "")
+        elif self.send is None:
             port.expect(self.expect, self.timeout)
+        else:
+            port.ask(self.send, self.expect, self.timeout)
 
 
 @dataclass(frozen=True)

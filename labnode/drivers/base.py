@@ -104,6 +104,9 @@ class Conversing(Protocol):
     def send(self, text: str) -> None: ...
     def expect(self, pattern: str, timeout: float) -> Any: ...
 
+    def ask(self, text: str, expect: str, timeout: float) -> Any:
+        """Send, and wait for what comes after that and fits."""
+
 
 @runtime_checkable
 class Simulatable(Protocol):
@@ -166,7 +169,7 @@ class Driver:
         None
     )
     unit: Annotated[str, Doc("What the value is measured in, such as °C.")] = ""
-    icon: Annotated[str, Doc("A character shown beside the label, such as ☀.")] = ""
+    icon: Annotated[str, Doc("A character beside the label (☀), or a picture's name (fan).")] = ""
     access: Annotated[
         Literal["user", "system", "none"],
         Doc(

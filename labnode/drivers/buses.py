@@ -32,7 +32,7 @@ BUS_PINS = {
     "dtparam=i2c_arm=on": _I2C_PINS[1],
     "dtparam=spi=on": _SPI_PINS[0],
     "enable_uart=1": _UART_PINS,
-    "dtoverlay=w1-gpio": (4,),
+    "dtoverlay=w1-gpio,gpiopin=4 (or without gpiopin)": (4,),
 }
 """The pins that a line of config.txt takes; lines that name their pins are not here."""
 

@@ -38,9 +38,8 @@ class SensorId(str):
 @register("ds18b20")
 @dataclass(kw_only=True)
 class Ds18b20(SlowSensor):
-    """A temperature sensor DS18B20 on a 1-Wire bus, in °C.
-
-    It takes 0.75 s to measure, and several on one bus take turns.
+    """A temperature sensor DS18B20 on a 1-Wire bus, in °C. It takes 0.75 s to measure; several
+    on one bus take turns.
 
     What comes with a wrong checksum is no reading, nor is 85 °C from a sensor that has only just
     got power (its register at power-on, Analog Devices DS18B20 Rev. 6, table 1).

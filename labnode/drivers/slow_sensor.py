@@ -26,11 +26,11 @@ class SlowSensor(Sensor):
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)
         self._io: IoThread | None = None
-        self._error: str | None = None
+        self._trouble: str | None = None
 
     def open(self) -> None:
         """To be called at the end of a subclass's own."""
-        self._error = None
+        self._trouble = None
         if not self.services.simulated:
             self._io = IoThread(self.name, self.services)
             self._io.repeat(self.sample_every, self.read, self._took, self._missed)
@@ -55,17 +55,17 @@ class SlowSensor(Sensor):
         """End the reading that may be under way (hardware thread, before the io thread stops)."""
 
     def state(self) -> dict[str, Any]:
-        error = {} if self._error is None else {"error": self._error}
+        error = {} if self._trouble is None else {"error": self._trouble}
         return {**super().state(), **error}
 
     def _took(self, value: Any) -> None:
         if value is not None:
-            self._error = None
+            self._trouble = None
             self.arrived(value)
         self.services.publish()
 
     def _missed(self, error: Exception) -> None:
-        told, self._error = self._error, " ".join(str(error).split()) or type(error).__name__
-        if self._error != told:  # once, not with every reading
-            log.warning("device %s cannot be read: %s", self.name, self._error)
+        told, self._trouble = self._trouble, " ".join(str(error).split()) or type(error).__name__
+        if self._trouble != told:  # once, not with every reading
+            log.warning("device %s cannot be read: %s", self.name, self._trouble)
         self.services.publish()

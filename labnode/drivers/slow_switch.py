@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from abc import abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from labnode.drivers.io import IoThread
@@ -17,7 +19,8 @@ from labnode.schema import Between, Doc, Duration
 log = logging.getLogger(__name__)
 
 _RETRY = 2.0  # seconds until what did not become safe is made safe again
-_EMERGENCY = 0.5  # seconds that an emergency waits for it
+_CLOSING = 2.0  # seconds that a close waits for it: the whole stop of a node has 5
+_EMERGENCY = 0.2  # seconds that an emergency waits for it: it has 1 s for all devices
 
 
 @dataclass(kw_only=True)
@@ -52,17 +55,17 @@ class SlowSwitch(SwitchOutput):
         super().attach(name, services)
         self._io: IoThread | None = None
         self._value: bool | None = None
-        self._error: str | None = None
+        self._trouble: str | None = None
         self._wanted = self.safe
         self._handed = False  # the io thread has it, or is about to
         self._tried = threading.Event()  # that was done what is wanted
         self._safe_now = False
-        self._retry_at: float | None = None
+        self._again_at: float | None = None
         self._check_at: float | None = None
 
     def open(self) -> None:
         self._wanted = self.safe
-        self._value = self._error = None
+        self._value = self._trouble = None
         if self.services.simulated:
             self._value = self.safe
         else:
@@ -76,12 +79,12 @@ class SlowSwitch(SwitchOutput):
         if self._io is None:
             return
         try:
-            self._make_safe_within(self._patience)
+            self._make_safe_within(_CLOSING if self._trouble is None else _EMERGENCY)
         finally:
             io, self._io = self._io, None
             self.interrupt()
             io.stop()
-            self._handed, self._retry_at, self._check_at = False, None, None
+            self._handed, self._again_at, self._check_at = False, None, None
         if not self._safe_now:
             raise DeviceError(self._unconfirmed())
 
@@ -97,12 +100,13 @@ class SlowSwitch(SwitchOutput):
         if self._io is None:
             self._value = self.safe
         else:
-            self._make_safe_within(_EMERGENCY)  # the process may end right after this
+            # The process may end right after this; but for what does not answer nobody waits.
+            self._make_safe_within(_EMERGENCY if self._trouble is None else 0)
 
     def drive(self, value: bool) -> None:
         if self._io is None:
             self._value = value
-        elif value != self._wanted or not (self._handed or self._retry_at):
+        elif value != self._wanted or not (self._handed or self._again_at):
             self._wanted = value
             self._hand_over()
 
@@ -111,22 +115,21 @@ class SlowSwitch(SwitchOutput):
         return self._value
 
     def state(self) -> dict[str, Any]:
-        error = {} if self._error is None else {"error": self._error}
+        error = {} if self._trouble is None else {"error": self._trouble}
         return {**super().state(), **error}
 
     def due(self) -> float | None:
-        times = (super().due(), self._retry_at, self._check_at)
+        times = (super().due(), self._again_at, self._check_at)
         return min((time for time in times if time is not None), default=None)
 
     def poll(self) -> None:
         super().poll()
         now = self.services.clock.now()
-        if self._io is not None and self._retry_at is not None and self._retry_at <= now:
+        if self._io is not None and self._again_at is not None and self._again_at <= now:
             self._hand_over()
         if self._io is not None and self._check_at is not None and self._check_at <= now:
             self._check_at = self._after(self.check_every)
-            if not self._handed:
-                self._ask(self.look, self._looked, self._missed)
+            self._ask()
 
     # ------------------------------------------------------------------ to the io thread and back
 
@@ -138,15 +141,23 @@ class SlowSwitch(SwitchOutput):
     def _hand_over(self) -> None:
         self._safe_now = False
         self._tried.clear()
-        self._handed, self._retry_at = True, None
-        self._ask(self._switch, self._switched, self._failed)
+        self._handed, self._again_at = True, None
+        self._ask()
 
-    def _ask(self, job: Any, done: Any, failed: Any) -> None:
+    def _ask(self) -> None:
         assert self._io is not None
-        with suppress(Busy):  # one waits already, which will take the newest
-            self._io.submit(job, done, failed)
+        with suppress(Busy):  # what waits already does what is wanted by then
+            self._io.submit(self._work, lambda then: then(), self._missed)
 
-    def _switch(self) -> tuple[bool, bool]:
+    def _work(self) -> Callable[[], None]:
+        """Switch it, if that is to be done, or look; gives what the hardware thread does then."""
+        handed = self._handed
+        try:
+            return self._switch() if handed else partial(self._looked, self.look())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the device has failed
+            return partial(self._failed if handed else self._missed, error)
+
+    def _switch(self) -> Callable[[], None]:
         wanted = self._wanted
         try:
             said = self.switch(wanted)
@@ -154,16 +165,16 @@ class SlowSwitch(SwitchOutput):
             if value != wanted:
                 raise DeviceError(f"it was switched {_word(wanted)} but is {_word(value)}")
             self._safe_now = value == self.safe
-            return wanted, value
+            return partial(self._switched, value)
         finally:
             if wanted == self._wanted:
                 self._tried.set()
 
-    def _switched(self, result: tuple[bool, bool]) -> None:
-        wanted, self._value = result
-        self._error = None
+    def _switched(self, value: bool) -> None:
+        self._value = value
+        self._trouble = None
         self._handed = False
-        if wanted != self._wanted:
+        if value != self._wanted:
             self._hand_over()  # it was told otherwise meanwhile
         self.services.publish()
 
@@ -172,14 +183,14 @@ class SlowSwitch(SwitchOutput):
         self._value = None
         self._tell(error)
         if self.is_safe(self._wanted):
-            self._retry_at = self._after(_RETRY)
+            self._again_at = self._after(_RETRY)
         else:
             super().reset()  # nobody knows what a half of it has done
         self.services.publish()
 
     def _looked(self, value: bool | None) -> None:
         if value is not None and not self._handed:
-            self._value, self._error = value, None
+            self._value, self._trouble = value, None
             self.services.publish()
 
     def _missed(self, error: Exception) -> None:
@@ -189,9 +200,9 @@ class SlowSwitch(SwitchOutput):
         self.services.publish()
 
     def _tell(self, error: Exception) -> None:
-        told, self._error = self._error, " ".join(str(error).split()) or type(error).__name__
-        if self._error != told:
-            log.warning("device %s: %s", self.name, self._error)
+        told, self._trouble = self._trouble, " ".join(str(error).split()) or type(error).__name__
+        if self._trouble != told:
+            log.warning("device %s: %s", self.name, self._trouble)
 
     def _after(self, seconds: float | None) -> float | None:
         return None if seconds is None else self.services.clock.now() + seconds
@@ -202,7 +213,7 @@ class SlowSwitch(SwitchOutput):
         return 2 * self.time_limit
 
     def _unconfirmed(self) -> str:
-        return f"it has not confirmed that it is {_word(self.safe)}: {self._error or 'no answer'}"
+        return f"it has not confirmed that it is {_word(self.safe)}: {self._trouble or 'no answer'}"
 
 
 def _word(value: bool) -> str:

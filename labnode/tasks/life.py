@@ -83,10 +83,10 @@ class Life:
                     run.begin(self._clock)
                 if run.parent is not None and run.parent.stop_asked_at is not None:
                     self._ask_to_stop(run)
+                self._tell(run)  # under the lock: nobody can have ended it already
         except SessionOver as error:
             self.fail(run, error)
             raise
-        self._tell(run)
 
     def refuse(self, run: Run, error: LabnodeError) -> None:
         """Let a run that was not admitted be seen as failed."""
@@ -104,10 +104,11 @@ class Life:
             self._ask_to_stop(run)
             if cancelled := run.may_begin:
                 run.outcome = self._failure(Stopped("The task was stopped before it began."))
+            else:
+                self._tell(run)  # under the lock: its end comes after it
         if cancelled:
             self._finish(run)
         else:
-            self._tell(run)
             self._limited()
 
     def stop_overdue(self) -> float | None:

@@ -40,6 +40,7 @@ _WIDGETS = {
     "camera": "media",
     "console": "console",
 }
+_NEEDS = {"readings": ("history",), "console": ("numbers", "serial")}  # to be fetched with them
 
 
 def render_page(boot: Mapping[str, Any], *, template: Path | None = None) -> str:
@@ -48,6 +49,7 @@ def render_page(boot: Mapping[str, Any], *, template: Path | None = None) -> str
     `template` is the lab's own page instead, with the same variables.
     """
     student = boot["state"]["session"]
+    widgets = _widgets(boot["board"])
     return _render(
         "page",
         boot["language"],
@@ -56,9 +58,8 @@ def render_page(boot: Mapping[str, Any], *, template: Path | None = None) -> str
         title=boot["board"]["title"] or boot["words"]["lab"],
         student=student["full_name"] or student["username"],
         read_only=student["read_only"],
-        recording=boot["board"]["recording"] and not student["read_only"],
-        modules=_EVERY_PAGE,
-        widgets=_widgets(boot["board"]),
+        modules=[*_EVERY_PAGE, *(name for each in widgets for name in _NEEDS.get(each, ()))],
+        widgets=widgets,
         boot=_as_data_block(boot),
     )
 

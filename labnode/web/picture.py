@@ -69,7 +69,7 @@ class Picture:
             "title": file.title.pick(*languages),
             "devices": self._node.board.describe(languages),
             "page": None if file.page is None else describe_page(file.page, languages),
-            "recording": file.record is not None,
+            "record": None if file.record is None else {"devices": file.record.devices},
             "tasks": [
                 self._describe(function, languages)
                 for function in self._lab.functions.values()

@@ -90,6 +90,7 @@ class Streams:
         response = HTTPResponse(iter([_MARK]))  # of what is no iterator Bottle tells the length
         response.content_type = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
         response.set_header("Cache-Control", "no-store")
+        response.set_header("X-Accel-Buffering", "no")  # nginx would keep pictures to itself
         connection: Connection | None = request.environ.get("labnode.connection")
         if connection is not None and request.method == "GET":
             connection.hand_over(partial(self._adopt, capture, user.session))

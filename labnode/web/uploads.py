@@ -33,6 +33,10 @@ _ADDRESS = re.compile(r"/api/(?:devices/(\w+)/program|uploads/(\w+))", re.ASCII)
 _AT_ONCE = 4  # files that come in, on the whole node
 _PIECE = 65536
 _LONGEST_NAME = 100
+_NO_FORM = {
+    "en": "The file itself is the body of the request, not a form with the file in it.",
+    "es": "El cuerpo de la petición es el fichero mismo, no un formulario que lo contiene.",
+}
 _REFUSALS = (AlreadyRunningError.code, TooLittleTime.code)
 
 
@@ -104,6 +108,8 @@ class Uploads:
             user, programmer
         )
         try:
+            if str(request.content_type).lower().startswith("multipart/"):
+                raise BadFile(_NO_FORM)
             name = _name(request.query.getunicode("name", ""))
             image = spooled.keep(_suffix(name, programmer))
         finally:

@@ -145,7 +145,7 @@ def student(driver: Chrome) -> Iterator[Student]:
     student = Student(driver)
     yield student
     student.go_away()
-    driver.delete_all_cookies()
+    driver.execute_cdp_cmd("Network.clearBrowserCookies", {})  # of all paths
     student.emulate("clearDeviceMetricsOverride")
     student.emulate("setTouchEmulationEnabled", enabled=False)
     student.emulate("setEmulatedMedia", media="", features=[])

@@ -75,11 +75,12 @@ class StandIn:
         self.starts_tasks = True
         self.commands: list[tuple[str, str, Any]] = []
         self.uploads: list[tuple[str, str, bytes]] = []
+        self.recording: dict[str, Any] | None = None
+        self.read_only = False  # an observer looks
         self.looks = 0
         self.states: dict[str, dict[str, Any]] = {}  # what devices show beside their values
         self.faults: list[dict[str, Any]] = []
         self.notices: list[dict[str, Any]] = []
-        self.recording = False
         self._version = 0
         self.left: list[str | None] = []  # the Origin of each "leaving"
         self.gate = threading.Event()  # closed: commands wait
@@ -139,6 +140,7 @@ class StandIn:
         app.route(f"{BASE}/api/state", callback=self._guarded(self._ask_state))
         app.route(f"{BASE}/api/board", callback=self._guarded(self._board))
         app.post(f"{BASE}/api/devices/<device>/program", callback=self._guarded(self._program))
+        app.get(f"{BASE}/api/recording.json", callback=self._guarded(lambda: self.recording))
         command = self._guarded(self._command)
         app.post(f"{BASE}/api/devices/<device>/<command>", callback=command)
         app.post(f"{BASE}/api/tasks/<name>", callback=self._guarded(self._start_task))
@@ -174,7 +176,7 @@ class StandIn:
 
     def _session(self) -> dict[str, Any]:
         return {
-            "read_only": False,
+            "read_only": self.read_only,
             "active": True,
             "username": "ada",
             "full_name": "Ada Lovelace",
@@ -212,7 +214,7 @@ class StandIn:
             "title": self.title,
             "devices": self.devices,
             "page": self.page,
-            "recording": self.recording,
+            "record": self.recording and {"devices": self.recording["devices"]},
             "tasks": [{"name": "blink", "label": "Blink the lamp", "unique": "global"}],
         }
 

@@ -31,7 +31,7 @@ simulate:
   sensor: {periodic: [{every: 50ms, text: ["t=20 h=40\\n", "t=21 h=42\\n"]}]}
 """
 
-LOG = "#device-uno .screen"
+SCREEN = "#device-uno .screen"
 TEXT = "#device-uno input[type=text]"
 
 
@@ -65,33 +65,33 @@ def press(student: Student, text: str, device: str = "uno") -> None:
 
 def test_a_student_talks_with_the_device(visit: Student) -> None:
     visit.find(TEXT).send_keys("led on", Keys.ENTER)
-    visit.sees(LOG, "led is on")
-    assert "led on" not in visit.text(LOG)  # no local echo
+    visit.sees(SCREEN, "led is on")
+    assert "led on" not in visit.text(SCREEN)  # no local echo
     press(visit, "Echo")
-    visit.sees(LOG, "led on")
+    visit.sees(SCREEN, "led on")
     press(visit, "Times")
-    visit.until(lambda: visit.text(f"{LOG} .rx time").count(":") == 2)
+    visit.until(lambda: visit.text(f"{SCREEN} .rx time").count(":") == 2)
     visit.find(TEXT).send_keys(Keys.ARROW_UP)
     assert visit.find(TEXT).get_property("value") == "led on"
     visit.find("#device-uno input[type=search]").send_keys("LED IS")
     visit.sees("#device-uno .hits", "1 lines")
     press(visit, "Hex")
-    visit.sees(LOG, "6c 65 64 20 69 73")
+    visit.sees(SCREEN, "6c 65 64 20 69 73")
     press(visit, "Clear")
-    visit.until(lambda: visit.text(LOG) == "")
+    visit.until(lambda: visit.text(SCREEN) == "")
 
 
 def test_what_a_device_says_is_text_and_nothing_else(visit: Student) -> None:
     visit.find(TEXT).send_keys("evil", Keys.ENTER)
-    visit.sees(LOG, "<b id=evil>red␁")
+    visit.sees(SCREEN, "<b id=evil>red␁")
     assert visit.driver.find_elements("css selector", "#evil") == []
 
 
 def test_a_page_that_is_loaded_again_shows_the_history(visit: Student) -> None:
     visit.find(TEXT).send_keys("led off", Keys.ENTER)
-    visit.sees(LOG, "led is off")
+    visit.sees(SCREEN, "led is off")
     visit.driver.refresh()
-    visit.sees(LOG, "led is off")
+    visit.sees(SCREEN, "led is off")
 
 
 def test_a_file_is_sent_whole(visit: Student, tmp_path: Path) -> None:
@@ -114,6 +114,17 @@ def test_a_file_is_sent_whole(visit: Student, tmp_path: Path) -> None:
             [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, "0")).join(""))"""
     )
     assert digest == hashlib.sha256(data).hexdigest()
+
+
+def test_the_log_is_downloaded_byte_by_byte(visit: Student, tmp_path: Path) -> None:
+    where = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    visit.driver.execute_cdp_cmd("Browser.setDownloadBehavior", where)
+    visit.find(TEXT).send_keys("led on", Keys.ENTER)
+    visit.sees(SCREEN, "led is on")
+    press(visit, "Download")
+    file = tmp_path / "uno.log"
+    visit.until(lambda: file.exists() and file.read_bytes().endswith(b"led is on\n"))
+    visit.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "default"})
 
 
 def test_the_baud_rate_is_chosen_and_a_break_is_sent(visit: Student) -> None:
@@ -155,9 +166,9 @@ def test_the_console_is_used_by_keyboard_and_named_for_a_screen_reader(visit: St
         each.getAttribute("aria-label") || each.getAttribute("aria-labelledby"))
         ).map((each) => each.outerHTML)"""
     assert visit.run(unnamed) == []
-    assert visit.find(LOG).get_attribute("role") == "log"
-    visit.find(LOG).click()
-    visit.find(LOG).send_keys(Keys.TAB)
+    assert visit.find(SCREEN).get_attribute("role") == "log"
+    visit.find(SCREEN).click()
+    visit.find(SCREEN).send_keys(Keys.TAB)
     assert visit.run("return document.activeElement.matches('#device-uno input[type=text]')")
 
 

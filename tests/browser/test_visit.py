@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.webdriver import Keys
 
 from .conftest import Student
 from .real_node import Node, running
 
 pytestmark = pytest.mark.browser
 
-DEMO = Path(__file__).parents[2] / "boards" / "demo.yaml"
+BOARDS = Path(__file__).parents[2] / "boards"
+DEMO = BOARDS / "demo.yaml"
 SWITCH = "#device-switch [role=switch]"
 
 
@@ -76,3 +78,36 @@ def test_the_next_student_finds_a_board_as_new(student: Student, node: Node) -> 
         student.sees("#device-lamp .state", "On")
         student.go_away()
         assert node.server.delete(session_id).clean
+
+
+def test_a_student_heats_a_box_and_lets_a_controller_do_it(
+    student: Student, tmp_path: Path
+) -> None:
+    with running(BOARDS / "thermal.yaml", tmp_path / "state") as node:
+        session_id, url = node.server.new(name="Ada Lovelace", assigned_time=120, locale="es")
+        student.open(url)
+        assert student.text("h1") == "Control de temperatura"
+        student.sees("#device-temp .state", "°C")
+        student.expects_failures = True  # its relay rests for 5 s first, and says so
+        student.until(lambda: heats(student), "the heater is on")
+        student.until(lambda: celsius(student) > 22.5, "it gets warmer")
+        student.find("#device-setpoint input").send_keys(Keys.END)
+        student.sees("#device-setpoint output", "65 °C")
+        student.click("#start-hold")
+        student.sees("#task-hold .log", "65.0 °C wanted")
+        student.click("#stop-hold")
+        student.sees("#task-hold .result", "windows")
+        student.sees("#device-heater .why", "rests")
+        student.click("#leave")
+        student.sees("#over", "Has salido del laboratorio.")
+        assert node.server.delete(session_id).clean
+
+
+def heats(student: Student) -> bool:
+    if student.text("#device-heater .state") != "Encendido":
+        student.click("#device-heater [role=switch]")
+    return student.text("#device-heater .state") == "Encendido"
+
+
+def celsius(student: Student) -> float:
+    return float(student.text("#device-temp .state").replace(",", ".").partition(" ")[0])

@@ -129,6 +129,15 @@ def test_what_cannot_be_used_says_why_and_does_nothing(student: Student, bench: 
     assert bench.commands == [("motor", "set", [True])]
 
 
+def test_a_board_that_takes_its_time_is_called_busy(student: Student, bench: StandIn) -> None:
+    bench.gate.clear()
+    student.click("#device-heater [role=switch]")
+    student.sees("#device-heater .why", "The board is busy")
+    bench.gate.set()
+    student.sees("#device-heater .state", "Off")
+    assert student.text("#device-heater .why") == ""
+
+
 def test_what_is_on_can_be_switched_off_whatever_locks_it(student: Student, bench: StandIn) -> None:
     bench.states = {"heater": {"locked": "It has to rest."}}
     student.sees("#device-heater .why", "It has to rest.")
@@ -179,6 +188,23 @@ def test_a_plot_shows_the_past_zooms_and_is_saved(student: Student, bench: Stand
     assert head == "time,seconds,temp (°C),fan,heater"
     assert rows[0].split(",")[1:] == ["0.000", "21.5", "", ""]
     assert [row.split(",")[2] for row in rows if row][-1] == "30"
+
+
+def test_a_plot_begins_with_what_the_lab_has_recorded(student: Student, lab: StandIn) -> None:
+    lab.show_all_widgets()
+    rows = [[0.5 * number, True, 20 + number] for number in range(100)]
+    lab.recording = {"devices": ["lid", "temp"], "rows": rows}
+    student.open(lab.url)
+    past = """const done = arguments[arguments.length - 1];
+        import("./static/history.js").then(({ history }) => done(history("temp").values));"""
+    whole = [*(20 + number for number in range(100)), 21.5]
+
+    def known() -> bool:
+        values = student.driver.execute_async_script(past)
+        return bool(values[:99] == whole[:99] and values[-1] == 21.5)
+
+    student.until(known, "the plot knows the past")
+    assert student.text(".recording").startswith("What was measured in this session: CSV")
 
 
 def test_a_page_of_the_lab_s_own_says_where_cards_stand(student: Student, bench: StandIn) -> None:
@@ -252,6 +278,23 @@ def test_everything_is_done_by_keyboard(student: Student, bench: StandIn) -> Non
     press(student, "+")
     label = "return document.querySelector('#plot-0 canvas').ariaLabel"
     student.until(lambda: "last 30 s" in student.run(label), "the plot zooms by a key")
+
+
+def test_whoever_observes_sees_all_and_can_do_nothing(student: Student, lab: StandIn) -> None:
+    lab.show_all_widgets()
+    lab.read_only = True
+    student.open(lab.url)
+    student.sees("#notices", "You are watching this session")
+    usable = """return [...document.querySelectorAll("main button, main input, main select")]
+        .filter((each) => !each.disabled && each.ariaDisabled !== "true")
+        .filter((each) => !each.closest(".notice"))
+        .map((each) => each.ariaLabel ?? each.outerHTML)"""
+    assert set(student.run(usable)) <= {"Zoom in", "Zoom out", "Save as CSV"}
+    assert student.text("#leave") == ""
+    student.click("#device-heater [role=switch]")
+    lab.values["temp"] = 33
+    student.sees("#device-temp .state", "33 °C")
+    assert lab.commands == []
 
 
 def test_all_widgets_speak_spanish(student: Student, lab: StandIn) -> None:

@@ -319,6 +319,24 @@ def test_an_interlock_that_insists_asks_once(bench: Any, plug: Plug) -> None:
     assert len(plug.asked) == 2
 
 
+def test_a_command_counts_although_one_look_is_under_way_and_another_waits(
+    bench: Any, plug: Plug
+) -> None:
+    switch = tasmota(bench, plug, check_every=1.0, time_limit=10.0)
+    plug.trouble = "silent"
+    for count in (1, 2):
+        bench.clock.advance(1)
+        switch.poll()
+        if count == 1:
+            while len(plug.headers) < 3:  # it is under way
+                assert switch.value is False
+    switch.on()
+    plug.trouble = ""
+    plug.go_on.set()
+    assert bench.until(lambda: switch.value is True)
+    assert plug.relays[0] is True
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -69,7 +69,7 @@ class System:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         while not (first := children.read_text().strip()):
             time.sleep(0.01)
-        while b"signal.pause" not in Path(f"/proc/{first}/cmdline").read_bytes():
+        while not Path(f"/proc/{first}/comm").read_text().startswith("python"):
             time.sleep(0.01)  # unshare and chroot are still at it
         self.first = first
         if not self.network:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from debian import System, make_root, system
+from debian import CLONE, System, make_root, system
 
 BOARD = "boards/demo.yaml"
 DEMO = ("--board", BOARD, "--simulate", "--wheels", "/wheels")
@@ -200,6 +201,44 @@ def installing(machine: System) -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
+@pytest.mark.skipif(not shutil.which("mcopy"), reason="there are no mtools here")
+def test_a_card_that_flash_has_made_installs_itself(fresh: System, tmp_path: Path) -> None:
+    """What cloud-init starts from the card's boot partition; tests/vm has cloud-init itself."""
+    card, firmware = make_card(tmp_path / "card.img"), fresh.root / "boot/firmware"
+    options = ("--board", str(CLONE / BOARD), "--simulate", "--port", "8078")
+    words = [CLONE / "install.sh", "flash", tmp_path / "card.img", *options]
+    flashed = subprocess.run(
+        [*words, "--wheels", fresh.root / "wheels"], capture_output=True, text=True, check=False
+    )
+    assert flashed.returncode == 0, flashed.stderr
+    firmware.mkdir(parents=True)
+    subprocess.run(["mcopy", "-s", "-n", "-i", card, "::/labnode", firmware], check=True)
+    fresh.run("rm", "-r", "/src")  # a Pi has nothing else
+    fresh.run("mkdir", "/src")
+    done = fresh.run("bash", "/boot/firmware/labnode/first-boot")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "api_version" in fresh.answer(8078)
+    assert not (firmware / "labnode/answers").exists()
+    assert (firmware / "labnode/result.txt").read_text().endswith("The lab is installed.\n")
+    password = re.findall(r"central server +weblab +(\S+)", flashed.stdout)[0]
+    assert password in (fresh.root / "etc/labnode/demo.yaml").read_text()
+
+
+def make_card(image: Path) -> str:
+    """An image with a boot partition as Raspberry Pi OS has it; what mtools call it."""
+    start, size = 8192, 98304
+    entry = struct.pack("<B3sB3sII", 0, b"\0" * 3, 0x0C, b"\0" * 3, start, size)
+    with image.open("wb") as file:
+        file.truncate((start + size) * 512)
+        file.seek(446)
+        file.write(entry + bytes(48) + b"\x55\xaa")
+    card = f"{image}@@{start * 512}"
+    subprocess.run(["mformat", "-i", card, "-F", "-T", str(size), "::"], check=True)
+    for name in ("config.txt", "meta-data", "user-data"):
+        subprocess.run(["mcopy", "-i", card, "-", f"::/{name}"], input=b"#\n", check=True)
+    return card
+
+
 # --- a system with a lab ---
 
 
@@ -316,9 +355,11 @@ def test_a_disk_that_gets_full_meanwhile(installed: System) -> None:
     new_version(installed)
     small_disk(installed, 20)
     df = installed.root / "usr/local/bin/df"
-    df.write_text("#!/bin/sh\nprintf 'Avail\\n 9999\\n'\n")
+    df.write_text(  # enough, when it is asked for the first time
+        '#!/bin/sh\n[ -e /run/asked ] && exec /usr/bin/df "$@"\n: >/run/asked\necho 9999\n'
+    )
     df.chmod(0o755)
-    refused(installed, "No space left on device", "upgrade", "--wheels", "/wheels")
+    refused(installed, "the disk with /opt/labnode is full", "upgrade", "--wheels", "/wheels")
 
 
 def test_settings_that_the_new_release_does_not_understand(installed: System) -> None:
@@ -352,15 +393,15 @@ def test_there_is_nothing_before_the_first_release(installed: System) -> None:
 
 def test_a_second_lab_beside_the_first(installed: System) -> None:
     process = installed.status()["pid"]
-    refused(installed, "the lab 'demo' has the port 8080 already", *DEMO, "--name", "two")
-    done = installed.install(*DEMO, "--name", "two", "--port", "8081")
+    refused(installed, "the lab 'demo' has the port 8080 already", *DEMO, "--name", "lab-b")
+    done = installed.install(*DEMO, "--name", "lab-b", "--port", "8081")
     assert done.returncode == 0, done.stderr
     assert "api_version" in installed.answer(8081)
     assert installed.status()["pid"] == process
-    assert installed.install("uninstall", "--name", "two", "--purge", "--yes").returncode == 0
+    assert installed.install("uninstall", "--name", "lab-b", "--purge", "--yes").returncode == 0
     assert not installed.answer(8081)
     assert "api_version" in installed.answer()
-    assert not [path for path in installed.state() if "two" in path.rpartition("/")[2]]
+    assert not [path for path in installed.state() if "lab-b" in path]
 
 
 def test_a_changed_board_is_taken_and_the_lab_started_again(installed: System) -> None:

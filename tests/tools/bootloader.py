@@ -58,6 +58,7 @@ class Arduino:
         self._buffer = b""
         self._text = b""  # of the program, while it runs
         self._awake, self._wake = os.pipe()
+        self._sockets = [os.openpty(), os.openpty()]  # it can be plugged in twice
         self._master = self._slave = -1
         self.plug_in()
         self._thread = threading.Thread(target=self._live, name="arduino")
@@ -65,7 +66,7 @@ class Arduino:
 
     def plug_in(self) -> None:
         """A port like the last one, with another number; its program starts."""
-        self._master, self._slave = os.openpty()
+        self._master, self._slave = self._sockets.pop()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
         self.port = os.ttyname(self._slave)
@@ -92,6 +93,9 @@ class Arduino:
         for descriptor in (self._awake, self._wake):
             os.close(descriptor)
         self._unplug()
+        for pair in self._sockets:
+            for descriptor in pair:
+                os.close(descriptor)
 
     def _unplug(self) -> None:
         for descriptor in (self._master, self._slave):

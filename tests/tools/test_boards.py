@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from labnode.drivers.base import load_drivers
+from labnode.drivers.tools.base import Tool
 from labnode.testing import LabClient
 
 from .bootloader import image, intel_hex
@@ -48,3 +51,20 @@ def test_its_blank_image_is_an_endless_loop(lab: LabClient) -> None:
     (data, end) = (BOARDS / "firmware/uno-blank.hex").read_text().split()
     assert bytes.fromhex(data[1:])[4:6] == 0b1100_1111_1111_1111.to_bytes(2, "little")
     assert end == ":00000001FF"
+
+
+def test_the_installer_knows_the_program_and_the_package_of_every_programmer() -> None:
+    function = (BOARDS.parent / "install.sh").read_text().partition("install_tools_of() {")[2]
+    known = {}
+    for names, program, package in re.findall(
+        r"^ +([a-z_ |]+)\) program=(\S+) package=(\S+) ;;$",
+        function.partition("esac")[0],
+        re.MULTILINE,
+    ):
+        for kind in names.split(" | "):
+            known[kind] = tuple(word.replace("$driver", kind) for word in (program, package))
+    programmers = {k: d.programs for k, d in load_drivers().items() if issubclass(d, Tool)}
+    needed = {
+        kind: next(iter(programs.items())) for kind, programs in programmers.items() if programs
+    }
+    assert known == needed

@@ -192,6 +192,13 @@ def test_a_name_is_never_a_path_nor_an_argument(
     assert spool(folder) == []
 
 
+def test_a_form_is_told_from_a_file(student: Student, folder: Path) -> None:
+    reply = upload(student, CONTENT_TYPE="multipart/form-data; boundary=x")
+    assert (reply.status, reply.json["code"]) == (400, "bad-file")
+    assert "not a form" in reply.json["message"]
+    assert spool(folder) == []
+
+
 def test_nobody_uploads_without_a_session(lab: LabClient, folder: Path) -> None:
     reply = lab.browser().request("POST", "/api/devices/mcu/program?name=x.hex", HELLO)
     assert reply.status == 403

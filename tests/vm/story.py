@@ -27,9 +27,12 @@ class Machine:
     """The virtual machine, by the command that drives it."""
 
     def do(self, *words: str, patience: float = 1800) -> str:
-        done = subprocess.run(
-            [VM, *words], capture_output=True, text=True, timeout=patience, check=False
-        )
+        try:
+            done = subprocess.run(
+                [VM, *words], capture_output=True, text=True, timeout=patience, check=False
+            )
+        except subprocess.TimeoutExpired:  # a machine that is just going down
+            raise AssertionError(f"{words}: nothing for {patience:.0f} s") from None
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
@@ -47,7 +50,7 @@ class Machine:
         deadline, found = time.monotonic() + patience, ""
         while time.monotonic() < deadline:
             with contextlib.suppress(AssertionError):
-                found = self.unit(what)
+                found = self.ssh(f"systemctl show {LAB} --property {what} --value", patience=60)
             if re.fullmatch(expected, found):
                 return
             time.sleep(2)

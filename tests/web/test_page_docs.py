@@ -56,7 +56,7 @@ def test_the_icons_are_those_of_the_file() -> None:
 
 def test_the_variables_are_those_of_the_template(tmp_path: Path) -> None:
     boot = pages.boot(
-        {"title": "x", "devices": [], "page": None, "recording": False, "tasks": []},
+        {"title": "x", "devices": [], "page": None, "tasks": []},
         {"session": {"full_name": "Ada", "username": "ada", "read_only": False}},
         token=None,
         locales=[],

@@ -28,7 +28,6 @@ BOARD: dict[str, Any] = {
     "title": "Demo board",
     "devices": [],
     "page": None,
-    "recording": False,
     "tasks": [],
 }
 STATE: dict[str, Any] = {"run": "1", "version": 0, "devices": {}, "tasks": [], "session": SESSION}

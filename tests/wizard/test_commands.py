@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from labnode.cli.main import main
 
+BOARDS = sorted((Path(__file__).parents[2] / "boards").glob("*.yaml"))
 DEMO = str(Path(__file__).parents[2] / "boards/demo.yaml")
 
 
@@ -41,6 +42,14 @@ def test_bootconfig_prints_the_lines_of_the_demo() -> None:
     result = run("bootconfig", DEMO)
     assert result.exit_code == 0
     assert "\ngpio=24=op,dh\n" in result.output
+
+
+@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("command", ["pinout", "bootconfig"])
+def test_the_boards_of_labnode_can_be_wired(command: str, path: Path) -> None:
+    result = run(command, str(path))
+    assert result.exit_code == 0, result.output
+    assert path.name in result.output
 
 
 def test_suggest_looks_at_this_machine() -> None:

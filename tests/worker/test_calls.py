@@ -53,8 +53,14 @@ def test_a_call_is_busy_after_its_timeout_and_never_runs_afterwards(rig: WorkerR
 
 
 def test_a_call_that_waits_goes_on_no_longer_than_its_caller(rig: WorkerRig) -> None:
-    waited: list[bool] = []
-    call = rig.go(lambda: rig.worker.call(lambda: waited.append(rig.worker.pause(1000)))).waits()
+    begun, waited = threading.Event(), list[bool]()
+
+    def wait() -> None:
+        begun.set()
+        waited.append(rig.worker.pause(1000))
+
+    call = rig.go(lambda: rig.worker.call(wait)).waits()
+    assert begun.wait(PATIENCE)
     rig.manual.advance(5.1)
     assert "still working on this" in str(call.error(Busy))
     assert rig.worker.call(rig.board.heat) is True  # the board is free for others

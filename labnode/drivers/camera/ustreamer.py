@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import socket
 import subprocess
@@ -95,6 +96,7 @@ class Ustreamer:
         try:
             self._process = subprocess.Popen(
                 command,
+                env={"PATH": os.environ.get("PATH", os.defpath)},  # nothing that is secret
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -22,7 +22,7 @@ _ENDINGS = {"none": "", "lf": "\n", "cr": "\r", "crlf": "\r\n"}
 _BACKLOG = 1 << 20  # bytes that a page may lag behind: 3 s at 3 Mbaud
 _LONGEST = 600.0  # seconds that a wait may take
 _SHOWN = 200  # characters of what was said instead
-_BACK_WITHIN = 3.0  # seconds that a port which was lent gets to come back
+_BACK_WITHIN = 3.0  # seconds that a port gets to be there before and after it is lent
 _ANSWER_WITHIN = 2.0  # seconds that the io thread gets for a request
 _OFTEN = 0.5  # seconds after which a wait looks by itself
 
@@ -196,15 +196,18 @@ class Serial(SerialOptions):
 
     @contextmanager
     def lent(self) -> Iterator[str]:
-        """The path of the port, for a programmer; nothing else uses it inside the block."""
+        """The path of the port, for a programmer; nothing else uses it inside the block.
+
+        A device that has just got its power, or was reset, is waited for, before and after.
+        """
+        self._wait_for_device()
         self._ask(Line.lend)
         try:
             yield self.line.status.path or ""
         finally:
             self.heard.skip()
             self._ask(Line.take_back)
-            # What has been programmed may need a moment until it is there again.
-            self.services.wait(_BACK_WITHIN, lambda: self.line.status.connected)
+            self._wait_for_device()
 
     # ------------------------------------------------------------------ inside
 
@@ -213,6 +216,9 @@ class Serial(SerialOptions):
             script = self.scripted or SerialScript(echo=True)
             return ScriptedPort(path, script, self.encoding, self.services.clock.now)
         return TtyPort(path, baudrate, self.frame)
+
+    def _wait_for_device(self) -> None:
+        self.services.wait(_BACK_WITHIN, lambda: self.line.status.connected)
 
     def _ask(self, action: Callable[[Line], None]) -> None:
         """Have the io thread do something with the port; it takes a moment only."""

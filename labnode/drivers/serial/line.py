@@ -7,6 +7,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from labnode.drivers.base import Services
@@ -14,15 +15,12 @@ from labnode.drivers.io import IoLoop
 from labnode.drivers.serial.outbox import Outbox, Written
 from labnode.drivers.serial.port import Port
 from labnode.drivers.serial.reader import Reader
+from labnode.drivers.serial.retry import Retry
 from labnode.drivers.serial.status import Request, Status
 from labnode.drivers.serial.tape import Tape
 from labnode.errors import DeviceError, DeviceGone, LabnodeError
 
 log = logging.getLogger(__name__)
-
-_FIRST_RETRY = 0.2  # seconds until a port that was not there or did not open is tried again
-_LOOK_EVERY = 1.0  # the same, at most, for one that is not there
-_LAST_RETRY = 5.0  # and for one that does not open
 
 
 class Line:
@@ -47,7 +45,7 @@ class Line:
         max_rate: int | None,
         write_timeout: float,
     ) -> None:
-        self.epoch = secrets.token_urlsafe(6)  # offsets of another one mean something else
+        self.epoch = _new_epoch()
         self.generation = 0  # of students
         self.tape = Tape(capacity)
         self.status = Status(baudrate=baudrate)
@@ -67,8 +65,7 @@ class Line:
         self._lock = threading.Lock()  # of what several threads write
         self._listeners: tuple[Callable[[], None], ...] = ()
         self._port: Port | None = None
-        self._retry_at = 0.0
-        self._pause = _FIRST_RETRY
+        self._retry = Retry(self._now)
         self._taken_at = 0.0  # when the port last took something of what waits, or nothing waited
         self._tell_at: float | None = None  # when listeners want to be told again, in any case
 
@@ -141,6 +138,7 @@ class Line:
         """Another student comes: nobody sees what was received, nor sends what was not sent."""
         with self._lock:
             self.generation += 1
+            self.epoch = _new_epoch()
             self._outbox.clear()
             self.tape.forget()
         self._tell()
@@ -166,7 +164,6 @@ class Line:
     def lend(self) -> None:
         """Let go of the port, which somebody else uses until `take_back`; DeviceGone without."""
         path = self.port.path
-        self._outbox.clear()
         self._close()
         self._set(Status(lent=True, baudrate=self.status.baudrate, path=path))
 
@@ -192,7 +189,6 @@ class Line:
                     self._lose(error)
                 except Exception:  # this thread is all that the port has
                     log.exception("A turn of the serial port %s failed.", self._name)
-                    self._put_off(_LAST_RETRY)
                     self._lose(DeviceError("there is a fault in labnode, which its log tells"))
         finally:
             while self._requests:
@@ -205,7 +201,7 @@ class Line:
             request.run()
             if isinstance(request.error, DeviceGone) and self._port is not None:
                 raise request.error
-        if self._port is None and not self.status.lent and self._now() >= self._retry_at:
+        if self._port is None and not self.status.lent and self._retry.due:
             self.attempt()
         port = self._port
         descriptors = [] if port is None or port.descriptor is None else [port.descriptor]
@@ -226,7 +222,7 @@ class Line:
             if self._outbox:
                 times.append(self._taken_at + self._write_timeout - now)
         elif not self.status.lent:
-            times.append(self._retry_at - now)
+            times.append(self._retry.at - now)
         if self._tell_at is not None:
             times.append(self._tell_at - now)
         return min((time for time in times if time is not None), default=None)
@@ -235,42 +231,41 @@ class Line:
         try:
             path = self._find()
         except DeviceGone:
-            self._put_off(_LOOK_EVERY)
+            self._retry.missing()
             raise
         try:
             self._port = self._open_port(path, self.status.baudrate)
         except DeviceGone:
-            self._put_off(_LAST_RETRY)
+            self._retry.failed()
             raise
-        self._pause = _FIRST_RETRY
+        self._retry.opened()
         self._taken_at = self._now()
+        self._outbox.clear()  # what was given while the port was just going is not for now
         log.info("%s is connected at %s", self._name, path)
         self._set(replace(self.status, connected=True, error=None, path=path))
 
-    def _put_off(self, longest: float) -> None:
-        """Try again a little later each time."""
-        self._pause = min(self._pause, longest)
-        self._retry_at = self._now() + self._pause
-        self._pause *= 2
-
     def _lose(self, error: LabnodeError) -> None:
         """The port is gone, or still not there."""
-        if self._port is not None and isinstance(error, DeviceGone):
-            self._retry_at, self._pause = self._now(), _FIRST_RETRY
+        if self._port is not None:
+            self._retry.lost()
         self._close()
-        self._outbox.clear()
         if not self.status.lent and str(error) != self.status.error:
             log.warning("%s is not connected: %s", self._name, error)
             self._set(Status(error=str(error), baudrate=self.status.baudrate))
 
     def _close(self) -> None:
         port, self._port = self._port, None
+        waits = self._outbox.clear()
         if port is not None:
+            with suppress(DeviceGone):
+                if waits:  # or Linux would wait 30 s for a device that takes nothing
+                    port.drop_output()
             port.close()
 
     def _receive(self, port: Port) -> None:
         data = port.read()
         if data:
+            self._retry.works()
             self.rx_bytes += len(data)
             self.tape.write(data)
             self._tell()
@@ -298,3 +293,8 @@ class Line:
         self._tell_at = None
         for listener in self._listeners:
             listener()
+
+
+def _new_epoch() -> str:
+    """A name for what is received from now on: offsets of another one mean something else."""
+    return secrets.token_urlsafe(6)

@@ -151,6 +151,11 @@ export class Board {
     return task;
   }
 
+  /** What the lab has recorded in this session: `devices`, and `rows` of seconds and their values. */
+  recording() {
+    return this.#ask("GET", "api/recording.json");
+  }
+
   /** A serial device, to talk to: see docs/page.md. */
   async serial(name) {
     const { connect } = await import("./serial.js");

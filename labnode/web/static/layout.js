@@ -31,9 +31,20 @@ export function drawBoard() {
   }
   for (const [title, names] of groups) addSection(byId("devices"), title, [names.map(draw)]);
   const left = [...rest.tasks.keys()].map((name) => draw({ task: name }));
-  if (!left.length || !byId("tasks")) return;
-  byId("tasks").hidden = false;
-  byId("tasks").querySelector(".grid").append(...left);
+  if (left.length && byId("tasks")) {
+    byId("tasks").hidden = false;
+    byId("tasks").querySelector(".grid").append(...left);
+  }
+  byId("devices")?.after(...recordingLinks());
+}
+
+/** Where what the lab records can be had, also when the session is over; nothing if it does not. */
+export function recordingLinks() {
+  if (!board.description.record || board.session.read_only) return [];
+  const links = ["csv", "json"].map((kind) =>
+    make("a", { href: board.url(`api/recording.${kind}`), download: "" }, kind.toUpperCase()),
+  );
+  return [make("p", { className: "recording" }, `${words.recording} `, links[0], " · ", links[1])];
 }
 
 /** Each is drawn once. */

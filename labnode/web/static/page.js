@@ -1,7 +1,7 @@
 // The page of a board: the session around the cards that layout.js draws. A page of a lab's own may
 // leave out whatever it likes.
 
-import { drawBoard } from "./layout.js";
+import { drawBoard, recordingLinks } from "./layout.js";
 import { asText, board, byId, explain, inWords, make, words } from "./panel.js";
 
 /** A line above the board; with the same name it replaces the one before, null takes it away. */
@@ -64,6 +64,7 @@ function farewell({ reason, back }) {
   byId("lab").remove();
   byId("over").hidden = false;
   byId("over-reason").textContent = words[`over:${reason}`] ?? "";
+  byId("over-reason").after(...recordingLinks());
   document.title = words.over;
   document.querySelector("#over h1").focus();
   if (!/^https?:/i.test(back ?? "")) return;

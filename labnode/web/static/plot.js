@@ -1,8 +1,8 @@
 // A plot of what devices have shown: a lane for each unit, one time axis, zoom, and CSV.
 
 import { makeCard } from "./card.js";
-import { history, watch } from "./history.js";
-import { asNumber, asText, board, fill, language, make, words } from "./panel.js";
+import { history, recall, watch } from "./history.js";
+import { asNumber, asPercent, asText, board, fill, language, make, words } from "./panel.js";
 import { register } from "./widgets.js";
 
 register("plot", drawPlot);
@@ -10,7 +10,7 @@ register("plot", drawPlot);
 const LANE = 130; // pixels
 const SWITCH_LANE = 26; // … of what is only on or off
 const GAP = 14;
-const [LEFT, RIGHT, BOTTOM] = [52, 12, 22];
+const [LEFT, RIGHT, BOTTOM] = [72, 12, 22];
 const SHORTEST = 2; // seconds that are seen at least
 const COLOURS = ["--plot-1", "--plot-2", "--plot-3", "--plot-4"];
 
@@ -113,6 +113,7 @@ function drawPlot({ plot: names, span = 120, label }, number) {
   canvas.addEventListener("dblclick", () => move(null));
 
   move(null);
+  recall().then(paint);
   addEventListener("resize", paint);
   setInterval(paint, 250); // time goes on, whether something changes or not
   requestAnimationFrame(paint);
@@ -130,6 +131,10 @@ function makeLanes(series) {
     const key = each.isSwitch ? `switch ${each.name}` : (device.unit ?? "");
     if (!lanes.has(key)) lanes.set(key, { unit: device.unit ?? "", series: [], height: each.isSwitch ? SWITCH_LANE : LANE });
     lanes.get(key).series.push(each);
+  }
+  // What goes from 0 to 1 is a share: the whole of it is shown, in percent.
+  for (const lane of lanes.values()) {
+    lane.isShare = lane.series.every(({ device }) => !device.unit && device.min >= 0 && device.max <= 1);
   }
   return [...lanes.values()];
 }
@@ -155,9 +160,10 @@ function paintAll(context, lanes, { from, to, width }) {
     context.textAlign = "right";
     const step = niceStep((high - low) / (lane.height / 32));
     const isSwitch = lane.height === SWITCH_LANE;
-    for (let value = Math.ceil(low / step - 1e-9) * step; !isSwitch && value <= high + step * 1e-6; value += step) {
+    for (let value = Math.ceil(low / step - 1e-9) * step + 0; !isSwitch && value <= high + step * 1e-6; value += step) {
       line(context, LEFT, y(value), width - RIGHT, y(value));
-      context.fillText(short(value, step), LEFT - 6, y(value));
+      const text = lane.isShare ? asPercent(value) : short(value, step);
+      context.fillText(text, LEFT - 6, y(value));
     }
     if (isSwitch) {
       line(context, LEFT, bottom, width - RIGHT, bottom);
@@ -208,8 +214,9 @@ function trace(context, { name, isSwitch, device }, { from, to, x, y, bottom, co
   context.stroke();
 }
 
-function laneRange({ series }, from, to) {
+function laneRange({ series, isShare }, from, to) {
   if (series[0].isSwitch) return [-0.1, 1.15];
+  if (isShare) return [-0.02, 1.02];
   let [low, high] = [Infinity, -Infinity];
   for (const { name } of series) {
     const { times, values } = history(name);

@@ -16,6 +16,7 @@ function drawUpload(device, card) {
   const send = make("button", { type: "button", className: "strong", id: `send-${name}` }, words.program);
   send.setAttribute("aria-labelledby", `${send.id} ${card.labelId}`);
   field.setAttribute("aria-label", `${words.choose}: ${device.label || name}`);
+  card.guard(field);
   const progress = makeProgress(card, `stop-${name}`);
   const taskName = `${name}.program`;
   let file = null;

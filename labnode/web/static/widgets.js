@@ -24,7 +24,7 @@ const COVERED = {
   slider: ["on", "off"],
   dial: ["on", "off"],
   rgb: ["on", "off", "toggle"],
-  upload: ["blank"],
+  upload: ["blank", "program"],
 };
 
 function otherCommands({ widget, min, commands = [] }) {
@@ -40,7 +40,7 @@ export function drawDevice(device) {
   card.element.dataset.widget = kind;
   const show = widget(kind)(device, card);
   const buttons = otherCommands(device).map(({ name }) => {
-    const text = name === "off" ? words.off : name.replaceAll("_", " ");
+    const text = words[`command:${name}`] ?? name.replaceAll("_", " ");
     const button = make("button", { type: "button" }, text);
     card.guard(button, () => name === "off");
     button.addEventListener("click", () => card.act(() => board.command(device.name, name)));

@@ -73,6 +73,11 @@ class Cable:
         if old >= 0:
             os.close(old)
 
+    def plug_silently(self) -> None:
+        """Another device, after the old one has gone."""
+        self._far = -1
+        self.plug()
+
     def unplug(self) -> None:
         self.path.unlink()
         self.close()

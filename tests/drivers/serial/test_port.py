@@ -13,6 +13,7 @@ import pytest
 import serial
 
 from labnode.drivers.serial.find import UsbId, UsbMatch
+from labnode.drivers.serial.port import Frame, TtyPort
 from labnode.errors import DeviceError, DeviceGone
 
 from .conftest import Cable, Make, Serial, Thread, received
@@ -143,9 +144,40 @@ def test_it_can_be_unplugged_and_plugged_in_a_hundred_times(
     assert len(list(Path("/proc/self/fd").iterdir())) == open_files
 
 
-def test_a_command_to_an_unplugged_device_says_so(
+def test_a_port_that_goes_as_soon_as_it_is_open_is_not_opened_without_end(
+    make: Make, cable: Cable, thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    class Broken(TtyPort):
+        def __init__(self, path: str, baudrate: int, frame: Frame) -> None:
+            opened.append(path)
+            super().__init__(path, baudrate, frame)
+            os.close(cable._far)
+            cable.plug_silently()
+
+    monkeypatch.setattr("labnode.drivers.serial.driver.TtyPort", Broken)
+    make(port=str(cable.path))
+    thread.wait(0.7)  # at once, and after 0, 0.4 s
+    assert 2 <= len(opened) <= 4
+
+
+def test_what_was_sent_to_a_port_that_was_just_going_is_not_sent_when_it_is_back(
     console: Serial, cable: Cable, thread: Thread
 ) -> None:
+    cable.unplug()
+    thread.until(lambda: not console.state()["connected"])
+    console.line._outbox.put(b"too late", lambda _: None)  # as one does who saw it connected
+    cable.plug()
+    thread.until(lambda: console.state()["connected"])
+    console.send("now")
+    assert cable.hear(4) == b"now\n"
+
+
+def test_a_command_to_an_unplugged_device_says_so(
+    console: Serial, cable: Cable, thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labnode.drivers.serial.driver._BACK_WITHIN", 0.01)
     cable.unplug()
     thread.until(lambda: not console.state()["connected"])
     with pytest.raises(DeviceGone, match="'console' is not connected"):
@@ -235,6 +267,18 @@ def test_a_lent_port_is_free_for_a_programmer_and_taken_back(
     assert cable.hear(5) == b"back\n"
 
 
+def test_a_device_that_has_just_got_its_power_is_waited_for(
+    console: Serial, cable: Cable, thread: Thread
+) -> None:
+    cable.unplug()
+    thread.until(lambda: not console.state()["connected"])
+    timer = threading.Timer(0.1, cable.plug)
+    timer.start()
+    with console.lent() as path:
+        assert path == str(cable.path)
+    timer.join()
+
+
 def test_a_device_that_needs_a_moment_after_programming_is_waited_for(
     console: Serial, cable: Cable, thread: Thread
 ) -> None:
@@ -248,14 +292,16 @@ def test_a_device_that_needs_a_moment_after_programming_is_waited_for(
 
 
 def test_a_fault_of_labnode_is_no_end_of_the_port(
-    console: Serial, cable: Cable, thread: Thread, monkeypatch: pytest.MonkeyPatch
+    console: Serial,
+    cable: Cable,
+    thread: Thread,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("labnode.drivers.serial.line._FIRST_RETRY", 0.01)
     receive = console.line._receive
     monkeypatch.setattr(console.line, "_receive", lambda port: 1 / 0)
     cable.say(b"x")
-    thread.until(lambda: not console.line.status.connected)
-    assert console.line.status.error == "there is a fault in labnode, which its log tells"
+    thread.until(lambda: "there is a fault in labnode, which its log tells" in caplog.text)
     monkeypatch.setattr(console.line, "_receive", receive)
     thread.until(lambda: console.line.status.connected)
     cable.say(b"y")

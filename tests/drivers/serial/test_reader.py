@@ -44,6 +44,18 @@ def test_a_reader_gets_every_byte_once(make: Make, cable: Cable, thread: Thread)
     ]  # fmt: skip
 
 
+def test_a_place_of_the_last_student_is_none_for_the_next(
+    make: Make, cable: Cable, thread: Thread
+) -> None:
+    console = make()
+    epoch = console.line.epoch
+    cable.say(b"secret")
+    thread.until(lambda: console.line.tape.end == 6)
+    console.reset()
+    reader = console.line.reader(epoch, 0)
+    assert (reader.offset, reader.skip_gap(), reader.read(100)) == (6, 0, b"")
+
+
 def test_a_reader_that_is_too_slow_is_told_how_much_it_missed(
     make: Make, cable: Cable, thread: Thread
 ) -> None:
