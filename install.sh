@@ -8,6 +8,8 @@
 set -euo pipefail
 
 readonly OLDEST_PYTHON=3.11
+# A LABNODE_PORT in somebody's shell is nothing that an installation should depend on.
+readonly ALONE=(env -i PATH=/usr/bin:/bin HOME=/nonexistent LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1)
 readonly USER_COMMENT="labnode, made by install.sh"
 readonly SHELL_SCRIPTS=(install.sh .ci/run deploy/first-boot/first-boot)
 readonly APT=(env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 apt-get -qq
@@ -808,10 +810,9 @@ print("" if value is None else value)' "$etc/$2.yaml" "$3"
 simulation_of() { echo "$units/labnode@$1.service.d/simulate.conf"; } # LAB
 
 # As the service does it: the user labnode, nothing of this environment, nothing written.
-as_labnode() { # COMMAND...
-    runuser -u labnode -- env -i PATH=/usr/bin:/bin HOME=/nonexistent LANG=C.UTF-8 \
-        PYTHONDONTWRITEBYTECODE=1 "$@"
-}
+as_labnode() { runuser -u labnode -- "${ALONE[@]}" "$@"; } # COMMAND...
+
+undisturbed() { "${ALONE[@]}" "$@"; } # COMMAND...: the same as root
 
 # The board goes where the service may read it, with the files that it names.
 install_board() {
@@ -1078,7 +1079,7 @@ refresh_system() {
 self_test() { # RELEASE
     local lab
     while read -r lab; do
-        "$1/bin/labnode" weblab-config --settings "$etc/$lab.yaml" >/dev/null ||
+        undisturbed "$1/bin/labnode" weblab-config --settings "$etc/$lab.yaml" >/dev/null ||
             fail "labnode ${1##*/} does not understand the lab '$lab'; see above"
         as_labnode "$1/bin/labnode" check "$prefix$(setting_by "$1" "$lab" board)" >/dev/null ||
             fail "labnode ${1##*/} finds mistakes in the board of the lab '$lab'; see above"
@@ -1241,11 +1242,11 @@ report_lab() { # LAB
         "  how it is  ./install.sh status" \
         "  its log    journalctl --unit labnode@$1" ''
     echo "The administrator of the central server has to enter:"
-    "$opt/current/bin/labnode" weblab-config --settings "$file" \
+    undisturbed "$opt/current/bin/labnode" weblab-config --settings "$file" \
         ${password:+--show-password} | sed 's/^/  /'
     if [[ ! $reboot_needed ]]; then
         # What is not as it should be on this machine; the lab runs all the same.
-        "$opt/current/bin/labnode" doctor --settings "$file" 2>/dev/null |
+        undisturbed "$opt/current/bin/labnode" doctor --settings "$file" 2>/dev/null |
             grep -E -A 1 '^(PROBLEM|warning)' | sed 's/^--$//' || true
     fi
     [[ ! ${password:-} ]] || printf '%s\n' '' \
@@ -1271,7 +1272,7 @@ command_flash() {
     find_boot_partition "$1"
     dry || prepare_venv ''
     ! dry || [[ -x $venv/bin/labnode ]] || fail "a dry run needs .venv, which ./install.sh demo makes"
-    PYTHONDONTWRITEBYTECODE=1 "$venv/bin/labnode" check "$board" >/dev/null || fail "the board has mistakes; see above"
+    undisturbed "$venv/bin/labnode" check "$board" >/dev/null || fail "the board has mistakes; see above"
     password=${option[weblab-password]:-$(make_word)}
     admin_password=${option[admin-password]:-$(make_word)}
     change "put labnode and the lab '$name' on $1" write_card
@@ -1441,8 +1442,8 @@ report_card() { # TARGET
     given ssh-key || echo "Nobody can log in on this Pi, unless the card has a user already (--ssh-key)."
     given wheels || echo "It needs the internet for that (--wheels: it does not)."
     printf '%s\n' '' "The administrator of the central server has to enter:"
-    LABNODE_WEBLAB_USERNAME=${option[weblab-username]:-weblab} LABNODE_WEBLAB_PASSWORD=$password \
-        LABNODE_BASE_URL=${option[base-url]:-} PYTHONDONTWRITEBYTECODE=1 \
+    undisturbed LABNODE_WEBLAB_USERNAME="${option[weblab-username]:-weblab}" \
+        LABNODE_WEBLAB_PASSWORD="$password" LABNODE_BASE_URL="${option[base-url]:-}" \
         "$venv/bin/labnode" weblab-config "$board" --host "$address" --show-password | sed 's/^/  /'
     printf '%s\n' '' 'These passwords are not shown again:' \
         "  central server    ${option[weblab-username]:-weblab}  $password" \

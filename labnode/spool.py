@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -23,7 +24,8 @@ class NoRoom(OSError):
 class Spooled:
     """A file that is coming in; `close` has it wait, `discard` throws it away. Any one thread."""
 
-    def __init__(self, path: Path, limit: int) -> None:
+    def __init__(self, path: Path, limit: int, gone: Callable[[Spooled], None]) -> None:
+        self._gone = gone
         self.path = path
         self.limit = limit  # bytes; whoever writes sees to it
         self.size = 0
@@ -55,6 +57,7 @@ class Spooled:
             with suppress(OSError):
                 self._file.close()
             self.path.unlink(missing_ok=True)
+            self._gone(self)
 
 
 class Spool:
@@ -74,24 +77,32 @@ class Spool:
         """Room for a file of at most `limit` bytes; NoRoom, or another OSError of the disk."""
         if shutil.disk_usage(self.folder).free < limit + _ROOM:
             raise NoRoom("the disk is nearly full")
-        spooled = Spooled(self.folder / f"{secrets.token_hex(16)}.part", limit)
+        spooled = Spooled(self.folder / f"{secrets.token_hex(16)}.part", limit, self._forget)
         with self._lock:
             self._owned.setdefault(owner, []).append(spooled)
         return spooled
+
+    def _forget(self, spooled: Spooled) -> None:
+        with self._lock:
+            for owner, files in list(self._owned.items()):
+                files[:] = [file for file in files if file is not spooled]
+                if not files:
+                    del self._owned[owner]
 
     def coming_in(self, owner: str | None = None) -> int:
         """How many files are coming in, for one owner or all."""
         with self._lock:
             owners = list(self._owned.values()) if owner is None else [self._owned.get(owner, [])]
-            return sum(not f.kept and f.path.exists() for files in owners for f in files)
+            return sum(not file.kept for files in owners for file in files)
 
     def remove(self, path: Path) -> None:
         """Throw a file away that was kept; one that is none of the spool's stays."""
         if path.parent == self.folder:
             path.unlink(missing_ok=True)
             with self._lock:
-                for files in self._owned.values():
-                    files[:] = [file for file in files if file.path != path]
+                found = [f for files in self._owned.values() for f in files if f.path == path]
+            for spooled in found:
+                self._forget(spooled)
 
     def empty(self, owner: str) -> None:
         """Throw away whatever is there of `owner`."""

@@ -2,6 +2,6 @@
 
 from labnode.board.board import Board
 from labnode.board.file import BoardFile, LabName, SessionSpec, load_board
-from labnode.drivers.base import Programmer
+from labnode.drivers.tools import Programmer
 
 __all__ = ["Board", "BoardFile", "LabName", "Programmer", "SessionSpec", "load_board"]

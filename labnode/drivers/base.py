@@ -87,17 +87,6 @@ class Programmable(Protocol):
 
 
 @runtime_checkable
-class Programmer(Programmable, Protocol):
-    """One that students upload files for; `check` (BadFile: not for it) is for any thread."""
-
-    accept: list[str]
-    max_size: int
-    estimated_time: float | None
-
-    def check(self, image: Path) -> None: ...
-
-
-@runtime_checkable
 class Conversing(Protocol):
     """A device that texts are sent to and expected from (hardware thread, likewise)."""
 

@@ -37,8 +37,6 @@ class HardwarePwm(PwmOutput):
     """
 
     pin: PwmPin
-    fastest: ClassVar[float] = 10_000_000.0
-
     frequency: Annotated[float, Between(1, 10_000_000), Doc("Pulses per second, in Hz.")] = 1000.0
 
     root: ClassVar[Path] = Path("/sys/class/pwm")

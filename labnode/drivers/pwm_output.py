@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from labnode.drivers.base import command, register
 from labnode.drivers.output import NumberOutput
@@ -26,23 +26,14 @@ class PwmOutput(NumberOutput):
         fan: {driver: pwm_output, pin: GPIO18, frequency: 100, safe: 1.0}
     """
 
-    fastest: ClassVar[float] = 10_000.0  # Hz; where lgpio stops
-
     pin: Annotated[Pin, Doc("The pin that is driven.")]
     frequency: Annotated[
         float,
-        Between(0.1),
+        # Where lgpio stops.
+        Between(0.1, 10_000, "driver: hardware_pwm goes higher, on GPIO12, 13, 18 and 19"),
         Doc("Pulses per second, in Hz."),
     ] = 100.0
     active_high: Annotated[bool, Doc("false: the pin is low during a pulse.")] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.frequency > self.fastest:
-            raise ValueError(
-                f"frequency: {self.fastest:g} Hz are all that these pulses can do; 'driver: "
-                "hardware_pwm' goes higher, on GPIO12, 13, 18 and 19"
-            )
 
     def rest_level(self) -> dict[int, bool]:
         return {self.pin.number: rest_level(self.safe, self.active_high)}

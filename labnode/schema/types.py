@@ -104,10 +104,14 @@ class Like:
 
 @dataclass(frozen=True)
 class Between:
-    """`Annotated[float, Between(0, 1)]`: both ends belong to it, None is no limit."""
+    """`Annotated[float, Between(0, 1)]`: both ends belong to it, None is no limit.
+
+    `beyond` says what to do instead where more is wanted.
+    """
 
     low: float | None
     high: float | None = None
+    beyond: str = ""
 
     def __call__(self, value: Number | None) -> Number | None:
         if value is None:
@@ -115,7 +119,8 @@ class Between:
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         if not low <= value <= high:
-            raise ValueError(f"expected a number {self}, not {value}")
+            more = f"; {self.beyond}" if self.beyond and value > high else ""
+            raise ValueError(f"expected a number {self}, not {value}{more}")
         return value
 
     def __str__(self) -> str:

@@ -172,7 +172,8 @@ def test_a_file_for_it_is_taken(stage: Stage, options: str, name: str, data: byt
     tool(stage, options).check(path)
 
 
-# What programs print, recorded from their manuals, sources and users' reports, and what it means.
+# What programs print, after their manuals, sources and users' reports, and what it means. None of
+# it was captured from hardware.
 SAID = [
     ("avrdude", "avrdude: verification error; content mismatch", "does not read back"),
     ("avrdude", "avrdude: Device signature = 0x000000\navrdude: Expected signature for ATmega328P "
@@ -345,6 +346,18 @@ def test_one_that_is_gone_since_the_start_is_told(
     driver = stm("")
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ToolFailed, match=r"'dfu-util' is not installed .*apt-get install dfu-util"):
+        driver.program(written)
+
+
+def test_one_that_cannot_be_started_is_told(
+    stm: Callable[..., Any], written: Path, stand_in: Callable[[str, str], Path]
+) -> None:
+    driver = stm("")
+    stand_in("dfu-util", "").write_text("#!/no/such/python\n")
+    with pytest.raises(ToolFailed, match="dfu-util"):
+        driver.program(written)
+    stand_in("dfu-util", "").write_bytes(b"\x7fELF nonsense")
+    with pytest.raises(ToolFailed, match="could not be started: Exec format error"):
         driver.program(written)
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 CLONE = Path(__file__).parent.parent.parent
-VM = os.environ.get("LABNODE_VM", "")
-WHEELS = os.environ.get("LABNODE_VM_WHEELS", "")
+VM = os.environ.get("LABNODE_TEST_VM", "")
+WHEELS = os.environ.get("LABNODE_TEST_WHEELS", "")
 START, SIZE = 8192, 98304  # sectors of the boot partition
 
 pytestmark = pytest.mark.skipif(
-    not (VM and WHEELS), reason="LABNODE_VM and LABNODE_VM_WHEELS name no machine and no wheels"
+    not (VM and WHEELS),
+    reason="LABNODE_TEST_VM and LABNODE_TEST_WHEELS name no machine and no wheels",
 )
 
 # What Raspberry Pi OS tells cloud-init (pi-gen, stage2/04-cloud-init); and that it lets the

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 CLONE = Path(__file__).parent.parent.parent
-VM = os.environ.get("LABNODE_VM", "")
-WHEELS = os.environ.get("LABNODE_VM_WHEELS", "")
+VM = os.environ.get("LABNODE_TEST_VM", "")
+WHEELS = os.environ.get("LABNODE_TEST_WHEELS", "")
 LAB = "labnode@board"
 
-pytestmark = pytest.mark.skipif(not VM, reason="LABNODE_VM names no virtual machine")
+pytestmark = pytest.mark.skipif(not VM, reason="LABNODE_TEST_VM names no virtual machine")
 
 
 class Machine:
@@ -120,7 +120,7 @@ class Machine:
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
     made = Machine()
-    made.do("start", *([] if os.environ.get("LABNODE_VM_GO_ON") else ["--fresh"]))
+    made.do("start", *([] if os.environ.get("LABNODE_TEST_GO_ON") else ["--fresh"]))
     yield made
     with contextlib.suppress(AssertionError):
         made.do("powercut")

@@ -84,9 +84,13 @@ class Step:
                 timeout=self.timeout,
                 hear=hear,
             )
-        except OSError as error:
+        except FileNotFoundError as error:
             texts = missing(self.argv[0], self.programs.get(self.argv[0]))
             raise ToolFailed(texts, final=True) from error
+        except OSError as error:
+            name, why = self.argv[0], error.strerror
+            en, es = f"{name} could not be started: {why}.", f"{name} no se pudo iniciar: {why}."
+            raise ToolFailed({"en": en, "es": es}) from error
 
 
 def stopped() -> Stopped:
