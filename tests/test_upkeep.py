@@ -340,3 +340,21 @@ def test_a_programmer_writes_an_image_in_a_sequence(lab: Make, tmp_path: Path) -
     )
     assert node.start().status == 200
     assert node.value("mcu") == "programmed"
+
+
+def test_an_interlock_acts_while_the_answer_to_another_fault_waits(lab: Make) -> None:
+    node = lab(
+        "  hot: {driver: button, pin: 22}\n"
+        "interlocks:\n"
+        "  - {name: open, when: door, force: {lamp: off}}\n"
+        "  - {name: hot, when: hot, force: {heater: off}}\n"
+        "sequences: {on_fault: {steps: [{log: begun}, {wait: 30s}]}}\n"
+    )
+    student = node.student()
+    student.post("/api/devices/heater/on")
+    board = node.agent.board
+    simulate(node, "door", True)
+    assert eventually(lambda: node.agent.worker._hardware._calls._serving)
+    board.pins.pin("GPIO22").drive_low()  # on the pin library's thread
+    assert eventually(lambda: node.value("heater") is False)
+    node.finish(student)
