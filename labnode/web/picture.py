@@ -84,6 +84,7 @@ class Picture:
             "tasks": [task.to_json() for task in self._tasks(asking)],
             "session": self.session(asking),
             "faults": self.faults(),
+            "notices": self.notices(asking),
         }
 
     def devices(self, changed_since: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -119,6 +120,10 @@ class Picture:
             }
             for fault in self._node.board.faults
         ]
+
+    def notices(self, asking: Asking) -> list[dict[str, Any]]:
+        """What sequences have told the student; their numbers rise."""
+        return list(asking.session.notices)
 
     def session(self, asking: Asking) -> dict[str, Any]:
         """The student, and how much time is left; `read_only`: an observer asks."""

@@ -80,6 +80,7 @@ class StandIn:
         self.looks = 0
         self.states: dict[str, dict[str, Any]] = {}  # what devices show beside their values
         self.faults: list[dict[str, Any]] = []
+        self.notices: list[dict[str, Any]] = []
         self._version = 0
         self.left: list[str | None] = []  # the Origin of each "leaving"
         self.gate = threading.Event()  # closed: commands wait
@@ -201,6 +202,7 @@ class StandIn:
             "tasks": tasks,
             "session": self._session(),
             "faults": self.faults,
+            "notices": self.notices,
         }
 
     def _ask_state(self) -> dict[str, Any]:

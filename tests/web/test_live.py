@@ -12,6 +12,7 @@ import pytest
 from wsproto.events import CloseConnection
 
 from labnode import context
+from labnode.events import Notice
 
 from .sockets import Node, Page, running, until
 
@@ -111,6 +112,16 @@ def test_pushes_of_the_lab_come_on_the_same_socket(node: Node) -> None:
     page, _ = live(node, cookie)
     node.agent.bench.websockets.push(session.id, "hello", 5)
     assert page.json() == {"event": "hello", "data": 5}
+
+
+def test_what_a_sequence_says_comes_on_the_same_socket(node: Node) -> None:
+    (session, cookie), (_, other) = node.session(), node.session("bob")
+    (page, _), (others, _) = live(node, cookie), live(node, other)
+    session.tell({"en": "Hot", "es": "Calor"})
+    node.agent.bench.bus.publish(Notice({"en": "Hot", "es": "Calor"}, session.id))
+    assert page.json() == {"notices": [{"number": 1, "text": {"en": "Hot", "es": "Calor"}}]}
+    drive(node, True)
+    assert "devices" in others.json()  # and no notice before it
 
 
 def test_a_device_that_shows_no_json_silences_nobody(node: Node) -> None:

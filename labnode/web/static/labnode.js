@@ -61,6 +61,7 @@ export class Board {
     this.session = boot.state.session;
     this.snapshot = {};
     this.faults = [];
+    this.notices = []; // what the student has been told
     this.online = true;
     this.tasks = new Map(); // name -> the last task of that name
     this.devices = Object.fromEntries(boot.board.devices.map((each) => [each.name, this.#device(each)]));
@@ -190,6 +191,7 @@ export class Board {
     if (fresh) {
       this.#run = news.run;
       this.#version = -1;
+      this.notices = [];
     }
     if (news.devices) this.#takeDevices(news);
     for (const task of news.tasks ?? []) this.#takeTask(task);
@@ -198,7 +200,7 @@ export class Board {
     if (news.session) this.#takeSession(news.session, asked);
     if (news.session && news.tasks) this.#findLost(news.tasks);
     if (news.event !== undefined) this.#emit("push", news.event, news.data);
-    if (news.notice !== undefined) this.#emit("notice", news.notice);
+    if (news.notices) this.#takeNotices(news.notices);
     if (fresh) this.#checkDescription();
   }
 
@@ -331,6 +333,14 @@ export class Board {
     if (same(faults, this.faults)) return;
     this.faults = faults;
     this.#emit("faults", faults);
+  }
+
+  #takeNotices(notices) {
+    const last = this.notices.at(-1)?.number ?? 0;
+    for (const notice of notices.filter(({ number }) => number > last)) {
+      this.notices.push(notice);
+      this.#emit("notice", notice.text);
+    }
   }
 
   #takeSession(session, asked) {

@@ -50,6 +50,11 @@ function drawFaults(faults) {
   }
 }
 
+/** What a sequence of the board says; the newest takes the place of the one before. */
+function drawNotice(text) {
+  notice("lab", inWords(text), "told");
+}
+
 function farewell({ reason, back }) {
   clearInterval(ticking);
   if (!byId("over")) {
@@ -121,13 +126,14 @@ board.on("session", (session) => {
 });
 board.on("faults", drawFaults);
 board.on("slow", () => notice("slow", words.slow, "told"));
-board.on("notice", (text) => notice("lab", inWords(text), "told"));
+board.on("notice", drawNotice);
 board.on("new-board", () => location.reload());
 board.on("over", farewell);
 
 sayLamps();
 tellRestart(board.session);
 drawFaults(board.faults);
+board.notices.slice(-1).forEach(({ text }) => drawNotice(text));
 if (board.session.read_only) notice("observing", words.observing, "told");
 drawClock();
 const ticking = setInterval(drawClock, 250);

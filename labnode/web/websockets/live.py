@@ -173,7 +173,7 @@ class Live:
     def _tell_notices(self) -> None:
         for notice in self._notices.drain():
             for page in self._pages if notice.session_id is None else self._of(notice.session_id):
-                page.tell({"notice": notice.text})
+                page.tell({"notices": self._picture.notices(page.asking)})
 
     def _of(self, session_id: str) -> list[Page]:
         return [page for page in self._pages if page.asking.session_id == session_id]
