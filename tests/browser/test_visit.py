@@ -97,7 +97,7 @@ def test_a_student_heats_a_box_and_lets_a_controller_do_it(
         student.sees("#task-hold .log", "65.0 °C wanted")
         student.click("#stop-hold")
         student.sees("#task-hold .result", "windows")
-        student.sees("#device-heater .why", "rests")
+        student.sees("#device-heater .why", "descansa")
         student.click("#leave")
         student.sees("#over", "Has salido del laboratorio.")
         assert node.server.delete(session_id).clean
