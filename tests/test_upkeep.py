@@ -353,8 +353,19 @@ def test_an_interlock_acts_while_the_answer_to_another_fault_waits(lab: Make) ->
     student = node.student()
     student.post("/api/devices/heater/on")
     board = node.agent.board
-    simulate(node, "door", True)
+    node.agent.worker.call(lambda: board.simulate("door", True))
     assert eventually(lambda: node.agent.worker._hardware._calls._serving)
     board.pins.pin("GPIO22").drive_low()  # on the pin library's thread
     assert eventually(lambda: node.value("heater") is False)
-    node.finish(student)
+
+
+def test_a_ramp_keeps_to_how_often_its_output_may_be_commanded(lab: Make) -> None:
+    node = lab(
+        "  fan: {driver: pwm_output, pin: 13, max_per_second: 4}\n"
+        "sequences: {on_start: {steps: [{ramp: {fan: {to: 1.0, over: 2s}}}]}}\n"
+    )
+    node.student()
+    values = seen(node, "fan")
+    assert values == sorted(values)
+    assert values[-1] == 1.0
+    assert len(values) > 5
