@@ -119,7 +119,13 @@ class Bench:
                 emergency=self.estop.press,
             )
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
-            access = Access(self.sessions, settings, secret, file.lab.name)
+            access = Access(
+                self.sessions,
+                settings,
+                secret,
+                file.lab.name,
+                recording=file.record is not None,
+            )
             parts = (self.board, self.worker, self.sessions, clock)
             turnover = Turnover(*parts, lab.functions)
             self.upkeep = Upkeep(*parts, turnover)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -50,14 +49,10 @@ class FaultChanged:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that a student is told; to all of them without a `session_id`.
-
-    Its `number` is another one's than that of any notice of this process.
-    """
+    """Something that a student is told; to all of them without a `session_id`."""
 
     text: str | Mapping[str, str]
     session_id: str | None = None
-    number: int = field(default_factory=itertools.count(1).__next__, compare=False)
 
 
 class Subscription:

@@ -140,7 +140,8 @@ class Recordings:
         found = self._read(tag)
         if found is None or found.devices != spec.devices:
             found = Recording(spec.devices, self._clock.wall(), spec.every)
-        began = now - max(0.0, self._clock.wall() - found.began)
+        passed = found.rows[-1][0] if found.rows else 0.0  # and the wall clock may have jumped
+        began = now - max(passed, self._clock.wall() - found.began)
         with self._lock:
             self._running[tag] = (found, began, now)
 

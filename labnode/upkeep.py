@@ -106,7 +106,7 @@ class Upkeep:
         elif "on_fault" in self._sequences and event.name not in self._faults:
             self._faults.add(event.name)
             log.warning("Fault '%s': on_fault begins.", event.name)
-            self._worker.post(self._on_fault)  # at once: a call is served while a task waits
+            self._worker.queue(self._on_fault)  # at once: it is served while a task waits
 
     def _on_fault(self) -> None:
         done = False

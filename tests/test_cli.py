@@ -141,6 +141,26 @@ def test_check_tells_which_programs_are_missing_here(
     assert said.err == "board.yaml: 'p' needs picotool here: sudo apt-get install picotool\n"
 
 
+def test_check_tells_which_safe_values_last_only_while_labnode_runs(run: Run) -> None:
+    said = run(
+        "check",
+        write(
+            "schema: 1\ndevices:\n"
+            "  fan: {driver: pwm_output, pin: 18, safe: 0.6}\n"
+            "  full: {driver: pwm_output, pin: 17, safe: 1}\n"
+            "  mood: {driver: rgb_led, red: 5, green: 6, blue: 13, safe: '#ff8000'}\n"
+            "  laser: {driver: hardware_pwm, pin: 12, safe: 0.1}\n"
+        ),
+    )
+    assert (said.code, said.out) == (0, "board.yaml: OK, 4 devices\n")
+    while_it_runs = "lasts only while labnode runs: before and after it"
+    assert said.err.splitlines() == [
+        f"board.yaml: 'fan': safe: 0.6 {while_it_runs} the pin is on",
+        f"board.yaml: 'mood': safe: #ff8000 {while_it_runs} the pins are on and on and off",
+        "board.yaml: 'laser': safe: 0.1 lasts from labnode's start on: until then the pin is off",
+    ]
+
+
 def test_check_tells_the_mistakes_of_all_boards_and_which_are_good(run: Run) -> None:
     said = run("check", write(GOOD), write(BOARD, "bad.yaml"), "gone.yaml")
     assert said.code == 2

@@ -93,6 +93,38 @@ def test_after_the_session_it_can_still_be_downloaded(lab: Callable[..., LabClie
     assert "1" not in [row["heater"] for row in rows(another)]
 
 
+def test_the_page_knows_of_it_and_the_farewell_offers_it(lab: Callable[..., LabClient]) -> None:
+    node = lab()
+    student = node.student()
+    assert student.get("/api/board").json["record"] == {"devices": ["heater", "fan"]}
+    node.finish(student)
+    farewell = student.get("/", HTTP_ACCEPT="text/html").text
+    assert 'api/recording.csv" download>CSV' in farewell
+    assert 'api/recording.json" download>JSON' in farewell
+
+
+def test_without_a_recording_none_is_offered(lab: Callable[..., LabClient]) -> None:
+    node = lab("")
+    student = node.student()
+    assert student.get("/api/board").json["record"] is None
+    node.finish(student)
+    assert "recording.csv" not in student.get("/", HTTP_ACCEPT="text/html").text
+
+
+def test_students_who_share_a_board_have_a_recording_each(lab: Callable[..., LabClient]) -> None:
+    node = lab(f"{RECORD}session: {{users: 2}}\n")
+    ada = node.student(username="ada")
+    ada.post("/api/devices/heater/on")
+    assert eventually(lambda: rows(ada) and rows(ada)[-1]["heater"] == "1")
+    bob = node.student(username="bob")
+    assert eventually(lambda: rows(bob))
+    assert {row["heater"] for row in rows(bob)} == {"1"}
+    assert rows(ada)[0]["heater"] == "0"
+    node.finish(ada)
+    number = len(rows(bob))
+    assert eventually(lambda: len(rows(bob)) > number)  # one who leaves ends only the own one
+
+
 def test_nobody_else_can_download_it(lab: Callable[..., LabClient]) -> None:
     node = lab()
     node.student()

@@ -118,7 +118,15 @@ def test_a_sequence_ends_when_its_time_is_over(lab: Make) -> None:
 
 def test_programs_run_in_a_sequence_and_their_failure_is_told(lab: Make) -> None:
     node = lab('sequences: {on_start: {steps: [{run: [sh, -c, "echo no cable; exit 3"]}]}}\n')
+    node.agent.board.simulation = None
     assert "the program 'sh' failed: no cable" in node.start().text
+
+
+def test_a_simulated_board_runs_no_programs(lab: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    node = lab("sequences: {on_start: {steps: [{run: [nothing-like-this, --power, cycle]}]}}\n")
+    assert node.start().status == 200
+    assert "Simulated, so not run: nothing-like-this --power cycle" in caplog.text
 
 
 def test_tasks_of_the_lab_run_in_a_sequence(lab: Make) -> None:
@@ -134,6 +142,9 @@ def test_tasks_of_the_lab_run_in_a_sequence(lab: Make) -> None:
 def test_students_are_told_what_a_sequence_notifies(lab: Make) -> None:
     node = lab("sequences: {on_start: {steps: [{notify: {en: Warming up, es: Calentando}}]}}\n")
     student = node.student()
+    told = [{"number": 1, "text": {"en": "Warming up", "es": "Calentando"}}]
+    assert student.get("/api/state").json["notices"] == told  # who comes only when it was said
+    assert student.get("/api/page").json["state"]["notices"] == told
     (notice,) = [e for e in node.seen.drain() if isinstance(e, Notice)]  # type: ignore[attr-defined]
     assert (notice.text, notice.session_id) == (
         {"en": "Warming up", "es": "Calentando"},
@@ -259,28 +270,27 @@ def test_a_fault_is_answered_once_until_it_is_over(lab: Make) -> None:
         "interlocks: [{name: open, when: door, force: {heater: off}, latch: true}]\n"
         "sequences: {on_fault: {steps: [{pulse: {lamp: 1ms}}]}}\n"
     )
-    seen(node, "lamp")
+    lamp = seen(node, "lamp")[:0]
     for opened in (True, False, True, False):
         simulate(node, "door", opened)
-    assert eventually(
-        lambda: node.agent.bench.upkeep._news.drain() == [] and not node.value("lamp")
-    )
-    node.agent.worker.call(lambda: None)
-    assert eventually(lambda: seen(node, "lamp")) == [True, False]
+        assert eventually(lambda: not node.agent.bench.upkeep._news._queue)
+        node.agent.worker.call(lambda: None)
+    assert eventually(lambda: lamp.extend(seen(node, "lamp")) or lamp[-1:] == [False])
+    assert lamp == [True, False]
     assert node.agent.worker.call(node.agent.board.clear_faults) == []
     simulate(node, "door", True)
     assert eventually(lambda: seen(node, "lamp"))
 
 
-def test_after_an_emergency_stop_no_sequence_does_anything(lab: Make) -> None:
-    node = lab(
-        "sequences:\n"
-        "  on_dispose: {steps: [{log: cleaning}, {run: [touch, cleaned]}, {set: {lamp: on}}]}\n"
-    )
+def test_after_an_emergency_stop_no_sequence_does_anything(
+    lab: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    node = lab("sequences:\n  on_dispose: {steps: [{log: cleaning begins}, {set: {lamp: on}}]}\n")
     student = node.student()
     node.agent.estop.press("the red button")
     node.finish(student)
-    assert not (node.agent.board.file.path.parent / "cleaned").exists()
+    assert "cleaning begins" not in caplog.text
     (why,) = node.server("GET", "/test").json["error_messages"]
     assert why == "The board is in quarantine: Emergency stop: the red button"
 
@@ -330,3 +340,32 @@ def test_a_programmer_writes_an_image_in_a_sequence(lab: Make, tmp_path: Path) -
     )
     assert node.start().status == 200
     assert node.value("mcu") == "programmed"
+
+
+def test_an_interlock_acts_while_the_answer_to_another_fault_waits(lab: Make) -> None:
+    node = lab(
+        "  hot: {driver: button, pin: 22}\n"
+        "interlocks:\n"
+        "  - {name: open, when: door, force: {lamp: off}}\n"
+        "  - {name: hot, when: hot, force: {heater: off}}\n"
+        "sequences: {on_fault: {steps: [{log: begun}, {wait: 30s}]}}\n"
+    )
+    student = node.student()
+    student.post("/api/devices/heater/on")
+    board = node.agent.board
+    node.agent.worker.call(lambda: board.simulate("door", True))
+    assert eventually(lambda: node.agent.worker._hardware._calls._serving)
+    board.pins.pin("GPIO22").drive_low()  # on the pin library's thread
+    assert eventually(lambda: node.value("heater") is False)
+
+
+def test_a_ramp_keeps_to_how_often_its_output_may_be_commanded(lab: Make) -> None:
+    node = lab(
+        "  fan: {driver: pwm_output, pin: 13, max_per_second: 4}\n"
+        "sequences: {on_start: {steps: [{ramp: {fan: {to: 1.0, over: 2s}}}]}}\n"
+    )
+    node.student()
+    values = seen(node, "fan")
+    assert values == sorted(values)
+    assert values[-1] == 1.0
+    assert len(values) > 5

@@ -19,7 +19,7 @@ from labnode.board.services import DriverServices, Post, Wait, alone
 from labnode.board.simulate import Simulation
 from labnode.board.snapshot import Snapshot, Snapshots, reason
 from labnode.clock import Clock
-from labnode.drivers.base import Simulatable
+from labnode.drivers.base import Driver, Simulatable
 from labnode.drivers.output import Output
 from labnode.drivers.pins import mock_factory, real_factory
 from labnode.errors import BadInput, DeviceError
@@ -274,8 +274,15 @@ class Board:
     def _after_emergency(self) -> None:
         self.emergency.heard()
         if self.emergency.why is not None:  # a command that was half way may have come after
-            self._lineup.each("make safe", lambda driver: driver.make_safe())
+            self._lineup.each("make safe", _stay_safe)
         self.refresh(*self._opened)
+
+
+def _stay_safe(driver: Driver) -> None:
+    if isinstance(driver, Output):
+        driver.stay_safe()
+    else:
+        driver.make_safe()
 
 
 def _raise(failures: list[str]) -> None:

@@ -71,15 +71,25 @@ class Simulation:
         self._random = random.Random(0)
         self._driven: dict[str, Any] = {}
         self._positions: dict[str, float] = {}  # of what moves
+        self._by_hand: set[str] = set()  # what stays where it was driven
+        self._dead: set[str] = set()  # what cannot be read until it is driven anew
         self._moved_at = 0.0
         self._due: float | None = None
 
     def drive(self, name: str, value: Any) -> None:
-        """Make the input `name` show `value` until its link has something new to say."""
+        """Make the input `name` show `value` until its link has something new to say.
+
+        With None it cannot be read any more, whatever its link says, until this is called again.
+        """
+        self._by_hand.add(name)
+        self._dead.discard(name)
         self._positions.pop(name, None)
-        if isinstance(value, int | float) and name in self._links and self._links[name].lag:
+        lags = name in self._links and self._links[name].lag
+        if lags and isinstance(value, int | float) and math.isfinite(value):
             self._positions[name] = float(value)
         self._drive(name, value)
+        if value is None:
+            self._dead.add(name)
         self.settle()
 
     def settle(self) -> None:
@@ -90,9 +100,10 @@ class Simulation:
         """
         for name, link in self._links.items():
             value = link.value.evaluate(Readings(self._snapshot()))
-            if value is None or self._driven.get(name) == value:
+            if value is None or name in self._dead or self._driven.get(name) == value:
                 continue
             self._driven[name] = value
+            self._by_hand.discard(name)
             if link.moves:
                 self._positions.setdefault(name, value if link.start is None else link.start)
                 self._wake()
@@ -106,7 +117,7 @@ class Simulation:
             return self._due
         passed, self._moved_at, self._due = now - self._moved_at, now, None
         for name, link in self._links.items():
-            if not link.moves or name not in self._positions:
+            if name in self._by_hand or name not in self._positions:
                 continue
             target, position = float(self._driven[name]), self._positions[name]
             part = 1 - math.exp(-passed / link.lag) if link.lag else 1.0
@@ -120,6 +131,8 @@ class Simulation:
         """Forget what was driven: the hardware has been opened anew."""
         self._driven.clear()
         self._positions.clear()
+        self._by_hand.clear()
+        self._dead.clear()
         self._due = None
         self.settle()
         self.move()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -55,6 +56,8 @@ class Snapshots:
         state, fault = None, self._faults.get(name)
         if not fault:
             state, fault = self._try(name, self._devices[name].state)
+        if state is not None and _is_no_number(state["value"]):
+            state, fault = None, "it shows a value that is no number"
         if state is None:
             state = {"value": None, "error": fault}
         lock = self._lock(name)
@@ -81,6 +84,11 @@ class Snapshots:
 def _told(state: Mapping[str, Any]) -> dict[str, Any]:
     """What of a state is news: that it was read once more and is the same is none."""
     return {key: value for key, value in state.items() if key != "sampled"}
+
+
+def _is_no_number(value: Any) -> bool:
+    """Whether it is nan or infinite: nothing to compare with, and no JSON."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def reason(error: Exception) -> str:

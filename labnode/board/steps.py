@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,11 @@ class Ramp:
 
     def run(self, stage: Stage) -> None:
         output = cast(NumberOutput, stage.devices[self.device])
-        begin, steps = float(output.value), max(1, round(self.over / _RAMP_STEP))
+        begin = output.value
+        if begin is None:
+            raise DeviceError(f"nobody knows at which value '{self.device}' is, to ramp it from it")
+        pause = max(_RAMP_STEP, 1.05 / (output.max_per_second or math.inf))
+        steps = max(1, int(self.over / pause))
         for step in range(1, steps):
             stage.pause(self.over / steps)
             stage.put(self.device, output.nearest(begin + (self.to - begin) * step / steps))

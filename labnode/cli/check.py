@@ -24,10 +24,11 @@ def check(boards: tuple[Path, ...], settings: Path | None) -> None:
     """Look for mistakes in board files.
 
     Each BOARD is a YAML file. It is loaded with the Python beside it, and nothing is started. All
-    mistakes are told, each with its file and line; the exit code is 2 if there are any. Programs
-    that the board needs and this machine has not got are told as well.
+    mistakes are told, each with its file and line; the exit code is 2 if there are any. What may
+    not be meant so, and programs that the board needs and this machine has not got, are told too.
     """
     from labnode.board import load_board
+    from labnode.drivers.pulses import Doubtful
     from labnode.module import load_lab
 
     problems = []
@@ -41,6 +42,8 @@ def check(boards: tuple[Path, ...], settings: Path | None) -> None:
             devices = len(file.devices)
             click.echo(f"{board}: OK, {devices} device{'' if devices == 1 else 's'}")
             for name, driver in file.devices.items():
+                for doubt in driver.doubts() if isinstance(driver, Doubtful) else ():
+                    click.echo(f"{board}: '{name}': {doubt}", err=True)
                 for program, package in driver.programs.items():
                     if shutil.which(program) is None:
                         how = f"sudo apt-get install {package}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from labnode.clock import Clock
 from labnode.drivers.base import Claim, register
 from labnode.drivers.buses import PwmPin, pwm_boot_config, pwm_channel, pwm_claims
+from labnode.drivers.pulses import doubts
 from labnode.drivers.pwm_output import PwmOutput
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc
@@ -46,6 +47,14 @@ class HardwarePwm(PwmOutput):
     def boot_config(self) -> list[str]:
         return pwm_boot_config(self.pin)
 
+    def doubts(self) -> list[str]:
+        return doubts(f"{self.safe:g}", [self.safe], "from labnode's start on: until then")
+
+    def check(self, where: str, value: Any) -> float:
+        period = self._period  # only its whole nanoseconds can be on
+        duty = round(self._duty(super().check(where, value)) * period) / period
+        return round(self._duty(duty), 6)
+
     def open(self) -> None:
         if self.services.simulated:
             super().open()
@@ -53,7 +62,7 @@ class HardwarePwm(PwmOutput):
         chip, channel = self._circuit()
         self.hardware = KernelPwm(chip, channel, self.services.clock)
         try:
-            self.hardware.begin(round(1e9 / self.frequency), self._duty(self.safe))
+            self.hardware.begin(self._period, self._duty(self.safe))
         except BaseException:
             self.hardware = None
             raise
@@ -76,6 +85,10 @@ class HardwarePwm(PwmOutput):
         if isinstance(self.hardware, KernelPwm):
             return round(self._duty(self.hardware.value), 6)
         return super().value
+
+    @property
+    def _period(self) -> int:
+        return round(1e9 / self.frequency)
 
     def _duty(self, value: float) -> float:
         return value if self.active_high else 1 - value

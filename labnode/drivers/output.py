@@ -12,10 +12,7 @@ from labnode.errors import BadInput, Busy
 from labnode.schema import Between, Doc, Duration
 
 _RETRY = 0.25  # seconds until what could not be made safe is tried again
-_RESTS = {
-    "en": "It has just been switched off and rests.",
-    "es": "Se acaba de apagar y descansa.",
-}
+_RESTS = {"en": "It has just been switched off and rests.", "es": "Acaba de apagarse y descansa."}
 
 
 @dataclass(kw_only=True)
@@ -106,6 +103,10 @@ class Output(Driver):
 
     def make_safe(self) -> None:
         self.drive(self.safe)
+
+    def stay_safe(self) -> None:
+        """After an emergency has made it safe: what did not work is tried again, and it rests."""
+        self._drive(self.safe, self.services.clock.now())
 
     def opened(self) -> None:
         """To be called at the end of `open`: nobody knows how long it has been off before."""
@@ -270,7 +271,7 @@ class NumberOutput(Output):
     def check(self, where: str, value: Any) -> float:
         if not self._allowed(value):
             raise BadInput(f"{where}: 'value' must be {self._values()}, not {value:g}")
-        return float(value)
+        return round(float(value), 6)  # as it is shown: interlocks compare the two
 
     def describe(self) -> dict[str, Any]:
         step = (self.highest - self.lowest) / 100 if self.step is None else self.step

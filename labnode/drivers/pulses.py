@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import gpiozero
 
@@ -14,6 +14,21 @@ from labnode.drivers.pins import Pin
 def rest_level(value: float, active_high: bool = True) -> bool:
     """The level that a pin keeps which is to be `value` (0 to 1) and cannot pulse any more."""
     return (value > 0.5) == active_high
+
+
+@runtime_checkable
+class Doubtful(Protocol):
+    """A device whose options are allowed and may yet not be what one means."""
+
+    def doubts(self) -> list[str]:
+        """A sentence for each; `labnode check` tells them."""
+
+
+def doubts(safe: object, parts: Sequence[float], lasts: str) -> list[str]:
+    """What to say of a safe value whose `parts` are neither fully on nor off, if one is so."""
+    levels = " and ".join("on" if part > 0.5 else "off" for part in parts)
+    pins = "the pin is" if len(parts) == 1 else "the pins are"
+    return [f"safe: {safe} lasts {lasts} {pins} {levels}"] if set(parts) - {0.0, 1.0} else []
 
 
 def pulsing(

@@ -8,7 +8,7 @@ from typing import Annotated
 from labnode.drivers.base import command, register
 from labnode.drivers.output import NumberOutput
 from labnode.drivers.pins import Pin
-from labnode.drivers.pulses import pulsing, rest_level
+from labnode.drivers.pulses import doubts, pulsing, rest_level
 from labnode.schema import Between, Doc
 
 
@@ -37,6 +37,9 @@ class PwmOutput(NumberOutput):
 
     def rest_level(self) -> dict[int, bool]:
         return {self.pin.number: rest_level(self.safe, self.active_high)}
+
+    def doubts(self) -> list[str]:
+        return doubts(f"{self.safe:g}", [self.safe], "only while labnode runs: before and after it")
 
     def open(self) -> None:
         self.hardware = pulsing(

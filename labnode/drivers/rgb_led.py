@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from labnode.drivers.base import Widget, command, register
 from labnode.drivers.output import Output
 from labnode.drivers.pins import Pin
-from labnode.drivers.pulses import Group, pulsing, rest_level
+from labnode.drivers.pulses import Group, doubts, pulsing, rest_level
 from labnode.errors import BadInput
 from labnode.schema import Between, Doc
 
@@ -47,6 +47,10 @@ class RgbLed(Output):
             pin.number: rest_level(part, self.active_high)
             for pin, part in zip(self._pins, _parts(self.safe), strict=True)
         }
+
+    def doubts(self) -> list[str]:
+        lasts = "only while labnode runs: before and after it"
+        return doubts(self.safe, _parts(self.safe), lasts)
 
     def open(self) -> None:
         with Group() as group:

@@ -55,9 +55,9 @@ class Input(Driver):
 
     def simulate(self, value: Any) -> None:
         """Read `value` from now on; with None nothing can be read any more."""
-        self._simulated = value
         if value is not None:
             self.arrived(value)
+        self._simulated = value  # after that: what it cannot show is not read again and again
 
     def reset(self) -> None:
         """Nothing: whoever is there next may read it too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,8 +14,11 @@ from labnode.drivers.process import run
 from labnode.errors import DeviceError, Interlocked, NotFound, Stopped, TooLate
 from labnode.events import Notice
 from labnode.schema import Text
+from labnode.sessions import Sessions
 from labnode.tasks import TaskFunction
 from labnode.worker import Worker
+
+log = logging.getLogger(__name__)
 
 
 class BoardStage:
@@ -26,6 +30,7 @@ class BoardStage:
         *,
         board: Board,
         worker: Worker,
+        sessions: Sessions,
         clock: Clock,
         functions: Mapping[str, TaskFunction[..., Any]],
         session_id: str | None,
@@ -34,6 +39,7 @@ class BoardStage:
         self._sequence = sequence
         self._board = board
         self._worker = worker
+        self._sessions = sessions
         self._clock = clock
         self._functions = functions
         self._session_id = session_id
@@ -76,6 +82,9 @@ class BoardStage:
         return False
 
     def run_program(self, argv: tuple[str, ...], timeout: float) -> tuple[bool, tuple[str, ...]]:
+        if self._board.simulation is not None:  # there may be no such program, nor its hardware
+            log.info("Simulated, so not run: %s", " ".join(argv))
+            return True, ()
         left = max(0.1, self._deadline - self._clock.now())
         try:
             ended = run(
@@ -98,4 +107,7 @@ class BoardStage:
             raise DeviceError(f"the task {name!r} failed: {task.error['message']}")
 
     def notify(self, text: Text) -> None:
+        for session in self._sessions.live():
+            if self._session_id in (None, session.id):
+                session.tell(text.words)
         self._board.bus.publish(Notice(text.words, self._session_id))

@@ -67,6 +67,7 @@ class Turnover:
             sequence,
             board=self._board,
             worker=self._worker,
+            sessions=self._sessions,
             clock=self._clock,
             functions=self._functions,
             session_id=session_id,

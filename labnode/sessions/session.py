@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,7 @@ class Reason(StrEnum):
         return cls.RESTART  # another version of labnode has stored it
 
 
+_MOST_NOTICES = 10
 _REQUEST_COLUMNS = [f.name for f in fields(StartRequest) if f.name != "elapsed"]
 
 
@@ -106,7 +108,13 @@ class Session:
     cleaned: bool = False
     sealed: bool = False  # its devices are safe: not even its tasks may touch them any more
     hook: Hook | None = None
+    notices: tuple[dict[str, Any], ...] = ()  # what its student has been told; any thread reads
     user: User = field(init=False)
+
+    def tell(self, text: str | Mapping[str, str]) -> None:
+        """Tell its student something, who may come only later (hardware thread)."""
+        number = self.notices[-1]["number"] + 1 if self.notices else 1
+        self.notices = (*self.notices[1 - _MOST_NOTICES :], {"number": number, "text": text})
 
     @property
     def tag(self) -> str:

@@ -36,10 +36,20 @@ class Access:
     name = "labnode-access"
     api = 2
 
-    def __init__(self, sessions: Sessions, settings: Settings, secret: bytes, lab: str) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        settings: Settings,
+        secret: bytes,
+        lab: str,
+        *,
+        recording: bool = False,
+    ) -> None:
+        """`recording`: what a session has recorded can be downloaded after it."""
         self._sessions = sessions
         self._settings = settings
         self._secret = secret
+        self._recording = recording
         default = "labnode_" + "".join(c if c.isalnum() else "_" for c in lab)
         self._cookie = settings.cookie_name or default
         self.observer_cookie = f"{self._cookie}_observer"
@@ -137,7 +147,12 @@ class Access:
             return json_reply({**reply, "back": back, "reason": reason}, 403)
         if back is not None:
             return redirect(back)
-        return HTTPResponse(pages.render_farewell(locales(user), reason=reason, root=self._root))
+        recording = self._recording and not user.read_only
+        return HTTPResponse(
+            pages.render_farewell(
+                locales(user), reason=reason, recording=recording, root=self._root
+            )
+        )
 
     def back(self, user: User | Observer) -> str | None:
         """Where the student came from, if the browser may be sent there."""

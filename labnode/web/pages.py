@@ -92,9 +92,17 @@ def boot(
 
 
 def render_farewell(
-    locales: Iterable[str], *, reason: str | None = None, back: str | None = None, root: str = ""
+    locales: Iterable[str],
+    *,
+    reason: str | None = None,
+    back: str | None = None,
+    recording: bool = False,
+    root: str = "",
 ) -> str:
-    """What a student sees whose session is over; `reason` is the session's ("time", "exited" …)."""
+    """What a student sees whose session is over; `reason` is the session's ("time", "exited" …).
+
+    With `recording` there is data of the session to download.
+    """
     language = texts.language(locales)
     words = texts.words(language)
     return _render(
@@ -105,6 +113,7 @@ def render_farewell(
         text=words.get(f"over:{reason}", ""),
         back=back if back and back.lower().startswith(("http://", "https://")) else None,
         closing=words["close"],
+        recording=recording,
     )
 
 

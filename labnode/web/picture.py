@@ -15,7 +15,6 @@ from labnode.schema import Text
 from labnode.sessions import Observer, User
 from labnode.tasks import Task, TaskFunction
 from labnode.web import pages
-from labnode.web.notices import Notices
 
 _SIGN_OF_LIFE = 5.0  # seconds between two of a page's, where the session waits that long
 
@@ -43,7 +42,6 @@ class Picture:
         self._node = node
         self._clock = clock
         self._back = back
-        self._notices = Notices(node.board.bus)
         self._run = secrets.token_urlsafe(6)  # tells a page that the node was started again
 
     def boot(self, asking: Asking) -> dict[str, Any]:
@@ -87,7 +85,7 @@ class Picture:
             "tasks": [task.to_json() for task in self._tasks(asking)],
             "session": self.session(asking),
             "faults": self.faults(),
-            "notices": self._notices.of(asking.session_id),
+            "notices": self.notices(asking),
         }
 
     def devices(self, changed_since: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -123,6 +121,10 @@ class Picture:
             }
             for fault in self._node.board.faults
         ]
+
+    def notices(self, asking: Asking) -> list[dict[str, Any]]:
+        """What sequences have told the student; their numbers rise."""
+        return list(asking.session.notices)
 
     def session(self, asking: Asking) -> dict[str, Any]:
         """The student, and how much time is left; `read_only`: an observer asks."""

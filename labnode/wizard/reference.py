@@ -15,6 +15,7 @@ from labnode.board.devices import LinkKeys
 from labnode.board.file import BoardKeys, LabName, SessionSpec
 from labnode.board.page import Item
 from labnode.board.read_steps import StepKeys
+from labnode.board.record import RecordSpec
 from labnode.board.rules import RuleForm, Words
 from labnode.board.sequences import SelfTest, SequenceKeys
 from labnode.drivers.base import Driver, load_drivers
@@ -38,6 +39,7 @@ def blocks() -> dict[str, str]:
         "keys of a sequence": _table(options(SelfTest)),
         "keys of a step": _steps(),
         "keys of a page": "\n\n".join(_form(form) for form in get_args(Item) if form is not str),
+        "keys of record": _table(options(RecordSpec)),
         "keys of a link": _table(options(LinkKeys)),
         "options of every driver": _table(options(Driver)),
         "options of every output": _table(_own(Output, Driver)),

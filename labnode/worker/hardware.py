@@ -47,6 +47,7 @@ class HardwareThread:
         self._stopped_at = 0.0
         self._wake = clock.event()
         self._calls = Calls(self.wake)
+        self._posts: deque[Callable[[], None]] = deque()
         self._hooks: deque[Hook] = deque()
         self._hook: Hook | None = None
         self._polling = False
@@ -69,6 +70,11 @@ class HardwareThread:
     def wake(self) -> None:
         """Make it look for work."""
         self._wake.set()
+
+    def post(self, function: Callable[[], None]) -> None:
+        """Run `function`, which does not wait, in the next turn or the wait that is going on."""
+        self._posts.append(function)
+        self.wake()
 
     def put(self, call: Call) -> None:
         """Run `call` in one of the next turns."""
@@ -171,9 +177,16 @@ class HardwareThread:
         self.busy_since = self._clock.now()
 
     def _serve(self) -> float | None:
-        """Run the calls that wait and the polls that are due; returns when to poll again."""
+        """Run posts, the calls that wait, and the polls that are due; when to poll again.
+
+        While a call waits, no other is begun; but what pins and devices tell is always heard, or
+        an interlock would not see it.
+        """
         hook, self._hook = self._hook, None  # what is served is no part of the hook that waits
         try:
+            for _ in range(len(self._posts)):  # the present ones: a flood starves no one
+                if self._posts:
+                    contextvars.Context().run(logged, self._posts.popleft())
             self._calls.serve()
             return None if self._polling else self._poll()
         finally:

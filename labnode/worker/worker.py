@@ -85,7 +85,14 @@ class Worker:
     # ------------------------------------------------------------------ asking for work
 
     def post(self, function: Callable[[], None]) -> None:
-        """Run `function` on the hardware thread soon; any thread may ask, a pin library's too."""
+        """Run `function`, which does not wait, on the hardware thread soon, whatever waits there.
+
+        Any thread may ask, a pin library's too.
+        """
+        self._hardware.post(function)
+
+    def queue(self, function: Callable[[], None]) -> None:
+        """Run `function`, which may wait, on the hardware thread soon, as a call of nobody's."""
         self._hardware.put(Call(lambda: logged(function), lambda: None))
 
     def call(self, function: Callable[[], T]) -> T:

@@ -257,6 +257,20 @@ def test_a_halt_makes_everything_safe_and_refuses_all_commands(board: Make) -> N
     rig.board.command("heater", "on")
 
 
+def test_what_a_halt_could_not_make_safe_is_tried_again(board: Make, monkeypatch: Any) -> None:
+    rig = board()
+    rig.board.command("heater", "on")
+    heater = rig.board.file.devices["heater"]
+    right = heater.drive
+    monkeypatch.setattr(heater, "drive", lambda value: 1 / 0)
+    assert rig.board.halt("smoke") == ["'heater' did not make safe: division by zero"]
+    rig.serve()
+    monkeypatch.setattr(heater, "drive", right)
+    rig.clock.advance(0.3)
+    rig.board.poll()
+    assert value(rig, "heater") is False
+
+
 def test_a_halt_ends_what_an_interlock_has_switched_on(board: Make) -> None:
     rig = board(HOT)
     show(rig, "hot", True)

@@ -84,6 +84,87 @@ def test_only_inputs_that_exist_can_be_driven(wired: Any) -> None:
         wired.board.simulation.drive("door", True)
 
 
+OVEN = """
+devices:
+  heater: {driver: relay, pin: 17}
+  warm: {driver: thermometer}
+  room: {driver: thermometer}
+simulate:
+  warm: {value: 20 + 60 * heater, lag: 10s}
+  room: {value: 20 + 10 * heater, lag: 100s, noise: 0.1}
+"""
+
+
+def test_what_is_driven_by_hand_stays_while_others_move(
+    rig: Callable[..., Any], thermometer: Any
+) -> None:
+    oven = rig(OVEN)
+    oven.board.open()
+    oven.board.command("heater", "on")
+    oven.board.simulate("warm", 50.0)
+    for _ in range(20):
+        oven.clock.advance(1.0)
+        oven.board.poll()
+    assert oven.values()["warm"] == 50.0
+    assert oven.values()["room"] != 20.0
+    oven.board.command("heater", "off")  # there is news: it goes on from where it is
+    oven.clock.advance(1.0)
+    oven.board.poll()
+    assert 40 < oven.values()["warm"] < 50
+
+
+def test_a_sensor_that_has_died_stays_dead_until_it_is_driven_again(
+    rig: Callable[..., Any], thermometer: Any
+) -> None:
+    oven = rig(OVEN.replace("{driver: thermometer}", "{driver: thermometer, stale_after: 3}"))
+    oven.board.open()
+    oven.board.command("heater", "on")
+    oven.board.simulate("warm", None)
+    oven.board.command("heater", "off")  # as an interlock would do it that hangs on the sensor
+    for _ in range(5):
+        oven.clock.advance(1.0)
+        oven.board.poll()
+    assert oven.board.snapshot["warm"]["stale"] is True
+    oven.board.simulate("warm", 30.0)
+    assert oven.board.snapshot["warm"]["stale"] is False
+
+
+def test_what_cannot_be_shown_changes_nothing(rig: Callable[..., Any], thermometer: Any) -> None:
+    oven = rig(OVEN)
+    oven.board.open()
+    with pytest.raises(BadInput, match="'warm' cannot show 'hello'"):
+        oven.board.simulate("warm", "hello")
+    oven.clock.advance(1.0)
+    oven.board.poll()
+    assert "error" not in oven.board.snapshot["warm"]
+
+
+def test_a_value_that_is_no_number_is_an_error_and_no_value(
+    rig: Callable[..., Any], thermometer: Any
+) -> None:
+    oven = rig(OVEN)
+    oven.board.open()
+    for value in (float("nan"), float("inf")):
+        oven.board.simulate("warm", value)
+        assert oven.board.snapshot["warm"] == {
+            "value": None, "error": "it shows a value that is no number",
+        }  # fmt: skip
+
+
+def test_an_input_whose_link_has_no_value_yet_can_be_driven_by_hand(
+    rig: Callable[..., Any], thermometer: Any
+) -> None:
+    oven = rig(
+        OVEN.replace("20 + 60 * heater", "20 / heater")  # missing while the heater is off
+    )
+    oven.board.open()
+    oven.board.simulate("warm", 50.0)
+    for _ in range(3):
+        oven.clock.advance(1.0)
+        oven.board.poll()
+    assert oven.values()["warm"] == 50.0
+
+
 def test_a_board_with_hardware_has_no_simulation(rig: Callable[..., Any]) -> None:
     from labnode.drivers.pins import mock_factory
 

@@ -159,6 +159,19 @@ def test_a_fault_is_told_above_the_board_until_it_is_over(student: Student, benc
     student.until(lambda: student.text("#notices") == "", "it is over")
 
 
+def test_what_a_sequence_says_is_shown_once_in_the_students_language(
+    student: Student, bench: StandIn
+) -> None:
+    bench.notices = [{"number": 1, "text": {"en": "Cooling down", "es": "Enfriando"}}]
+    student.sees("#notice-lab", "Cooling down")
+    student.click("#notice-lab button")
+    looks = bench.looks
+    student.until(lambda: bench.looks > looks + 1, "the page has looked again")
+    assert not student.run("return document.querySelector('#notice-lab')")
+    bench.notices.append({"number": 2, "text": "Ready."})
+    student.sees("#notice-lab", "Ready.")
+
+
 def test_a_plot_shows_the_past_zooms_and_is_saved(student: Student, bench: StandIn) -> None:
     bench.values["temp"] = 30
     student.sees("#plot-0 .legend", "Temperature 30 °C")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from labnode.drivers.base import Driver, Simulatable, load_drivers
-from labnode.drivers.output import Output
+from labnode.drivers.output import NumberOutput, Output
 from labnode.drivers.pins import pins_in_use
 from labnode.drivers.sensor import Input
 from labnode.errors import BadInput
@@ -142,6 +142,16 @@ def test_it_states_the_level_that_each_pin_it_drives_has_from_power_on(
 @every_driver
 def test_it_is_an_input_to_simulate_or_it_has_commands_or_is_looked_at(driver: Driver) -> None:
     assert isinstance(driver, Simulatable) or driver.commands or driver.widget == "camera"
+
+
+@every_output
+def test_it_shows_what_it_was_told_and_not_nearly_that(kind: str, bench: Any) -> None:
+    output = bench.open(example(kind), kind)
+    value = unsafe(output)
+    if isinstance(output, NumberOutput):
+        value = output.accept("test", output.nearest((output.least + 2 * output.most) / 3))
+    output.force(value)
+    assert output.state()["value"] == value  # or an interlock would force it for ever
 
 
 @every_output

@@ -84,6 +84,19 @@ def test_an_inverted_pin_is_low_during_a_pulse(real: Any, tmp_path: Path) -> Non
     tree.close()
 
 
+@pytest.mark.parametrize("active_high", [True, False])
+def test_what_it_shows_is_what_was_set_in_whole_nanoseconds(
+    real: Any, tmp_path: Path, active_high: bool
+) -> None:
+    tree = Tree(tmp_path, DEVICES["pi4"])
+    laser = real.open(HardwarePwm(pin=Pin(12), frequency=26_000, active_high=active_high))
+    for part in (1 / 3, 0.123456, 0.999999, 1.0):
+        accepted = laser.accept("test", part)
+        laser.force(accepted)
+        assert laser.value == accepted == pytest.approx(part, abs=3e-5)
+    tree.close()
+
+
 def test_a_channel_that_was_left_running_is_taken_over(real: Any, tmp_path: Path) -> None:
     tree = Tree(tmp_path, DEVICES["pi4"])
     for frequency in (1000, 1000, 50_000):

@@ -98,6 +98,17 @@ def test_a_reset_is_never_refused_and_counts_as_switching_off(bench: Any) -> Non
         output.on()
 
 
+def test_after_an_emergency_it_has_to_rest_too(bench: Any) -> None:
+    output = heater(bench, min_off_time=5.0, max_on_time=60.0)
+    bench.clock.advance(5)
+    output.on()
+    output.make_safe()  # by another thread
+    output.stay_safe()  # then by the hardware thread
+    assert output.due() == bench.clock.now() + 5
+    with pytest.raises(Busy, match="has to rest for"):
+        output.on()
+
+
 def test_too_many_changes_are_refused_but_never_the_safe_one(bench: Any) -> None:
     output = heater(bench, max_per_second=2)
     for _ in range(2):

@@ -213,13 +213,15 @@ def test_a_card_that_flash_has_made_installs_itself(fresh: System, tmp_path: Pat
     assert flashed.returncode == 0, flashed.stderr
     firmware.mkdir(parents=True)
     subprocess.run(["mcopy", "-s", "-n", "-i", card, "::/labnode", firmware], check=True)
-    fresh.run("rm", "-r", "/src")  # a Pi has nothing else
-    fresh.run("mkdir", "/src")
+    fresh.run("find", "/src", "-mindepth", "1", "-delete")  # a Pi has nothing else
+    unit = "labnode-first-boot.service"  # `first-boot prepare` has put it there
+    fresh.run("cp", f"/boot/firmware/labnode/{unit}", "/etc/systemd/system/")
     done = fresh.run("bash", "/boot/firmware/labnode/first-boot")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "api_version" in fresh.answer(8078)
     assert not (firmware / "labnode/answers").exists()
     assert (firmware / "labnode/result.txt").read_text().endswith("The lab is installed.\n")
+    assert not (fresh.root / "etc/systemd/system" / unit).exists()
     password = re.findall(r"central server +weblab +(\S+)", flashed.stdout)[0]
     assert password in (fresh.root / "etc/labnode/demo.yaml").read_text()
 

@@ -114,6 +114,16 @@ def test_pushes_of_the_lab_come_on_the_same_socket(node: Node) -> None:
     assert page.json() == {"event": "hello", "data": 5}
 
 
+def test_what_a_sequence_says_comes_on_the_same_socket(node: Node) -> None:
+    (session, cookie), (_, other) = node.session(), node.session("bob")
+    (page, _), (others, _) = live(node, cookie), live(node, other)
+    session.tell({"en": "Hot", "es": "Calor"})
+    node.agent.bench.bus.publish(Notice({"en": "Hot", "es": "Calor"}, session.id))
+    assert page.json() == {"notices": [{"number": 1, "text": {"en": "Hot", "es": "Calor"}}]}
+    drive(node, True)
+    assert "devices" in others.json()  # and no notice before it
+
+
 def test_a_device_that_shows_no_json_silences_nobody(node: Node) -> None:
     _, cookie = node.session()
     page, _ = live(node, cookie)
@@ -154,19 +164,3 @@ def test_the_node_stops_with_pages_open(node: Node) -> None:
     assert node.agent.stop()
     thread.join()
     assert (reader[0].code, reader[0].reason) == (1001, "stopping")
-
-
-def test_what_was_said_before_a_page_was_open_is_told_to_it(node: Node) -> None:
-    session, cookie = node.session()
-    bus = node.agent.board.bus
-    for text in ("one", "two", "three", "four"):
-        bus.publish(Notice(text, session.id))
-    bus.publish(Notice("not for her", "another"))
-    page, state = live(node, cookie)
-    assert [notice["text"] for notice in state["notices"]] == ["two", "three", "four"]
-    bus.publish(Notice({"en": "five"}, session.id))
-    (told,) = page.json()["notices"]
-    assert told["text"] == {"en": "five"}
-    assert told["number"] > state["notices"][-1]["number"]
-    (_, state) = live(node, cookie)
-    assert state["notices"][-1] == told

@@ -24,7 +24,12 @@ SESSION: dict[str, Any] = {
     "back": None,
     "restarted": False,
 }
-BOARD: dict[str, Any] = {"title": "Demo board", "devices": [], "page": None, "tasks": []}
+BOARD: dict[str, Any] = {
+    "title": "Demo board",
+    "devices": [],
+    "page": None,
+    "tasks": [],
+}
 STATE: dict[str, Any] = {"run": "1", "version": 0, "devices": {}, "tasks": [], "session": SESSION}
 
 

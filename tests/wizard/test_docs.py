@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -89,13 +90,27 @@ def test_the_first_board_of_the_page_is_one(tmp_path: Path) -> None:
 
 
 def test_the_other_examples_of_the_page_are_yaml_that_labnode_reads(tmp_path: Path) -> None:
-    first, sequences, simulated, page, included, secrets = code("board-files.md", "yaml")
+    examples = code("board-files.md", "yaml")
+    first, stop, sequences, steps, record, simulated, page, included, secrets = examples
     (tmp_path / "common").mkdir()
     (tmp_path / "common/switches.yaml").write_text("devices:\n  red: {driver: led, pin: 4}\n")
     (tmp_path / "common/session.yaml").write_text("session: {max_time: 5m}\n")
     path = tmp_path / "board.yaml"
     path.write_text(first.replace("lid", "temp") + sequences)
-    assert set(load_board(path).sequences) == {"on_start", "on_dispose"}
+    assert set(load_board(path).sequences) == {"on_start", "on_dispose", "selftest"}
+    (tmp_path / "blank.hex").write_text(":0100000000FF\n:00000001FF\n")
+    path.write_text(
+        f"schema: 1\n{stop}"
+        "  heater: {driver: led, pin: 17}\n  fan: {driver: pwm_led, pin: 18}\n"
+        "  lamp: {driver: led, pin: 22}\n  bell: {driver: buzzer, pin: 23}\n"
+        "  temp: {driver: cpu_temperature}\n  console: {driver: serial, port: /dev/ttyUSB0}\n"
+        "  mcu: {driver: avrdude, part: atmega328p, programmer: arduino, port: console,"
+        " blank: blank.hex}\n"
+        f"{record}sequences:\n  on_boot:\n{indent(steps, '    ')}"
+    )
+    board = load_board(path)
+    assert len(board.sequences["on_boot"].steps) == 11
+    assert board.record is not None
     path.write_text(first.partition("page:")[0] + page)
     assert load_board(path).page is not None
     path.write_text(

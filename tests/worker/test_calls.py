@@ -119,8 +119,8 @@ def test_calls_do_not_nest_when_one_of_them_waits(rig: WorkerRig) -> None:
     assert order == ["slow begins", "slow ends", "second"]
 
 
-def test_what_comes_while_a_posted_function_waits_is_served_right_after_it(rig: WorkerRig) -> None:
-    rig.worker.post(lambda: rig.worker.pause(3) and None)
+def test_what_comes_while_a_queued_function_waits_is_served_right_after_it(rig: WorkerRig) -> None:
+    rig.worker.queue(lambda: rig.worker.pause(3) and None)
     rig.rests()
     call = rig.go(lambda: rig.worker.call(rig.board.heat)).waits()
     rig.rests()  # the wake-up of the call is used up by the function that waits
@@ -194,3 +194,22 @@ def test_a_post_to_a_node_that_has_stopped_is_forgotten() -> None:
     rig.close()
     rig.worker.post(rig.board.heat)
     assert not rig.board.heater
+
+
+def test_what_is_posted_is_done_even_while_a_call_waits(rig: WorkerRig) -> None:
+    begun, heated = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        rig.worker.pause(1000, heated.is_set)
+
+    call = rig.go(lambda: rig.worker.call(wait))
+    assert begun.wait(PATIENCE)
+    rig.worker.post(heated.set)  # an edge of a pin, say, which an interlock looks at
+    call.result()
+
+
+def test_what_is_posted_and_fails_harms_nobody(rig: WorkerRig) -> None:
+    rig.worker.post(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    assert rig.worker.call(rig.board.heat) is True
+    assert rig.worker.fault() is None

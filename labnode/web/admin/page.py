@@ -10,6 +10,7 @@ from typing import Any
 from labnode.clock import Clock
 from labnode.errors import StorageError
 from labnode.lab import Node
+from labnode.lab.pages import text
 from labnode.sessions import Session
 from labnode.web.admin.logtail import Entry
 from labnode.web.admin.texts import words as words_of
@@ -100,7 +101,7 @@ class View:
             **about,
             "value": self._value(state.get("value"), about["unit"]),
             "notes": [
-                str(note)
+                text(note, [self._language])
                 for note in (
                     state.get("error"),
                     self.words["stale"] if state.get("stale") else None,

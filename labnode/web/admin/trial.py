@@ -80,7 +80,7 @@ class Trial:
                     break
             self._over.wait(left)
         if left is not None:
-            self._node.worker.post(self._reset_if_idle)
+            self._node.worker.queue(self._reset_if_idle)
 
     def _reset_if_idle(self) -> None:
         try:

@@ -50,7 +50,6 @@ export class Board {
   #run; // of the node
   #version = -1; // of the snapshot
   #ahead = NaN; // the node's clock minus performance.now(), in seconds
-  #heard = new Set(); // the numbers of notices
   #awaited = new Map(); // task id -> what to do when it is finished
 
   /** `boot` is the page's data block; a transport has start(), stop() and hurry(). */
@@ -62,7 +61,7 @@ export class Board {
     this.session = boot.state.session;
     this.snapshot = {};
     this.faults = [];
-    this.notices = []; // what the lab has told the student, the oldest first
+    this.notices = []; // what the student has been told
     this.online = true;
     this.tasks = new Map(); // name -> the last task of that name
     this.devices = Object.fromEntries(boot.board.devices.map((each) => [each.name, this.#device(each)]));
@@ -192,7 +191,7 @@ export class Board {
     if (fresh) {
       this.#run = news.run;
       this.#version = -1;
-      this.#heard.clear();
+      this.notices = [];
     }
     if (news.devices) this.#takeDevices(news);
     for (const task of news.tasks ?? []) this.#takeTask(task);
@@ -201,7 +200,7 @@ export class Board {
     if (news.session) this.#takeSession(news.session, asked);
     if (news.session && news.tasks) this.#findLost(news.tasks);
     if (news.event !== undefined) this.#emit("push", news.event, news.data);
-    for (const notice of news.notices ?? []) this.#takeNotice(notice);
+    if (news.notices) this.#takeNotices(news.notices);
     if (fresh) this.#checkDescription();
   }
 
@@ -330,17 +329,18 @@ export class Board {
     }
   }
 
-  #takeNotice({ number, text }) {
-    if (this.#heard.has(number)) return; // a whole state has the last ones again
-    this.#heard.add(number);
-    this.notices.push(text);
-    this.#emit("notice", text);
-  }
-
   #takeFaults(faults) {
     if (same(faults, this.faults)) return;
     this.faults = faults;
     this.#emit("faults", faults);
+  }
+
+  #takeNotices(notices) {
+    const last = this.notices.at(-1)?.number ?? 0;
+    for (const notice of notices.filter(({ number }) => number > last)) {
+      this.notices.push(notice);
+      this.#emit("notice", notice.text);
+    }
   }
 
   #takeSession(session, asked) {

@@ -4,9 +4,7 @@
 import { drawBoard, recordingLinks } from "./layout.js";
 import { asText, board, byId, explain, fill, inWords, make, words } from "./panel.js";
 
-const MOST_TOLD = 3;
 const READ = 8; // seconds for the farewell, before the student is sent back
-let told = 0;
 
 /** A line above the board; with the same name it replaces the one before, null takes it away. */
 function notice(name, text, kind = "") {
@@ -54,10 +52,9 @@ function drawFaults(faults) {
   }
 }
 
-/** What the lab has to say to the student: the last few things that it said. */
-function tell(text) {
-  notice(`told-${++told}`, inWords(text), "told");
-  byId(`notice-told-${told - MOST_TOLD}`)?.remove();
+/** What a sequence of the board says; the newest takes the place of the one before. */
+function drawNotice(text) {
+  notice("lab", inWords(text), "told");
 }
 
 function farewell({ reason, back }) {
@@ -156,14 +153,14 @@ board.on("session", (session) => {
 });
 board.on("faults", drawFaults);
 board.on("slow", () => notice("slow", words.slow, "told"));
-board.on("notice", tell);
+board.on("notice", drawNotice);
 board.on("new-board", () => location.reload());
 board.on("over", farewell);
 
 sayLamps();
 tellRestart(board.session);
 drawFaults(board.faults);
-board.notices.forEach(tell);
+board.notices.slice(-1).forEach(({ text }) => drawNotice(text));
 if (board.session.read_only) notice("observing", words.observing, "told");
 drawClock();
 const ticking = setInterval(drawClock, 250);

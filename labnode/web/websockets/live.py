@@ -20,7 +20,6 @@ from labnode.events import (
     TaskChanged,
 )
 from labnode.sessions import Sessions, User
-from labnode.web.notices import as_json
 from labnode.web.picture import Asking, Picture, asking
 from labnode.web.websockets import handshake
 from labnode.web.websockets.channel import Channel, Receiver
@@ -174,7 +173,7 @@ class Live:
     def _tell_notices(self) -> None:
         for notice in self._notices.drain():
             for page in self._pages if notice.session_id is None else self._of(notice.session_id):
-                page.tell({"notices": [as_json(notice)]})
+                page.tell({"notices": self._picture.notices(page.asking)})
 
     def _of(self, session_id: str) -> list[Page]:
         return [page for page in self._pages if page.asking.session_id == session_id]
