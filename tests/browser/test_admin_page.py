@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from .accessibility import problems
 from .conftest import Student
 from .real_node import Node, running
 
@@ -37,6 +38,8 @@ def test_an_administrator_looks_tries_stops_and_clears(student: Student, node: N
     admin.sees("#on-board", "Ada Lovelace")
     admin.sees("#trial", "A student is on the board")
     assert admin.text("#commands-switch") == ""
+
+    assert problems(admin) == []
 
     admin.click(".estop")
     admin.sees("#state", "Stopped")

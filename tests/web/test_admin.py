@@ -396,3 +396,16 @@ def test_its_own_files_are_for_the_administrator_alone(lab: LabClient) -> None:
     assert lab.request("GET", "/admin/static/admin.js").status == 401
     outside = lab.request("GET", "/admin/static/../page.py", HTTP_AUTHORIZATION=basic())
     assert outside.status in (403, 404)
+
+
+def test_why_a_device_is_held_is_said_in_the_reader_s_language(
+    make_lab: MakeLab, tmp_path: Path
+) -> None:
+    file = tmp_path / "bench.yaml"
+    pump = "devices:\n  pump: {driver: relay, pin: GPIO5, min_off_time: 60}\n"
+    file.write_text(file.read_text().replace("devices:\n", pump, 1))
+    lab = make_lab(admin=ADMIN)
+    spanish = {"HTTP_AUTHORIZATION": basic(), "HTTP_ACCEPT_LANGUAGE": "es"}
+    text = lab.request("GET", "/admin", **spanish).text
+    assert "descansa" in text
+    assert "It has just been" not in text
