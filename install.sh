@@ -708,6 +708,8 @@ install_tools_of() { # BOARD
             dfu_util) program=dfu-util package=dfu-util ;;
             openfpgaloader) program=openFPGALoader package=openfpgaloader ;;
             st_flash) program=st-flash package=stlink-tools ;;
+            usb_power) program=uhubctl package=uhubctl ;;
+            mjpeg) program=ustreamer package=ustreamer ;;
             *) continue ;;
         esac
         have "$program" || have "$program.py" ||

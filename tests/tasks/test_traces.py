@@ -48,17 +48,20 @@ def test_a_thousand_tasks_in_a_row_leave_no_traces(rig: TasksRig) -> None:
         gc.collect()
 
     run(280)  # caches fill up, 256 finished tasks are kept
-    before = threads(), files(), sys.getallocatedblocks()
-    run(1000)
-    assert threads() == before[0]
-    assert files() == before[1]
-    assert sys.getallocatedblocks() - before[2] < 1000
+    before = threads(), files()
+    growth = []
+    for _ in range(2):  # what others in this process allocate comes once
+        blocks = sys.getallocatedblocks()
+        run(1000)
+        growth.append(sys.getallocatedblocks() - blocks)
+    assert (threads(), files()) == before
+    assert min(growth) < 1000
     registry = rig.tasks._registry
     assert (len(registry._runs), len(registry._finished)) == (0, 256)
     assert not registry._watchers
     assert rig.worker._background._places == 0
     statuses = [row["status"] for row in rig.store.select("tasks", "1")]
-    assert statuses == ["done"] * 1280
+    assert statuses == ["done"] * 2280
     for lane in rig.queues._hueys.values():
         assert len(lane) == 0
     assert (rig.directory / "queue.db").stat().st_size < 100_000
