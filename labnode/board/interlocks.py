@@ -138,7 +138,7 @@ class Interlocks:
         over = {
             rule.name
             for rule in self._whens()
-            if rule.name in self._latched and rule.expression.evaluate(readings) is False
+            if rule.name in self._latched and not rule.expression.evaluate(readings)
         }
         if over:
             self._latched -= over
@@ -161,14 +161,13 @@ class Interlocks:
             elif isinstance(rule, Require):
                 wanted = self._all_safe(rule.devices) if self._acts(rule, readings) else {}
             else:
-                truth = rule.expression.evaluate(readings)
-                lasts = self._lasts(rule, bool(truth), now)
+                lasts = self._lasts(rule, bool(rule.expression.evaluate(readings)), now)
                 if lasts and rule.latch:
                     self._latched.add(rule.name)
                 is_latched = rule.name in self._latched
                 if lasts or is_latched:
                     faults.append(Fault(rule.name, rule.message, is_latched, lasts))
-                wanted = rule.force if lasts or is_latched or truth is None else {}
+                wanted = rule.force if lasts or is_latched else {}
             for name, value in wanted.items():
                 if name not in holds or self._outputs[name].is_safe(value):
                     holds[name] = _Hold(value, rule)
@@ -189,7 +188,7 @@ class Interlocks:
     def _acts(self, rule: Rule, readings: Readings) -> bool:
         if isinstance(rule, Require):
             return not rule.expression.evaluate(readings)  # a missing value is no permission
-        return isinstance(rule, When) and rule.expression.evaluate(readings) is not False
+        return isinstance(rule, When) and bool(rule.expression.evaluate(readings))
 
     def _all_safe(self, names: Collection[str]) -> Mapping[str, Any]:
         return {name: self._outputs[name].safe for name in names}

@@ -54,8 +54,8 @@ class Require(_Named):
 class When(_Named):
     """While the expression is true, for `for_time` seconds at least, outputs are held at values.
 
-    An expression that hangs on a missing value holds them too, at once: nobody knows that all is
-    well. With `latch` what was true once holds until it is over and a person says so.
+    One that hangs on a missing value is not true. With `latch` what was true once holds until it
+    is over and a person says so.
     """
 
     expression: Expression

@@ -30,12 +30,17 @@ class BoardApi:
         look = partial(app.get, access="observer")
         look("/api/page", callback=lambda: json_reply(self._picture.boot(asking())))
         look("/api/session", callback=lambda: json_reply(self._picture.session(asking())))
-        look("/api/board", callback=lambda: json_reply(self._picture.board(locales(asking()))))
+        look("/api/board", callback=lambda: json_reply(self.board()))
         look("/api/state", callback=lambda: json_reply(self._picture.state(asking())))
         app.post("/api/devices/<device>/<command>", callback=self.command)
         app.post("/api/tasks/<name>", callback=self.start_task)
         app.get("/api/tasks/<task_id>", callback=self.task, access="observer")
         app.post("/api/tasks/<task_id>/stop", callback=self.stop_task)
+
+    def board(self) -> dict[str, Any]:
+        """What there is, and what the devices show now."""
+        picture = self._picture
+        return {**picture.board(locales(asking())), "snapshot": picture.devices()["devices"]}
 
     def command(self, device: str, command: str) -> HTTPResponse:
         """Let a device do something: the arguments are the JSON body, a list or an object."""

@@ -114,7 +114,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("active_high: false", "active_high: 0", "11: 'active_high' in device 'heater': expected true"),
     ("active_high: false", "active_high: 'false'", "11: 'active_high' in device 'heater': expec"),
     ("max_on_time: 2m", "max_on_time: 0", "8: device 'heater': max_on_time must be longer than 0"),
-    ("frequency: 100", "frequency: 20000", "13: device 'fan': frequency: 10000 Hz are all that"),
+    ("frequency: 100", "frequency: 20000", "16: 'frequency' in device 'fan': expected a number fr"),
     ("frequency: 100", "frequency: 100Hz", "16: 'frequency' in device 'fan': expected a number,"),
     ("safe: 1.0", "safe: 2", "13: device 'fan': safe is a number from 0 to 1, not 2"),
     ("safe: 1.0", "safe: on", "17: 'safe' in device 'fan': expected a number, not true (YAML"),

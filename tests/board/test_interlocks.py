@@ -176,20 +176,25 @@ def test_what_would_be_forced_back_at_once_is_refused_beforehand(board: Make) ->
     assert value(rig, "heater") is False
 
 
-def test_a_value_that_is_missing_holds_without_latching(rig: Make, thermometer: Any) -> None:
+def test_with_a_missing_value_a_when_is_false_and_a_require_not_fulfilled(
+    rig: Make, thermometer: Any
+) -> None:
     made = rig(
         "devices:\n"
         "  heater: {driver: relay, pin: 17}\n"
+        "  fan: {driver: relay, pin: 18}\n"
         "  temp: {driver: thermometer}\n"
         "interlocks:\n"
         "  - {name: hot, when: temp > 75, force: {heater: off}, latch: true}\n"
+        "  - {name: cool, require: temp < 75, for: [fan]}\n"
     )
     made.board.open()
+    made.board.command("heater", "on")
     with pytest.raises(Interlocked):
-        made.board.command("heater", "on")
+        made.board.command("fan", "on")
     assert made.board.obstacles() == []
     show(made, "temp", 20.0)
-    made.board.command("heater", "on")
+    made.board.command("fan", "on")
     show(made, "temp", 80.0)
     assert value(made, "heater") is False
     assert made.board.obstacles() == ["hot: The interlock 'hot' acts."]

@@ -227,7 +227,7 @@ class Trial:
 
     @staticmethod
     def acts(rule: When, readings: Readings) -> bool:
-        return rule.expression.evaluate(readings) is not False
+        return bool(rule.expression.evaluate(readings))
 
 
 @contextmanager

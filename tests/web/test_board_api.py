@@ -31,6 +31,7 @@ def test_the_board_shows_what_students_may_see(student: Student) -> None:
     board = student.get("/api/board").json
     assert [device["name"] for device in board["devices"]] == ["switch", "lamp", "dimmer"]
     assert list(student.get("/api/state").json["devices"]) == ["switch", "lamp", "dimmer"]
+    assert board["snapshot"] == student.get("/api/state").json["devices"]
     assert board["title"] == "Banco"
 
 

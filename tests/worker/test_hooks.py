@@ -140,7 +140,7 @@ def test_a_hook_that_goes_on_waiting_when_the_node_stops_is_ended(rig: WorkerRig
 
     hook = rig.hook(careless).begins()
     rig.rests()
-    stop = rig.go(lambda: rig.worker.stop(PATIENCE))
+    stop = rig.go(lambda: rig.worker.stop(1e6))  # the clock below runs away
     eventually(lambda: rig.worker.stopping)
     eventually(lambda: stop.over or rig.manual.advance(0.5))
     assert stop.result()

@@ -364,8 +364,8 @@ export class Board {
 
   /** The node was started again: perhaps with another board file. */
   async #checkDescription() {
-    const description = await this.#ask("GET", "api/board").catch(() => null);
-    if (description && !same(description, this.description)) this.#emit("new-board");
+    const { snapshot, ...description } = await this.#ask("GET", "api/board").catch(() => ({}));
+    if (snapshot && !same(description, this.description)) this.#emit("new-board");
   }
 
   #finish({ reason = null, back = this.session.back }) {
