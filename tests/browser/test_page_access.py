@@ -77,6 +77,7 @@ def test_a_lamp_that_changes_is_said_but_not_one_that_blinks(
     flip("On")
     student.sees_in_source("#said", "Lamp: On")
     flip("Off")
+    student.sees_in_source("#said", "Lamp: Off")
     flip("On")
     student.sees_in_source("#said", "Lamp: On")
     student.run("document.querySelector('#said').textContent = ''")
