@@ -126,9 +126,8 @@ class Bench:
                 file.lab.name,
                 recording=file.record is not None,
             )
-            parts = (self.board, self.worker, self.sessions, clock)
-            turnover = Turnover(*parts, lab.functions)
-            self.upkeep = Upkeep(*parts, turnover)
+            turnover = Turnover(self.board, self.sessions, clock, lab.functions)
+            self.upkeep = Upkeep(self.board, self.worker, self.sessions, clock, turnover)
             kept = settings.state_dir / "recordings"
             self.recordings = Recordings(kept, self.sessions, self.board, clock)
             self.node = node = Node(

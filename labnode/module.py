@@ -19,6 +19,11 @@ def load_lab(file: BoardFile) -> Lab:
     """
     lab = Lab() if file.module is None else _load(file.module)
     wrong = check_tasks(file.sequences, lab.functions)
+    wrong += [
+        f"the button {name!r} has the name of a task of the lab's module"
+        for name, sequence in file.sequences.items()
+        if sequence.label is not None and name in lab.functions
+    ]
     wrong += check_page(file.page or (), lab.functions)
     if wrong:
         raise ConfigError(*(Problem(str(file.path), sentence) for sentence in wrong))

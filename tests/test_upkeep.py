@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from labnode.clock import Clock
+from labnode.errors import ConfigError
 from labnode.events import DeviceChanged, Notice
 from labnode.testing import LabClient
 
@@ -369,3 +370,76 @@ def test_a_ramp_keeps_to_how_often_its_output_may_be_commanded(lab: Make) -> Non
     assert values == sorted(values)
     assert values[-1] == 1.0
     assert len(values) > 5
+
+
+BUTTON = (
+    "sequences:\n"
+    "  buttons:\n"
+    "    warm_up:\n"
+    "      label: {en: Warm up, es: Calentar}\n"
+    "      steps: [{set: {lamp: on}}, {wait_for: {expr: door, timeout: 20s}}, {set: {lamp: off}}]\n"
+)
+
+
+def test_a_student_starts_a_sequence_by_a_button_and_sees_how_far_it_is(lab: Make) -> None:
+    node = lab(BUTTON)
+    student = node.student(locale="es")
+    (button,) = student.get("/api/board").json["tasks"]
+    assert (button["name"], button["label"]) == ("warm_up", "Calentar")
+    task = student.post("/api/tasks/warm_up").json
+    assert eventually(lambda: node.value("lamp"))
+    address = f"/api/tasks/{task['task_id']}"
+    assert eventually(lambda: student.get(address).json["data"].get("percent", 0) > 30)
+    assert student.post("/api/tasks/warm_up").status == 409
+    simulate(node, "door", True)
+    assert eventually(lambda: student.get(address).json["status"] == "done")
+    assert student.get(address).json["data"]["percent"] == 100
+    assert node.value("lamp") is False
+
+
+def test_a_student_stops_the_sequence_of_a_button(lab: Make) -> None:
+    node = lab(BUTTON)
+    student = node.student()
+    task = student.post("/api/tasks/warm_up").json
+    assert eventually(lambda: node.value("lamp"))
+    student.post(f"/api/tasks/{task['task_id']}/stop")
+    assert eventually(
+        lambda: student.get(f"/api/tasks/{task['task_id']}").json["status"] == "failed"
+    )
+
+
+def test_a_button_whose_sequence_fails_says_why(lab: Make) -> None:
+    node = lab(BUTTON.replace("20s", "50ms"))
+    student = node.student()
+    task = student.post("/api/tasks/warm_up").json
+    address = f"/api/tasks/{task['task_id']}"
+    assert eventually(lambda: student.get(address).json["status"] == "failed")
+    assert "'door' did not become true" in student.get(address).json["error"]["message"]
+    assert node.agent.sessions.quarantine.why is None
+
+
+def test_the_sequence_of_a_button_ends_with_its_session(lab: Make) -> None:
+    node = lab(BUTTON)
+    student = node.student()
+    student.post("/api/tasks/warm_up")
+    assert eventually(lambda: node.value("lamp"))
+    assert node.finish(student)["finished"] is True
+    assert node.value("lamp") is False
+
+
+@pytest.mark.parametrize(
+    ("buttons", "sentence"),
+    [
+        ("{on_start: {label: a, steps: []}}", "'on_start' cannot be the name of a button"),
+        ("{a-b: {label: a, steps: []}}", "'a-b' cannot be the name of a button"),
+        ("{a: {steps: []}}", "missing key 'label' in button 'a'"),
+        ("{a: {label: a, steps: [{set: {lmap: on}}]}}", "there is no device 'lmap'"),
+        ("{a: {label: a, steps: [], on_error: warn}}", "unknown key 'on_error' in button 'a'"),
+        ("{heat: {label: a, steps: []}}", "the button 'heat' has the name of a task"),
+    ],
+)
+def test_buttons_that_cannot_be_are_told(lab: Make, buttons: str, sentence: str) -> None:
+    module = "@lab.task\ndef heat(): ...\n"
+    with pytest.raises(ConfigError) as caught:
+        lab(f"sequences: {{buttons: {buttons}}}\nmodule: oven.py\n", module)
+    assert sentence in str(caught.value)

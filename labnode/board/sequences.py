@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,9 +13,21 @@ from labnode.board.read_steps import Reader, StepKeys
 from labnode.board.rules import Devices
 from labnode.board.steps import RunTask, Stage, Step
 from labnode.errors import TooLate
-from labnode.schema import Between, Doc, Duration, Like, Problems, Section, build, did_you_mean
+from labnode.schema import (
+    Between,
+    Doc,
+    Duration,
+    Like,
+    Problems,
+    Section,
+    Text,
+    build,
+    did_you_mean,
+)
 
 log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 
 OnError = Literal["warn", "fail", "quarantine"]
 
@@ -39,8 +52,14 @@ class Sequence:
     on_error: OnError
     after: float = 0.0  # seconds without a session (on_idle)
     every: float = 0.0  # seconds between two of them (selftest)
+    label: Text | None = None  # of its button, for one that students start
 
-    def run(self, stage: Stage, now: Callable[[], float]) -> None:
+    def run(
+        self,
+        stage: Stage,
+        now: Callable[[], float],
+        progress: Callable[[float], None] = lambda _percent: None,
+    ) -> None:
         """Do the steps; what goes wrong is raised, and names the step."""
         end = now() + self.timeout
         for number, step in enumerate(self.steps, 1):
@@ -52,6 +71,7 @@ class Sequence:
                 raise
             if now() > end:
                 raise TooLate(f"{self.name} took longer than its timeout of {self.timeout:g} s.")
+            progress(100 * number / len(self.steps))
 
     def tasks(self) -> list[str]:
         """The tasks of the lab that it runs."""
@@ -59,9 +79,20 @@ class Sequence:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Sequence:
+class _Steps:
     steps: Annotated[list[Section], Like(list[StepKeys]), Doc("What is done, one after the other.")]
     timeout: Annotated[Duration, Between(0.1), Doc("How long all of it may take.")] = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ButtonKeys(_Steps):
+    """A sequence that students start."""
+
+    label: Annotated[Text, Doc("What its button on the page is called.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sequence(_Steps):
     on_error: Annotated[
         OnError | None,
         Doc("warn: only a line in the log; fail: the session does not start; quarantine."),
@@ -89,6 +120,11 @@ class SequenceKeys:
     on_fault: Annotated[_Sequence | None, Doc("When an interlock begins to act.")] = None
     on_shutdown: Annotated[_Sequence | None, Doc("When the node stops: 2 seconds at most.")] = None
     selftest: Annotated[SelfTest | None, Doc("From time to time: is the board all right?")] = None
+    buttons: Annotated[
+        dict[str, Section],
+        Like(dict[str, ButtonKeys]),
+        Doc("Sequences that students start, by name, each with a button on the page."),
+    ] = field(default_factory=dict)
 
 
 def read_sequences(
@@ -111,7 +147,26 @@ def read_sequences(
             after=getattr(spec, "after", 0.0),
             every=getattr(spec, "every", 0.0),
         )
+    for name, place in section.child("buttons").items():
+        button = _button(name, place, reader, problems)
+        if button is not None:
+            found[name] = button
     return found
+
+
+def _button(name: str, place: Section, reader: Reader, problems: Problems) -> Sequence | None:
+    if not _NAME.fullmatch(name) or name in _OTHERWISE:
+        problems.add(
+            place.key_where,
+            f"{name!r} cannot be the name of a button: it is a letter, then letters, digits and "
+            "'_', 40 at most, and no sequence's",
+        )
+        return None
+    spec = build(ButtonKeys, place, problems, name=f"button {name!r}")
+    if spec is None:
+        return None
+    steps = tuple(step for step in map(reader.read, spec.steps) if step is not None)
+    return Sequence(name, steps, spec.timeout, "fail", label=spec.label)
 
 
 def check_tasks(sequences: Mapping[str, Sequence], known: Mapping[str, Any]) -> list[str]:

@@ -250,6 +250,7 @@ class Lab:
     def bind(self, node: Node) -> None:
         """Belong to a running node from now on."""
         self._running = node
+        self.functions |= node.turnover.buttons(node.tasks)
         for function in self.functions.values():
             function.bind(node.tasks)
 

@@ -16,7 +16,6 @@ from labnode.events import Notice
 from labnode.schema import Text
 from labnode.sessions import Sessions
 from labnode.tasks import TaskFunction
-from labnode.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +28,6 @@ class BoardStage:
         sequence: Sequence,
         *,
         board: Board,
-        worker: Worker,
         sessions: Sessions,
         clock: Clock,
         functions: Mapping[str, TaskFunction[..., Any]],
@@ -38,7 +36,6 @@ class BoardStage:
         self.devices = board.file.devices
         self._sequence = sequence
         self._board = board
-        self._worker = worker
         self._sessions = sessions
         self._clock = clock
         self._functions = functions
@@ -66,7 +63,7 @@ class BoardStage:
         if fulfilled():
             return True
         left = max(0.0, self._deadline - self._clock.now())
-        passed = self._worker.pause(
+        passed = self._board.around.wait(
             min(seconds, left), lambda: fulfilled() or self._board.halted is not None
         )
         self.check()

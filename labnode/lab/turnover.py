@@ -6,13 +6,16 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from labnode import context
 from labnode.board import Board
+from labnode.board.sequences import Sequence
 from labnode.clock import Clock
 from labnode.errors import LabnodeError, Stopped
 from labnode.lab.stage import BoardStage
+from labnode.schema import Text
 from labnode.sessions import Sessions
-from labnode.tasks import TaskFunction
-from labnode.worker import Worker, harmless
+from labnode.tasks import TaskFunction, Tasks
+from labnode.worker import harmless
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +26,11 @@ class Turnover:
     def __init__(
         self,
         board: Board,
-        worker: Worker,
         sessions: Sessions,
         clock: Clock,
         functions: Mapping[str, TaskFunction[..., Any]],
     ) -> None:
         self._board = board
-        self._worker = worker
         self._sessions = sessions
         self._clock = clock
         self._functions = functions
@@ -63,15 +64,7 @@ class Turnover:
         sequence = self._board.file.sequences.get(name)
         if sequence is None:
             return True
-        stage = BoardStage(
-            sequence,
-            board=self._board,
-            worker=self._worker,
-            sessions=self._sessions,
-            clock=self._clock,
-            functions=self._functions,
-            session_id=session_id,
-        )
+        stage = self._stage(sequence, session_id)
         try:
             sequence.run(stage, self._clock.now)
         except Stopped:
@@ -90,3 +83,33 @@ class Turnover:
                 self._sessions.quarantine.impose(why)
             raise LabnodeError(why) from error
         return True
+
+    def buttons(self, tasks: Tasks) -> dict[str, TaskFunction[..., Any]]:
+        """The sequences that students start, each as a task."""
+        return {
+            name: self._button(sequence, sequence.label, tasks)
+            for name, sequence in self._board.file.sequences.items()
+            if sequence.label is not None
+        }
+
+    def _button(self, sequence: Sequence, label: Text, tasks: Tasks) -> TaskFunction[..., Any]:
+        def press() -> None:
+            session_id = getattr(context.current_user.get(), "session_id", None)
+            stage = self._stage(sequence, session_id)
+            sequence.run(stage, self._clock.now, lambda percent: tasks.progress(percent, None))
+
+        press.__name__ = sequence.name
+        words = label.words if isinstance(label.words, str) else dict(label.words)
+        function = TaskFunction(press, unique="global", label=words)
+        function.bind(tasks)
+        return function
+
+    def _stage(self, sequence: Sequence, session_id: str | None) -> BoardStage:
+        return BoardStage(
+            sequence,
+            board=self._board,
+            sessions=self._sessions,
+            clock=self._clock,
+            functions=self._functions,
+            session_id=session_id,
+        )

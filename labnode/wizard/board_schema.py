@@ -87,12 +87,16 @@ def _devices(kinds: list[str]) -> Schema:
 def _only_step(sequences: Schema) -> Schema:
     """What a step is, left as a reference in each of the sequences: one key, whichever."""
     step: Schema = {}
-    for form in sequences["anyOf"]:
-        for sequence in form.get("properties", {}).values():
-            for inner in sequence["anyOf"]:
-                if steps := inner.get("properties", {}).get("steps"):
-                    step = steps["items"]
-                    steps["items"] = {"$ref": "#/definitions/step"}
+    inside: list[Any] = [sequences]
+    while inside:
+        part = inside.pop()
+        if isinstance(part, dict):
+            steps = part.get("properties", {}).get("steps")
+            if steps is not None:
+                step = steps["items"]
+                steps["items"] = {"$ref": "#/definitions/step"}
+        if isinstance(part, dict | list):
+            inside += part.values() if isinstance(part, dict) else part
     del step["required"]
     return step | {"minProperties": 1, "maxProperties": 1}
 

@@ -164,7 +164,7 @@ class SmallNode:
             load_user=self.lab.load_user,
             keep_expired=keep_expired,
         )
-        turnover = Turnover(self.board, self.worker, self.sessions, self.clock, self.lab.functions)
+        turnover = Turnover(self.board, self.sessions, self.clock, self.lab.functions)
         programming = Programming(self.board, self.tasks, self.worker, directory)
         self.lab.bind(
             Node(
