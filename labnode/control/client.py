@@ -42,7 +42,7 @@ def ask(directory: Path, command: str, **options: Any) -> dict[str, Any]:
     except TimeoutError:
         raise LabnodeError(f"The node in {directory} does not answer.") from None
     except ConnectionResetError:
-        raise LabnodeError(f"The node in {directory} has ended meanwhile.") from None
+        raise NotRunning(f"The node in {directory} has ended meanwhile.") from None
     except OSError:
         raise NotRunning(f"No labnode is running with the state directory {directory}.") from None
     except ValueError:
