@@ -46,7 +46,7 @@ def ask(directory: Path, command: str, **options: Any) -> dict[str, Any]:
     except OSError:
         raise NotRunning(f"No labnode is running with the state directory {directory}.") from None
     except ValueError:
-        raise LabnodeError(f"The node in {directory} ended before it answered.") from None
+        raise NotRunning(f"The node in {directory} ended before it answered.") from None
     if "error" in answer:
         if answer["error"]["code"] == Forbidden.code:
             raise Forbidden(_who_may(directory))
