@@ -60,7 +60,7 @@ class Errors:
             try:
                 return callback(*args, **kwargs)
             except LabnodeError as error:
-                if error.status >= 500:
+                if error.status >= 500 and not isinstance(error, Busy):  # anybody may click fast
                     log.warning("%s %s: %s", request.method, request.path, error)
                 return error_reply(error)
 
