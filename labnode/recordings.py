@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import logging
-import os
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -119,8 +118,12 @@ class Recordings:
         self._prune(spec)
         while not self._stopping:
             self._wake.clear()
-            self._follow(spec)
-            due = self._sample(spec)
+            try:
+                self._follow(spec)
+                due = self._sample(spec)
+            except Exception:
+                log.exception("A turn of the recorder failed.")
+                due = self._clock.now() + spec.every
             self._wake.wait(None if due is None else max(0.0, due - self._clock.now()))
         for tag in list(self._running):
             self._end(tag)
@@ -189,12 +192,12 @@ class Recordings:
     def _prune(self, spec: RecordSpec) -> None:
         """Delete what is older than it is to be kept."""
         oldest = self._clock.wall() - spec.keep
-        for entry in os.scandir(self._directory):
-            try:
-                if entry.stat().st_mtime < oldest:
-                    Path(entry.path).unlink()
-            except OSError as error:
-                log.warning("An old recording cannot be deleted: %s", error)
+        try:
+            for path in self._directory.iterdir():
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+        except OSError as error:
+            log.warning("Old recordings cannot be deleted: %s", error)
 
 
 def _cell(value: Any) -> Any:

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _LAST_WORDS = 2.0  # seconds that on_shutdown has: a node stops within 10
 _HOOK_GRACE = 10.0  # seconds that a hook may take beyond the timeout of its sequence
+_AGAIN = 1.0  # seconds until a turn that failed is followed by another
 _SUSPICIOUS = 10.0  # seconds until a quarantined board is tested, then twice as many, and so on
 
 
@@ -59,7 +60,7 @@ class Upkeep:
             self._thread.start()
 
     def stop(self, timeout: float) -> bool:
-        """End what is run, then run `on_shutdown`; False when something did not end in time."""
+        """End what is run, and the thread; False when it did not end in time."""
         self._stopping = True
         self._board.bus.unsubscribe(self._news)
         self._interrupt()
@@ -82,8 +83,12 @@ class Upkeep:
     def _run(self) -> None:
         while not self._stopping:
             self._wake.clear()
-            self._listen()
-            due = None if self._stopping else self._look()
+            try:
+                self._listen()
+                due = None if self._stopping else self._look()
+            except Exception:
+                log.exception("A turn of the upkeep failed.")
+                due = self._clock.now() + _AGAIN
             self._wake.wait(None if due is None else max(0.0, due - self._clock.now()))
 
     def _listen(self) -> None:

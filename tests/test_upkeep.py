@@ -249,6 +249,23 @@ def test_values_that_a_session_begins_with_are_set_after_the_reset(
     assert node.value("sign") is False
 
 
+def test_a_turn_that_fails_does_not_end_the_upkeep(lab: Make, monkeypatch: Any) -> None:
+    node = lab("sequences: {selftest: {every: 1h, steps: [{pulse: {lamp: 10ms}}]}}\n")
+    upkeep = node.agent.bench.upkeep
+    look, looked = upkeep._look, []
+
+    def broken() -> None:
+        looked.append(1)
+        raise OSError("no disk")
+
+    monkeypatch.setattr(upkeep, "_look", broken)
+    upkeep._wake.set()
+    assert eventually(lambda: looked)
+    monkeypatch.setattr(upkeep, "_look", look)
+    upkeep._tested_at = float("-inf")
+    assert eventually(lambda: seen(node, "lamp")[-1:] == [False])
+
+
 def test_a_latched_fault_survives_a_restart(lab: Make) -> None:
     rules = "interlocks: [{name: open, when: door, force: {heater: off}, latch: true}]\n"
     first = lab(rules)
@@ -406,6 +423,7 @@ def test_a_student_stops_the_sequence_of_a_button(lab: Make) -> None:
     assert eventually(
         lambda: student.get(f"/api/tasks/{task['task_id']}").json["status"] == "failed"
     )
+    assert node.value("lamp") is False
 
 
 def test_a_button_whose_sequence_fails_says_why(lab: Make) -> None:
@@ -416,6 +434,7 @@ def test_a_button_whose_sequence_fails_says_why(lab: Make) -> None:
     assert eventually(lambda: student.get(address).json["status"] == "failed")
     assert "'door' did not become true" in student.get(address).json["error"]["message"]
     assert node.agent.sessions.quarantine.why is None
+    assert node.value("lamp") is False, "what it has set is safe"
 
 
 def test_the_sequence_of_a_button_ends_with_its_session(lab: Make) -> None:

@@ -101,7 +101,10 @@ class Interlocks:
 
     def due(self) -> float | None:
         """When to settle although nothing has changed."""
-        return min((time for time in (self._due, *self._retry_at.values()) if time), default=None)
+        return min(
+            (time for time in (self._due, *self._retry_at.values()) if time is not None),
+            default=None,
+        )
 
     def lock(self, device: str) -> Any:
         """Why an output cannot be commanded as one likes, in all languages; None when it can."""
@@ -133,12 +136,15 @@ class Interlocks:
                 raise Interlocked(f"'{device}' is interlocked: {rule.message}")
 
     def clear(self) -> list[str]:
-        """End what is latched and over; the names of what is not over yet."""
+        """End what is latched and over; the names of what is not over yet.
+
+        With a missing value nobody knows that it is over.
+        """
         readings = Readings(self._snapshot())
         over = {
             rule.name
             for rule in self._whens()
-            if rule.name in self._latched and not rule.expression.evaluate(readings)
+            if rule.name in self._latched and _is_over(rule, readings)
         }
         if over:
             self._latched -= over
@@ -265,6 +271,11 @@ class Interlocks:
 
     def _whens(self) -> Iterable[When]:
         return (rule for rule in self._rules if isinstance(rule, When))
+
+
+def _is_over(rule: When, readings: Readings) -> bool:
+    truth = rule.expression.evaluate(readings)
+    return truth is not None and not truth
 
 
 def _looks_at(rule: Rule) -> frozenset[str]:

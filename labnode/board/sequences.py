@@ -73,6 +73,10 @@ class Sequence:
                 raise TooLate(f"{self.name} took longer than its timeout of {self.timeout:g} s.")
             progress(100 * number / len(self.steps))
 
+    def outputs(self) -> set[str]:
+        """The outputs that it commands."""
+        return {name for step in self.steps for name in getattr(step, "outputs", ())}
+
     def tasks(self) -> list[str]:
         """The tasks of the lab that it runs."""
         return [step.name for step in self.steps if isinstance(step, RunTask)]

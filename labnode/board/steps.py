@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -62,6 +62,10 @@ class Step(Protocol):
 class Set:
     values: Mapping[str, Any]
 
+    @property
+    def outputs(self) -> Collection[str]:
+        return self.values.keys()
+
     def run(self, stage: Stage) -> None:
         for device, value in self.values.items():
             stage.put(device, value)
@@ -89,6 +93,10 @@ class Ramp:
     device: str
     to: float
     over: float
+
+    @property
+    def outputs(self) -> Collection[str]:
+        return (self.device,)
 
     def run(self, stage: Stage) -> None:
         output = cast(NumberOutput, stage.devices[self.device])

@@ -99,13 +99,13 @@ class Output(Driver):
             self._on_since = self.services.clock.now()
 
     def reset(self) -> None:
-        self._drive(self.safe, self.services.clock.now())
+        self.stay_safe()
 
     def make_safe(self) -> None:
         self.drive(self.safe)
 
     def stay_safe(self) -> None:
-        """After an emergency has made it safe: what did not work is tried again, and it rests."""
+        """Make it safe without waiting: what does not work is tried again, and it rests."""
         self._drive(self.safe, self.services.clock.now())
 
     def opened(self) -> None:

@@ -96,7 +96,11 @@ class Turnover:
         def press() -> None:
             session_id = getattr(context.current_user.get(), "session_id", None)
             stage = self._stage(sequence, session_id)
-            sequence.run(stage, self._clock.now, lambda percent: tasks.progress(percent, None))
+            try:
+                sequence.run(stage, self._clock.now, lambda percent: tasks.progress(percent, None))
+            except BaseException:  # nobody knows how far it was: what it has set is made safe
+                self._board.reset(sequence.outputs())
+                raise
 
         press.__name__ = sequence.name
         words = label.words if isinstance(label.words, str) else dict(label.words)

@@ -200,6 +200,23 @@ def test_with_a_missing_value_a_when_is_false_and_a_require_not_fulfilled(
     assert made.board.obstacles() == ["hot: The interlock 'hot' acts."]
 
 
+def test_a_latched_fault_is_not_cleared_while_nobody_knows_that_it_is_over(
+    rig: Make, thermometer: Any
+) -> None:
+    made = rig(
+        "devices:\n"
+        "  heater: {driver: relay, pin: 17}\n"
+        "  temp: {driver: thermometer}\n"
+        "interlocks:\n"
+        "  - {name: hot, when: temp > 75, force: {heater: off}, latch: true}\n"
+    )
+    made.board.interlocks.restore(["hot"])
+    made.board.open()
+    assert made.board.clear_faults() == ["hot"]
+    show(made, "temp", 20.0)
+    assert made.board.clear_faults() == []
+
+
 def test_a_sensor_that_dies_ends_what_hangs_on_it(rig: Make, thermometer: Any) -> None:
     made = rig(
         "devices:\n"

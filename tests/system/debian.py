@@ -18,6 +18,8 @@ PACKAGES = "python3,python3-venv,ca-certificates,systemd,udev,kmod,procps"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 PYTHON = "/usr/bin/python3"
 
+_BEGINS_WITHIN = 60.0  # seconds
+
 # The first process of a system: it takes in the orphans and does nothing.
 FIRST = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nwhile True: signal.pause()"
 
@@ -31,7 +33,7 @@ def make_root(suite: str, root: Path) -> None:
     for line in configuration.stdout.splitlines():
         if line.startswith(("Acquire::http", "Acquire::https", "Acquire::Retries")):
             options.append(f"--aptopt={line}")
-    mirror = os.environ.get("LABNODE_TEST_MIRROR", "http://deb.debian.org/debian")
+    mirror = os.environ.get("LABNODE_TEST_MIRROR") or mirror_of_this_machine()
     how = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={PACKAGES}"]
     subprocess.run([*how, *options, suite, str(root), mirror], check=True)
     with contextlib.suppress(FileNotFoundError):
@@ -39,6 +41,19 @@ def make_root(suite: str, root: Path) -> None:
     (root / "etc/resolv.conf").unlink(missing_ok=True)
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
     shutil.copy(STAND_IN, root / "usr/local/bin/systemctl")
+
+
+def mirror_of_this_machine() -> str:
+    """Where this machine's apt has Debian from."""
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    mirrors = [uri for uri in listed if uri.rstrip("/").endswith("/debian")]
+    assert mirrors, "apt has no Debian mirror here: set LABNODE_TEST_MIRROR"
+    return mirrors[0]
 
 
 class System:
@@ -67,9 +82,12 @@ class System:
         ]
         self.process = subprocess.Popen([*command, "-c", FIRST], start_new_session=True)
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        end = time.monotonic() + _BEGINS_WITHIN
         while not (first := children.read_text().strip()):
+            assert time.monotonic() < end, "the system did not begin"
             time.sleep(0.01)
         while not Path(f"/proc/{first}/comm").read_text().startswith("python"):
+            assert time.monotonic() < end, "the first process of the system did not begin"
             time.sleep(0.01)  # unshare and chroot are still at it
         self.first = first
         if not self.network:
