@@ -22,6 +22,7 @@ HOUSE = """
     errors    ->
     clock     ->
     lifecycle ->
+    waker     ->
     emergency ->
     events    -> errors
     context   -> errors
@@ -34,7 +35,7 @@ HOUSE = """
     settings  -> schema errors
     credentials -> settings clock
     store     -> clock errors
-    drivers   -> schema clock errors
+    drivers   -> schema waker clock errors
     board     -> drivers pythonfile schema events clock errors
     worker    -> board events clock errors
     tasks     -> worker store context events clock jsondata errors
@@ -48,7 +49,7 @@ HOUSE = """
     upkeep    -> lab sessions worker board events clock errors
     control   -> lab estop sessions store drivers schema clock errors
     weblab    -> sessions settings credentials lifecycle clock errors
-    web       -> +lab settings credentials events clock
+    web       -> +lab settings credentials events waker clock
     platform  -> settings events context clock errors
     telemetry -> platform web board settings events clock errors
     doctor    -> platform board drivers settings errors
@@ -479,7 +480,7 @@ def broken(rule: Rule, text: str, path: str = "drivers/led.py", **others: str) -
 )
 def test_an_import_upwards_is_found_however_it_is_written(text: str) -> None:
     assert broken(rooms_import_only_what_stands_in_their_row, text) == [
-        "labnode/drivers/led.py:3: drivers imports web; it may import: clock errors schema"
+        "labnode/drivers/led.py:3: drivers imports web; it may import: clock errors schema waker"
     ]
 
 

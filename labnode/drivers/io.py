@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import select
 import threading
 from collections.abc import Callable, Collection
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 
 from labnode.drivers.services import Services
 from labnode.errors import Busy
+from labnode.waker import Waker
 
 log = logging.getLogger(__name__)
 
@@ -166,22 +166,16 @@ class IoLoop(_Thread):
     def __init__(self, name: str, services: Services, loop: Callable[[], None]) -> None:
         super().__init__(name, services)
         self._loop = loop
-        self._lock = threading.Lock()  # of the pipe's life
-        self._waker: int | None = None
-        self._woken: int | None = None
-        self._notified = False
+        self._waker: Waker | None = None
 
     def start(self) -> None:
-        self._woken, self._waker = os.pipe()
-        os.set_blocking(self._waker, False)
+        self._waker = Waker()
         super().start()
 
     def wake(self) -> None:
         """End the `wait` that is or comes next."""
-        with self._lock:
-            if self._waker is not None and not self._notified:
-                self._notified = True
-                os.write(self._waker, b"\0")
+        if self._waker is not None:
+            self._waker.wake()
 
     def wait(
         self,
@@ -193,17 +187,15 @@ class IoLoop(_Thread):
 
         A descriptor whose device is gone can be read: that says so.
         """
-        assert self._woken is not None
+        assert self._waker is not None
         poll = select.poll()
-        poll.register(self._woken, select.POLLIN)
+        poll.register(self._waker.descriptor, select.POLLIN)
         for number in {*reading, *writing}:
             read = select.POLLIN if number in reading else 0
             poll.register(number, read | (select.POLLOUT if number in writing else 0))
         ready = dict(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))
-        if ready.pop(self._woken, 0):
-            os.read(self._woken, 1)
-            with self._lock:  # not before: its byte, too, would have been taken out
-                self._notified = False
+        if ready.pop(self._waker.descriptor, 0):
+            self._waker.heard()
         written = {number for number, events in ready.items() if events & select.POLLOUT}
         return {number for number, events in ready.items() if events & ~select.POLLOUT}, written
 
@@ -211,8 +203,5 @@ class IoLoop(_Thread):
         try:
             self._loop()
         finally:
-            with self._lock:
-                waker, self._waker = self._waker, None
-            for descriptor in (waker, self._woken):
-                assert descriptor is not None
-                os.close(descriptor)
+            assert self._waker is not None
+            self._waker.close()

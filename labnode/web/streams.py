@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import selectors
-import socket
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -19,6 +18,7 @@ from labnode.errors import Busy, NotFound
 from labnode.events import Bus, SessionChanged
 from labnode.lab import Node
 from labnode.sessions import Observer, Session, User
+from labnode.waker import Waker
 from labnode.web.server import Body, Connection
 
 logger = logging.getLogger(__name__)
@@ -60,8 +60,7 @@ class Streams:
         self._now = Clock().now
         self._lock = threading.Lock()  # of what follows
         self._viewers: set[_Viewer] = set()  # replaced as a whole
-        self._waker: socket.socket | None = None  # None: there is no thread
-        self._notified = False
+        self._waker: Waker | None = None  # None: there is no thread
         self._stopping = False
         self._thread: threading.Thread | None = None
         bus.subscribe(SessionChanged, wake=self._wake, limit=1)
@@ -132,46 +131,37 @@ class Streams:
     def _begin(self) -> None:
         if self._waker is not None:
             return
-        self._waker, woken = socket.socketpair()
-        for sock in (self._waker, woken):
-            sock.setblocking(False)
-        self._notified = False
+        self._waker = Waker()
         self._thread = threading.Thread(
-            target=self._run, args=(woken,), name="streams", daemon=True
+            target=self._run, args=(self._waker,), name="streams", daemon=True
         )
         self._thread.start()
 
     # ------------------------------------------------------------------ the thread
 
     def _wake(self) -> None:
-        with self._lock:
-            if self._waker is not None and not self._notified:
-                self._notified = True
-                self._waker.send(b"\0")
+        waker = self._waker
+        if waker is not None:
+            waker.wake()
 
-    def _run(self, woken: socket.socket) -> None:
-        with selectors.DefaultSelector() as selector, woken:
-            selector.register(woken, selectors.EVENT_READ)
+    def _run(self, waker: Waker) -> None:
+        with selectors.DefaultSelector() as selector, closing(waker):
+            selector.register(waker.descriptor, selectors.EVENT_READ, waker)
             while not self._stopping:
                 try:
-                    self._turn(selector, woken)
+                    self._turn(selector)
                 except Exception:
                     logger.exception("A turn of the streams failed")
             for viewer in self._viewers:
                 self._drop(selector, viewer)
-            with self._lock:
-                assert self._waker is not None
-                self._waker.close()
-                self._waker = None
+            self._waker = None
 
-    def _turn(self, selector: selectors.BaseSelector, woken: socket.socket) -> None:
+    def _turn(self, selector: selectors.BaseSelector) -> None:
         deadlines = [viewer.deadline for viewer in self._viewers if viewer.deadline is not None]
         timeout = max(0.0, min(deadlines) - self._now()) if deadlines else None
         for key, _ in selector.select(timeout):
-            if key.fileobj is woken:
-                woken.recv(1)
-                with self._lock:  # not before: its byte, too, would have been taken out
-                    self._notified = False
+            if isinstance(key.data, Waker):
+                key.data.heard()
         now = self._now()
         for viewer in self._viewers:
             try:

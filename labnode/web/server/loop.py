@@ -13,6 +13,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 
 from labnode.clock import Clock
+from labnode.waker import Waker
 from labnode.web.server.connection import Connection, Limits, State
 from labnode.web.server.request import Refusal
 
@@ -44,13 +45,12 @@ class Loop:
         self._open: set[Connection] = set()
         self._accept_again: float | None = None
         self._returned: deque[Connection] = deque()
-        self._lock = threading.Lock()  # of _over and the waker's life
+        self._lock = threading.Lock()  # of _over
         self._over = False
-        self._waker, self._woken = socket.socketpair()
+        self._waker = Waker()
         self._selector = selectors.DefaultSelector()
-        for sock in (self._waker, self._woken, listener):
-            sock.setblocking(False)
-        self._selector.register(self._woken, selectors.EVENT_READ)
+        listener.setblocking(False)
+        self._selector.register(self._waker.descriptor, selectors.EVENT_READ)
         self._selector.register(listener, selectors.EVENT_READ)
 
     def run(self) -> None:
@@ -73,7 +73,7 @@ class Loop:
             elif key.fileobj is self._listener:
                 accept = True  # last, so that nobody who has just sent something counts as idle
             else:
-                self._woken.recv(_PIECE)
+                self._waker.heard()
         while self._returned:
             self._guard(self._returned.popleft(), self._take_back)
         now = self._now()
@@ -107,8 +107,7 @@ class Loop:
     def _wake(self) -> bool:
         with self._lock:
             if not self._over:
-                with suppress(BlockingIOError):  # full of wake-ups
-                    self._waker.send(b"\0")
+                self._waker.wake()
             return not self._over
 
     def _timeout(self) -> float | None:
@@ -249,9 +248,8 @@ class Loop:
             for connection in self._open:
                 with suppress(OSError):  # ends a send that waits; whoever serves it closes it
                     connection.socket.shutdown(socket.SHUT_RDWR)
-            self._waker.close()
         for connection in self._returned:
             connection.reader.clear()
             connection.socket.close()
-        self._woken.close()
         self._selector.close()
+        self._waker.close()

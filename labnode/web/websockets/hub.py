@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import selectors
-import socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 
 from labnode.clock import Clock
 from labnode.errors import Busy
+from labnode.waker import Waker
 from labnode.web.websockets.channel import Channel
 from labnode.web.websockets.limits import FAILED, SESSION_OVER, STOPPING, Limits
 
@@ -33,8 +33,7 @@ class Hub:
         self._lock = threading.Lock()  # of what follows
         self._thread: threading.Thread | None = None
         self._channels: set[Channel] = set()  # replaced as a whole: others read it without the lock
-        self._waker: socket.socket | None = None  # None: not running
-        self._notified = False
+        self._waker: Waker | None = None  # None: not running
         self._stopping = True
         self._stop_at = 0.0
         self._turn_began: float | None = None  # None: it waits
@@ -48,12 +47,9 @@ class Hub:
         return self._channels
 
     def start(self) -> None:
-        waker, woken = socket.socketpair()
-        waker.setblocking(False)
-        woken.setblocking(False)
-        self._stopping, self._waker, self._notified = False, waker, False
+        self._stopping, self._waker = False, Waker()
         self._thread = threading.Thread(
-            target=self._run, args=(woken,), name="websockets", daemon=True
+            target=self._run, args=(self._waker,), name="websockets", daemon=True
         )
         self._thread.start()
 
@@ -118,16 +114,15 @@ class Hub:
         self._wake()
 
     def _wake(self) -> None:
-        with self._lock:
-            if self._waker is not None and not self._notified:
-                self._notified = True
-                self._waker.send(b"\0")
+        waker = self._waker
+        if waker is not None:
+            waker.wake()
 
     # ------------------------------------------------------------------ the thread
 
-    def _run(self, woken: socket.socket) -> None:
-        with selectors.DefaultSelector() as selector, woken:
-            selector.register(woken, selectors.EVENT_READ)
+    def _run(self, waker: Waker) -> None:
+        with selectors.DefaultSelector() as selector, closing(waker):
+            selector.register(waker.descriptor, selectors.EVENT_READ, waker)
             while not self._is_over():
                 try:
                     self._turn(selector)
@@ -136,9 +131,8 @@ class Hub:
             for channel in self._channels:
                 self._drop(selector, channel)
             with self._lock:
-                assert self._waker is not None
-                self._waker.close()
-                self._waker = None
+                if self._waker is waker:
+                    self._waker = None
                 self._new.clear()
                 self._changed.clear()
 
@@ -154,7 +148,7 @@ class Hub:
             if isinstance(key.data, Channel):
                 self._see_to(selector, key.data, partial(Channel.ready, events=events))
             else:
-                self._woken(key.fileobj)
+                key.data.heard()
         while self._new:
             self._see_to(selector, self._new.popleft(), Channel.begin)
         while self._changed:
@@ -173,12 +167,6 @@ class Hub:
         if self._stopping:
             deadlines.append(self._stop_at)
         return max(0.0, min(deadlines) - self._now()) if deadlines else None
-
-    def _woken(self, woken: object) -> None:
-        assert isinstance(woken, socket.socket)
-        woken.recv(1)
-        with self._lock:  # not before: its byte, too, would have been taken out
-            self._notified = False
 
     def _see_to(
         self, selector: selectors.BaseSelector, channel: Channel, step: Callable[[Channel], None]
