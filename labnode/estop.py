@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
-from labnode import lifecycle
+from labnode import audit
 from labnode.board import Board
 from labnode.errors import Busy
 from labnode.sessions import Reason, Sessions
@@ -50,7 +50,7 @@ class EmergencyStop:
             log.critical("Not safe: %s.", failure)
         if first:
             log.critical("Emergency stop: %s", why)
-            lifecycle.quarantined(None)
+            audit.quarantined(None)
             self._sessions.quarantine.impose(f"Emergency stop: {why}", urgent=True)
             self._store.remember_soon(_KEY, why, Happening("estop", detail={"why": why}))
         for session in self._sessions.live():

@@ -21,46 +21,46 @@ ROOT = Path(__file__).parent.parent
 HOUSE = """
     errors    ->
     clock     ->
-    lifecycle ->
+    audit     ->
     waker     ->
     emergency ->
-    events    -> errors
-    context   -> errors
+    events    ->
+    context   ->
     jsondata  -> errors
     schema    -> errors
     pythonfile -> errors
     state     -> errors
-    spool     ->
-    browser   ->
     settings  -> schema errors
     credentials -> settings clock
     store     -> clock errors
     drivers   -> schema waker clock errors
     board     -> drivers pythonfile schema events clock errors
-    worker    -> board events clock errors
-    tasks     -> worker store context events clock jsondata errors
-    sessions  -> +tasks lifecycle
-    recordings -> sessions board events clock
-    lab       -> +recordings tasks worker drivers schema context spool errors
-    module    -> lab board pythonfile errors
-    reload    -> clock
-    changeover -> module lab sessions board pythonfile clock errors
-    estop     -> sessions board store lifecycle errors
-    upkeep    -> lab sessions worker board events clock errors
-    control   -> lab estop sessions store drivers schema clock errors
-    weblab    -> sessions settings credentials lifecycle clock errors
-    web       -> +lab settings credentials events waker clock
-    platform  -> settings events context clock errors
-    telemetry -> platform web board settings events clock errors
+    worker    -> clock errors
+    tasks     -> worker store jsondata context events clock errors
+    sessions  -> tasks worker store jsondata events audit clock errors
+    weblab    -> sessions credentials settings audit clock errors
+    browser   ->
+    estop     -> sessions board store audit errors
+    platform  -> context events clock
     doctor    -> platform board drivers settings errors
-    wizard    -> board drivers schema errors
-    labnode   -> lab errors
+    recordings -> sessions board events clock
+    reload    -> clock
+    spool     ->
+    lab       -> +sessions spool recordings board drivers schema context
+    control   -> lab estop sessions drivers store schema clock errors
+    web       -> +lab credentials settings waker
+    labnode   -> lab
+    module    -> lab board pythonfile errors
+    changeover -> module lab sessions board pythonfile clock errors
+    telemetry -> web platform board settings events clock
+    upkeep    -> lab sessions worker board events clock errors
+    wizard    -> board drivers schema
     bench     -> everything
     agent     -> everything
-    testing   -> everything
     demo      -> everything
     cli       -> everything
     __main__  -> cli
+    testing   -> everything
 """
 
 # These rooms import at module level only what stands here, the rest in the function that needs it:
@@ -85,7 +85,7 @@ HOMES = """
 DISTRIBUTIONS = {"serial": "pyserial", "yaml": "pyyaml"}  # where the two names differ
 FROM_THE_SYSTEM = {"lgpio"}  # apt's python3-lgpio: not every Pi has a wheel of it
 
-MOST_LINES = 300
+MOST_LINES = 500
 FORBIDDEN_NAMES = {"util", "utils", "common", "core", "helper", "helpers", "manager", "managers"}
 TIME_READERS = re.compile(
     r"(time|monotonic|perf_counter|clock_gettime)(_ns)?|sleep|localtime|gmtime"
@@ -557,7 +557,7 @@ def test_an_import_inside_a_function_makes_no_circle() -> None:
         (libraries_stay_in_their_homes, "from bottle import run", "drivers.led imports bottle"),
         (libraries_stay_in_their_homes, "import numpy.linalg", "numpy has no home"),
         (libraries_are_declared, "def f(): import numpy.linalg", "numpy is not declared"),
-        (modules_are_short, "x = 1\n" * 300, "302 lines; 300 is the most"),
+        (modules_are_short, "x = 1\n" * 500, "502 lines; 500 is the most"),
         (only_the_clock_reads_time, "import time; time.time()", "time.time reads"),
         (only_the_clock_reads_time, "import time; wait = time.sleep", "time.sleep reads"),
         (only_the_clock_reads_time, "import time as t; t.monotonic()", "t.monotonic reads"),
@@ -592,7 +592,7 @@ def test_a_broken_rule_is_found_and_placed(rule: Rule, text: str, problem: str) 
     [
         (libraries_stay_in_their_homes, "import gpiozero, serial.tools, os.path"),
         (libraries_are_declared, "import gpiozero, serial.tools, lgpio, sqlite_utils, yaml, os"),
-        (modules_are_short, "x = 1\n" * 298),
+        (modules_are_short, "x = 1\n" * 498),
         (only_the_clock_reads_time, "import datetime; datetime.datetime.fromisoformat(x)"),
         (only_the_clock_reads_time, "clock.now(); self.time(); task.time.sleep; sleep(1)"),
         (text_is_never_run_as_code, "db.exec(x); lab.eval(x); run(['ls'], shell=False)"),

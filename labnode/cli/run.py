@@ -53,7 +53,7 @@ def run(
     template beside them is saved, but not while a session begins or ends. Active sessions go on.
     What has mistakes is told, and the node goes on as it was.
     """
-    from labnode import lifecycle
+    from labnode import audit
     from labnode.agent import BROKEN, Agent
     from labnode.board import load_board
     from labnode.module import load_lab
@@ -71,7 +71,7 @@ def run(
             "the settings or LABNODE_BOARD in the environment."
         )
     journal = log_to_stderr(chosen.log_level)
-    lifecycle.log_to((journal or sys.stderr) if chosen.lifecycle_log else None)
+    audit.log_to((journal or sys.stderr) if chosen.lifecycle_log else None)
     watcher = Watcher(chosen.board) if reload else None
     file = load_board(chosen.board, settings=settings)
     if watcher:

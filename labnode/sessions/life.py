@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from labnode import lifecycle
+from labnode import audit
 from labnode.clock import Clock
 from labnode.errors import StartFailed
 from labnode.events import Bus, SessionChanged
@@ -131,7 +131,7 @@ class Life:
 
     def _active(self, session: Session) -> None:
         seconds = session.time_left(self._clock.now())
-        lifecycle.started(session.id, session.request.client, seconds)
+        audit.started(session.id, session.request.client, seconds)
         session.started.set()
 
     # ------------------------------------------------------------------ ending
@@ -153,7 +153,7 @@ class Life:
             if session.reason is None:
                 reason = why_over(session, self._rules, self._clock.now())
                 if reason is not None:
-                    lifecycle.expired(session.id, reason)
+                    audit.expired(session.id, reason)
                     self.end(session, reason)
 
     def fail(self, session: Session, why: str) -> None:
@@ -193,7 +193,7 @@ class Life:
 
     def _cleaned(self, session: Session, error: Exception | None) -> None:
         if error is not None:
-            lifecycle.quarantined(session.id)
+            audit.quarantined(session.id)
             self.quarantine.impose(str(error) or type(error).__name__)
         session.cleaned = True
         self._settle(session)
@@ -215,7 +215,7 @@ class Life:
             session.state = State.DISPOSED
             session.over_at = self._clock.now()
         log.info("Session %s is over (%s).", session.tag, session.reason)
-        lifecycle.disposed(session.id, session.reason)
+        audit.disposed(session.id, session.reason)
         self._bus.publish(SessionChanged(session.id, session.state, session.reason))
         session.disposed.set()
         session.started.set()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from labnode import lifecycle
+from labnode import audit
 from labnode.clock import Clock
 from labnode.errors import Busy, StartFailed, StorageError
 from labnode.events import Bus
@@ -213,7 +213,7 @@ class Sessions:
         with self._life.lock:
             if session.cookie is None:
                 session.cookie = cookie
-                lifecycle.connected(session.id)
+                audit.connected(session.id)
                 happening = Happening("session.connected", session.id)
                 self._store.update("sessions", session.id, {"cookie": cookie}, happening)
             return secrets.compare_digest(session.cookie, cookie)

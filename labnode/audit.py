@@ -16,7 +16,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import TextIO
 
-_log = logging.getLogger("labnode.lifecycle")
+_log = logging.getLogger("labnode.audit")
 _address_key = secrets.token_bytes(16)  # an unkeyed hash of an address is found by trying them all
 _WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
