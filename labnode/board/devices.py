@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from labnode.board.claims import Claims
 from labnode.board.expressions import WORDS
 from labnode.board.rules import Words, expression
-from labnode.board.simulate import Link, in_order
+from labnode.board.simulation import Link, in_order
 from labnode.drivers.base import Driver, Lendable, Ref, Simulatable
 from labnode.drivers.output import Output
 from labnode.errors import BadInput

@@ -14,7 +14,7 @@ from labnode.board.page import Item, Page, devices_of, read_page
 from labnode.board.record import RecordSpec, check_record
 from labnode.board.rules import Rule, RuleForm, Words, read_rules
 from labnode.board.sequences import Sequence, SequenceKeys, read_sequences
-from labnode.board.simulate import Link
+from labnode.board.simulation import Link
 from labnode.drivers.base import Driver
 from labnode.schema import (
     Between,
