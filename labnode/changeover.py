@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from labnode.board import BoardFile, load_board
+from labnode.board.config.python_files import set_aside
 from labnode.clock import Clock
 from labnode.errors import Busy, ConfigError, LabnodeError
 from labnode.lab import Lab
 from labnode.module import load_lab
-from labnode.pythonfile import set_aside
 from labnode.sessions import Sessions
 
 log = logging.getLogger(__name__)

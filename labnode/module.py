@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from labnode.board import BoardFile
-from labnode.board.page import check_page
-from labnode.board.sequences import check_tasks
+from labnode.board.config.page import check_page
+from labnode.board.config.python_files import import_file
+from labnode.board.config.sequences import check_tasks
 from labnode.errors import ConfigError, Problem
 from labnode.lab import Lab
-from labnode.pythonfile import import_file
 
 
 def load_lab(file: BoardFile) -> Lab:

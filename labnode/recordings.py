@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from labnode.board import Board
-from labnode.board.record import RecordSpec
+from labnode.board.config.page import RecordSpec
 from labnode.clock import Clock
 from labnode.events import SessionChanged
 from labnode.sessions import Session, Sessions

@@ -28,13 +28,12 @@ HOUSE = """
     context   ->
     jsondata  -> errors
     schema    -> errors
-    pythonfile -> errors
     state     -> errors
     settings  -> schema errors
     credentials -> settings clock
     store     -> clock errors
     drivers   -> schema waker clock errors
-    board     -> drivers pythonfile schema events clock errors
+    board     -> drivers schema events clock errors
     worker    -> clock errors
     tasks     -> worker store jsondata context events clock errors
     sessions  -> tasks worker store jsondata events audit clock errors
@@ -50,8 +49,8 @@ HOUSE = """
     control   -> lab estop sessions drivers store schema clock errors
     web       -> +lab credentials settings waker
     labnode   -> lab
-    module    -> lab board pythonfile errors
-    changeover -> module lab sessions board pythonfile clock errors
+    module    -> lab board errors
+    changeover -> module lab sessions board clock errors
     telemetry -> web platform board settings events clock
     upkeep    -> lab sessions worker board events clock errors
     wizard    -> board drivers schema

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 import pytest
 
+from labnode.board.config.python_files import set_aside
 from labnode.drivers.base import Driver, registry
 from labnode.drivers.relay import Relay
 from labnode.errors import ConfigError, DeviceError, LabnodeError
-from labnode.pythonfile import set_aside
 from labnode.testing import LabClient
 
 SHIPPED = sorted((Path(__file__).parents[1] / "boards").glob("*.yaml"))

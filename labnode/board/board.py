@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from labnode.board.file import BoardFile
+from labnode.board.config.board_file import BoardFile
 from labnode.board.interlocks import Emergency, Fault, Interlocks
 from labnode.board.services import DriverServices, Post, Wait, alone
 from labnode.board.simulation import Simulation

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from labnode.board.expressions import Readings
-from labnode.board.rules import Mutex, Require, Rule, When
+from labnode.board.config.expressions import Readings
+from labnode.board.config.interlock_rules import Mutex, Require, Rule, When
 from labnode.board.snapshot import Snapshot
 from labnode.clock import Clock
 from labnode.drivers.output import Output

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from labnode.board.board import Board
-from labnode.board.file import BoardFile
+from labnode.board.config.board_file import BoardFile
 from labnode.board.snapshot import reason
 from labnode.clock import Clock
 from labnode.drivers.base import Driver

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from labnode.board.expressions import Expression, Readings
+from labnode.board.config.expressions import Expression, Readings
 from labnode.clock import Clock
 
 _TICK = 0.2  # seconds between two steps of what moves

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from labnode.board import Board
-from labnode.board.expressions import Expression, Readings
-from labnode.board.sequences import Sequence
+from labnode.board.config.expressions import Expression, Readings
+from labnode.board.config.sequences import Sequence
 from labnode.clock import Clock
 from labnode.drivers.process import run
 from labnode.errors import DeviceError, Interlocked, NotFound, Stopped, TooLate

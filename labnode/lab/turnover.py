@@ -8,7 +8,7 @@ from typing import Any
 
 from labnode import context
 from labnode.board import Board
-from labnode.board.sequences import Sequence
+from labnode.board.config.sequences import Sequence
 from labnode.clock import Clock
 from labnode.errors import LabnodeError, Stopped
 from labnode.lab.stage import BoardStage

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from labnode import context
-from labnode.board.page import describe_page
+from labnode.board.config.page import describe_page
 from labnode.clock import Clock
 from labnode.lab import Lab, Node
 from labnode.lab.pages import locales

@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from labnode.board.file import BoardFile, BoardKeys
+from labnode.board.config.board_file import BoardFile, BoardKeys
 from labnode.drivers.base import Driver, load_drivers
 from labnode.schema import DIALECT, object_schema, options
 

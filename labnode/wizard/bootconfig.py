@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from labnode.board.file import BoardFile
+from labnode.board.config.board_file import BoardFile
 from labnode.drivers.buses import BUS_PINS
 from labnode.drivers.pins import Pin
 from labnode.wizard.wiring import HeaderPin, wiring

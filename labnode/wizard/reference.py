@@ -11,13 +11,11 @@ import types
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from labnode.board.devices import LinkKeys
-from labnode.board.file import BoardKeys, LabName, SessionSpec
-from labnode.board.page import Item
-from labnode.board.read_steps import StepKeys
-from labnode.board.record import RecordSpec
-from labnode.board.rules import RuleForm, Words
-from labnode.board.sequences import SelfTest, SequenceKeys
+from labnode.board.config.board_file import BoardKeys, LabName, SessionSpec
+from labnode.board.config.devices import LinkKeys
+from labnode.board.config.interlock_rules import RuleForm, Words
+from labnode.board.config.page import Item, RecordSpec
+from labnode.board.config.sequences import SelfTest, SequenceKeys, StepKeys
 from labnode.drivers.base import Driver, load_drivers
 from labnode.drivers.commands import Command
 from labnode.drivers.output import Output

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from labnode.board.file import BoardFile
+from labnode.board.config.board_file import BoardFile
 from labnode.drivers.buses import HARDWARE_PWM
 from labnode.wizard.found import (
     Camera,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from labnode.board.file import BoardFile
+from labnode.board.config.board_file import BoardFile
 from labnode.drivers.base import Driver
 from labnode.drivers.buses import RESERVED
 from labnode.drivers.pins import Pin, header

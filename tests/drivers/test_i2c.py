@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from labnode.board.claims import Claims
+from labnode.board.config.devices import Claims
 from labnode.drivers.ads1115 import Ads1115
 from labnode.drivers.base import Driver
 from labnode.drivers.bme280 import Bme280, Trim

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import pytest
 
-from labnode.board.file import BoardFile
+from labnode.board.config.board_file import BoardFile
 from labnode.drivers import buses
 from labnode.drivers.base import Claim, Driver, load_drivers, register, registry
 from labnode.drivers.pins import Pin

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from labnode.board.beside import python_file, read_drivers
-from labnode.board.devices import read_devices, read_links
-from labnode.board.include import load_document
-from labnode.board.page import Item, Page, devices_of, read_page
-from labnode.board.record import RecordSpec, check_record
-from labnode.board.rules import Rule, RuleForm, Words, read_rules
-from labnode.board.sequences import Sequence, SequenceKeys, read_sequences
+from labnode.board.config.devices import read_devices, read_links
+from labnode.board.config.include import load_document
+from labnode.board.config.interlock_rules import Rule, RuleForm, Words, read_rules
+from labnode.board.config.page import Item, Page, RecordSpec, check_record, devices_of, read_page
+from labnode.board.config.python_files import python_file, read_drivers
+from labnode.board.config.sequences import Sequence, SequenceKeys, read_sequences
 from labnode.board.simulation import Link
 from labnode.drivers.base import Driver
 from labnode.schema import (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from labnode.board.expressions import Expression, ExpressionError
+from labnode.board.config.expressions import Expression, ExpressionError
 from labnode.drivers.base import Driver
 from labnode.drivers.output import Output
 from labnode.errors import BadInput
