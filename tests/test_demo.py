@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from labnode import demo
 from labnode.agent import Agent
+from labnode.cli import demo
 from labnode.clock import Clock, Event, ManualClock
 from labnode.errors import ConfigError, LabnodeError
 from labnode.sessions import Reason

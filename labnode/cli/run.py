@@ -19,8 +19,8 @@ from labnode.errors import ConfigError, LabnodeError
 
 if TYPE_CHECKING:
     from labnode.agent import Agent
+    from labnode.cli.autoreload import Reload, Watcher
     from labnode.clock import Event
-    from labnode.reload import Reload, Watcher
 
 
 @click.command()
@@ -56,10 +56,10 @@ def run(
     from labnode import audit
     from labnode.agent import BROKEN, Agent
     from labnode.board import load_board
+    from labnode.cli.autoreload import Watcher, command
     from labnode.module import load_lab
     from labnode.platform.logs import log_to_stderr
     from labnode.platform.systemd import Systemd
-    from labnode.reload import Watcher, command
     from labnode.settings import load_settings
 
     systemd = Systemd(os.environ)
@@ -108,7 +108,7 @@ def run(
 
 def _changes(agent: Agent, watcher: Watcher, stop: Event, settings: Path | None) -> Reload:
     """What the node waits for when it shall also start again."""
-    from labnode.reload import Reload, begin_check
+    from labnode.cli.autoreload import Reload, begin_check
     from labnode.sessions import State
 
     changes = Reload(
@@ -143,7 +143,7 @@ def demo(board: Path | None, no_browser: bool, port: int | None, seconds: int) -
     with labnode. The address of the student's page is printed, and opened if there is a browser.
     Ctrl-C ends the demo.
     """
-    from labnode import demo as demonstration
+    from labnode.cli import demo as demonstration
     from labnode.platform.logs import log_to_stderr
 
     log_to_stderr("WARNING")

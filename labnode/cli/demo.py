@@ -12,7 +12,7 @@ from pathlib import Path
 
 from labnode.agent import Agent
 from labnode.board import load_board
-from labnode.browser import open_browser
+from labnode.cli.browser import open_browser
 from labnode.clock import Clock, Event
 from labnode.errors import ConfigError, LabnodeError
 from labnode.module import load_lab
