@@ -74,7 +74,7 @@ HOMES = """
     lgpio         -> drivers
     prometheus_client -> platform
     serial        -> drivers
-    smbus2        -> drivers.i2c
+    smbus2        -> drivers.buses.i2c
     sqlite_utils  -> store
     wsproto       -> web.websockets
     yaml          -> schema

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from labnode.board.config.board_file import BoardFile
-from labnode.drivers.buses import BUS_PINS
+from labnode.drivers.buses.bus_pins import BUS_PINS
 from labnode.drivers.pins import Pin
 from labnode.wizard.wiring import HeaderPin, wiring
 

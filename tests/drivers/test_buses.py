@@ -7,7 +7,7 @@ from typing import Annotated
 import pytest
 
 from labnode.drivers.base import Claim
-from labnode.drivers.buses import (
+from labnode.drivers.buses.bus_pins import (
     I2cAddress,
     PwmPin,
     i2c_boot_config,

@@ -14,12 +14,12 @@ import pytest
 
 from labnode.drivers import pins
 from labnode.drivers.base import load_drivers
+from labnode.drivers.buses.i2c import I2cPart
 from labnode.drivers.button import Button
 from labnode.drivers.chips import Chip
 from labnode.drivers.digital_input_bank import DigitalInputBank
 from labnode.drivers.distance_sensor import DistanceSensor
 from labnode.drivers.hardware_pwm import HardwarePwm
-from labnode.drivers.i2c import I2cPart
 from labnode.drivers.light_sensor import LightSensor
 from labnode.drivers.motor import Motor
 from labnode.drivers.output import Output

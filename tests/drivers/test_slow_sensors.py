@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from gpiozero.pins.pi import PiPin
 
+from labnode.drivers.buses.ds18b20 import Ds18b20, SensorId
 from labnode.drivers.command import ProgramSensor
 from labnode.drivers.cpu_temperature import CpuTemperature
 from labnode.drivers.distance_sensor import DistanceSensor
-from labnode.drivers.ds18b20 import Ds18b20, SensorId
 from labnode.drivers.light_sensor import LightSensor
 from labnode.drivers.pins import MockPin, Pin, pins_in_use
 

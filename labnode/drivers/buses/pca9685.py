@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from labnode.drivers.angular_servo import Angular
 from labnode.drivers.base import command, register
-from labnode.drivers.buses import I2cAddress
-from labnode.drivers.i2c import Chip, I2cPart
+from labnode.drivers.buses.bus_pins import I2cAddress
+from labnode.drivers.buses.i2c import Chip, I2cPart
 from labnode.drivers.output import NumberOutput
 from labnode.schema import Between, Doc
 
@@ -105,3 +106,30 @@ class Pca9685(PwmChannel, NumberOutput):
 
     def _allowed(self, value: float) -> bool:
         return value == 0 or super()._allowed(value)
+
+
+@register("pca9685_servo")
+@dataclass(kw_only=True)
+class Pca9685Servo(PwmChannel, Angular):
+    """A servo on one of the 16 outputs of a PCA9685, which is told an angle.
+
+    The chip's pulses do not tremble, and they go on when labnode has ended: the servo holds its
+    safe angle.
+
+    Example::
+
+        arm: {driver: pca9685_servo, channel: 0, min_angle: 0, max_angle: 180, safe: 90}
+    """
+
+    frequency: Annotated[float, Between(24, 330)] = 50.0
+
+    @property
+    def frame(self) -> float:
+        return 1 / self.frequency
+
+    def open(self) -> None:
+        super().open()
+        self.opened()
+
+    def pulse_width(self, seconds: float) -> None:
+        self.write(seconds * self.frequency)

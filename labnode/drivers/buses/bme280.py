@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from labnode.drivers.base import register
-from labnode.drivers.buses import I2cAddress
-from labnode.drivers.i2c import Chip, I2cPart
+from labnode.drivers.buses.bus_pins import I2cAddress
+from labnode.drivers.buses.i2c import Chip, I2cPart
 from labnode.drivers.sensor import Sensor
 from labnode.errors import DeviceError
 from labnode.schema import Doc

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import gpiozero
 
 from labnode.drivers.base import Claim, register
-from labnode.drivers.buses import spi_boot_config, spi_claims
+from labnode.drivers.buses.bus_pins import spi_boot_config, spi_claims
 from labnode.drivers.sensor import Sensor
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc
@@ -106,3 +106,16 @@ class Mcp3xxx(Sensor):
                     f"config.txt, see labnode bootconfig, and this user be in the group 'spi' "
                     f"({error})"
                 ) from None
+
+
+@register("mcp3008")
+@dataclass(kw_only=True)
+class Mcp3008(Mcp3xxx):
+    """A channel, 0 to 7, of the analog converter MCP3008 on an SPI bus, in volts; see mcp3xxx.
+
+    Example::
+
+        supply: {driver: mcp3008, channel: 0, max_voltage: 3.3, scale: 2}
+    """
+
+    chip: Literal["MCP3008"] = "MCP3008"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from labnode.drivers.base import Claim, register
-from labnode.drivers.buses import one_wire_boot_config, one_wire_claims
+from labnode.drivers.buses.bus_pins import one_wire_boot_config, one_wire_claims
 from labnode.drivers.pins import Pin
 from labnode.drivers.slow_sensor import SlowSensor
 from labnode.errors import DeviceError, DeviceGone
