@@ -22,7 +22,8 @@ from labnode.agent import Agent
 from labnode.board import load_board
 from labnode.clock import Clock
 from labnode.control import NotRunning, ask
-from labnode.drivers.base import Driver, registry
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.registry import registry
 from labnode.errors import ConfigError, DeviceError
 from labnode.lab import Lab
 from labnode.platform.systemd import Systemd

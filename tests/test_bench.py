@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import pytest
 
 from labnode.board.config.python_files import set_aside
-from labnode.drivers.base import Driver, registry
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.registry import registry
 from labnode.drivers.relay import Relay
 from labnode.errors import ConfigError, DeviceError, LabnodeError
 from labnode.testing import LabClient

@@ -15,8 +15,8 @@ from labnode.board.services import DriverServices, Post, Wait, alone
 from labnode.board.simulation import Simulation
 from labnode.board.snapshot import Snapshot, Snapshots, describe, reason
 from labnode.clock import Clock
-from labnode.drivers.base import Driver, Lendable, Simulatable
-from labnode.drivers.output import Output
+from labnode.drivers.framework.driver import Driver, Lendable, Simulatable
+from labnode.drivers.framework.output import Output
 from labnode.drivers.pins import mock_factory, real_factory
 from labnode.errors import BadInput, DeviceError, Interlocked, LabnodeError, NotFound
 from labnode.events import Bus

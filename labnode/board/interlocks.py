@@ -11,7 +11,7 @@ from labnode.board.config.expressions import Readings
 from labnode.board.config.interlock_rules import Mutex, Require, Rule, When
 from labnode.board.snapshot import Snapshot
 from labnode.clock import Clock
-from labnode.drivers.output import Output
+from labnode.drivers.framework.output import Output
 from labnode.errors import Interlocked
 from labnode.events import Bus, FaultChanged
 from labnode.schema import Text

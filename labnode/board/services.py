@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from labnode.board.config.board_file import BoardFile
 from labnode.clock import Clock
-from labnode.drivers.base import Driver
+from labnode.drivers.framework.driver import Driver
 
 Post = Callable[[Callable[[], None]], None]
 Over = Callable[[], bool]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from labnode.drivers.base import Driver
-from labnode.drivers.services import Counting
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.services import Counting
 from labnode.events import Bus, DeviceChanged
 
 log = logging.getLogger(__name__)

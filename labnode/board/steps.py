@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from labnode.board.config.expressions import Expression
-from labnode.drivers.base import Conversing, Driver, Programmable
-from labnode.drivers.output import NumberOutput
+from labnode.drivers.framework.driver import Conversing, Driver, Programmable
+from labnode.drivers.framework.output import NumberOutput
 from labnode.errors import DeviceError
 from labnode.schema import Text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from labnode.drivers.base import register
+from labnode.drivers.framework.registry import register
 from labnode.drivers.servo import Positioned, Servo
 from labnode.schema import Doc
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labnode.drivers.base import register
 from labnode.drivers.digital_input import DigitalInput
+from labnode.drivers.framework.registry import register
 
 
 @register("button")

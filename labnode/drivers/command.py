@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from labnode.drivers.base import register
-from labnode.drivers.inquiry import Inquiry
-from labnode.drivers.sensor import Input
-from labnode.drivers.slow_sensor import SlowSensor
+from labnode.drivers.framework.input import Input
+from labnode.drivers.framework.registry import register
+from labnode.drivers.framework.slow import SlowSensor
+from labnode.drivers.framework.subprocess import Inquiry
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc, Duration
 

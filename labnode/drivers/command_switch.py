@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from labnode.drivers.base import register
-from labnode.drivers.inquiry import Inquiry
-from labnode.drivers.slow_switch import SlowSwitch
+from labnode.drivers.framework.registry import register
+from labnode.drivers.framework.slow import SlowSwitch
+from labnode.drivers.framework.subprocess import Inquiry
 from labnode.schema import Doc
 
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import gpiozero
 
-from labnode.drivers.base import Widget, register
+from labnode.drivers.framework.driver import Widget
+from labnode.drivers.framework.input import Input
+from labnode.drivers.framework.registry import register
 from labnode.drivers.pins import Pin
-from labnode.drivers.sensor import Input
 from labnode.schema import Doc, Duration
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import gpiozero
 
-from labnode.drivers.bank import InputBank, number
-from labnode.drivers.base import register
+from labnode.drivers.framework.bank import InputBank, number
+from labnode.drivers.framework.registry import register
 from labnode.drivers.pins import Pin
 from labnode.drivers.pulses import Group
 from labnode.schema import Doc, Duration

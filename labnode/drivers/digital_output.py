@@ -7,8 +7,8 @@ from typing import Annotated
 
 import gpiozero
 
-from labnode.drivers.base import register
-from labnode.drivers.output import SwitchOutput
+from labnode.drivers.framework.output import SwitchOutput
+from labnode.drivers.framework.registry import register
 from labnode.drivers.pins import Pin
 from labnode.schema import Doc
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import gpiozero
 
-from labnode.drivers.bank import OutputBank, number
-from labnode.drivers.base import register
+from labnode.drivers.framework.bank import OutputBank, number
+from labnode.drivers.framework.registry import register
 from labnode.drivers.pins import Pin
 from labnode.drivers.pulses import Group
 from labnode.schema import Doc

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import gpiozero
 
-from labnode.drivers.base import register
+from labnode.drivers.framework.registry import register
+from labnode.drivers.framework.slow import SlowSensor
 from labnode.drivers.pins import Pin
 from labnode.drivers.pulses import Group
-from labnode.drivers.slow_sensor import SlowSensor
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc, Duration
 

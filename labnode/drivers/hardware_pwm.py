@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from labnode.clock import Clock
-from labnode.drivers.base import Claim, register
 from labnode.drivers.buses.bus_pins import PwmPin, pwm_boot_config, pwm_channel, pwm_claims
+from labnode.drivers.framework.driver import Claim
+from labnode.drivers.framework.registry import register
 from labnode.drivers.pulses import doubts
 from labnode.drivers.pwm_output import PwmOutput
 from labnode.errors import DeviceError

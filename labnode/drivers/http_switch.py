@@ -10,8 +10,9 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 
-from labnode.drivers.base import Claim, register
-from labnode.drivers.slow_switch import SlowSwitch
+from labnode.drivers.framework.driver import Claim
+from labnode.drivers.framework.registry import register
+from labnode.drivers.framework.slow import SlowSwitch
 from labnode.errors import DeviceError, DeviceGone
 from labnode.schema import Between, Doc, shown
 

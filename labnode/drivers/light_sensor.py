@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import gpiozero
 
-from labnode.drivers.base import register
+from labnode.drivers.framework.registry import register
+from labnode.drivers.framework.slow import SlowSensor
 from labnode.drivers.pins import Pin
-from labnode.drivers.slow_sensor import SlowSensor
 from labnode.schema import Between, Doc, Duration
 
 _DRAIN = 0.1  # seconds until the capacitor is empty

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import gpiozero
 
-from labnode.drivers.base import command, register
-from labnode.drivers.output import NumberOutput
+from labnode.drivers.framework.driver import command
+from labnode.drivers.framework.output import NumberOutput
+from labnode.drivers.framework.registry import register
 from labnode.drivers.pins import Pin
 from labnode.drivers.pulses import Group, pulsing
 from labnode.schema import Between, Doc

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import gpiozero
 
-from labnode.drivers.base import register
+from labnode.drivers.framework.registry import register
 from labnode.drivers.motor import Turning
 from labnode.drivers.pins import Pin
 from labnode.drivers.pulses import Group, pulsing

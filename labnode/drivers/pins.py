@@ -12,8 +12,8 @@ from gpiozero import PinPWMFixedValue, PinSetInput
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 from gpiozero.pins.pi import PiBoardInfo
 
-from labnode.drivers.base import Claim
 from labnode.drivers.chips import find_chip, list_chips
+from labnode.drivers.framework.driver import Claim
 from labnode.errors import DeviceError
 from labnode.schema import shown
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import gpiozero
 
-from labnode.drivers.base import Services
+from labnode.drivers.framework.driver import Services
 from labnode.drivers.pins import Pin
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labnode.drivers.base import register
+from labnode.drivers.framework.registry import register
 from labnode.drivers.pwm_output import PwmOutput
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from labnode.drivers.base import command, register
-from labnode.drivers.output import NumberOutput
+from labnode.drivers.framework.driver import command
+from labnode.drivers.framework.output import NumberOutput
+from labnode.drivers.framework.registry import register
 from labnode.drivers.pins import Pin
 from labnode.drivers.pulses import doubts, pulsing, rest_level
 from labnode.schema import Between, Doc

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from labnode.drivers.base import Widget, command, register
-from labnode.drivers.output import Output
+from labnode.drivers.framework.driver import Widget, command
+from labnode.drivers.framework.output import Output
+from labnode.drivers.framework.registry import register
 from labnode.drivers.pins import Pin
 from labnode.drivers.pulses import Group, doubts, pulsing, rest_level
 from labnode.errors import BadInput

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import gpiozero
 
-from labnode.drivers.base import command, register
+from labnode.drivers.framework.driver import command
+from labnode.drivers.framework.input import Sensor
+from labnode.drivers.framework.registry import register
 from labnode.drivers.pins import Pin
-from labnode.drivers.sensor import Sensor
 from labnode.schema import Between, Doc, Duration
 
 

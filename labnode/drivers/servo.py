@@ -6,8 +6,9 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from labnode.drivers.base import Widget, register
-from labnode.drivers.output import NumberOutput
+from labnode.drivers.framework.driver import Widget
+from labnode.drivers.framework.output import NumberOutput
+from labnode.drivers.framework.registry import register
 from labnode.drivers.pins import Pin
 from labnode.drivers.pulses import pulsing
 from labnode.schema import Between, Doc, Duration

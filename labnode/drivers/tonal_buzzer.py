@@ -7,8 +7,9 @@ from typing import Annotated
 
 from gpiozero.tones import Tone
 
-from labnode.drivers.base import command, register
-from labnode.drivers.output import NumberOutput
+from labnode.drivers.framework.driver import command
+from labnode.drivers.framework.output import NumberOutput
+from labnode.drivers.framework.registry import register
 from labnode.drivers.pins import Pin
 from labnode.drivers.pulses import pulsing
 from labnode.errors import BadInput

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-from labnode.drivers.base import Claim, register
-from labnode.drivers.inquiry import Inquiry
-from labnode.drivers.slow_switch import SlowSwitch
+from labnode.drivers.framework.driver import Claim
+from labnode.drivers.framework.registry import register
+from labnode.drivers.framework.slow import SlowSwitch
+from labnode.drivers.framework.subprocess import Inquiry
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc, Duration, shown
 

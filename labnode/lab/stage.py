@@ -10,7 +10,7 @@ from labnode.board import Board
 from labnode.board.config.expressions import Expression, Readings
 from labnode.board.config.sequences import Sequence
 from labnode.clock import Clock
-from labnode.drivers.process import run
+from labnode.drivers.framework.subprocess import run
 from labnode.errors import DeviceError, Interlocked, NotFound, Stopped, TooLate
 from labnode.events import Notice
 from labnode.schema import Text

@@ -8,7 +8,8 @@ import re
 from typing import Any
 
 from labnode.board.config.board_file import BoardFile, BoardKeys
-from labnode.drivers.base import Driver, load_drivers
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.registry import load_drivers
 from labnode.schema import DIALECT, object_schema, options
 
 Schema = dict[str, Any]

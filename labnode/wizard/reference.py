@@ -16,10 +16,11 @@ from labnode.board.config.devices import LinkKeys
 from labnode.board.config.interlock_rules import RuleForm, Words
 from labnode.board.config.page import Item, RecordSpec
 from labnode.board.config.sequences import SelfTest, SequenceKeys, StepKeys
-from labnode.drivers.base import Driver, load_drivers
-from labnode.drivers.commands import Command
-from labnode.drivers.output import Output
-from labnode.drivers.sensor import Input, Sensor
+from labnode.drivers.framework.commands import Command
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.input import Input, Sensor
+from labnode.drivers.framework.output import Output
+from labnode.drivers.framework.registry import load_drivers
 from labnode.schema import Between, Like, Option, Section, default_of, described, options
 
 _FEW = 3  # keys of a mapping that are named where it is an option

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from labnode.board.config.board_file import BoardFile
-from labnode.drivers.base import Driver
 from labnode.drivers.buses.bus_pins import RESERVED
+from labnode.drivers.framework.driver import Driver
 from labnode.drivers.pins import Pin, header
 from labnode.schema import options
 

@@ -11,7 +11,8 @@ import pytest
 from labnode.doctor import machine
 from labnode.doctor.finding import User
 from labnode.drivers import chips
-from labnode.drivers.base import Claim, Driver, registry
+from labnode.drivers.framework.driver import Claim, Driver
+from labnode.drivers.framework.registry import registry
 from labnode.errors import DeviceError
 
 from .conftest import Bed

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from labnode.clock import ManualClock
-from labnode.drivers.base import Driver
+from labnode.drivers.framework.driver import Driver
 from labnode.drivers.pins import mock_factory
 from labnode.errors import Interlocked
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.base import Claim, Driver, command, load_drivers, register, registry
+from labnode.drivers.framework.driver import Claim, Driver, command
+from labnode.drivers.framework.registry import load_drivers, register, registry
 from labnode.drivers.pins import Pin
 
 

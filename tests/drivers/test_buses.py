@@ -6,7 +6,6 @@ from typing import Annotated
 
 import pytest
 
-from labnode.drivers.base import Claim
 from labnode.drivers.buses.bus_pins import (
     I2cAddress,
     PwmPin,
@@ -22,6 +21,7 @@ from labnode.drivers.buses.bus_pins import (
     uart_boot_config,
     uart_claims,
 )
+from labnode.drivers.framework.driver import Claim
 from labnode.drivers.pins import Pin
 from labnode.errors import ConfigError
 from labnode.schema import Doc, build, parse_yaml

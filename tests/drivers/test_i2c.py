@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from labnode.board.config.devices import Claims
-from labnode.drivers.base import Driver
 from labnode.drivers.buses.ads1115 import Ads1115
 from labnode.drivers.buses.bme280 import Bme280, Trim
 from labnode.drivers.buses.mcp23017 import ExpanderPin, Mcp23017InputBank, Mcp23017OutputBank
 from labnode.drivers.buses.pca9685 import Pca9685, Pca9685Servo
+from labnode.drivers.framework.driver import Driver
 from labnode.errors import DeviceError, DeviceGone
 from labnode.schema import Problems, parse_yaml
 

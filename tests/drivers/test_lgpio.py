@@ -13,22 +13,22 @@ import gpiozero
 import pytest
 
 from labnode.drivers import pins
-from labnode.drivers.base import load_drivers
 from labnode.drivers.buses.i2c import I2cPart
 from labnode.drivers.button import Button
 from labnode.drivers.chips import Chip
 from labnode.drivers.digital_input_bank import DigitalInputBank
 from labnode.drivers.distance_sensor import DistanceSensor
+from labnode.drivers.framework.output import Output
+from labnode.drivers.framework.registry import load_drivers
+from labnode.drivers.framework.slow import SlowSwitch
 from labnode.drivers.hardware_pwm import HardwarePwm
 from labnode.drivers.light_sensor import LightSensor
 from labnode.drivers.motor import Motor
-from labnode.drivers.output import Output
 from labnode.drivers.pins import Pin, pins_in_use, real_factory
 from labnode.drivers.pwm_output import PwmOutput
 from labnode.drivers.relay import Relay
 from labnode.drivers.rgb_led import RgbLed
 from labnode.drivers.servo import Servo
-from labnode.drivers.slow_switch import SlowSwitch
 from labnode.drivers.virtual import Virtual
 from labnode.errors import DeviceError
 

@@ -7,8 +7,8 @@ import gpiozero
 import pytest
 
 from labnode.drivers import pins
-from labnode.drivers.base import Claim
 from labnode.drivers.chips import Chip
+from labnode.drivers.framework.driver import Claim
 from labnode.drivers.pins import Pin, mock_factory, pins_in_use, real_factory
 from labnode.errors import DeviceError
 

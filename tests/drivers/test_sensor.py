@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labnode.drivers.button import Button
+from labnode.drivers.framework.input import Sensor
 from labnode.drivers.pins import Pin
-from labnode.drivers.sensor import Sensor
 
 
 @dataclass(kw_only=True)

@@ -13,7 +13,8 @@ from typing import Any
 
 from labnode.cli import main
 from labnode.drivers import pins
-from labnode.drivers.base import Driver, register
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.registry import register
 
 _TRACE = int(os.environ["LABNODE_TEST_TRACE"])
 

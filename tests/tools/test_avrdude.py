@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.base import Ref
+from labnode.drivers.framework.driver import Ref
 from labnode.drivers.tools.avrdude import Avrdude
 from labnode.errors import Stopped, ToolFailed
 

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from labnode.drivers.base import Widget
+from labnode.drivers.framework.driver import Widget
 from labnode.web import pages
 
 from .conftest import MakeLab

@@ -9,8 +9,9 @@ from typing import Annotated
 import pytest
 
 from labnode.board.config.board_file import BoardFile
-from labnode.drivers.base import Claim, Driver, load_drivers, register, registry
 from labnode.drivers.buses import bus_pins
+from labnode.drivers.framework.driver import Claim, Driver
+from labnode.drivers.framework.registry import load_drivers, register, registry
 from labnode.drivers.pins import Pin
 from labnode.schema import Doc
 from labnode.wizard.bootconfig import boot_config

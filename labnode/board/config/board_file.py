@@ -14,7 +14,7 @@ from labnode.board.config.page import Item, Page, RecordSpec, check_record, devi
 from labnode.board.config.python_files import python_file, read_drivers
 from labnode.board.config.sequences import Sequence, SequenceKeys, read_sequences
 from labnode.board.simulation import Link
-from labnode.drivers.base import Driver
+from labnode.drivers.framework.driver import Driver
 from labnode.schema import (
     Between,
     Doc,

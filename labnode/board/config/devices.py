@@ -12,9 +12,9 @@ from typing import Annotated, Any
 from labnode.board.config.expressions import WORDS
 from labnode.board.config.interlock_rules import Words, expression
 from labnode.board.simulation import Link, in_order
-from labnode.drivers.base import Claim, Driver, Lendable, Ref, Simulatable
 from labnode.drivers.buses.bus_pins import RESERVED
-from labnode.drivers.output import Output
+from labnode.drivers.framework.driver import Claim, Driver, Lendable, Ref, Simulatable
+from labnode.drivers.framework.output import Output
 from labnode.errors import BadInput
 from labnode.schema import (
     Between,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from labnode.board.config.expressions import Expression, ExpressionError
-from labnode.drivers.base import Driver
-from labnode.drivers.output import Output
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.output import Output
 from labnode.errors import BadInput
 from labnode.schema import (
     Doc,

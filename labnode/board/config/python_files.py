@@ -9,7 +9,8 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from labnode.drivers.base import Driver, load_drivers, registry
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.registry import load_drivers, registry
 from labnode.errors import ConfigError, Problem
 from labnode.schema import Problems, Section, quoted, shown
 

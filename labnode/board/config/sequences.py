@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from labnode.board import steps
 from labnode.board.config.interlock_rules import Devices, Words, expression, output, values
 from labnode.board.steps import RunTask, Stage, Step
-from labnode.drivers.base import Conversing, Programmable
-from labnode.drivers.output import NumberOutput, SwitchOutput
+from labnode.drivers.framework.driver import Conversing, Programmable
+from labnode.drivers.framework.output import NumberOutput, SwitchOutput
 from labnode.errors import BadInput, TooLate
 from labnode.schema import (
     Between,

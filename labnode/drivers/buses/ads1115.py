@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Annotated, Literal
 
-from labnode.drivers.base import register
 from labnode.drivers.buses.bus_pins import I2cAddress
 from labnode.drivers.buses.i2c import I2cPart
-from labnode.drivers.sensor import Sensor
+from labnode.drivers.framework.input import Sensor
+from labnode.drivers.framework.registry import register
 from labnode.errors import DeviceError
 from labnode.schema import Doc
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from labnode.drivers.base import Claim
+from labnode.drivers.framework.driver import Claim
 from labnode.drivers.pins import Pin
 from labnode.schema import Between, shown
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Protocol
 
-from labnode.drivers.base import Claim, Driver
 from labnode.drivers.buses.bus_pins import I2cAddress, I2cBus, i2c_boot_config, i2c_claims
+from labnode.drivers.framework.driver import Claim, Driver
 from labnode.errors import DeviceError, DeviceGone
 from labnode.schema import Doc
 

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from labnode.drivers.bank import Bank, InputBank, OutputBank
-from labnode.drivers.base import register
 from labnode.drivers.buses.bus_pins import I2cAddress
 from labnode.drivers.buses.i2c import Chip, I2cPart
+from labnode.drivers.framework.bank import Bank, InputBank, OutputBank
+from labnode.drivers.framework.registry import register
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc, Duration, shown
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 import gpiozero
 
-from labnode.drivers.base import Claim, register
 from labnode.drivers.buses.bus_pins import spi_boot_config, spi_claims
-from labnode.drivers.sensor import Sensor
+from labnode.drivers.framework.driver import Claim
+from labnode.drivers.framework.input import Sensor
+from labnode.drivers.framework.registry import register
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc
 

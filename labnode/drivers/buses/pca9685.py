@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from labnode.drivers.angular_servo import Angular
-from labnode.drivers.base import command, register
 from labnode.drivers.buses.bus_pins import I2cAddress
 from labnode.drivers.buses.i2c import Chip, I2cPart
-from labnode.drivers.output import NumberOutput
+from labnode.drivers.framework.driver import command
+from labnode.drivers.framework.output import NumberOutput
+from labnode.drivers.framework.registry import register
 from labnode.schema import Between, Doc
 
 _MODE1, _PRESCALE, _FIRST_OUTPUT = 0x00, 0xFE, 0x06

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from labnode.drivers.base import Widget, command, private_command, register
+from labnode.drivers.framework.driver import Widget, command, private_command
+from labnode.drivers.framework.registry import register
 from labnode.drivers.serial.line import Line
 from labnode.drivers.serial.options import LineEnding, SerialOptions
 from labnode.drivers.serial.port import Port, TtyPort

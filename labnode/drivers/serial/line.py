@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from labnode.drivers.base import Services
-from labnode.drivers.io import IoLoop
+from labnode.drivers.framework.driver import Services
+from labnode.drivers.framework.io_thread import IoLoop
 from labnode.drivers.serial.outbox import Outbox, Written
 from labnode.drivers.serial.port import Port
 from labnode.drivers.serial.reader import Reader

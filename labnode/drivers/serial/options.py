@@ -6,8 +6,8 @@ import codecs
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from labnode.drivers.base import Claim, Driver
 from labnode.drivers.buses.bus_pins import uart_boot_config, uart_claims
+from labnode.drivers.framework.driver import Claim, Driver
 from labnode.drivers.serial.find import UsbMatch, find_port
 from labnode.drivers.serial.port import Frame
 from labnode.schema import Doc, Duration, Size

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from labnode.drivers.base import Claim, Driver, Ref, Widget, command
+from labnode.drivers.framework.driver import Claim, Driver, Ref, Widget, command
 from labnode.drivers.tools.content import Content, bad, read
 from labnode.drivers.tools.counter import Counter
 from labnode.drivers.tools.known import Known, missing

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from labnode.drivers.process import Cause, Ended
+from labnode.drivers.framework.subprocess import Cause, Ended
 from labnode.errors import ToolFailed
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from labnode.drivers.base import register
+from labnode.drivers.framework.registry import register
 from labnode.drivers.tools import sentences
 from labnode.drivers.tools.base import Job
 from labnode.drivers.tools.fpga import FpgaTool

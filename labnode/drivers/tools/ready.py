@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from labnode.drivers.base import Ref
-from labnode.drivers.services import Services
+from labnode.drivers.framework.driver import Ref
+from labnode.drivers.framework.services import Services
 from labnode.drivers.tools.step import NOT_THERE, stopped
 from labnode.errors import DeviceGone, ToolFailed
 

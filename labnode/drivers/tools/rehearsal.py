@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from labnode.drivers.process import Cause, Ended
-from labnode.drivers.services import Services
+from labnode.drivers.framework.services import Services
+from labnode.drivers.framework.subprocess import Cause, Ended
 from labnode.schema import Between, Doc, Duration
 
 _TURNS = 20

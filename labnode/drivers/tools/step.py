@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labnode.drivers.process import Cause, Ended, run
-from labnode.drivers.services import Services
+from labnode.drivers.framework.services import Services
+from labnode.drivers.framework.subprocess import Cause, Ended, run
 from labnode.drivers.tools.known import Known, hopeless, judged, missing
 from labnode.drivers.tools.rehearsal import Rehearsal
 from labnode.errors import Stopped, ToolFailed

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from labnode.drivers.base import Driver, Widget, command
+from labnode.drivers.framework.driver import Driver, Widget, command
 from labnode.errors import BadInput, Busy
 from labnode.schema import Between, Doc, Duration
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from labnode.clock import Clock
 
 if TYPE_CHECKING:
-    from labnode.drivers.base import Driver
+    from labnode.drivers.framework.driver import Driver
 
 
 class Services(Protocol):

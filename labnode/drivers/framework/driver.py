@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
-from labnode.drivers.commands import Command, commands_of, mark
-from labnode.drivers.services import Services as Services  # noqa: PLC0414
+from labnode.drivers.framework.commands import Command, mark
+from labnode.drivers.framework.services import Services as Services  # noqa: PLC0414
 from labnode.schema import Doc, Text, shown
 
-D = TypeVar("D", bound="type[Driver]")
 F = TypeVar("F", bound=Callable[..., Any])
 
 Widget = Literal[
@@ -32,8 +29,6 @@ Widget = Literal[
     "upload",
     "text",
 ]
-
-registry: dict[str, type[Driver]] = {}
 
 
 @dataclass(frozen=True)
@@ -260,30 +255,6 @@ def command(function: F) -> F:
 def private_command(function: F) -> F:
     """A control for Python and sequences alone."""
     return mark(function, students=False)
-
-
-def register(kind: str) -> Callable[[D], D]:
-    """Name a driver, as in `driver: led`. It comes above `@dataclass(kw_only=True)`."""
-
-    def add(cls: D) -> D:
-        if kind in registry:
-            raise ValueError(f"there are two drivers called {kind!r}")
-        if not is_dataclass(cls):
-            raise TypeError(f"{cls.__name__} is not a dataclass")
-        cls.kind = kind
-        cls.commands = commands_of(cls)
-        registry[kind] = cls
-        return cls
-
-    return add
-
-
-def load_drivers() -> dict[str, type[Driver]]:
-    """Every driver that there is, by name."""
-    for module in pkgutil.walk_packages([str(Path(__file__).parent)], f"{__package__}."):
-        if "._" not in module.name:
-            importlib.import_module(module.name)
-    return registry
 
 
 def _claimables(value: Any) -> Iterator[Claimable]:

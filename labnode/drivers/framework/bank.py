@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from labnode.drivers.base import Driver, Widget, command
-from labnode.drivers.output import Output
-from labnode.drivers.sensor import Input
+from labnode.drivers.framework.driver import Driver, Widget, command
+from labnode.drivers.framework.input import Input
+from labnode.drivers.framework.output import Output
 from labnode.errors import BadInput
 from labnode.schema import Doc
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar
 
-from labnode.drivers.base import Driver
+from labnode.drivers.framework.driver import Driver
 from labnode.schema import Between, Doc, Duration
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from labnode.drivers.services import Services
+from labnode.drivers.framework.services import Services
 from labnode.errors import Busy
 from labnode.waker import Waker
 
