@@ -14,7 +14,7 @@ import pytest
 from labnode.board.config.python_files import set_aside
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.registry import registry
-from labnode.drivers.relay import Relay
+from labnode.drivers.gpio.digital_output import Relay
 from labnode.errors import ConfigError, DeviceError, LabnodeError
 from labnode.testing import LabClient
 

@@ -17,7 +17,7 @@ from labnode.board.snapshot import Snapshot, Snapshots, describe, reason
 from labnode.clock import Clock
 from labnode.drivers.framework.driver import Driver, Lendable, Simulatable
 from labnode.drivers.framework.output import Output
-from labnode.drivers.pins import mock_factory, real_factory
+from labnode.drivers.gpio.factories import mock_factory, real_factory
 from labnode.errors import BadInput, DeviceError, Interlocked, LabnodeError, NotFound
 from labnode.events import Bus
 from labnode.schema import did_you_mean

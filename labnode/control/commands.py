@@ -9,7 +9,7 @@ from typing import Any
 from labnode import __version__
 from labnode.clock import Clock
 from labnode.control.history import History
-from labnode.drivers.pins import mock_levels
+from labnode.drivers.gpio.factories import mock_levels
 from labnode.errors import BadInput, NotFound
 from labnode.estop import EmergencyStop
 from labnode.lab import Node

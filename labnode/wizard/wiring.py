@@ -8,7 +8,7 @@ from typing import Any
 from labnode.board.config.board_file import BoardFile
 from labnode.drivers.buses.bus_pins import RESERVED
 from labnode.drivers.framework.driver import Driver
-from labnode.drivers.pins import Pin, header
+from labnode.drivers.gpio.pin import Pin, header
 from labnode.schema import options
 
 

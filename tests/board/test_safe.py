@@ -14,7 +14,7 @@ from labnode.board.safe import drive_safe, outputs
 from labnode.clock import Clock
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.registry import registry
-from labnode.drivers.pins import mock_factory
+from labnode.drivers.gpio.factories import mock_factory
 
 BOARD = """
 schema: 1

@@ -10,9 +10,9 @@ import pytest
 
 from labnode.doctor import machine
 from labnode.doctor.finding import User
-from labnode.drivers import chips
 from labnode.drivers.framework.driver import Claim, Driver
 from labnode.drivers.framework.registry import registry
+from labnode.drivers.gpio import gpiochips
 from labnode.errors import DeviceError
 
 from .conftest import Bed
@@ -48,7 +48,7 @@ def kernel(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
     bed.write("dev/gpiochip0", mode=0o666)
     kernel = Kernel()
-    monkeypatch.setattr(chips.fcntl, "ioctl", kernel.ioctl)
+    monkeypatch.setattr(gpiochips.fcntl, "ioctl", kernel.ioctl)
     monkeypatch.setattr(machine, "real_factory", lambda _: Factory())
     return kernel
 

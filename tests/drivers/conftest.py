@@ -10,7 +10,7 @@ import pytest
 
 from labnode.clock import ManualClock
 from labnode.drivers.framework.driver import Driver
-from labnode.drivers.pins import mock_factory
+from labnode.drivers.gpio.factories import mock_factory
 from labnode.errors import Interlocked
 
 

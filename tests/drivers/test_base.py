@@ -7,7 +7,7 @@ import pytest
 
 from labnode.drivers.framework.driver import Claim, Driver, command
 from labnode.drivers.framework.registry import load_drivers, register, registry
-from labnode.drivers.pins import Pin
+from labnode.drivers.gpio.pin import Pin
 
 
 @dataclass(kw_only=True)

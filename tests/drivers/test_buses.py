@@ -22,7 +22,7 @@ from labnode.drivers.buses.bus_pins import (
     uart_claims,
 )
 from labnode.drivers.framework.driver import Claim
-from labnode.drivers.pins import Pin
+from labnode.drivers.gpio.pin import Pin
 from labnode.errors import ConfigError
 from labnode.schema import Doc, build, parse_yaml
 

@@ -13,7 +13,7 @@ from labnode.drivers.framework.driver import Driver, Simulatable
 from labnode.drivers.framework.input import Input
 from labnode.drivers.framework.output import NumberOutput, Output
 from labnode.drivers.framework.registry import load_drivers
-from labnode.drivers.pins import pins_in_use
+from labnode.drivers.gpio.factories import pins_in_use
 from labnode.errors import BadInput
 from labnode.schema import build, options, parse_yaml
 

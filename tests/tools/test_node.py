@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from labnode.agent import Agent
-from labnode.drivers.pins import mock_factory
+from labnode.drivers.gpio.factories import mock_factory
 from labnode.testing import LabClient
 
 from .files import dfu

@@ -12,7 +12,7 @@ from labnode.board.config.board_file import BoardFile
 from labnode.drivers.buses import bus_pins
 from labnode.drivers.framework.driver import Claim, Driver
 from labnode.drivers.framework.registry import load_drivers, register, registry
-from labnode.drivers.pins import Pin
+from labnode.drivers.gpio.pin import Pin
 from labnode.schema import Doc
 from labnode.wizard.bootconfig import boot_config
 from labnode.wizard.wiring import wiring

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from labnode.drivers.framework.driver import Claim
-from labnode.drivers.pins import Pin
+from labnode.drivers.gpio.pin import Pin
 from labnode.schema import Between, shown
 
 # The pins of each bus on the 40-pin header. The numbers are those of a Pi 4 (see "overlays/README"

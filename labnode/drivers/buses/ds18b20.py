@@ -11,7 +11,7 @@ from labnode.drivers.buses.bus_pins import one_wire_boot_config, one_wire_claims
 from labnode.drivers.framework.driver import Claim
 from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.slow import SlowSensor
-from labnode.drivers.pins import Pin
+from labnode.drivers.gpio.pin import Pin
 from labnode.errors import DeviceError, DeviceGone
 from labnode.schema import Between, Doc, Duration, shown
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from labnode.drivers.angular_servo import Angular
 from labnode.drivers.buses.bus_pins import I2cAddress
 from labnode.drivers.buses.i2c import Chip, I2cPart
 from labnode.drivers.framework.driver import command
 from labnode.drivers.framework.output import NumberOutput
 from labnode.drivers.framework.registry import register
+from labnode.drivers.gpio.servo import Angular
 from labnode.schema import Between, Doc
 
 _MODE1, _PRESCALE, _FIRST_OUTPUT = 0x00, 0xFE, 0x06

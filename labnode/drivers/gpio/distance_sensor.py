@@ -12,8 +12,8 @@ import gpiozero
 
 from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.slow import SlowSensor
-from labnode.drivers.pins import Pin
-from labnode.drivers.pulses import Group
+from labnode.drivers.gpio.pin import Pin
+from labnode.drivers.gpio.pwm_pins import Group
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc, Duration
 

@@ -10,7 +10,8 @@ import gpiozero
 
 from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.slow import SlowSensor
-from labnode.drivers.pins import Pin
+from labnode.drivers.gpio.digital_input import DigitalInput
+from labnode.drivers.gpio.pin import Pin
 from labnode.schema import Between, Doc, Duration
 
 _DRAIN = 0.1  # seconds until the capacitor is empty
@@ -68,3 +69,30 @@ class LightSensor(SlowSensor):
     def _rose(self, ticks: Any, _level: Any) -> None:  # on the pin library's thread
         self._at = ticks
         self._charged.set()
+
+
+@register("line_sensor")
+@dataclass(kw_only=True)
+class LineSensor(DigitalInput):
+    """A sensor that looks at the floor (TCRT5000, CNY70): on while it sees a dark line.
+
+    The modules pull their pin low over the line; `active_state: true` is for those that do not.
+
+    Example::
+
+        line: {driver: line_sensor, pin: GPIO27, bounce_time: 2ms}
+    """
+
+    pull_up: bool | None = None
+    active_state: bool | None = False
+
+
+@register("motion_sensor")
+@dataclass(kw_only=True)
+class MotionSensor(DigitalInput):
+    """A passive infrared sensor (HC-SR501): on while it sees somebody move.
+
+    Example::
+
+        somebody: {driver: motion_sensor, pin: GPIO27}
+    """

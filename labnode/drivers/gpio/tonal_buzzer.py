@@ -10,8 +10,8 @@ from gpiozero.tones import Tone
 from labnode.drivers.framework.driver import command
 from labnode.drivers.framework.output import NumberOutput
 from labnode.drivers.framework.registry import register
-from labnode.drivers.pins import Pin
-from labnode.drivers.pulses import pulsing
+from labnode.drivers.gpio.pin import Pin
+from labnode.drivers.gpio.pwm_pins import pulsing
 from labnode.errors import BadInput
 from labnode.schema import Doc
 

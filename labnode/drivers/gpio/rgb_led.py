@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar
 from labnode.drivers.framework.driver import Widget, command
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.registry import register
-from labnode.drivers.pins import Pin
-from labnode.drivers.pulses import Group, doubts, pulsing, rest_level
+from labnode.drivers.gpio.pin import Pin
+from labnode.drivers.gpio.pwm_pins import Group, doubts, pulsing, rest_level
 from labnode.errors import BadInput
 from labnode.schema import Between, Doc
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar
 from labnode.drivers.framework.driver import Widget
 from labnode.drivers.framework.output import NumberOutput
 from labnode.drivers.framework.registry import register
-from labnode.drivers.pins import Pin
-from labnode.drivers.pulses import pulsing
+from labnode.drivers.gpio.pin import Pin
+from labnode.drivers.gpio.pwm_pins import pulsing
 from labnode.schema import Between, Doc, Duration
 
 
@@ -118,3 +118,34 @@ class Servo(Positioned):
 
     def pulse_width(self, seconds: float) -> None:
         self.hardware.value = seconds / self.frame_width
+
+
+@dataclass(kw_only=True)
+class Angular(Positioned):
+    """Servos whose values are angles."""
+
+    unit: str = "°"
+    min_angle: Annotated[float, Doc("The angle at min_pulse_width.")] = -90.0
+    max_angle: Annotated[float, Doc("The angle at max_pulse_width.")] = 90.0
+
+    def __post_init__(self) -> None:
+        if self.min_angle == self.max_angle:
+            raise ValueError("min_angle and max_angle must differ")
+        self.lowest, self.highest = sorted((self.min_angle, self.max_angle))
+        super().__post_init__()
+
+    def _share(self, value: float) -> float:
+        return (value - self.min_angle) / (self.max_angle - self.min_angle)
+
+
+@register("angular_servo")
+@dataclass(kw_only=True)
+class AngularServo(Angular, Servo):
+    """A servo that is told an angle, from `min_angle` to `max_angle`; see servo for the rest.
+
+    A pulse of `min_pulse_width` is `min_angle`, of `max_pulse_width` is `max_angle`.
+
+    Example::
+
+        flap: {driver: angular_servo, pin: GPIO17, min_angle: 0, max_angle: 180, max: 90, safe: 0}
+    """

@@ -13,7 +13,7 @@ from gpiozero import PinPWMFixedValue, PinUnknownPi
 from gpiozero.pins.lgpio import LGPIOFactory, LGPIOPin
 from gpiozero.pins.local import LocalPiPin
 
-from labnode.drivers.pins import GENERIC_REVISION
+from labnode.drivers.gpio.pin import GENERIC_REVISION
 from labnode.errors import DeviceError
 
 

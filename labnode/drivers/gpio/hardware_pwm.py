@@ -11,8 +11,8 @@ from labnode.clock import Clock
 from labnode.drivers.buses.bus_pins import PwmPin, pwm_boot_config, pwm_channel, pwm_claims
 from labnode.drivers.framework.driver import Claim
 from labnode.drivers.framework.registry import register
-from labnode.drivers.pulses import doubts
-from labnode.drivers.pwm_output import PwmOutput
+from labnode.drivers.gpio.pwm_output import PwmOutput
+from labnode.drivers.gpio.pwm_pins import doubts
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc
 

@@ -10,7 +10,7 @@ import gpiozero
 from labnode.drivers.framework.driver import command
 from labnode.drivers.framework.input import Sensor
 from labnode.drivers.framework.registry import register
-from labnode.drivers.pins import Pin
+from labnode.drivers.gpio.pin import Pin
 from labnode.schema import Between, Doc, Duration
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 from labnode.drivers.framework.driver import command
 from labnode.drivers.framework.output import NumberOutput
 from labnode.drivers.framework.registry import register
-from labnode.drivers.pins import Pin
-from labnode.drivers.pulses import doubts, pulsing, rest_level
+from labnode.drivers.gpio.pin import Pin
+from labnode.drivers.gpio.pwm_pins import doubts, pulsing, rest_level
 from labnode.schema import Between, Doc
 
 
@@ -78,3 +78,14 @@ class PwmOutput(NumberOutput):
 
     def _allowed(self, value: float) -> bool:
         return value == 0 or super()._allowed(value)
+
+
+@register("pwm_led")
+@dataclass(kw_only=True)
+class PwmLed(PwmOutput):
+    """A light on a pin that can be dimmed, from 0 to 1.
+
+    Example::
+
+        lamp: {driver: pwm_led, pin: GPIO18}
+    """

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import gpiozero
 
 from labnode.drivers.framework.driver import Services
-from labnode.drivers.pins import Pin
+from labnode.drivers.gpio.pin import Pin
 
 
 def rest_level(value: float, active_high: bool = True) -> bool:
