@@ -16,11 +16,10 @@ import pytest
 
 from labnode.agent import Agent
 from labnode.clock import Clock
-from labnode.drivers.command_switch import CommandSwitch
 from labnode.drivers.framework.slow import SlowSwitch
 from labnode.drivers.gpio.factories import mock_factory
 from labnode.drivers.network.http_switch import HttpSwitch, WebAddress
-from labnode.drivers.usb_power import HubLocation, UsbPower
+from labnode.drivers.programs.command_switch import CommandSwitch, HubLocation, UsbPower
 from labnode.errors import DeviceError
 from labnode.testing import LabClient
 
