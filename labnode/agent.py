@@ -19,6 +19,8 @@ from labnode.clock import Clock, Event
 from labnode.control import Command, ControlSocket
 from labnode.errors import Busy
 from labnode.estop import EmergencyStop
+from labnode.http import WebServer
+from labnode.http.request import Sink
 from labnode.lab import Lab
 from labnode.platform.systemd import Systemd
 from labnode.platform.watchdog import Watchdog, ask_web
@@ -27,8 +29,6 @@ from labnode.settings import Settings
 from labnode.state import StateDir
 from labnode.store import Store
 from labnode.tasks import Tasks
-from labnode.web.server import WebServer
-from labnode.web.server.request import Sink
 from labnode.web.site import secured
 from labnode.web.starting import starting
 from labnode.worker import Worker

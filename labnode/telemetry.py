@@ -12,8 +12,8 @@ from labnode.board import Board
 from labnode.board.snapshot import with_counts
 from labnode.clock import Clock
 from labnode.events import Bus
+from labnode.http import WebServer
 from labnode.settings import Settings
-from labnode.web.server import WebServer
 
 if TYPE_CHECKING:
     from labnode.platform.metrics import Metrics

@@ -30,14 +30,14 @@ HOUSE = """
     schema    -> errors
     state     -> errors
     settings  -> schema errors
-    credentials -> settings clock
     store     -> clock errors
     drivers   -> schema waker clock errors
     board     -> drivers schema events clock errors
     worker    -> clock errors
     tasks     -> worker store jsondata context events clock errors
     sessions  -> tasks worker store jsondata events audit clock errors
-    weblab    -> sessions credentials settings audit clock errors
+    http      -> settings waker clock errors
+    weblab    -> http sessions settings audit clock errors
     estop     -> sessions board store audit errors
     platform  -> context events clock
     doctor    -> platform board drivers settings errors
@@ -45,11 +45,11 @@ HOUSE = """
     spool     ->
     lab       -> +sessions spool recordings board drivers schema context
     control   -> lab estop sessions drivers store schema clock errors
-    web       -> +lab credentials settings waker
+    web       -> +lab http settings waker
     labnode   -> lab
     module    -> lab board errors
     changeover -> module lab sessions board clock errors
-    telemetry -> web platform board settings events clock
+    telemetry -> platform http board settings events clock
     upkeep    -> lab sessions worker board events clock errors
     wizard    -> board drivers schema
     bench     -> everything
@@ -66,17 +66,17 @@ WHOLE = {"labnode.cli.demo", "labnode.cli.autoreload"}  # loaded by the commands
 
 # Third-party libraries and their homes.
 HOMES = """
-    bottle        -> lab weblab web
+    bottle        -> lab weblab http web
     click         -> cli
     gpiozero      -> drivers
-    h11           -> web.server web.websockets
+    h11           -> http web.websockets
     huey          -> tasks
     lgpio         -> drivers
     prometheus_client -> platform
     serial        -> drivers
     smbus2        -> drivers.buses.i2c
     sqlite_utils  -> store
-    wsproto       -> web.websockets
+    wsproto       -> http web.websockets
     yaml          -> schema
 """
 DISTRIBUTIONS = {"serial": "pyserial", "yaml": "pyyaml"}  # where the two names differ

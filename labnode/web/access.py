@@ -15,6 +15,7 @@ from bottle import HTTPResponse, request
 
 from labnode import context
 from labnode.errors import Busy
+from labnode.http.replies import error_reply, is_for_programs, json_reply, redirect
 from labnode.lab.node import Level
 from labnode.lab.pages import locales
 from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Session, Sessions, User
@@ -22,7 +23,6 @@ from labnode.settings import Settings
 from labnode.web import pages
 from labnode.web.observers import Observers
 from labnode.web.origin import SAFE, check_origin
-from labnode.web.replies import error_reply, is_for_programs, json_reply, redirect
 
 Audience = Level | Literal["observer"]
 """Who a route is for; what is for the active user's eyes may be for an observer's too."""

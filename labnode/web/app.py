@@ -9,6 +9,7 @@ import bottle
 from bottle import Bottle, HTTPError, request
 
 from labnode.clock import Clock
+from labnode.http.replies import Errors, OwnPages, is_for_programs, json_reply
 from labnode.lab import Lab, Node
 from labnode.settings import Settings
 from labnode.web.board_api import BoardApi
@@ -18,7 +19,6 @@ from labnode.web.files import send_page, serve_files
 from labnode.web.observing import Observing
 from labnode.web.picture import Picture, asking
 from labnode.web.recorded import serve_recordings
-from labnode.web.replies import Errors, OwnPages, is_for_programs, json_reply
 from labnode.web.uploads import Uploads
 from labnode.web.websockets import WebSockets
 

@@ -9,11 +9,11 @@ from typing import Any
 from bottle import Bottle, HTTPResponse, request
 
 from labnode.errors import AlreadyRunningError, BadInput, NotFound, TooLittleTime
+from labnode.http.replies import json_reply
 from labnode.lab import Lab, Node
 from labnode.lab.pages import locales
 from labnode.tasks import Task
 from labnode.web.picture import Picture, asking
-from labnode.web.replies import json_reply
 
 _REFUSALS = (AlreadyRunningError.code, TooLittleTime.code)
 

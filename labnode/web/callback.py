@@ -7,11 +7,11 @@ from typing import Any
 from bottle import Bottle, HTTPResponse, request
 
 from labnode import context
+from labnode.http.replies import json_reply, redirect
 from labnode.lab import Lab
 from labnode.sessions import AnonymousUser, Reason, Session, Sessions, State, User
 from labnode.settings import Settings
 from labnode.web.access import Access
-from labnode.web.replies import json_reply, redirect
 
 
 class Callback:

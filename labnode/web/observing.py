@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bottle import Bottle, HTTPResponse
 
+from labnode.http.replies import redirect
 from labnode.sessions import Observer
 from labnode.settings import Settings
 from labnode.web.access import Access
 from labnode.web.files import send_page
 from labnode.web.picture import Picture, asking
-from labnode.web.replies import redirect
 
 
 class Observing:

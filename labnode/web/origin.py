@@ -5,8 +5,8 @@ from __future__ import annotations
 from bottle import request
 
 from labnode.errors import Forbidden
+from labnode.http.replies import is_upgrade
 from labnode.settings import Settings
-from labnode.web.replies import is_upgrade
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 """The methods of requests that change nothing."""

@@ -6,10 +6,10 @@ from bottle import Bottle, HTTPResponse
 
 from labnode import context
 from labnode.errors import NotFound
+from labnode.http.replies import json_reply
 from labnode.lab import Node
 from labnode.recordings import Recording
 from labnode.sessions import User
-from labnode.web.replies import json_reply
 
 
 def serve_recordings(app: Bottle, node: Node) -> None:

@@ -16,10 +16,10 @@ from labnode import context
 from labnode.clock import Clock
 from labnode.errors import Busy, NotFound
 from labnode.events import Bus, SessionChanged
+from labnode.http import Body, Connection
 from labnode.lab import Node
 from labnode.sessions import Observer, Session, User
 from labnode.waker import Waker
-from labnode.web.server import Body, Connection
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from labnode.board import load_board
 from labnode.module import load_lab
 from labnode.sessions import Reason, Session, StartRequest
 from labnode.settings import load_settings
-from labnode.web.websockets import Channel, Limits, WebSockets
+from labnode.web.websockets import Channel, WebSocketLimits, WebSockets
 from labnode.weblab.fake import CentralServer
 
 PATIENCE = 10.0  # seconds after which a wait has failed
@@ -155,7 +155,9 @@ def push():
 class Node:
     """An agent that listens; `limits` are the WebSockets' own."""
 
-    def __init__(self, directory: Path, limits: Limits | None = None, **settings: Any) -> None:
+    def __init__(
+        self, directory: Path, limits: WebSocketLimits | None = None, **settings: Any
+    ) -> None:
         (directory / "bench.yaml").write_text(BOARD)
         (directory / "bench.py").write_text(MODULE)
         options = {

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from labnode.web.server import Body
+from labnode.http import Body
 
 from . import sockets
 from .sockets import PATIENCE, Node, running, until

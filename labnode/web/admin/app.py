@@ -15,6 +15,7 @@ from bottle import Bottle, HTTPError, HTTPResponse, request, static_file
 
 from labnode.clock import Clock
 from labnode.errors import LabnodeError
+from labnode.http.replies import json_reply, redirect
 from labnode.lab import Node
 from labnode.lab.pages import locales
 from labnode.sessions import Session
@@ -25,7 +26,6 @@ from labnode.web.admin.logtail import LogTail
 from labnode.web.admin.page import View
 from labnode.web.admin.texts import words as words_of
 from labnode.web.admin.trial import Trial
-from labnode.web.replies import json_reply, redirect
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ import json
 from bottle import HTTPResponse, request
 
 from labnode.clock import Clock
-from labnode.credentials import Credentials, Denied
 from labnode.errors import LabnodeError
+from labnode.http.basic_auth import Credentials, Denied
+from labnode.http.replies import error_reply
 from labnode.settings import Client, Settings
 from labnode.settings import Credentials as Pair
 from labnode.web.origin import check_origin
-from labnode.web.replies import error_reply
 
 _CHALLENGE = 'Basic realm="labnode administration", charset="UTF-8"'
 

@@ -19,11 +19,10 @@ from labnode.events import (
     SessionChanged,
     TaskChanged,
 )
+from labnode.http import handshake
+from labnode.http.websocket import SESSION_OVER, Channel, Receiver
 from labnode.sessions import Sessions, User
 from labnode.web.picture import Asking, Picture, asking
-from labnode.web.websockets import handshake
-from labnode.web.websockets.channel import Channel, Receiver
-from labnode.web.websockets.limits import SESSION_OVER
 
 logger = logging.getLogger(__name__)
 

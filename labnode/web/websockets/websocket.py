@@ -12,11 +12,9 @@ from wsproto.frame_protocol import CloseReason
 
 from labnode import context
 from labnode.errors import BadInput, LabnodeError
+from labnode.http.websocket import SESSION_OVER, Channel, Ending, WebSocketLimits, encoded
 from labnode.lab.node import Level
 from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Sessions, User
-from labnode.web.websockets.channel import Channel
-from labnode.web.websockets.limits import SESSION_OVER, Ending, Limits
-from labnode.web.websockets.messages import encoded
 
 _OVERHEAD = 100  # bytes that a waiting message costs beyond its own
 
@@ -61,7 +59,7 @@ class WebSocket:
     is for active users: with the code 4001 and the reason "session-over".
     """
 
-    def __init__(self, visitor: Visitor, limits: Limits) -> None:
+    def __init__(self, visitor: Visitor, limits: WebSocketLimits) -> None:
         self.channel: Channel  # given by whoever makes it
         self._visitor = visitor
         self._limits = limits

@@ -15,17 +15,15 @@ from labnode import context
 from labnode.clock import Clock
 from labnode.errors import Busy, SessionOver
 from labnode.events import Bus, SessionChanged
+from labnode.http import handshake
+from labnode.http.reactor import Hub
+from labnode.http.websocket import FAILED, Channel, Receiver, WebSocketLimits, encoded
 from labnode.lab import Lab, hooks
 from labnode.lab.node import Level
 from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Sessions, User
 from labnode.web.picture import Picture
 from labnode.web.streams import Streams
-from labnode.web.websockets import handshake
-from labnode.web.websockets.channel import Channel, Receiver
-from labnode.web.websockets.hub import Hub
-from labnode.web.websockets.limits import FAILED, Limits
 from labnode.web.websockets.live import Live
-from labnode.web.websockets.messages import encoded
 from labnode.web.websockets.websocket import Visitor, WebSocket, WebSocketClosed
 from labnode.worker import Worker
 
@@ -38,9 +36,9 @@ class WebSockets:
     """All WebSockets of the node; each handler runs in a thread of its own, "websocket-N"."""
 
     def __init__(
-        self, sessions: Sessions, worker: Worker, bus: Bus, limits: Limits | None = None
+        self, sessions: Sessions, worker: Worker, bus: Bus, limits: WebSocketLimits | None = None
     ) -> None:
-        self.limits = limits or Limits()
+        self.limits = limits or WebSocketLimits()
         self._sessions = sessions
         self._worker = worker
         self._hub = Hub(self.limits)

@@ -11,7 +11,7 @@ from wsgiref.types import WSGIEnvironment
 
 import h11
 
-from labnode.web.server.request import Large, RequestReader, nothing_large
+from labnode.http.request import Large, RequestReader, nothing_large
 
 
 class ClientGone(Exception):

@@ -2,28 +2,107 @@
 
 from __future__ import annotations
 
+import json
 import selectors
 import socket
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from wsproto.frame_protocol import CloseReason
 
 from labnode.clock import Clock
-from labnode.web.websockets.limits import (
-    LOST,
-    SESSION_OVER,
-    TOO_LARGE,
-    TOO_SLOW,
-    Ending,
-    Limits,
-)
-from labnode.web.websockets.messages import Assembly, framed
+from labnode.errors import BadInput
+
+
+def encoded(message: Any, limit: int) -> tuple[str | bytes, int]:
+    """A message as it is sent, and its size in bytes; BadInput when it cannot be sent."""
+    data: str | bytes
+    try:
+        if isinstance(message, bytes | bytearray | memoryview):
+            data = bytes(message)
+        elif isinstance(message, dict | list):
+            data = json.dumps(message, allow_nan=False)
+        elif isinstance(message, str):
+            data = message
+        else:
+            raise TypeError(f"{type(message).__name__} is none of str, bytes, dict and list")
+        size = len(data if isinstance(data, bytes) else data.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadInput(f"This is not a message for a WebSocket: {error}.") from None
+    if size > limit:
+        raise BadInput(f"The message has {size} bytes; a WebSocket takes at most {limit}.")
+    return data, size
+
+
+def framed(message: str | bytes) -> TextMessage | BytesMessage:
+    """A message for the protocol."""
+    return TextMessage(message) if isinstance(message, str) else BytesMessage(message)
+
+
+class Assembly:
+    """Puts the parts of messages together, each of which has at most `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.too_large = False
+        self._limit = limit
+        self._size = 0
+        self._parts: list[bytes | bytearray] = []
+
+    def add(self, part: TextMessage | BytesMessage) -> str | bytes | None:
+        """The whole message, if this is its last part."""
+        data = part.data.encode() if isinstance(part, TextMessage) else part.data
+        if data:  # or a message of a million empty frames would have a million parts
+            self._parts.append(data)
+            self._size += len(data)
+        if self._size > self._limit:
+            self.too_large = True
+            self._parts.clear()
+            return None
+        if not part.message_finished:
+            return None
+        whole = b"".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        return whole.decode() if isinstance(part, TextMessage) else whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebSocketLimits:
+    """What WebSockets may use; times in seconds, sizes in bytes."""
+
+    sockets: int = 100
+    per_session: int = 16
+    handlers: int = 64  # threads
+    message: int = 1 << 20  # in either direction
+    queue: int = 1 << 20  # that wait, in either direction
+    ping_every: float = 20.0  # of silence; a proxy closes what is silent for a minute
+    pong_within: float = 20.0
+    send_within: float = 10.0  # that a handler waits for its client to read
+    close_within: float = 5.0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a WebSocket is closed."""
+
+    code: int
+    reason: str = ""
+    by_client: bool = False
+
+
+STOPPING = Ending(CloseReason.GOING_AWAY, "stopping")
+SESSION_OVER = Ending(4001, "session-over")
+TOO_LARGE = Ending(CloseReason.MESSAGE_TOO_BIG, "message-too-big")
+TOO_SLOW = Ending(CloseReason.TRY_AGAIN_LATER, "too-slow")
+FAILED = Ending(CloseReason.INTERNAL_ERROR, "failed")
+LOST = Ending(CloseReason.ABNORMAL_CLOSURE, "lost", by_client=True)
+
 
 _PIECE = 1 << 16  # bytes read or written at once
 _OVERHEAD = 100  # bytes that a waiting message costs beyond its own
@@ -68,7 +147,7 @@ class Channel:
         self,
         sock: socket.socket,
         receiver: Receiver,
-        limits: Limits,
+        limits: WebSocketLimits,
         *,
         session_id: str | None,
         looking: bool = False,

@@ -14,10 +14,10 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from labnode.clock import Clock
 from labnode.errors import ConfigError
-from labnode.web.server.connection import ClientGone, Connection, Limits
-from labnode.web.server.loop import Loop
-from labnode.web.server.request import Large, nothing_large
-from labnode.web.server.response import Response
+from labnode.http.connection import ClientGone, Connection, Limits
+from labnode.http.reactor import Loop
+from labnode.http.request import Large, nothing_large
+from labnode.http.response import Response
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 import h11
 
-from labnode.web.server.connection import ClientGone, Connection
-from labnode.web.server.request import Refusal
+from labnode.http.connection import ClientGone, Connection
+from labnode.http.request import Refusal
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import h11
 from bottle import HTTPResponse, request
 from wsproto.utilities import generate_accept_token
 
-from labnode.web.replies import is_upgrade, json_reply
-from labnode.web.server import Connection
+from labnode.http import Connection
+from labnode.http.replies import is_upgrade, json_reply
 
 _VERSION = "13"  # RFC 6455's, the only one
 
