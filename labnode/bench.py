@@ -15,7 +15,7 @@ from labnode.estop import EmergencyStop
 from labnode.events import Bus
 from labnode.lab import Lab, Node, Turnover
 from labnode.lab.programming import Programming
-from labnode.recordings import Recordings
+from labnode.lab.recordings import Recordings
 from labnode.sessions import HOOK_LIMIT, Sessions
 from labnode.settings import Settings
 from labnode.store import Pruning, Store

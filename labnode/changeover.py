@@ -15,7 +15,7 @@ from labnode.board.config.python_files import set_aside
 from labnode.clock import Clock
 from labnode.errors import Busy, ConfigError, LabnodeError
 from labnode.lab import Lab
-from labnode.module import load_lab
+from labnode.lab.loader import load_lab
 from labnode.sessions import Sessions
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from wsgiref.util import setup_testing_defaults
 from labnode.agent import Agent
 from labnode.board import load_board
 from labnode.clock import Clock
-from labnode.module import load_lab
+from labnode.lab.loader import load_lab
 from labnode.sessions import Reason
 from labnode.settings import load_settings
 

@@ -36,19 +36,16 @@ HOUSE = """
     worker    -> clock errors
     tasks     -> worker store jsondata context events clock errors
     sessions  -> tasks worker store jsondata events audit clock errors
+    lab       -> sessions tasks worker board drivers schema context events clock errors
     http      -> settings waker clock errors
     weblab    -> http sessions settings audit clock errors
+    web       -> +lab http settings waker
+    changeover -> lab sessions board clock errors
     estop     -> sessions board store audit errors
+    control   -> estop lab sessions drivers store schema clock errors
+    labnode   -> lab
     platform  -> context events clock
     doctor    -> platform board drivers settings errors
-    recordings -> sessions board events clock
-    spool     ->
-    lab       -> +sessions spool recordings board drivers schema context
-    control   -> lab estop sessions drivers store schema clock errors
-    web       -> +lab http settings waker
-    labnode   -> lab
-    module    -> lab board errors
-    changeover -> module lab sessions board clock errors
     telemetry -> platform http board settings events clock
     upkeep    -> lab sessions worker board events clock errors
     wizard    -> board drivers schema

@@ -16,7 +16,7 @@ from labnode.changeover import Changeover
 from labnode.clock import ManualClock
 from labnode.errors import Busy, ConfigError, DeviceError
 from labnode.lab import Lab
-from labnode.module import load_lab
+from labnode.lab.loader import load_lab
 
 BOARD = "schema: 1\ndevices: {lamp: {driver: led, pin: GPIO17}}\n"
 

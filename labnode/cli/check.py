@@ -29,7 +29,7 @@ def check(boards: tuple[Path, ...], settings: Path | None) -> None:
     """
     from labnode.board import load_board
     from labnode.drivers.gpio.pwm_pins import Doubtful
-    from labnode.module import load_lab
+    from labnode.lab.loader import load_lab
 
     problems = []
     for board in boards:

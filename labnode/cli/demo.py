@@ -15,7 +15,7 @@ from labnode.board import load_board
 from labnode.cli.browser import open_browser
 from labnode.clock import Clock, Event
 from labnode.errors import ConfigError, LabnodeError
-from labnode.module import load_lab
+from labnode.lab.loader import load_lab
 from labnode.sessions import Reason, Session
 from labnode.settings import load_settings
 from labnode.weblab.fake import CentralServer

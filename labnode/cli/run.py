@@ -57,7 +57,7 @@ def run(
     from labnode.agent import BROKEN, Agent
     from labnode.board import load_board
     from labnode.cli.autoreload import Watcher, command
-    from labnode.module import load_lab
+    from labnode.lab.loader import load_lab
     from labnode.platform.logs import log_to_stderr
     from labnode.platform.systemd import Systemd
     from labnode.settings import load_settings

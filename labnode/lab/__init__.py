@@ -2,6 +2,6 @@
 
 from labnode.lab.lab import Lab
 from labnode.lab.node import Level, Node
-from labnode.lab.turnover import Turnover
+from labnode.lab.sequences import Turnover
 
 __all__ = ["Lab", "Level", "Node", "Turnover"]

@@ -8,7 +8,7 @@ from labnode import context
 from labnode.errors import NotFound
 from labnode.http.replies import json_reply
 from labnode.lab import Node
-from labnode.recordings import Recording
+from labnode.lab.recordings import Recording
 from labnode.sessions import User
 
 

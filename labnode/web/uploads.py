@@ -24,8 +24,8 @@ from labnode.http.request import Refusal, Sink
 from labnode.lab import Node
 from labnode.lab.pages import locales
 from labnode.lab.programming import in_language
+from labnode.lab.spool import Spooled
 from labnode.sessions import User
-from labnode.spool import Spooled
 from labnode.tasks import Task
 from labnode.web.access import Access
 

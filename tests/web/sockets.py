@@ -24,7 +24,7 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, Tex
 
 from labnode.agent import Agent
 from labnode.board import load_board
-from labnode.module import load_lab
+from labnode.lab.loader import load_lab
 from labnode.sessions import Reason, Session, StartRequest
 from labnode.settings import load_settings
 from labnode.web.websockets import Channel, WebSocketLimits, WebSockets
