@@ -16,9 +16,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from labnode import agent as agents
-from labnode import bench as benches
-from labnode.agent import Agent
 from labnode.board import load_board
 from labnode.clock import Clock
 from labnode.control import NotRunning, ask
@@ -26,6 +23,9 @@ from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.registry import registry
 from labnode.errors import ConfigError, DeviceError
 from labnode.lab import Lab
+from labnode.node import agent as agents
+from labnode.node import runtime as benches
+from labnode.node.agent import Agent
 from labnode.platform.systemd import Systemd
 from labnode.sessions import Reason, StartRequest
 from labnode.settings import load_settings

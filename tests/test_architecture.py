@@ -23,12 +23,10 @@ HOUSE = """
     clock     ->
     audit     ->
     waker     ->
-    emergency ->
     events    ->
     context   ->
     jsondata  -> errors
     schema    -> errors
-    state     -> errors
     settings  -> schema errors
     store     -> clock errors
     drivers   -> schema waker clock errors
@@ -37,20 +35,15 @@ HOUSE = """
     tasks     -> worker store jsondata context events clock errors
     sessions  -> tasks worker store jsondata events audit clock errors
     lab       -> sessions tasks worker board drivers schema context events clock errors
+    control   -> clock errors
     http      -> settings waker clock errors
     weblab    -> http sessions settings audit clock errors
     web       -> +lab http settings waker
-    changeover -> lab sessions board clock errors
-    estop     -> sessions board store audit errors
-    control   -> estop lab sessions drivers store schema clock errors
     labnode   -> lab
     platform  -> context events clock
     doctor    -> platform board drivers settings errors
-    telemetry -> platform http board settings events clock
-    upkeep    -> lab sessions worker board events clock errors
     wizard    -> board drivers schema
-    bench     -> everything
-    agent     -> everything
+    node      -> everything
     cli       -> everything
     __main__  -> cli
     testing   -> everything
@@ -426,7 +419,7 @@ def test_the_house_keeps_the_rule(rule: Rule, labnode: House) -> None:
 def test_every_row_of_the_house_names_only_rooms_above_it() -> None:
     assert "tasks" in allowed_rooms()["sessions"]
     assert "store" in allowed_rooms()["sessions"]
-    assert {"testing", "cli"}.isdisjoint(allowed_rooms()["agent"])
+    assert {"testing", "cli"}.isdisjoint(allowed_rooms()["node"])
     assert "web" not in allowed_rooms()["weblab"]
     assert "weblab" not in allowed_rooms()["web"]
 
@@ -509,7 +502,7 @@ def test_an_import_that_the_row_has_passes(text: str, path: str) -> None:
         ("from labnode.lab import Lab", "__init__.py", "labnode imports lab outside of a function"),
         ("from labnode import Lab", "web/app.py", "takes Lab from the root package"),
         ("import labnode", "web/app.py", "takes all from the root package"),
-        ("import labnode.cli", "agent.py", "agent imports cli; it may import: "),
+        ("import labnode.cli", "node/agent.py", "node imports cli; it may import: "),
         ("import labnode.web", "weblab/api.py", "weblab imports web; it may import: "),
         ("import labnode.weblab", "web/app.py", "web imports weblab; it may import: "),
     ],

@@ -12,11 +12,11 @@ import pytest
 
 from labnode.board import BoardFile, load_board
 from labnode.board.config.python_files import set_aside
-from labnode.changeover import Changeover
 from labnode.clock import ManualClock
 from labnode.errors import Busy, ConfigError, DeviceError
 from labnode.lab import Lab
 from labnode.lab.loader import load_lab
+from labnode.node.apply import Changeover
 
 BOARD = "schema: 1\ndevices: {lamp: {driver: led, pin: GPIO17}}\n"
 

@@ -11,7 +11,7 @@ import pytest
 from labnode.cli import main
 from labnode.drivers.gpio.factories import mock_factory
 from labnode.errors import DeviceError
-from labnode.state import StateDir
+from labnode.node.state_dir import StateDir
 
 BOARD = """\
 schema: 1

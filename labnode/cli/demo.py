@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from labnode.agent import Agent
 from labnode.board import load_board
 from labnode.cli.browser import open_browser
 from labnode.clock import Clock, Event
 from labnode.errors import ConfigError, LabnodeError
 from labnode.lab.loader import load_lab
+from labnode.node.agent import Agent
 from labnode.sessions import Reason, Session
 from labnode.settings import load_settings
 from labnode.weblab.fake import CentralServer

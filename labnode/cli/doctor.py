@@ -108,7 +108,7 @@ def _patient(
 
 
 def _runs(settings: Settings) -> bool:
-    from labnode.state import without_node
+    from labnode.node.state_dir import without_node
 
     try:
         with without_node(settings.state_dir):

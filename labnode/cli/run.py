@@ -18,9 +18,9 @@ from labnode.cli.options import FILE, SETTINGS
 from labnode.errors import ConfigError, LabnodeError
 
 if TYPE_CHECKING:
-    from labnode.agent import Agent
     from labnode.cli.autoreload import Reload, Watcher
     from labnode.clock import Event
+    from labnode.node.agent import Agent
 
 
 @click.command()
@@ -54,10 +54,10 @@ def run(
     What has mistakes is told, and the node goes on as it was.
     """
     from labnode import audit
-    from labnode.agent import BROKEN, Agent
     from labnode.board import load_board
     from labnode.cli.autoreload import Watcher, command
     from labnode.lab.loader import load_lab
+    from labnode.node.agent import BROKEN, Agent
     from labnode.platform.logs import log_to_stderr
     from labnode.platform.systemd import Systemd
     from labnode.settings import load_settings

@@ -22,9 +22,9 @@ from urllib.parse import urlsplit
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 
-from labnode.agent import Agent
 from labnode.board import load_board
 from labnode.lab.loader import load_lab
+from labnode.node.agent import Agent
 from labnode.sessions import Reason, Session, StartRequest
 from labnode.settings import load_settings
 from labnode.web.websockets import Channel, WebSocketLimits, WebSockets
@@ -168,7 +168,7 @@ class Node:
         }
         file = load_board(directory / "bench.yaml")
         self.lab = load_lab(file)
-        with patch("labnode.bench.WebSockets", partial(WebSockets, limits=limits)):
+        with patch("labnode.node.runtime.WebSockets", partial(WebSockets, limits=limits)):
             self.agent = Agent(file, self.lab, load_settings(None, {}, options), simulate=True)
         self.module = sys.modules[self.lab.functions["on_the_board"].__module__]
         self.agent.start()

@@ -7,26 +7,26 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from labnode import emergency
 from labnode.board import Board, BoardFile
 from labnode.clock import Clock
-from labnode.control.commands import Commands
-from labnode.estop import EmergencyStop
 from labnode.events import Bus
 from labnode.lab import Lab, Node, Turnover
 from labnode.lab.programming import Programming
 from labnode.lab.recordings import Recordings
+from labnode.node import failsafe
+from labnode.node.commands import Commands
+from labnode.node.estop import EmergencyStop
+from labnode.node.front import Wsgi, site
+from labnode.node.routines import Upkeep
+from labnode.node.telemetry import Telemetry
 from labnode.sessions import HOOK_LIMIT, Sessions
 from labnode.settings import Settings
 from labnode.store import Pruning, Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
-from labnode.telemetry import Telemetry
-from labnode.upkeep import Upkeep
 from labnode.web.access import Access
 from labnode.web.admin import administration
 from labnode.web.app import student_app
-from labnode.web.site import Wsgi, site
 from labnode.web.uploads import Uploads
 from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
@@ -190,7 +190,7 @@ class Bench:
             nonlocal ended
             if not self.worker.stop(_HARDWARE_STOPS_WITHIN):
                 ended = False
-                emergency.tell_what_runs_on(self.worker.hardware_thread)
+                failsafe.tell_what_runs_on(self.worker.hardware_thread)
                 self.make_safe()
 
         steps: list[Callable[[], object]] = [
@@ -225,7 +225,7 @@ class Bench:
 
     def make_safe(self) -> None:
         """Drive the outputs to safe past the hardware thread, which may hold on to anything."""
-        for failure in emergency.within(_MAKE_SAFE_WITHIN, self.board.make_safe):
+        for failure in failsafe.within(_MAKE_SAFE_WITHIN, self.board.make_safe):
             log.critical("Not safe: %s.", failure)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from labnode import __version__
 from labnode.clock import Clock
-from labnode.control.history import History
 from labnode.drivers.gpio.factories import mock_levels
 from labnode.errors import BadInput, NotFound
-from labnode.estop import EmergencyStop
 from labnode.lab import Node
+from labnode.node.estop import EmergencyStop
+from labnode.node.history import History
 from labnode.schema import did_you_mean
 from labnode.sessions import Session
 from labnode.store import Store

@@ -11,26 +11,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from labnode import emergency
-from labnode.bench import Bench, all_done
 from labnode.board import Board, BoardFile, load_board
-from labnode.changeover import PATIENCE, Changeover
 from labnode.clock import Clock, Event
 from labnode.control import Command, ControlSocket
 from labnode.errors import Busy
-from labnode.estop import EmergencyStop
 from labnode.http import WebServer
 from labnode.http.request import Sink
 from labnode.lab import Lab
+from labnode.node import failsafe
+from labnode.node.apply import PATIENCE, Changeover
+from labnode.node.estop import EmergencyStop
+from labnode.node.front import secured, starting
+from labnode.node.runtime import Bench, all_done
+from labnode.node.state_dir import StateDir
 from labnode.platform.systemd import Systemd
 from labnode.platform.watchdog import Watchdog, ask_web
 from labnode.sessions import Sessions
 from labnode.settings import Settings
-from labnode.state import StateDir
 from labnode.store import Store
 from labnode.tasks import Tasks
-from labnode.web.site import secured
-from labnode.web.starting import starting
 from labnode.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -234,12 +233,12 @@ class Agent:
 
     def limit_stop(self, stop: Event) -> None:
         """Have the process end in any case, 10 s after `stop` is set."""
-        emergency.limit(stop.wait, self._ended, _STOP_WITHIN, self.give_up)
+        failsafe.limit(stop.wait, self._ended, _STOP_WITHIN, self.give_up)
 
     def give_up(self, why: str) -> NoReturn:
         """There is never a second owner: make safe what can be, and let systemd start anew."""
         log.critical("The agent ends itself: %s.", why)
-        emergency.tell_where_threads_are()
+        failsafe.tell_where_threads_are()
         self.bench.make_safe()
         logging.shutdown()
         os._exit(BROKEN)
