@@ -2,16 +2,80 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from labnode.clock import Clock
-from labnode.errors import LabnodeError, SessionOver
+from labnode.errors import Forbidden, LabnodeError, SessionOver, StorageError
 from labnode.jsondata import JsonDict, Sealed
-from labnode.sessions.returning import Belongings, ReturningUsers
 from labnode.sessions.session import Reason, Session, State
+from labnode.store import Store, Work
+
+_SEEN = """
+INSERT INTO users (username_unique, first_seen, last_seen, secret, folder)
+VALUES (:username_unique, :now, :now, :secret, :folder)
+ON CONFLICT (username_unique) DO UPDATE SET last_seen = excluded.last_seen
+"""
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """What is one student's own."""
+
+    secret: str
+    path: Path
+
+    def folder(self) -> Path:
+        """The directory, made if it is not there; StorageError when it cannot be."""
+        try:
+            for directory in (self.path.parent, self.path):
+                directory.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"A user's folder cannot be made: {error}.") from error
+        return self.path
+
+
+class ReturningUsers:
+    """The table `users`, by `username_unique`, and the directory `users` beside the database."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._folders = store.path.parent / "users"
+
+    def seen(self, username_unique: str) -> Work[None] | None:
+        """The change of the database when a session of this user starts; None without a name."""
+        if not username_unique:
+            return None
+        values = {
+            "username_unique": username_unique,
+            "now": self._clock.wall(),
+            "secret": secrets.token_urlsafe(32),
+            "folder": secrets.token_hex(16),  # no name in a path: it may be "../../etc"
+        }
+
+        def change(db: Any) -> None:
+            db.execute(_SEEN, values)
+
+        return change
+
+    def find(self, username_unique: str) -> Belongings:
+        """What is this user's own; LabnodeError without a name."""
+        change = self.seen(username_unique)
+        if change is None:
+            raise LabnodeError(
+                "The central server sent no unique name of this user (request.username.unique), so "
+                "nothing can be kept for them."
+            )
+        rows = self._store.select("users", "username_unique = ?", username_unique)
+        if not rows:  # the session was started by a labnode that did not keep users yet
+            self._store.run(change)
+            rows = self._store.select("users", "username_unique = ?", username_unique)
+        return Belongings(rows[0]["secret"], self._folders / rows[0]["folder"])
 
 
 class AnonymousUser:
@@ -169,3 +233,32 @@ class User:
 
     def __str__(self) -> str:
         return f"{self.full_name or self.username} ({self.session.state})"
+
+
+class Observer(AnonymousUser):
+    """Sees a session as long as it is active; for whatever is not meant for observers, nobody."""
+
+    read_only = True
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    @property
+    def active(self) -> bool:  # type: ignore[override]  # of nobody it is always the same
+        """May the session still be looked at?"""
+        return self.session.user.active
+
+    @property
+    def session_id(self) -> str:  # type: ignore[override]
+        return self.session.id
+
+    @property
+    def time_left(self) -> float:  # type: ignore[override]
+        """Seconds, 0 when the session is over."""
+        return self.session.user.time_left
+
+    def check_may_act(self, *, in_task: bool) -> None:  # noqa: ARG002 - a User's needs it
+        raise Forbidden("Whoever observes a session can do nothing in it.")
+
+    def __str__(self) -> str:
+        return f"observer of session {self.session.tag}"
