@@ -26,9 +26,9 @@ from labnode.lab import Lab
 from labnode.node import agent as agents
 from labnode.node import runtime as benches
 from labnode.node.agent import Agent
-from labnode.platform.systemd import Systemd
 from labnode.sessions import Reason, StartRequest
 from labnode.settings import load_settings
+from labnode.system.systemd import Systemd
 
 BOARD = "schema: 1\ndevices: {heater: {driver: relay, pin: GPIO17, safe: true}}\n"
 

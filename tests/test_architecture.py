@@ -40,8 +40,8 @@ HOUSE = """
     weblab    -> http sessions settings audit clock errors
     web       -> +lab http settings waker
     labnode   -> lab
-    platform  -> context events clock
-    doctor    -> platform board drivers settings errors
+    system    -> context events clock
+    doctor    -> system board drivers settings errors
     wizard    -> board drivers schema
     node      -> everything
     cli       -> everything
@@ -62,7 +62,7 @@ HOMES = """
     h11           -> http web.websockets
     huey          -> tasks
     lgpio         -> drivers
-    prometheus_client -> platform
+    prometheus_client -> system
     serial        -> drivers
     smbus2        -> drivers.buses.i2c
     sqlite_utils  -> store

@@ -58,9 +58,9 @@ def run(
     from labnode.cli.autoreload import Watcher, command
     from labnode.lab.loader import load_lab
     from labnode.node.agent import BROKEN, Agent
-    from labnode.platform.logs import log_to_stderr
-    from labnode.platform.systemd import Systemd
     from labnode.settings import load_settings
+    from labnode.system.journal import log_to_stderr
+    from labnode.system.systemd import Systemd
 
     systemd = Systemd(os.environ)
     options = {"board": board, "host": host, "port": port, "state_dir": state_dir}
@@ -144,7 +144,7 @@ def demo(board: Path | None, no_browser: bool, port: int | None, seconds: int) -
     Ctrl-C ends the demo.
     """
     from labnode.cli import demo as demonstration
-    from labnode.platform.logs import log_to_stderr
+    from labnode.system.journal import log_to_stderr
 
     log_to_stderr("WARNING")
     demonstration.run(

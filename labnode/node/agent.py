@@ -24,11 +24,11 @@ from labnode.node.estop import EmergencyStop
 from labnode.node.front import secured, starting
 from labnode.node.runtime import Bench, all_done
 from labnode.node.state_dir import StateDir
-from labnode.platform.systemd import Systemd
-from labnode.platform.watchdog import Watchdog, ask_web
 from labnode.sessions import Sessions
 from labnode.settings import Settings
 from labnode.store import Store
+from labnode.system.systemd import Systemd
+from labnode.system.watchdog import Watchdog, ask_web
 from labnode.tasks import Tasks
 from labnode.worker import Worker
 

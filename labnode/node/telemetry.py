@@ -16,7 +16,7 @@ from labnode.http import WebServer
 from labnode.settings import Settings
 
 if TYPE_CHECKING:
-    from labnode.platform.metrics import Metrics
+    from labnode.system.metrics import Metrics
 
 _THREADS = 2
 
@@ -40,9 +40,9 @@ class Telemetry:
         self.web: WebServer | None = None
         if settings.metrics is None:
             return
-        from labnode.platform.gauges import MachineGauges, NodeGauges
-        from labnode.platform.metrics import Metrics
-        from labnode.platform.pi import Machine
+        from labnode.system.gauges import MachineGauges, NodeGauges
+        from labnode.system.metrics import Metrics
+        from labnode.system.pi import Machine
 
         machine = Machine()
         lab = board.file.lab
@@ -90,7 +90,7 @@ class Telemetry:
         if not self.ready:
             start_response("503 Service Unavailable", [("Content-Type", "text/plain")])
             return [b"The node is just starting.\n"]
-        from labnode.platform.metrics import CONTENT_TYPE
+        from labnode.system.metrics import CONTENT_TYPE
 
         assert self._metrics is not None
         text = self._metrics.text()

@@ -253,7 +253,7 @@ def test_a_full_disk_is_told(
     bed: Bed, monkeypatch: pytest.MonkeyPatch, free: int, level: str
 ) -> None:
     monkeypatch.setattr(
-        "labnode.platform.pi.shutil.disk_usage",
+        "labnode.system.pi.shutil.disk_usage",
         lambda _: type("Usage", (), {"total": 1000 << 20, "free": free << 20}),
     )
     assert bed.found(machine.disk)[0][0] == level

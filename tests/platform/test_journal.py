@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from labnode import audit, context
-from labnode.platform.journal import JournalHandler, is_journal
+from labnode.system.journal import JournalHandler, is_journal
 
 
 class Journal:

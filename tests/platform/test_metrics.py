@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from labnode.clock import ManualClock
 from labnode.events import Bus, FaultChanged, SessionChanged, TaskChanged
-from labnode.platform.gauges import MachineGauges, NodeGauges
-from labnode.platform.metrics import Metrics
-from labnode.platform.pi import Machine
+from labnode.system.gauges import MachineGauges, NodeGauges
+from labnode.system.metrics import Metrics
+from labnode.system.pi import Machine
 
 STATUS: dict[str, Any] = {
     "state": "busy",

@@ -15,6 +15,7 @@ import os
 import re
 import socket
 import struct
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
@@ -115,3 +116,16 @@ def _encoded(name: str, value: str) -> bytes:
     if b"\n" in data:
         return b"%s\n%s%s\n" % (name.encode(), struct.pack("<Q", len(data)), data)
     return b"%s=%s\n" % (name.encode(), data)
+
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def log_to_stderr(level: str) -> logging.Handler | None:
+    """Log to standard error; where that is the journal, returns the handler that writes there."""
+    if not is_journal(sys.stderr, os.environ):
+        logging.basicConfig(level=level, format=_FORMAT)
+        return None
+    handler = JournalHandler(sys.stderr)
+    logging.basicConfig(level=level, handlers=[handler])
+    return handler

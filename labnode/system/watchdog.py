@@ -8,7 +8,7 @@ from http.client import HTTPConnection, HTTPException
 from ipaddress import ip_address
 
 from labnode.clock import Clock
-from labnode.platform.systemd import Systemd
+from labnode.system.systemd import Systemd
 
 log = logging.getLogger(__name__)
 

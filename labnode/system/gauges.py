@@ -9,7 +9,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from labnode.clock import Clock
-from labnode.platform.pi import Machine, Throttling
+from labnode.system.pi import Machine, Throttling
 
 Status = Mapping[str, Any]
 Snapshot = Mapping[str, Mapping[str, Any]]
