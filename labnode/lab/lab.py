@@ -18,7 +18,7 @@ from labnode.lab.devices import Devices
 from labnode.lab.node import Level, Node
 from labnode.sessions import ANONYMOUS, AnonymousUser, Reason, Session, User
 from labnode.tasks import Task, TaskFunction
-from labnode.tasks.function import TaskOptions
+from labnode.tasks.api import TaskOptions
 
 log = logging.getLogger(__name__)
 

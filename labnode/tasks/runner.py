@@ -14,9 +14,15 @@ from labnode.errors import AlreadyRunningError, LabnodeError, SessionOver, Stopp
 from labnode.events import Bus, TaskChanged
 from labnode.jsondata import plain
 from labnode.store import Happening, NotUnique, Store
-from labnode.tasks import children
-from labnode.tasks.registry import Registry
-from labnode.tasks.run import Outcome, Run, Status, describe_error
+from labnode.tasks.runs import (
+    Outcome,
+    Registry,
+    Run,
+    Status,
+    children_of_thread,
+    describe_error,
+    kill_processes,
+)
 from labnode.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -136,10 +142,10 @@ class Life:
         if now < at:
             return at
         run.children_killed = True
-        found = children.of_thread(run.native_thread) - run.others_children
+        found = children_of_thread(run.native_thread) - run.others_children
         if found and run.working:
             log.warning("Task %s does not stop: its processes are killed.", run.name)
-            children.kill(found)
+            kill_processes(found)
         return inf
 
     def _ask_to_stop(self, run: Run) -> None:
