@@ -59,14 +59,14 @@ HOMES = """
     bottle        -> lab weblab http web
     click         -> cli
     gpiozero      -> drivers
-    h11           -> http web.websockets
+    h11           -> http
     huey          -> tasks
     lgpio         -> drivers
     prometheus_client -> system
     serial        -> drivers
     smbus2        -> drivers.buses.i2c
     sqlite_utils  -> store
-    wsproto       -> http web.websockets
+    wsproto       -> http web.lab_websockets
     yaml          -> schema
 """
 DISTRIBUTIONS = {"serial": "pyserial", "yaml": "pyyaml"}  # where the two names differ

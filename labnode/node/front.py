@@ -10,7 +10,7 @@ from typing import Any
 
 from labnode.lab.pages import accepted
 from labnode.settings import Settings
-from labnode.web import pages
+from labnode.web import html
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -103,7 +103,7 @@ def _security_headers(settings: Settings) -> list[tuple[str, str]]:
         ancestors += settings.allowed_back_origins or ["https:"]
     policy = (
         "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-        f"style-src 'self' '{pages.STYLE_HASH}'; form-action 'self'; "
+        f"style-src 'self' '{html.STYLE_HASH}'; form-action 'self'; "
         f"frame-ancestors {' '.join(ancestors)}"
     )
     return [
@@ -129,6 +129,6 @@ def starting(environ: dict[str, Any], start_response: Callable[..., Any]) -> Ite
     if "text/html" in environ.get("HTTP_ACCEPT", ""):
         headers[0] = ("Content-Type", "text/html; charset=UTF-8")
         start_response("503 Service Unavailable", headers)
-        return [pages.render_loading(accepted(environ.get("HTTP_ACCEPT_LANGUAGE", ""))).encode()]
+        return [html.render_loading(accepted(environ.get("HTTP_ACCEPT_LANGUAGE", ""))).encode()]
     start_response("503 Service Unavailable", headers)
     return [json.dumps({"error": True, "code": "busy", "message": _MESSAGE}).encode()]

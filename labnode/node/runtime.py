@@ -24,11 +24,11 @@ from labnode.settings import Settings
 from labnode.store import Pruning, Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
-from labnode.web.access import Access
 from labnode.web.admin import administration
 from labnode.web.app import student_app
+from labnode.web.auth import Access
+from labnode.web.lab_websockets import WebSockets
 from labnode.web.uploads import Uploads
-from labnode.web.websockets import WebSockets
 from labnode.weblab.api import protocol_app
 from labnode.worker import Worker
 

@@ -27,7 +27,7 @@ from labnode.lab.programming import in_language
 from labnode.lab.spool import Spooled
 from labnode.sessions import User
 from labnode.tasks import Task
-from labnode.web.access import Access
+from labnode.web.auth import Access
 
 _ADDRESS = re.compile(r"/api/(?:devices/(\w+)/program|uploads/(\w+))", re.ASCII)
 _AT_ONCE = 4  # files that come in, on the whole node

@@ -23,11 +23,12 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 
 from labnode.board import load_board
+from labnode.http.websocket import Channel, WebSocketLimits
 from labnode.lab.loader import load_lab
 from labnode.node.agent import Agent
 from labnode.sessions import Reason, Session, StartRequest
 from labnode.settings import load_settings
-from labnode.web.websockets import Channel, WebSocketLimits, WebSockets
+from labnode.web.lab_websockets import WebSockets
 from labnode.weblab.fake import CentralServer
 
 PATIENCE = 10.0  # seconds after which a wait has failed

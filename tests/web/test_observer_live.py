@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 from wsproto.events import CloseConnection
 
+from labnode.http.websocket import WebSocketLimits
 from labnode.sessions import Session
-from labnode.web.websockets import WebSocketLimits
 
 from .sockets import Node, running
 

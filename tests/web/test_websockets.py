@@ -13,10 +13,10 @@ from wsproto.events import BytesMessage, TextMessage
 
 from labnode import context
 from labnode.errors import BadInput, LabnodeError
+from labnode.http.websocket import WebSocketLimits
 from labnode.lab import Lab
 from labnode.sessions import Reason
 from labnode.testing import LabClient
-from labnode.web.websockets import WebSocketLimits
 
 from .sockets import BOARD, MODULE, Node, running, until
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from wsproto.events import CloseConnection, Ping
 
-from labnode.web.websockets import WebSocketLimits
+from labnode.http.websocket import WebSocketLimits
 
 from .sockets import Node, Page, running, until
 

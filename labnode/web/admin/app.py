@@ -20,7 +20,7 @@ from labnode.lab import Node
 from labnode.lab.pages import locales
 from labnode.sessions import Session
 from labnode.settings import Credentials, Settings
-from labnode.web import pages, texts
+from labnode.web import html, texts
 from labnode.web.admin.door import Door
 from labnode.web.admin.logtail import LogTail
 from labnode.web.admin.page import View
@@ -34,7 +34,7 @@ Ask = Mapping[str, Callable[..., dict[str, Any]]]
 _STATIC = Path(__file__).parent / "static"
 _ACTIONS = ("estop", "clear", "drain", "undrain")
 _POLICY = (
-    f"default-src 'none'; script-src 'self'; style-src 'self' '{pages.STYLE_HASH}'; "
+    f"default-src 'none'; script-src 'self'; style-src 'self' '{html.STYLE_HASH}'; "
     "img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -110,8 +110,8 @@ class Admin:
             fault=self._fault,
         )
         values = view.values(self._tail.entries[::-1])
-        html = pages.render_admin(language, bench=self._bench, **values)
-        return HTTPResponse(html, **{"Cache-Control": "no-store"})
+        page = html.render_admin(language, bench=self._bench, **values)
+        return HTTPResponse(page, **{"Cache-Control": "no-store"})
 
     def reset(self) -> dict[str, Any]:
         """Every device to its safe state."""
@@ -188,7 +188,7 @@ class Admin:
 
     def _message(self, sentence: str) -> str:
         language = texts.language(locales())
-        return pages.render_message(
+        return html.render_message(
             language,
             title=words_of(language)["refused"],
             text=sentence,

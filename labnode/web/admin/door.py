@@ -12,7 +12,7 @@ from labnode.http.basic_auth import Credentials, Denied
 from labnode.http.replies import error_reply
 from labnode.settings import Client, Settings
 from labnode.settings import Credentials as Pair
-from labnode.web.origin import check_origin
+from labnode.web.auth import check_origin
 
 _CHALLENGE = 'Basic realm="labnode administration", charset="UTF-8"'
 

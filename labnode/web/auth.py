@@ -14,15 +14,42 @@ import bottle
 from bottle import HTTPResponse, request
 
 from labnode import context
-from labnode.errors import Busy
-from labnode.http.replies import error_reply, is_for_programs, json_reply, redirect
+from labnode.errors import Busy, Forbidden
+from labnode.http.replies import error_reply, is_for_programs, is_upgrade, json_reply, redirect
 from labnode.lab.node import Level
 from labnode.lab.pages import locales
 from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Session, Sessions, User
 from labnode.settings import Settings
-from labnode.web import pages
+from labnode.web import html
 from labnode.web.observers import Observers
-from labnode.web.origin import SAFE, check_origin
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+"""The methods of requests that change nothing."""
+
+
+def check_origin(settings: Settings) -> None:
+    """Forbidden where another site has a browser do something here.
+
+    Scripts may leave the origin out, but not of a WebSocket, where every browser sends it.
+    """
+    if request.method in SAFE and not is_upgrade():
+        return
+    site = request.get_header("Sec-Fetch-Site")
+    origin = request.get_header("Origin")
+    own = not is_upgrade() if origin is None else _is_own(origin, settings)
+    if site not in (None, "same-origin") or not own:
+        raise Forbidden(
+            "WebSockets, and requests that change something, must come from the lab's own page "
+            "(behind a proxy, base_url in the settings says where that is)."
+        )
+
+
+def _is_own(origin: str, settings: Settings) -> bool:
+    if settings.public_origin is not None:
+        return origin == settings.public_origin
+    # Without the scheme: a proxy may speak https for us and not say so.
+    return bool(origin.partition("://")[2] == request.get_header("Host"))
+
 
 Audience = Level | Literal["observer"]
 """Who a route is for; what is for the active user's eyes may be for an observer's too."""
@@ -135,7 +162,7 @@ class Access:
         if self._settings.unauthorized_link:
             return redirect(self._settings.unauthorized_link)
         template = self._settings.unauthorized_template
-        page = pages.render_forbidden(locales(), root=self._root, template=template)
+        page = html.render_forbidden(locales(), root=self._root, template=template)
         return HTTPResponse(page, 403)
 
     def over(self, user: User | Observer) -> HTTPResponse:
@@ -149,9 +176,7 @@ class Access:
             return redirect(back)
         recording = self._recording and not user.read_only
         return HTTPResponse(
-            pages.render_farewell(
-                locales(user), reason=reason, recording=recording, root=self._root
-            )
+            html.render_farewell(locales(user), reason=reason, recording=recording, root=self._root)
         )
 
     def back(self, user: User | Observer) -> str | None:
@@ -185,7 +210,7 @@ class Access:
         """The answer while a session is being resumed after a restart of the node."""
         if is_for_programs():
             return error_reply(busy)
-        return HTTPResponse(pages.render_loading(locales(), root=self._root), 503)
+        return HTTPResponse(html.render_loading(locales(), root=self._root), 503)
 
     @property
     def _root(self) -> str:

@@ -14,7 +14,7 @@ from labnode.lab.pages import locales
 from labnode.schema import Text
 from labnode.sessions import Observer, User
 from labnode.tasks import Task, TaskFunction
-from labnode.web import pages
+from labnode.web import html
 
 _SIGN_OF_LIFE = 5.0  # seconds between two of a page's, where the session waits that long
 
@@ -49,7 +49,7 @@ class Picture:
         languages = locales(asking)
         token = asking.session.token if isinstance(asking, User) else None
         timeout = self._node.board.file.session.timeout
-        return pages.boot(
+        return html.boot(
             self.board(languages),
             self.state(asking),
             token=token,
@@ -61,7 +61,7 @@ class Picture:
         """The page, and is it the lab's own: templates/page.html beside the board."""
         own = self._node.board.file.path.absolute().parent / "templates" / "page.html"
         template = own if own.is_file() else None
-        return pages.render_page(self.boot(asking), template=template), template is not None
+        return html.render_page(self.boot(asking), template=template), template is not None
 
     def board(self, languages: list[str]) -> dict[str, Any]:
         """What there is: it stays the same as long as the node runs."""

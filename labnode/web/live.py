@@ -22,7 +22,7 @@ from labnode.events import (
 from labnode.http import handshake
 from labnode.http.websocket import SESSION_OVER, Channel, Receiver
 from labnode.sessions import Sessions, User
-from labnode.web.picture import Asking, Picture, asking
+from labnode.web.page_state import Asking, Picture, asking
 
 logger = logging.getLogger(__name__)
 
