@@ -6,15 +6,17 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import TypeVar
 
-import labnode.drivers
 from labnode.drivers.framework.commands import commands_of
 from labnode.drivers.framework.driver import Driver
 
 D = TypeVar("D", bound=type[Driver])
 
 registry: dict[str, type[Driver]] = {}
+
+_ROOMS = Path(__file__).parents[1]
 
 
 def register(kind: str) -> Callable[[D], D]:
@@ -35,7 +37,7 @@ def register(kind: str) -> Callable[[D], D]:
 
 def load_drivers() -> dict[str, type[Driver]]:
     """Every driver that there is, by name."""
-    for module in pkgutil.walk_packages(labnode.drivers.__path__, "labnode.drivers."):
+    for module in pkgutil.walk_packages([str(_ROOMS)], "labnode.drivers."):
         if "._" not in module.name:
             importlib.import_module(module.name)
     return registry
