@@ -40,7 +40,7 @@ _HTTP_THREADS = 20
 _CHANGE_STOPS_WITHIN = 3.0
 _STOP_WITHIN = 10.0  # seconds for all of a stop; the parts below are less in sum
 _WATCH_EVERY = 1.0
-_WATCH_HALTED_EVERY = 0.25  # an emergency stop has to be acknowledged within a second
+_WATCH_STOPS_WITHIN = 1.0
 
 
 class Agent:
@@ -66,6 +66,7 @@ class Agent:
         self.settings = settings
         self.clock = clock or Clock()
         self.changeover = Changeover(self, self.clock, load)
+        self.safety = failsafe.SafetyWatch(self, self.clock)
         self._listen = listen
         self._ready = False
         self._starting = secured(starting, settings)
@@ -209,7 +210,7 @@ class Agent:
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
         parts = [self.bench.fault] if self._ready else []  # while it changes, its waits have ends
-        parts += [self.web.fault, self._control.fault]
+        parts += [self.web.fault, self._control.fault, self.safety.fault]
         return next((fault for part in parts if (fault := part()) is not None), None)
 
     def trouble(self) -> str | None:
@@ -218,14 +219,21 @@ class Agent:
         return self.fault() or ask_web(self.web.address, f"{prefix}/weblab/health")
 
     def watch(self, stop: Event, systemd: Systemd) -> None:
-        """Tell `systemd` how it is until `stop`; end the process when the hardware has no owner."""
+        """Tell `systemd` how it is until `stop`; end the process when the hardware has no owner.
+
+        The safety watch sees to the latter; here only that somebody does.
+        """
         watchdog = Watchdog(systemd, self.clock, self.trouble, self._sentence)
-        watchdog.turn()
-        while not stop.wait(_WATCH_HALTED_EVERY if self.board.halted else _WATCH_EVERY):
-            if (fault := self.fault()) is not None:
-                self.give_up(fault)
+        self.safety.start()
+        try:
             watchdog.turn()
-            self.bench.turn()
+            while not stop.wait(_WATCH_EVERY):
+                if (fault := self.safety.fault()) is not None:
+                    self.give_up(fault)
+                watchdog.turn()
+                self.bench.turn()
+        finally:
+            self.safety.stop(_WATCH_STOPS_WITHIN)
         systemd.stopping()
 
     def _sentence(self) -> str:

@@ -1,4 +1,4 @@
-"""What is left to do when a thread does not come back: outputs safe, and who holds what told."""
+"""What is left to do when a thread does not come back, and the watch that finds this out."""
 
 from __future__ import annotations
 
@@ -7,8 +7,73 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from typing import NoReturn, Protocol
+
+from labnode.clock import Clock
 
 log = logging.getLogger(__name__)
+
+_LOOK_EVERY = 0.25  # seconds; what a node may be late with is a second, or more
+_HUNG_AFTER = 10.0  # seconds; giving up takes less
+
+
+class Node(Protocol):
+    """What the safety watch looks after."""
+
+    def fault(self) -> str | None:
+        """Why the process must not go on owning the hardware, or None; waits for nobody."""
+
+    def give_up(self, why: str) -> NoReturn:
+        """Make the outputs safe and end the process."""
+
+
+class SafetyWatch:
+    """Has a node give up as soon as it has a fault, from `start` to `stop`.
+
+    A thread of its own ("safety") looks four times a second and does nothing else: what the node
+    asks of a network or a disk must not keep it from seeing that an output is on for too long.
+    """
+
+    def __init__(self, node: Node, clock: Clock) -> None:
+        self._node = node
+        self._clock = clock
+        self._stop = clock.event()
+        self._running = False
+        self._turn_began: float | None = None
+        self._thread = threading.Thread(target=self._run, name="safety", daemon=True)
+
+    def start(self) -> None:
+        self._running = True
+        self._thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """End the thread; False when it did not end in time."""
+        self._running = False
+        self._stop.set()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def fault(self) -> str | None:
+        """Why nobody looks after the node any more, or None; any thread may ask."""
+        began = self._turn_began
+        if not self._running:
+            return None
+        if not self._thread.is_alive():
+            return "the safety watch has died"
+        if began is not None and self._clock.now() - began > _HUNG_AFTER:
+            return f"the safety watch had no end of its turn for {_HUNG_AFTER:g} s"
+        return None
+
+    def turn(self) -> None:
+        """Look once."""
+        self._turn_began = self._clock.now()
+        if (fault := self._node.fault()) is not None:
+            self._node.give_up(fault)
+        self._turn_began = None
+
+    def _run(self) -> None:
+        while not self._stop.wait(_LOOK_EVERY):
+            self.turn()
 
 
 def within(seconds: float, make_safe: Callable[[], list[str]]) -> list[str]:

@@ -190,6 +190,8 @@ class Upkeep:
         self._hook = hook = Hook(run, end, limit)
         self._worker.hook(hook)
         self._wait_for(errors, limit + _HOOK_GRACE if at_most is None else limit)
+        if not errors:
+            self._worker.withdraw(hook)
         self._hook = None
         error = errors[0] if errors else None
         if error is not None and not hook.stopping:

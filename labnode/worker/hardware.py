@@ -46,8 +46,13 @@ class Hook:
         self.told_at: float | None = None  # when it first saw that it shall end
         self._function = function
         self._finished = finished
+        self._lock = threading.Lock()
+        self._taken = False
 
     def run(self, now: float) -> None:
+        """Run the function, unless the hook has been withdrawn."""
+        if not self._take():
+            return
         self.deadline = now + self.limit
         error: Exception | None = None
         try:
@@ -55,6 +60,16 @@ class Hook:
         except BaseException as caught:  # noqa: BLE001 - handed to the owner of the hook
             error = harmless(caught)
         self._finished(error)
+
+    def withdraw(self) -> None:
+        """It never runs, and never is `finished`; one that has begun is asked to stop."""
+        self._take()
+        self.stopping = True
+
+    def _take(self) -> bool:
+        with self._lock:
+            taken, self._taken = self._taken, True
+        return not taken
 
 
 def harmless(error: BaseException) -> Exception:

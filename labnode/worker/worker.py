@@ -150,6 +150,11 @@ class Worker:
         """Queue a start or clean-up; it runs as soon as no job and no other hook runs."""
         self._hardware.hook(hook)
 
+    def withdraw(self, hook: Hook) -> None:
+        """Nobody waits for `hook` any more: it never begins, or comes to an end soon."""
+        hook.withdraw()
+        self.wake()
+
     # ------------------------------------------------------------------ waiting
 
     @property
