@@ -20,15 +20,13 @@ A field of `Head` may be a `Section` (`devices: dict[str, Section]`): it is left
 built later by whoever knows its class.
 """
 
-from labnode.schema.build import build
-from labnode.schema.compose import read_scalar
-from labnode.schema.document import load_yaml, parse_yaml
+from labnode.schema.build import build, described
 from labnode.schema.json_schema import DIALECT, default_of, json_schema, object_schema
 from labnode.schema.options import Option, options
-from labnode.schema.place import described
 from labnode.schema.secrets import Secrets
 from labnode.schema.section import Problems, Section, did_you_mean, quoted, shown
 from labnode.schema.types import Between, Doc, Duration, Like, Size, Text
+from labnode.schema.yaml_text import load_yaml, parse_yaml, read_scalar
 
 __all__ = [
     "DIALECT",

@@ -12,8 +12,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
+from labnode.schema.build import reader_of
 from labnode.schema.options import Option, options
-from labnode.schema.place import reader_of
 from labnode.schema.section import Section
 from labnode.schema.types import Between, Like, Text
 

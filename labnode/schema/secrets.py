@@ -6,8 +6,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from labnode.schema.document import load_yaml
 from labnode.schema.section import Problems, Section, did_you_mean, quoted
+from labnode.schema.yaml_text import load_yaml
 
 FILE = "secrets.yaml"
 _TELLING = 5  # characters of a secret that would tell something about it

@@ -1,4 +1,4 @@
-"""YAML text composed into sections: plain data in which everything knows its line.
+"""YAML files and texts read into sections: plain data in which everything knows its line.
 
 What people expect rather than YAML 1.1: `12:30:00` and dates are texts, `010` is a text, `1e3` is
 a number. `on`, `off`, `yes` and `no` are booleans as values and refused as keys.
@@ -10,14 +10,15 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from labnode.errors import ConfigError, Problem
 from labnode.schema.section import Problems, Section, quoted
-from labnode.schema.syntax import explain
 
+_LARGEST = 1 << 20  # bytes of a file
 _DEEPEST = 40  # levels of nesting
 _MOST = 20_000  # values, those that aliases repeat counted each time
 _LONGEST_NUMBER = 100  # characters
@@ -31,6 +32,113 @@ _TAGGED = "YAML reads a value that begins with '!' as a tag; put it in quotes to
 _STR_TAG = "tag:yaml.org,2002:str"
 
 Secret = Callable[[str], Any]  # the value of a name; ValueError says what is wrong with it
+
+# Patterns of the parser's "context: problem", and whether the line is where that context began.
+_SENTENCES: list[tuple[str, bool, str]] = [
+    (r"character '\\t'", False, "a tab character; YAML is indented with spaces"),
+    (
+        "mapping values are not allowed",
+        False,
+        "a ': ' does not belong here; put the text in quotes, or look for a ':' missing on the "
+        "line above or another indentation there",
+    ),
+    (
+        "scanning an? (alias|anchor)",
+        False,
+        "a value that begins with '*', '&' or '!' has to be in quotes",
+    ),
+    ("scanning a quoted scalar", True, "a quote is not closed"),
+    (
+        "scanning a double-quoted scalar",
+        False,
+        "an escape that YAML does not know; use single quotes to have backslashes as they are",
+    ),
+    (
+        "expected ':'",
+        True,
+        "a ':' is missing after the key, or the line is indented differently from those above",
+    ),
+    (r"but found '[\]}]'|found ','", False, "a '}', a ']' or a ',' that belongs to nothing"),
+    ("found ':'", False, "a key is missing before the ':'"),
+    ("keys are not allowed", False, "a value that begins with '?' has to be in quotes"),
+    (
+        "parsing a flow node",
+        False,
+        "between '[' or '{' and its end a value is missing, or has to be in quotes",
+    ),
+    ("parsing a flow mapping", True, "a '{' is not closed, or a ',' is missing after a value"),
+    ("parsing a flow sequence", True, "a '[' is not closed, or a ',' is missing after a value"),
+    (
+        "parsing a block .*found '<(scalar|tag|anchor|alias)>'",
+        False,
+        "something stands after a value that has ended; put the whole value in quotes, or look at "
+        "the indentation",
+    ),
+    ("parsing a block", False, "the line is indented differently from those above"),
+    ("entries are not allowed", False, "a '- ' does not belong here; it has to begin a line"),
+    (
+        "scanning a block scalar",
+        False,
+        "after '|' or '>' the text begins on the next line; put it in quotes if it is a text",
+    ),
+    (
+        "(scanning|parsing) a (tag|directive)|undefined tag handle",
+        False,
+        "a value that begins with '!' or '%' has to be in quotes",
+    ),
+    (
+        "expected '<document start>'",
+        False,
+        "the document has ended before this line; look at the indentation and for a line '...'",
+    ),
+]
+_NO_TOKEN = re.compile(r"found character '(.+)' that cannot start any token")
+
+
+def load_yaml(
+    path: Path, problems: Problems | None = None, secret: Secret | None = None
+) -> Section:
+    """The file's only document; an empty file gives a section whose content is None.
+
+    With `problems`, what can be read past (a key that is there twice, a value that makes no
+    sense) is added to them; a file that cannot be read at all is a ConfigError in any case.
+    `secret` gives what `!secret NAME` stands for; without it there are none.
+    """
+    name = str(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+    except FileNotFoundError:
+        raise unreadable(name, "there is no such file") from None
+    except IsADirectoryError:
+        raise unreadable(name, "this is a directory, expected a YAML file") from None
+    except PermissionError:
+        raise unreadable(name, "this user has no right to read the file") from None
+    except (OSError, ValueError) as error:  # ValueError: NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise unreadable(name, f"the file cannot be read: {reason}") from None
+    if len(data) > _LARGEST:
+        raise unreadable(name, f"the file is larger than {_LARGEST >> 20} MiB")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise unreadable(
+            f"{name}:{line}",
+            f"the file is not UTF-8 text (byte 0x{data[error.start]:02x}); save it as UTF-8",
+        ) from None
+    return parse_yaml(text, name, problems, secret)
+
+
+def parse_yaml(
+    text: str, name: str, problems: Problems | None = None, secret: Secret | None = None
+) -> Section:
+    """As `load_yaml`, for a text; `name` stands where the file's name stands."""
+    own = Problems() if problems is None else problems
+    section = Composer(text.removeprefix("\ufeff"), name, own, secret).document()
+    if problems is None:
+        own.raise_all()
+    return section
 
 
 class Composer:
@@ -228,3 +336,19 @@ def _check_characters(text: str) -> None:
 def unreadable(where: str, message: str) -> ConfigError:
     """The one problem of a text that cannot be read any further."""
     return ConfigError(Problem(where, message))
+
+
+def explain(error: yaml.MarkedYAMLError) -> tuple[int, str]:
+    """The line (from 1) and one sentence."""
+    told = f"{error.context or ''}: {error.problem or ''}"
+    no_token = _NO_TOKEN.search(told)
+    if no_token:
+        found = (False, f"a value that begins with {no_token[1]} has to be in quotes")
+    else:
+        found = (False, f"this is not valid YAML ({told.strip(': ')})")
+    matching = (
+        (opened, sentence) for pattern, opened, sentence in _SENTENCES if re.search(pattern, told)
+    )
+    opened, sentence = next(matching, found)
+    mark = (error.context_mark if opened else None) or error.problem_mark or error.context_mark
+    return (mark.line + 1 if mark else 1), sentence
