@@ -20,8 +20,14 @@ A field of `Head` may be a `Section` (`devices: dict[str, Section]`): it is left
 built later by whoever knows its class.
 """
 
-from labnode.schema.build import build, described
-from labnode.schema.json_schema import DIALECT, default_of, json_schema, object_schema
+from labnode.schema.codecs import (
+    DIALECT,
+    build,
+    codec_of,
+    default_of,
+    json_schema,
+    object_schema,
+)
 from labnode.schema.options import Option, options
 from labnode.schema.secrets import Secrets
 from labnode.schema.section import Problems, Section, did_you_mean, quoted, shown
@@ -41,8 +47,8 @@ __all__ = [
     "Size",
     "Text",
     "build",
+    "codec_of",
     "default_of",
-    "described",
     "did_you_mean",
     "json_schema",
     "load_yaml",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 from labnode.errors import ConfigError, Problem
+
+INVALID: Any = object()  # in place of a value, after its problem was added
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +130,58 @@ class Problems:
         elif isinstance(error, ConfigError) and self._problems:
             self.extend(error.problems)
             raise self.error() from None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A section that is being read, what it is called, and where its problems go."""
+
+    section: Section
+    problems: Problems
+    top: str  # "device 'heater'"
+    path: str = ""  # from there on: "steps[2].timeout"
+    secret: bool = False
+    ignore: Collection[str] = ()
+
+    def child(self, section: Section, step: str | int, secret: bool = False) -> Place:
+        path = f"{self.path}[{step}]" if isinstance(step, int) else f"{self.path}.{step}"
+        secret = secret or self.secret
+        return Place(section, self.problems, self.top, path.removeprefix("."), secret)
+
+    def entries(self) -> list[Place]:
+        return [self.child(entry, index) for index, entry in enumerate(self.section.entries())]
+
+    @property
+    def label(self) -> str:
+        """ "'pin' in device 'heater'"; nothing for the document itself."""
+        return " in ".join(filter(None, [self.path and quoted(self.path), self.top]))
+
+    @property
+    def inside(self) -> str:
+        """ " in 'session'", for the end of a sentence about a key."""
+        return self.label and f" in {self.label}"
+
+    def wrong(self, message: str) -> Any:
+        """Add a problem; INVALID."""
+        self.problems.add(self.section, f"{self.label}: {message}" if self.label else message)
+        return INVALID
+
+    def unexpected(self, expected: str, hint: str = "") -> Any:
+        """Add the problem that something else stands here; INVALID."""
+        content = self.section.content
+        if content is None:
+            return self.wrong(f"expected {expected}, but there is nothing")
+        if self.secret and not isinstance(content, dict | list):
+            return self.wrong(f"expected {expected}; numbers and words such as on need quotes")
+        return self.wrong(f"expected {expected}, not {shown(content)}{hint or self.trap}")
+
+    @property
+    def trap(self) -> str:
+        """What YAML did to a word, where that may be a surprise."""
+        content, text = self.section.content, self.section.text
+        if not isinstance(content, bool) or text.lower() in ("true", "false"):
+            return ""
+        return f" (YAML reads {text} as {shown(content)}; quotes make it a text)"
 
 
 def quoted(text: str) -> str:

@@ -123,6 +123,11 @@ class Between:
             raise ValueError(f"expected a number {self}, not {value}{more}")
         return value
 
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        limits = {"minimum": self.low, "maximum": self.high}
+        return {key: limit for key, limit in limits.items() if limit is not None}
+
     def __str__(self) -> str:
         if self.high is None:
             return f"of at least {self.low}"
@@ -163,6 +168,9 @@ class Text:
             if not isinstance(words, str):
                 raise ValueError(f"expected a text for the language {language}, not {shown(words)}")
         return cls(value)
+
+    def to_yaml(self) -> str | Mapping[str, str]:
+        return self.words
 
     def pick(self, *locales: str | None) -> str:
         """The words in the first of `locales` there is ("es", "es_ES", "es-ES"), else English."""
