@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import urlsplit
 from wsgiref.util import setup_testing_defaults
 
-from labnode.agent import Agent
 from labnode.board import load_board
 from labnode.clock import Clock
-from labnode.module import load_lab
+from labnode.lab.loader import load_lab
+from labnode.node.agent import Agent
 from labnode.sessions import Reason
 from labnode.settings import load_settings
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from gpiozero.pins.mock import MockFactory
 
-from labnode.drivers.pins import pins_in_use
+from labnode.drivers.gpio.factories import pins_in_use
 
 _PATIENCE = 3.0  # seconds in which a thread that has been told to end may do so
 _WATCHED = re.compile(r"socket:|pipe:|/dev/pts/|/dev/ptmx|.*\.db(-wal|-shm)?$|.*/lock$")

@@ -16,18 +16,19 @@ from typing import Any, ClassVar
 
 import pytest
 
-from labnode import agent as agents
-from labnode import bench as benches
-from labnode.agent import Agent
 from labnode.board import load_board
 from labnode.clock import Clock
 from labnode.control import NotRunning, ask
-from labnode.drivers.base import Driver, registry
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.registry import registry
 from labnode.errors import ConfigError, DeviceError
 from labnode.lab import Lab
-from labnode.platform.systemd import Systemd
+from labnode.node import agent as agents
+from labnode.node import runtime as benches
+from labnode.node.agent import Agent
 from labnode.sessions import Reason, StartRequest
 from labnode.settings import load_settings
+from labnode.system.systemd import Systemd
 
 BOARD = "schema: 1\ndevices: {heater: {driver: relay, pin: GPIO17, safe: true}}\n"
 
@@ -245,6 +246,9 @@ class Dead:
 
     ident = None
 
+    def start(self) -> None:
+        pass
+
     def is_alive(self) -> bool:
         return False
 
@@ -361,13 +365,81 @@ def test_a_fault_ends_the_process_with_the_outputs_safe(
     agent.worker.call(lambda: agent.board.command("heater", "off"))
     assert level(agent) is False
     codes = end_of_process(monkeypatch)
-    monkeypatch.setattr(agents, "_WATCH_EVERY", 0.01)
     monkeypatch.setattr(agent, "fault", lambda: "somebody pulled the plug")
     with pytest.raises(Ended):
-        agent.watch(agent.clock.event(), Systemd({}))
+        agent.safety.turn()
     assert codes == [70]
     assert level(agent) is True
     assert "The agent ends itself: somebody pulled the plug." in caplog.messages
+
+
+def test_a_fault_is_found_while_the_main_thread_waits_for_the_web_server(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = build()
+    agent.start()
+    asked, answer, gave_up = threading.Event(), threading.Event(), threading.Event()
+    reasons: list[str] = []
+
+    def ask_web(*_: Any) -> None:
+        asked.set()
+        answer.wait(20)
+
+    def give_up(why: str) -> None:
+        reasons.append(why)
+        gave_up.set()
+
+    monkeypatch.setattr(agents, "ask_web", ask_web)
+    monkeypatch.setattr(agent, "give_up", give_up)
+    stop = agent.clock.event()
+    systemd = Systemd({"NOTIFY_SOCKET": "@nobody-listens-here"})  # so the web server is asked
+    main = threading.Thread(target=agent.watch, args=(stop, systemd))
+    main.start()
+    try:
+        assert asked.wait(5)
+        monkeypatch.setattr(agent, "fault", lambda: "somebody pulled the plug")
+        assert gave_up.wait(5)
+        assert reasons[0] == "somebody pulled the plug"
+    finally:
+        stop.set()
+        answer.set()
+        main.join(5)
+
+
+def test_a_safety_watch_that_dies_ends_the_process(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = build()
+    agent.start()
+    end_of_process(monkeypatch)
+    monkeypatch.setattr(agents, "_WATCH_EVERY", 0.01)
+    monkeypatch.setattr(agent.safety, "_thread", Dead())
+    with pytest.raises(Ended):
+        agent.watch(agent.clock.event(), Systemd({}))
+    assert agent.fault() is None  # the watch is over
+
+
+def test_a_safety_watch_that_hangs_is_a_fault(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = build(listen=False)
+    looks, let_go = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        looks.set()
+        let_go.wait(20)
+
+    with monkeypatch.context() as hung:
+        hung.setattr(agent, "fault", hang)
+        agent.safety.start()
+        assert looks.wait(5)
+        assert agent.safety.fault() is None
+        later = agent.clock.now() + 11
+        hung.setattr(agent.clock, "now", lambda: later)
+        assert agent.safety.fault() == "the safety watch had no end of its turn for 10 s"
+        let_go.set()
+    assert agent.safety.stop(5.0)
+    assert agent.safety.fault() is None
 
 
 def test_outputs_that_cannot_be_made_safe_are_told(

@@ -21,65 +21,52 @@ ROOT = Path(__file__).parent.parent
 HOUSE = """
     errors    ->
     clock     ->
-    lifecycle ->
+    audit     ->
     waker     ->
-    emergency ->
-    events    -> errors
-    context   -> errors
+    events    ->
+    context   ->
     jsondata  -> errors
     schema    -> errors
-    pythonfile -> errors
-    state     -> errors
-    spool     ->
-    browser   ->
     settings  -> schema errors
-    credentials -> settings clock
     store     -> clock errors
     drivers   -> schema waker clock errors
-    board     -> drivers pythonfile schema events clock errors
-    worker    -> board events clock errors
-    tasks     -> worker store context events clock jsondata errors
-    sessions  -> +tasks lifecycle
-    recordings -> sessions board events clock
-    lab       -> +recordings tasks worker drivers schema context spool errors
-    module    -> lab board pythonfile errors
-    reload    -> clock
-    changeover -> module lab sessions board pythonfile clock errors
-    estop     -> sessions board store lifecycle errors
-    upkeep    -> lab sessions worker board events clock errors
-    control   -> lab estop sessions store drivers schema clock errors
-    weblab    -> sessions settings credentials lifecycle clock errors
-    web       -> +lab settings credentials events waker clock
-    platform  -> settings events context clock errors
-    telemetry -> platform web board settings events clock errors
-    doctor    -> platform board drivers settings errors
-    wizard    -> board drivers schema errors
-    labnode   -> lab errors
-    bench     -> everything
-    agent     -> everything
-    testing   -> everything
-    demo      -> everything
+    board     -> drivers schema events clock errors
+    worker    -> clock errors
+    tasks     -> worker store jsondata context events clock errors
+    sessions  -> tasks worker store jsondata events audit clock errors
+    lab       -> sessions tasks worker board drivers schema context events clock errors
+    control   -> clock errors
+    http      -> settings waker clock errors
+    weblab    -> http sessions settings audit clock errors
+    web       -> +lab http settings waker
+    labnode   -> lab
+    system    -> context events clock
+    doctor    -> system board drivers settings errors
+    wizard    -> board drivers schema
+    node      -> everything
     cli       -> everything
     __main__  -> cli
+    testing   -> everything
 """
 
 # These rooms import at module level only what stands here, the rest in the function that needs it:
 # `labnode --help` and `import labnode.errors` must not load the whole house.
 AT_ONCE = {"cli": {"errors"}, "labnode": set[str]()}
+WHOLE = {"labnode.cli.demo", "labnode.cli.autoreload"}  # loaded by the commands that need them
 
 # Third-party libraries and their homes.
 HOMES = """
-    bottle        -> lab weblab web
+    bottle        -> lab weblab http web
     click         -> cli
     gpiozero      -> drivers
-    h11           -> web.server web.websockets
+    h11           -> http
     huey          -> tasks
     lgpio         -> drivers
-    prometheus_client -> platform
+    prometheus_client -> system
     serial        -> drivers
-    smbus2        -> drivers.i2c
+    smbus2        -> drivers.buses.i2c
     sqlite_utils  -> store
-    wsproto       -> web.websockets
+    wsproto       -> http web.lab_websockets
     yaml          -> schema
 """
 DISTRIBUTIONS = {"serial": "pyserial", "yaml": "pyyaml"}  # where the two names differ
@@ -249,7 +236,9 @@ def rooms_import_only_what_stands_in_their_row(house: House) -> Iterator[str]:
             elif target not in allowed[room]:
                 may = " ".join(sorted(allowed[room])) or "nothing"
                 yield source.at(found.node, f"{room} imports {target}; it may import: {may}")
-            elif found.when == "loading" and target not in AT_ONCE.get(room, {target}):
+            elif source.module not in WHOLE and (
+                found.when == "loading" and target not in AT_ONCE.get(room, {target})
+            ):
                 yield source.at(found.node, f"{room} imports {target} outside of a function")
 
 
@@ -430,7 +419,7 @@ def test_the_house_keeps_the_rule(rule: Rule, labnode: House) -> None:
 def test_every_row_of_the_house_names_only_rooms_above_it() -> None:
     assert "tasks" in allowed_rooms()["sessions"]
     assert "store" in allowed_rooms()["sessions"]
-    assert {"testing", "cli"}.isdisjoint(allowed_rooms()["agent"])
+    assert {"testing", "cli"}.isdisjoint(allowed_rooms()["node"])
     assert "web" not in allowed_rooms()["weblab"]
     assert "weblab" not in allowed_rooms()["web"]
 
@@ -513,7 +502,7 @@ def test_an_import_that_the_row_has_passes(text: str, path: str) -> None:
         ("from labnode.lab import Lab", "__init__.py", "labnode imports lab outside of a function"),
         ("from labnode import Lab", "web/app.py", "takes Lab from the root package"),
         ("import labnode", "web/app.py", "takes all from the root package"),
-        ("import labnode.cli", "agent.py", "agent imports cli; it may import: "),
+        ("import labnode.cli", "node/agent.py", "node imports cli; it may import: "),
         ("import labnode.web", "weblab/api.py", "weblab imports web; it may import: "),
         ("import labnode.weblab", "web/app.py", "web imports weblab; it may import: "),
     ],
@@ -592,7 +581,7 @@ def test_a_broken_rule_is_found_and_placed(rule: Rule, text: str, problem: str) 
     [
         (libraries_stay_in_their_homes, "import gpiozero, serial.tools, os.path"),
         (libraries_are_declared, "import gpiozero, serial.tools, lgpio, sqlite_utils, yaml, os"),
-        (modules_are_short, "x = 1\n" * 298),
+        (modules_are_short, "x = 1\n" * 498),
         (only_the_clock_reads_time, "import datetime; datetime.datetime.fromisoformat(x)"),
         (only_the_clock_reads_time, "clock.now(); self.time(); task.time.sleep; sleep(1)"),
         (text_is_never_run_as_code, "db.exec(x); lab.eval(x); run(['ls'], shell=False)"),

@@ -16,7 +16,7 @@ import pytest
 
 from labnode.cli import main
 from labnode.clock import ManualClock
-from labnode.state import StateDir
+from labnode.node.state_dir import StateDir
 from labnode.store import Store, backup
 from labnode.store.backup import BackupError, back_up, restore
 

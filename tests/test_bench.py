@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from labnode.drivers.base import Driver, registry
-from labnode.drivers.relay import Relay
+from labnode.board.config.python_files import set_aside
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.registry import registry
+from labnode.drivers.gpio.digital_output import Relay
 from labnode.errors import ConfigError, DeviceError, LabnodeError
-from labnode.pythonfile import set_aside
 from labnode.testing import LabClient
 
 SHIPPED = sorted((Path(__file__).parents[1] / "boards").glob("*.yaml"))

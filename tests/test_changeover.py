@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from labnode.board import BoardFile, load_board
-from labnode.changeover import Changeover
+from labnode.board.config.python_files import set_aside
 from labnode.clock import ManualClock
 from labnode.errors import Busy, ConfigError, DeviceError
 from labnode.lab import Lab
-from labnode.module import load_lab
-from labnode.pythonfile import set_aside
+from labnode.lab.loader import load_lab
+from labnode.node.apply import Changeover
 
 BOARD = "schema: 1\ndevices: {lamp: {driver: led, pin: GPIO17}}\n"
 

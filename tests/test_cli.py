@@ -55,7 +55,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
-    monkeypatch.setattr("labnode.lifecycle.log_to", lambda _: None)
+    monkeypatch.setattr("labnode.audit.log_to", lambda _: None)
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)
     yield

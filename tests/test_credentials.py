@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from labnode.clock import ManualClock
-from labnode.credentials import Credentials, Denied
+from labnode.http.basic_auth import Credentials, Denied
 from labnode.settings import Client
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from labnode import demo
-from labnode.agent import Agent
+from labnode.cli import demo
 from labnode.clock import Clock, Event, ManualClock
 from labnode.errors import ConfigError, LabnodeError
+from labnode.node.agent import Agent
 from labnode.sessions import Reason
 
 BOARD = "schema: 1\nlab: {name: mine, category: Own}\ndevices: {led: {driver: led, pin: 17}}\n"

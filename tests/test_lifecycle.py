@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from labnode import lifecycle
+from labnode import audit
 
-LOGGER = logging.getLogger("labnode.lifecycle")
+LOGGER = logging.getLogger("labnode.audit")
 ID = "kX2vQ8-session-id-nobody-may-see"
 
 
@@ -29,20 +29,20 @@ def _as_it_was() -> Iterator[None]:
 @pytest.fixture
 def stream() -> io.StringIO:
     stream = io.StringIO()
-    lifecycle.log_to(stream)
+    audit.log_to(stream)
     return stream
 
 
 def tell_all() -> None:
-    lifecycle.started(ID, "weblab", 299.96)
-    lifecycle.connected(ID)
-    lifecycle.expired(ID, "never-connected")
-    lifecycle.rejected("credentials", status=401, address="192.0.2.66")
-    lifecycle.rejected("busy", status=503, address="::1", client="lde", untold=7)
-    lifecycle.disposed(ID, "never-connected")
-    lifecycle.disposed(ID, None)
-    lifecycle.quarantined(ID)
-    lifecycle.quarantined(None)
+    audit.started(ID, "weblab", 299.96)
+    audit.connected(ID)
+    audit.expired(ID, "never-connected")
+    audit.rejected("credentials", status=401, address="192.0.2.66")
+    audit.rejected("busy", status=503, address="::1", client="lde", untold=7)
+    audit.disposed(ID, "never-connected")
+    audit.disposed(ID, None)
+    audit.quarantined(ID)
+    audit.quarantined(None)
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -74,7 +74,7 @@ def test_every_event_is_a_line_of_json_with_its_time(stream: io.StringIO) -> Non
 
 def test_addresses_can_be_told_apart_and_brought_together(stream: io.StringIO) -> None:
     for address in ("192.0.2.1", "192.0.2.2", "192.0.2.1"):
-        lifecycle.rejected("credentials", status=401, address=address)
+        audit.rejected("credentials", status=401, address=address)
     one, two, three = (line["address"] for line in lines(stream))
     assert one == three != two
 
@@ -82,10 +82,10 @@ def test_addresses_can_be_told_apart_and_brought_together(stream: io.StringIO) -
 def test_the_record_is_the_bare_line_also_where_all_logs_go(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with caplog.at_level(logging.INFO, "labnode.lifecycle"):
-        lifecycle.connected(ID)
+    with caplog.at_level(logging.INFO, "labnode.audit"):
+        audit.connected(ID)
     (record,) = caplog.records
-    assert record.name == "labnode.lifecycle"
+    assert record.name == "labnode.audit"
     assert json.loads(record.getMessage()).keys() == {"event", "session"}
 
 
@@ -94,7 +94,7 @@ def test_its_lines_are_not_formatted_once_more_by_the_other_logs(stream: io.Stri
     handler = logging.StreamHandler(others)
     logging.getLogger().addHandler(handler)
     try:
-        lifecycle.connected(ID)
+        audit.connected(ID)
     finally:
         logging.getLogger().removeHandler(handler)
     assert len(lines(stream)) == 1
@@ -104,7 +104,7 @@ def test_its_lines_are_not_formatted_once_more_by_the_other_logs(stream: io.Stri
 def test_it_does_not_depend_on_the_level_of_the_other_logs(stream: io.StringIO) -> None:
     logging.getLogger().setLevel(logging.CRITICAL)
     try:
-        lifecycle.connected(ID)
+        audit.connected(ID)
     finally:
         logging.getLogger().setLevel(logging.WARNING)
     assert len(lines(stream)) == 1
@@ -113,12 +113,12 @@ def test_it_does_not_depend_on_the_level_of_the_other_logs(stream: io.StringIO) 
 def test_it_can_be_switched_off_and_on_again(
     stream: io.StringIO, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lifecycle.log_to(None)
+    audit.log_to(None)
     tell_all()
     assert stream.getvalue() == ""
     assert caplog.records == []
-    lifecycle.log_to(stream)
-    lifecycle.connected(ID)
+    audit.log_to(stream)
+    audit.connected(ID)
     assert len(lines(stream)) == 1
 
 
@@ -126,9 +126,9 @@ def test_it_can_be_switched_off_and_on_again(
     "strayed", ["Ada Lovelace", "pass word", "a\nb", '"}', "é", "x" * 65, ""], ids=repr
 )
 def test_what_is_no_word_of_the_node_is_not_told(stream: io.StringIO, strayed: str) -> None:
-    lifecycle.started(ID, strayed, 1)
-    lifecycle.expired(ID, strayed)
-    lifecycle.rejected(strayed, status=400, address="::1", client=strayed)
+    audit.started(ID, strayed, 1)
+    audit.expired(ID, strayed)
+    audit.rejected(strayed, status=400, address="::1", client=strayed)
     assert [line.get("client", "?") for line in lines(stream)] == ["?"] * 3
     assert [line.get("reason", line.get("kind", "?")) for line in lines(stream)] == ["?"] * 3
 
@@ -139,7 +139,7 @@ def test_sessions_are_called_as_in_the_other_logs(stream: io.StringIO) -> None:
     class Named:
         id = ID
 
-    lifecycle.connected(ID)
+    audit.connected(ID)
     tag = Session.tag.fget  # type: ignore[attr-defined]
     assert lines(stream)[0]["session"] == tag(Named())
 
@@ -147,7 +147,7 @@ def test_sessions_are_called_as_in_the_other_logs(stream: io.StringIO) -> None:
 def test_there_is_no_parameter_that_could_take_a_secret() -> None:
     events = [
         function
-        for name, function in vars(lifecycle).items()
+        for name, function in vars(audit).items()
         if inspect.isfunction(function) and not name.startswith("_") and name != "log_to"
     ]
     assert {name for event in events for name in inspect.signature(event).parameters} == {

@@ -11,7 +11,7 @@ import pytest
 from labnode.board import BoardFile, load_board
 from labnode.errors import ConfigError
 from labnode.lab import Lab
-from labnode.module import load_lab as load_lab_of
+from labnode.lab.loader import load_lab as load_lab_of
 
 LAB = "from labnode import Lab\nlab = Lab()\n"
 

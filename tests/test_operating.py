@@ -12,11 +12,11 @@ import pytest
 from labnode.cli import main
 from labnode.clock import ManualClock
 from labnode.events import Bus
-from labnode.platform.gauges import MachineGauges, NodeGauges
-from labnode.platform.metrics import Metrics
-from labnode.platform.pi import Disk, Machine, Throttling
 from labnode.schema import Duration, options
 from labnode.settings import Settings
+from labnode.system.gauges import MachineGauges, NodeGauges
+from labnode.system.metrics import Metrics
+from labnode.system.pi import Disk, Machine, Throttling
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ import pytest
 
 from labnode.clock import Clock
 from labnode.errors import ConfigError
-from labnode.recordings import Recording
+from labnode.lab.recordings import Recording
 from labnode.testing import LabClient
 
 BOARD = """\

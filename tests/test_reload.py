@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
+from labnode.cli.autoreload import Reload, Watcher, command
 from labnode.clock import ManualClock
-from labnode.reload import Reload, Watcher, command
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from labnode.cli import main
-from labnode.drivers.pins import mock_factory
+from labnode.drivers.gpio.factories import mock_factory
 from labnode.errors import DeviceError
-from labnode.state import StateDir
+from labnode.node.state_dir import StateDir
 
 BOARD = """\
 schema: 1
@@ -28,7 +28,7 @@ def pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """What stands in for the Pi's pins."""
     factory = mock_factory()
     monkeypatch.setattr(factory, "close", lambda: None)  # to be looked at afterwards
-    monkeypatch.setattr("labnode.drivers.pins.real_factory", lambda work_dir=None: factory)
+    monkeypatch.setattr("labnode.drivers.gpio.pin.real_factory", lambda work_dir=None: factory)
     yield factory
     factory.reset()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labnode.spool import NoRoom, Spool
+from labnode.lab.spool import NoRoom, Spool
 
 
 @pytest.fixture

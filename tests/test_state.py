@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from labnode.errors import ConfigError
-from labnode.state import StateDir
+from labnode.node.state_dir import StateDir
 
 OpenState = Callable[..., StateDir]
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from labnode.agent import Agent
 from labnode.board import load_board
 from labnode.errors import ConfigError
 from labnode.lab import Lab
+from labnode.node.agent import Agent
 from labnode.sessions import Reason, StartRequest
 from labnode.settings import load_settings
 
@@ -128,6 +128,6 @@ def test_a_dead_server_of_the_numbers_is_a_fault(
 
 
 def test_where_nobody_asks_for_them_their_library_is_not_loaded() -> None:
-    code = "import sys, labnode.agent; print('prometheus_client' in sys.modules)"
+    code = "import sys, labnode.node.agent; print('prometheus_client' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout == "False\n"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
-from labnode.clock import Clock
+from labnode.clock import Clock, ManualClock
 from labnode.errors import ConfigError
 from labnode.events import DeviceChanged, Notice
 from labnode.testing import LabClient
+from labnode.worker import Hook
 
 BOARD = """\
 schema: 1
@@ -32,11 +34,13 @@ def lab(tmp_path: Path) -> Iterator[Make]:
     """A running node whose board has `text` besides three devices."""
     clients: list[LabClient] = []
 
-    def make(text: str, module: str = "", state: str = "state") -> LabClient:
+    def make(
+        text: str, module: str = "", state: str = "state", clock: Clock | None = None
+    ) -> LabClient:
         (tmp_path / "oven.yaml").write_text(BOARD + text)
         if module:
             (tmp_path / "oven.py").write_text(f"from labnode import Lab\nlab = Lab()\n{module}")
-        client = LabClient(tmp_path / "oven.yaml", state_dir=tmp_path / state)
+        client = LabClient(tmp_path / "oven.yaml", state_dir=tmp_path / state, clock=clock)
         clients.append(client)
         client.seen = client.agent.bench.bus.subscribe(DeviceChanged, Notice)  # type: ignore[attr-defined]
         return client.__enter__()
@@ -236,6 +240,32 @@ def test_a_student_who_comes_ends_a_self_test_without_a_verdict(lab: Make) -> No
     node.student()
     assert node.value("lamp") is False
     assert node.agent.sessions.quarantine.why is None
+
+
+def test_a_self_test_that_is_not_waited_for_any_more_never_runs(lab: Make) -> None:
+    clock = ManualClock()
+    node = lab(
+        "sequences: {selftest: {every: 1h, timeout: 5s, steps: [{set: {lamp: on}}]}}\n",
+        clock=clock,
+    )
+    upkeep, worker = node.agent.bench.upkeep, node.agent.worker
+    held, let_go, served = Event(), Event(), Event()
+
+    def hold() -> None:
+        held.set()
+        let_go.wait(20)
+
+    worker.queue(hold)  # the hardware thread has something else to do
+    assert held.wait(10)
+    upkeep._tested_at = float("-inf")
+    upkeep._wake.set()
+    assert eventually(lambda: upkeep._hook)
+    assert eventually(lambda: upkeep._hook is None or clock.advance(1))
+    seen(node, "lamp")
+    let_go.set()
+    worker.hook(Hook(lambda: None, lambda _: served.set(), 1.0))  # comes after what was before
+    assert served.wait(10)
+    assert seen(node, "lamp") == []
 
 
 def test_values_that_a_session_begins_with_are_set_after_the_reset(

@@ -3,27 +3,183 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from labnode.board.description import describe
-from labnode.board.emergency import Emergency
-from labnode.board.file import BoardFile
-from labnode.board.interlocks import Fault, Interlocks
-from labnode.board.lineup import Lineup
-from labnode.board.orders import Orders
-from labnode.board.polls import Polls
+from labnode.board.config.board_file import BoardFile
+from labnode.board.interlocks import Emergency, Fault, Interlocks
 from labnode.board.services import DriverServices, Post, Wait, alone
-from labnode.board.simulate import Simulation
-from labnode.board.snapshot import Snapshot, Snapshots, reason
+from labnode.board.simulation import Simulation
+from labnode.board.snapshot import Snapshot, Snapshots, describe, reason
 from labnode.clock import Clock
-from labnode.drivers.base import Driver, Simulatable
-from labnode.drivers.output import Output
-from labnode.drivers.pins import mock_factory, real_factory
-from labnode.errors import BadInput, DeviceError
+from labnode.drivers.framework.driver import Driver, Lendable, Simulatable
+from labnode.drivers.framework.output import Output
+from labnode.drivers.gpio.factories import mock_factory, real_factory
+from labnode.errors import BadInput, DeviceError, Interlocked, LabnodeError, NotFound
 from labnode.events import Bus
+from labnode.schema import did_you_mean
+
+_RETRY = 0.25  # seconds until a device that could not be polled is polled again
+
+
+class Polls:
+    """Hardware thread only."""
+
+    def __init__(self, devices: Mapping[str, Driver], snapshots: Snapshots, clock: Clock) -> None:
+        self._devices = devices
+        self._snapshots = snapshots
+        self._clock = clock
+        self._not_before: dict[str, float] = {}  # of those that failed
+
+    def run(self, names: Iterable[str]) -> None:
+        """Poll those of `names` that are due."""
+        now = self._clock.now()
+        for name in names:
+            due = self.due(name)
+            if due is not None and due <= now:
+                if self._snapshots.poll(name):
+                    self._not_before.pop(name, None)
+                else:
+                    self._not_before[name] = now + _RETRY
+                self._snapshots.read([name])
+
+    def due(self, name: str) -> float | None:
+        """When a device is to be polled next."""
+        due = self._devices[name].due()
+        return None if due is None else max(due, self._not_before.get(name, due))
+
+
+class Orders:
+    """Hardware thread only. `opened` gives the devices that are open; `refresh` reads one again."""
+
+    def __init__(
+        self,
+        file: BoardFile,
+        emergency: Emergency,
+        interlocks: Interlocks,
+        *,
+        opened: Callable[[], Collection[str]],
+        refresh: Callable[[str], None],
+    ) -> None:
+        self._devices = file.devices
+        self._emergency = emergency
+        self._interlocks = interlocks
+        self._opened = opened
+        self._refresh = refresh
+
+    def command(self, device: str, command: str, args: Any = None) -> Any:
+        """Call a command with JSON arguments, a list or an object; its result is JSON.
+
+        NotFound: there is no such device or command; BadInput: the arguments; Interlocked or Busy:
+        not now; else DeviceError.
+        """
+        driver = self.driver(device)
+        spec = driver.commands.get(command)
+        if spec is None:
+            there = f"; it has {', '.join(driver.commands)}" if driver.commands else ""
+            hint = did_you_mean(command, driver.commands) or there
+            raise NotFound(f"'{device}' has no command {command!r}{hint}")
+        arguments = spec.bind(f"{device}.{command}", args)
+        return self._do(
+            f"{device}.{command}", driver, lambda: getattr(driver, command)(**arguments)
+        )
+
+    def put(self, device: str, value: Any) -> None:
+        """Bring an output to a value; errors as those of `command`."""
+        output = self.driver(device)
+        assert isinstance(output, Output)
+        self._do(device, output, lambda: output.put(value))
+
+    def begin(self) -> None:
+        """Give outputs the value that a session begins with, where they have one."""
+        for name, driver in self._devices.items():
+            if isinstance(driver, Output) and driver.initial is not None:
+                try:
+                    self.put(name, driver.initial)
+                except LabnodeError as error:
+                    log.warning("device %s does not begin with its value: %s", name, error)
+
+    def permit(self, device: str, value: Any) -> None:
+        """Interlocked when an output must not be `value` now."""
+        output = self.driver(device)
+        assert isinstance(output, Output)
+        self._emergency.permit(output, value)
+        self._interlocks.permit(device, value)
+
+    def lend(self, device: str) -> AbstractContextManager[str]:
+        """The path of a device's port, the caller's alone inside the block."""
+        driver = self.driver(device)
+        if not isinstance(driver, Lendable):
+            raise DeviceError(f"'{device}' has no port to lend: it is a {driver.kind}")
+        return driver.lent()
+
+    def driver(self, name: str) -> Driver:
+        """The device's driver; NotFound."""
+        if name not in self._devices:
+            hint = did_you_mean(name, self._devices)
+            raise NotFound(f"there is no device {name!r}{hint}")
+        return self._devices[name]
+
+    def need_open(self, name: str) -> None:
+        """DeviceError when the device is not open."""
+        if name not in self._opened():
+            raise DeviceError(f"'{name}' is not open")
+
+    def _do(self, where: str, driver: Driver, action: Callable[[], Any]) -> Any:
+        self.need_open(driver.name)
+        if self._emergency.why is not None:
+            raise Interlocked(f"The board is stopped: {self._emergency.why}")
+        try:
+            return action()
+        except LabnodeError:
+            raise
+        except Exception as error:
+            raise DeviceError(f"{where}: {reason(error)}") from error
+        finally:
+            self._refresh(driver.name)
+
+
+class Lineup:
+    """`opened` are the names in the order of opening, with one that failed half way."""
+
+    def __init__(self, devices: Mapping[str, Driver]) -> None:
+        self.opened: list[str] = []
+        self._devices = devices
+
+    def open(self) -> None:
+        """Open every device until one does not: then a DeviceError says why."""
+        for name, driver in self._devices.items():
+            self.opened.append(name)
+            try:
+                driver.open()
+            except Exception as error:
+                log.exception("device %s did not open", name)
+                raise DeviceError(f"'{name}' did not open: {reason(error)}") from error
+
+    def each(
+        self, what: str, do: Callable[[Driver], None], names: Collection[str] | None = None
+    ) -> list[str]:
+        """Do one thing to the devices that are open; a sentence for each that did not."""
+        return self._each([n for n in self.opened if names is None or n in names], what, do)
+
+    def close(self) -> list[str]:
+        """Close every device, the last one first; a sentence for each that did not."""
+        names, self.opened = self.opened, []
+        return self._each(names[::-1], "close", lambda driver: driver.close())
+
+    def _each(self, names: list[str], what: str, do: Callable[[Driver], None]) -> list[str]:
+        failures = []
+        for name in names:
+            try:
+                do(self._devices[name])
+            except Exception as error:
+                log.exception("device %s did not %s", name, what)
+                failures.append(f"'{name}' did not {what}: {reason(error)}")
+        return failures
+
 
 log = logging.getLogger(__name__)
 

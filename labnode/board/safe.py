@@ -6,10 +6,10 @@ import logging
 from typing import Any
 
 from labnode.board.board import Board
-from labnode.board.file import BoardFile
+from labnode.board.config.board_file import BoardFile
 from labnode.board.snapshot import reason
 from labnode.clock import Clock
-from labnode.drivers.base import Driver
+from labnode.drivers.framework.driver import Driver
 from labnode.events import Bus
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from labnode.board.file import BoardFile
+from labnode.board.config.board_file import BoardFile
 from labnode.clock import Clock
-from labnode.drivers.base import Driver
+from labnode.drivers.framework.driver import Driver
 
 Post = Callable[[Callable[[], None]], None]
 Over = Callable[[], bool]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from labnode.drivers.base import Driver
-from labnode.drivers.services import Counting
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.services import Counting
 from labnode.events import Bus, DeviceChanged
 
 log = logging.getLogger(__name__)
@@ -100,3 +100,24 @@ def with_counts(snapshot: Snapshot, devices: Mapping[str, Driver]) -> Snapshot:
     """A snapshot and what some drivers count, which is not in it: it changes all the time."""
     counts = {name: d.counters() for name, d in devices.items() if isinstance(d, Counting)}
     return {name: {**state, **counts.get(name, {})} for name, state in snapshot.items()}
+
+
+def describe(name: str, driver: Driver, locales: Sequence[str | None]) -> dict[str, Any]:
+    """JSON: what a device is called, how it is shown, which commands it has."""
+    confirm = driver.confirm
+    return {
+        "name": name,
+        "driver": driver.kind,
+        "label": driver.label.pick(*locales) if driver.label else _readable(name),
+        "group": driver.group.pick(*locales) if driver.group else None,
+        "unit": driver.unit,
+        "icon": driver.icon,
+        "widget": driver.widget,
+        "commands": [each.describe() for each in driver.commands.values() if each.students],
+        "confirm": confirm if isinstance(confirm, bool) else confirm.pick(*locales),
+        **driver.describe(),
+    }
+
+
+def _readable(name: str) -> str:
+    return name.replace("_", " ").capitalize()

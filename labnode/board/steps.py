@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from labnode.board.expressions import Expression
-from labnode.drivers.base import Conversing, Driver, Programmable
-from labnode.drivers.output import NumberOutput
+from labnode.board.config.expressions import Expression
+from labnode.drivers.framework.driver import Conversing, Driver, Programmable
+from labnode.drivers.framework.output import NumberOutput
 from labnode.errors import DeviceError
 from labnode.schema import Text
 

@@ -50,7 +50,7 @@ def restore(file: Path, settings: Path | None, state_dir: Path | None) -> None:
     The node must not run. FILE is looked through before anything is changed, and what was there is
     kept in a directory beside it.
     """
-    from labnode.state import without_node
+    from labnode.node.state_dir import without_node
     from labnode.store.backup import restore as put_back
 
     directory = settings_without_credentials(settings, {"state_dir": state_dir}).state_dir

@@ -28,8 +28,8 @@ def check(boards: tuple[Path, ...], settings: Path | None) -> None:
     not be meant so, and programs that the board needs and this machine has not got, are told too.
     """
     from labnode.board import load_board
-    from labnode.drivers.pulses import Doubtful
-    from labnode.module import load_lab
+    from labnode.drivers.gpio.pwm_pins import Doubtful
+    from labnode.lab.loader import load_lab
 
     problems = []
     for board in boards:

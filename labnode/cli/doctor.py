@@ -70,7 +70,7 @@ def _patient(
     from labnode.board import load_board
     from labnode.doctor import Finding, Level, Patient
     from labnode.doctor.finding import User
-    from labnode.module import load_lab
+    from labnode.lab.loader import load_lab
     from labnode.settings import load_settings
 
     wrong = []
@@ -108,7 +108,7 @@ def _patient(
 
 
 def _runs(settings: Settings) -> bool:
-    from labnode.state import without_node
+    from labnode.node.state_dir import without_node
 
     try:
         with without_node(settings.state_dir):

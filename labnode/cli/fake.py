@@ -74,7 +74,7 @@ def new(
     Its address is printed on a line of its own. The session is remembered for `labnode fake status`
     and `labnode fake dispose`.
     """
-    from labnode.browser import open_browser
+    from labnode.cli.browser import open_browser
 
     data = _client_data(client_initial_data, client_initial_data_file)
     student["username_unique"] = student["username_unique"] or ""

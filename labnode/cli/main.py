@@ -18,7 +18,6 @@ from labnode.cli.check import check
 from labnode.cli.doctor import doctor
 from labnode.cli.fake import fake
 from labnode.cli.history import actions, events, sessions, tasks
-from labnode.cli.needless import clean_expired, loop, run_tasks
 from labnode.cli.node import clear, drain, estop, status, undrain
 from labnode.cli.options import InOrder
 from labnode.cli.run import demo, run
@@ -27,6 +26,35 @@ from labnode.cli.simulate import simulate
 from labnode.cli.weblab import weblab_config
 from labnode.cli.wizard import bootconfig, pinout, schema, suggest
 from labnode.errors import BadInput, ConfigError, LabnodeError
+
+_ANY = {"ignore_unknown_options": True, "allow_extra_args": True}  # such as weblablib's --threads
+
+
+@click.command(context_settings=_ANY)
+def loop() -> None:
+    """Not needed; says why."""
+    click.echo(
+        "labnode loop is not needed: the node itself, which labnode run starts, runs the tasks and "
+        "ends the sessions."
+    )
+
+
+@click.command("run-tasks", context_settings=_ANY)
+def run_tasks() -> None:
+    """Not needed; says why."""
+    click.echo(
+        "labnode run-tasks is not needed: the node runs each task in its own threads, about a "
+        "millisecond after delay()."
+    )
+
+
+@click.command("clean-expired", context_settings=_ANY)
+def clean_expired() -> None:
+    """Not needed; says why."""
+    click.echo(
+        "labnode clean-expired is not needed: the node ends a session when its time is over, and "
+        "forgets its user after `expired_users_timeout`."
+    )
 
 
 class _Commands(InOrder):

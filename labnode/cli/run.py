@@ -18,9 +18,9 @@ from labnode.cli.options import FILE, SETTINGS
 from labnode.errors import ConfigError, LabnodeError
 
 if TYPE_CHECKING:
-    from labnode.agent import Agent
+    from labnode.cli.autoreload import Reload, Watcher
     from labnode.clock import Event
-    from labnode.reload import Reload, Watcher
+    from labnode.node.agent import Agent
 
 
 @click.command()
@@ -53,14 +53,14 @@ def run(
     template beside them is saved, but not while a session begins or ends. Active sessions go on.
     What has mistakes is told, and the node goes on as it was.
     """
-    from labnode import lifecycle
-    from labnode.agent import BROKEN, Agent
+    from labnode import audit
     from labnode.board import load_board
-    from labnode.module import load_lab
-    from labnode.platform.logs import log_to_stderr
-    from labnode.platform.systemd import Systemd
-    from labnode.reload import Watcher, command
+    from labnode.cli.autoreload import Watcher, command
+    from labnode.lab.loader import load_lab
+    from labnode.node.agent import BROKEN, Agent
     from labnode.settings import load_settings
+    from labnode.system.journal import log_to_stderr
+    from labnode.system.systemd import Systemd
 
     systemd = Systemd(os.environ)
     options = {"board": board, "host": host, "port": port, "state_dir": state_dir}
@@ -71,7 +71,7 @@ def run(
             "the settings or LABNODE_BOARD in the environment."
         )
     journal = log_to_stderr(chosen.log_level)
-    lifecycle.log_to((journal or sys.stderr) if chosen.lifecycle_log else None)
+    audit.log_to((journal or sys.stderr) if chosen.lifecycle_log else None)
     watcher = Watcher(chosen.board) if reload else None
     file = load_board(chosen.board, settings=settings)
     if watcher:
@@ -108,7 +108,7 @@ def run(
 
 def _changes(agent: Agent, watcher: Watcher, stop: Event, settings: Path | None) -> Reload:
     """What the node waits for when it shall also start again."""
-    from labnode.reload import Reload, begin_check
+    from labnode.cli.autoreload import Reload, begin_check
     from labnode.sessions import State
 
     changes = Reload(
@@ -143,8 +143,8 @@ def demo(board: Path | None, no_browser: bool, port: int | None, seconds: int) -
     with labnode. The address of the student's page is printed, and opened if there is a browser.
     Ctrl-C ends the demo.
     """
-    from labnode import demo as demonstration
-    from labnode.platform.logs import log_to_stderr
+    from labnode.cli import demo as demonstration
+    from labnode.system.journal import log_to_stderr
 
     log_to_stderr("WARNING")
     demonstration.run(

@@ -32,8 +32,8 @@ def safe(board: Path | None, settings: Path | None, state_dir: Path | None) -> N
     from labnode.board import load_board
     from labnode.board.safe import drive_safe, outputs
     from labnode.clock import Clock
-    from labnode.drivers.pins import real_factory
-    from labnode.state import without_node
+    from labnode.drivers.gpio.factories import real_factory
+    from labnode.node.state_dir import without_node
 
     given = {"board": board, "state_dir": state_dir}
     chosen = settings_without_credentials(settings, given)

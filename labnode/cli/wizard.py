@@ -86,7 +86,7 @@ def schema(
     With BOARD there are also the drivers of its own.
     """
     from labnode.board import load_board
-    from labnode.drivers.base import load_drivers
+    from labnode.drivers.framework.registry import load_drivers
     from labnode.schema import did_you_mean
     from labnode.wizard import reference
     from labnode.wizard.board_schema import board_schema, text_of

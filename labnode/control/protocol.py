@@ -30,21 +30,41 @@ def address(directory: Path) -> Iterator[str]:
         os.close(descriptor)
 
 
+class LineBuffer:
+    """A line that comes in parts, `limit` bytes at most."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._data = b""
+
+    def add(self, part: bytes) -> bool:
+        """Add what has come, b"" when no more will; True when nothing has to be waited for."""
+        self._data += part
+        return not part or len(self._data) > self._limit or self._data.endswith(b"\n")
+
+    def text(self) -> str:
+        """The line without its end.
+
+        What has no end, is longer than the limit or not UTF-8 is not a line: ValueError.
+        """
+        if len(self._data) > self._limit or not self._data.endswith(b"\n"):
+            raise ValueError("this is not a line")
+        return self._data[:-1].decode()
+
+
 def read_line(connection: socket.socket, *, timeout: float, limit: int) -> str:
     """The line that comes, without its end; OSError (TimeoutError) when it does not come in time.
 
-    What ends without a line end, or is longer than `limit` bytes, is not a line: ValueError.
+    ValueError for what is not a line.
     """
     now = Clock().now
     deadline = now() + timeout
-    data = b""
-    while not data.endswith(b"\n"):
+    line = LineBuffer(limit)
+    whole = False
+    while not whole:
         left = deadline - now()
         if left <= 0:
             raise TimeoutError("the line did not come in time")
         connection.settimeout(left)
-        part = connection.recv(65536)
-        data += part
-        if not part or len(data) > limit:
-            raise ValueError("this is not a line")
-    return data[:-1].decode()
+        whole = line.add(connection.recv(65536))
+    return line.text()

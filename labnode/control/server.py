@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import logging
 import os
+import selectors
 import socket
 import struct
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from labnode.clock import Clock
-from labnode.control.protocol import NAME, address, read_line
-from labnode.errors import BadInput, ConfigError, Forbidden, LabnodeError
+from labnode.control.pool import Pool
+from labnode.control.protocol import NAME, LineBuffer, address
+from labnode.errors import BadInput, Busy, ConfigError, Forbidden, LabnodeError
 
 log = logging.getLogger(__name__)
 
@@ -26,26 +28,48 @@ Command = Callable[..., dict[str, Any]]
 
 _PATIENCE = 2.0  # seconds for a client to say what it wants, and to take the answer
 _LONGEST = 1000  # bytes of a command's line
-_MOST = 8  # clients at once
+_BACKLOG = 128  # clients that may connect while one is accepted
+_MOST_READING = 32  # clients that have not said yet what they want
+_URGENT = "estop"
 _ONLY_LOOKING = ("status", "sessions", "tasks", "events", "applied")
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A client that is saying what it wants, and until when it may."""
+
+    line: LineBuffer
+    deadline: float
+
+
+@dataclass(frozen=True)
+class _Request:
+    """The command that a client wants; `name` is None when it was no line of text."""
+
+    connection: socket.socket
+    name: str | None
+    options: str = ""
 
 
 class ControlSocket:
     """Answers `commands` at DIRECTORY/control.sock from `start` to `stop`.
 
-    Each client has a thread for as long as its command takes: an emergency stop waits for nobody.
+    One thread ("control") hears all clients and waits for none of them; what they ask for is done
+    by others ("control-N"). An emergency stop waits for nobody: it has threads of its own
+    ("control-estop-N"), and a client that says nothing gives way to the next.
     `directory` has to be this node's alone: what is left of a node that was killed is taken away.
     """
 
     def __init__(self, directory: Path, commands: Mapping[str, Command]) -> None:
         self._directory = directory
         self._commands = commands
+        self._now = Clock().now
         self._listener: socket.socket | None = None
         self._stopping = threading.Event()
-        self._rooms = threading.BoundedSemaphore(_MOST)
-        self._numbers = itertools.count(1)
-        self._clients: set[threading.Thread] = set()
+        self._reading: dict[socket.socket, _Reading] = {}  # oldest first
+        self._ordinary = Pool("control", self._serve)
+        self._urgent = Pool("control-estop", self._serve)
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
     def start(self) -> None:
@@ -56,7 +80,8 @@ class ControlSocket:
             os.fchmod(listener.fileno(), 0o600)  # before bind: it is never open to others
             with address(self._directory) as place:
                 listener.bind(place)
-            listener.listen(8)
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)
         except OSError as error:
             listener.close()
             raise ConfigError(
@@ -80,67 +105,122 @@ class ControlSocket:
         with contextlib.suppress(OSError):
             (self._directory / NAME).unlink()
         with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)  # ends accept(), which close() alone does not
-        now = Clock().now
-        end = now() + timeout
-        threads = [self._thread, *self._clients]
+            listener.shutdown(socket.SHUT_RDWR)  # ends the wait for clients
+        end = self._now() + timeout
+        self._thread.join(timeout)
+        threads = [self._thread]
+        for pool in (self._urgent, self._ordinary):
+            waiting, serving = pool.close()
+            threads += serving
+            for request in waiting:
+                request.connection.close()
         for thread in threads:
-            thread.join(max(0.0, end - now()))
+            thread.join(max(0.0, end - self._now()))
         listener.close()
         return not any(thread.is_alive() for thread in threads)
 
+    # ------------------------------------------------------------------ hearing, on "control"
+
     def _run(self) -> None:
         listener = self._listener
-        while listener is not None and not self._stopping.is_set():
-            try:
-                connection, _ = listener.accept()
-            except OSError as error:
-                if not self._stopping.is_set():
-                    log.error("The control socket does not accept: %s", error.strerror)
-                    self._stopping.wait(1.0)
-                continue
-            self._rooms.acquire()
-            client = threading.Thread(
-                target=self._serve,
-                args=(connection,),
-                name=f"control-{next(self._numbers)}",
-                daemon=True,
-            )
-            self._clients.add(client)
-            client.start()
-
-    def _serve(self, connection: socket.socket) -> None:
         try:
-            with connection, contextlib.suppress(OSError):  # a client that goes away is no matter
-                answer = json.dumps(self._answer(connection)).encode() + b"\n"
-                connection.settimeout(_PATIENCE)
-                connection.sendall(answer)
+            while listener is not None and not self._stopping.is_set():
+                self._turn(listener)
         finally:
-            self._clients.discard(threading.current_thread())
-            self._rooms.release()
+            for connection in list(self._reading):
+                self._leave(connection)
 
-    def _answer(self, connection: socket.socket) -> dict[str, Any]:
+    def _turn(self, listener: socket.socket) -> None:
+        with selectors.PollSelector() as selector:
+            for waited_for in (*self._reading, listener):
+                selector.register(waited_for, selectors.EVENT_READ)
+            ready = [key.fileobj for key, _ in selector.select(self._time_left())]
+        for connection in list(self._reading):
+            if connection in ready:
+                self._read(connection)
+            elif self._reading[connection].deadline <= self._now():
+                self._leave(connection)
+        if listener in ready:
+            self._accept(listener)
+
+    def _time_left(self) -> float | None:
+        """Seconds until the first client has used up its time."""
+        oldest = next(iter(self._reading.values()), None)
+        return None if oldest is None else max(0.0, oldest.deadline - self._now())
+
+    def _accept(self, listener: socket.socket) -> None:
         try:
-            try:
-                line = read_line(connection, timeout=_PATIENCE, limit=_LONGEST)
-            except ValueError:
-                raise BadInput("A command is one line of text.") from None
-            name, _, options = line.strip().partition(" ")
-            process = _same_user(connection)  # after reading: else the answer could be lost
+            connection, _ = listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if not self._stopping.is_set():
+                log.error("The control socket does not accept: %s", error.strerror)
+                self._stopping.wait(1.0)
+            return
+        connection.setblocking(False)
+        if len(self._reading) == _MOST_READING:
+            self._leave(next(iter(self._reading)))
+        self._reading[connection] = _Reading(LineBuffer(_LONGEST), self._now() + _PATIENCE)
+
+    def _read(self, connection: socket.socket) -> None:
+        line = self._reading[connection].line
+        try:
+            whole = line.add(connection.recv(_LONGEST + 1))
+        except BlockingIOError:
+            return
+        except OSError:  # a client that goes away is no matter
+            self._leave(connection)
+            return
+        if not whole:
+            return
+        del self._reading[connection]
+        try:
+            name, _, options = line.text().strip().partition(" ")
+            request = _Request(connection, name, options)
+        except ValueError:
+            request = _Request(connection, None)
+        pool = self._urgent if request.name == _URGENT else self._ordinary
+        if not pool.put(request):
+            _tell(connection, _error(Busy("The node is busy with other commands.")))
+
+    def _leave(self, connection: socket.socket) -> None:
+        del self._reading[connection]
+        connection.close()
+
+    # ------------------------------------------------------------------ serving, on the others
+
+    def _serve(self, request: _Request) -> None:
+        _tell(request.connection, self._answer(request))
+
+    def _answer(self, request: _Request) -> dict[str, Any]:
+        try:
+            if (name := request.name) is None:
+                raise BadInput("A command is one line of text.")
+            process = _same_user(request.connection)  # after reading: else the answer could be lost
             if name not in self._commands:
                 known = ", ".join(self._commands)
                 raise BadInput(f"This node knows no command {name!r}; it knows {known}.")
-            call = _with_options(name, self._commands[name], options)
+            call = _with_options(name, self._commands[name], request.options)
             if name not in _ONLY_LOOKING:
                 log.info("%s, asked for by process %d.", name, process)
             return {"result": call()}
-        except OSError:
-            raise
         except LabnodeError as error:
-            return {"error": {"code": error.code, "message": error.message}}
+            return _error(error)
         except Exception:
             log.exception("A command could not be done.")
             return {"error": {"code": "error", "message": "It failed; the node's log says how."}}
+
+
+def _error(error: LabnodeError) -> dict[str, Any]:
+    return {"error": {"code": error.code, "message": error.message}}
+
+
+def _tell(connection: socket.socket, answer: dict[str, Any]) -> None:
+    """Send the answer and close; a client that goes away is no matter."""
+    with connection, contextlib.suppress(OSError):
+        connection.settimeout(_PATIENCE)
+        connection.sendall(json.dumps(answer).encode() + b"\n")
 
 
 def _with_options(name: str, command: Command, text: str) -> Command:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from labnode.board import BoardFile
-from labnode.drivers.base import Driver
+from labnode.drivers.framework.driver import Driver
 from labnode.settings import Settings
 
 

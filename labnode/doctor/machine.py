@@ -11,10 +11,10 @@ from dataclasses import fields
 from pathlib import Path
 
 from labnode.doctor.finding import Finding, Level, Patient
-from labnode.drivers.chips import Chip, find_chip, list_chips, user_of
-from labnode.drivers.pins import real_factory
+from labnode.drivers.gpio.factories import real_factory
+from labnode.drivers.gpio.gpiochips import Chip, find_chip, list_chips, user_of
 from labnode.errors import DeviceError
-from labnode.platform.pi import Machine
+from labnode.system.pi import Machine
 
 _PATIENCE = 5.0  # seconds for timedatectl
 _HOT = 75.0  # °C; the firmware slows the processor down at 80

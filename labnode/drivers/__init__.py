@@ -1,1 +1,56 @@
-"""Drivers: one file and one class per kind of device."""
+"""What a driver's author imports; each room below is one way in which a device is connected."""
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labnode.drivers.framework.bank import InputBank, OutputBank
+    from labnode.drivers.framework.driver import Claim, Driver, Ref, command, private_command
+    from labnode.drivers.framework.input import Input, Sensor
+    from labnode.drivers.framework.output import NumberOutput, Output, SwitchOutput
+    from labnode.drivers.framework.registry import register
+    from labnode.drivers.framework.slow import SlowSensor, SlowSwitch
+    from labnode.drivers.gpio.pin import Pin
+
+_HOMES = {
+    "framework.bank": ("InputBank", "OutputBank"),
+    "framework.driver": ("Claim", "Driver", "Ref", "command", "private_command"),
+    "framework.input": ("Input", "Sensor"),
+    "framework.output": ("NumberOutput", "Output", "SwitchOutput"),
+    "framework.registry": ("register",),
+    "framework.slow": ("SlowSensor", "SlowSwitch"),
+    "gpio.pin": ("Pin",),
+}
+
+# Boards that were written for labnode 0.1 import the same names from these.
+for _old in ("base", "output", "pins"):
+    sys.modules[f"{__name__}.{_old}"] = sys.modules[__name__]
+
+
+def __getattr__(name: str) -> Any:
+    """Loaded only for those who ask: gpiozero takes its time on a Pi."""
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(name)
+
+
+__all__ = [
+    "Claim",
+    "Driver",
+    "Input",
+    "InputBank",
+    "NumberOutput",
+    "Output",
+    "OutputBank",
+    "Pin",
+    "Ref",
+    "Sensor",
+    "SlowSensor",
+    "SlowSwitch",
+    "SwitchOutput",
+    "command",
+    "private_command",
+    "register",
+]

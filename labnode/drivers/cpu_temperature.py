@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from labnode.drivers.base import register
-from labnode.drivers.sensor import Sensor
+from labnode.drivers.framework.input import Sensor
+from labnode.drivers.framework.registry import register
 from labnode.schema import Between, Duration
 
 

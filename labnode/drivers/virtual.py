@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from labnode.drivers.base import command, register
-from labnode.drivers.output import Output
+from labnode.drivers.framework.driver import command
+from labnode.drivers.framework.output import Output
+from labnode.drivers.framework.registry import register
 from labnode.errors import BadInput
 from labnode.schema import Doc
 

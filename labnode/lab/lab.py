@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar, Unpack, get_args, overload
 
 from bottle import Bottle
@@ -17,7 +18,7 @@ from labnode.lab.devices import Devices
 from labnode.lab.node import Level, Node
 from labnode.sessions import ANONYMOUS, AnonymousUser, Reason, Session, User
 from labnode.tasks import Task, TaskFunction
-from labnode.tasks.function import TaskOptions
+from labnode.tasks.api import TaskOptions
 
 log = logging.getLogger(__name__)
 
@@ -296,3 +297,15 @@ class Lab:
         if self._running is None:
             raise LabnodeError("The lab belongs to no running node yet.")
         return self._running
+
+
+def json_lines(actions: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Each of `lab.actions()` as a line of JSON, its newline included.
+
+    Example::
+
+        with open("actions.jsonl", "w") as file:
+            file.writelines(json_lines(lab.actions()))
+    """
+    for action in actions:
+        yield json.dumps(action) + "\n"

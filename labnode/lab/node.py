@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from labnode.board import Board
 from labnode.lab.programming import Programming
-from labnode.lab.turnover import Turnover
-from labnode.recordings import Recordings
+from labnode.lab.recordings import Recordings
+from labnode.lab.sequences import Turnover
 from labnode.sessions import Session, Sessions
 from labnode.tasks import Tasks
 from labnode.worker import Worker

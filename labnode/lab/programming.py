@@ -19,7 +19,7 @@ from labnode.errors import (
     Worded,
 )
 from labnode.lab import pages
-from labnode.spool import Spool
+from labnode.lab.spool import Spool
 from labnode.tasks import Task, TaskFunction, Tasks
 from labnode.worker import Worker
 

@@ -1,12 +1,10 @@
 """Sessions of students on the board: starting, active, disposing, disposed."""
 
-from labnode.sessions.observer import Observer
-from labnode.sessions.on_board import HOOK_LIMIT
-from labnode.sessions.reaper import Reaper
-from labnode.sessions.rules import SessionRules
+from labnode.sessions.expiry import Reaper, SessionRules
 from labnode.sessions.session import Deletion, Reason, Session, StartRequest, State
 from labnode.sessions.sessions import Sessions
-from labnode.sessions.user import ANONYMOUS, AnonymousUser, User
+from labnode.sessions.state_machine import HOOK_LIMIT
+from labnode.sessions.users import ANONYMOUS, AnonymousUser, Observer, User
 
 __all__ = [
     "ANONYMOUS",

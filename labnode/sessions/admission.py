@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from labnode.clock import Clock
 from labnode.errors import Busy
-from labnode.sessions.life import Life
 from labnode.sessions.session import Reason, Session, StartRequest, State
+from labnode.sessions.state_machine import Life
 from labnode.worker import Signal, Worker
 
 _TURN = 10.0  # seconds for an answer that is due to be given; its thread only has to wake up

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from labnode.worker import Hook, Signal
 
 if TYPE_CHECKING:
-    from labnode.sessions.user import User
+    from labnode.sessions.users import User
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,18 +8,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from labnode import lifecycle
+from labnode import audit
 from labnode.clock import Clock
 from labnode.errors import Busy, StartFailed, StorageError
 from labnode.events import Bus
 from labnode.sessions.actions import Actions
 from labnode.sessions.admission import Admission
-from labnode.sessions.life import Life
-from labnode.sessions.on_board import HOOK_LIMIT, BoardWork, Work
-from labnode.sessions.reaper import Reaper
-from labnode.sessions.recovery import fates
-from labnode.sessions.returning import ReturningUsers
-from labnode.sessions.rules import SessionRules
+from labnode.sessions.expiry import Reaper, SessionRules, fates
 from labnode.sessions.session import (
     Deletion,
     Reason,
@@ -29,7 +24,8 @@ from labnode.sessions.session import (
     derive,
     request_from_row,
 )
-from labnode.sessions.user import User
+from labnode.sessions.state_machine import HOOK_LIMIT, BoardWork, Life, Work
+from labnode.sessions.users import ReturningUsers, User
 from labnode.store import Happening, Row, Store
 from labnode.tasks import Tasks
 from labnode.worker import Worker
@@ -213,7 +209,7 @@ class Sessions:
         with self._life.lock:
             if session.cookie is None:
                 session.cookie = cookie
-                lifecycle.connected(session.id)
+                audit.connected(session.id)
                 happening = Happening("session.connected", session.id)
                 self._store.update("sessions", session.id, {"cookie": cookie}, happening)
             return secrets.compare_digest(session.cookie, cookie)

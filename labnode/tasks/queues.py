@@ -12,7 +12,7 @@ from typing import Any
 from huey import SqliteHuey
 
 from labnode.errors import ConfigError
-from labnode.tasks.run import Lane
+from labnode.tasks.runs import Lane
 from labnode.worker import Job
 
 log = logging.getLogger(__name__)

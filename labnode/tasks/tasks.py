@@ -14,12 +14,10 @@ from labnode.errors import LabnodeError, NotFound, StorageError, TooLittleTime
 from labnode.events import Bus, TaskChanged
 from labnode.jsondata import plain
 from labnode.store import Happening, Store
-from labnode.tasks.function import TaskFunction
-from labnode.tasks.life import Life
+from labnode.tasks.api import Task, TaskFunction
 from labnode.tasks.queues import Queues
-from labnode.tasks.registry import Registry
-from labnode.tasks.run import Lane, Run
-from labnode.tasks.task import Task
+from labnode.tasks.runner import Life
+from labnode.tasks.runs import Lane, Registry, Run
 from labnode.tasks.waits import Waits, own_run
 from labnode.worker import Worker, harmless
 

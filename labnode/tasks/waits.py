@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from labnode import context
 from labnode.clock import Clock, Event
 from labnode.errors import Deadlock, SessionOver, Stopped, TooLate
-from labnode.tasks.registry import Registry
-from labnode.tasks.run import Lane, Run
+from labnode.tasks.runs import Lane, Registry, Run
 from labnode.worker import Signal, Worker
 
 _GRACE = 5.0  # seconds after stop() in which a task may go on waiting

@@ -9,18 +9,16 @@ import bottle
 from bottle import Bottle, HTTPError, request
 
 from labnode.clock import Clock
+from labnode.http.replies import Errors, OwnPages, is_for_programs, json_reply
 from labnode.lab import Lab, Node
 from labnode.settings import Settings
-from labnode.web.board_api import BoardApi
-from labnode.web.callback import Callback
+from labnode.web.board_api import BoardApi, serve_recordings
 from labnode.web.console import Consoles
+from labnode.web.entry import Callback, Observing
 from labnode.web.files import send_page, serve_files
-from labnode.web.observing import Observing
-from labnode.web.picture import Picture, asking
-from labnode.web.recorded import serve_recordings
-from labnode.web.replies import Errors, OwnPages, is_for_programs, json_reply
+from labnode.web.lab_websockets import WebSockets
+from labnode.web.page_state import Picture, asking
 from labnode.web.uploads import Uploads
-from labnode.web.websockets import WebSockets
 
 _log = logging.getLogger(__name__)
 

@@ -8,12 +8,15 @@ from typing import Any
 
 from bottle import Bottle, HTTPResponse, request
 
+from labnode import context
 from labnode.errors import AlreadyRunningError, BadInput, NotFound, TooLittleTime
+from labnode.http.replies import json_reply
 from labnode.lab import Lab, Node
 from labnode.lab.pages import locales
+from labnode.lab.recordings import Recording
+from labnode.sessions import User
 from labnode.tasks import Task
-from labnode.web.picture import Picture, asking
-from labnode.web.replies import json_reply
+from labnode.web.page_state import Picture, asking
 
 _REFUSALS = (AlreadyRunningError.code, TooLittleTime.code)
 
@@ -90,3 +93,31 @@ def _body() -> Any:
         return json.loads(raw)
     except (ValueError, RecursionError):
         raise BadInput("The body must be JSON.") from None
+
+
+def serve_recordings(app: Bottle, node: Node) -> None:
+    """`/api/recording.csv` and `/api/recording.json`, for the student alone."""
+
+    def recording() -> Recording:
+        user = context.current_user.get()
+        assert isinstance(user, User)
+        found = node.recordings.of(user.session)
+        if found is None:
+            raise NotFound("Nothing was recorded in this session.")
+        return found
+
+    def as_csv() -> HTTPResponse:
+        return _file(HTTPResponse(recording().csv(), content_type="text/csv; charset=UTF-8"), "csv")
+
+    def as_json() -> HTTPResponse:
+        return _file(json_reply(recording().to_json()), "json")
+
+    def _file(response: HTTPResponse, suffix: str) -> HTTPResponse:
+        name = f"{node.board.file.lab.name}.{suffix}".replace('"', "")
+        safe = "".join(c if c.isascii() and c.isprintable() else "_" for c in name)
+        response.set_header("Content-Disposition", f'attachment; filename="{safe}"')
+        response.set_header("Cache-Control", "no-store")
+        return response
+
+    app.get("/api/recording.csv", callback=as_csv, access="login")
+    app.get("/api/recording.json", callback=as_json, access="login")

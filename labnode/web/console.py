@@ -13,10 +13,11 @@ from bottle import Bottle, request
 
 from labnode import context
 from labnode.errors import BadInput, LabnodeError, NotFound
+from labnode.http import handshake
+from labnode.http.websocket import SESSION_OVER, Channel, Ending
 from labnode.lab import Node
 from labnode.sessions import Observer, Sessions, User
-from labnode.web.websockets import Channel, WebSockets, handshake
-from labnode.web.websockets.limits import SESSION_OVER, Ending
+from labnode.web.lab_websockets import WebSockets
 
 logger = logging.getLogger(__name__)
 

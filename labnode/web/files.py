@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bottle import Bottle, HTTPResponse, request, static_file
 
-from labnode.web import pages
+from labnode.web import html
 
 _PACKED = {".css", ".html", ".js", ".json", ".mjs", ".svg", ".txt", ".csv"}
 _LARGEST = 1 << 20  # bytes of a file that is packed in memory
@@ -18,8 +18,8 @@ def serve_files(app: Bottle, board: Path) -> None:
     """`static/`, and below it `static/lab/`: the folder static/ beside the board."""
     beside = board.absolute().parent / "static"
     app.get("/static/lab/<path:path>", callback=lambda path: send(path, beside), access="observer")
-    app.get("/static/<path:path>", callback=lambda path: send(path, pages.STATIC), access="public")
-    icon = functools.partial(send, "icon.svg", pages.STATIC)
+    app.get("/static/<path:path>", callback=lambda path: send(path, html.STATIC), access="public")
+    icon = functools.partial(send, "icon.svg", html.STATIC)
     app.get("/favicon.ico", callback=icon, access="public")
 
 

@@ -19,15 +19,15 @@ from labnode.errors import (
     StorageError,
     TooLittleTime,
 )
+from labnode.http.replies import json_reply
+from labnode.http.request import Refusal, Sink
 from labnode.lab import Node
 from labnode.lab.pages import locales
 from labnode.lab.programming import in_language
+from labnode.lab.spool import Spooled
 from labnode.sessions import User
-from labnode.spool import Spooled
 from labnode.tasks import Task
-from labnode.web.access import Access
-from labnode.web.replies import json_reply
-from labnode.web.server.request import Refusal, Sink
+from labnode.web.auth import Access
 
 _ADDRESS = re.compile(r"/api/(?:devices/(\w+)/program|uploads/(\w+))", re.ASCII)
 _AT_ONCE = 4  # files that come in, on the whole node

@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl
 import bottle
 
 from labnode.clock import Clock
-from labnode.credentials import Credentials, Denied
 from labnode.errors import BadInput, Busy, LabnodeError
+from labnode.http.basic_auth import Credentials, Denied
 from labnode.sessions import Deletion, Sessions
 from labnode.settings import Settings
 from labnode.weblab import lde, messages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from labnode import lifecycle
+from labnode import audit
 from labnode.clock import Clock
 
 _WINDOW = 60.0  # seconds
@@ -42,4 +42,4 @@ class Rejections:
             self._told += 1
             untold, self._untold = self._untold, 0
         kind = "busy" if busy and status == 503 else _KINDS.get(status, "fault")
-        lifecycle.rejected(kind, status=status, address=address, client=client, untold=untold)
+        audit.rejected(kind, status=status, address=address, client=client, untold=untold)

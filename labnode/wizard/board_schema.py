@@ -7,8 +7,9 @@ import json
 import re
 from typing import Any
 
-from labnode.board.file import BoardFile, BoardKeys
-from labnode.drivers.base import Driver, load_drivers
+from labnode.board.config.board_file import BoardFile, BoardKeys
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.registry import load_drivers
 from labnode.schema import DIALECT, object_schema, options
 
 Schema = dict[str, Any]

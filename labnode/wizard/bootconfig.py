@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from labnode.board.file import BoardFile
-from labnode.drivers.buses import BUS_PINS
-from labnode.drivers.pins import Pin
+from labnode.board.config.board_file import BoardFile
+from labnode.drivers.buses.bus_pins import BUS_PINS
+from labnode.drivers.gpio.pin import Pin
 from labnode.wizard.wiring import HeaderPin, wiring
 
 _PULLED_UP = range(9)  # by the chip, from power-on; the others are pulled down (BCM2835, RP1)

@@ -11,17 +11,16 @@ import types
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from labnode.board.devices import LinkKeys
-from labnode.board.file import BoardKeys, LabName, SessionSpec
-from labnode.board.page import Item
-from labnode.board.read_steps import StepKeys
-from labnode.board.record import RecordSpec
-from labnode.board.rules import RuleForm, Words
-from labnode.board.sequences import SelfTest, SequenceKeys
-from labnode.drivers.base import Driver, load_drivers
-from labnode.drivers.commands import Command
-from labnode.drivers.output import Output
-from labnode.drivers.sensor import Input, Sensor
+from labnode.board.config.board_file import BoardKeys, LabName, SessionSpec
+from labnode.board.config.devices import LinkKeys
+from labnode.board.config.interlock_rules import RuleForm, Words
+from labnode.board.config.page import Item, RecordSpec
+from labnode.board.config.sequences import SelfTest, SequenceKeys, StepKeys
+from labnode.drivers.framework.commands import Command
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.input import Input, Sensor
+from labnode.drivers.framework.output import Output
+from labnode.drivers.framework.registry import load_drivers
 from labnode.schema import Between, Like, Option, Section, codec_of, default_of, options
 
 _FEW = 3  # keys of a mapping that are named where it is an option

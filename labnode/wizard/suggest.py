@@ -9,8 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from labnode.board.file import BoardFile
-from labnode.drivers.buses import HARDWARE_PWM
+from labnode.board.config.board_file import BoardFile
+from labnode.drivers.buses.bus_pins import HARDWARE_PWM
 from labnode.wizard.found import (
     Camera,
     Port,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from labnode.board.file import BoardFile
-from labnode.drivers.base import Driver
-from labnode.drivers.buses import RESERVED
-from labnode.drivers.pins import Pin, header
+from labnode.board.config.board_file import BoardFile
+from labnode.drivers.buses.bus_pins import RESERVED
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.gpio.pin import Pin, header
 from labnode.schema import options
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import count
 
 from labnode.errors import Deadlock
-from labnode.worker.jobs import Job, Source
+from labnode.worker.hardware import Job, Source
 
 log = logging.getLogger(__name__)
 

@@ -3,17 +3,47 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 from labnode.clock import Clock
 from labnode.errors import Busy, TooLate
 from labnode.worker.background import Background
-from labnode.worker.calls import Call
-from labnode.worker.hardware import Hardware, HardwareThread, logged
-from labnode.worker.jobs import Hook, Signal, Source
-from labnode.worker.seats import Seats
+from labnode.worker.hardware import Call, Hardware, HardwareThread, Hook, Signal, Source, logged
+
+
+class Seats:
+    """At most `number` threads wait at the same time; one that has a seat keeps it when nested."""
+
+    def __init__(self, number: int) -> None:
+        self._free = threading.BoundedSemaphore(number)
+        self._mine = threading.local()
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Inside the block the thread may wait; Busy when no seat is free."""
+        if getattr(self._mine, "seated", False):
+            yield
+            return
+        if not self._free.acquire(blocking=False):
+            raise Busy("Too many requests are waiting for the board.")
+        self._mine.seated = True
+        try:
+            yield
+        finally:
+            self._mine.seated = False
+            self._free.release()
+
+    @contextmanager
+    def not_needed(self) -> Iterator[None]:
+        """Inside the block this thread, which is none of the pool's, waits without one."""
+        self._mine.seated = True
+        try:
+            yield
+        finally:
+            self._mine.seated = False
+
 
 T = TypeVar("T")
 
@@ -119,6 +149,11 @@ class Worker:
     def hook(self, hook: Hook) -> None:
         """Queue a start or clean-up; it runs as soon as no job and no other hook runs."""
         self._hardware.hook(hook)
+
+    def withdraw(self, hook: Hook) -> None:
+        """Nobody waits for `hook` any more: it never begins, or comes to an end soon."""
+        hook.withdraw()
+        self.wake()
 
     # ------------------------------------------------------------------ waiting
 

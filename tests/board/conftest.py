@@ -10,8 +10,9 @@ import pytest
 
 from labnode.board import Board, load_board
 from labnode.clock import ManualClock
-from labnode.drivers.base import Driver, command, load_drivers, register, registry
-from labnode.drivers.sensor import Sensor
+from labnode.drivers.framework.driver import Driver, command
+from labnode.drivers.framework.input import Sensor
+from labnode.drivers.framework.registry import load_drivers, register, registry
 from labnode.events import Bus, DeviceChanged
 
 

@@ -10,8 +10,9 @@ from typing import Annotated
 import pytest
 
 from labnode.board import load_board
-from labnode.drivers.base import Claim, Driver, load_drivers, register, registry
-from labnode.drivers.buses import I2cAddress, PwmPin, i2c_claims, pwm_claims, spi_claims
+from labnode.drivers.buses.bus_pins import I2cAddress, PwmPin, i2c_claims, pwm_claims, spi_claims
+from labnode.drivers.framework.driver import Claim, Driver
+from labnode.drivers.framework.registry import load_drivers, register, registry
 from labnode.errors import ConfigError
 from labnode.schema import Doc
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labnode.board.expressions import Expression, ExpressionError, Readings
+from labnode.board.config.expressions import Expression, ExpressionError, Readings
 
 SNAPSHOT = {
     "temp": {"value": 80.0},

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from labnode.board import load_board
-from labnode.drivers.pins import Pin
+from labnode.drivers.gpio.pin import Pin
 from labnode.errors import ConfigError
 
 Write = Callable[[str], Path]

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from labnode.board import load_board
-from labnode.drivers.base import registry
+from labnode.drivers.framework.registry import registry
 from labnode.errors import ConfigError
 
 Write = Callable[[str], Path]
 
 DRIVER = """
 from dataclasses import dataclass
-from labnode.drivers.base import Driver, register
+from labnode.drivers.framework.driver import Driver, register
 
 @register("{kind}")
 @dataclass(kw_only=True)

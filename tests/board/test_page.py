@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from labnode.board import load_board
-from labnode.board.page import describe_page
+from labnode.board.config.page import describe_page
 from labnode.errors import ConfigError
-from labnode.module import load_lab
+from labnode.lab.loader import load_lab
 
 DEVICES = """
 schema: 1

@@ -12,10 +12,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labnode.board.expressions import Readings
-from labnode.board.rules import Mutex, Require, When
-from labnode.drivers.base import load_drivers, register, registry
-from labnode.drivers.output import NumberOutput, Output
+from labnode.board.config.expressions import Readings
+from labnode.board.config.interlock_rules import Mutex, Require, When
+from labnode.drivers.framework.output import NumberOutput, Output
+from labnode.drivers.framework.registry import load_drivers, register, registry
 from labnode.errors import LabnodeError
 from tests.board.conftest import Rig, Thermometer
 

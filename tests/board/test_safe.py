@@ -12,8 +12,9 @@ import pytest
 from labnode.board import load_board
 from labnode.board.safe import drive_safe, outputs
 from labnode.clock import Clock
-from labnode.drivers.base import Driver, registry
-from labnode.drivers.pins import mock_factory
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.registry import registry
+from labnode.drivers.gpio.factories import mock_factory
 
 BOARD = """
 schema: 1

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from labnode.board import load_board
-from labnode.board.sequences import check_tasks
+from labnode.board.config.sequences import check_tasks
 from labnode.errors import ConfigError
 
 DEVICES = """\

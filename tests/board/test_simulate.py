@@ -166,7 +166,7 @@ def test_an_input_whose_link_has_no_value_yet_can_be_driven_by_hand(
 
 
 def test_a_board_with_hardware_has_no_simulation(rig: Callable[..., Any]) -> None:
-    from labnode.drivers.pins import mock_factory
+    from labnode.drivers.gpio.factories import mock_factory
 
     real = rig(WIRED, simulate=False, pins=mock_factory())
     real.board.open()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from labnode.board import load_board
-from labnode.drivers.output import Output
+from labnode.drivers.framework.output import Output
 from labnode.errors import BadInput
 from labnode.testing import LabClient
 

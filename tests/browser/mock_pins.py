@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import labnode.board.board
 from labnode.cli import main
-from labnode.drivers.pins import mock_factory
+from labnode.drivers.gpio.factories import mock_factory
 
 if __name__ == "__main__":
     labnode.board.board.real_factory = lambda _work_dir=None: mock_factory()  # type: ignore[assignment]

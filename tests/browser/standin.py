@@ -13,14 +13,14 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import bottle
 
-from labnode.web import pages
+from labnode.web import html
 
 from . import bench
 
 BASE = "/lab1"
 TOKEN = "t0ken"
 HEADERS = {
-    "Content-Security-Policy": f"default-src 'self'; style-src 'self' '{pages.STYLE_HASH}'",
+    "Content-Security-Policy": f"default-src 'self'; style-src 'self' '{html.STYLE_HASH}'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -163,13 +163,13 @@ class StandIn:
         return guarded
 
     def _page(self) -> bottle.HTTPResponse:
-        boot = pages.boot(self._board(), self._state(), token=TOKEN, locales=self.locales)
-        body = pages.render_page(boot)
+        boot = html.boot(self._board(), self._state(), token=TOKEN, locales=self.locales)
+        body = html.render_page(boot)
         headers = {**HEADERS, "Content-Type": "text/html; charset=utf-8"}
         return bottle.HTTPResponse(body, 200, headers)
 
     def _static(self, name: str) -> bottle.HTTPResponse:
-        reply = bottle.static_file(name, root=pages.STATIC)
+        reply = bottle.static_file(name, root=html.STATIC)
         for header, value in HEADERS.items():
             reply.set_header(header, value)
         return reply

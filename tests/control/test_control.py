@@ -289,8 +289,128 @@ def test_a_node_without_descriptors_waits_for_some(
         return accept(self)
 
     monkeypatch.setattr(socket.socket, "accept", once)
-    ask(node, "status")  # ends the accept() that has begun before
     with pytest.raises(LabnodeError):
         ask(node, "status")
     assert ask(node, "status") == {"state": "ready"}
     assert caplog.messages == ["The control socket does not accept: Too many open files"]
+
+
+# --- many at once ---
+
+
+class Slow:
+    """A command that lasts until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.let_go = threading.Event()
+
+    def __call__(self) -> dict[str, Any]:
+        self.begun.release()
+        self.let_go.wait(20)
+        return {"slow": True}
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    slow = Slow()
+    yield slow
+    slow.let_go.set()
+
+
+def asks(connections: ExitStack, directory: Path, words: bytes) -> socket.socket:
+    connection = connections.enter_context(connect(directory))
+    connection.sendall(words)
+    return connection
+
+
+def answer(connection: socket.socket) -> Any:
+    with connection.makefile() as lines:
+        return json.loads(lines.readline())
+
+
+def is_left(connection: socket.socket) -> bool:
+    """Whether the node closes the connection without an answer."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_an_emergency_stop_does_not_wait_for_those_who_are_served(
+    listen: Callable[..., ControlSocket], tmp_path: Path, slow: Slow
+) -> None:
+    listen(commands={"slow": slow, "estop": lambda why="": {"why": why}})
+    with ExitStack() as connections:
+        busy = [asks(connections, tmp_path, b"slow\n") for _ in range(12)]
+        for _ in range(8):
+            assert slow.begun.acquire(timeout=5)
+        assert ask(tmp_path, "estop", why="smoke") == {"why": "smoke"}
+        assert not slow.begun.acquire(blocking=False)  # no more than eight are served at once
+        slow.let_go.set()
+        assert [answer(connection) for connection in busy] == [{"result": {"slow": True}}] * 12
+
+
+def test_an_emergency_stop_does_not_wait_for_those_who_say_nothing(
+    listen: Callable[..., ControlSocket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_PATIENCE", 600.0)
+    listen(commands={"estop": dict})
+    with ExitStack() as connections:
+        silent = [asks(connections, tmp_path, b"est") for _ in range(100)]
+        assert ask(tmp_path, "estop") == {}
+        assert is_left(silent[0])  # the oldest have made room
+        silent[-1].sendall(b"op\n")
+        assert answer(silent[-1]) == {"result": {}}
+
+
+def test_an_emergency_stop_does_not_wait_for_one_that_hangs(
+    listen: Callable[..., ControlSocket], tmp_path: Path
+) -> None:
+    hung, let_go = threading.Event(), threading.Event()
+
+    def estop(why: str = "") -> dict[str, Any]:
+        if why == "hang":
+            hung.set()
+            let_go.wait(20)
+        return {}
+
+    listen(commands={"estop": estop})
+    with ExitStack() as connections:
+        first = asks(connections, tmp_path, b'estop {"why": "hang"}\n')
+        assert hung.wait(5)
+        assert ask(tmp_path, "estop") == {}
+        let_go.set()
+        assert answer(first) == {"result": {}}
+
+
+def test_too_many_commands_are_refused_and_an_emergency_stop_is_not(
+    listen: Callable[..., ControlSocket], tmp_path: Path, slow: Slow
+) -> None:
+    listen(commands={"slow": slow, "estop": dict})
+    with ExitStack() as connections:
+        busy = [asks(connections, tmp_path, b"slow\n") for _ in range(8)]
+        for _ in range(8):
+            assert slow.begun.acquire(timeout=5)
+        busy += [asks(connections, tmp_path, b"slow\n") for _ in range(32)]
+        with pytest.raises(LabnodeError, match=r"^The node is busy with other commands\.$"):
+            ask(tmp_path, "slow")
+        assert ask(tmp_path, "estop") == {}
+        slow.let_go.set()
+        assert [answer(connection) for connection in busy] == [{"result": {"slow": True}}] * 40
+
+
+def test_a_stop_leaves_those_who_wait_without_an_answer(
+    listen: Callable[..., ControlSocket], tmp_path: Path, slow: Slow
+) -> None:
+    control = listen(commands={"slow": slow})
+    with ExitStack() as connections:
+        busy = [asks(connections, tmp_path, b"slow\n") for _ in range(8)]
+        for _ in range(8):
+            assert slow.begun.acquire(timeout=5)
+        waiting = [asks(connections, tmp_path, b"slow\n"), asks(connections, tmp_path, b"sl")]
+        assert not control.stop(0.05)
+        assert all(is_left(connection) for connection in waiting)
+        slow.let_go.set()
+        assert [answer(connection) for connection in busy] == [{"result": {"slow": True}}] * 8
+        assert control.stop(5.0)

@@ -12,8 +12,8 @@ import pytest
 
 from labnode import context, control
 from labnode.control import ControlSocket
-from labnode.control.commands import Commands
 from labnode.errors import LabnodeError
+from labnode.node.commands import Commands
 from labnode.store import Happening
 from labnode.testing import LabClient
 

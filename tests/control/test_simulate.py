@@ -9,8 +9,8 @@ import pytest
 
 from labnode import control
 from labnode.control import ControlSocket
-from labnode.control.commands import Commands
 from labnode.errors import LabnodeError
+from labnode.node.commands import Commands
 from labnode.testing import LabClient
 
 BOARD = """\

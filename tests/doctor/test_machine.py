@@ -10,8 +10,9 @@ import pytest
 
 from labnode.doctor import machine
 from labnode.doctor.finding import User
-from labnode.drivers import chips
-from labnode.drivers.base import Claim, Driver, registry
+from labnode.drivers.framework.driver import Claim, Driver
+from labnode.drivers.framework.registry import registry
+from labnode.drivers.gpio import gpiochips
 from labnode.errors import DeviceError
 
 from .conftest import Bed
@@ -47,7 +48,7 @@ def kernel(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
     bed.write("dev/gpiochip0", mode=0o666)
     kernel = Kernel()
-    monkeypatch.setattr(chips.fcntl, "ioctl", kernel.ioctl)
+    monkeypatch.setattr(gpiochips.fcntl, "ioctl", kernel.ioctl)
     monkeypatch.setattr(machine, "real_factory", lambda _: Factory())
     return kernel
 
@@ -252,7 +253,7 @@ def test_a_full_disk_is_told(
     bed: Bed, monkeypatch: pytest.MonkeyPatch, free: int, level: str
 ) -> None:
     monkeypatch.setattr(
-        "labnode.platform.pi.shutil.disk_usage",
+        "labnode.system.pi.shutil.disk_usage",
         lambda _: type("Usage", (), {"total": 1000 << 20, "free": free << 20}),
     )
     assert bed.found(machine.disk)[0][0] == level

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from labnode.agent import Agent
 from labnode.board import load_board
 from labnode.cli import main
 from labnode.doctor import examine, node
 from labnode.doctor.examine import CHECKS
 from labnode.lab import Lab
+from labnode.node.agent import Agent
 from labnode.settings import Credentials
 
 from .conftest import Bed

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from labnode.clock import ManualClock
-from labnode.drivers.base import Driver
-from labnode.drivers.pins import mock_factory
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.gpio.factories import mock_factory
 from labnode.errors import Interlocked
 
 

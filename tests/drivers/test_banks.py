@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.digital_input_bank import DigitalInputBank
-from labnode.drivers.digital_output_bank import DigitalOutputBank
-from labnode.drivers.pins import Pin, pins_in_use
+from labnode.drivers.gpio.digital_input import DigitalInputBank
+from labnode.drivers.gpio.digital_output import DigitalOutputBank
+from labnode.drivers.gpio.factories import pins_in_use
+from labnode.drivers.gpio.pin import Pin
 from labnode.errors import BadInput
 
 PINS = [Pin(17), Pin(27), Pin(22)]

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.base import Claim, Driver, command, load_drivers, register, registry
-from labnode.drivers.pins import Pin
+from labnode.drivers.framework.driver import Claim, Driver, command
+from labnode.drivers.framework.registry import load_drivers, register, registry
+from labnode.drivers.gpio.pin import Pin
 
 
 @dataclass(kw_only=True)

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import pytest
 
-from labnode.drivers.base import Claim
-from labnode.drivers.buses import (
+from labnode.drivers.buses.bus_pins import (
     I2cAddress,
     PwmPin,
     i2c_boot_config,
@@ -22,7 +21,8 @@ from labnode.drivers.buses import (
     uart_boot_config,
     uart_claims,
 )
-from labnode.drivers.pins import Pin
+from labnode.drivers.framework.driver import Claim
+from labnode.drivers.gpio.pin import Pin
 from labnode.errors import ConfigError
 from labnode.schema import Doc, build, parse_yaml
 

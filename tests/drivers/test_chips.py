@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from labnode.drivers import chips
-from labnode.drivers.chips import Chip, find_chip, list_chips
+from labnode.drivers.gpio import gpiochips
+from labnode.drivers.gpio.gpiochips import Chip, find_chip, list_chips
 from labnode.errors import DeviceError
 
 
@@ -36,7 +36,7 @@ def test_chips_are_listed_by_number_and_what_is_no_chip_says_so(tmp_path: Path) 
 def test_the_label_comes_from_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gpiochip0").touch()
     reply = b"gpiochip0".ljust(32, b"\0") + b"pinctrl-rp1".ljust(32, b"\0") + b"\x36\0\0\0"
-    monkeypatch.setattr(chips.fcntl, "ioctl", lambda descriptor, request, space: reply)
+    monkeypatch.setattr(gpiochips.fcntl, "ioctl", lambda descriptor, request, space: reply)
     assert list_chips(tmp_path) == [Chip(0, "pinctrl-rp1")]
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import pytest
 
-from labnode.drivers.commands import Command, commands_of, mark
+from labnode.drivers.framework.commands import Command, commands_of, mark
 from labnode.errors import BadInput
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.base import Driver, Simulatable, load_drivers
-from labnode.drivers.output import NumberOutput, Output
-from labnode.drivers.pins import pins_in_use
-from labnode.drivers.sensor import Input
+from labnode.drivers.framework.driver import Driver, Simulatable
+from labnode.drivers.framework.input import Input
+from labnode.drivers.framework.output import NumberOutput, Output
+from labnode.drivers.framework.registry import load_drivers
+from labnode.drivers.gpio.factories import pins_in_use
 from labnode.errors import BadInput
 from labnode.schema import build, options, parse_yaml
 

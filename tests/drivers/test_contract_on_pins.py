@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.base import load_drivers
-from labnode.drivers.output import Output
-from labnode.drivers.pins import pins_in_use, real_factory
+from labnode.drivers.framework.output import Output
+from labnode.drivers.framework.registry import load_drivers
+from labnode.drivers.gpio.factories import pins_in_use, real_factory
 from labnode.errors import DeviceError
 from labnode.schema import build, parse_yaml
 

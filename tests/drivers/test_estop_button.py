@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.button import Button
-from labnode.drivers.digital_input import DigitalInput
-from labnode.drivers.pins import Pin
+from labnode.drivers.gpio.digital_input import Button, DigitalInput
+from labnode.drivers.gpio.pin import Pin
 from tests.drivers.conftest import Bench
 
 PIN = Pin(27)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from labnode.clock import Clock
-from labnode.drivers.hardware_pwm import HardwarePwm
-from labnode.drivers.pins import Pin
+from labnode.drivers.gpio.hardware_pwm import HardwarePwm
+from labnode.drivers.gpio.pin import Pin
 from labnode.errors import DeviceError
 
 DEVICES = {"pi4": "fe20c000.pwm", "pi5": "1f00098000.pwm", "zero": "20c000.pwm"}
@@ -115,7 +115,7 @@ def test_a_circuit_that_is_not_switched_on_is_told(real: Any) -> None:
 def test_a_channel_that_may_not_be_written_is_told(
     real: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labnode.drivers.hardware_pwm._READY_WITHIN", 0.1)
+    monkeypatch.setattr("labnode.drivers.gpio.hardware_pwm._READY_WITHIN", 0.1)
     tree = Tree(tmp_path, DEVICES["pi4"])
     (tree.chip / "pwm0").mkdir()
     with pytest.raises(DeviceError, match=r"pwm0 cannot be written: is this user in 'gpio'\?"):

@@ -8,15 +8,12 @@ from typing import Any
 
 import pytest
 
-from labnode.board.claims import Claims
-from labnode.drivers.ads1115 import Ads1115
-from labnode.drivers.base import Driver
-from labnode.drivers.bme280 import Bme280, Trim
-from labnode.drivers.mcp23017 import ExpanderPin
-from labnode.drivers.mcp23017_input_bank import Mcp23017InputBank
-from labnode.drivers.mcp23017_output_bank import Mcp23017OutputBank
-from labnode.drivers.pca9685 import Pca9685
-from labnode.drivers.pca9685_servo import Pca9685Servo
+from labnode.board.config.devices import Claims
+from labnode.drivers.buses.ads1115 import Ads1115
+from labnode.drivers.buses.bme280 import Bme280, Trim
+from labnode.drivers.buses.mcp23017 import ExpanderPin, Mcp23017InputBank, Mcp23017OutputBank
+from labnode.drivers.buses.pca9685 import Pca9685, Pca9685Servo
+from labnode.drivers.framework.driver import Driver
 from labnode.errors import DeviceError, DeviceGone
 from labnode.schema import Problems, parse_yaml
 

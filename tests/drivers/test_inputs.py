@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.button import Button
-from labnode.drivers.digital_input import DigitalInput
-from labnode.drivers.pins import Pin
+from labnode.drivers.gpio.digital_input import Button, DigitalInput
+from labnode.drivers.gpio.pin import Pin
 
 
 def test_a_button_is_on_while_it_pulls_its_pin_low(bench: Any) -> None:

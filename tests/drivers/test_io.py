@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.io import IoLoop, IoThread
+from labnode.drivers.framework.io_thread import IoLoop, IoThread
 from labnode.errors import Busy
 
 from .conftest import Bench

@@ -12,23 +12,23 @@ from typing import Any
 import gpiozero
 import pytest
 
-from labnode.drivers import pins
-from labnode.drivers.base import load_drivers
-from labnode.drivers.button import Button
-from labnode.drivers.chips import Chip
-from labnode.drivers.digital_input_bank import DigitalInputBank
-from labnode.drivers.distance_sensor import DistanceSensor
-from labnode.drivers.hardware_pwm import HardwarePwm
-from labnode.drivers.i2c import I2cPart
-from labnode.drivers.light_sensor import LightSensor
-from labnode.drivers.motor import Motor
-from labnode.drivers.output import Output
-from labnode.drivers.pins import Pin, pins_in_use, real_factory
-from labnode.drivers.pwm_output import PwmOutput
-from labnode.drivers.relay import Relay
-from labnode.drivers.rgb_led import RgbLed
-from labnode.drivers.servo import Servo
-from labnode.drivers.slow_switch import SlowSwitch
+from labnode.drivers.buses.i2c import I2cPart
+from labnode.drivers.framework.output import Output
+from labnode.drivers.framework.registry import load_drivers
+from labnode.drivers.framework.slow import SlowSwitch
+from labnode.drivers.gpio import pin
+from labnode.drivers.gpio.digital_input import Button, DigitalInputBank
+from labnode.drivers.gpio.digital_output import Relay
+from labnode.drivers.gpio.distance_sensor import DistanceSensor
+from labnode.drivers.gpio.factories import pins_in_use, real_factory
+from labnode.drivers.gpio.gpiochips import Chip
+from labnode.drivers.gpio.hardware_pwm import HardwarePwm
+from labnode.drivers.gpio.light_sensor import LightSensor
+from labnode.drivers.gpio.motor import Motor
+from labnode.drivers.gpio.pin import Pin
+from labnode.drivers.gpio.pwm_output import PwmOutput
+from labnode.drivers.gpio.rgb_led import RgbLed
+from labnode.drivers.gpio.servo import Servo
 from labnode.drivers.virtual import Virtual
 from labnode.errors import DeviceError
 
@@ -156,10 +156,10 @@ class Callback:
 @pytest.fixture
 def lgpio(monkeypatch: pytest.MonkeyPatch) -> Lgpio:
     fake = Lgpio()
-    for name in ("labnode.drivers._lgpio", "gpiozero.pins.lgpio"):
+    for name in ("labnode.drivers.gpio._lgpio", "gpiozero.pins.lgpio"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "lgpio", fake)
-    monkeypatch.setattr(pins, "list_chips", lambda: [Chip(3, "pinctrl-rp1")])
+    monkeypatch.setattr(pin, "list_chips", lambda: [Chip(3, "pinctrl-rp1")])
     return fake
 
 
@@ -169,7 +169,7 @@ def pi(lgpio: Lgpio, bench: Any) -> Any:
     yield bench
     bench.close()
     bench.pins.close()
-    for name in ("labnode.drivers._lgpio", "gpiozero.pins.lgpio"):
+    for name in ("labnode.drivers.gpio._lgpio", "gpiozero.pins.lgpio"):
         sys.modules.pop(name, None)
     assert lgpio.open_chips == []
 
@@ -251,7 +251,7 @@ def test_a_line_that_somebody_else_has_says_so(pi: Any, lgpio: Lgpio) -> None:
 def test_a_chip_that_cannot_be_opened_says_so(
     lgpio: Lgpio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pins, "list_chips", lambda: [Chip(9, "pinctrl-rp1")])
+    monkeypatch.setattr(pin, "list_chips", lambda: [Chip(9, "pinctrl-rp1")])
     with pytest.raises(DeviceError, match="gpiochip9 cannot be had"):
         real_factory()
 
@@ -279,9 +279,9 @@ def test_the_pipe_of_lgpio_goes_to_the_working_directory_unless_the_environment_
     monkeypatch.setenv("LG_WD", "x")  # so that it is put back at the end
     monkeypatch.delenv("LG_WD")
     real_factory(tmp_path).close()
-    assert pins.os.environ["LG_WD"] == str(tmp_path)
+    assert pin.os.environ["LG_WD"] == str(tmp_path)
     real_factory(tmp_path / "other").close()
-    assert pins.os.environ["LG_WD"] == str(tmp_path)
+    assert pin.os.environ["LG_WD"] == str(tmp_path)
 
 
 def test_the_empty_lgpio_that_pip_may_install_is_recognised(

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.pins import Pin
-from labnode.drivers.rgb_led import RgbLed
-from labnode.drivers.tonal_buzzer import TonalBuzzer
+from labnode.drivers.gpio.pin import Pin
+from labnode.drivers.gpio.rgb_led import RgbLed
+from labnode.drivers.gpio.tonal_buzzer import TonalBuzzer
 from labnode.errors import BadInput
 
 PINS = {"red": Pin(17), "green": Pin(27), "blue": Pin(22)}

@@ -8,8 +8,7 @@ import gpiozero
 import pytest
 from gpiozero.pins.mock import MockPin, MockSPIDevice
 
-from labnode.drivers.mcp3xxx import Mcp3xxx
-from labnode.drivers.mcp3008 import Mcp3008
+from labnode.drivers.buses.mcp3xxx import Mcp3xxx, Mcp3008
 from labnode.errors import DeviceError
 
 

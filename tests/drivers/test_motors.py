@@ -4,11 +4,9 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.angular_servo import AngularServo
-from labnode.drivers.motor import Motor
-from labnode.drivers.phase_enable_motor import PhaseEnableMotor
-from labnode.drivers.pins import Pin
-from labnode.drivers.servo import Servo
+from labnode.drivers.gpio.motor import Motor, PhaseEnableMotor
+from labnode.drivers.gpio.pin import Pin
+from labnode.drivers.gpio.servo import AngularServo, Servo
 from labnode.errors import BadInput
 
 

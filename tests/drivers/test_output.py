@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.digital_output import DigitalOutput
-from labnode.drivers.pins import Pin
-from labnode.drivers.pwm_output import PwmOutput
+from labnode.drivers.gpio.digital_output import DigitalOutput
+from labnode.drivers.gpio.pin import Pin
+from labnode.drivers.gpio.pwm_output import PwmOutput
 from labnode.errors import BadInput, Busy, Interlocked
 
 

@@ -4,10 +4,8 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.digital_output import DigitalOutput
-from labnode.drivers.led import Led
-from labnode.drivers.pins import Pin
-from labnode.drivers.relay import Relay
+from labnode.drivers.gpio.digital_output import DigitalOutput, Led, Relay
+from labnode.drivers.gpio.pin import Pin
 
 
 @pytest.mark.parametrize("safe", [False, True])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.process import Cause, Ended, run
+from labnode.drivers.framework.subprocess import Cause, Ended, run
 
 from ..tools.conftest import Stage
 

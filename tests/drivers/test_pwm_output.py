@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.pins import Pin
-from labnode.drivers.pwm_output import PwmOutput
+from labnode.drivers.gpio.pin import Pin
+from labnode.drivers.gpio.pwm_output import PwmOutput
 from labnode.errors import BadInput, ConfigError
 from labnode.schema import build, parse_yaml
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from labnode.drivers.pins import Pin
-from labnode.drivers.rotary_encoder import RotaryEncoder
+from labnode.drivers.gpio.pin import Pin
+from labnode.drivers.gpio.rotary_encoder import RotaryEncoder
 
 # What the two contacts do for a step, as (pin, low): clockwise, A leads.
 STEP = [("a", True), ("b", True), ("a", False), ("b", False)]

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labnode.drivers.button import Button
-from labnode.drivers.pins import Pin
-from labnode.drivers.sensor import Sensor
+from labnode.drivers.framework.input import Sensor
+from labnode.drivers.gpio.digital_input import Button
+from labnode.drivers.gpio.pin import Pin
 
 
 @dataclass(kw_only=True)

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from gpiozero.pins.pi import PiPin
 
-from labnode.drivers.command import ProgramSensor
+from labnode.drivers.buses.ds18b20 import Ds18b20, SensorId
 from labnode.drivers.cpu_temperature import CpuTemperature
-from labnode.drivers.distance_sensor import DistanceSensor
-from labnode.drivers.ds18b20 import Ds18b20, SensorId
-from labnode.drivers.light_sensor import LightSensor
-from labnode.drivers.pins import MockPin, Pin, pins_in_use
+from labnode.drivers.gpio.distance_sensor import DistanceSensor
+from labnode.drivers.gpio.factories import MockPin, pins_in_use
+from labnode.drivers.gpio.light_sensor import LightSensor
+from labnode.drivers.gpio.pin import Pin
+from labnode.drivers.programs.command import ProgramSensor
 
 ID = SensorId("28-0316a4a1f2ff")
 READ_21 = "50 01 4b 46 7f ff 0c 10 7a : crc=7a YES\n50 01 4b 46 7f ff 0c 10 7a t=21000\n"

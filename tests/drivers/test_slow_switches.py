@@ -14,14 +14,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from labnode.agent import Agent
 from labnode.clock import Clock
-from labnode.drivers.command_switch import CommandSwitch
-from labnode.drivers.http_switch import HttpSwitch, WebAddress
-from labnode.drivers.pins import mock_factory
-from labnode.drivers.slow_switch import SlowSwitch
-from labnode.drivers.usb_power import HubLocation, UsbPower
+from labnode.drivers.framework.slow import SlowSwitch
+from labnode.drivers.gpio.factories import mock_factory
+from labnode.drivers.network.http_switch import HttpSwitch, WebAddress
+from labnode.drivers.programs.command_switch import CommandSwitch, HubLocation, UsbPower
 from labnode.errors import DeviceError
+from labnode.node.agent import Agent
 from labnode.testing import LabClient
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from labnode.errors import BadInput, LabnodeError
 from labnode.lab import Lab
-from labnode.lab.export import json_lines
+from labnode.lab.lab import json_lines
 from labnode.sessions import actions
 
 from ..sessions.node import SmallNode

@@ -10,7 +10,7 @@ import pytest
 from labnode.errors import TooLate
 from labnode.lab import Lab
 from labnode.sessions import Reason
-from labnode.sessions.on_board import HOOK_LIMIT
+from labnode.sessions.state_machine import HOOK_LIMIT
 
 from ..sessions.node import SmallNode
 

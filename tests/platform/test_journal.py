@@ -14,8 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from labnode import context, lifecycle
-from labnode.platform.journal import JournalHandler, is_journal
+from labnode import audit, context
+from labnode.system.journal import JournalHandler, is_journal
 
 
 class Journal:
@@ -125,12 +125,12 @@ def test_a_session_is_told_by_its_hash_and_its_student_not_at_all(
 
 
 def test_what_befalls_a_session_can_be_searched_for(journal: Journal) -> None:
-    logger = logging.getLogger("labnode.lifecycle")
+    logger = logging.getLogger("labnode.audit")
     before = (logger.handlers[:], logger.propagate, logger.disabled, logger.level)
     handler = JournalHandler(io.StringIO(), journal.path)
     try:
-        lifecycle.log_to(handler)
-        lifecycle.started("kX2vQ8-secret", "weblab", 60)
+        audit.log_to(handler)
+        audit.started("kX2vQ8-secret", "weblab", 60)
     finally:
         logger.handlers[:], logger.propagate, logger.disabled = before[:3]
         logger.setLevel(before[3])

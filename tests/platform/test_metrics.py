@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from labnode.clock import ManualClock
 from labnode.events import Bus, FaultChanged, SessionChanged, TaskChanged
-from labnode.platform.gauges import MachineGauges, NodeGauges
-from labnode.platform.metrics import Metrics
-from labnode.platform.pi import Machine
+from labnode.system.gauges import MachineGauges, NodeGauges
+from labnode.system.metrics import Metrics
+from labnode.system.pi import Machine
 
 STATUS: dict[str, Any] = {
     "state": "busy",
@@ -111,8 +111,8 @@ def test_more_events_than_a_queue_holds_are_all_counted(node: Node) -> None:
 
 
 def test_warnings_and_errors_are_counted_by_where_they_come_from(node: Node) -> None:
-    logging.getLogger("labnode.sessions.life").warning("something")
-    logging.getLogger("labnode.sessions.reaper").warning("something")
+    logging.getLogger("labnode.sessions.state_machine").warning("something")
+    logging.getLogger("labnode.sessions.expiry").warning("something")
     logging.getLogger("labnode.worker").error("something")
     logging.getLogger("labnode.worker").info("something")
     assert node.number("labnode_log_records_total", level="warning", room="sessions") == 2

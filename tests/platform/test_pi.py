@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from labnode.platform.pi import Machine, Throttling
+from labnode.system.pi import Machine, Throttling
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from labnode.clock import ManualClock
-from labnode.platform.systemd import Systemd
-from labnode.platform.watchdog import Watchdog, ask_web
+from labnode.system.systemd import Systemd
+from labnode.system.watchdog import Watchdog, ask_web
 
 
 class Manager:
@@ -170,7 +170,7 @@ def test_a_web_server_that_is_not_there_is_told() -> None:
 def test_a_web_server_that_takes_connections_and_says_nothing_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("labnode.platform.watchdog._PATIENCE", 0.05)
+    monkeypatch.setattr("labnode.system.watchdog._PATIENCE", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         said = ask_web(silent.getsockname(), "/weblab/health")
     assert said == "its own web server has not answered for 0.05 s"

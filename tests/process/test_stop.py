@@ -191,7 +191,7 @@ def test_what_does_not_stop_ends_with_the_process(
     assert hard_ends[hang].code == 70
     assert node.levels() == SAFE
     what = "A task in the background" if hang is hang_in_the_background else "The hardware thread"
-    assert f"CRITICAL labnode.emergency: {what} did not stop; " in node.errors
+    assert f"CRITICAL labnode.node.failsafe: {what} did not stop; " in node.errors
     assert re.search(r'is at\n.*probe.py", line \d+, in behave\n', node.errors, re.DOTALL)
     assert "Traceback" not in node.errors
 

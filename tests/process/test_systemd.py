@@ -76,7 +76,7 @@ def test_a_log_that_is_the_journal_is_not_lost_where_the_journal_is_away(machine
     node.send(signal.SIGTERM)
     assert node.wait() == 0
     lines = node.errors.splitlines()
-    assert any(line.startswith("INFO labnode.sessions.life: Session ") for line in lines)
+    assert any(line.startswith("INFO labnode.sessions.state_machine: Session ") for line in lines)
     assert any('"event": "started"' in line for line in lines)
 
 

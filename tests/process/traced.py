@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from labnode.cli import main
-from labnode.drivers import pins
-from labnode.drivers.base import Driver, register
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.registry import register
+from labnode.drivers.gpio import pin
 
 _TRACE = int(os.environ["LABNODE_TEST_TRACE"])
 
 
-class TracedPin(pins.MockPin):
+class TracedPin(pin.MockPin):
     told: Any = None
 
     def _set_function(self, value: str) -> None:
@@ -36,7 +37,7 @@ class TracedPin(pins.MockPin):
             os.write(_TRACE, f"{self.info.name} {level}\n".encode())
 
 
-pins.MockPin = TracedPin  # type: ignore[misc]
+pin.MockPin = TracedPin  # type: ignore[misc]
 
 
 @register("stuck")

@@ -16,7 +16,7 @@ from labnode.errors import LabnodeError
 from labnode.events import Bus
 from labnode.lab import Lab, Node, Turnover
 from labnode.lab.programming import Programming
-from labnode.recordings import Recordings
+from labnode.lab.recordings import Recordings
 from labnode.sessions import Deletion, Session, Sessions, StartRequest
 from labnode.store import Store
 from labnode.tasks import Lane, Tasks

@@ -20,7 +20,7 @@ import labnode.store.file
 from labnode.errors import Busy, StartFailed
 from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, Session, State
-from labnode.sessions.rules import why_over
+from labnode.sessions.expiry import why_over
 from labnode.worker import Signal
 
 from .node import SAFE, Asked, SmallNode

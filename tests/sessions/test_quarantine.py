@@ -11,7 +11,7 @@ import pytest
 from labnode.errors import Busy, DeviceError
 from labnode.lab import Lab
 from labnode.sessions import Deletion, State
-from labnode.sessions.on_board import HOOK_LIMIT
+from labnode.sessions.state_machine import HOOK_LIMIT
 
 from .node import SAFE, SmallNode
 

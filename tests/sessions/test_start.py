@@ -11,7 +11,7 @@ import pytest
 from labnode.errors import Busy, DeviceError, StartFailed
 from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, State
-from labnode.sessions.on_board import HOOK_LIMIT
+from labnode.sessions.state_machine import HOOK_LIMIT
 from labnode.worker import Signal
 
 from .node import SAFE, Asked, SmallNode, WatchedClock

@@ -24,7 +24,7 @@ def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, Any]]]
     caplog.set_level(logging.INFO)
 
     def told() -> list[dict[str, Any]]:
-        lines = [r.getMessage() for r in caplog.records if r.name == "labnode.lifecycle"]
+        lines = [r.getMessage() for r in caplog.records if r.name == "labnode.audit"]
         return [json.loads(line) for line in lines]
 
     return told

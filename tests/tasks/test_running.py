@@ -233,7 +233,7 @@ def test_join_says_when_it_took_too_long(rig: TasksRig) -> None:
 def test_joining_what_has_finished_returns_at_once_also_when_it_was_long_ago(
     rig: TasksRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labnode.tasks.registry._REMEMBERED", 3)
+    monkeypatch.setattr("labnode.tasks.runs._REMEMBERED", 3)
     task = rig.task(lambda: 1).delay().join()
     assert task.join(0).result == 1
     for _ in range(5):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from labnode.clock import Clock
-from labnode.drivers.base import Driver
+from labnode.drivers.framework.driver import Driver
 from labnode.errors import DeviceGone
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from labnode.drivers.base import load_drivers
+from labnode.drivers.framework.registry import load_drivers
 from labnode.testing import LabClient
 
 from .bootloader import image, intel_hex

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from labnode.board import load_board
-from labnode.drivers.base import Driver
+from labnode.drivers.framework.driver import Driver
 from labnode.errors import BadFile, ToolFailed
 from labnode.testing import LabClient
 

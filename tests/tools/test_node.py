@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from labnode.agent import Agent
-from labnode.drivers.pins import mock_factory
+from labnode.drivers.gpio.factories import mock_factory
+from labnode.node.agent import Agent
 from labnode.testing import LabClient
 
 from .files import dfu

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.base import Ref, load_drivers
-from labnode.drivers.process import Ended
+from labnode.drivers.framework.driver import Ref
+from labnode.drivers.framework.registry import load_drivers
+from labnode.drivers.framework.subprocess import Ended
 from labnode.drivers.tools.base import Job, Tool
 from labnode.drivers.tools.content import Content
 from labnode.drivers.tools.known import judged

@@ -268,7 +268,7 @@ def test_an_upgrade_and_the_way_back(machine: Machine, tmp_path: Path) -> None:
 
 def test_an_upgrade_that_does_not_get_ready_goes_back(machine: Machine, tmp_path: Path) -> None:
     push_clone(machine, tmp_path, "3.0")
-    machine.ssh("cd labnode && printf '\\n\\nAgent.start = None\\n' >>labnode/agent.py")
+    machine.ssh("cd labnode && printf '\\n\\nAgent.start = None\\n' >>labnode/node/agent.py")
     said = machine.ssh(f"cd labnode && ! sudo ./install.sh upgrade {OFFLINE} 2>&1")
     assert f"the lab '{LAB.partition('@')[2]}' does not get ready with labnode 3.0" in said
     assert machine.status()["version"] == "1.0"

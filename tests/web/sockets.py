@@ -22,12 +22,13 @@ from urllib.parse import urlsplit
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 
-from labnode.agent import Agent
 from labnode.board import load_board
-from labnode.module import load_lab
+from labnode.http.websocket import Channel, WebSocketLimits
+from labnode.lab.loader import load_lab
+from labnode.node.agent import Agent
 from labnode.sessions import Reason, Session, StartRequest
 from labnode.settings import load_settings
-from labnode.web.websockets import Channel, Limits, WebSockets
+from labnode.web.lab_websockets import WebSockets
 from labnode.weblab.fake import CentralServer
 
 PATIENCE = 10.0  # seconds after which a wait has failed
@@ -155,7 +156,9 @@ def push():
 class Node:
     """An agent that listens; `limits` are the WebSockets' own."""
 
-    def __init__(self, directory: Path, limits: Limits | None = None, **settings: Any) -> None:
+    def __init__(
+        self, directory: Path, limits: WebSocketLimits | None = None, **settings: Any
+    ) -> None:
         (directory / "bench.yaml").write_text(BOARD)
         (directory / "bench.py").write_text(MODULE)
         options = {
@@ -166,7 +169,7 @@ class Node:
         }
         file = load_board(directory / "bench.yaml")
         self.lab = load_lab(file)
-        with patch("labnode.bench.WebSockets", partial(WebSockets, limits=limits)):
+        with patch("labnode.node.runtime.WebSockets", partial(WebSockets, limits=limits)):
             self.agent = Agent(file, self.lab, load_settings(None, {}, options), simulate=True)
         self.module = sys.modules[self.lab.functions["on_the_board"].__module__]
         self.agent.start()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from labnode.web.server import WebServer
-from labnode.web.server.request import Refusal
+from labnode.http import WebServer
+from labnode.http.request import Refusal
 
 from .test_server import PATIENCE, Client
 

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 from wsproto.events import CloseConnection
 
+from labnode.http.websocket import WebSocketLimits
 from labnode.sessions import Session
-from labnode.web.websockets import Limits
 
 from .sockets import Node, running
 
@@ -68,7 +68,7 @@ def test_a_lab_s_own_websockets_are_not_for_observers(node: Node) -> None:
 
 
 def test_observers_take_no_websockets_from_the_student(tmp_path: Path) -> None:
-    with running(tmp_path, limits=Limits(per_session=2)) as node:
+    with running(tmp_path, limits=WebSocketLimits(per_session=2)) as node:
         session, cookie = node.session()
         observer = observer_of(node, session)
         for _ in range(2):

@@ -8,13 +8,13 @@ from typing import get_args
 
 import pytest
 
-from labnode.drivers.base import Widget
-from labnode.web import pages
+from labnode.drivers.framework.driver import Widget
+from labnode.web import html
 
 from .conftest import MakeLab
 
 PAGE = (Path(__file__).parents[2] / "docs" / "page.md").read_text(encoding="utf-8")
-MODULE = (pages.STATIC / "labnode.js").read_text(encoding="utf-8")
+MODULE = (html.STATIC / "labnode.js").read_text(encoding="utf-8")
 
 
 def table(head: str) -> list[str]:
@@ -33,7 +33,7 @@ def quoted(cell: str) -> list[str]:
 
 
 def test_the_widgets_are_those_that_drivers_name_and_the_page_draws() -> None:
-    assert names(table("widget")) == set(get_args(Widget)) == pages._WIDGETS.keys()
+    assert names(table("widget")) == set(get_args(Widget)) == html._WIDGETS.keys()
 
 
 def test_the_events_are_those_that_the_module_tells() -> None:
@@ -50,12 +50,12 @@ def test_the_members_are_those_of_the_board() -> None:
 
 def test_the_icons_are_those_of_the_file() -> None:
     sentence = PAGE.partition("one of these names: ")[2].partition(".")[0]
-    symbols = re.findall(r'<symbol id="([\w-]+)"', (pages.STATIC / "icons.svg").read_text())
+    symbols = re.findall(r'<symbol id="([\w-]+)"', (html.STATIC / "icons.svg").read_text())
     assert re.findall(r"`([\w-]+)`", sentence) == symbols
 
 
 def test_the_variables_are_those_of_the_template(tmp_path: Path) -> None:
-    boot = pages.boot(
+    boot = html.boot(
         {"title": "x", "devices": [], "page": None, "tasks": []},
         {"session": {"full_name": "Ada", "username": "ada", "read_only": False}},
         token=None,
@@ -63,7 +63,7 @@ def test_the_variables_are_those_of_the_template(tmp_path: Path) -> None:
     )
     template = tmp_path / "page.html"
     template.write_text("\n".join(f"{name}={{{{!{name}}}}}" for name in names(table("variable"))))
-    page = pages.render_page(boot, template=template)
+    page = html.render_page(boot, template=template)
     assert "language=en" in page
     assert "student=Ada" in page
 
@@ -82,6 +82,6 @@ def test_the_addresses_are_there(make_lab: MakeLab) -> None:
 @pytest.mark.parametrize("source", re.findall(r"```js\n(.*?)```", PAGE, re.DOTALL))
 def test_the_examples_import_what_the_modules_export(source: str) -> None:
     for imported, module in re.findall(r'import \{ (.+?) \} from ".*?(\w+\.js)"', source):
-        text = (pages.STATIC / module).read_text(encoding="utf-8")
+        text = (html.STATIC / module).read_text(encoding="utf-8")
         for name in imported.split(", "):
             assert re.search(rf"export (async )?(function|const|class) .*\b{name}\b", text), name

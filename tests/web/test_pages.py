@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from labnode.web import pages, texts
+from labnode.web import html, texts
 
 SESSION: dict[str, Any] = {
     "read_only": False,
@@ -67,15 +67,15 @@ class Reader(HTMLParser):
 
 def page(board: dict[str, Any] | None = None, **options: Any) -> str:
     options = {"token": "t", "locales": [], **options}
-    return pages.render_page(pages.boot({**BOARD, **(board or {})}, STATE, **options))
+    return html.render_page(html.boot({**BOARD, **(board or {})}, STATE, **options))
 
 
 def every_page() -> list[str]:
     return [
         page(),
-        pages.render_farewell([], reason="time", back="https://example.org/back"),
-        pages.render_forbidden([]),
-        pages.render_loading([]),
+        html.render_farewell([], reason="time", back="https://example.org/back"),
+        html.render_forbidden([]),
+        html.render_loading([]),
     ]
 
 
@@ -87,8 +87,8 @@ def test_the_page_names_the_board_and_the_student() -> None:
 
 def test_a_student_without_a_full_name_is_shown_by_username() -> None:
     state = {**STATE, "session": {**SESSION, "full_name": ""}}
-    html = pages.render_page(pages.boot(BOARD, state, token="t", locales=[]))
-    assert "ada" in Reader(html).text
+    text = html.render_page(html.boot(BOARD, state, token="t", locales=[]))
+    assert "ada" in Reader(text).text
 
 
 def test_the_data_block_has_all_that_the_script_starts_from() -> None:
@@ -120,23 +120,23 @@ def test_without_javascript_the_page_says_that_it_needs_it() -> None:
 
 
 def test_pages_ask_only_for_files_that_exist_and_only_at_the_lab() -> None:
-    for html in every_page():
-        for address in Reader(html).addresses():
+    for text in every_page():
+        for address in Reader(text).addresses():
             if address != "https://example.org/back":
                 assert address.startswith("static/")
-                assert (pages.STATIC / address.removeprefix("static/")).is_file()
+                assert (html.STATIC / address.removeprefix("static/")).is_file()
 
 
 def test_addresses_start_at_the_root_that_is_given() -> None:
-    for html in (page(root="/lab1/"), pages.render_forbidden([], root="/lab1/")):
-        assert all(address.startswith("/lab1/static/") for address in Reader(html).addresses())
+    for text in (page(root="/lab1/"), html.render_forbidden([], root="/lab1/")):
+        assert all(address.startswith("/lab1/static/") for address in Reader(text).addresses())
 
 
 def test_nothing_in_the_pages_needs_more_than_the_strictest_content_policy() -> None:
-    for html in every_page():
-        reader = Reader(html)
+    for text in every_page():
+        reader = Reader(text)
         digest = b64encode(sha256(reader.style.encode()).digest()).decode()
-        assert f"sha256-{digest}" == pages.STYLE_HASH
+        assert f"sha256-{digest}" == html.STYLE_HASH
         for tag, attributes in reader.elements:
             assert not [name for name in attributes if name == "style" or name.startswith("on")]
             if tag == "script" and attributes.get("type") != "application/json":
@@ -144,9 +144,7 @@ def test_nothing_in_the_pages_needs_more_than_the_strictest_content_policy() -> 
 
 
 def test_all_that_any_page_loads_is_small_on_its_way() -> None:
-    files = [
-        file for file in pages.STATIC.iterdir() if file.name != "page.css"
-    ]  # it is in the page
+    files = [file for file in html.STATIC.iterdir() if file.name != "page.css"]  # it is in the page
     packed = [gzip.compress(data) for data in (page().encode(), *map(Path.read_bytes, files))]
     assert sum(map(len, packed)) < 60_000
 
@@ -165,7 +163,7 @@ def test_every_language_has_the_same_words() -> None:
 
 
 def test_the_script_uses_only_words_that_there_are() -> None:
-    script = "".join(file.read_text() for file in pages.STATIC.glob("*.js"))
+    script = "".join(file.read_text() for file in html.STATIC.glob("*.js"))
     used = set(re.findall(r'words\.(\w+)|words\["([^"]+)"\]', script))
     assert len(used) > 10
     assert {dotted or quoted for dotted, quoted in used} <= texts.words("en").keys()
@@ -189,38 +187,38 @@ def test_the_first_language_that_is_spoken_here_is_taken(locales: list[str], lan
 
 
 def test_a_farewell_says_why_and_leads_back() -> None:
-    reader = Reader(pages.render_farewell(["es"], reason="time", back="https://example.org/?a=1&b"))
+    reader = Reader(html.render_farewell(["es"], reason="time", back="https://example.org/?a=1&b"))
     assert "Se ha acabado el tiempo." in reader.text
     assert "https://example.org/?a=1&b" in reader.addresses()
 
 
 def test_a_farewell_without_a_way_back_says_that_one_can_go() -> None:
-    reader = Reader(pages.render_farewell([]))
+    reader = Reader(html.render_farewell([]))
     assert "You can close this page." in reader.text
     assert not [tag for tag, _ in reader.elements if tag == "a"]
 
 
 @pytest.mark.parametrize("back", ["javascript:alert(1)", "//evil.example", "data:text/html,x"])
 def test_a_farewell_leads_only_to_web_pages(back: str) -> None:
-    reader = Reader(pages.render_farewell([], back=back))
+    reader = Reader(html.render_farewell([], back=back))
     assert not [tag for tag, _ in reader.elements if tag == "a"]
 
 
 def test_a_reason_that_nobody_translated_is_left_out() -> None:
-    assert "Your session is over" in Reader(pages.render_farewell([], reason="new")).text
+    assert "Your session is over" in Reader(html.render_farewell([], reason="new")).text
 
 
 def test_the_forbidden_page_explains_how_to_get_in() -> None:
-    assert "when it is your turn" in Reader(pages.render_forbidden(["en"])).text
+    assert "when it is your turn" in Reader(html.render_forbidden(["en"])).text
 
 
 def test_a_lab_can_have_its_own_forbidden_page(tmp_path: Path) -> None:
     own = tmp_path / "forbidden.html"
     own.write_text("<p lang={{language}}>{{title}}, said the tiger.</p>", encoding="utf-8")
-    html = pages.render_forbidden(["en"], template=own)
-    assert html == "<p lang=en>No open session, said the tiger.</p>"
+    text = html.render_forbidden(["en"], template=own)
+    assert text == "<p lang=en>No open session, said the tiger.</p>"
 
 
 def test_the_loading_page_asks_again_by_itself() -> None:
-    elements = Reader(pages.render_loading([])).elements
+    elements = Reader(html.render_loading([])).elements
     assert ("meta", {"http-equiv": "refresh", "content": "2"}) in elements

@@ -26,10 +26,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labnode.errors import ConfigError
-from labnode.web.server import Connection, WebServer
-from labnode.web.server.connection import ClientGone, Limits
-from labnode.web.server.loop import Loop
-from labnode.web.server.request import RequestReader
+from labnode.http import Connection, WebServer
+from labnode.http.connection import ClientGone, Limits
+from labnode.http.reactor import Loop
+from labnode.http.request import RequestReader
 
 PATIENCE = 20.0  # seconds after which a wait has failed; nothing here takes a tenth of it
 FOR_ONE = Limits(
@@ -978,7 +978,7 @@ def test_a_client_that_does_not_read_its_answer_gives_the_thread_free(
 def test_without_descriptors_accepting_pauses_and_goes_on_later(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labnode.web.server.loop._RETRY_ACCEPT", 0.05)
+    monkeypatch.setattr("labnode.http.reactor._RETRY_ACCEPT", 0.05)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with closing(socket.create_server(("127.0.0.1", 0))) as listener, stepped(listener) as loop:
         client = socket.create_connection(listener.getsockname())

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from labnode.node.front import site
 from labnode.settings import load_settings
 from labnode.testing import LabClient
-from labnode.web.site import site
 from tests.web.conftest import MakeLab
 
 PROXY = {"trusted_proxies": ["10.0.0.1", "10.0.0.2"]}

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from labnode.web.server import Body
+from labnode.http import Body
 
 from . import sockets
 from .sockets import PATIENCE, Node, running, until
@@ -171,7 +171,7 @@ def test_a_browser_that_is_slow_misses_pictures_and_costs_no_memory(
 def test_a_browser_that_takes_nothing_is_dropped(
     node: Node, browse: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labnode.web.streams._STALLED", 0.05)
+    monkeypatch.setattr("labnode.web.camera._STALLED", 0.05)
     sent: list[bytes] = []
     monkeypatch.setattr(Body, "framed", lambda self, data: sent.append(data) or data * 2000)
     browse(node.session()[1])
@@ -191,7 +191,7 @@ def test_a_snapshot_that_cannot_be_taken_says_why(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, cookie = node.session()
-    monkeypatch.setattr("labnode.web.streams._SNAPSHOT_WITHIN", 0.01)
+    monkeypatch.setattr("labnode.web.camera._SNAPSHOT_WITHIN", 0.01)
     driver: Any = node.agent.board.file.devices["camera"]
     monkeypatch.setattr(driver.capture, "_is_fresh", lambda since: False)
     status, _, body = node.http("GET", "/api/devices/camera/snapshot", Cookie=cookie)

@@ -13,10 +13,10 @@ from wsproto.events import BytesMessage, TextMessage
 
 from labnode import context
 from labnode.errors import BadInput, LabnodeError
+from labnode.http.websocket import WebSocketLimits
 from labnode.lab import Lab
 from labnode.sessions import Reason
 from labnode.testing import LabClient
-from labnode.web.websockets import Limits
 
 from .sockets import BOARD, MODULE, Node, running, until
 
@@ -296,7 +296,7 @@ def test_a_message_counts_as_a_poll(node: Node) -> None:
 
 
 def test_a_handler_of_all_threads_leaves_none_for_another(tmp_path: Path) -> None:
-    with running(tmp_path, limits=Limits(handlers=2)) as node:
+    with running(tmp_path, limits=WebSocketLimits(handlers=2)) as node:
         _, cookie = node.session()
         pages = [node.open("/echo", cookie) for _ in range(2)]
         assert node.refused("/echo", cookie) == 503

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from wsproto.events import CloseConnection, Ping
 
-from labnode.web.websockets import Limits
+from labnode.http.websocket import WebSocketLimits
 
 from .sockets import Node, Page, running, until
 
@@ -157,7 +157,7 @@ def test_a_violation_is_answered_with_its_code(
 
 
 def test_a_client_that_does_not_answer_a_close_is_cut_off(tmp_path: Path) -> None:
-    with running(tmp_path, limits=Limits(close_within=0.1)) as node:
+    with running(tmp_path, limits=WebSocketLimits(close_within=0.1)) as node:
         session, cookie = node.session()
         page = node.open("/echo", cookie)
         node.end(session)
@@ -168,7 +168,7 @@ def test_a_client_that_does_not_answer_a_close_is_cut_off(tmp_path: Path) -> Non
 
 
 def test_a_silent_client_is_asked_and_stays_when_it_answers(tmp_path: Path) -> None:
-    with running(tmp_path, limits=Limits(ping_every=0.05, pong_within=5)) as node:
+    with running(tmp_path, limits=WebSocketLimits(ping_every=0.05, pong_within=5)) as node:
         page = node.open("/echo", node.session()[1])
         for _ in range(3):
             ping = page.event()
@@ -178,14 +178,14 @@ def test_a_silent_client_is_asked_and_stays_when_it_answers(tmp_path: Path) -> N
 
 
 def test_a_client_that_does_not_answer_a_ping_is_gone(tmp_path: Path) -> None:
-    with running(tmp_path, limits=Limits(ping_every=0.05, pong_within=0.05)) as node:
+    with running(tmp_path, limits=WebSocketLimits(ping_every=0.05, pong_within=0.05)) as node:
         page = node.open("/echo", node.session()[1])
         assert page.at_end()
         until(lambda: node.module.news == [("closed", True, None)])
 
 
 def test_a_client_is_not_given_up_while_its_handler_does_not_listen(tmp_path: Path) -> None:
-    limits = Limits(ping_every=0.02, pong_within=0.02, queue=10)
+    limits = WebSocketLimits(ping_every=0.02, pong_within=0.02, queue=10)
     with running(tmp_path, limits=limits) as node:
         page = node.open("/stuck", node.session()[1])
         assert page.message() == "stuck"
@@ -196,7 +196,7 @@ def test_a_client_is_not_given_up_while_its_handler_does_not_listen(tmp_path: Pa
 
 
 def test_a_login_level_websocket_ends_when_its_user_is_forgotten(tmp_path: Path) -> None:
-    limits = Limits(ping_every=0.05, pong_within=5)
+    limits = WebSocketLimits(ping_every=0.05, pong_within=5)
     with running(tmp_path, limits=limits, expired_users_timeout=0.01) as node:
         session, cookie = node.session()
         page = node.open("/after", cookie)
@@ -234,7 +234,7 @@ def test_a_slow_reader_is_dropped_and_told_and_slows_nobody(node: Node) -> None:
 
 
 def test_a_flood_of_pings_whose_answers_nobody_reads_is_ended(tmp_path: Path) -> None:
-    limits = Limits(queue=10_000, message=10_000, close_within=0.1)
+    limits = WebSocketLimits(queue=10_000, message=10_000, close_within=0.1)
     with running(tmp_path, limits=limits) as node:
         page = node.open("/echo", node.session()[1])
         page.socket.settimeout(10)

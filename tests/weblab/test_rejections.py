@@ -16,10 +16,10 @@ SESSIONS = "/weblab/sessions/"
 
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Any:
-    caplog.set_level(logging.INFO, "labnode.lifecycle")
+    caplog.set_level(logging.INFO, "labnode.audit")
 
     def told() -> list[dict[str, Any]]:
-        records = [record for record in caplog.records if record.name == "labnode.lifecycle"]
+        records = [record for record in caplog.records if record.name == "labnode.audit"]
         return [json.loads(record.getMessage()) for record in records]
 
     return told

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from labnode.board import load_board
-from labnode.board.file import BoardFile
+from labnode.board.config.board_file import BoardFile
 
 from .machine import Machine
 

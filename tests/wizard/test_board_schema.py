@@ -12,7 +12,8 @@ import fastjsonschema
 import pytest
 import yaml
 
-from labnode.drivers.base import Driver, load_drivers
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.registry import load_drivers
 from labnode.schema import build, options, parse_yaml
 from labnode.wizard.board_schema import board_schema, text_of
 

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import pytest
 
-from labnode.board.file import BoardFile
-from labnode.drivers import buses
-from labnode.drivers.base import Claim, Driver, load_drivers, register, registry
-from labnode.drivers.pins import Pin
+from labnode.board.config.board_file import BoardFile
+from labnode.drivers.buses import bus_pins
+from labnode.drivers.framework.driver import Claim, Driver
+from labnode.drivers.framework.registry import load_drivers, register, registry
+from labnode.drivers.gpio.pin import Pin
 from labnode.schema import Doc
 from labnode.wizard.bootconfig import boot_config
 from labnode.wizard.wiring import wiring
@@ -33,22 +34,22 @@ def parts() -> Iterator[None]:
 
         def claims(self) -> list[Claim]:
             return {
-                "i2c": lambda: buses.i2c_claims(1, self.number),
-                "spi0": lambda: buses.spi_claims(0, self.number),
-                "spi1": lambda: buses.spi_claims(1, self.number),
-                "uart": lambda: buses.uart_claims("/dev/serial0"),
-                "w1": lambda: buses.one_wire_claims(Pin(self.number), self.name_of_sensor),
-                "pwm": lambda: [Pin(self.number).claim, *buses.pwm_claims(Pin(self.number))],
+                "i2c": lambda: bus_pins.i2c_claims(1, self.number),
+                "spi0": lambda: bus_pins.spi_claims(0, self.number),
+                "spi1": lambda: bus_pins.spi_claims(1, self.number),
+                "uart": lambda: bus_pins.uart_claims("/dev/serial0"),
+                "w1": lambda: bus_pins.one_wire_claims(Pin(self.number), self.name_of_sensor),
+                "pwm": lambda: [Pin(self.number).claim, *bus_pins.pwm_claims(Pin(self.number))],
             }[self.bus]()
 
         def boot_config(self) -> list[str]:
             return {
-                "i2c": lambda: buses.i2c_boot_config(1),
-                "spi0": lambda: buses.spi_boot_config(0, self.number),
-                "spi1": lambda: buses.spi_boot_config(1, self.number),
-                "uart": lambda: buses.uart_boot_config("/dev/serial0"),
-                "w1": lambda: buses.one_wire_boot_config(Pin(self.number)),
-                "pwm": lambda: buses.pwm_boot_config(Pin(self.number)),
+                "i2c": lambda: bus_pins.i2c_boot_config(1),
+                "spi0": lambda: bus_pins.spi_boot_config(0, self.number),
+                "spi1": lambda: bus_pins.spi_boot_config(1, self.number),
+                "uart": lambda: bus_pins.uart_boot_config("/dev/serial0"),
+                "w1": lambda: bus_pins.one_wire_boot_config(Pin(self.number)),
+                "pwm": lambda: bus_pins.pwm_boot_config(Pin(self.number)),
             }[self.bus]()
 
         @property

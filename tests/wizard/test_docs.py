@@ -17,7 +17,7 @@ import pytest
 
 from labnode.board import Board, load_board
 from labnode.clock import ManualClock
-from labnode.drivers.base import load_drivers
+from labnode.drivers.framework.registry import load_drivers
 from labnode.errors import BadInput
 from labnode.events import Bus
 from labnode.schema import parse_yaml

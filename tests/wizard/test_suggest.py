@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from labnode.board import load_board
-from labnode.board.file import BoardFile
+from labnode.board.config.board_file import BoardFile
 from labnode.schema import parse_yaml
 from labnode.wizard.found import (
     Camera,

@@ -145,3 +145,33 @@ def test_a_hook_that_goes_on_waiting_when_the_node_stops_is_ended(rig: WorkerRig
     eventually(lambda: stop.over or rig.manual.advance(0.5))
     assert stop.result()
     assert isinstance(hook.ends(), Stopped)
+
+
+def test_a_hook_that_is_withdrawn_before_it_begins_never_runs(rig: WorkerRig) -> None:
+    ran: list[str] = []
+    gate = rig.gate()
+    job = rig.job(lambda: gate.wait(PATIENCE))
+    withdrawn = rig.hook(lambda: ran.append("withdrawn"))
+    following = rig.hook(lambda: ran.append("following"))
+    rig.worker.withdraw(withdrawn.hook)
+    gate.set()
+    job.result()
+    assert following.ends() is None
+    assert ran == ["following"]
+    assert not withdrawn.done.is_set()
+
+
+def test_a_hook_that_is_withdrawn_after_it_began_is_asked_to_stop(rig: WorkerRig) -> None:
+    waited: list[bool] = []
+    hook = rig.hook(lambda: waited.append(rig.worker.pause(100))).begins()
+    rig.rests()
+    rig.worker.withdraw(hook.hook)
+    assert hook.ends() is None
+    assert waited == [False]
+
+
+def test_a_hook_that_has_ended_can_be_withdrawn(rig: WorkerRig) -> None:
+    hook = rig.hook(rig.board.heat)
+    assert hook.ends() is None
+    rig.worker.withdraw(hook.hook)
+    assert rig.hook(lambda: None).ends() is None

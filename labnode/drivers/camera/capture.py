@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from labnode.drivers.base import Services
 from labnode.drivers.camera.source import Source
-from labnode.drivers.io import IoLoop
+from labnode.drivers.framework.driver import Services
+from labnode.drivers.framework.io_thread import IoLoop
 from labnode.errors import DeviceGone
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
-from labnode.drivers.base import Claim, Driver, Widget, register
 from labnode.drivers.camera.capture import Capture
 from labnode.drivers.camera.source import MjpegServer, Source, TestPicture
 from labnode.drivers.camera.ustreamer import PATH, Ustreamer, connect_unix
+from labnode.drivers.framework.driver import Claim, Driver, Widget
+from labnode.drivers.framework.registry import register
 from labnode.schema import Between, Doc, Duration
 
 _CONNECT_WITHIN = 1.0  # seconds; it is this machine

@@ -14,7 +14,7 @@ from email.parser import BytesParser
 from importlib import resources
 from typing import Protocol
 
-from labnode.drivers.io import IoLoop
+from labnode.drivers.framework.io_thread import IoLoop
 from labnode.errors import DeviceGone
 
 _PATIENCE = 10.0  # seconds in which a server has to say something

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from labnode.drivers.io import IoLoop
+from labnode.drivers.framework.io_thread import IoLoop
 from labnode.errors import DeviceGone
 
 log = logging.getLogger(__name__)

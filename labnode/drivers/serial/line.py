@@ -8,17 +8,139 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from labnode.drivers.base import Services
-from labnode.drivers.io import IoLoop
-from labnode.drivers.serial.outbox import Outbox, Written
+from labnode.drivers.framework.driver import Services
+from labnode.drivers.framework.io_thread import IoLoop
+from labnode.drivers.serial.buffer import Reader, Tape
 from labnode.drivers.serial.port import Port
-from labnode.drivers.serial.reader import Reader
-from labnode.drivers.serial.retry import Retry
-from labnode.drivers.serial.status import Request, Status
-from labnode.drivers.serial.tape import Tape
 from labnode.errors import DeviceError, DeviceGone, LabnodeError
+
+
+@dataclass(frozen=True)
+class Status:
+    """How the port is; replaced as a whole, so that any thread may read it."""
+
+    connected: bool = False
+    lent: bool = False
+    error: str | None = None  # why it is not connected
+    baudrate: int = 0
+    path: str | None = None
+
+
+class Request:
+    """Something that the io thread does with the port, and how it went."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.over = threading.Event()
+        self.error: Exception | None = None
+        self._action = action
+
+    def run(self) -> None:
+        try:
+            self._action()
+        except Exception as error:  # noqa: BLE001 - raised again where it was asked for
+            self.error = error
+        self.over.set()
+
+
+_FIRST = 0.2  # seconds until the second attempt
+_LOOK_EVERY = 1.0  # seconds, at most, between two looks for a port that is not there
+_LAST = 5.0  # … between two attempts to use one that does not work
+_ALIVE_AFTER = 5.0  # seconds after which a port that says nothing has worked
+
+
+class Retry:
+    """A pause that grows from failure to failure, until a port has worked."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.at = 0.0  # when it is tried again
+        self._now = now
+        self._pause = _FIRST
+        self._opened_at = 0.0
+
+    @property
+    def due(self) -> bool:
+        return self._now() >= self.at
+
+    def missing(self) -> None:
+        """It is not there."""
+        self._put_off(_LOOK_EVERY)
+
+    def failed(self) -> None:
+        """It does not open, or something else is wrong."""
+        self._put_off(_LAST)
+
+    def opened(self) -> None:
+        self._opened_at = self._now()
+
+    def works(self) -> None:
+        """It has said something."""
+        self._pause = _FIRST
+
+    def lost(self) -> None:
+        """It was open and is gone: at once again, unless it goes again and again."""
+        if self._now() - self._opened_at > _ALIVE_AFTER:
+            self.works()
+        if self._pause == _FIRST:
+            self.at, self._pause = self._now(), 2 * _FIRST
+        else:
+            self._put_off(_LAST)
+
+    def _put_off(self, longest: float) -> None:
+        self._pause = min(self._pause, longest)
+        self.at = self._now() + self._pause
+        self._pause *= 2
+
+
+Written = Callable[[int], None]
+
+
+class Outbox:
+    """Filled by any thread, emptied by the one that owns the port.
+
+    Whoever gives something is told, piece by piece and on that thread, how much has been written of
+    it, and with 0 that the rest is thrown away.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._queue: deque[tuple[memoryview, Written]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._queue)
+
+    def put(self, data: bytes, written: Written) -> None:
+        """Queue `data`, which nothing else can come into the middle of."""
+        if data:
+            with self._lock:
+                self._queue.append((memoryview(data), written))
+
+    def write(self, write: Callable[[memoryview], int]) -> int:
+        """Have `write` take what it can of what comes first; how much that was."""
+        with self._lock:
+            if not self._queue:
+                return 0
+            data, written = self._queue.popleft()
+        number = 0
+        try:
+            number = write(data)
+        finally:
+            if number < len(data):
+                with self._lock:
+                    self._queue.appendleft((data[number:], written))
+        if number:
+            written(number)
+        return number
+
+    def clear(self) -> bool:
+        """Throw away all that waits; False when that is nothing."""
+        with self._lock:
+            lost, self._queue = self._queue, deque()
+        for _, written in lost:
+            written(0)
+        return bool(lost)
+
 
 log = logging.getLogger(__name__)
 

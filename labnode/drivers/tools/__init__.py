@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from labnode.drivers.base import Programmable
+from labnode.drivers.framework.driver import Programmable
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
-from labnode.drivers.base import register
+from labnode.drivers.framework.registry import register
 from labnode.drivers.tools.base import Job, Tool
 from labnode.drivers.tools.content import Content, bad
 from labnode.drivers.tools.known import Known

@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from labnode.drivers.base import Claim, Driver, Ref, Widget, command
+from labnode.drivers.framework.driver import Claim, Driver, Ref, Widget, command
 from labnode.drivers.tools.content import Content, bad, read
-from labnode.drivers.tools.counter import Counter
 from labnode.drivers.tools.known import Known, missing
 from labnode.drivers.tools.options import Port, Suffixes
-from labnode.drivers.tools.progress import percent
-from labnode.drivers.tools.ready import port_of, powered
-from labnode.drivers.tools.rehearsal import Rehearsal
-from labnode.drivers.tools.step import Step
+from labnode.drivers.tools.simulated import Rehearsal
+from labnode.drivers.tools.step import Step, percent, port_of, powered
 from labnode.errors import AlreadyRunningError, BadInput, DeviceError, ToolFailed
 from labnode.schema import Between, Doc, Duration, Size
+
+log = logging.getLogger(__name__)
+
+
+class Counter:
+    """A number in a small file of its own, so that it survives the program and a power cut."""
+
+    def __init__(self, folder: Path | None, device: str) -> None:
+        self._path = None if folder is None else folder / f"writes-{device}"
+        self.count = 0
+        if self._path is not None:
+            with suppress(OSError, ValueError):
+                self.count = max(0, int(self._path.read_text()))
+
+    def add(self) -> None:
+        """One more; a disk that does not take it does not keep a board from being programmed."""
+        self.count += 1
+        if self._path is None:
+            return
+        new = self._path.with_name(f"{self._path.name}.new")
+        try:
+            new.write_text(f"{self.count}\n")
+            new.replace(self._path)
+        except OSError as error:
+            log.warning("The write counter %s was not stored: %s", self._path.name, error)
+
 
 State = Literal["unknown", "blank", "programmed", "programming"]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-from labnode.drivers.base import register
-from labnode.drivers.tools import sentences
+from labnode.drivers.framework.registry import register
+from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
 from labnode.drivers.tools.content import Content, bad
 from labnode.drivers.tools.known import Known
@@ -30,10 +30,10 @@ class DfuUtil(Tool):
 
     programs: ClassVar[Mapping[str, str]] = {"dfu-util": "dfu-util"}
     known: ClassVar[Sequence[Known]] = (
-        sentences.not_for_it(r"file id .* does not match|no match|invalid dfu suffix"),
-        sentences.not_there(r"no dfu capable usb device|cannot open dfu device|no such device"),
-        sentences.too_large(r"out of range|not (writeable|erasable)|exceeds|too large"),
-        sentences.interrupted(
+        known.not_for_it(r"file id .* does not match|no match|invalid dfu suffix"),
+        known.not_there(r"no dfu capable usb device|cannot open dfu device|no such device"),
+        known.too_large(r"out of range|not (writeable|erasable)|exceeds|too large"),
+        known.interrupted(
             r"lost device|error during (download|get_status|abort)|unable to|dfu_error|"
             r"LIBUSB_ERROR|state\(10\)"
         ),

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from labnode.drivers.base import register
-from labnode.drivers.tools import sentences
+from labnode.drivers.framework.registry import register
+from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
 from labnode.drivers.tools.content import Content, bad
 from labnode.drivers.tools.known import Known
@@ -44,9 +44,9 @@ class EspTool(Tool):
 
     programs: ClassVar[Mapping[str, str]] = {"esptool": "esptool"}
     known: ClassVar[Sequence[Known]] = (
-        sentences.wrong_chip(r"this chip is .* not |wrong --?chip|unexpected chip id"),
-        sentences.not_verified(r"MD5 of file does not match|verification failed|digest mismatch"),
-        sentences.not_there(r"could not open|port doesn't exist|no such file"),
+        known.wrong_chip(r"this chip is .* not |wrong --?chip|unexpected chip id"),
+        known.not_verified(r"MD5 of file does not match|verification failed|digest mismatch"),
+        known.not_there(r"could not open|port doesn't exist|no such file"),
         Known(
             r"wrong boot mode",
             "The board runs its program instead of its bootloader: its reset or BOOT line is not "
@@ -54,10 +54,10 @@ class EspTool(Tool):
             "La placa ejecuta su programa en lugar de su bootloader: su línea de reset o BOOT no "
             "está conectada.",
         ),
-        sentences.silent(r"failed to connect|no serial data received|invalid head of packet"),
-        sentences.too_large(r"will not fit|exceeds|detected overlap|past the end"),
-        sentences.not_for_it(r"invalid image|is not a valid|magic"),
-        sentences.interrupted(r"timed out|serial exception|no longer|write failed|lost"),
+        known.silent(r"failed to connect|no serial data received|invalid head of packet"),
+        known.too_large(r"will not fit|exceeds|detected overlap|past the end"),
+        known.not_for_it(r"invalid image|is not a valid|magic"),
+        known.interrupted(r"timed out|serial exception|no longer|write failed|lost"),
     )
 
     chip: Annotated[

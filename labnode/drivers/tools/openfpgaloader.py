@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from labnode.drivers.base import register
-from labnode.drivers.tools import sentences
+from labnode.drivers.framework.registry import register
+from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job
 from labnode.drivers.tools.fpga import FpgaTool
 from labnode.drivers.tools.known import Known
@@ -29,18 +29,18 @@ class OpenFpgaLoader(FpgaTool):
 
     programs: ClassVar[Mapping[str, str]] = {"openFPGALoader": "openfpgaloader"}
     known: ClassVar[Sequence[Known]] = (
-        sentences.not_there(
+        known.not_there(
             r"device not found|unable to open|can't open|no cable|usb_open|found 0 devices"
         ),
-        sentences.wrong_chip(
+        known.wrong_chip(
             r"idcode (mismatch|does not match)|unknown device with idcode|"
             r"mismatch between"
         ),
-        sentences.silent(r"JTAG init failed|no FPGA|empty chain|all (ones|zeroes)"),
-        sentences.not_verified(r"verify.*fail|fails? to verify|crc error"),
-        sentences.not_for_it(r"parse failed|failed to parse|not a bitstream|error.*bitstream"),
-        sentences.misconfigured(r"unknown (board|cable)|cannot find (board|cable)|invalid board"),
-        sentences.interrupted(r"done is low|fail to configure|write.*fail|load.*fail"),
+        known.silent(r"JTAG init failed|no FPGA|empty chain|all (ones|zeroes)"),
+        known.not_verified(r"verify.*fail|fails? to verify|crc error"),
+        known.not_for_it(r"parse failed|failed to parse|not a bitstream|error.*bitstream"),
+        known.misconfigured(r"unknown (board|cable)|cannot find (board|cable)|invalid board"),
+        known.interrupted(r"done is low|fail to configure|write.*fail|load.*fail"),
     )
 
     board: Annotated[Word | None, Doc("The board, as openFPGALoader -b calls it.")] = None

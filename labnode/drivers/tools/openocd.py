@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from labnode.drivers.base import register
-from labnode.drivers.tools import sentences
+from labnode.drivers.framework.registry import register
+from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job
 from labnode.drivers.tools.fpga import FpgaTool
 from labnode.drivers.tools.known import Known
@@ -34,21 +34,21 @@ class OpenOcd(FpgaTool):
 
     programs: ClassVar[Mapping[str, str]] = {"openocd": "openocd"}
     known: ClassVar[Sequence[Known]] = (
-        sentences.wrong_chip(r"UNEXPECTED idcode|unexpected idcode|expected \d+ of \d+: 0x"),
-        sentences.not_verified(r"verify failed|checksum mismatch|contents differ"),
-        sentences.misconfigured(r"can't find \S+\.cfg|invalid command name|adapter driver"),
-        sentences.not_there(
+        known.wrong_chip(r"UNEXPECTED idcode|unexpected idcode|expected \d+ of \d+: 0x"),
+        known.not_verified(r"verify failed|checksum mismatch|contents differ"),
+        known.misconfigured(r"can't find \S+\.cfg|invalid command name|adapter driver"),
+        known.not_there(
             r"unable to open|on socket 'connect'|no device found|unable to find|open failed|"
             r"failed to connect|libusb_open|couldn't open the|not found"
         ),
-        sentences.silent(r"scan chain interrogation failed|all (ones|zeroes)", despite=True),
-        sentences.silent(
+        known.silent(r"scan chain interrogation failed|all (ones|zeroes)", despite=True),
+        known.silent(
             r"init mode failed|cannot read IDR|"
             r"could not halt|timed out while waiting for target|unable to connect to the target|"
             r"examination failed|socket (was )?closed|remote_bitbang.*fail"
         ),
-        sentences.too_large(r"no flash bank found for address|outside|doesn't fit|too large"),
-        sentences.interrupted(r"programming failed|error writing|flash write failed"),
+        known.too_large(r"no flash bank found for address|outside|doesn't fit|too large"),
+        known.interrupted(r"programming failed|error writing|flash write failed"),
     )
 
     config: Annotated[

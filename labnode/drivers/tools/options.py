@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from labnode.drivers.base import Ref
+from labnode.drivers.framework.driver import Ref
 from labnode.schema import shown
 
 

@@ -6,13 +6,52 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from labnode.drivers.base import register
-from labnode.drivers.tools import rp2, sentences
+from labnode.drivers.framework.registry import register
+from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
-from labnode.drivers.tools.content import Content
+from labnode.drivers.tools.content import Content, Ranges, bad
 from labnode.drivers.tools.known import Known
 from labnode.drivers.tools.options import Suffixes, Word
 from labnode.schema import Doc, Duration, Size
+
+Chip = Literal["rp2040", "rp2350"]
+
+# https://github.com/microsoft/uf2/blob/master/utils/uf2families.json
+_FAMILIES: Mapping[str, frozenset[int]] = {
+    "rp2040": frozenset({0xE48BFF56}),
+    "rp2350": frozenset({0xE48BFF59, 0xE48BFF5A, 0xE48BFF5B, 0xE48BFF57}),
+}
+_MACHINES: Mapping[str, tuple[int, ...]] = {"rp2040": (40,), "rp2350": (40, 243)}
+_FLASH = (0x10000000, 0x11000000)
+_SRAM: Mapping[str, tuple[int, int]] = {
+    "rp2040": (0x20000000, 0x20042000),
+    "rp2350": (0x20000000, 0x20082000),
+}
+
+
+def examine_for(chip: Chip, content: Content, target: str) -> None:
+    """BadFile when a file is for another chip, or not for where it shall go (flash or sram)."""
+    other = content.families and not content.families & _FAMILIES[chip]
+    if other or content.machine not in (None, *_MACHINES[chip]):
+        raise bad(
+            f"The file is for another chip than the {chip.upper()}.",
+            f"El fichero es para otro chip que el {chip.upper()}.",
+        )
+    sram = _SRAM[chip]
+    if target == "sram" and not _inside(content.ranges, sram):
+        raise bad(
+            "The file is not made to run from memory (binary type no_flash).",
+            "El fichero no está hecho para ejecutarse en memoria (tipo no_flash).",
+        )
+    if not all(_inside((one,), _FLASH) or _inside((one,), sram) for one in content.ranges):
+        raise bad(
+            "The file has addresses outside the chip.",
+            "El fichero tiene direcciones fuera del chip.",
+        )
+
+
+def _inside(ranges: Ranges, area: tuple[int, int]) -> bool:
+    return all(area[0] <= start and end <= area[1] for start, end in ranges)
 
 
 @register("picotool")
@@ -31,16 +70,14 @@ class Picotool(Tool):
 
     programs: ClassVar[Mapping[str, str]] = {"picotool": "picotool"}
     known: ClassVar[Sequence[Known]] = (
-        sentences.not_there(r"no accessible RP\S* .*device|no .*device.* (were|was) found"),
-        sentences.not_verified(r"verify failed|does not match|mismatch|differs"),
-        sentences.not_for_it(r"family id|not a valid|invalid (UF2|ELF)|incompatible"),
-        sentences.too_large(r"exceeds|out of range|beyond the end|does not fit"),
-        sentences.interrupted(r"failed to (write|erase|read|reboot)|communication|disconnected"),
+        known.not_there(r"no accessible RP\S* .*device|no .*device.* (were|was) found"),
+        known.not_verified(r"verify failed|does not match|mismatch|differs"),
+        known.not_for_it(r"family id|not a valid|invalid (UF2|ELF)|incompatible"),
+        known.too_large(r"exceeds|out of range|beyond the end|does not fit"),
+        known.interrupted(r"failed to (write|erase|read|reboot)|communication|disconnected"),
     )
 
-    chip: Annotated[rp2.Chip, Doc("The chip on the board; files for another are refused.")] = (
-        "rp2040"
-    )
+    chip: Annotated[Chip, Doc("The chip on the board; files for another are refused.")] = "rp2040"
     serial: Annotated[Word | None, Doc("The serial number of the board, if there are several.")] = (
         None
     )
@@ -63,7 +100,7 @@ class Picotool(Tool):
         return [[*argv, "-x", "-f", job.image]]
 
     def examine(self, content: Content, suffix: str) -> None:  # noqa: ARG002
-        rp2.examine(self.chip, content, self.target)
+        examine_for(self.chip, content, self.target)
 
     def wears(self) -> bool:
         return self.target == "flash"

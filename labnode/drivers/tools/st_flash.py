@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-from labnode.drivers.base import register
-from labnode.drivers.tools import sentences
+from labnode.drivers.framework.registry import register
+from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
 from labnode.drivers.tools.content import Content, bad
 from labnode.drivers.tools.known import Known
@@ -30,14 +30,12 @@ class StFlash(Tool):
 
     programs: ClassVar[Mapping[str, str]] = {"st-flash": "stlink-tools"}
     known: ClassVar[Sequence[Known]] = (
-        sentences.not_there(
-            r"couldn't find any ST-?Link|no st-?link|unable to open|could not open"
-        ),
-        sentences.wrong_chip(r"unknown chip id|chip id .* unknown"),
-        sentences.silent(r"failed to connect to target|failed to enter|can not connect|NRST"),
-        sentences.not_verified(r"verification of flash failed|verify.*fail|mismatch"),
-        sentences.too_large(r"addr too (high|low)|size too large|unaligned|exceeds"),
-        sentences.interrupted(r"write(_flash)?\S* ?(error|fail)|failed to erase|flash loader"),
+        known.not_there(r"couldn't find any ST-?Link|no st-?link|unable to open|could not open"),
+        known.wrong_chip(r"unknown chip id|chip id .* unknown"),
+        known.silent(r"failed to connect to target|failed to enter|can not connect|NRST"),
+        known.not_verified(r"verification of flash failed|verify.*fail|mismatch"),
+        known.too_large(r"addr too (high|low)|size too large|unaligned|exceeds"),
+        known.interrupted(r"write(_flash)?\S* ?(error|fail)|failed to erase|flash loader"),
     )
 
     flash: Annotated[Size, Doc("The size of the flash, which files must not exceed.")]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from labnode.drivers.process import Cause, Ended, run
-from labnode.drivers.services import Services
+from labnode.drivers.framework.driver import Ref
+from labnode.drivers.framework.services import Services
+from labnode.drivers.framework.subprocess import Cause, Ended, run
 from labnode.drivers.tools.known import Known, hopeless, judged, missing
-from labnode.drivers.tools.rehearsal import Rehearsal
-from labnode.errors import Stopped, ToolFailed
+from labnode.drivers.tools.simulated import Rehearsal
+from labnode.errors import DeviceGone, Stopped, ToolFailed
 
 _MOST_LINES = 20  # of 0.1 s that are shown: nobody reads more
 
@@ -95,3 +98,60 @@ class Step:
 
 def stopped() -> Stopped:
     return Stopped("It was stopped before the board was programmed.")
+
+
+_PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)? ?%")
+_OF = re.compile(r"\b(\d{1,6}) ?/ ?(\d{1,6})\b")
+
+
+def percent(line: str) -> float | None:
+    """From the last "42 %" or "42.5%" in a line, or from a "3/12"."""
+    if found := _PERCENT.findall(line):
+        return float(min(100, int(found[-1])))
+    if (match := _OF.search(line)) and 0 < int(match[2]) >= int(match[1]):
+        return 100 * int(match[1]) / int(match[2])
+    return None
+
+
+_PATIENCE = 6.0  # seconds until a port is back that was just unplugged, or got power
+_LOOK = 0.5
+
+
+@contextmanager
+def powered(services: Services, power: Ref | None, wait: float) -> Iterator[None]:
+    """Inside the block the board has power; afterwards it is as it was."""
+    if power is None or services.device(power).value:
+        yield
+        return
+    services.command(power, "set", [True])
+    try:
+        if not services.wait(wait):
+            raise stopped()
+        yield
+    finally:
+        services.command(power, "set", [False])
+
+
+@contextmanager
+def port_of(services: Services, port: str | None) -> Iterator[str]:
+    """Inside the block the port at this path is nobody else's; "" where there is none.
+
+    ToolFailed when the device that lends it has none for so long.
+    """
+    if not isinstance(port, Ref):
+        yield port or ""
+        return
+    with ExitStack() as lent:
+        yield _lend(services, port, lent)
+
+
+def _lend(services: Services, device: Ref, lent: ExitStack) -> str:
+    until = services.clock.now() + _PATIENCE
+    while True:
+        try:
+            return lent.enter_context(services.lend(device))
+        except DeviceGone:
+            if services.clock.now() >= until:
+                raise ToolFailed(NOT_THERE) from None
+        if not services.wait(_LOOK):
+            raise stopped()

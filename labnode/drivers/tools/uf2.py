@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from labnode.drivers.base import register
-from labnode.drivers.tools import sentences
+from labnode.drivers.framework.registry import register
+from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
 from labnode.drivers.tools.content import Content, bad
 from labnode.drivers.tools.known import Known
@@ -50,9 +50,9 @@ class Uf2(Tool):
     """
 
     known: ClassVar[Sequence[Known]] = (
-        sentences.too_large(r"no space left|file too large"),
-        sentences.not_there(r"no such file|cannot (stat|create)|not a directory"),
-        sentences.interrupted(r"input/output error|error writing"),
+        known.too_large(r"no space left|file too large"),
+        known.not_there(r"no such file|cannot (stat|create)|not a directory"),
+        known.interrupted(r"input/output error|error writing"),
     )
 
     folder: Annotated[Path, Doc("Where the board's disk is mounted.")]

@@ -15,17 +15,52 @@ from bottle import Bottle, HTTPError, HTTPResponse, request, static_file
 
 from labnode.clock import Clock
 from labnode.errors import LabnodeError
+from labnode.http.basic_auth import Credentials, Denied
+from labnode.http.replies import error_reply, json_reply, redirect
 from labnode.lab import Node
 from labnode.lab.pages import locales
 from labnode.sessions import Session
-from labnode.settings import Credentials, Settings
-from labnode.web import pages, texts
-from labnode.web.admin.door import Door
+from labnode.settings import Client, Settings
+from labnode.settings import Credentials as Pair
+from labnode.web import html, texts
 from labnode.web.admin.logtail import LogTail
 from labnode.web.admin.page import View
 from labnode.web.admin.texts import words as words_of
 from labnode.web.admin.trial import Trial
-from labnode.web.replies import json_reply, redirect
+from labnode.web.auth import check_origin
+
+_CHALLENGE = 'Basic realm="labnode administration", charset="UTF-8"'
+
+
+class Door:
+    """Lets nobody in without the credentials, and no other site's browser do anything."""
+
+    def __init__(self, admin: Pair, settings: Settings, clock: Clock) -> None:
+        client = Client(name="admin", username=admin.username, password=admin.password)
+        self._credentials = Credentials([client], clock)
+        self._settings = settings
+
+    def check(self) -> None:
+        """Raise the answer that refuses the current request, where it has to be refused."""
+        address = request.environ.get("REMOTE_ADDR", "")
+        who = self._credentials.check(request.environ.get("HTTP_AUTHORIZATION"), address)
+        if isinstance(who, Denied):
+            raise _denial(who)
+        try:
+            check_origin(self._settings)
+        except LabnodeError as error:
+            raise error_reply(error) from None
+
+
+def _denial(denied: Denied) -> HTTPResponse:
+    reply = {"error": True, "code": "credentials", "message": denied.message}
+    if denied.retry_after is None:
+        status, header = 401, {"WWW-Authenticate": _CHALLENGE}
+    else:
+        status, header = 429, {"Retry-After": str(denied.retry_after)}
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store", **header}
+    return HTTPResponse(json.dumps(reply), status, headers)
+
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +69,7 @@ Ask = Mapping[str, Callable[..., dict[str, Any]]]
 _STATIC = Path(__file__).parent / "static"
 _ACTIONS = ("estop", "clear", "drain", "undrain")
 _POLICY = (
-    f"default-src 'none'; script-src 'self'; style-src 'self' '{pages.STYLE_HASH}'; "
+    f"default-src 'none'; script-src 'self'; style-src 'self' '{html.STYLE_HASH}'; "
     "img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -52,7 +87,7 @@ class Admin:
 
     def __init__(
         self,
-        credentials: Credentials,
+        credentials: Pair,
         settings: Settings,
         node: Node,
         ask: Ask,
@@ -110,8 +145,8 @@ class Admin:
             fault=self._fault,
         )
         values = view.values(self._tail.entries[::-1])
-        html = pages.render_admin(language, bench=self._bench, **values)
-        return HTTPResponse(html, **{"Cache-Control": "no-store"})
+        page = html.render_admin(language, bench=self._bench, **values)
+        return HTTPResponse(page, **{"Cache-Control": "no-store"})
 
     def reset(self) -> dict[str, Any]:
         """Every device to its safe state."""
@@ -188,7 +223,7 @@ class Admin:
 
     def _message(self, sentence: str) -> str:
         language = texts.language(locales())
-        return pages.render_message(
+        return html.render_message(
             language,
             title=words_of(language)["refused"],
             text=sentence,

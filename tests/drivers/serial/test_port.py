@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import serial
 
-from labnode.drivers.serial.find import UsbId, UsbMatch
+from labnode.drivers.serial.options import UsbId, UsbMatch
 from labnode.drivers.serial.port import Frame, TtyPort
 from labnode.errors import DeviceError, DeviceGone
 
@@ -360,7 +360,7 @@ def test_two_devices_that_fit_are_none(
             self.device = device
 
     found = [Port("/dev/ttyACM0"), Port("/dev/ttyACM1")]
-    monkeypatch.setattr("labnode.drivers.serial.find.comports", lambda: found)
+    monkeypatch.setattr("labnode.drivers.serial.options.comports", lambda: found)
     console = make(port=None, match=UsbMatch(vid=UsbId(0x2341)))
     thread.until(lambda: "error" in console.state())
     assert console.state()["error"] == (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from labnode.drivers.serial.outbox import Outbox
-from labnode.drivers.serial.tape import Tape
+from labnode.drivers.serial.buffer import Tape
+from labnode.drivers.serial.line import Outbox
 
 from .conftest import Cable, Make, Thread
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from labnode.drivers.serial import SerialScript
-from labnode.drivers.serial.script import Periodic
+from labnode.drivers.serial.simulated import Periodic
 from labnode.errors import BadInput, DeviceGone, Stopped, TooLate
 from labnode.schema import build, parse_yaml
 

@@ -1,0 +1,214 @@
+"""A board file: YAML into devices, links and times, with everything that is wrong said at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from labnode.board.config.devices import read_devices, read_links
+from labnode.board.config.include import load_document
+from labnode.board.config.interlock_rules import Rule, RuleForm, Words, read_rules
+from labnode.board.config.page import Item, Page, RecordSpec, check_record, devices_of, read_page
+from labnode.board.config.python_files import python_file, read_drivers
+from labnode.board.config.sequences import Sequence, SequenceKeys, read_sequences
+from labnode.board.simulation import Link
+from labnode.drivers.framework.driver import Driver
+from labnode.schema import (
+    Between,
+    Doc,
+    Duration,
+    Like,
+    Problems,
+    Secrets,
+    Section,
+    Text,
+    build,
+    shown,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabName:
+    """The experiment that central servers know this board as: name@category."""
+
+    name: Annotated[
+        str, Doc("The name of the experiment; by default that of the board file without .yaml.")
+    ] = ""
+    category: Annotated[str, Doc("The category that the experiment is in.")] = "Labs"
+
+    def __post_init__(self) -> None:
+        for part in (self.name, self.category):
+            if "@" in part or not part.isprintable():
+                raise ValueError(f"a lab's name or category has no '@' and no line ends: {part!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSpec:
+    """How long things may take, in seconds, and how many students share the board."""
+
+    users: Annotated[int, Between(1), Doc("How many students may use the board at once.")] = 1
+    max_time: Annotated[
+        Duration,
+        Between(1),
+        Doc("The longest that a student may have the board, whatever the central server says."),
+    ] = 3600.0
+    connect_timeout: Annotated[
+        Duration, Doc("How long to wait for the first sign of the student's browser.")
+    ] = 60.0
+    timeout: Annotated[
+        Literal[-1] | Duration,
+        Doc("How long a session goes on without a sign of the browser; -1 is for ever."),
+    ] = 15.0
+    poll_interval: Annotated[
+        Duration, Doc("How often the central server asks whether the session is over.")
+    ] = 5.0
+    start_wait: Annotated[
+        Duration, Doc("How long a start waits for the clean-up of the session before it.")
+    ] = 60.0
+    dispose_wait: Annotated[
+        Duration, Doc("How long the central server waits for the clean-up before it asks again.")
+    ] = 20.0
+    on_restart: Annotated[
+        Literal["resume", "dispose"],
+        Doc("What becomes of a session when labnode starts again in the middle of it."),
+    ] = "resume"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardFile:
+    """What a board file says."""
+
+    path: Path
+    title: Text
+    lab: LabName
+    session: SessionSpec
+    devices: Mapping[str, Driver]  # by name, in the order of the file
+    interlocks: tuple[Rule, ...] = ()
+    sequences: Mapping[str, Sequence] = field(default_factory=dict)
+    record: RecordSpec | None = None
+    simulate: Mapping[str, Link] = field(default_factory=dict)  # by the input they drive
+    scripts: Mapping[str, Any] = field(default_factory=dict)  # what else a simulation follows
+    page: Page | None = None
+    module: Path | None = None
+    files: tuple[Path, ...] = ()  # all that were read: this one and what it includes
+
+    @property
+    def turnover_time(self) -> float:
+        """How many seconds the sequences around a session may take, at each of its ends."""
+        ends = [self.sequences.get(name) for name in ("on_start", "on_dispose")]
+        return max((sequence.timeout for sequence in ends if sequence is not None), default=0.0)
+
+    def on_page(self) -> list[str]:
+        """The devices that students may see, in the order of the page."""
+        rows = devices_of(self.page or ())
+        rest = [name for name in self.devices if name not in rows]
+        return [name for name in (*rows, *rest) if self.devices[name].access == "user"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardKeys:
+    """The keys of the file; sections are read by whoever knows what is in them."""
+
+    schema: Annotated[
+        Section | None, Like(Literal[1]), Doc("The kind of file that this is: 1, in every file.")
+    ] = None
+    include: Annotated[
+        Section | None,
+        Like(str | list[str] | None),
+        Doc("Other YAML files, from beside the board, that are parts of it."),
+    ] = None
+    title: Annotated[Text | None, Doc("What the page calls the lab; by default its name.")] = None
+    lab: Annotated[LabName, Doc("How the central server knows the lab.")] = LabName()
+    session: Annotated[SessionSpec, Doc("How long things may take, and how many share.")] = (
+        SessionSpec()
+    )
+    drivers: Annotated[
+        list[Section],
+        Like(list[str]),
+        Doc("Python files beside the board with drivers of your own."),
+    ] = field(default_factory=list)
+    devices: Annotated[dict[str, Section], Doc("Everything that is on the board, by name.")]
+    interlocks: Annotated[
+        list[Section],
+        Like(list[RuleForm]),
+        Doc("What holds outputs at values, whoever commands them, and when."),
+    ] = field(default_factory=list)
+    sequences: Annotated[
+        Section | None,
+        Like(SequenceKeys | None),
+        Doc("What the board does by itself: on_start, on_dispose, selftest ..."),
+    ] = None
+    record: Annotated[
+        RecordSpec | None, Doc("Values over time, which the student can download.")
+    ] = None
+    simulate: Annotated[
+        dict[str, Section],
+        Like(dict[str, Words | dict[str, Any]]),
+        Doc("What devices do where there is no hardware: inputs follow expressions."),
+    ] = field(default_factory=dict)
+    page: Annotated[
+        list[list[Section]] | None,
+        Like(list[list[Item]] | None),
+        Doc("The rows of the page: devices, texts, plots, tasks; the rest comes after them."),
+    ] = None
+    module: Annotated[
+        Section | None,
+        Like(str | None),
+        Doc("A Python file beside the board: hooks, tasks and views of the lab."),
+    ] = None
+
+
+def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
+    """Read and check a board file; ConfigError has everything that is wrong with it.
+
+    Its secrets are in secrets.yaml beside the file of the `settings` or beside the board.
+    """
+    secrets = Secrets(*(file.parent for file in (settings, path) if file is not None))
+    with Problems() as problems:
+        document, files = load_document(path, problems, secrets)
+        _check_schema(document, problems)
+        top = build(BoardKeys, document, problems)
+        if "devices" not in document:
+            raise problems.error()  # all else is about devices
+        kinds = read_drivers(document.child("drivers"), path, problems)
+        devices = read_devices(document.child("devices"), kinds, problems, path.parent)
+        interlocks = read_rules(document.child("interlocks"), devices, problems)
+        sequences = read_sequences(
+            document.child("sequences"), devices, path.absolute().parent, problems
+        )
+        check_record(
+            None if top is None else top.record, document.child("record"), devices, problems
+        )
+        simulate, scripts = read_links(document.child("simulate"), devices, problems)
+        page = read_page(document.child("page"), devices, problems)
+        lab = document.child("module")
+        module = None if lab.content is None else python_file(lab, path, problems)
+    assert top is not None
+    name = top.lab.name or path.stem
+    return BoardFile(
+        path=path,
+        title=top.title or Text(name),
+        lab=LabName(name=name, category=top.lab.category),
+        session=top.session,
+        devices={name: driver for name, driver in devices.items() if driver is not None},
+        interlocks=interlocks,
+        sequences=sequences,
+        record=top.record,
+        simulate=simulate,
+        scripts=scripts,
+        page=page if top.page is not None else None,
+        module=module,
+        files=files,
+    )
+
+
+def _check_schema(document: Section, problems: Problems) -> None:
+    if "schema" not in document:
+        if isinstance(document.content, dict):
+            problems.add(document, "missing key 'schema'; a board file begins with 'schema: 1'")
+    elif (version := document.child("schema")).content != 1 or version.content is True:
+        problems.add(
+            version, f"this labnode reads board files of 'schema: 1', not {shown(version.value)}"
+        )

@@ -1,0 +1,134 @@
+"""Files that a board names: they are beside it or below it, nowhere else."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.registry import load_drivers, registry
+from labnode.errors import ConfigError, Problem
+from labnode.schema import Problems, Section, quoted, shown
+
+log = logging.getLogger(__name__)
+
+
+def import_file(path: Path, name: str) -> ModuleType:
+    """The module that the file at `path` makes, run anew each time, under `name` in sys.modules.
+
+    ConfigError names the line that failed. What lies beside the file can be imported by it.
+    """
+    directory = str(path.parent.absolute())
+    if directory not in sys.path:
+        sys.path.append(directory)  # behind the libraries: a board may be called serial.py
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses and others look for its names
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        log.debug("%s could not be loaded.", path, exc_info=True)
+        raise ConfigError(Problem(_where(error, path), _sentence(error))) from error
+    return module
+
+
+def set_aside(directory: Path) -> dict[str, ModuleType]:
+    """Take the modules that lie beside a board out of those that are imported; by their names."""
+    beside = {
+        name.partition(".")[0]
+        for name, module in list(sys.modules.items())
+        if (file := getattr(module, "__file__", None)) and _lies_in(directory, Path(file), name)
+    }
+    roots = beside - {"__main__", "labnode"}  # a board may lie in a clone of labnode
+    names = [name for name in list(sys.modules) if name.partition(".")[0] in roots]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+def _lies_in(directory: Path, file: Path, name: str) -> bool:
+    """Is this file a module, or the first of a package, of that directory?"""
+    home = file.absolute().parent
+    return "." not in name and (home.parent if file.stem == "__init__" else home) == directory
+
+
+def _where(error: BaseException, path: Path) -> str:
+    """The last line of the module, or of a file beside it, that led to the error."""
+    places = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((error.filename, error.lineno))
+    for file, line in reversed(places):
+        if Path(file).parent == path.parent.absolute():
+            return f"{path.parent / Path(file).name}:{line}"
+    return str(path)
+
+
+def _sentence(error: BaseException) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    words = " ".join(text.split())
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+Kinds = dict[str, type[Driver]]
+
+
+def python_file(section: Section, board: Path, problems: Problems) -> Path | None:
+    """The Python file that a section names; None, with a problem told, where it names none."""
+    name = section.content
+    if section.bad:
+        return None
+    if not isinstance(name, str) or section.hidden is not None:
+        problems.add(
+            section, f"expected a Python file beside the board, not {shown(section.value)}"
+        )
+        return None
+    relative = Path(name)
+    if relative.is_absolute() or ".." in relative.parts or relative.suffix != ".py":
+        problems.add(
+            section, f"expected a Python file beside the board or below it, not {quoted(name)}"
+        )
+        return None
+    path = board.parent / relative
+    if not path.is_file():
+        problems.add(section, f"there is no file {str(path)!r}")
+        return None
+    return path
+
+
+def read_drivers(section: Section, board: Path, problems: Problems) -> Kinds:
+    """All drivers by name: labnode's, and those of the files that the board lists.
+
+    A file's drivers are this board's alone, and are made anew each time that the board is read.
+    """
+    kinds: Kinds = dict(load_drivers())
+    for entry in section.entries():
+        path = python_file(entry, board, problems)
+        if path is None:
+            continue
+        own = _drivers_of(path, problems)
+        if own == {}:
+            problems.add(entry, "this file has no driver in it: a class with @register(...)")
+        for kind, cls in (own or {}).items():
+            if kind in kinds:
+                problems.add(entry, f"there are two drivers called {kind!r}")
+            kinds.setdefault(kind, cls)
+    return kinds
+
+
+def _drivers_of(path: Path, problems: Problems) -> Kinds | None:
+    """What a file registers; None where it cannot be imported."""
+    before = dict(registry)
+    try:
+        import_file(path, f"labnode_driver_{path.stem}")
+        return {kind: cls for kind, cls in registry.items() if kind not in before}
+    except ConfigError as error:
+        problems.extend(error.problems)
+        return None
+    finally:
+        registry.clear()
+        registry.update(before)

@@ -1,0 +1,152 @@
+"""The demo: a simulated node and its central server in one process, for one student: you."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from labnode.board import load_board
+from labnode.cli.browser import open_browser
+from labnode.clock import Clock, Event
+from labnode.errors import ConfigError, LabnodeError
+from labnode.lab.loader import load_lab
+from labnode.node.agent import Agent
+from labnode.sessions import Reason, Session
+from labnode.settings import load_settings
+from labnode.weblab.fake import CentralServer
+
+_PORT = 8080
+_FAREWELL = 3.0  # seconds in which the student's browser still gets the last page
+_TELL_EVERY = 30.0  # seconds between two lines about the time, where lines stay
+
+Say = Callable[[str], None]
+
+
+def demo_board() -> Path:
+    """The board file that comes with labnode: beside the package in a clone, else inside it."""
+    package = Path(__file__).parent
+    for directory in (package.parent / "boards", package / "boards"):
+        if (directory / "demo.yaml").is_file():
+            return directory / "demo.yaml"
+    raise ConfigError("boards/demo.yaml did not come with this installation; name a board file.")
+
+
+def run(
+    board: Path, *, port: int | None, seconds: float, show: bool, stop: Event, say: Say
+) -> None:
+    """Let one student use `board`, simulated, for `seconds`, or until `stop`; then clean up.
+
+    Without `port` it is 8080, or a free one where that is taken. `show` opens the student's page.
+    """
+    with tempfile.TemporaryDirectory(prefix="labnode-demo-") as directory:
+        password = secrets.token_urlsafe(16)
+        agent = _agent(board, _PORT if port is None else port, Path(directory), password)
+        try:
+            agent.start()
+        except ConfigError:  # the port is taken
+            if port is not None:
+                raise
+            agent = _agent(board, 0, Path(directory), password)
+            agent.start()
+        try:
+            server = CentralServer(agent.url, "demo", password)
+            _visit(agent, server, seconds=seconds, show=show, stop=stop, say=say)
+            if not agent.sessions.end_all(Reason.DELETED, 5.0):
+                raise LabnodeError("The board was not clean 5 s after the end of the session.")
+        finally:
+            agent.stop()
+
+
+def _agent(board: Path, port: int, directory: Path, password: str) -> Agent:
+    options = {
+        "weblab": {"username": "demo", "password": password},
+        "state_dir": directory,
+        "port": port,
+    }
+    file = load_board(board)
+    # Whoever tries it may take all the time of the slot to open the page.
+    rules = replace(file.session, connect_timeout=file.session.max_time)
+    file = replace(file, session=rules)
+    return Agent(file, load_lab(file), load_settings(None, {}, options), simulate=True)
+
+
+def _visit(
+    agent: Agent, server: CentralServer, *, seconds: float, show: bool, stop: Event, say: Say
+) -> None:
+    lab, rules = agent.board.file.lab, agent.board.file.session
+    if seconds > rules.max_time:
+        seconds = rules.max_time
+        say(f"The board lets nobody stay longer than {seconds:g} s (session: max_time).")
+    session_id, url = server.new(
+        name="Demo Student",
+        username="demo",
+        assigned_time=seconds,
+        locale=os.environ.get("LANG", "")[:2] or "en",
+        experiment_name=lab.name,
+        category_name=lab.category,
+    )
+    session = next((s for s in agent.sessions.live() if s.id == session_id), None)
+    say("The lab is ready. This is the student's address (Ctrl-C ends the demo):")
+    say(url)
+    if show and open_browser(url):
+        say("It has been opened in your browser.")
+    time_left = _TimeLeft(agent.clock, seconds, say)
+
+    def on_status(answer: float | LabnodeError) -> None:
+        if (fault := agent.fault()) is not None:
+            raise LabnodeError(f"The demo cannot go on: {fault}.")
+        time_left.tell(answer)
+
+    server.watch(session_id, on_status, stop)
+    time_left.end()
+    say("Stopping." if stop.is_set() else f"The session is over{_why(session)}.")
+    ending = server.delete(session_id)
+    trouble = agent.sessions.quarantine.why if ending.clean else ending.message
+    if trouble is not None:
+        raise LabnodeError(f"The board could not be cleaned: {trouble}")
+    say("The board is clean.")
+    stop.wait(_FAREWELL)
+
+
+def _why(session: Session | None) -> str:
+    match session and session.reason:
+        case Reason.EXITED:
+            return ": the student has left"
+        case Reason.INACTIVITY:
+            return ": the student's page was closed"
+        case _:
+            return ""
+
+
+class _TimeLeft:
+    """Says how much time is left: in place on a terminal, now and then elsewhere."""
+
+    def __init__(self, clock: Clock, seconds: float, say: Say) -> None:
+        self._clock = clock
+        self._end = clock.now() + seconds
+        self._say = say
+        self._in_place = sys.stdout.isatty()
+        self._told_at = float("-inf")
+
+    def tell(self, answer: float | LabnodeError) -> None:
+        """Called with every answer to the central server's "is it over?"."""
+        if isinstance(answer, LabnodeError):
+            self._say(str(answer))
+            return
+        now = self._clock.now()
+        left = max(0, round(self._end - now))
+        text = f"{left // 60}:{left % 60:02d} left"
+        if self._in_place:
+            print(f"\r{text} ", end="", flush=True)  # noqa: T201 - a line that does not stay
+        elif now - self._told_at >= _TELL_EVERY:
+            self._told_at = now
+            self._say(text)
+
+    def end(self) -> None:
+        if self._in_place:
+            self._say("")

@@ -1,0 +1,1 @@
+"""Parts on I2C, SPI and 1-Wire."""

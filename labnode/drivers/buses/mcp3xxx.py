@@ -1,0 +1,122 @@
+"""A channel of an analog converter MCP3xxx on an SPI bus."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import gpiozero
+
+from labnode.drivers.buses.bus_pins import spi_boot_config, spi_claims
+from labnode.drivers.framework.driver import Claim
+from labnode.drivers.framework.input import Sensor
+from labnode.drivers.framework.registry import register
+from labnode.errors import DeviceError
+from labnode.schema import Between, Doc
+
+_CHIPS: dict[str, tuple[Any, int, int]] = {  # converter, bits, channels
+    "MCP3002": (gpiozero.MCP3002, 10, 2),
+    "MCP3004": (gpiozero.MCP3004, 10, 4),
+    "MCP3008": (gpiozero.MCP3008, 10, 8),
+    "MCP3202": (gpiozero.MCP3202, 12, 2),
+    "MCP3204": (gpiozero.MCP3204, 12, 4),
+    "MCP3208": (gpiozero.MCP3208, 12, 8),
+    "MCP3302": (gpiozero.MCP3302, 12, 4),
+    "MCP3304": (gpiozero.MCP3304, 12, 8),
+}
+
+
+@register("mcp3xxx")
+@dataclass(kw_only=True)
+class Mcp3xxx(Sensor):
+    """A channel of an analog converter MCP3xxx on an SPI bus, in volts.
+
+    `max_voltage` is what the chip has at its pin VREF. With `differential: true` it is the voltage
+    of one channel against its neighbour, 0 against 1, 1 against 0, 2 against 3.
+
+    Example::
+
+        pressure: {driver: mcp3xxx, chip: MCP3208, channel: 2, max_voltage: 5, scale: 20, unit: bar}
+    """
+
+    chip: Annotated[
+        Literal[
+            "MCP3002",
+            "MCP3004",
+            "MCP3008",
+            "MCP3202",
+            "MCP3204",
+            "MCP3208",
+            "MCP3302",
+            "MCP3304",
+        ],
+        Doc("Which converter it is."),
+    ]
+    channel: Annotated[int, Between(0, 7), Doc("The channel, from 0.")]
+    max_voltage: Annotated[
+        float, Between(0.1, 6), Doc("The voltage at the chip's pin VREF, which is the highest.")
+    ] = 3.3
+    differential: Annotated[bool, Doc("Whether it measures against the channel beside.")] = False
+    port: Annotated[int, Between(0, 1), Doc("The number of the SPI bus.")] = 0
+    device: Annotated[int, Between(0, 2), Doc("The chip select of the bus.")] = 0
+    unit: str = "V"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _, _, channels = _CHIPS[self.chip]
+        if self.channel >= channels:
+            raise ValueError(f"a {self.chip} has the channels 0 to {channels - 1}")
+        if self.port == 0 and self.device == 2:
+            raise ValueError("SPI bus 0 has the chip selects 0 and 1")
+
+    def claims(self) -> list[Claim]:
+        *pins, select = spi_claims(self.port, self.device)
+        shared = replace(select, bus=f"{self.chip} at {select}")
+        channel = Claim(f"channel {self.channel} of the chip at chip select", select.name)
+        return [*super().claims(), *pins, shared, channel]
+
+    def boot_config(self) -> list[str]:
+        return spi_boot_config(self.port, self.device)
+
+    def open(self) -> None:
+        if not self.services.simulated:
+            self.hardware = self._converter()
+        self.opened()
+
+    def read(self) -> float:
+        _, bits, _ = _CHIPS[self.chip]
+        return float(self.hardware.raw_value) * self.max_voltage / (1 << bits)
+
+    def _converter(self) -> Any:
+        converter, _, _ = _CHIPS[self.chip]
+        with warnings.catch_warnings():
+            # Without the kernel's SPI gpiozero would wag the pins itself, for ever.
+            warnings.simplefilter("error", gpiozero.SPISoftwareFallback)
+            try:
+                return converter(
+                    channel=self.channel,
+                    differential=self.differential,
+                    port=self.port,
+                    device=self.device,
+                    pin_factory=self.services.pins,
+                )
+            except gpiozero.SPISoftwareFallback as error:
+                raise DeviceError(
+                    f"SPI bus {self.port} cannot be had: it has to be switched on in the Pi's "
+                    f"config.txt, see labnode bootconfig, and this user be in the group 'spi' "
+                    f"({error})"
+                ) from None
+
+
+@register("mcp3008")
+@dataclass(kw_only=True)
+class Mcp3008(Mcp3xxx):
+    """A channel, 0 to 7, of the analog converter MCP3008 on an SPI bus, in volts; see mcp3xxx.
+
+    Example::
+
+        supply: {driver: mcp3008, channel: 0, max_voltage: 3.3, scale: 2}
+    """
+
+    chip: Literal["MCP3008"] = "MCP3008"

@@ -1,0 +1,94 @@
+"""Banks: outputs and inputs of several bits, driven and read as one number."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from labnode.drivers.framework.driver import Driver, Widget, command
+from labnode.drivers.framework.input import Input
+from labnode.drivers.framework.output import Output
+from labnode.errors import BadInput
+from labnode.schema import Doc
+
+
+@dataclass(kw_only=True)
+class Bank(Driver):
+    """What both have: a `width`, and names for the bits. The first bit is the lowest, 1."""
+
+    widget: ClassVar[Widget] = "bank"
+
+    bits: Annotated[
+        list[str] | None, Doc("What the bits are called, the lowest (the first) one first.")
+    ] = None
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """How many bits it has."""
+
+    def check_bits(self) -> None:
+        """ValueError when the names are not those of the bits; to be called once there are some."""
+        if self.bits is not None and len(self.bits) != self.width:
+            raise ValueError(f"bits has {len(self.bits)} names for {self.width} bits")
+
+    def describe(self) -> dict[str, Any]:
+        names = {} if self.bits is None else {"bits": self.bits}
+        return {**super().describe(), "width": self.width, **names}
+
+
+@dataclass(kw_only=True)
+class OutputBank(Bank, Output):
+    """An output of several bits; a subclass has `width`, `drive(value: int)` and `value`."""
+
+    safe: int = 0
+    initial: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_bits()
+        for name in ("safe", "initial"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1 << self.width:
+                raise ValueError(f"{name} must be {self._values()}, not {value}")
+
+    def check(self, where: str, value: Any) -> int:
+        if not 0 <= value < 1 << self.width:
+            raise BadInput(f"{where}: 'value' must be {self._values()}, not {value}")
+        return int(value)
+
+    @command
+    def set(self, value: int) -> None:
+        self.put(value)
+
+    @command
+    def set_bit(self, bit: int, value: bool) -> None:
+        """Bit 0 is the lowest; the others stay as they are."""
+        if not 0 <= bit < self.width:
+            raise BadInput(
+                f"{self.name}.set_bit: 'bit' must be a whole number from 0 to {self.width - 1}, "
+                f"not {bit}"
+            )
+        mask = 1 << bit
+        self.put(self.value | mask if value else self.value & ~mask, "set_bit")
+
+    def _values(self) -> str:
+        return f"a whole number from 0 to {(1 << self.width) - 1}"
+
+
+@dataclass(kw_only=True)
+class InputBank(Bank, Input):
+    """An input of several bits; a subclass has `width` and what Input wants."""
+
+    at_first: ClassVar[Any] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_bits()
+
+
+def number(bits: Sequence[Any]) -> int:
+    """The number that bits are, the lowest first."""
+    return sum(1 << place for place, bit in enumerate(bits) if bit)

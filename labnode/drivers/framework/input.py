@@ -1,0 +1,162 @@
+"""What is read: inputs with the time of their last reading, and sensors that give numbers."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar
+
+from labnode.drivers.framework.driver import Driver
+from labnode.schema import Between, Doc, Duration
+
+
+@dataclass(kw_only=True)
+class Input(Driver):
+    """A device that is read every `sample_every` seconds, or when it says that it has changed.
+
+    A value is *stale* when it was read more than `stale_after` seconds ago. A subclass has `read`;
+    what comes by itself is handed to `arrived`.
+    """
+
+    sample_every: Annotated[
+        Duration | None, Between(0.001), Doc("How often it is read, in seconds.")
+    ] = None
+    stale_after: Annotated[
+        Duration | None, Between(0.001), Doc("The age at which a value is no longer trusted.")
+    ] = None
+
+    at_first: ClassVar[Any] = None  # what a simulated one shows until it is told something else
+
+    def __post_init__(self) -> None:
+        every, after = self.sample_every, self.stale_after
+        if every is not None and after is not None and after <= every:
+            raise ValueError(
+                f"stale_after ({after:g} s) must be longer than sample_every ({every:g} s)"
+            )
+
+    def attach(self, name: str, services: Any) -> None:
+        super().attach(name, services)
+        self._value: Any = None
+        self._sampled: float | None = None
+        self._simulated: Any = None
+        self._next: float | None = None
+        self._told_stale = False
+
+    def read(self) -> Any:
+        """The value now, None when there is none (hardware thread; a few milliseconds)."""
+        return None
+
+    def arrived(self, value: Any) -> None:
+        """A value that was read just now (hardware thread)."""
+        self._value = value
+        self._sampled = self.services.clock.now()
+        self._told_stale = False
+
+    def simulate(self, value: Any) -> None:
+        """Read `value` from now on; with None nothing can be read any more."""
+        if value is not None:
+            self.arrived(value)
+        self._simulated = value  # after that: what it cannot show is not read again and again
+
+    def reset(self) -> None:
+        """Nothing: whoever is there next may read it too."""
+
+    def close(self) -> None:
+        super().close()
+        self._forget()
+
+    @property
+    def value(self) -> Any:
+        return self._value
+
+    def state(self) -> dict[str, Any]:
+        if self.sample_every is None and self.stale_after is None:  # it says when it changes
+            return super().state()
+        return {**super().state(), "sampled": self._sampled, "stale": self.stale}
+
+    @property
+    def stale(self) -> bool:
+        """Is there no value that can be trusted?"""
+        if self._sampled is None:
+            return True
+        after = self.stale_after
+        return after is not None and self.services.clock.now() - self._sampled >= after
+
+    def due(self) -> float | None:
+        return min(
+            (time for time in (self._next, self._stale_at()) if time is not None), default=None
+        )
+
+    def poll(self) -> None:
+        now = self.services.clock.now()
+        self._told_stale = self.stale
+        if self._next is not None and self._next <= now:
+            assert self.sample_every is not None
+            self._next = now + self.sample_every  # before reading, which may fail
+            value = self._sample()
+            if value is not None:
+                self.arrived(value)
+
+    def opened(self) -> None:
+        """To be called at the end of `open`: reading begins."""
+        self._forget()
+        if self.sample_every is not None:
+            self._next = self.services.clock.now()
+
+    def _sample(self) -> Any:
+        return self._simulated if self.services.simulated else self.read()
+
+    def _stale_at(self) -> float | None:
+        if self.stale_after is None or self._sampled is None or self._told_stale:
+            return None
+        return self._sampled + self.stale_after
+
+    def _forget(self) -> None:
+        self._value = self._sampled = self._next = None
+        self._simulated = self.at_first
+        self._told_stale = False
+
+
+@dataclass(kw_only=True)
+class Sensor(Input):
+    """An input that gives a number: what `read` gives, made right by `calibration`, or by `scale`
+    and `offset` (value * scale + offset).
+
+    `calibration` has pairs of what is read and what it is, `[[0, 0], [1023, 100]]`; between and
+    beyond them it goes on in straight lines. A simulated sensor shows its value as it is.
+    """
+
+    sample_every: Annotated[Duration | None, Between(0.001)] = 1.0
+    at_first: ClassVar[Any] = 0.0
+
+    scale: Annotated[float, Doc("What is read is multiplied by this.")] = 1.0
+    offset: Annotated[float, Doc("This is added, after scale.")] = 0.0
+    calibration: Annotated[
+        list[tuple[float, float]] | None,
+        Doc("Pairs of what is read and what it is, [[0, 0], [1023, 100]], instead of scale."),
+    ] = None
+    digits: Annotated[int, Between(0, 12), Doc("How many decimals the value has.")] = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.calibration is None:
+            return
+        if (self.scale, self.offset) != (1.0, 0.0):
+            raise ValueError("calibration does what scale and offset do; give one of them")
+        reads = [read for read, _ in self.calibration]
+        if len(reads) < 2 or any(a >= b for a, b in pairwise(reads)):
+            raise ValueError("calibration needs two pairs at least, what is read rising")
+
+    def arrived(self, value: Any) -> None:
+        number = float(value)
+        if not self.services.simulated:
+            number = self._corrected(number)
+        super().arrived(round(number, self.digits))
+
+    def _corrected(self, read: float) -> float:
+        if self.calibration is None:
+            return read * self.scale + self.offset
+        after = bisect([point for point, _ in self.calibration[1:-1]], read) + 1
+        (read0, real0), (read1, real1) = self.calibration[after - 1 : after + 1]
+        return real0 + (read - read0) * (real1 - real0) / (read1 - read0)

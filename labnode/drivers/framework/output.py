@@ -1,0 +1,300 @@
+"""What is driven: outputs, which stay within their limits whoever commands them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from labnode.drivers.framework.driver import Driver, Widget, command
+from labnode.errors import BadInput, Busy
+from labnode.schema import Between, Doc, Duration
+
+_RETRY = 0.25  # seconds until what could not be made safe is tried again
+_RESTS = {"en": "It has just been switched off and rests.", "es": "Acaba de apagarse y descansa."}
+
+
+@dataclass(kw_only=True)
+class Output(Driver):
+    """A device that is driven. A subclass has `safe`, `drive` and commands that call `put`.
+
+    For the limits an output is *on* while it is not at its safe value. Coming back to safe is never
+    refused and never delayed.
+    """
+
+    safe: Annotated[
+        Any, Doc("The value at the start, before and after every student, and at the end.")
+    ] = None
+    initial: Annotated[
+        Any, Doc("What a session begins with, once everything is safe; by default that is kept.")
+    ] = None
+    pulse: Annotated[
+        Duration | None, Doc("How long it is on at a time: it goes back to safe by itself.")
+    ] = None
+    max_on_time: Annotated[
+        Duration | None, Doc("How long it may be on at the most before it is made safe.")
+    ] = None
+    min_off_time: Annotated[
+        Duration | None, Doc("How long it has to stay safe before it may be on again.")
+    ] = None
+    max_per_second: Annotated[
+        float | None,
+        Between(0.001, 1000),
+        Doc("How often it may be commanded in a second; making it safe is always possible."),
+    ] = None
+
+    def __post_init__(self) -> None:
+        for name in ("pulse", "max_on_time"):
+            if getattr(self, name) == 0:
+                raise ValueError(f"{name} must be longer than 0")
+
+    def attach(self, name: str, services: Any) -> None:
+        super().attach(name, services)
+        self._on_since: float | None = None
+        self._off_since = float("-inf")
+        self._resting = False
+        self._retry_at: float | None = None  # when it is tried again to make it safe
+        self._error: str | None = None
+        self._credit = self._most_credit
+        self._credited_at = float("-inf")
+
+    # ------------------------------------------------------------------ what a subclass writes
+
+    @abstractmethod
+    def drive(self, value: Any) -> None:
+        """Bring the hardware to `value`, which has been checked: any thread, without waiting."""
+
+    def check(self, where: str, value: Any) -> Any:  # noqa: ARG002
+        """The value as `drive` gets it; BadInput ("heater.set: ...") when it cannot be one."""
+        return value
+
+    def accept(self, where: str, value: Any) -> Any:
+        """A value as a board file writes it, for `drive`; BadInput when it cannot be one."""
+        (given,) = self.commands["set"].bind(where, [value]).values()
+        return self.check(where, given)
+
+    # ------------------------------------------------------------------ the ways to the hardware
+
+    def put(self, value: Any, where: str = "set") -> None:
+        """The way of every command: `value`, where limits and interlocks allow it.
+
+        BadInput: it is no value for this device; Interlocked or Busy: not now.
+        """
+        value = self.check(f"{self.name}.{where}", value)
+        now = self.services.clock.now()
+        self.services.permit(value)
+        if not self.is_safe(value):
+            self._check_limits(now)
+        self._drive(value, now)
+
+    def force(self, value: Any) -> None:
+        """The way of the board's interlocks: no limit delays it."""
+        self._drive(value, self.services.clock.now())
+        self._on_since = None  # the interlock decides how long, no limit
+
+    def release(self) -> None:
+        """The interlocks let go of it: from now on its own limits count."""
+        if not self.is_safe(self.value):
+            self._on_since = self.services.clock.now()
+
+    def reset(self) -> None:
+        self.stay_safe()
+
+    def make_safe(self) -> None:
+        self.drive(self.safe)
+
+    def stay_safe(self) -> None:
+        """Make it safe without waiting: what does not work is tried again, and it rests."""
+        self._drive(self.safe, self.services.clock.now())
+
+    def opened(self) -> None:
+        """To be called at the end of `open`: nobody knows how long it has been off before."""
+        self._on_since = None
+        self._off_since = self.services.clock.now()
+        self._resting = bool(self.min_off_time)
+
+    def is_safe(self, value: Any) -> bool:
+        return bool(value == self.safe)
+
+    # ------------------------------------------------------------------ time
+
+    def due(self) -> float | None:
+        times = [self._ends_at(), self._rested_at()]
+        return min((time for time in times if time is not None), default=None)
+
+    def poll(self) -> None:
+        """Ends what has been on for long enough, or could not be made safe the last time."""
+        now = self.services.clock.now()
+        ends = self._ends_at()
+        if ends is not None and ends <= now:
+            with suppress(Exception):  # it is in the state, and tried again
+                self._drive(self.safe, now)
+        rested = self._rested_at()
+        if rested is not None and rested <= now:
+            self._resting = False
+
+    def overdue(self, now: float) -> float:
+        """For how many seconds it has been on longer than `max_on_time` (any thread)."""
+        since = self._on_since
+        return 0.0 if since is None or self.max_on_time is None else now - since - self.max_on_time
+
+    def state(self) -> dict[str, Any]:
+        locked = {"locked": _RESTS} if self._resting else {}
+        return {**super().state(), **locked, **({"error": self._error} if self._error else {})}
+
+    @property
+    def _most_credit(self) -> float:
+        return max(1.0, self.max_per_second or 1.0)
+
+    def _ends_at(self) -> float | None:
+        if self._retry_at is not None:
+            return self._retry_at
+        lasts = [time for time in (self.pulse, self.max_on_time) if time is not None]
+        return self._on_since + min(lasts) if lasts and self._on_since is not None else None
+
+    def _rested_at(self) -> float | None:
+        return self._off_since + (self.min_off_time or 0) if self._resting else None
+
+    def _check_limits(self, now: float) -> None:
+        left = self._off_since + (self.min_off_time or 0) - now
+        if self._on_since is None and left > 0:
+            raise Busy(
+                f"'{self.name}' was switched off a moment ago and has to rest for {left:.1f} s.",
+                retry_after=left,
+            )
+        if self.max_per_second is not None:
+            gained = (now - self._credited_at) * self.max_per_second
+            self._credit = min(self._most_credit, self._credit + gained)
+            self._credited_at = now
+            if self._credit < 1:
+                raise Busy(
+                    f"'{self.name}' takes {self.max_per_second:g} changes per second at most.",
+                    retry_after=(1 - self._credit) / self.max_per_second,
+                )
+            self._credit -= 1
+
+    def _drive(self, value: Any, now: float) -> None:
+        try:
+            self.drive(value)
+        except Exception as error:
+            self._on_since = now if self._on_since is None else self._on_since
+            self._retry_at = now + _RETRY
+            self._error = f"{type(error).__name__}: {error}"
+            if not self.is_safe(value):
+                self._drive(self.safe, now)  # nobody knows what a half of it has done
+            raise
+        self._retry_at = None
+        self._error = None
+        if self.is_safe(value):
+            self._rest(now)
+        elif self._on_since is None:
+            self._on_since = now
+
+    def _rest(self, now: float) -> None:
+        if self._on_since is not None:
+            self._off_since = now
+            self._resting = bool(self.min_off_time)
+        self._on_since = None
+
+
+@dataclass(kw_only=True)
+class SwitchOutput(Output):
+    """An output that is on or off; a subclass has `drive(value: bool)` and `value`."""
+
+    widget: ClassVar[Widget] = "switch"
+
+    safe: bool = False
+    initial: bool | None = None
+
+    def describe(self) -> dict[str, Any]:
+        pulse = {} if self.pulse is None else {"widget": "button", "pulse": self.pulse}
+        return {**super().describe(), **pulse}
+
+    @command
+    def set(self, value: bool) -> None:
+        self.put(value)
+
+    @command
+    def on(self) -> None:
+        self.put(True, "on")
+
+    @command
+    def off(self) -> None:
+        self.put(False, "off")
+
+    @command
+    def toggle(self) -> None:
+        self.put(not self.value, "toggle")
+
+
+@dataclass(kw_only=True)
+class NumberOutput(Output):
+    """An output that is a number from `lowest` to `highest`, of which `min` to `max` may be set.
+
+    Its safe value may always be set. With `step` only whole steps from `min` may be.
+    """
+
+    widget: ClassVar[Widget] = "slider"
+    lowest = 0.0  # without annotations: these are no options
+    highest = 1.0
+
+    safe: float = 0.0
+    initial: float | None = None
+    min: Annotated[float | None, Doc("The least that may be set, besides the safe value.")] = None
+    max: Annotated[float | None, Doc("The most that may be set.")] = None
+    step: Annotated[
+        float | None, Between(0.000001), Doc("What may be set goes in steps of this, from min.")
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("safe", "initial", "min", "max"):
+            value = getattr(self, name)
+            if value is not None and not self.lowest <= value <= self.highest:
+                raise ValueError(
+                    f"{name} is a number from {self.lowest:g} to {self.highest:g}, not {value:g}"
+                )
+        if self.least >= self.most:
+            raise ValueError(f"min ({self.least:g}) must be less than max ({self.most:g})")
+        if self.initial is not None and not self._allowed(self.initial):
+            raise ValueError(f"initial ({self.initial:g}) is not among {self._values()}")
+
+    @property
+    def least(self) -> float:
+        return self.lowest if self.min is None else self.min
+
+    @property
+    def most(self) -> float:
+        return self.highest if self.max is None else self.max
+
+    def check(self, where: str, value: Any) -> float:
+        if not self._allowed(value):
+            raise BadInput(f"{where}: 'value' must be {self._values()}, not {value:g}")
+        return round(float(value), 6)  # as it is shown: interlocks compare the two
+
+    def describe(self) -> dict[str, Any]:
+        step = (self.highest - self.lowest) / 100 if self.step is None else self.step
+        return {**super().describe(), "min": self.least, "max": self.most, "step": step}
+
+    def nearest(self, value: float) -> float:
+        """The value next to `value` that may be set."""
+        if self.step is not None:
+            value = self.least + round((value - self.least) / self.step) * self.step
+        return min(self.most, max(self.least, value))
+
+    @command
+    def set(self, value: float) -> None:
+        self.put(value)
+
+    def _allowed(self, value: float) -> bool:
+        if self.is_safe(value):
+            return True
+        if not self.least <= value <= self.most:
+            return False
+        steps = 0 if self.step is None else (value - self.least) / self.step
+        return abs(steps - round(steps)) < 1e-6
+
+    def _values(self) -> str:
+        steps = "" if self.step is None else f" in steps of {self.step:g}"
+        return f"a number from {self.least:g} to {self.most:g}{steps}"

@@ -1,0 +1,79 @@
+"""What a driver is handed by its board: all that it knows of what is above it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from labnode.clock import Clock
+
+if TYPE_CHECKING:
+    from labnode.drivers.framework.driver import Driver
+
+
+class Services(Protocol):
+    """What a driver is handed by its board."""
+
+    @property
+    def pins(self) -> Any:
+        """The gpiozero pin factory; every gpiozero device gets it as `pin_factory=`."""
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def simulated(self) -> bool: ...
+
+    def publish(self) -> None:
+        """My value has changed: read it again (hardware thread)."""
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Run `call` on the hardware thread soon (any thread)."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the board file is, and the files that it names."""
+
+    @property
+    def state_dir(self) -> Path | None:
+        """Where the node keeps what has to survive it; None: nowhere."""
+
+    def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
+        """Let others use the hardware thread meanwhile; False once the task shall stop.
+
+        It ends early when `until()` is true, which is looked at whenever something was posted.
+        """
+
+    def outlast(self, seconds: float, over: Callable[[], bool]) -> bool:
+        """Let others use the hardware thread until it is `over()`; False after `seconds`.
+
+        For the short end of what was asked to stop: nothing else ends this.
+        """
+
+    def device(self, name: str) -> Driver:
+        """Another device of the board, to look at."""
+
+    def command(self, device: str, command: str, args: Any = None) -> Any:
+        """Have another device of the board do something, within its limits and interlocks."""
+
+    def emergency(self, why: str) -> None:
+        """Stop everything on the node, at once (any thread)."""
+
+    def permit(self, value: Any) -> None:
+        """Interlocked when the board's interlocks forbid this output to be `value` now."""
+
+    def lend(self, device: str) -> AbstractContextManager[str]:
+        """The path of another device's port, which is the caller's inside the block."""
+
+    def progress(self, percent: float | None = None, line: str | None = None) -> None:
+        """How far the running task is (0 to 100), and a line of what it says."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A driver that counts what would flood its snapshot: bytes, say."""
+
+    def counters(self) -> dict[str, int]:
+        """Numbers since the board was opened, by their names; any thread may ask."""

@@ -1,0 +1,1 @@
+"""Devices on the Pi's own pins, and the pins themselves."""

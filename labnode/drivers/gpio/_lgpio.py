@@ -1,0 +1,127 @@
+"""The Pi's pins through lgpio, which drive their level from the first moment and keep it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+import lgpio
+from gpiozero import PinPWMFixedValue, PinUnknownPi
+from gpiozero.pins.lgpio import LGPIOFactory, LGPIOPin
+from gpiozero.pins.local import LocalPiPin
+
+from labnode.drivers.gpio.pin import GENERIC_REVISION
+from labnode.errors import DeviceError
+
+
+class PiPins(LGPIOFactory):  # type: ignore[misc]
+    """The pins of one GPIO chip."""
+
+    def __init__(self, chip: int) -> None:
+        with _explained(f"gpiochip{chip}"):
+            super().__init__(chip=chip)
+        self.pin_class = PiPin
+        # gpiozero keeps these on the class, for all factories of the process: a factory that is
+        # closed would leave its pins, with a dead handle, to the next one.
+        self.pins: dict[Any, PiPin] = {}
+        self._reservations: dict[Any, list[Any]] = defaultdict(list)
+        self._res_lock = Lock()
+
+    def _get_revision(self) -> int:
+        try:
+            return int(super()._get_revision())
+        except PinUnknownPi:  # a simulated chip (gpio-sim), or a relative of the Pi
+            return GENERIC_REVISION
+
+
+class PiPin(LGPIOPin):  # type: ignore[misc]
+    """A pin that does what gpiozero's does, but for the moments that matter to a motor.
+
+    gpiozero claims every pin as a floating input first, starts PWM at 0 whatever the level was, and
+    turns an output into a floating input when it closes. Here an output has its level in the same
+    request that makes it one, PWM starts from that level, and closing leaves the level driven.
+    """
+
+    def __init__(self, factory: Any, info: Any) -> None:
+        LocalPiPin.__init__(self, factory, info)  # not LGPIOPin's, which claims an input
+        self._pwm: tuple[float, float] | None = None  # frequency, duty in percent
+        self._pulsing = False
+        self._claimed = False
+        self._bounce: int | None = None
+        self._callback: Any = None
+        self._edges = lgpio.BOTH_EDGES
+
+    def close(self) -> None:
+        if self.factory._handle is None or not self._claimed:
+            return
+        self.when_changed = None
+        if self.function == "output":
+            self.frequency = None
+        else:
+            super().close()
+
+    def output_with_state(self, state: Any) -> None:
+        level = int(bool(state))
+        with _explained(self):
+            lgpio.gpio_claim_output(self.factory._handle, self._number, level)
+            # To claim what is an output already changes nothing, not even its level.
+            lgpio.gpio_write(self.factory._handle, self._number, level)
+        self._claimed = True
+
+    def _set_function(self, value: str) -> None:
+        with _explained(self):
+            super()._set_function(value)
+        self._claimed = True
+
+    def _set_state(self, value: Any) -> None:
+        if self._pwm:
+            self._pwm = (self._pwm[0], 100 * float(value))
+            self._transmit()
+        else:
+            super()._set_state(value)
+
+    def _set_frequency(self, value: float | None) -> None:
+        duty = 100 * float(self._get_state())
+        if value:
+            if self.function != "output":
+                raise PinPWMFixedValue(f"cannot start PWM on pin {self!r}")
+            self._pwm = (value, duty)
+            self._transmit()
+        elif self._pwm:
+            self._stop(duty > 50)
+            self._pwm = None
+
+    def _transmit(self) -> None:
+        """Bring frequency and duty to the pin.
+
+        lgpio takes a new duty at the end of the current period, which may be seconds away. Fully
+        on and fully off cannot wait, for they are what most outputs call safe: they are written as
+        levels, and no thread of lgpio wakes up for them.
+        """
+        assert self._pwm is not None
+        frequency, duty = self._pwm
+        if duty in (0, 100):
+            self._stop(duty == 100)
+        else:
+            lgpio.tx_pwm(self.factory._handle, self._number, frequency, duty)
+            self._pulsing = True
+
+    def _stop(self, level: bool) -> None:
+        if self._pulsing:  # to stop what does not run is an error
+            lgpio.tx_pwm(self.factory._handle, self._number, 0, 0)
+            self._pulsing = False
+        lgpio.gpio_write(self.factory._handle, self._number, int(level))
+
+
+@contextmanager
+def _explained(what: object) -> Iterator[None]:
+    try:
+        yield
+    except lgpio.error as error:
+        raise DeviceError(
+            f"{what!s} cannot be had ({str(error).strip(chr(39))}): another program has it, or the "
+            "kernel does, for a bus or an overlay"
+        ) from error

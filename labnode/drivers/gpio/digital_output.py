@@ -1,0 +1,131 @@
+"""A pin that is on or off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import gpiozero
+
+from labnode.drivers.framework.bank import OutputBank, number
+from labnode.drivers.framework.output import SwitchOutput
+from labnode.drivers.framework.registry import register
+from labnode.drivers.gpio.pin import Pin
+from labnode.drivers.gpio.pwm_pins import Group
+from labnode.schema import Doc
+
+
+@register("digital_output")
+@dataclass(kw_only=True)
+class DigitalOutput(SwitchOutput):
+    """A pin that is on or off.
+
+    `safe` is its value at the start, after every student and at the end. With `active_high: false`
+    the pin is low while the value is on.
+
+    Example::
+
+        valve: {driver: digital_output, pin: GPIO17, active_high: false, safe: false}
+    """
+
+    pin: Annotated[Pin, Doc("The pin that is driven.")]
+    active_high: Annotated[bool, Doc("false: the pin is low while the value is on.")] = True
+
+    def rest_level(self) -> dict[int, bool]:
+        return {self.pin.number: self.safe == self.active_high}
+
+    def open(self) -> None:
+        self.hardware = gpiozero.DigitalOutputDevice(
+            self.pin.name,
+            active_high=self.active_high,
+            initial_value=self.safe,
+            pin_factory=self.services.pins,
+        )
+        self.opened()
+
+    def drive(self, value: bool) -> None:
+        self.hardware.value = value
+
+    @property
+    def value(self) -> bool:
+        return bool(self.hardware.value)
+
+
+@register("buzzer")
+@dataclass(kw_only=True)
+class Buzzer(DigitalOutput):
+    """An active buzzer on a pin: on, it sounds with its own tone. See tonal_buzzer for others.
+
+    Example::
+
+        horn: {driver: buzzer, pin: GPIO22, max_on_time: 2s}
+    """
+
+
+@register("digital_output_bank")
+@dataclass(kw_only=True)
+class DigitalOutputBank(OutputBank):
+    """Several pins that are driven together, as a number: the switches of another board.
+
+    The first of `pins` is the lowest bit. With `active_high: false` a pin is low while its bit
+    is 1.
+
+    Example::
+
+        switches: {driver: digital_output_bank, pins: [GPIO17, GPIO27, GPIO22, GPIO23], safe: 0}
+    """
+
+    pins: Annotated[list[Pin], Doc("The pins, the lowest bit first.")]
+    active_high: Annotated[bool, Doc("false: a pin is low while its bit is 1.")] = True
+
+    @property
+    def width(self) -> int:
+        return len(self.pins)
+
+    def rest_level(self) -> dict[int, bool]:
+        return {
+            pin.number: bool(self.safe >> place & 1) == self.active_high
+            for place, pin in enumerate(self.pins)
+        }
+
+    def open(self) -> None:
+        with Group() as group:
+            for place, pin in enumerate(self.pins):
+                output = gpiozero.DigitalOutputDevice(
+                    pin.name,
+                    active_high=self.active_high,
+                    initial_value=bool(self.safe >> place & 1),
+                    pin_factory=self.services.pins,
+                )
+                group.add(output)
+        self.hardware = group
+        self.opened()
+
+    def drive(self, value: int) -> None:
+        self.hardware.values = [value >> place & 1 for place in range(self.width)]
+
+    @property
+    def value(self) -> int:
+        return number(self.hardware.values)
+
+
+@register("led")
+@dataclass(kw_only=True)
+class Led(DigitalOutput):
+    """A light on a pin. With `active_high: false` it is wired to 3V3 and lit by a low pin.
+
+    Example::
+
+        lamp: {driver: led, pin: GPIO17}
+    """
+
+
+@register("relay")
+@dataclass(kw_only=True)
+class Relay(DigitalOutput):
+    """A relay on a pin. Many relay boards close the contact on a low pin: `active_high: false`.
+
+    Example::
+
+        heater: {driver: relay, pin: GPIO17, active_high: false, safe: false}
+    """

@@ -1,0 +1,112 @@
+"""Pin factories that leave outputs driven: the Pi's, and a mock one."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from gpiozero import PinPWMFixedValue, PinSetInput
+from gpiozero.pins.mock import MockFactory, MockPWMPin
+
+from labnode.drivers.gpio.gpiochips import find_chip, list_chips
+from labnode.drivers.gpio.pin import GENERIC_REVISION
+from labnode.errors import DeviceError
+
+_HISTORY = 1000  # changes that a mock pin remembers: a simulated board may run for weeks
+
+
+def pins_in_use(factory: Any) -> list[str]:
+    """The pins that devices of a factory have reserved and not released."""
+    with factory._res_lock:
+        reservations = [(pin.name, list(refs)) for pin, refs in factory._reservations.items()]
+    return sorted(name for name, refs in reservations if any(ref() is not None for ref in refs))
+
+
+def mock_levels(factory: Any) -> dict[str, dict[str, Any]]:
+    """What the pins in use show: {"GPIO17": {"function": "output", "level": true}}, any thread."""
+    pins = {name: factory.pin(name) for name in pins_in_use(factory)}
+    return {name: {"function": pin.function, "level": pin.state} for name, pin in pins.items()}
+
+
+class MockPin(MockPWMPin):  # type: ignore[misc]
+    """A mock pin that does as the Pi's pins do under labnode: see `PiPin` in _lgpio.py.
+
+    Its `state` is what the pin shows (True, False, or a number from 0 to 1 under PWM), `levels` is
+    everything it has driven as an output.
+    """
+
+    def __init__(self, factory: Any, info: Any) -> None:
+        self.levels: deque[bool | float] = deque(maxlen=_HISTORY)
+        self.states: Any = ()
+        self._frequency: float | None = None
+        super().__init__(factory, info)
+
+    def close(self) -> None:
+        self.when_changed = None
+        if self._function == "output":
+            self.frequency = None
+        else:
+            super().close()
+
+    def output_with_state(self, state: Any) -> None:
+        self._function = "output"
+        self._set_state(state)
+
+    def _set_function(self, value: str) -> None:
+        super()._set_function(value)
+        if value == "output":
+            self.levels.append(self._state)
+
+    def _set_state(self, value: Any) -> None:
+        if self._function == "input":
+            raise PinSetInput(f"cannot set state of pin {self!r}")
+        level = float(value) if self._frequency else bool(value)
+        self._change_state(level)
+        self.levels.append(level)
+
+    def _set_frequency(self, value: float | None) -> None:
+        if value is not None and self._function != "output":
+            raise PinPWMFixedValue(f"cannot start PWM on pin {self!r}")
+        stopped = value is None and self._frequency is not None
+        self._frequency = value
+        if stopped:
+            self._set_state(self._state > 0.5)
+
+    def clear_states(self) -> None:
+        super().clear_states()
+        self.states = deque(self.states, maxlen=_HISTORY)
+
+
+def mock_factory() -> Any:
+    """A gpiozero factory of mock pins, PWM included; look at `factory.pin("GPIO17").state`."""
+    return MockFactory(revision=f"{GENERIC_REVISION:x}", pin_class=MockPin)
+
+
+def real_factory(work_dir: Path | None = None) -> Any:
+    """A gpiozero factory of this machine's pins; DeviceError says what is missing.
+
+    lgpio makes a pipe in its working directory (LG_WD): `work_dir`, unless the environment has one.
+    """
+    if work_dir is not None:
+        os.environ.setdefault("LG_WD", str(work_dir))
+    chip = find_chip(list_chips())
+    try:
+        from labnode.drivers.gpio._lgpio import PiPins  # noqa: PLC0415  (needs lgpio)
+    except ImportError as error:
+        raise DeviceError(
+            f"GPIO pins need the Python library lgpio, which cannot be imported ({error}): "
+            "install the package python3-lgpio"
+        ) from error
+    except AttributeError as error:  # the empty lgpio 0.0.0.2 that pip installs without a wheel
+        raise DeviceError(
+            "the Python library lgpio that is installed is an empty one: "
+            "install the package python3-lgpio instead"
+        ) from error
+    except OSError as error:
+        raise DeviceError(
+            f"lgpio cannot make its pipe in its working directory ({error}): "
+            "set LG_WD to a directory where this user may write"
+        ) from error
+    return PiPins(chip.number)

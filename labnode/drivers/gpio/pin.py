@@ -1,0 +1,68 @@
+"""GPIO pins by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gpiozero.pins.pi import PiBoardInfo
+
+from labnode.drivers.framework.driver import Claim
+from labnode.schema import shown
+
+GENERIC_REVISION = 0xC03111  # a Pi 4B: the 40-pin header that every Pi since 2014 has
+_HEADER = PiBoardInfo.from_revision(GENERIC_REVISION).headers["J8"]
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A GPIO pin of the 40-pin header, written as 17, GPIO17 or BOARD11."""
+
+    number: int
+
+    expected = "a GPIO pin such as 17, GPIO17 or BOARD11 (GPIO0 to GPIO27)"
+    json_schema: ClassVar[dict[str, Any]] = {
+        "anyOf": [
+            {"type": "integer", "minimum": 0, "maximum": 27},
+            {"enum": [f"GPIO{number}" for number in range(28)]},
+            {
+                "type": "string",
+                "pattern": "^(BOARD|GPIO|BCM|WPI|J8:|board|gpio)?[0-9]{1,2}$",
+            },
+        ]
+    }
+
+    @property
+    def name(self) -> str:
+        """As gpiozero calls it: "GPIO17"."""
+        return f"GPIO{self.number}"
+
+    @property
+    def claim(self) -> Claim:
+        """The pin, for one device alone."""
+        return Claim("pin", self.name)
+
+    @property
+    def fixed_pull_up(self) -> bool:
+        """Whether the board itself pulls it up, as the pins of the I2C bus."""
+        return any(pin.name == self.name and pin.pull == "up" for pin in _HEADER.pins.values())
+
+    def to_yaml(self) -> str:
+        return self.name
+
+    @classmethod
+    def from_yaml(cls, value: object) -> Pin:
+        """Parse what a board file says; ValueError with a sentence."""
+        if isinstance(value, int | str) and not isinstance(value, bool):
+            name = value.upper() if isinstance(value, str) else value
+            for pin in _HEADER.pins.values():
+                if name in pin.names and "gpio" in pin.interfaces:
+                    return cls(int(pin.name.removeprefix("GPIO")))
+                if name in pin.names and name != pin.name:
+                    raise ValueError(f"{value} is {pin.name}, not a GPIO pin")
+        raise ValueError(f"expected {cls.expected}, not {shown(value)}")
+
+
+def header() -> dict[int, str]:
+    """The 40 pins by position: {1: "3V3", 2: "5V", 3: "GPIO2", ...}."""
+    return {position: str(pin.name) for position, pin in sorted(_HEADER.pins.items())}

@@ -1,0 +1,65 @@
+"""A knob that counts its steps as it is turned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import gpiozero
+
+from labnode.drivers.framework.driver import command
+from labnode.drivers.framework.input import Sensor
+from labnode.drivers.framework.registry import register
+from labnode.drivers.gpio.pin import Pin
+from labnode.schema import Between, Doc, Duration
+
+
+@register("rotary_encoder")
+@dataclass(kw_only=True)
+class RotaryEncoder(Sensor):
+    """A knob or a slow wheel that counts its steps, clockwise up, counter-clockwise down.
+
+    It counts from 0, where a reset brings it back to, as far as `max_steps` in each direction, and
+    with `wrap` goes on at the other end. `max_steps: 0` is no limit. `scale` makes of it an angle.
+
+    Example::
+
+        knob: {driver: rotary_encoder, a: GPIO17, b: GPIO27, max_steps: 0, scale: 18, unit: °}
+    """
+
+    a: Annotated[Pin, Doc("The pin of the first contact, A or CLK.")]
+    b: Annotated[Pin, Doc("The pin of the second contact, B or DT.")]
+    max_steps: Annotated[
+        int, Between(0), Doc("How far it counts in each direction; 0 is no limit.")
+    ] = 16
+    wrap: Annotated[bool, Doc("Whether it goes on at the other end after max_steps.")] = False
+    sample_every: Duration | None = None
+
+    def open(self) -> None:
+        self.hardware = gpiozero.RotaryEncoder(
+            self.a.name,
+            self.b.name,
+            max_steps=self.max_steps,
+            wrap=self.wrap,
+            pin_factory=self.services.pins,
+        )
+        self.hardware.when_rotated = self._rotated
+        self.opened()
+        self.arrived(0)
+
+    def read(self) -> int:
+        return int(self.hardware.steps)
+
+    @command
+    def reset(self) -> None:
+        """Count from 0 again."""
+        self.hardware.steps = 0
+        self.arrived(0)
+
+    def _rotated(self) -> None:  # on the pin library's thread
+        self.services.post(self._changed)
+
+    def _changed(self) -> None:
+        if self.hardware is not None:
+            self.arrived(self.read())
+            self.services.publish()

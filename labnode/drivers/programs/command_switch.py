@@ -1,0 +1,140 @@
+"""A switch that external programs switch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
+
+from labnode.drivers.framework.driver import Claim
+from labnode.drivers.framework.registry import register
+from labnode.drivers.framework.slow import SlowSwitch
+from labnode.drivers.framework.subprocess import Inquiry
+from labnode.errors import DeviceError
+from labnode.schema import Between, Doc, Duration, shown
+
+
+@register("command_switch")
+@dataclass(kw_only=True)
+class CommandSwitch(SlowSwitch):
+    """A switch that external programs switch, one for on and one for off.
+
+    Each is a program and its arguments, one by one: no shell sees them. `run_state` is a third one
+    that says whether it is on, which it is when `on_pattern` is found in what it says.
+
+    Example::
+
+        scope: {driver: command_switch, run_on: [scope-power, "1"], run_off: [scope-power, "0"]}
+    """
+
+    run_on: Annotated[list[str], Doc("The program that switches it on, and its arguments.")]
+    run_off: Annotated[list[str], Doc("The program that switches it off, and its arguments.")]
+    run_state: Annotated[
+        list[str] | None, Doc("The program that says whether it is on, and its arguments.")
+    ] = None
+    on_pattern: Annotated[
+        str | None, Doc("A regular expression that is found in what that says while it is on.")
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.run_on or not self.run_off or self.run_state == []:
+            raise ValueError("run_on, run_off and run_state need a program each")
+        if (self.run_state is None) != (self.on_pattern is None):
+            raise ValueError("run_state and on_pattern go together")
+        try:
+            self._is_on = re.compile(self.on_pattern or "", re.M)
+        except re.error as error:
+            raise ValueError(f"on_pattern is no regular expression: {error}") from None
+
+    def open(self) -> None:
+        self._inquiry = Inquiry(self.services.clock)
+        super().open()
+
+    def interrupt(self) -> None:
+        self._inquiry.end()
+
+    def switch(self, value: bool) -> bool | None:
+        self._answer(self.run_on if value else self.run_off)
+        return self.look()
+
+    def look(self) -> bool | None:
+        return (
+            None
+            if self.run_state is None
+            else bool(self._is_on.search(self._answer(self.run_state)))
+        )
+
+    def _answer(self, argv: list[str]) -> str:
+        return self._inquiry.ask(argv, self.time_limit / 2)  # two of them are a switch
+
+
+_STATUS = re.compile(r"^\s*Port (\d+): [0-9a-f]{4}([^\[\n]*)", re.M)  # its words; [ is a name
+
+
+class HubLocation(str):
+    """Where a hub is: 1-1.4, as uhubctl and lsusb -t say it."""
+
+    json_schema = {"type": "string", "pattern": r"^\d+(-\d+(\.\d+)*)?$"}  # noqa: RUF012
+
+    @classmethod
+    def from_yaml(cls, value: object) -> HubLocation:
+        text = str(value) if type(value) is int else value
+        if isinstance(text, str) and re.fullmatch(r"\d+(-\d+(\.\d+)*)?", text):
+            return cls(text)
+        raise ValueError(
+            f"expected where a hub is, such as 1-1.4 (uhubctl lists them), not {shown(value)}"
+        )
+
+
+@register("usb_power")
+@dataclass(kw_only=True)
+class UsbPower(SlowSwitch):
+    """The power of a port of a USB hub that can switch it: a board is off when its port is.
+
+    The program uhubctl does it; run without arguments it lists the hubs that can. On a Pi 4 all
+    four ports are switched together (hub 2 and 1-1, any port).
+
+    Example::
+
+        board_power: {driver: usb_power, hub: 1-1.4, port: 2, safe: false, min_off_time: 2s}
+    """
+
+    programs: ClassVar[Mapping[str, str]] = {"uhubctl": "uhubctl"}
+
+    hub: Annotated[HubLocation, Doc("Where the hub is, as uhubctl says it: 1-1.4.")]
+    hub_port: Annotated[int, Between(1, 31), Doc("The number of the port of the hub.")] = field(
+        metadata={"key": "port"}
+    )
+    time_limit: Annotated[Duration, Between(0.1, 10)] = 5.0
+
+    def claims(self) -> list[Claim]:
+        return [*super().claims(), Claim("port of USB hub", f"{self.hub}, {self.hub_port}")]
+
+    def open(self) -> None:
+        self._inquiry = Inquiry(self.services.clock)
+        super().open()
+
+    def interrupt(self) -> None:
+        self._inquiry.end()
+
+    def switch(self, value: bool) -> bool | None:
+        self._uhubctl("-a", "on" if value else "off")
+        return self.look()  # what it tells of the moment before and after is easily confused
+
+    def look(self) -> bool:
+        words = [
+            words.split()
+            for port, words in _STATUS.findall(self._uhubctl())
+            if int(port) == self.hub_port
+        ]
+        if not words:
+            raise DeviceError(f"uhubctl tells nothing of port {self.hub_port} of hub {self.hub}")
+        return any(
+            "power" in of_hub for of_hub in words
+        )  # a hub for USB 3 is two, with a port each
+
+    def _uhubctl(self, *action: str) -> str:
+        argv = ["uhubctl", "-l", self.hub, "-p", str(self.hub_port), *action]
+        return self._inquiry.ask(argv, self.time_limit / 2)  # two of them are a switch

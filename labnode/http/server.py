@@ -1,0 +1,193 @@
+"""The web server: a WSGI application behind hard limits, on a bounded pool of threads."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import sys
+import threading
+from collections.abc import Collection
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from wsgiref.types import WSGIApplication, WSGIEnvironment
+
+from labnode.clock import Clock
+from labnode.errors import ConfigError
+from labnode.http.connection import ClientGone, Connection, Limits
+from labnode.http.reactor import Loop
+from labnode.http.request import Large, nothing_large
+from labnode.http.response import Response
+
+logger = logging.getLogger(__name__)
+
+_BACKLOG = 128
+_CUT_OFF = 0.5  # seconds that stop() gives, after its timeout, to threads whose client is cut off
+
+
+class WebServer:
+    """Serves `app` from `start` to `stop`; may be started again.
+
+    One thread, `name`, reads requests as a whole; `threads` threads, "http-1" and so on, call `app`
+    and send what it answers, so `app` never waits for a slow sender. Times are in seconds, sizes in
+    bytes. `trusted_proxies` are addresses or networks that `per_address` does not limit.
+    `environ["labnode.connection"]` is the client's `Connection`. Bodies for which `large` has a
+    sink go there as they come, and may take longer, as long as they keep coming.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        host: str,
+        port: int,
+        threads: int = 20,
+        read_deadline: float = 10.0,
+        keep_alive: float = 75.0,  # between requests; nginx keeps 60 s, and should be first to end
+        max_head: int = 16384,
+        max_body: int = 1 << 20,
+        per_address: int = 32,
+        connections: int = 200,
+        trusted_proxies: Collection[str] = (),
+        name: str = "http",
+        large: Large = nothing_large,
+    ) -> None:
+        self.address = (host, port)  # after start() with the real port
+        self._app = app
+        self._wanted = (host, port)
+        self._size = threads
+        self._name = name
+        self._limits = Limits(
+            read_deadline=read_deadline,
+            keep_alive=keep_alive,
+            max_head=max_head,
+            max_body=max_body,
+            memory=16 * max_body,
+            connections=connections,
+            per_address=per_address,
+            large=large,
+            trusted=tuple(_network(proxy) for proxy in trusted_proxies),
+        )
+        self._lock = threading.Lock()  # of start and stop
+        self._loop: Loop | None = None
+        self._threads: list[threading.Thread] = []  # the loop's, and the pool
+
+    def start(self) -> None:
+        """Listen and serve; ConfigError says why the address cannot be used."""
+        with self._lock:
+            if self._loop is not None:
+                raise RuntimeError("the web server is already started")
+            listener = _listen(*self._wanted)
+            self.address = listener.getsockname()[:2]
+            self._loop = loop = Loop(listener, self._limits)
+            work = partial(self._work, loop)
+            # Daemons: a view that never returns must not keep the process from ending.
+            self._threads = [threading.Thread(target=loop.run, name=self._name, daemon=True)]
+            self._threads += [
+                threading.Thread(target=work, name=f"{self._name}-{number}", daemon=True)
+                for number in range(1, self._size + 1)
+            ]
+            for thread in self._threads:
+                thread.start()
+
+    def fault(self) -> str | None:
+        """Why requests are not served any more, or None; any thread may ask."""
+        loop, threads = self._loop, list(self._threads)
+        if loop is None or loop.stopping:
+            return None
+        dead = [thread.name for thread in threads if not thread.is_alive()]
+        return f"the web server's thread {dead[0]} has died" if dead else None
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Close what is idle at once; requests in flight get `timeout` seconds, then are cut off.
+
+        All threads have ended then, except those of views that hang: these end with the view.
+        """
+        with self._lock:
+            loop, self._loop = self._loop, None
+            if loop is None:
+                return
+            loop.stop()
+            self._threads[0].join(timeout)
+            loop.abandon()  # nothing is left to be cut off, if it has ended in time
+            now = Clock().now
+            deadline = now() + _CUT_OFF
+            for _ in range(self._size):
+                loop.requests.put(None)
+            for thread in self._threads:
+                thread.join(max(0.0, deadline - now()))
+            hanging = [thread.name for thread in self._threads if thread.is_alive()]
+            if hanging:
+                logger.warning("Requests still run after the stop, in %s", ", ".join(hanging))
+
+    def _work(self, loop: Loop) -> None:
+        while (connection := loop.requests.get()) is not None:
+            try:
+                if connection.request is not None and not loop.abandoned:
+                    environ = self._environ(connection, connection.request)
+                    Response(connection, last=loop.stopping).run(self._app, environ)
+            except ClientGone:
+                logger.debug("%s went away before its answer", connection.address)
+            except Exception:
+                logger.exception("A request failed because of a fault in the server")
+            finally:
+                loop.give_back(connection)
+
+    def _environ(self, connection: Connection, request: WSGIEnvironment) -> WSGIEnvironment:
+        return request | {
+            "SERVER_NAME": self.address[0],
+            "SERVER_PORT": str(self.address[1]),
+            "REMOTE_ADDR": connection.address,
+            "REMOTE_PORT": str(connection.port),
+            "labnode.connection": connection,
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input_terminated": True,
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+        }
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        raise ConfigError(
+            f"trusted_proxies: {text!r} is not an IP address or network; expected, for example, "
+            "127.0.0.1 or 10.0.0.0/8"
+        ) from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"port {port} does not exist; choose one from 1024 to 65535")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    except (OSError, UnicodeError):
+        raise ConfigError(f"host {host!r} is not an address that can be listened on") from None
+    try:
+        # "::" serves IPv4 clients too.
+        dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        listener = socket.create_server(
+            address, family=family, backlog=_BACKLOG, dualstack_ipv6=dual
+        )
+    except OSError as error:
+        raise ConfigError(_sentence(error, host, port)) from None
+    # Connections inherit it: answers leave at once.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def _sentence(error: OSError, host: str, port: int) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"port {port} of {host} is already in use; stop that program or take another one"
+        case errno.EACCES | errno.EPERM:
+            return f"this user may not listen on port {port}; choose one from 1024 to 65535"
+        case errno.EADDRNOTAVAIL:
+            return f"host {host!r} is not an address of this machine; 0.0.0.0 stands for all it has"
+        case _:
+            return f"cannot listen on port {port} of {host}: {error.strerror}"

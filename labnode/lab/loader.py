@@ -1,0 +1,41 @@
+"""The Python beside a board file: loaded, and its Lab found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labnode.board import BoardFile
+from labnode.board.config.page import check_page
+from labnode.board.config.python_files import import_file
+from labnode.board.config.sequences import check_tasks
+from labnode.errors import ConfigError, Problem
+from labnode.lab import Lab
+
+
+def load_lab(file: BoardFile) -> Lab:
+    """The Lab that a board's module makes; an empty one without a module.
+
+    ConfigError names the line that failed. What lies beside the module can be imported by it.
+    """
+    lab = Lab() if file.module is None else _load(file.module)
+    wrong = check_tasks(file.sequences, lab.functions)
+    wrong += [
+        f"the button {name!r} has the name of a task of the lab's module"
+        for name, sequence in file.sequences.items()
+        if sequence.label is not None and name in lab.functions
+    ]
+    wrong += check_page(file.page or (), lab.functions)
+    if wrong:
+        raise ConfigError(*(Problem(str(file.path), sentence) for sentence in wrong))
+    return lab
+
+
+def _load(path: Path) -> Lab:
+    module = import_file(path, f"labnode_board_{path.stem}")
+    labs = {id(value): value for value in vars(module).values() if isinstance(value, Lab)}
+    if len(labs) != 1:
+        found = "none" if not labs else str(len(labs))
+        raise ConfigError(
+            Problem(str(path), f"expected one Lab in this module (lab = Lab()), found {found}")
+        )
+    return next(iter(labs.values()))

@@ -1,0 +1,1 @@
+"""The composition of a node: all the rooms below, put together, started and stopped."""

@@ -1,0 +1,279 @@
+"""The composition root: the doors of a node, the board at work behind them, and their watch."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from labnode.board import Board, BoardFile, load_board
+from labnode.clock import Clock, Event
+from labnode.control import Command, ControlSocket
+from labnode.errors import Busy
+from labnode.http import WebServer
+from labnode.http.request import Sink
+from labnode.lab import Lab
+from labnode.node import failsafe
+from labnode.node.apply import PATIENCE, Changeover
+from labnode.node.estop import EmergencyStop
+from labnode.node.front import secured, starting
+from labnode.node.runtime import Bench, all_done
+from labnode.node.state_dir import StateDir
+from labnode.sessions import Sessions
+from labnode.settings import Settings
+from labnode.store import Store
+from labnode.system.systemd import Systemd
+from labnode.system.watchdog import Watchdog, ask_web
+from labnode.tasks import Tasks
+from labnode.worker import Worker
+
+log = logging.getLogger(__name__)
+
+BROKEN = 70  # the exit code (EX_SOFTWARE) of a node that did not end in order
+
+_HTTP_THREADS = 20
+_CHANGE_STOPS_WITHIN = 3.0
+_STOP_WITHIN = 10.0  # seconds for all of a stop; the parts below are less in sum
+_WATCH_EVERY = 1.0
+_WATCH_STOPS_WITHIN = 1.0
+
+
+class Agent:
+    """A node from `start()` to `stop()`: the state directory, the ports, and a bench behind them.
+
+    `bench` is the board at work; another takes its place when the board is changed. `listen` False
+    leaves the web server and the control socket out; `app` can be called without them. `hung_after`
+    is how many seconds a turn of the hardware thread may take; `load` reads another board's file.
+    """
+
+    def __init__(
+        self,
+        file: BoardFile,
+        lab: Lab,
+        settings: Settings,
+        *,
+        simulate: bool = False,
+        listen: bool = True,
+        clock: Clock | None = None,
+        hung_after: float = 30.0,
+        load: Callable[[Path], BoardFile] = load_board,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock or Clock()
+        self.changeover = Changeover(self, self.clock, load)
+        self.safety = failsafe.SafetyWatch(self, self.clock)
+        self._listen = listen
+        self._ready = False
+        self._starting = secured(starting, settings)
+        self._stopping = False
+        self._ended = threading.Event()
+        self._undo = contextlib.ExitStack()
+        with contextlib.ExitStack() as undo:
+            state = StateDir(settings.state_dir, settings.secret_key)
+            undo.callback(state.close)
+            self._make: Callable[[BoardFile, Lab], Bench] = partial(
+                Bench,
+                settings=settings,
+                secret=state.secret,
+                clock=self.clock,
+                simulate=simulate,
+                listen=listen,
+                hung_after=hung_after,
+                http_threads=_HTTP_THREADS,
+                url=lambda: self.url,
+                fault=self.fault,
+            )
+            self.bench = self._make(file, lab)
+            undo.callback(self._close_bench)
+            self.web = WebServer(
+                self.app,
+                host=settings.host,
+                port=settings.port,
+                threads=_HTTP_THREADS,
+                trusted_proxies=settings.trusted_proxies,
+                large=self._expects_large,
+            )
+            self._control = ControlSocket(settings.state_dir, _Commands(self))
+            self._undo = undo.pop_all()
+
+    # The parts of the bench that is there now.
+
+    @property
+    def board(self) -> Board:
+        return self.bench.board
+
+    @property
+    def store(self) -> Store:
+        return self.bench.store
+
+    @property
+    def worker(self) -> Worker:
+        return self.bench.worker
+
+    @property
+    def tasks(self) -> Tasks:
+        return self.bench.tasks
+
+    @property
+    def sessions(self) -> Sessions:
+        return self.bench.sessions
+
+    @property
+    def estop(self) -> EmergencyStop:
+        return self.bench.estop
+
+    @property
+    def url(self) -> str:
+        """Where it listens, as a URL without a slash at its end."""
+        host, port = self.web.address
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}{self.settings.base_path}"
+
+    def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """All that the node serves, in WSGI."""
+        return (self.bench.site if self._ready else self._starting)(environ, start_response)
+
+    def start(self) -> None:
+        """Open the board, finish what the last run left, begin to take students.
+
+        DeviceError when a device does not open, ConfigError when the port cannot be had; what was
+        begun is undone.
+        """
+        try:
+            if self._listen:  # first: without its port, a node must not touch board nor sessions
+                self.web.start()
+            self.bench.start()
+            self._ready = True
+            if self._listen:
+                self._control.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> bool:
+        """End everything within 10 s, devices safe first; False when something did not end.
+
+        Sessions that are active stay so in the store, to be resumed by the next run.
+        """
+        self._stopping = True
+        silent = all_done([partial(self._control.stop, 0.5)])
+        changed = self.changeover.stop(_CHANGE_STOPS_WITHIN)
+        ended = self.bench.stop()
+        closed = all_done([partial(self.web.stop, 1.0), self._undo.close])
+        self._ended.set()
+        return silent and changed and ended and closed
+
+    def change_to(self, file: BoardFile, lab: Lab) -> None:
+        """Serve another board; where it does not open, the one as before, and raise why."""
+        old = self.bench
+        self._ready = False
+        try:
+            if not (old.stop() and all_done([old.close])):
+                self.give_up("the board cannot be changed, because something holds on to it")
+            try:
+                self._begin(file, lab)
+            except Exception:
+                if not self._stopping:
+                    self._go_back(old)
+                raise
+        finally:
+            self._ready = True
+
+    def _expects_large(self, environ: dict[str, Any]) -> Sink | None:
+        return self.bench.uploads.expected(environ) if self._ready else None
+
+    def _close_bench(self) -> None:
+        self.bench.close()  # whichever it is by then
+
+    def _begin(self, file: BoardFile, lab: Lab) -> None:
+        if self._stopping:
+            raise Busy("The node is stopping.")
+        self.bench = bench = self._make(file, lab)
+        try:
+            bench.start()
+        except BaseException:
+            if not (bench.stop() and all_done([bench.close])):
+                self.give_up("the new board did not open, and something holds on to it")
+            raise
+
+    def _go_back(self, old: Bench) -> None:
+        try:
+            self._begin(old.file, old.lab)
+        except Exception:
+            log.exception("The board as it was does not open any more.")
+            self.give_up("it has no board left")
+
+    def fault(self) -> str | None:
+        """Why this process must not go on owning the hardware, or None."""
+        parts = [self.bench.fault] if self._ready else []  # while it changes, its waits have ends
+        parts += [self.web.fault, self._control.fault, self.safety.fault]
+        return next((fault for part in parts if (fault := part()) is not None), None)
+
+    def trouble(self) -> str | None:
+        """Why systemd's watchdog must not be fed, or None; asks the web server from outside."""
+        prefix = self.settings.weblab_base or self.settings.base_path
+        return self.fault() or ask_web(self.web.address, f"{prefix}/weblab/health")
+
+    def watch(self, stop: Event, systemd: Systemd) -> None:
+        """Tell `systemd` how it is until `stop`; end the process when the hardware has no owner.
+
+        The safety watch sees to the latter; here only that somebody does.
+        """
+        watchdog = Watchdog(systemd, self.clock, self.trouble, self._sentence)
+        self.safety.start()
+        try:
+            watchdog.turn()
+            while not stop.wait(_WATCH_EVERY):
+                if (fault := self.safety.fault()) is not None:
+                    self.give_up(fault)
+                watchdog.turn()
+                self.bench.turn()
+        finally:
+            self.safety.stop(_WATCH_STOPS_WITHIN)
+        systemd.stopping()
+
+    def _sentence(self) -> str:
+        return self.bench.commands.sentence()
+
+    def limit_stop(self, stop: Event) -> None:
+        """Have the process end in any case, 10 s after `stop` is set."""
+        failsafe.limit(stop.wait, self._ended, _STOP_WITHIN, self.give_up)
+
+    def give_up(self, why: str) -> NoReturn:
+        """There is never a second owner: make safe what can be, and let systemd start anew."""
+        log.critical("The agent ends itself: %s.", why)
+        failsafe.tell_where_threads_are()
+        self.bench.make_safe()
+        logging.shutdown()
+        os._exit(BROKEN)
+
+
+class _Commands(Mapping[str, Command]):
+    """What the control socket is asked for: of the bench that is there now, and to change it."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._own: dict[str, Command] = {"apply": self.apply, "applied": agent.changeover.progress}
+
+    def __getitem__(self, name: str) -> Command:
+        return self._own.get(name) or self._agent.bench.commands.by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._agent.bench.commands.by_name, *self._own])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def apply(
+        self, board: str | None = None, now: bool = False, timeout: float = PATIENCE
+    ) -> dict[str, Any]:
+        """Begin to change to a board file, or to the same as it is by now; see `applied`."""
+        changeover = self._agent.changeover
+        path = self._agent.board.file.path if board is None else Path(board)
+        changeover.begin(path, now, timeout)
+        changeover.wait_until_checked()
+        return changeover.progress()

@@ -1,0 +1,179 @@
+"""The changeover of a running node to another board file, when nobody is on the board."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from labnode.board import BoardFile, load_board
+from labnode.board.config.python_files import set_aside
+from labnode.clock import Clock
+from labnode.errors import Busy, ConfigError, LabnodeError
+from labnode.lab import Lab
+from labnode.lab.loader import load_lab
+from labnode.sessions import Sessions
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY = 1.0  # seconds between two looks whether the last student has gone
+PATIENCE = 3600.0  # seconds for sessions to end, unless it is said otherwise
+_CHECKED_WITHIN = 30.0  # seconds for a lab's Python to be imported
+_BUSY = "The node is changing its board already."
+
+
+class Changeable(Protocol):
+    """A node, as far as it can have another board."""
+
+    @property
+    def sessions(self) -> Sessions: ...
+
+    def change_to(self, file: BoardFile, lab: Lab) -> None:
+        """Serve another board; where it does not open, the one as before, and raise why."""
+
+
+class Changeover:
+    """One at a time: the file is checked, the node drained, the board changed in between students.
+
+    `load` reads a board file. What goes wrong is logged and told by `progress`; the node goes on
+    with the board that it has.
+    """
+
+    def __init__(
+        self,
+        node: Changeable,
+        clock: Clock,
+        load: Callable[[Path], BoardFile] = load_board,
+    ) -> None:
+        self._node = node
+        self._clock = clock
+        self._load = load
+        self._lock = threading.Lock()
+        self._stop = clock.event()
+        self._thread: threading.Thread | None = None
+        self._checked = threading.Event()
+        self._state = "finished"
+        self._error: LabnodeError | None = None
+
+    def begin(self, path: Path, now: bool = False, timeout: float = PATIENCE) -> None:
+        """Begin to change to the file at `path`; sessions have `timeout` seconds to end.
+
+        Busy when another changeover is under way or, with `now`, somebody is on the board.
+        """
+        # Not waited for: SIGHUP's handler may be called again in the middle of this.
+        if not self._lock.acquire(blocking=False):
+            raise Busy(_BUSY)
+        try:
+            if self._thread is not None and self._thread.is_alive():
+                raise Busy(_BUSY)
+            if now and self._node.sessions.live():
+                raise Busy("A student is on the board.")
+            self._checked.clear()
+            self._state, self._error = "checking", None
+            self._thread = threading.Thread(
+                target=self._run,
+                args=(path.absolute(), self._clock.now() + timeout),
+                name="changeover",
+                daemon=True,
+            )
+            self._thread.start()
+        finally:
+            self._lock.release()
+
+    def wait_until_checked(self) -> None:
+        """Return when the file has been found to be good; ConfigError has what is wrong with it."""
+        if not self._checked.wait(_CHECKED_WITHIN):
+            raise Busy("It takes long to load the board.")
+        if isinstance(self._error, ConfigError):
+            raise self._error
+
+    def progress(self) -> dict[str, Any]:
+        """How far it is: checking, waiting, changing or finished, then with the `error`, or None.
+
+        `sessions` is how many are still on the board.
+        """
+        return {
+            "state": self._state,
+            "sessions": len(self._node.sessions.live()),
+            "error": None if self._error is None else self._error.message,
+        }
+
+    def stop(self, timeout: float) -> bool:
+        """Give up waiting; False when a changeover goes on all the same."""
+        self._stop.set()
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+        return thread is None or not thread.is_alive()
+
+    def _run(self, path: Path, deadline: float) -> None:
+        try:
+            checked = _Checked(path, self._load)
+            self._state = "waiting"
+            self._checked.set()
+            with self._drained(deadline):
+                self._state = "changing"
+                log.info("The node changes to the board %s.", path)
+                checked.change(self._node)
+        except LabnodeError as error:
+            self._error = error
+        except Exception as error:
+            log.exception("The board could not be changed.")
+            self._error = LabnodeError(f"{type(error).__name__}: {error}")
+        if self._error is None:
+            log.info("The node serves the board %s.", path)
+        else:
+            log.error("The node goes on with the board that it has. %s", self._error)
+        self._state = "finished"
+        self._checked.set()
+
+    @contextmanager
+    def _drained(self, deadline: float) -> Iterator[None]:
+        """Inside the block nobody is on the board, and nobody is let in."""
+        sessions = self._node.sessions
+        before, sessions.draining = sessions.draining, True
+        try:
+            while live := len(sessions.live()):
+                left = deadline - self._clock.now()
+                if left <= 0:
+                    raise Busy(f"There were still {live} on the board when the time was over.")
+                if self._stop.wait(min(_LOOK_EVERY, left)):
+                    raise Busy("The node is stopping.")
+                if not sessions.draining:
+                    raise Busy("The node takes students again: somebody has said so (undrain).")
+            yield
+        finally:
+            now = self._node.sessions  # of another board, perhaps
+            if now is not sessions or now.draining:
+                now.draining = before
+
+
+class _Checked:
+    """A board file with its lab, loaded, while the node still has another one.
+
+    Their modules are kept apart: what the old lab imports in the meantime must be its own.
+    """
+
+    def __init__(self, path: Path, load: Callable[[Path], BoardFile]) -> None:
+        self._directory = path.parent
+        old = set_aside(self._directory)
+        try:
+            self.file = load(path)
+            self.lab = load_lab(self.file)
+        finally:
+            self._modules = set_aside(self._directory)
+            sys.modules.update(old)
+
+    def change(self, node: Changeable) -> None:
+        old = set_aside(self._directory)
+        sys.modules.update(self._modules)
+        try:
+            node.change_to(self.file, self.lab)
+        except BaseException:
+            set_aside(self._directory)
+            sys.modules.update(old)
+            raise

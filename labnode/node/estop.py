@@ -1,0 +1,84 @@
+"""The emergency stop: everything safe at once, and nothing goes on until a person says so."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from labnode import audit
+from labnode.board import Board
+from labnode.errors import Busy
+from labnode.sessions import Reason, Sessions
+from labnode.store import Happening, Store
+
+log = logging.getLogger(__name__)
+
+_KEY = "estop"  # what the store calls it
+
+
+class EmergencyStop:
+    """One switch for the whole node; survives restarts.
+
+    `why` is the reason of the first who pressed it, None when it is not pressed.
+    """
+
+    def __init__(self, board: Board, sessions: Sessions, store: Store) -> None:
+        self._board = board
+        self._sessions = sessions
+        self._store = store
+        self._lock = threading.Lock()  # a press while it is released is not lost
+        self._presses = 0
+        self.why: str | None = None
+
+    def restore(self) -> None:
+        """The node starts: what was stopped before is stopped still."""
+        self.why = self._store.recall(_KEY)
+        if self.why is not None:
+            self._board.halt(self.why)
+
+    def press(self, why: str) -> list[str]:
+        """Make everything safe, from any thread, waiting for nobody; says what could not be.
+
+        All sessions end, and the board is in quarantine until `release`.
+        """
+        with self._lock:
+            self._presses += 1
+            first = self.why is None
+            self.why = self.why or why
+        failures = self._board.halt(self.why)
+        for failure in failures:
+            log.critical("Not safe: %s.", failure)
+        if first:
+            log.critical("Emergency stop: %s", why)
+            audit.quarantined(None)
+            self._sessions.quarantine.impose(f"Emergency stop: {why}", urgent=True)
+            self._store.remember_soon(_KEY, why, Happening("estop", detail={"why": why}))
+        for session in self._sessions.live():
+            self._sessions.end(session, Reason.ESTOP)
+        return failures
+
+    def release(self) -> str | None:
+        """A person says that the danger is over; returns what `why` was.
+
+        Busy while a button is still pressed. The quarantine has to be cleared after it.
+        """
+        if pressed := self._pressed():
+            names = " and ".join(f"'{name}'" for name in pressed)
+            raise Busy(f"The emergency stop {names} is still pressed: release it first.")
+        before, was = self._presses, self.why
+        if was is None:
+            return None
+        self._store.remember(_KEY, None, Happening("estop.released"))
+        with self._lock:
+            if self._presses == before:
+                self.why = None
+                self._board.resume()
+                return was
+        self._store.remember_soon(_KEY, self.why)
+        raise Busy("The emergency stop was pressed again.")
+
+    def _pressed(self) -> list[str]:
+        """The buttons for emergencies that are pressed."""
+        devices, snapshot = self._board.file.devices, self._board.snapshot
+        buttons = [n for n, d in devices.items() if getattr(d, "role", None) == "estop"]
+        return [name for name in buttons if snapshot.get(name, {}).get("value") is not False]

@@ -1,0 +1,121 @@
+"""What is left to do when a thread does not come back, and the watch that finds this out."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import NoReturn, Protocol
+
+from labnode.clock import Clock
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY = 0.25  # seconds; what a node may be late with is a second, or more
+_HUNG_AFTER = 10.0  # seconds; giving up takes less
+
+
+class Node(Protocol):
+    """What the safety watch looks after."""
+
+    def fault(self) -> str | None:
+        """Why the process must not go on owning the hardware, or None; waits for nobody."""
+
+    def give_up(self, why: str) -> NoReturn:
+        """Make the outputs safe and end the process."""
+
+
+class SafetyWatch:
+    """Has a node give up as soon as it has a fault, from `start` to `stop`.
+
+    A thread of its own ("safety") looks four times a second and does nothing else: what the node
+    asks of a network or a disk must not keep it from seeing that an output is on for too long.
+    """
+
+    def __init__(self, node: Node, clock: Clock) -> None:
+        self._node = node
+        self._clock = clock
+        self._stop = clock.event()
+        self._running = False
+        self._turn_began: float | None = None
+        self._thread = threading.Thread(target=self._run, name="safety", daemon=True)
+
+    def start(self) -> None:
+        self._running = True
+        self._thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """End the thread; False when it did not end in time."""
+        self._running = False
+        self._stop.set()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def fault(self) -> str | None:
+        """Why nobody looks after the node any more, or None; any thread may ask."""
+        began = self._turn_began
+        if not self._running:
+            return None
+        if not self._thread.is_alive():
+            return "the safety watch has died"
+        if began is not None and self._clock.now() - began > _HUNG_AFTER:
+            return f"the safety watch had no end of its turn for {_HUNG_AFTER:g} s"
+        return None
+
+    def turn(self) -> None:
+        """Look once."""
+        self._turn_began = self._clock.now()
+        if (fault := self._node.fault()) is not None:
+            self._node.give_up(fault)
+        self._turn_began = None
+
+    def _run(self) -> None:
+        while not self._stop.wait(_LOOK_EVERY):
+            self.turn()
+
+
+def within(seconds: float, make_safe: Callable[[], list[str]]) -> list[str]:
+    """What `make_safe` could not make safe, a sentence each; it is not waited for any longer."""
+    failures: list[str] = []
+    attempt = threading.Thread(
+        target=lambda: failures.extend(make_safe()), name="make-safe", daemon=True
+    )
+    attempt.start()
+    attempt.join(seconds)
+    return ["making devices safe took too long"] if attempt.is_alive() else failures
+
+
+def limit(
+    begun: Callable[[], object],
+    ended: threading.Event,
+    seconds: float,
+    give_up: Callable[[str], object],
+) -> None:
+    """Give up when something has not `ended` this many seconds after `begun` returns."""
+
+    def watch() -> None:
+        begun()
+        if not ended.wait(seconds):
+            give_up(f"it did not stop within {seconds:g} s")
+
+    threading.Thread(target=watch, name="stop-limit", daemon=True).start()
+
+
+def tell_what_runs_on(hardware: int | None) -> None:
+    """Log which thread did not end; `hardware` is the identity of the hardware thread."""
+    if any(thread.ident == hardware for thread in threading.enumerate()):
+        log.critical("The hardware thread did not stop; its devices are made safe from here.")
+    else:
+        log.critical("A task in the background did not stop; the process ends without it.")
+    tell_where_threads_are()
+
+
+def tell_where_threads_are() -> None:
+    """Log what holds the threads that run a lab's Python, for those who have to find out."""
+    frames = sys._current_frames()
+    for thread in threading.enumerate():
+        if thread.name.startswith(("hardware", "background")) and thread.ident in frames:
+            stack = "".join(traceback.format_stack(frames[thread.ident]))
+            log.critical("Thread %s is at\n%s", thread.name, stack)

@@ -1,0 +1,134 @@
+"""The front door: proxies believed or not, the base path taken off, the right side called."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterable
+from ipaddress import ip_address
+from typing import Any
+
+from labnode.lab.pages import accepted
+from labnode.settings import Settings
+from labnode.web import html
+
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+_FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST")
+
+
+def site(student: Wsgi, protocol: Wsgi, settings: Settings, admin: Wsgi | None = None) -> Wsgi:
+    """All sides as one application: the central server's protocol, the administration, the rest.
+
+    Repeated slashes are one. A proxy may have taken the base path off already. Behind here
+    `REMOTE_ADDR`, `HTTP_HOST` and `wsgi.url_scheme` are the browser's, where a trusted proxy says
+    so, and no X-Forwarded header is left to be believed by mistake.
+    """
+    base = settings.base_path
+    protocol_bases = [base, ""] if settings.weblab_base is None else [settings.weblab_base]
+
+    def serve(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        environ = {**environ, "wsgi.url_scheme": settings.scheme, "labnode.base": base}
+        _unwrap(environ, settings.trusted_proxies)
+        path = re.sub("/{2,}", "/", environ.get("PATH_INFO") or "/")
+        for prefix in protocol_bases:
+            if path.startswith((f"{prefix}/weblab/", f"{prefix}/ldl/")):
+                return protocol(_below(environ, prefix, path), start)
+        if base and path == base:  # relative addresses in the page count from its slash
+            start("302 Found", [("Location", f"{base}/"), ("Content-Length", "0")])
+            return []
+        inside = path.startswith(f"{base}/")
+        environ = _below(environ, base if inside else "", path)
+        if admin is not None and f"{environ['PATH_INFO']}/".startswith("/admin/"):
+            return admin(environ, start)
+        return student(environ, start)
+
+    return secured(serve, settings)
+
+
+def secured(app: Wsgi, settings: Settings) -> Wsgi:
+    """`app` with the security headers in each of its answers that has none of its own."""
+    headers = _security_headers(settings)
+
+    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        def start(status: str, given: list[tuple[str, str]], *error: Any) -> Any:
+            present = {name.lower() for name, _ in given}
+            added = [(name, value) for name, value in headers if name.lower() not in present]
+            return start_response(status, given + added, *error)
+
+        return app(environ, start)
+
+    return serve
+
+
+def _below(environ: dict[str, Any], prefix: str, path: str) -> dict[str, Any]:
+    rest = path.removeprefix(prefix) or "/"
+    return {**environ, "SCRIPT_NAME": prefix, "PATH_INFO": rest}
+
+
+def _unwrap(environ: dict[str, Any], trusted: Collection[str]) -> None:
+    """Put the browser in the place of the proxies that stand before it."""
+    addresses, scheme, host = (environ.pop(name, "") for name in _FORWARDED)
+    if not _is_one_of(environ.get("REMOTE_ADDR", ""), trusted):
+        return
+    for address in reversed([part.strip() for part in addresses.split(",")]):
+        if not _is_address(address):
+            break  # what stands before it could have been written by anybody
+        environ["REMOTE_ADDR"] = address
+        if not _is_one_of(address, trusted):
+            break
+    if scheme in ("http", "https"):
+        environ["wsgi.url_scheme"] = scheme
+    if host:
+        environ["HTTP_HOST"] = host.rpartition(",")[2].strip()
+
+
+def _is_one_of(address: str, trusted: Collection[str]) -> bool:
+    return _is_address(address) and any(
+        ip_address(address) == ip_address(proxy) for proxy in trusted if _is_address(proxy)
+    )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _security_headers(settings: Settings) -> list[tuple[str, str]]:
+    ancestors = ["'self'"]
+    if settings.embed:
+        ancestors += settings.allowed_back_origins or ["https:"]
+    policy = (
+        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+        f"style-src 'self' '{html.STYLE_HASH}'; form-action 'self'; "
+        f"frame-ancestors {' '.join(ancestors)}"
+    )
+    return [
+        ("Content-Security-Policy", policy),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "no-referrer"),
+    ]
+
+
+_MESSAGE = "The lab is just starting; ask again in a moment."
+
+
+def starting(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """A WSGI application that asks for patience, of a browser with a page that asks again.
+
+    Health checks get the truth, and 200 as ever.
+    """
+    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+    if environ.get("PATH_INFO", "").endswith("/weblab/health"):
+        start_response("200 OK", headers)
+        return [json.dumps({"found": True, "success": False, "message": _MESSAGE}).encode()]
+    headers += [("Retry-After", "2")]
+    if "text/html" in environ.get("HTTP_ACCEPT", ""):
+        headers[0] = ("Content-Type", "text/html; charset=UTF-8")
+        start_response("503 Service Unavailable", headers)
+        return [html.render_loading(accepted(environ.get("HTTP_ACCEPT_LANGUAGE", ""))).encode()]
+    start_response("503 Service Unavailable", headers)
+    return [json.dumps({"error": True, "code": "busy", "message": _MESSAGE}).encode()]

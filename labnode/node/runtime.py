@@ -1,0 +1,241 @@
+"""A board at work: everything that is made from one board file, started and stopped in order."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from labnode.board import Board, BoardFile
+from labnode.clock import Clock
+from labnode.events import Bus
+from labnode.lab import Lab, Node, Turnover
+from labnode.lab.programming import Programming
+from labnode.lab.recordings import Recordings
+from labnode.node import failsafe
+from labnode.node.commands import Commands
+from labnode.node.estop import EmergencyStop
+from labnode.node.front import Wsgi, site
+from labnode.node.routines import Upkeep
+from labnode.node.telemetry import Telemetry
+from labnode.sessions import HOOK_LIMIT, Sessions
+from labnode.settings import Settings
+from labnode.store import Pruning, Store
+from labnode.tasks import Lane, Tasks
+from labnode.tasks.queues import Queues
+from labnode.web.admin import administration
+from labnode.web.app import student_app
+from labnode.web.auth import Access
+from labnode.web.lab_websockets import WebSockets
+from labnode.web.uploads import Uploads
+from labnode.weblab.api import protocol_app
+from labnode.worker import Worker
+
+log = logging.getLogger(__name__)
+
+_HARDWARE_STOPS_WITHIN = 4.0
+_MAKE_SAFE_WITHIN = 2.0
+
+
+class Bench:
+    """A board with its threads, tasks, sessions, lab and pages, from `start()` to `stop()`.
+
+    Nothing of it outlives a change of the board but what is in the state directory, which has to
+    be this bench's alone. `site` is all that it serves. `http_threads` is how many threads may call
+    that; `listen` False leaves out what has a socket of its own; `url` and `fault` are the node's.
+    """
+
+    def __init__(
+        self,
+        file: BoardFile,
+        lab: Lab,
+        settings: Settings,
+        secret: bytes,
+        *,
+        clock: Clock,
+        simulate: bool,
+        listen: bool,
+        hung_after: float,
+        http_threads: int,
+        url: Callable[[], str],
+        fault: Callable[[], str | None],
+    ) -> None:
+        self.file = file
+        self.lab = lab
+        self._listen = listen
+        self.bus = Bus()
+        self._undo = contextlib.ExitStack()
+        with contextlib.ExitStack() as undo:
+            self.board = Board(
+                file,
+                clock=clock,
+                bus=self.bus,
+                simulate=simulate,
+                work_dir=settings.state_dir,
+            )
+            self.store = Store(settings.state_dir / "labnode.db", clock)
+            undo.callback(self.store.close)
+            queues = Queues(settings.state_dir / "queue.db")
+            undo.callback(queues.close)
+            self.worker = Worker(
+                self.board,
+                clock,
+                background=settings.background_threads,
+                seats=http_threads // 2,
+                hung_after=hung_after,
+            )
+            self.tasks = Tasks(self.store, self.worker, clock, self.bus, queues)
+            self.board.interlocks.restore(self.store.recall("faults") or [])
+            self.board.interlocks.remember = partial(self.store.remember_soon, "faults")
+            self.sessions = Sessions(
+                file.session,
+                secret,
+                store=self.store,
+                tasks=self.tasks,
+                worker=self.worker,
+                clock=clock,
+                bus=self.bus,
+                prepare=lab.prepare,
+                clean=lab.clean,
+                load_user=lab.load_user,
+                keep_expired=settings.expired_users_timeout,
+                faults=self.board.obstacles,
+                hook_limit=HOOK_LIMIT + file.turnover_time,
+            )
+            self._pruning = Pruning(
+                self.store,
+                clock,
+                history=settings.history,
+                task_expires=settings.task_expires,
+                idle=lambda: not self.sessions.live(),
+            )
+            self.estop = EmergencyStop(self.board, self.sessions, self.store)
+            self.board.attach(
+                self.worker.post,
+                self.tasks.pause,
+                progress=self.tasks.progress,
+                outlast=self.worker.outlast,
+                emergency=self.estop.press,
+            )
+            self.websockets = WebSockets(self.sessions, self.worker, self.bus)
+            access = Access(
+                self.sessions,
+                settings,
+                secret,
+                file.lab.name,
+                recording=file.record is not None,
+            )
+            turnover = Turnover(self.board, self.sessions, clock, lab.functions)
+            self.upkeep = Upkeep(self.board, self.worker, self.sessions, clock, turnover)
+            kept = settings.state_dir / "recordings"
+            self.recordings = Recordings(kept, self.sessions, self.board, clock)
+            self.node = node = Node(
+                self.board,
+                self.worker,
+                self.tasks,
+                self.sessions,
+                Programming(self.board, self.tasks, self.worker, settings.state_dir),
+                turnover,
+                self.recordings,
+                observer_link=access.observers.link,
+                push=self.websockets.push,
+            )
+            lab.bind(node)
+            self.commands = Commands(node, clock, self.store, self.estop, url=url)
+            admin = administration(settings, node, self.commands.by_name, clock, fault)
+            status = self.commands.status
+            self.telemetry = Telemetry(settings, self.board, self.bus, clock, status)
+            self.uploads = Uploads(node, access, settings.base_path)
+            self.site: Wsgi = self.telemetry.counted(
+                site(
+                    student_app(
+                        lab, node, settings, self.uploads, clock=clock, websockets=self.websockets
+                    ),
+                    protocol_app(self.sessions, settings, clock=clock),
+                    settings,
+                    undo.enter_context(admin),
+                )
+            )
+            self._undo = undo.pop_all()
+
+    def start(self) -> None:
+        """Open the board, finish what the last run left, begin to take students.
+
+        DeviceError when a device does not open; what was begun is left to `stop`.
+        """
+        if self._listen:
+            self.telemetry.start()
+            self.websockets.start()
+        self.estop.restore()
+        self.worker.start(
+            partial(self.tasks.next_job, Lane.HARDWARE),
+            partial(self.tasks.next_job, Lane.BACKGROUND),
+        )
+        self.tasks.recover()
+        self.upkeep.start()
+        self.recordings.start()
+        self.sessions.recover()
+        self.sessions.reaper.start()
+        self.telemetry.ready = True
+
+    def stop(self) -> bool:
+        """End everything, devices safe first; False when something did not end.
+
+        Sessions that are active stay so in the store, to be resumed by the next run.
+        """
+        ended = True
+
+        def stop_worker() -> None:
+            nonlocal ended
+            if not self.worker.stop(_HARDWARE_STOPS_WITHIN):
+                ended = False
+                failsafe.tell_what_runs_on(self.worker.hardware_thread)
+                self.make_safe()
+
+        steps: list[Callable[[], object]] = [
+            partial(self._pruning.stop, 0.5),
+            self.sessions.close,
+            self.tasks.stop_all,
+            partial(self.upkeep.stop, 0.5),
+            self.upkeep.last_words,
+            partial(self.recordings.stop, 0.5),
+            partial(self.sessions.reaper.stop, 0.5),
+            # Before the worker, which still serves the last words of their handlers.
+            partial(self.websockets.stop, 0.5),
+            stop_worker,
+            partial(self.telemetry.stop, 0.2),
+        ]
+        return all_done(steps) and ended
+
+    def close(self) -> None:
+        """Let go of the files, when nobody asks any more; idempotent."""
+        self._undo.close()
+
+    def turn(self) -> None:
+        """What is done now and then, by the main thread."""
+        self._pruning.turn()
+
+    def fault(self) -> str | None:
+        """Why this process must not go on owning the hardware, or None."""
+        parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
+        parts += [self.tasks.overdue, self.store.fault]
+        parts += [self.websockets.fault, self.telemetry.fault]
+        return next((fault for part in parts if (fault := part()) is not None), None)
+
+    def make_safe(self) -> None:
+        """Drive the outputs to safe past the hardware thread, which may hold on to anything."""
+        for failure in failsafe.within(_MAKE_SAFE_WITHIN, self.board.make_safe):
+            log.critical("Not safe: %s.", failure)
+
+
+def all_done(steps: list[Callable[[], object]]) -> bool:
+    """Do every step, whatever happens to others; False when one failed."""
+    done = True
+    for step in steps:
+        try:
+            step()
+        except Exception:
+            log.exception("A part of the node did not stop as it should.")
+            done = False
+    return done

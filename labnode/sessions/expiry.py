@@ -1,0 +1,141 @@
+"""The rules of a board's sessions, and when they end a session by themselves."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from labnode.clock import Clock
+from labnode.sessions.session import Reason, Session, State
+from labnode.store import Row
+
+
+class SessionRules(Protocol):
+    """The `session:` section of a board file; seconds, `timeout` -1 meaning never."""
+
+    @property
+    def users(self) -> int: ...
+    @property
+    def max_time(self) -> float: ...
+    @property
+    def connect_timeout(self) -> float: ...
+    @property
+    def timeout(self) -> float: ...
+    @property
+    def poll_interval(self) -> float: ...
+    @property
+    def start_wait(self) -> float: ...
+    @property
+    def dispose_wait(self) -> float: ...
+    @property
+    def on_restart(self) -> str: ...
+
+
+def ends(session: Session, rules: SessionRules) -> list[tuple[float, Reason]]:
+    """When a session ends by itself (monotonic), and why; the earliest first.
+
+    One that is still starting ends with its slot alone.
+    """
+    found = []
+    if session.deadline is not None:
+        found.append((session.deadline, Reason.TIME))
+    if not session.active:
+        return found
+    if session.leaving_at is not None:
+        found.append((session.leaving_at, Reason.EXITED))
+    if not session.connected:
+        found.append((session.active_since + rules.connect_timeout, Reason.NEVER_CONNECTED))
+    elif rules.timeout >= 0:
+        found.append((session.last_poll + rules.timeout, Reason.INACTIVITY))
+    return sorted(found)
+
+
+def why_over(session: Session, rules: SessionRules, now: float) -> Reason | None:
+    """The reason for which a session is over by now, or None."""
+    return next((reason for at, reason in ends(session, rules) if now >= at), None)
+
+
+log = logging.getLogger(__name__)
+
+_HUNG_AFTER = 60.0  # seconds; a turn may wait for the database, which has 20 s
+
+
+class Reaper:
+    """Calls `step` whenever it is woken and whenever the seconds that it returned are over."""
+
+    def __init__(self, step: Callable[[], float | None], clock: Clock) -> None:
+        self._step = step
+        self._clock = clock
+        self._wake = clock.event()
+        self._turn_began: float | None = None
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="reaper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something has changed: look again."""
+        self._wake.set()
+
+    def stop(self, timeout: float) -> bool:
+        """End the thread; False when it did not end in time."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def fault(self) -> str | None:
+        """Why sessions come to no end any more, or None; any thread may ask."""
+        if not self.alive:
+            return "the reaper has died"
+        began = self._turn_began
+        if began is not None and self._clock.now() - began > _HUNG_AFTER:
+            return f"the reaper had no end of its turn for {_HUNG_AFTER:g} s"
+        return None
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            self._turn_began = self._clock.now()
+            try:
+                pause = self._step()
+            except Exception:
+                log.exception("A turn of the reaper failed.")
+                pause = 1.0
+            self._turn_began = None
+            if not self._stopping:
+                self._wake.wait(pause)
+
+
+_RESUMES = 2  # a session that brings the node down must not do it for ever
+
+
+def fates(rows: Sequence[Row], clock: Clock, *, resume: bool, seats: int) -> list[Reason | None]:
+    """Why each of the stored sessions, oldest first, has to end; None: it goes on.
+
+    At most as many go on as there are seats, the newest ones, and none unless `resume`.
+    """
+    found = [_fate(row, clock, resume) for row in rows]
+    going_on = [n for n, reason in enumerate(found) if reason is None]
+    for n in going_on[:-seats]:
+        found[n] = Reason.RESTART
+    return found
+
+
+def _fate(row: Row, clock: Clock, resume: bool) -> Reason | None:
+    if row["reason"]:
+        return Reason(row["reason"])
+    if row["boot_id"] != clock.boot_id or row["deadline"] is None:
+        return Reason.RESTART  # after a reboot nobody knows how long it was dark
+    if row["deadline"] <= clock.now():
+        return Reason.TIME
+    goes_on = resume and row["state"] == State.ACTIVE and row["resumed"] < _RESUMES
+    return None if goes_on else Reason.RESTART

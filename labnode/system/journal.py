@@ -1,0 +1,131 @@
+"""The systemd journal: log records with fields of their own, through its native socket.
+
+https://systemd.io/JOURNAL_NATIVE_PROTOCOL/
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+import re
+import socket
+import struct
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, TextIO
+
+from labnode import context
+
+SOCKET = "/run/systemd/journal/socket"
+
+_PATIENCE = 1.0  # seconds: a journal that does not keep up must not hold up the hardware
+_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+_NOT_IN_NAMES = re.compile(r"[^A-Z0-9_]")
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+
+
+def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether what is written to `stream` goes to the journal, as systemd says in JOURNAL_STREAM.
+
+    A service whose output somebody has sent elsewhere still has the variable, so it is compared.
+    """
+    try:
+        info = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{info.st_dev}:{info.st_ino}"
+
+
+class JournalHandler(logging.Handler):
+    """Sends records as entries; `record.facts`, a mapping, becomes fields LABNODE_….
+
+    An entry that belongs to a session has LABNODE_SESSION, which is hashed as in all logs, and one
+    from a task LABNODE_TASK. What the journal does not take goes to `fallback`.
+    """
+
+    def __init__(self, fallback: TextIO, address: str = SOCKET) -> None:
+        super().__init__()
+        # basicConfig() gives its own to handlers without one; level and logger are fields here.
+        self.setFormatter(logging.Formatter("%(message)s"))
+        self._fallback = fallback
+        self._address = address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.settimeout(_PATIENCE)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            entry = b"".join(_encoded(name, value) for name, value in self._fields(record))
+            self._send(entry)
+        except OSError:
+            with contextlib.suppress(OSError, ValueError):
+                self._fallback.write(f"{record.levelname} {record.name}: {self.format(record)}\n")
+        except Exception:  # noqa: BLE001 - as logging does it
+            self.handleError(record)
+
+    def close(self) -> None:
+        self._socket.close()
+        super().close()
+
+    def _fields(self, record: logging.LogRecord) -> Iterator[tuple[str, str]]:
+        yield "MESSAGE", self.format(record)
+        yield "PRIORITY", str(next((p for level, p in _PRIORITIES if record.levelno >= level), 7))
+        yield "SYSLOG_IDENTIFIER", "labnode"
+        yield "LOGGER", record.name
+        yield "CODE_FILE", record.pathname
+        yield "CODE_LINE", str(record.lineno)
+        yield "CODE_FUNC", record.funcName or ""
+        yield "THREAD_NAME", record.threadName or ""
+        facts: dict[str, Any] = dict(getattr(record, "facts", {}))
+        session_id = getattr(context.current_user.get(), "session_id", None)
+        if session_id is not None:
+            tag = hashlib.sha256(str(session_id).encode()).hexdigest()[:8]  # see Session.tag
+            facts.setdefault("session", tag)
+        if (task := context.current_task.get()) is not None:
+            facts.setdefault("task", getattr(task, "task_id", ""))
+        for name, value in facts.items():
+            yield f"LABNODE_{_NOT_IN_NAMES.sub('_', name.upper())}"[:64], str(value)
+
+    def _send(self, entry: bytes) -> None:
+        try:
+            self._socket.sendto(entry, self._address)
+        except OSError as error:
+            if error.errno not in (errno.EMSGSIZE, errno.ENOBUFS):
+                raise
+            self._send_as_file(entry)
+
+    def _send_as_file(self, entry: bytes) -> None:
+        """What is too long for a datagram goes as a sealed file in memory."""
+        file = os.memfd_create("labnode-log", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            with open(file, "wb", closefd=False) as out:
+                out.write(entry)
+            fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))
+            self._socket.sendmsg([], [rights], 0, self._address)
+        finally:
+            os.close(file)
+
+
+def _encoded(name: str, value: str) -> bytes:
+    data = value.encode(errors="replace")
+    if b"\n" in data:
+        return b"%s\n%s%s\n" % (name.encode(), struct.pack("<Q", len(data)), data)
+    return b"%s=%s\n" % (name.encode(), data)
+
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def log_to_stderr(level: str) -> logging.Handler | None:
+    """Log to standard error; where that is the journal, returns the handler that writes there."""
+    if not is_journal(sys.stderr, os.environ):
+        logging.basicConfig(level=level, format=_FORMAT)
+        return None
+    handler = JournalHandler(sys.stderr)
+    logging.basicConfig(level=level, handlers=[handler])
+    return handler

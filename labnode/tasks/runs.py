@@ -1,0 +1,257 @@
+"""One run of a task as the node keeps it in memory while it matters."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from itertools import chain, count
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from labnode.clock import Clock
+from labnode.errors import LabnodeError, SessionOver
+from labnode.worker import Signal
+
+
+def children_of_thread(native_id: int) -> frozenset[int]:
+    """The processes that a thread of this process has started and not yet waited for.
+
+    From /proc/PID/task/TID/children, see proc(5); empty where the kernel does not have it.
+    """
+    with suppress(OSError):
+        children = Path(f"/proc/self/task/{native_id}/children").read_text()
+        return frozenset(int(pid) for pid in children.split())
+    return frozenset()
+
+
+def kill_processes(pids: Collection[int]) -> None:
+    """End processes at once, each with its group where it leads one."""
+    for pid in pids:
+        with suppress(OSError):  # it has ended by itself
+            if os.getpgid(pid) == pid:
+                os.killpg(pid, signal.SIGKILL)
+            else:
+                os.kill(pid, signal.SIGKILL)
+
+
+class Lane(Enum):
+    """Where a task runs: what is unique on the hardware thread, the rest in the background."""
+
+    HARDWARE = "hardware"
+    BACKGROUND = "background"
+
+
+class Status(StrEnum):
+    """How far a task is; `new` is never seen outside: it is not stored yet."""
+
+    NEW = "new"
+    SUBMITTED = "submitted"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+    @property
+    def finished(self) -> bool:
+        return self in (Status.DONE, Status.FAILED)
+
+
+_order = count()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; it is the run's own once it is durable."""
+
+    status: Status
+    finished_at: float
+    result: Any = None
+    error: dict[str, str] | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class Run:
+    """Changed under the lock of the registry alone, but for `data`, which its own thread writes."""
+
+    id: str
+    name: str
+    function: Callable[[], Any]
+    lane: Lane
+    unique_key: str | None
+    session_id: str | None
+    user: Any
+    args: dict[str, Any]
+    submitted_at: float
+    stop: Signal
+    finished: Signal
+    parent: Run | None = None  # the run that this one is a part of
+    max_runtime: float = inf  # seconds from its beginning
+    status: Status = Status.NEW
+    data: dict[str, Any] = field(default_factory=dict)
+    outcome: Outcome | None = None
+    started_at: float | None = None
+    due_at: float = inf  # when it shall have ended, by the monotonic clock
+    stop_asked_at: float | None = None  # likewise
+    thread: int | None = None  # where it runs
+    native_thread: int = 0  # the same for the kernel
+    others_children: frozenset[int] = frozenset()  # processes that this thread had before
+    children_killed: bool = False
+    joiners: list[Signal] = field(default_factory=list)  # set when it is finished
+    waits: list[Signal] = field(default_factory=list)  # of its own; set when it shall stop
+    order: int = field(default_factory=_order.__next__)  # of submission; the wall clock may jump
+
+    @property
+    def working(self) -> bool:
+        """Its function has been called and has not returned."""
+        return self.thread is not None
+
+    @property
+    def may_begin(self) -> bool:
+        return self.status is Status.SUBMITTED and self.outcome is None
+
+    def begin(self, clock: Clock) -> None:
+        """It runs in this thread from now on."""
+        self.status, self.thread = Status.RUNNING, threading.get_ident()
+        self.native_thread = threading.get_native_id()
+        self.others_children = children_of_thread(self.native_thread)
+        self.started_at, self.due_at = clock.wall(), clock.now() + self.max_runtime
+
+    def finish(self) -> None:
+        """Its outcome is durable; what it needed to run is let go."""
+        assert self.outcome is not None
+        self.status = self.outcome.status
+        self.function, self.user, self.parent = _nothing, None, None
+
+    def row(self) -> dict[str, Any]:
+        """The columns of the table `tasks`."""
+        finished = self.outcome if self.status.finished else None
+        return {
+            "id": self.id,
+            "name": self.name,
+            "session_id": self.session_id,
+            "unique_key": self.unique_key,
+            "status": str(self.status),
+            "args": self.args,
+            "result": finished.result if finished else None,
+            "error": finished.error if finished else None,
+            "data": dict(self.data),
+            "submitted_at": self.submitted_at,
+            "started_at": self.started_at,
+            "finished_at": finished.finished_at if finished else None,
+        }
+
+    def view(self) -> dict[str, Any]:
+        """What a Task shows of it."""
+        return {**self.row(), "stopping": self.stop.is_set()}
+
+
+def describe_error(error: BaseException) -> dict[str, str]:
+    """What a task's `error` says of an exception: `code`, `class` and `message`."""
+    code = error.code if isinstance(error, LabnodeError) else "exception"
+    try:
+        message = str(error)
+    except BaseException:  # noqa: BLE001 - a lab's own exception that cannot even be printed
+        message = ""
+    return {"code": code, "class": type(error).__name__, "message": message}
+
+
+def _nothing() -> None: ...
+
+
+_REMEMBERED = 256  # finished runs kept in memory; older ones are in the store alone
+
+
+class Registry:
+    """Guards every run with one `lock`, which is never held while waiting for anything."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._runs: dict[str, Run] = {}
+        self._finished: OrderedDict[str, Run] = OrderedDict()
+        self._sessions: set[str] = set()
+        self._watchers: dict[str | None, set[Signal]] = {}
+        self._closed = False
+
+    def open_session(self, session_id: str) -> None:
+        with self.lock:
+            self._sessions.add(session_id)
+
+    def close_session(self, session_id: str) -> list[Run]:
+        """No more runs in this session; its unfinished ones are returned, their views woken."""
+        with self.lock:
+            self._sessions.discard(session_id)
+            for signal in self._watchers.pop(session_id, ()):
+                signal.set()
+            return [run for run in self._runs.values() if run.session_id == session_id]
+
+    def close(self) -> list[Run]:
+        """No more runs at all; the unfinished ones are returned, all views woken."""
+        with self.lock:
+            self._closed = True
+            for signal in chain(*self._watchers.values()):
+                signal.set()
+            return list(self._runs.values())
+
+    @contextmanager
+    def watch(self, session_id: str | None, signal: Signal) -> Iterator[None]:
+        """Inside the block, `signal` is set as soon as the session is over."""
+        with self.lock:
+            if not self.is_open(session_id):
+                signal.set()
+            self._watchers.setdefault(session_id, set()).add(signal)
+        try:
+            yield
+        finally:
+            with self.lock:
+                watchers = self._watchers.get(session_id, set())
+                watchers.discard(signal)
+                if not watchers:
+                    self._watchers.pop(session_id, None)
+
+    def is_open(self, session_id: str | None) -> bool:
+        """May something be started in this session (None: by the lab itself)?"""
+        return not self._closed and (session_id is None or session_id in self._sessions)
+
+    def check_open(self, run: Run) -> None:
+        """SessionOver when `run` comes too late."""
+        if not self.is_open(run.session_id):
+            raise SessionOver(f"Task {run.name!r} cannot start: its session is over.")
+
+    def add(self, run: Run) -> None:
+        self._runs[run.id] = run
+
+    def drop(self, run: Run) -> None:
+        with self.lock:
+            self._runs.pop(run.id, None)
+
+    def remember(self, run: Run) -> None:
+        """Move a run to the finished ones; the caller holds the lock, as for all that follows."""
+        self._runs.pop(run.id, None)
+        self._finished[run.id] = run
+        while len(self._finished) > _REMEMBERED:
+            self._finished.popitem(last=False)
+
+    def unfinished(self, run_id: str) -> Run | None:
+        return self._runs.get(run_id)
+
+    def find(self, run_id: str) -> Run | None:
+        return self._runs.get(run_id) or self._finished.get(run_id)
+
+    def parts(self, run: Run) -> list[Run]:
+        """The unfinished runs that are a part of `run`."""
+        return [part for part in self._runs.values() if part.parent is run]
+
+    def working(self) -> list[Run]:
+        return [run for run in self._runs.values() if run.working]
+
+    def of_session(self, session_id: str | None, *, unfinished: bool) -> list[Run]:
+        """The runs of one session, oldest first."""
+        runs = [*([] if unfinished else self._finished.values()), *self._runs.values()]
+        mine = [r for r in runs if r.session_id == session_id and r.status is not Status.NEW]
+        return sorted(mine, key=lambda run: run.order)

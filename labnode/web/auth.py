@@ -1,0 +1,217 @@
+"""Who may see what on the student's side: cookie to user, and routes that deny by default."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
+
+import bottle
+from bottle import HTTPResponse, request
+
+from labnode import context
+from labnode.errors import Busy, Forbidden
+from labnode.http.replies import error_reply, is_for_programs, is_upgrade, json_reply, redirect
+from labnode.lab.node import Level
+from labnode.lab.pages import locales
+from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Session, Sessions, User
+from labnode.settings import Settings
+from labnode.web import html
+from labnode.web.observers import Observers
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+"""The methods of requests that change nothing."""
+
+
+def check_origin(settings: Settings) -> None:
+    """Forbidden where another site has a browser do something here.
+
+    Scripts may leave the origin out, but not of a WebSocket, where every browser sends it.
+    """
+    if request.method in SAFE and not is_upgrade():
+        return
+    site = request.get_header("Sec-Fetch-Site")
+    origin = request.get_header("Origin")
+    own = not is_upgrade() if origin is None else _is_own(origin, settings)
+    if site not in (None, "same-origin") or not own:
+        raise Forbidden(
+            "WebSockets, and requests that change something, must come from the lab's own page "
+            "(behind a proxy, base_url in the settings says where that is)."
+        )
+
+
+def _is_own(origin: str, settings: Settings) -> bool:
+    if settings.public_origin is not None:
+        return origin == settings.public_origin
+    # Without the scheme: a proxy may speak https for us and not say so.
+    return bool(origin.partition("://")[2] == request.get_header("Host"))
+
+
+Audience = Level | Literal["observer"]
+"""Who a route is for; what is for the active user's eyes may be for an observer's too."""
+
+_AUDIENCES = (*get_args(Level), "observer")
+
+
+class Access:
+    """A Bottle plugin: every route needs an active user unless its `access` says otherwise."""
+
+    name = "labnode-access"
+    api = 2
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        settings: Settings,
+        secret: bytes,
+        lab: str,
+        *,
+        recording: bool = False,
+    ) -> None:
+        """`recording`: what a session has recorded can be downloaded after it."""
+        self._sessions = sessions
+        self._settings = settings
+        self._secret = secret
+        self._recording = recording
+        default = "labnode_" + "".join(c if c.isalnum() else "_" for c in lab)
+        self._cookie = settings.cookie_name or default
+        self.observer_cookie = f"{self._cookie}_observer"
+        self.observers = Observers(sessions, settings, secret)
+
+    def apply(self, callback: Callable[..., Any], route: bottle.Route) -> Callable[..., Any]:
+        """The callback behind its door."""
+        level = route.config.get("access", "active")
+        if level not in _AUDIENCES:
+            names = f"{', '.join(_AUDIENCES[:-1])} or {_AUDIENCES[-1]}"
+            raise ValueError(f"{route.rule}: access is {names}, not {level!r}")
+
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            check_origin(self._settings)
+            user = self.identify()
+            if level == "observer" and not user.active and request.method in SAFE:
+                observer = self.observers.identify(self.observer_cookie)
+                if observer is not None and (observer.active or isinstance(user, AnonymousUser)):
+                    user = observer
+            if level != "public" and (refusal := self._refusal(user, level)) is not None:
+                return refusal
+            with context.acting(user=user):
+                return callback(*args, **kwargs)
+
+        return guarded
+
+    # ------------------------------------------------------------------ the cookie
+
+    def identify(self) -> User | AnonymousUser:
+        """The user whom the request's cookie belongs to."""
+        session, nonce = self._named_by(request.get_cookie(self._cookie) or "")
+        if session is None or not self._sessions.bind(session, nonce):
+            return ANONYMOUS
+        return session.user
+
+    def holder(self, cookies: str) -> Session | None:
+        """The session that a Cookie header belongs to, at a glance: nothing is bound or polled."""
+        try:
+            morsel = SimpleCookie(cookies).get(self._cookie)
+        except CookieError:
+            return None
+        session, nonce = self._named_by(morsel.value if morsel is not None else "")
+        if session is None or session.cookie not in (None, nonce):
+            return None
+        return session
+
+    def _named_by(self, cookie: str) -> tuple[Session | None, str]:
+        """The session that a genuine cookie names, and what a browser of it is known by."""
+        handle, _, rest = cookie.partition(".")
+        nonce, _, mac = rest.partition(".")
+        session = self._sessions.by_handle(handle)
+        if session is None or not hmac.compare_digest(mac.encode(), self._mac(handle, nonce)):
+            return None, ""
+        return session, hashlib.sha256(nonce.encode()).hexdigest()
+
+    def cookie_for(self, session: Session) -> str:
+        """A Set-Cookie header for a browser that may become the one of `session`."""
+        nonce = secrets.token_urlsafe(18)
+        mac = self._mac(session.handle, nonce).decode()
+        return self.set_cookie(self._cookie, f"{session.handle}.{nonce}.{mac}")
+
+    def set_cookie(self, name: str, value: str) -> str:
+        """A Set-Cookie header with what the settings say of cookies."""
+        path = self._settings.cookie_path or self._settings.base_path or "/"
+        parts = [f"{name}={value}", "HttpOnly", f"Path={path}"]
+        if self._settings.embed:
+            parts += ["SameSite=None", "Secure", "Partitioned"]
+        else:
+            secure = self._settings.secure or request.environ["wsgi.url_scheme"] == "https"
+            parts += ["SameSite=Lax", *(["Secure"] if secure else [])]
+        return "; ".join(parts)
+
+    def _mac(self, handle: str, nonce: str) -> bytes:
+        text = f"browser:{handle}:{nonce}".encode()
+        return hmac.new(self._secret, text, hashlib.sha256).hexdigest().encode()
+
+    # ------------------------------------------------------------------ the door
+
+    def forbidden(self) -> HTTPResponse:
+        """The answer to somebody without a session."""
+        if is_for_programs():
+            return json_reply({"error": True, "code": "forbidden", "message": "Log in first."}, 403)
+        if self._settings.unauthorized_link:
+            return redirect(self._settings.unauthorized_link)
+        template = self._settings.unauthorized_template
+        page = html.render_forbidden(locales(), root=self._root, template=template)
+        return HTTPResponse(page, 403)
+
+    def over(self, user: User | Observer) -> HTTPResponse:
+        """The answer to a student, or an observer, whose session is over."""
+        back = self.back(user)
+        reason = "observed" if user.read_only else user.session.reason
+        if is_for_programs():
+            reply = {"error": True, "code": "session-over", "message": "The session is over."}
+            return json_reply({**reply, "back": back, "reason": reason}, 403)
+        if back is not None:
+            return redirect(back)
+        recording = self._recording and not user.read_only
+        return HTTPResponse(
+            html.render_farewell(locales(user), reason=reason, recording=recording, root=self._root)
+        )
+
+    def back(self, user: User | Observer) -> str | None:
+        """Where the student came from, if the browser may be sent there."""
+        if not user.back:
+            return None
+        try:
+            url = urlsplit(user.back)
+        except ValueError:
+            return None
+        allowed = self._settings.allowed_back_origins
+        origin = f"{url.scheme}://{url.netloc}".lower()
+        if url.scheme not in ("http", "https") or not url.netloc:
+            return None
+        return user.back if not allowed or origin in [a.lower() for a in allowed] else None
+
+    def _refusal(self, user: User | AnonymousUser, level: Audience) -> HTTPResponse | None:
+        if isinstance(user, Observer):
+            return None if user.active else self.over(user)
+        if isinstance(user, AnonymousUser):
+            return self.forbidden()
+        try:
+            if level != "login" and not self._sessions.ready(user.session):
+                return self.over(user)
+        except Busy as busy:
+            return self._not_ready(busy)
+        self._sessions.poll(user.session)
+        return None
+
+    def _not_ready(self, busy: Busy) -> HTTPResponse:
+        """The answer while a session is being resumed after a restart of the node."""
+        if is_for_programs():
+            return error_reply(busy)
+        return HTTPResponse(html.render_loading(locales(), root=self._root), 503)
+
+    @property
+    def _root(self) -> str:
+        return f"{self._settings.base_path}/"

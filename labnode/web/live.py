@@ -1,0 +1,226 @@
+"""The live state of the lab for open pages: all of it at first, then what changes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from bottle import Bottle
+
+from labnode.events import (
+    Bus,
+    DeviceChanged,
+    FaultChanged,
+    Notice,
+    SessionChanged,
+    TaskChanged,
+)
+from labnode.http import handshake
+from labnode.http.websocket import SESSION_OVER, Channel, Receiver
+from labnode.sessions import Sessions, User
+from labnode.web.page_state import Asking, Picture, asking
+
+logger = logging.getLogger(__name__)
+
+# Between two looks for changes: 50 a second are enough for an eye, and many pages cost more.
+_PAUSE = 0.02
+_PAUSE_PER_PAGE = 0.001
+
+
+class Live:
+    """Tells all open pages what changes, from one thread, "live".
+
+    It sleeps while nothing changes, and never waits for a page: the hub closes one that reads too
+    slowly. A page says something every few seconds, whatever it is, and hears how much time is
+    left: that keeps its session, and both ends know that the other one is there.
+    """
+
+    def __init__(
+        self, take_over: Callable[[Receiver, str | None], Channel], sessions: Sessions, bus: Bus
+    ) -> None:
+        self._picture: Picture  # given by `serve`
+        self._take_over = take_over
+        self._sessions = sessions
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        # Only that something has changed is of interest: what, the board says.
+        self._devices = bus.subscribe(DeviceChanged, wake=self._wake.set, limit=1)
+        self._faults = bus.subscribe(FaultChanged, wake=self._wake.set, limit=1)
+        self._tasks = bus.subscribe(TaskChanged, wake=self._wake.set)
+        self._session_changes = bus.subscribe(SessionChanged, wake=self._wake.set)
+        self._notices = bus.subscribe(Notice, wake=self._wake.set)
+        self._new: deque[Page] = deque()
+        self._asking: deque[Page] = deque()
+        self._pages: list[Page] = []  # the thread's own, as is what follows
+        self._shown: dict[str, Any] = {}  # the states of devices that all pages have
+
+    def serve(self, app: Bottle, picture: Picture) -> None:
+        self._picture = picture
+        app.get("/api/live", callback=self._open, access="observer")
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="live", daemon=True)
+        self._thread.start()
+
+    def fault(self) -> str | None:
+        """Why pages are told nothing any more, or None; any thread may ask."""
+        dead = self._thread is not None and not self._thread.is_alive()
+        return "the thread of the live state has died" if dead else None
+
+    def stop(self, timeout: float) -> None:
+        self._stopping.set()
+        self._wake.set()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(timeout)
+
+    def _open(self) -> Any:
+        """The view of the WebSocket that every page has."""
+        refusal = handshake.refusal()
+        if refusal is not None:
+            return refusal
+        page = Page(asking(), self)
+        page.channel = self._take_over(page, page.asking.session_id)
+        self._new.append(page)
+        self._wake.set()
+        return ""  # the web server sees that HTTP is over and sends nothing of this
+
+    # ------------------------------------------------------------------ the hub's thread
+
+    def heard(self, page: Page) -> None:
+        """A page says that it is there."""
+        if isinstance(page.asking, User):  # one who only looks keeps nobody's session
+            self._sessions.poll(page.asking.session)
+        self._asking.append(page)
+        self._wake.set()
+
+    def left(self) -> None:
+        """A page has gone."""
+        self._wake.set()
+
+    # ------------------------------------------------------------------ the live thread
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.wait()
+            self._wake.clear()  # before looking: what changes from here on wakes again
+            try:
+                self._turn()
+            except Exception:
+                logger.exception("A turn of the live state failed.")
+            self._stopping.wait(_PAUSE + _PAUSE_PER_PAGE * len(self._pages))
+
+    def _turn(self) -> None:
+        self._pages = [page for page in self._pages if page.channel.ending is None]
+        if not self._pages:
+            self._shown = {}
+        self._tell_devices()
+        self._tell_faults()
+        self._tell_tasks()
+        self._tell_sessions()
+        self._tell_notices()
+        while self._new:  # last: they begin with all that the others have been told
+            page = self._new.popleft()
+            if page.channel.ending is not None:  # it left before it was seen, and told so then
+                continue
+            self._pages.append(page)
+            page.tell(self._picture.state(page.asking))
+        while self._asking:
+            page = self._asking.popleft()
+            if page in self._pages:
+                page.tell({"time_left": round(page.asking.time_left, 3)})
+
+    def _tell_devices(self) -> None:
+        self._devices.drain()
+        if not self._pages and not self._new:
+            return
+        news = self._picture.devices(changed_since=self._shown)
+        if news["devices"]:
+            self._shown.update(news["devices"])
+            message = _text(news)
+            for page in self._pages:
+                page.send(message)
+
+    def _tell_faults(self) -> None:
+        if self._faults.drain() and self._pages:
+            message = _text({"faults": self._picture.faults()})
+            for page in self._pages:
+                page.send(message)
+
+    def _tell_tasks(self) -> None:
+        changed: dict[str, dict[str, None]] = {}  # by session: ids in their order, each once
+        for event in self._tasks.drain():
+            if event.session_id is not None:
+                changed.setdefault(event.session_id, {})[event.task_id] = None
+        for session_id, task_ids in changed.items():
+            pages = self._of(session_id)
+            if pages:
+                message = _text({"tasks": self._picture.tasks(task_ids)})
+                for page in pages:
+                    page.send(message)
+
+    def _tell_sessions(self) -> None:
+        for session_id in {event.session_id for event in self._session_changes.drain()}:
+            for page in self._of(session_id):
+                page.tell({"session": self._picture.session(page.asking)})
+
+    def _tell_notices(self) -> None:
+        for notice in self._notices.drain():
+            for page in self._pages if notice.session_id is None else self._of(notice.session_id):
+                page.tell({"notices": self._picture.notices(page.asking)})
+
+    def _of(self, session_id: str) -> list[Page]:
+        return [page for page in self._pages if page.asking.session_id == session_id]
+
+
+class Page:
+    """One open page, for the hub: a Receiver."""
+
+    def __init__(self, asking: Asking, live: Live) -> None:
+        self.asking = asking
+        self.channel: Channel  # given by whoever makes it, before anything is told
+        self._live = live
+
+    def tell(self, news: dict[str, Any]) -> None:
+        self.send(_text(news))
+
+    def send(self, message: str) -> None:
+        if self.may_stay():
+            self.channel.send(message, len(message))
+        else:
+            self.channel.end(SESSION_OVER)
+
+    def may_stay(self) -> bool:
+        return self.asking.session.active
+
+    def full(self) -> bool:
+        return False
+
+    def message(self, message: str | bytes) -> None:  # noqa: ARG002 - that it comes is the news
+        if self.may_stay():
+            self._live.heard(self)
+
+    def ended(self) -> None:
+        self._live.left()
+
+
+def _text(news: dict[str, Any]) -> str:
+    """News as JSON: ASCII, so its length is its size."""
+    try:
+        return json.dumps(news, allow_nan=False)
+    except ValueError:
+        # A driver shows what is no JSON (nan, say). It must not silence the others.
+        return json.dumps({**news, "devices": {k: _sane(v) for k, v in news["devices"].items()}})
+
+
+def _sane(state: Any) -> Any:
+    try:
+        json.dumps(state, allow_nan=False)
+    except ValueError:
+        return {"value": None, "error": "the device shows a value that is no number"}
+    return state
