@@ -52,7 +52,7 @@ def stopped() -> Event:
 
 
 def test_in_a_clone_the_demo_board_is_that_of_the_clone() -> None:
-    assert demo.demo_board() == Path(demo.__file__).parent.parent / "boards" / "demo.yaml"
+    assert demo.demo_board() == Path(demo.__file__).parents[2] / "boards" / "demo.yaml"
 
 
 def test_once_installed_it_is_inside_the_package(
@@ -61,7 +61,7 @@ def test_once_installed_it_is_inside_the_package(
     inside = tmp_path / "labnode" / "boards" / "demo.yaml"
     inside.parent.mkdir(parents=True)
     inside.touch()
-    monkeypatch.setattr(demo, "__file__", str(tmp_path / "labnode" / "demo.py"))
+    monkeypatch.setattr(demo, "__file__", str(tmp_path / "labnode" / "cli" / "demo.py"))
     assert demo.demo_board() == inside
     inside.unlink()
     with pytest.raises(ConfigError, match=r"boards/demo.yaml did not come with this installation"):

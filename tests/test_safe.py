@@ -28,7 +28,9 @@ def pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """What stands in for the Pi's pins."""
     factory = mock_factory()
     monkeypatch.setattr(factory, "close", lambda: None)  # to be looked at afterwards
-    monkeypatch.setattr("labnode.drivers.gpio.pin.real_factory", lambda work_dir=None: factory)
+    monkeypatch.setattr(
+        "labnode.drivers.gpio.factories.real_factory", lambda work_dir=None: factory
+    )
     yield factory
     factory.reset()
 

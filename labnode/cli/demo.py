@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 def demo_board() -> Path:
     """The board file that comes with labnode: beside the package in a clone, else inside it."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     for directory in (package.parent / "boards", package / "boards"):
         if (directory / "demo.yaml").is_file():
             return directory / "demo.yaml"

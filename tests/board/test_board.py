@@ -10,7 +10,7 @@ import pytest
 
 from labnode.board import Board, load_board
 from labnode.clock import ManualClock
-from labnode.drivers.gpio import pin
+from labnode.drivers.gpio import factories
 from labnode.errors import BadInput, DeviceError, NotFound
 from labnode.events import Bus
 
@@ -68,7 +68,7 @@ def test_when_one_does_not_open_all_are_closed_safe_and_the_error_names_it(
         rig.board.open()
     assert log[-3:] == ["three.close", "two.close", "one.close"]
     assert (rig.board.pins.pin("GPIO17").function, rig.level("GPIO17")) == ("output", 1)
-    assert pin.pins_in_use(rig.board.pins) == []
+    assert factories.pins_in_use(rig.board.pins) == []
 
 
 def test_what_does_not_close_after_a_failed_open_is_told_too(rig: Make, log: list[str]) -> None:
@@ -310,7 +310,7 @@ def test_the_page_is_told_what_students_may_see_in_its_order_and_their_language(
 def test_without_hardware_the_error_says_what_is_missing(
     rig: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pin, "list_chips", list)
+    monkeypatch.setattr(factories, "list_chips", list)
     board = rig(PLAIN, simulate=False).board
     with pytest.raises(DeviceError, match="no GPIO pins"):
         board.open()
@@ -329,7 +329,7 @@ def test_a_board_without_pins_needs_no_gpio(
 def test_the_board_closes_the_factory_that_it_made_itself(
     rig: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    factory = pin.mock_factory()
+    factory = factories.mock_factory()
     made: list[Any] = []
 
     def real(work_dir: Path | None) -> Any:

@@ -16,7 +16,7 @@ Write = Callable[[str], Path]
 
 DRIVER = """
 from dataclasses import dataclass
-from labnode.drivers.framework.driver import Driver, register
+from labnode.drivers import Driver, register
 
 @register("{kind}")
 @dataclass(kw_only=True)

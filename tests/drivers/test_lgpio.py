@@ -16,7 +16,7 @@ from labnode.drivers.buses.i2c import I2cPart
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.registry import load_drivers
 from labnode.drivers.framework.slow import SlowSwitch
-from labnode.drivers.gpio import pin
+from labnode.drivers.gpio import factories
 from labnode.drivers.gpio.digital_input import Button, DigitalInputBank
 from labnode.drivers.gpio.digital_output import Relay
 from labnode.drivers.gpio.distance_sensor import DistanceSensor
@@ -159,7 +159,7 @@ def lgpio(monkeypatch: pytest.MonkeyPatch) -> Lgpio:
     for name in ("labnode.drivers.gpio._lgpio", "gpiozero.pins.lgpio"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "lgpio", fake)
-    monkeypatch.setattr(pin, "list_chips", lambda: [Chip(3, "pinctrl-rp1")])
+    monkeypatch.setattr(factories, "list_chips", lambda: [Chip(3, "pinctrl-rp1")])
     return fake
 
 
@@ -251,7 +251,7 @@ def test_a_line_that_somebody_else_has_says_so(pi: Any, lgpio: Lgpio) -> None:
 def test_a_chip_that_cannot_be_opened_says_so(
     lgpio: Lgpio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pin, "list_chips", lambda: [Chip(9, "pinctrl-rp1")])
+    monkeypatch.setattr(factories, "list_chips", lambda: [Chip(9, "pinctrl-rp1")])
     with pytest.raises(DeviceError, match="gpiochip9 cannot be had"):
         real_factory()
 
@@ -279,9 +279,9 @@ def test_the_pipe_of_lgpio_goes_to_the_working_directory_unless_the_environment_
     monkeypatch.setenv("LG_WD", "x")  # so that it is put back at the end
     monkeypatch.delenv("LG_WD")
     real_factory(tmp_path).close()
-    assert pin.os.environ["LG_WD"] == str(tmp_path)
+    assert factories.os.environ["LG_WD"] == str(tmp_path)
     real_factory(tmp_path / "other").close()
-    assert pin.os.environ["LG_WD"] == str(tmp_path)
+    assert factories.os.environ["LG_WD"] == str(tmp_path)
 
 
 def test_the_empty_lgpio_that_pip_may_install_is_recognised(

@@ -7,7 +7,7 @@ import gpiozero
 import pytest
 
 from labnode.drivers.framework.driver import Claim
-from labnode.drivers.gpio import pin
+from labnode.drivers.gpio import factories
 from labnode.drivers.gpio.factories import mock_factory, pins_in_use, real_factory
 from labnode.drivers.gpio.gpiochips import Chip
 from labnode.drivers.gpio.pin import Pin
@@ -76,7 +76,7 @@ def test_a_mock_pin_remembers_a_bounded_history() -> None:
 
 
 def test_without_lgpio_the_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pin, "list_chips", lambda: [Chip(0, "pinctrl-bcm2711")])
+    monkeypatch.setattr(factories, "list_chips", lambda: [Chip(0, "pinctrl-bcm2711")])
     monkeypatch.setitem(sys.modules, "lgpio", None)
     monkeypatch.delitem(sys.modules, "labnode.drivers.gpio._lgpio", raising=False)
     monkeypatch.delitem(sys.modules, "gpiozero.pins.lgpio", raising=False)
@@ -87,6 +87,6 @@ def test_without_lgpio_the_sentence_says_what_to_install(monkeypatch: pytest.Mon
 def test_without_a_chip_the_sentence_names_the_way_without_hardware(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pin, "list_chips", list)
+    monkeypatch.setattr(factories, "list_chips", list)
     with pytest.raises(DeviceError, match=r"no GPIO pins.*--simulate"):
         real_factory()

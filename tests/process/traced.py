@@ -14,12 +14,12 @@ from typing import Any
 from labnode.cli import main
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.registry import register
-from labnode.drivers.gpio import pin
+from labnode.drivers.gpio import factories
 
 _TRACE = int(os.environ["LABNODE_TEST_TRACE"])
 
 
-class TracedPin(pin.MockPin):
+class TracedPin(factories.MockPin):
     told: Any = None
 
     def _set_function(self, value: str) -> None:
@@ -37,7 +37,7 @@ class TracedPin(pin.MockPin):
             os.write(_TRACE, f"{self.info.name} {level}\n".encode())
 
 
-pin.MockPin = TracedPin  # type: ignore[misc]
+factories.MockPin = TracedPin  # type: ignore[misc]
 
 
 @register("stuck")

@@ -81,7 +81,7 @@ def test_schema_writes_into_a_file(tmp_path: Path) -> None:
 def test_schema_of_a_board_has_its_own_drivers_too(tmp_path: Path) -> None:
     (tmp_path / "lamp.py").write_text(
         "from dataclasses import dataclass\n"
-        "from labnode.drivers.framework.driver import Driver, register\n"
+        "from labnode.drivers import Driver, register\n"
         "@register('own_lamp')\n@dataclass(kw_only=True)\n"
         "class OwnLamp(Driver):\n    'A lamp.\\n\\nExample::\\n\\n    a: {driver: own_lamp}'\n"
         "    brightness: int = 5\n"
