@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -44,21 +44,19 @@ class Section:
 
         It may be shown: a secret is "!secret NAME" here.
         """
-        return self._data(lambda section: section.content)
+        return self._data(reveal=False)
 
     @property
     def revealed(self) -> Any:
         """As `value`, with the secrets themselves."""
-        return self._data(
-            lambda section: section.content if section.hidden is None else section.hidden
-        )
+        return self._data(reveal=True)
 
-    def _data(self, scalar: Callable[[Section], Any]) -> Any:
+    def _data(self, *, reveal: bool) -> Any:
         if isinstance(self.content, dict):
-            return {key: section._data(scalar) for key, section in self.content.items()}
+            return {key: child._data(reveal=reveal) for key, child in self.content.items()}
         if isinstance(self.content, list):
-            return [section._data(scalar) for section in self.content]
-        return scalar(self)
+            return [child._data(reveal=reveal) for child in self.content]
+        return self.hidden if reveal and self.hidden is not None else self.content
 
     def __contains__(self, key: object) -> bool:
         return isinstance(self.content, dict) and key in self.content
