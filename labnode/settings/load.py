@@ -59,11 +59,6 @@ def load_settings(
     return settings
 
 
-def environment_names() -> dict[str, str]:
-    """{"LABNODE_WEBLAB_USERNAME": "weblab.username", ...}: all variables with their keys."""
-    return {name: ".".join(keys) for name, (keys, _) in _variables().items()}
-
-
 def _from_file(path: Path, problems: Problems, *, handed_over: bool) -> Section:
     file = load_yaml(path, problems, Secrets(path.parent).get)
     if not isinstance(file.content, dict | None):
@@ -115,16 +110,16 @@ def _is_file(path: Path) -> bool:
 
 
 def _from_environment(environ: Mapping[str, str], problems: Problems) -> Section:
-    variables = _variables()
+    known = variables()
     found = Section({}, "environment")
     for name, text in environ.items():
         if not name.startswith(_PREFIX) or name.startswith(_OTHERS):
             continue
         where = f"environment {name}"
-        if name not in variables:
-            problems.add(where, f"there is no such setting{did_you_mean(name, variables)}")
+        if name not in known:
+            problems.add(where, f"there is no such setting{did_you_mean(name, known)}")
         elif text:
-            keys, kind = variables[name]
+            keys, kind = known[name]
             section = _read(text, kind, where, problems)
             for key in reversed(keys):
                 section = Section({key: section}, where, where)
@@ -132,8 +127,11 @@ def _from_environment(environ: Mapping[str, str], problems: Problems) -> Section
     return found
 
 
-def _variables() -> dict[str, tuple[tuple[str, ...], Any]]:
-    """The keys and the type of every variable; `weblab` and `admin` have one for each key."""
+def variables() -> dict[str, tuple[tuple[str, ...], Any]]:
+    """The keys and the type of every variable: {"LABNODE_ADMIN_USERNAME": (("admin", ...), str)}.
+
+    `weblab` and `admin` have one for each key.
+    """
     kinds: dict[tuple[str, ...], Any] = {}
     for option in options(Settings):
         if Credentials in get_args(option.type):
@@ -155,47 +153,31 @@ def _read(text: str, kind: Any, where: str, problems: Problems) -> Section:
         return Section(None, where, bad=True)
     if get_origin(kind) is list:
         if dataclasses.is_dataclass(get_args(kind)[0]):
-            return _read_yaml(text, where, problems)
+            try:
+                return parse_yaml(text, where, problems)
+            except ConfigError as error:
+                problems.extend(error.problems)
+                return Section(None, where, bad=True)
         parts = [part.strip() for part in text.split(",")]
         return Section.of([part for part in parts if part], where)
-    section = Section.of(text, where)
-    for value in (text, _scalar(text), *_DIGITS.get(text, ())):
-        section = Section.of(value, where)
+    candidates = [text, *_DIGITS.get(text, ())]
+    with suppress(ValueError):  # a number that no option can have
+        candidates.insert(1, read_scalar(text.strip()))
+    for value in candidates:
         trial = Problems()
-        build(kind, section, trial)
+        build(kind, Section.of(value, where), trial)
         if not trial:
             break
-    return section
-
-
-def _read_yaml(text: str, where: str, problems: Problems) -> Section:
-    try:
-        return parse_yaml(text, where, problems)
-    except ConfigError as error:
-        problems.extend(error.problems)
-        return Section(None, where, bad=True)
-
-
-def _scalar(text: str) -> Any:
-    try:
-        return read_scalar(text.strip())
-    except ValueError:  # a number that no option can have
-        return text
+    return Section.of(value, where)
 
 
 def _from_command_line(overrides: Mapping[str, Any]) -> Section:
-    return Section(
-        {
-            key: _given(value, f"option --{key.replace('_', '-')}")
-            for key, value in overrides.items()
-            if value is not None
-        },
-        "command line",
-    )
-
-
-def _given(value: Any, where: str) -> Section:
-    return Section.of(str(value) if isinstance(value, PurePath) else value, where)
+    given = {}
+    for key, value in overrides.items():
+        if value is not None:
+            plain = str(value) if isinstance(value, PurePath) else value
+            given[key] = Section.of(plain, f"option --{key.replace('_', '-')}")
+    return Section(given, "command line")
 
 
 def _merge(below: Section, above: Section) -> Section:
