@@ -17,7 +17,7 @@ One file, several dataclasses, still one list of problems::
                 build(cls, section, problems, name=f"device {name!r}", ignore={"driver"})
 
 A field of `Head` may be a `Section` (`devices: dict[str, Section]`): it is left as it is, to be
-built later by whoever knows its class.
+built later.
 """
 
 from labnode.schema.codecs import (

@@ -1,4 +1,4 @@
-"""What the texts in the settings may look like: each function returns the text in its usual form.
+"""Checks of the texts in the settings: each returns the text in its normal form.
 
 They raise ValueError with a sentence, which never repeats a secret.
 """
@@ -87,7 +87,7 @@ def endpoint(text: str) -> str:
 
 
 def public_host(text: str) -> str:
-    """A host as it stands in the header: "labs.example.org" or "10.0.0.5:8080"."""
+    """A host as in a Host header: "labs.example.org" or "10.0.0.5:8080"."""
     if not _HOST.fullmatch(text):
         raise _unlike("a host such as labs.example.org", text)
     return text.lower()
