@@ -11,7 +11,8 @@ from wsgiref.types import WSGIEnvironment
 
 import h11
 
-from labnode.http.request import Large, RequestReader, nothing_large
+from labnode.http.request import RequestReader
+from labnode.http.writer import Large, Writer, nothing_large
 
 
 class ClientGone(Exception):
@@ -49,7 +50,7 @@ class State(Enum):
     """What a connection is doing."""
 
     IDLE = "no byte of a request has come"
-    READING = "a part of a request has come"
+    READING = "a part of a request has come, or a large body is not all written"
     SERVING = "a whole request is with the application"
     LINGERING = "the last answer is sent, what still comes is thrown away"
 
@@ -62,13 +63,20 @@ class Connection:
     `hand_over` an answer whose body does not end soon.
     """
 
-    def __init__(self, sock: socket.socket, address: str, port: int, limits: Limits) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        address: str,
+        port: int,
+        limits: Limits,
+        writer: Writer | None = None,
+    ) -> None:
         self.socket = sock
         self.address = address.removeprefix("::ffff:")  # IPv4 on an IPv6 listener
         self.port = port
         self.trusted = any(ip_address(self.address) in network for network in limits.trusted)
         self.request: WSGIEnvironment | None = None  # the one that is being served
-        self.reader = RequestReader(limits.max_head, limits.max_body, limits.large)
+        self.reader = RequestReader(limits.max_head, limits.max_body, writer)
         self.state = State.IDLE
         self.since = 0.0  # when it entered its state
         self.deadline: float | None = None  # when it has to leave it

@@ -16,8 +16,9 @@ from queue import SimpleQueue
 from labnode.clock import Clock
 from labnode.errors import Busy
 from labnode.http.connection import Connection, Limits, State
-from labnode.http.request import Refusal
+from labnode.http.request import TOO_MANY, Refusal
 from labnode.http.websocket import FAILED, SESSION_OVER, STOPPING, Channel, WebSocketLimits
+from labnode.http.writer import LargeBody, Writer
 from labnode.waker import Waker
 
 logger = logging.getLogger(__name__)
@@ -34,8 +35,8 @@ class Loop:
     """The owner of the listener and all sockets.
 
     A connection with a whole request is lent out through `requests`, until `give_back`. The loop
-    never waits for one client, so a client that drips costs a socket and no thread; and it sleeps
-    when it has nothing to do.
+    never waits for one client, so a client that drips costs a socket and no thread; nor for the
+    disk, which is `writer`'s business; and it sleeps when it has nothing to do.
     """
 
     def __init__(self, listener: socket.socket, limits: Limits) -> None:
@@ -43,13 +44,15 @@ class Loop:
         self.stopping = False
         self.abandoned = False
         self._listener = listener
+        self.writer = Writer(limits.large, self)
         self._limits = limits
         self._now = Clock().now
         self._open: set[Connection] = set()
         self._accept_again: float | None = None
-        self._returned: deque[Connection] = deque()
-        self._lock = threading.Lock()  # of _over
-        self._over = False
+        self._lock = threading.Lock()  # of what follows
+        self._returned: list[Connection] = []
+        self._written: list[LargeBody] = []
+        self._over = False  # nothing is added to them any more
         self._waker = Waker()
         self._selector = selectors.DefaultSelector()
         listener.setblocking(False)
@@ -77,8 +80,12 @@ class Loop:
                 accept = True  # last, so that nobody who has just sent something counts as idle
             else:
                 self._waker.heard()
-        while self._returned:
-            self._guard(self._returned.popleft(), self._take_back)
+        for connection in self._take_returned():
+            self._guard(connection, self._take_back)
+        for body in self._take_written():
+            body.pending -= 1
+            for connection in [c for c in self._open if c.reader.large_body is body]:
+                self._guard(connection, self._go_on)
         now = self._now()
         for connection in [c for c in self._open if c.deadline is not None and c.deadline <= now]:
             self._guard(connection, self._expire)
@@ -92,26 +99,42 @@ class Loop:
 
     def give_back(self, connection: Connection) -> None:
         """Whoever served its request has no more to do with it. From any thread."""
-        self._returned.append(connection)
-        if not self._wake():
+        with self._lock:
+            over = self._over
+            if not over:
+                self._returned.append(connection)
+        if over:
             connection.reader.clear()
             connection.socket.close()
+        else:
+            self._waker.wake()
+
+    def written(self, body: LargeBody) -> None:
+        """The writer has taken a step of it. From any thread."""
+        with self._lock:
+            if not self._over:
+                self._written.append(body)
+        self._waker.wake()
 
     def stop(self) -> None:
         """Take no more connections and requests, finish those that are served. From any thread."""
         self.stopping = True
-        self._wake()
+        self._waker.wake()
 
     def abandon(self) -> None:
         """Cut off also the requests that are being served. From any thread."""
         self.stopping = self.abandoned = True
-        self._wake()
+        self._waker.wake()
 
-    def _wake(self) -> bool:
+    def _take_returned(self) -> list[Connection]:
         with self._lock:
-            if not self._over:
-                self._waker.wake()
-            return not self._over
+            returned, self._returned = self._returned, []
+        return returned
+
+    def _take_written(self) -> list[LargeBody]:
+        with self._lock:
+            written, self._written = self._written, []
+        return written
 
     def _timeout(self) -> float | None:
         deadlines = [c.deadline for c in self._open if c.deadline is not None]
@@ -144,9 +167,9 @@ class Loop:
                 self._accept_again = self._now() + _RETRY_ACCEPT
             return
         sock.setblocking(False)
-        connection = Connection(sock, address, port, self._limits)
+        connection = Connection(sock, address, port, self._limits, self.writer)
         self._open.add(connection)
-        self._selector.register(sock, selectors.EVENT_READ, connection)
+        self._watch(connection)
         self._enter(connection, State.IDLE, self._limits.read_deadline)
         self._guard(connection, self._admit)
 
@@ -178,18 +201,31 @@ class Loop:
     def _read(self, connection: Connection, data: bytes) -> None:
         reader = connection.reader
         connection.request = reader.feed(data)
+        if connection.state is State.IDLE and reader.received:
+            self._enter(connection, State.READING, self._limits.read_deadline)
+        if reader.large_body is not None:
+            allowed = self._limits.read_deadline + reader.received / _SLOWEST
+            connection.deadline = connection.since + allowed
+        self._go_on(connection)
+
+    def _go_on(self, connection: Connection) -> None:
+        """See to what has been read, or wait for the writer and read nothing until then."""
+        reader, body = connection.reader, connection.reader.large_body
+        if body is not None and body.pending:
+            self._unwatch(connection)
+            return
+        if body is not None and body.failure is not None:
+            if isinstance(body.failure, OSError):
+                raise Refusal(507, "The lab's computer has no room for the file.")
+            raise body.failure
         if connection.request is not None:
-            self._selector.unregister(connection.socket)
+            self._unwatch(connection)
             self._enter(connection, State.SERVING, None)
             self.requests.put(connection)
             return
-        if connection.state is State.IDLE and reader.received:
-            self._enter(connection, State.READING, self._limits.read_deadline)
-        if reader.sink is not None:
-            allowed = self._limits.read_deadline + reader.received / _SLOWEST
-            connection.deadline = connection.since + allowed
+        self._watch(connection)
         if reader.size > _PIECE and sum(c.reader.size for c in self._open) > self._limits.memory:
-            raise Refusal(503, "There are too many large requests at the moment; try again soon.")
+            raise Refusal(503, TOO_MANY)
         if go_on := reader.go_on():
             connection.socket.send(go_on)
 
@@ -199,7 +235,7 @@ class Loop:
             self._open.discard(connection)
             return
         connection.socket.setblocking(False)
-        self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+        self._watch(connection)
         if connection.reusable and not self.stopping:
             self._enter(connection, State.IDLE, self._limits.keep_alive)
             self._read(connection, b"")  # the next request may have come with the last one
@@ -219,10 +255,19 @@ class Loop:
             self._close(connection)
             return
         connection.reader.clear()
+        self._watch(connection)
         self._enter(connection, State.LINGERING, _LINGER)
         lingering = [c for c in self._open if c.state is State.LINGERING]
         if len(lingering) > _MAX_LINGERING:
             self._close(min(lingering, key=lambda c: c.since))
+
+    def _watch(self, connection: Connection) -> None:
+        if connection.socket not in self._selector.get_map():
+            self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+
+    def _unwatch(self, connection: Connection) -> None:
+        with suppress(KeyError, ValueError):  # it is not watched, or closed
+            self._selector.unregister(connection.socket)
 
     def _enter(self, connection: Connection, state: State, seconds: float | None) -> None:
         connection.state = state
@@ -232,8 +277,7 @@ class Loop:
     def _close(self, connection: Connection) -> None:
         self._open.discard(connection)
         connection.reader.clear()
-        with suppress(KeyError, ValueError):  # it was lent out, or is closed
-            self._selector.unregister(connection.socket)
+        self._unwatch(connection)
         connection.socket.close()
 
     def _close_unserved(self) -> None:
@@ -251,9 +295,10 @@ class Loop:
             for connection in self._open:
                 with suppress(OSError):  # ends a send that waits; whoever serves it closes it
                     connection.socket.shutdown(socket.SHUT_RDWR)
-        for connection in self._returned:
+        for connection in self._take_returned():
             connection.reader.clear()
             connection.socket.close()
+        self.writer.close()
         self._selector.close()
         self._waker.close()
 

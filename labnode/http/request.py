@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from io import BytesIO
-from typing import Protocol
 from urllib.parse import unquote
 from wsgiref.types import WSGIEnvironment
 
 import h11
 
+from labnode.http.writer import LargeBody, Writer
+
 _MAX_HEADERS = 100
+TOO_MANY = "There are too many large requests at the moment; try again soon."
 _TARGET = re.compile(r"(?:(?i:https?)://([^/?]+)|(?=/))([^?]*)\??(.*)")
 _HOST = re.compile(r"([\w.~-]+|\[[0-9A-Fa-f:.]+\])(:\d{0,5})?", re.ASCII)
 _ESCAPED_SLASH = re.compile("%(?=2[fF])")
@@ -50,45 +51,25 @@ class Refusal(Exception):
         return h11.Connection(h11.SERVER).send(head) + (b"" if bodyless else body)
 
 
-class Sink(Protocol):
-    """Where a body goes that is too large for memory; `limit` is its largest size in bytes."""
-
-    @property
-    def limit(self) -> int: ...
-
-    def write(self, data: bytes) -> object: ...
-
-    def discard(self) -> None:
-        """Nobody has taken it, or it never was complete; idempotent."""
-
-
-Large = Callable[[WSGIEnvironment], Sink | None]
-"""Asked when a head has come: where its body goes, None for memory; or it raises a Refusal."""
-
-
-def nothing_large(_head: WSGIEnvironment) -> Sink | None:
-    """All bodies fit into memory."""
-    return None
-
-
 class RequestReader:
     """Makes requests out of the bytes of one connection, in whatever pieces they come.
 
-    A body for which `large` has a sink goes there, and the sink is `environ["labnode.body"]`.
+    A body for which `writer` has a sink goes there, and the sink is `environ["labnode.body"]`. A
+    request is there only when nothing of `large_body` is pending.
 
     `http` is the connection's protocol, for the answers too. What a client sends after a request
     waits there until that is answered.
     """
 
-    def __init__(self, max_head: int, max_body: int, large: Large = nothing_large) -> None:
+    def __init__(self, max_head: int, max_body: int, writer: Writer | None = None) -> None:
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=max_head)
         self.received = 0  # bytes of the request that is being read
         self.size = 0  # bytes of the body in memory, until its request is answered
-        self.sink: Sink | None = None  # of the request that is read or being answered
+        self.large_body: LargeBody | None = None  # of the request that is read or being answered
         self._length = 0  # of the body so far
         self._max_head = max_head
         self._max_body = max_body
-        self._large = large
+        self._writer = writer
         self._environ: WSGIEnvironment | None = None  # of the request whose body is missing
 
     def feed(self, data: bytes) -> WSGIEnvironment | None:
@@ -130,9 +111,9 @@ class RequestReader:
         """Give the memory free, and what was spooled and nobody took."""
         self._environ = None
         self.size = self._length = 0
-        sink, self.sink = self.sink, None
-        if sink is not None:
-            sink.discard()
+        large_body, self.large_body = self.large_body, None
+        if large_body is not None:
+            large_body.discard()
 
     def _read_head(self) -> WSGIEnvironment | None:
         before, _ = self.http.trailing_data
@@ -154,18 +135,22 @@ class RequestReader:
         chunked = environ.pop("HTTP_TRANSFER_ENCODING", None)  # Bottle would look for chunks again
         if chunked and (length or event.http_version == b"1.0"):
             raise Refusal(400, "Transfer-Encoding with Content-Length or HTTP/1.0 is ambiguous.")
-        if length or chunked:
+        if (length or chunked) and self._writer is not None:
             environ["CONTENT_LENGTH"] = length or ""
-            self.sink = self._large(environ)
-        if self.sink is not None:
-            environ["labnode.body"] = self.sink
+            sink = self._writer.large(environ)
+            if sink is not None and self._writer.full:
+                raise Refusal(503, TOO_MANY)
+            self.large_body = None if sink is None else self._writer.begin(sink)
         if length and int(length) > self._limit:
             raise self._body_too_large()
+        if self.large_body is not None:
+            environ["labnode.body"] = self.large_body.sink
+            self.large_body.open()
         return environ
 
     @property
     def _limit(self) -> int:
-        return self._max_body if self.sink is None else self.sink.limit
+        return self._max_body if self.large_body is None else self.large_body.sink.limit
 
     def _read_body(self, environ: WSGIEnvironment) -> bool:
         """Whether it is complete now."""
@@ -175,23 +160,16 @@ class RequestReader:
             self._length += len(event.data)
             if self._length > self._limit:
                 raise self._body_too_large()
-            if self.sink is None:
+            if self.large_body is None:
                 self.size = self._length
                 environ["wsgi.input"].write(event.data)
             else:
-                self._spool(event.data)
+                self.large_body.write(event.data)
         # The head, the sizes of chunks and the trailers share one limit, so that a body of a
         # million tiny chunks does not keep the thread busy.
         if self.received - self._length > self._max_head:
             raise Refusal(413, "The body comes in too many small chunks.")
         return False
-
-    def _spool(self, data: bytes) -> None:
-        assert self.sink is not None
-        try:
-            self.sink.write(data)
-        except OSError:
-            raise Refusal(507, "The lab's computer has no room for the file.") from None
 
     def _head_too_large(self) -> Refusal:
         return Refusal(431, f"The head of the request has more than {self._max_head} bytes.")

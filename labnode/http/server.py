@@ -16,8 +16,8 @@ from labnode.clock import Clock
 from labnode.errors import ConfigError
 from labnode.http.connection import ClientGone, Connection, Limits
 from labnode.http.reactor import Loop
-from labnode.http.request import Large, nothing_large
 from labnode.http.response import Response
+from labnode.http.writer import Large, nothing_large
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,8 @@ class WebServer:
     and send what it answers, so `app` never waits for a slow sender. Times are in seconds, sizes in
     bytes. `trusted_proxies` are addresses or networks that `per_address` does not limit.
     `environ["labnode.connection"]` is the client's `Connection`. Bodies for which `large` has a
-    sink go there as they come, and may take longer, as long as they keep coming.
+    sink go there as they come, and may take longer, as long as they keep coming; one thread,
+    "http-writer", waits for the disk.
     """
 
     def __init__(
@@ -82,7 +83,10 @@ class WebServer:
             self._loop = loop = Loop(listener, self._limits)
             work = partial(self._work, loop)
             # Daemons: a view that never returns must not keep the process from ending.
-            self._threads = [threading.Thread(target=loop.run, name=self._name, daemon=True)]
+            self._threads = [
+                threading.Thread(target=loop.run, name=self._name, daemon=True),
+                threading.Thread(target=loop.writer.run, name=f"{self._name}-writer", daemon=True),
+            ]
             self._threads += [
                 threading.Thread(target=work, name=f"{self._name}-{number}", daemon=True)
                 for number in range(1, self._size + 1)

@@ -16,7 +16,7 @@ from labnode.clock import Clock, Event
 from labnode.control import Command, ControlSocket
 from labnode.errors import Busy
 from labnode.http import WebServer
-from labnode.http.request import Sink
+from labnode.http.writer import Sink
 from labnode.lab import Lab
 from labnode.node import failsafe
 from labnode.node.apply import PATIENCE, Changeover

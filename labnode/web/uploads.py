@@ -20,11 +20,12 @@ from labnode.errors import (
     TooLittleTime,
 )
 from labnode.http.replies import json_reply
-from labnode.http.request import Refusal, Sink
+from labnode.http.request import Refusal
+from labnode.http.writer import Sink
 from labnode.lab import Node
 from labnode.lab.pages import locales
 from labnode.lab.programming import in_language
-from labnode.lab.spool import Spooled
+from labnode.lab.spool import Spool, Spooled
 from labnode.sessions import User
 from labnode.tasks import Task
 from labnode.web.auth import Access
@@ -85,18 +86,7 @@ class Uploads:
             raise Refusal(403, "The session is over.", SessionOver.code)
         if int(environ["CONTENT_LENGTH"] or 0) > programmer.max_size:
             raise Refusal(413, _too_large(programmer), BadFile.code)
-        try:
-            return self._begin(session.id, programmer)
-        except (Busy, StorageError) as error:
-            raise Refusal(error.status, str(error), error.code) from None
-
-    def _begin(self, session_id: str, programmer: Programmer) -> Spooled:
-        if self._spool.coming_in(session_id) or self._spool.coming_in() >= _AT_ONCE:
-            raise Busy("Another file is still coming in; try again in a moment.")
-        try:
-            return self._spool.begin(session_id, programmer.max_size)
-        except OSError:
-            raise StorageError("The lab's computer has no room for the file.") from None
+        return _Incoming(self._spool, session.id, programmer.max_size)
 
     # ------------------------------------------------------------------ when it is there
 
@@ -104,9 +94,8 @@ class Uploads:
         """Write the body, a file, into the chip."""
         user = _user()
         programmer = self._programmers[device]
-        spooled: Spooled = request.environ.get("labnode.body") or self._spool_input(
-            user, programmer
-        )
+        incoming: _Incoming | None = request.environ.get("labnode.body")
+        spooled = incoming.spooled if incoming else self._spool_input(user, programmer)
         try:
             if str(request.content_type).lower().startswith("multipart/"):
                 raise BadFile(_NO_FORM)
@@ -139,7 +128,7 @@ class Uploads:
 
     def _spool_input(self, user: User, programmer: Programmer) -> Spooled:
         """The body where the web server has not spooled it: there is none, or another server."""
-        spooled = self._begin(user.session_id, programmer)
+        spooled = _begin(self._spool, user.session_id, programmer.max_size)
         body = request.environ["wsgi.input"]
         try:
             while data := body.read(_PIECE):
@@ -150,6 +139,43 @@ class Uploads:
             spooled.discard()
             raise
         return spooled
+
+
+class _Incoming:
+    """The body of a request on its way into the spool, for the web server's writer."""
+
+    def __init__(self, spool: Spool, session_id: str, limit: int) -> None:
+        self.limit = limit
+        self._spool = spool
+        self._session_id = session_id
+        self._spooled: Spooled | None = None
+
+    @property
+    def spooled(self) -> Spooled:
+        assert self._spooled is not None, "it is opened before anything else"
+        return self._spooled
+
+    def open(self) -> None:
+        try:
+            self._spooled = _begin(self._spool, self._session_id, self.limit)
+        except (Busy, StorageError) as error:
+            raise Refusal(error.status, str(error), error.code) from None
+
+    def write(self, data: bytes) -> None:
+        self.spooled.write(data)
+
+    def discard(self) -> None:
+        if self._spooled is not None:
+            self._spooled.discard()
+
+
+def _begin(spool: Spool, session_id: str, limit: int) -> Spooled:
+    if spool.coming_in(session_id) or spool.coming_in() >= _AT_ONCE:
+        raise Busy("Another file is still coming in; try again in a moment.")
+    try:
+        return spool.begin(session_id, limit)
+    except OSError:
+        raise StorageError("The lab's computer has no room for the file.") from None
 
 
 def _user() -> User:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import http.client
+import json
+import shutil
 import threading
+from collections import namedtuple
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from labnode.lab.spool import Spooled
 from labnode.testing import LabClient, Reply, Student
 
 from .bootloader import image, intel_hex
@@ -320,6 +327,63 @@ def test_how_often_the_chip_was_written_survives_the_node(folder: Path) -> None:
             finished(lab, upload(student))
             assert lab.agent.board.snapshot["mcu"]["writes"] == expected
             lab.finish(student)
+
+
+def over_http(lab: LabClient, student: Student) -> tuple[int, Any]:
+    """The answer of the node's own web server, which spools the file before a view is called."""
+    lab.agent.web.start()
+    connection = http.client.HTTPConnection("127.0.0.1", lab.agent.web.address[1], timeout=20)
+    cookies = "; ".join(f"{name}={one.value}" for name, one in student._cookies.items())
+    with closing(connection):
+        address = "/api/devices/mcu/program?name=hello.hex"
+        connection.request("POST", address, HELLO, {"Cookie": cookies})
+        response = connection.getresponse()
+        answer = response.status, json.loads(response.read())
+    lab.agent.web.stop()
+    return answer
+
+
+def test_a_file_comes_over_http(lab: LabClient, student: Student, folder: Path) -> None:
+    status, task = over_http(lab, student)
+    assert status == 202
+    assert lab.agent.tasks.get(task["task_id"]).join(10).status == "done"
+    assert spool(folder) == []
+
+
+def test_while_another_file_of_the_session_comes_in_one_is_refused(
+    lab: LabClient, student: Student
+) -> None:
+    other = lab.agent.bench.node.programming.spool.begin(student.session_id, 10)
+    status, answer = over_http(lab, student)
+    assert (status, answer["code"]) == (503, "busy")
+    other.discard()
+    assert over_http(lab, student)[0] == 202
+
+
+def test_a_disk_without_room_is_told_and_nothing_is_left(
+    lab: LabClient, student: Student, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2 << 20, 1 << 20, 1 << 20))
+    status, answer = over_http(lab, student)
+    assert (status, answer["code"]) == (503, "storage")
+    assert answer["message"] == "The lab's computer has no room for the file."
+    assert spool(folder) == []
+
+
+def test_a_disk_that_is_full_half_way_is_told_and_nothing_is_left(
+    lab: LabClient, student: Student, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(_spooled: Spooled, _data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(Spooled, "write", write)
+        status, answer = over_http(lab, student)
+    assert status == 507
+    assert answer["message"] == "The lab's computer has no room for the file."
+    assert spool(folder) == []
+    assert over_http(lab, student)[0] == 202
 
 
 def test_the_spool_is_emptied_at_boot(folder: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from typing import Any
 
 import pytest
@@ -17,25 +18,49 @@ from .test_server import PATIENCE, Client
 LIMIT = 3_000_000
 
 
-class Sink:
-    """What the server is told to write to; `full` after that many bytes."""
+class Card:
+    """It is slow while a test holds it, and knows who has waited for it."""
 
-    def __init__(self, full: int = LIMIT * 2) -> None:
-        self.limit = LIMIT
+    def __init__(self) -> None:
+        self.free = threading.Event()
+        self.free.set()
+        self.threads: set[str] = set()
+
+    def touch(self) -> None:
+        self.threads.add(threading.current_thread().name)
+        assert self.free.wait(PATIENCE)
+
+
+class Sink:
+    """What the server is told to write to, by an SD card; `full` after that many bytes."""
+
+    def __init__(self, full: int, limit: int, card: Card) -> None:
+        self.limit = limit
+        self.card = card
+        self.opened = False
         self.full = full
         self.size = 0
         self.pieces = 0
         self.discarded = threading.Event()
         self.begun = threading.Event()
 
+    def open(self) -> None:
+        self.card.touch()
+        if self.full == 0:
+            raise OSError(28, "No space left on device")
+        self.opened = True
+
     def write(self, data: bytes) -> None:
+        assert self.opened
+        self.begun.set()
+        self.card.touch()
         self.size += len(data)
         self.pieces += 1
-        self.begun.set()
         if self.size > self.full:
             raise OSError(28, "No space left on device")
 
     def discard(self) -> None:
+        self.card.touch()
         self.discarded.set()
 
 
@@ -45,13 +70,15 @@ class Uploads:
     def __init__(self) -> None:
         self.sinks: list[Sink] = []
         self.full = LIMIT * 2
+        self.limit = LIMIT
+        self.card = Card()
 
     def expected(self, environ: dict[str, Any]) -> Sink | None:
         if environ["PATH_INFO"] == "/private":
             raise Refusal(403, "Log in first.")
         if environ["PATH_INFO"] != "/upload":
             return None
-        self.sinks.append(Sink(self.full))
+        self.sinks.append(Sink(self.full, self.limit, self.card))
         return self.sinks[-1]
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -79,6 +106,7 @@ def start(uploads: Uploads) -> Iterator[Callable[..., WebServer]]:
         return server
 
     yield start
+    uploads.card.free.set()
     for server in servers:
         server.stop()
 
@@ -190,3 +218,115 @@ def test_a_server_that_stops_throws_away_what_is_coming(
             client.readable(0.01)
         server.stop()
         assert uploads.sinks[0].discarded.is_set()
+
+
+def test_the_loop_never_touches_the_card(start: Callable[..., WebServer], uploads: Uploads) -> None:
+    with closing(Client(start())) as client:
+        assert client.send(post("/upload", LIMIT), b"x" * LIMIT).answer().status == 200
+        assert client.send(post("/upload", LIMIT + 1)).answer().status == 413
+    assert all(sink.discarded.wait(PATIENCE) for sink in uploads.sinks)
+    assert uploads.card.threads == {"http-writer"}
+
+
+def test_a_card_that_is_slow_holds_up_nobody_else(
+    start: Callable[..., WebServer], uploads: Uploads
+) -> None:
+    server = start()
+    uploads.card.free.clear()
+    with ExitStack() as clients:
+        uploading = [clients.enter_context(closing(Client(server))) for _ in range(4)]
+        for client in uploading:
+            client.send(post("/upload", 10), b"x" * 10)
+        with closing(Client(server)) as other:
+            assert other.get().status == 200
+        uploads.card.free.set()
+        assert [client.answer().body for client in uploading] == [b"10 10 0"] * 4
+
+
+def test_who_sends_faster_than_the_card_can_take_it_waits(
+    start: Callable[..., WebServer], uploads: Uploads
+) -> None:
+    uploads.limit, uploads.full = 100 * LIMIT, 101 * LIMIT
+    server = start()
+    uploads.card.free.clear()
+    piece, sent = b"x" * 100_000, 0
+    with closing(Client(server)) as client, closing(Client(server)) as other:
+        client.send(post("/upload", uploads.limit))
+        client.socket.setblocking(False)
+        waits = False
+        while not waits and sent < uploads.limit:
+            with suppress(BlockingIOError):
+                while sent < uploads.limit:
+                    sent += client.socket.send(piece)
+            for _ in range(3):  # each takes the loop two turns, in which it would read more
+                assert other.get().status == 200
+            waits = not select.select([], [client.socket], [], 0)[1]
+        assert waits
+
+
+@pytest.mark.parametrize("length", [10, 200_000])
+def test_a_card_that_is_full_from_the_start_is_told_before_the_body_is_sent(
+    start: Callable[..., WebServer], uploads: Uploads, length: int
+) -> None:
+    uploads.full = 0
+    with closing(Client(start())) as client:
+        answer = client.send(post("/upload", length, "Expect: 100-continue")).answer()
+    assert (answer.status, answer.json["message"]) == (
+        507,
+        "The lab's computer has no room for the file.",
+    )
+    assert uploads.sinks[0].discarded.wait(PATIENCE)
+    assert uploads.sinks[0].pieces == 0
+
+
+def test_a_card_that_does_not_come_back_holds_up_no_stop(
+    start: Callable[..., WebServer], uploads: Uploads
+) -> None:
+    server = start()
+    uploads.card.free.clear()
+    with closing(Client(server)) as client:
+        client.send(post("/upload", LIMIT), b"x" * 50_000)
+        while not uploads.sinks:
+            client.readable(0.01)
+        server.stop(timeout=0.1)
+        assert client.ended()
+        uploads.card.free.set()
+        assert uploads.sinks[0].discarded.wait(PATIENCE)
+
+
+def test_what_is_answered_after_the_stop_leaves_nothing_either(uploads: Uploads) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def hang(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        inside.set()
+        assert go_on.wait(PATIENCE)
+        return uploads(environ, start_response)
+
+    server = WebServer(hang, host="127.0.0.1", port=0, threads=1, large=uploads.expected)
+    server.start()
+    with closing(Client(server)) as client:
+        client.send(post("/upload", 10), b"x" * 10)
+        assert inside.wait(PATIENCE)
+        server.stop(timeout=0.0)
+        assert not uploads.sinks[0].discarded.is_set()
+        go_on.set()
+        assert uploads.sinks[0].discarded.wait(PATIENCE)
+
+
+def test_a_card_that_hangs_does_not_gather_bodies_without_end(
+    start: Callable[..., WebServer], uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labnode.http.writer._MOST", 3)
+    server = start()
+    uploads.card.free.clear()
+    for number in range(3):
+        with closing(Client(server)) as client:
+            client.send(post("/upload", 10))
+            while len(uploads.sinks) <= number:
+                client.readable(0.01)
+    with closing(Client(server)) as client:
+        assert client.send(post("/upload", 10)).answer().status == 503
+    uploads.card.free.set()
+    assert all(sink.discarded.wait(PATIENCE) for sink in uploads.sinks[:3])
+    with closing(Client(server)) as client:
+        assert client.send(post("/upload", 10), b"x" * 10).answer().status == 200

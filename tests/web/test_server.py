@@ -14,8 +14,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -158,9 +158,9 @@ def open_descriptors() -> int:
 
 
 @contextmanager
-def stepped(listener: socket.socket) -> Iterator[Loop]:
-    """A loop for one connection, without a thread: the test takes its turns."""
-    loop = Loop(listener, FOR_ONE)
+def stepped(listener: socket.socket, limits: Limits = FOR_ONE) -> Iterator[Loop]:
+    """A loop without a thread: the test takes its turns."""
+    loop = Loop(listener, limits)
     try:
         yield loop
     finally:
@@ -875,6 +875,41 @@ def test_who_has_just_sent_a_request_is_not_closed_as_idle_for_a_newcomer() -> N
             request = loop.requests.get_nowait()
             assert request is not None
             loop.give_back(request)
+
+
+def test_what_is_given_back_while_the_loop_ends_is_closed_too() -> None:
+    limits = replace(FOR_ONE, connections=2, per_address=2)
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as listener,
+        ExitStack() as clients,
+        stepped(listener, limits) as loop,
+    ):
+        served = []
+        for _ in range(2):
+            client = socket.create_connection(listener.getsockname())
+            clients.enter_context(closing(client)).sendall(b"GET / HTTP/1.0\r\n\r\n")
+            loop.turn()
+            loop.turn()
+            connection = loop.requests.get_nowait()
+            assert connection is not None
+            served.append(connection)
+        first, second = served
+
+        class Closing:
+            """A socket during whose close another thread gives its connection back."""
+
+            def __init__(self, sock: socket.socket) -> None:
+                self.shutdown, self.sock = sock.shutdown, sock
+
+            def close(self) -> None:
+                self.sock.close()
+                other = threading.Thread(target=loop.give_back, args=(second,))
+                other.start()
+                other.join(PATIENCE)
+
+        first.socket = Closing(first.socket)  # type: ignore[assignment]
+        loop.give_back(first)
+    assert second.socket.fileno() == -1
 
 
 def test_a_flood_of_refused_connections_ends_and_the_server_lives(

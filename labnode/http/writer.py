@@ -1,0 +1,138 @@
+"""Bodies that are too large for memory, on their way to the disk."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from typing import Protocol
+from wsgiref.types import WSGIEnvironment
+
+logger = logging.getLogger(__name__)
+
+_MOST = 64  # bodies; more come together only where the disk hangs
+
+
+class Sink(Protocol):
+    """Where a body goes that is too large for memory; each call may wait for the disk."""
+
+    @property
+    def limit(self) -> int:
+        """The largest size in bytes."""
+
+    def open(self) -> object:
+        """Called before it is written to; a Refusal says why not, an OSError that it cannot be."""
+
+    def write(self, data: bytes) -> object:
+        """The next piece; an OSError says that there is no room."""
+
+    def discard(self) -> None:
+        """Nobody has taken it, it never was complete, or not even opened; idempotent."""
+
+
+Large = Callable[[WSGIEnvironment], Sink | None]
+"""Asked when a head has come, and waits for nothing: where its body goes, None for memory; or it
+raises a Refusal."""
+
+
+def nothing_large(_head: WSGIEnvironment) -> Sink | None:
+    """All bodies fit into memory."""
+    return None
+
+
+class Progress(Protocol):
+    """Who has to know when the writer has done something."""
+
+    def written(self, body: LargeBody) -> None: ...
+
+
+class Writer:
+    """One thread, in `run`, for all sinks, so that who reads from clients never waits for a disk.
+
+    Its queue has a bound: nothing more is read of a body while a step of it is pending, and bodies
+    are refused while it is `full`.
+    """
+
+    def __init__(self, large: Large, progress: Progress) -> None:
+        self.large = large
+        self.progress = progress
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._lock = threading.Lock()  # of what follows
+        self._bodies = 0  # that are not done with
+        self._closed = False  # the queue gets no more jobs
+
+    def run(self) -> None:
+        """Work until `close`, and off what was queued before."""
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk takes too long for the bodies that there are: no other may begin."""
+        return self._bodies >= _MOST
+
+    def begin(self, sink: Sink) -> LargeBody:
+        """A body for `sink`, which counts until it is discarded."""
+        with self._lock:
+            self._bodies += 1
+        return LargeBody(sink, self)
+
+    def discard(self, sink: Sink) -> None:
+        """Have it thrown away, if nobody has taken it."""
+        self.queue(partial(self._discard, sink))
+
+    def _discard(self, sink: Sink) -> None:
+        try:
+            sink.discard()
+        except Exception:
+            logger.exception("A file that nobody needs could not be thrown away")
+        with self._lock:
+            self._bodies -= 1
+
+    def queue(self, job: Callable[[], None]) -> None:
+        """Have it done, after all that was queued before; once closed, the caller does it."""
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                self._jobs.put(job)
+        if closed:
+            job()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._jobs.put(None)
+
+
+class LargeBody:
+    """A body on its way to `sink`, for the thread that reads it; the writer sets only `failure`."""
+
+    def __init__(self, sink: Sink, writer: Writer) -> None:
+        self.sink = sink
+        self.failure: Exception | None = None  # the first one; nothing is written after it
+        self.pending = 0  # steps that `Progress.written` was not called for
+        self._writer = writer
+
+    def open(self) -> None:
+        self._queue(self.sink.open)
+
+    def write(self, data: bytes) -> None:
+        self._queue(partial(self.sink.write, data))
+
+    def discard(self) -> None:
+        """Called once, when the request is over."""
+        self._writer.discard(self.sink)
+
+    def _queue(self, step: Callable[[], object]) -> None:
+        self.pending += 1
+        self._writer.queue(partial(self._take, step))
+
+    def _take(self, step: Callable[[], object]) -> None:
+        try:
+            if self.failure is None:
+                step()
+        except Exception as error:  # noqa: BLE001 - for the client, see the loop
+            self.failure = error
+        self._writer.progress.written(self)
