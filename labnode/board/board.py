@@ -17,6 +17,7 @@ from labnode.board.snapshot import Snapshot, Snapshots, describe, reason
 from labnode.clock import Clock
 from labnode.drivers.framework.driver import Driver, Lendable, Simulatable
 from labnode.drivers.framework.output import Output
+from labnode.drivers.framework.services import PendingPost
 from labnode.drivers.gpio.factories import mock_factory, real_factory
 from labnode.errors import BadInput, DeviceError, Interlocked, LabnodeError, NotFound
 from labnode.events import Bus
@@ -211,6 +212,7 @@ class Board:
         self.file = file
         self.pins = mock_factory() if simulate and pins is None else pins
         self.around = alone(clock, self.halt)
+        self._hear_emergency = PendingPost(self.around, self._after_emergency)
         self.simulation = (
             Simulation(file.simulate, self._drive, lambda: self.snapshot, clock)
             if simulate
@@ -279,6 +281,7 @@ class Board:
     def attach(self, post: Post, wait: Wait, **more: Any) -> None:
         """What the worker and the tasks offer; `more` is the rest of Surroundings."""
         self.around = replace(self.around, post=post, wait=wait, **more)
+        self._hear_emergency = PendingPost(self.around, self._after_emergency)
 
     def open(self) -> None:
         """Open every device; if one fails, all are closed (safe) and a DeviceError says why."""
@@ -329,7 +332,7 @@ class Board:
         """
         failures = self._lineup.each("make safe", lambda driver: driver.make_safe())
         try:
-            self.around.post(self._after_emergency)
+            self._hear_emergency.post()  # many presses, one acknowledgement
         except Exception:
             log.exception("the snapshot after an emergency is not taken")
         return failures

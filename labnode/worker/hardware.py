@@ -193,6 +193,7 @@ def _stopping() -> Busy:
 
 log = logging.getLogger(__name__)
 
+_BATCH = 20  # posts in a turn; then calls and polls have theirs
 _RETRY = 1.0  # seconds until the board or the queue is asked again after it failed
 _HOOK_GRACE = 5.0  # seconds in which a hook that shall end may go on waiting
 _STOP_GRACE = 1.0  # the same for everything on this thread when the node stops
@@ -327,9 +328,12 @@ class HardwareThread:
             logged(self._board.close)
 
     def _turn(self) -> None:
-        self.busy_since = self._clock.now()
-        self._wake.clear()
-        due = self._serve()
+        due = None
+        # What is posted now comes before a hook or a job, what is posted meanwhile may come after.
+        for _ in range(0, max(1, len(self._posts)), _BATCH):
+            self.busy_since = self._clock.now()
+            self._wake.clear()
+            due = self._serve()
         if self._hooks:
             self._hook = self._hooks.popleft()
             try:
@@ -354,20 +358,22 @@ class HardwareThread:
         self.busy_since = self._clock.now()
 
     def _serve(self) -> float | None:
-        """Run posts, the calls that wait, and the polls that are due; when to poll again.
+        """Run some posts, the calls that wait, and the polls that are due; when to poll again.
 
         While a call waits, no other is begun; but what pins and devices tell is always heard, or
         an interlock would not see it.
         """
         hook, self._hook = self._hook, None  # what is served is no part of the hook that waits
         try:
-            for _ in range(len(self._posts)):  # the present ones: a flood starves no one
+            for _ in range(min(_BATCH, len(self._posts))):  # a flood starves no one
                 if self._posts:
                     contextvars.Context().run(logged, self._posts.popleft())
             self._calls.serve()
             return None if self._polling else self._poll()
         finally:
             self._hook = hook
+            if self._posts:
+                self.wake()  # their own wake-up may be used up
 
     def _poll(self) -> float | None:
         self._polling = True  # a poll that waits must not be begun again
