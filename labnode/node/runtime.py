@@ -79,7 +79,6 @@ class Bench:
             queues = Queues(settings.state_dir / "queue.db")
             undo.callback(queues.close)
             self.worker = Worker(
-                self.board,
                 clock,
                 background=settings.background_threads,
                 seats=http_threads // 2,
@@ -169,6 +168,7 @@ class Bench:
             self.websockets.start()
         self.estop.restore()
         self.worker.start(
+            self.board,
             partial(self.tasks.next_job, Lane.HARDWARE),
             partial(self.tasks.next_job, Lane.BACKGROUND),
         )

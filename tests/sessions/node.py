@@ -148,7 +148,7 @@ class SmallNode:
         self.board = Board(file, clock=self.clock, bus=self.bus, simulate=True)
         self.store = store(directory / "labnode.db", self.clock)
         self.queues = Queues(directory / "queue.db")
-        self.worker = Worker(self.board, self.clock, seats=seats)
+        self.worker = Worker(self.clock, seats=seats)
         self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, self.queues)
         self.board.attach(self.worker.post, self.tasks.pause)
         self.sessions = Sessions(
@@ -184,6 +184,7 @@ class SmallNode:
 
     def __enter__(self) -> SmallNode:
         self.worker.start(
+            self.board,
             lambda: self.tasks.next_job(Lane.HARDWARE),
             lambda: self.tasks.next_job(Lane.BACKGROUND),
         )
