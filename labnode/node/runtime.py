@@ -67,13 +67,6 @@ class Bench:
         self.bus = Bus()
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
-            self.board = Board(
-                file,
-                clock=clock,
-                bus=self.bus,
-                simulate=simulate,
-                work_dir=settings.state_dir,
-            )
             self.store = Store(settings.state_dir / "labnode.db", clock)
             undo.callback(self.store.close)
             queues = Queues(settings.state_dir / "queue.db")
@@ -85,8 +78,16 @@ class Bench:
                 hung_after=hung_after,
             )
             self.tasks = Tasks(self.store, self.worker, clock, self.bus, queues)
-            self.board.interlocks.restore(self.store.recall("faults") or [])
-            self.board.interlocks.remember = partial(self.store.remember_soon, "faults")
+            self.board = Board(
+                file,
+                clock=clock,
+                bus=self.bus,
+                simulate=simulate,
+                worker=self.worker,
+                tasks=self.tasks,
+                store=self.store,
+                work_dir=settings.state_dir,
+            )
             self.sessions = Sessions(
                 file.session,
                 secret,
@@ -110,13 +111,6 @@ class Bench:
                 idle=lambda: not self.sessions.live(),
             )
             self.estop = EmergencyStop(self.board, self.sessions, self.store)
-            self.board.attach(
-                self.worker.post,
-                self.tasks.pause,
-                progress=self.tasks.progress,
-                outlast=self.worker.outlast,
-                emergency=self.estop.press,
-            )
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
             access = Access(
                 self.sessions,
