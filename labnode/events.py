@@ -48,6 +48,13 @@ class FaultChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class EmergencyPressed:
+    """A device asked for an emergency stop; its board is halted and safe already."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something that a student is told; to all of them without a `session_id`."""
 
@@ -96,8 +103,7 @@ class Bus:
     ) -> Subscription:
         """A queue of the events of `kinds` (none: all).
 
-        `wake` is called after each event, on the publisher's thread: it has to be as short as to
-        set an event.
+        `wake` is called after each event, on the publisher's thread, and must not wait.
         """
         subscription = Subscription(kinds, wake, limit)
         with self._lock:

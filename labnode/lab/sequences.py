@@ -63,7 +63,7 @@ class BoardStage:
         if fulfilled():
             return True
         left = max(0.0, self._deadline - self._clock.now())
-        passed = self._board.around.wait(
+        passed = self._board.tasks.pause(
             min(seconds, left), lambda: fulfilled() or self._board.halted is not None
         )
         self.check()

@@ -67,27 +67,27 @@ class Bench:
         self.bus = Bus()
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
-            self.board = Board(
-                file,
-                clock=clock,
-                bus=self.bus,
-                simulate=simulate,
-                work_dir=settings.state_dir,
-            )
             self.store = Store(settings.state_dir / "labnode.db", clock)
             undo.callback(self.store.close)
             queues = Queues(settings.state_dir / "queue.db")
             undo.callback(queues.close)
             self.worker = Worker(
-                self.board,
                 clock,
                 background=settings.background_threads,
                 seats=http_threads // 2,
                 hung_after=hung_after,
             )
             self.tasks = Tasks(self.store, self.worker, clock, self.bus, queues)
-            self.board.interlocks.restore(self.store.recall("faults") or [])
-            self.board.interlocks.remember = partial(self.store.remember_soon, "faults")
+            self.board = Board(
+                file,
+                clock=clock,
+                bus=self.bus,
+                simulate=simulate,
+                worker=self.worker,
+                tasks=self.tasks,
+                store=self.store,
+                work_dir=settings.state_dir,
+            )
             self.sessions = Sessions(
                 file.session,
                 secret,
@@ -111,13 +111,6 @@ class Bench:
                 idle=lambda: not self.sessions.live(),
             )
             self.estop = EmergencyStop(self.board, self.sessions, self.store)
-            self.board.attach(
-                self.worker.post,
-                self.tasks.pause,
-                progress=self.tasks.progress,
-                outlast=self.worker.outlast,
-                emergency=self.estop.press,
-            )
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
             access = Access(
                 self.sessions,
@@ -169,6 +162,7 @@ class Bench:
             self.websockets.start()
         self.estop.restore()
         self.worker.start(
+            self.board,
             partial(self.tasks.next_job, Lane.HARDWARE),
             partial(self.tasks.next_job, Lane.BACKGROUND),
         )

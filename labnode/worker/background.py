@@ -1,4 +1,4 @@
-"""The background threads, which run plain tasks and reach devices by calls alone."""
+"""The background threads, which run plain tasks and reach devices only by calls."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _RETRY = 1.0  # seconds until a source that failed is asked again
 class Background:
     """`number` threads that take jobs from one source and sleep while there are none.
 
-    A thread whose job waits for another job gives its place to one more thread meanwhile, so there
-    are always `number` that get on with the work.
+    While the job of a thread waits for another job, one more thread takes its place, so `number`
+    threads always work.
     """
 
     def __init__(self, number: int) -> None:

@@ -145,12 +145,18 @@ class SmallNode:
         told = ", ".join(f"{key}: {value}" for key, value in rules.items())
         path.write_text(BOARD.format(rules=told), encoding="utf-8")
         file = load_board(path)
-        self.board = Board(file, clock=self.clock, bus=self.bus, simulate=True)
         self.store = store(directory / "labnode.db", self.clock)
         self.queues = Queues(directory / "queue.db")
-        self.worker = Worker(self.board, self.clock, seats=seats)
+        self.worker = Worker(self.clock, seats=seats)
         self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, self.queues)
-        self.board.attach(self.worker.post, self.tasks.pause)
+        self.board = Board(
+            file,
+            clock=self.clock,
+            bus=self.bus,
+            simulate=True,
+            worker=self.worker,
+            tasks=self.tasks,
+        )
         self.sessions = Sessions(
             file.session,
             b"secret",
@@ -184,6 +190,7 @@ class SmallNode:
 
     def __enter__(self) -> SmallNode:
         self.worker.start(
+            self.board,
             lambda: self.tasks.next_job(Lane.HARDWARE),
             lambda: self.tasks.next_job(Lane.BACKGROUND),
         )

@@ -164,13 +164,13 @@ class WorkerRig:
     def __init__(self, clock: Clock | None = None, **options: Any) -> None:
         self.clock = clock or WatchedClock()
         self.board = FakeBoard()
-        self.worker = Worker(self.board, self.clock, **options)
+        self.worker = Worker(self.clock, **options)
         self.jobs: list[Callable[[], None]] = []
         self.background_jobs: list[Callable[[], None]] = []
         self._gates: list[threading.Event] = []
 
     def start(self) -> None:
-        self.worker.start(lambda: _pop(self.jobs), lambda: _pop(self.background_jobs))
+        self.worker.start(self.board, lambda: _pop(self.jobs), lambda: _pop(self.background_jobs))
 
     def close(self) -> None:
         for gate in self._gates:
@@ -275,7 +275,9 @@ class TasksRig(WorkerRig):
 
     def start(self) -> None:
         self.worker.start(
-            lambda: self.tasks.next_job(Lane.HARDWARE), lambda: self.tasks.next_job(Lane.BACKGROUND)
+            self.board,
+            lambda: self.tasks.next_job(Lane.HARDWARE),
+            lambda: self.tasks.next_job(Lane.BACKGROUND),
         )
         self.tasks.recover()
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from labnode.board import steps
-from labnode.board.config.interlock_rules import Devices, Words, expression, output, values
+from labnode.board.config.devices import NAME, Lookup
+from labnode.board.config.expressions import Words
 from labnode.board.steps import RunTask, Stage, Step
 from labnode.drivers.framework.driver import Conversing, Programmable
-from labnode.drivers.framework.output import NumberOutput, SwitchOutput
+from labnode.drivers.framework.output import NumberOutput, Output, SwitchOutput
 from labnode.errors import BadInput, TooLate
 from labnode.schema import (
     Between,
@@ -28,178 +27,73 @@ from labnode.schema import (
     shown,
 )
 
+T = TypeVar("T")
+
+OnError = Literal["warn", "fail", "quarantine"]
+
+_DEFAULT_ON_ERROR: dict[str, OnError] = {
+    "on_boot": "quarantine",
+    "on_start": "fail",
+    "on_dispose": "quarantine",
+    "on_idle": "warn",
+    "on_fault": "warn",
+    "on_shutdown": "warn",
+    "selftest": "quarantine",
+}
+
 
 @dataclass(frozen=True)
-class Reader:
-    """Reads steps for one board; what is wrong is added to `problems`, and the step is None."""
+class Sequence:
+    """Steps in order, `timeout` seconds at most; `on_error` says what a failure means."""
 
-    devices: Devices
-    folder: Path
-    problems: Problems
+    name: str
+    steps: tuple[Step, ...]
+    timeout: float
+    on_error: OnError
+    after: float = 0.0  # seconds without a session (on_idle)
+    every: float = 0.0  # seconds between two of them (selftest)
+    label: Text | None = None  # of its button, for one that students start
 
-    def read(self, section: Section) -> Step | None:
-        if section.bad:
-            return None
-        items = section.items()
-        if len(items) != 1:
-            return self._wrong(
-                section, f"a step has one key, one of {', '.join(KINDS)}; here is {_is(section)}"
-            )
-        kind, content = items[0]
-        if kind not in KINDS:
-            hint = did_you_mean(kind, KINDS) or f"; there are {', '.join(KINDS)}"
-            return self._wrong(content.key_where, f"there is no step {kind!r}{hint}")
-        before = len(self.problems)
-        step = None if content.bad else KINDS[kind](self, content)
-        return step if len(self.problems) == before else None
-
-    # ------------------------------------------------------------------ the kinds
-
-    def set(self, section: Section) -> Step | None:
-        return steps.Set(values(self._mapping(section), self.devices, self.problems))
-
-    def pulse(self, section: Section) -> Step | None:
-        pulses = []
-        for name, content in self._mapping(section).items():
-            driver = output(name, content, self.devices, self.problems)
-            spec = self._build(_Pulse, content, "for")
-            if driver is None or spec is None:
-                continue
-            value = spec.value
-            if value is None and isinstance(driver, SwitchOutput):
-                value = not driver.safe
+    def run(
+        self,
+        stage: Stage,
+        now: Callable[[], float],
+        progress: Callable[[float], None] = lambda _percent: None,
+    ) -> None:
+        """Do the steps; what goes wrong is raised, and names the step."""
+        end = now() + self.timeout
+        for number, step in enumerate(self.steps, 1):
             try:
-                pulses.append((name, driver.accept(name, value), spec.seconds))
-            except BadInput as error:
-                self._wrong(content, str(error))
-        return steps.Pulse(tuple(pulses))
+                stage.check()
+                step.run(stage)
+            except Exception as error:
+                error.add_note(f"in step {number} of {self.name}")
+                raise
+            if now() > end:
+                raise TooLate(f"{self.name} took longer than its timeout of {self.timeout:g} s.")
+            progress(100 * number / len(self.steps))
 
-    def ramp(self, section: Section) -> Step | None:
-        items = list(self._mapping(section).items())
-        if len(items) != 1:
-            return self._wrong(section, "a ramp is of one output: {ramp: {fan: {to: 1, over: 5s}}}")
-        name, content = items[0]
-        driver = output(name, content, self.devices, self.problems)
-        spec = self._build(_Ramp, content)
-        if driver is None or spec is None:
-            return None
-        if not isinstance(driver, NumberOutput):
-            return self._wrong(content, f"'{name}' has no values between: it cannot be ramped")
-        try:
-            return steps.Ramp(name, driver.accept(name, spec.to), spec.over)
-        except BadInput as error:
-            return self._wrong(content, str(error))
+    def outputs(self) -> set[str]:
+        """The outputs that it commands."""
+        return {name for step in self.steps for name in getattr(step, "outputs", ())}
 
-    def wait(self, section: Section) -> Step | None:
-        seconds: Any = build(Duration, section, self.problems, name="wait")
-        return None if seconds is None else steps.Wait(seconds)
-
-    def wait_for(self, section: Section) -> Step | None:
-        spec = self._build(_WaitFor, section, "expr")
-        if spec is None:
-            return None
-        condition = expression(spec.expr, self.devices, self.problems, "wait_for")
-        return None if condition is None else steps.WaitFor(condition, spec.timeout)
-
-    def safe(self, section: Section) -> Step | None:
-        if section.content == "all":
-            return steps.Safe(None)
-        names = [entry.content for entry in section.entries()]
-        if not names:
-            return self._wrong(section, "expected 'all' or a list of devices")
-        for entry in section.entries():
-            self._device(str(entry.content), entry)
-        return steps.Safe(tuple(names))
-
-    def program(self, section: Section) -> Step | None:
-        items = list(self._mapping(section).items())
-        if len(items) != 1:
-            return self._wrong(section, "one programmer at a time: {program: {mcu: blank}}")
-        name, content = items[0]
-        driver = self._device(name, content)
-        if driver is not None and not isinstance(driver, Programmable):
-            return self._wrong(content, f"'{name}' programs nothing: it is a {driver.kind}")
-        if content.content == "blank":
-            return steps.Program(name, None)
-        path = self.folder / str(content.content)
-        if not isinstance(content.content, str) or not path.is_file():
-            return self._wrong(
-                content, f"there is no file {str(path)!r} ('blank' is the blank one)"
-            )
-        return steps.Program(name, path)
-
-    def serial(self, section: Section) -> Step | None:
-        items = list(self._mapping(section).items())
-        if len(items) != 1:
-            return self._wrong(section, 'one port at a time: {serial: {console: {send: "x"}}}')
-        name, content = items[0]
-        driver = self._device(name, content)
-        spec = self._build(_Serial, content, "send")
-        if driver is not None and not isinstance(driver, Conversing):
-            return self._wrong(content, f"'{name}' is no serial port: it is a {driver.kind}")
-        if spec is None:
-            return None
-        return steps.Converse(name, spec.send, spec.expect, spec.timeout)
-
-    def run(self, section: Section) -> Step | None:
-        spec = self._build(_Run, section, "argv")
-        if spec is None:
-            return None
-        if not spec.argv:
-            return self._wrong(section, "expected a program and its arguments, as a list")
-        return steps.RunProgram(tuple(spec.argv), spec.timeout)
-
-    def task(self, section: Section) -> Step | None:
-        spec = self._build(_Task, section, "name")
-        return None if spec is None else steps.RunTask(spec.name, spec.args)
-
-    def notify(self, section: Section) -> Step | None:
-        text = build(Text, section, self.problems, name="notify")
-        return None if text is None else steps.Notify(text)
-
-    def log(self, section: Section) -> Step | None:
-        text = build(str, section, self.problems, name="log")
-        return None if text is None else steps.Log(text)
-
-    # ------------------------------------------------------------------ what they share
-
-    def _mapping(self, section: Section) -> dict[str, Section]:
-        if not isinstance(section.content, dict) or not section.content:
-            self._wrong(section, f"expected a mapping by device, not {shown(section.value)}")
-        return dict(section.items())
-
-    def _build(self, kind: type[Any], section: Section, short: str = "") -> Any:
-        """A `kind`; what is no mapping is its one key `short`."""
-        if short and not isinstance(section.content, dict):
-            section = Section({short: section}, section.where, section.key_where, bad=section.bad)
-        return build(kind, section, self.problems, name="step")
-
-    def _device(self, name: str, place: Section) -> Any:
-        if name not in self.devices:
-            hint = did_you_mean(name, self.devices)
-            self.problems.add(place, f"there is no device {name!r}{hint}")
-        return self.devices.get(name)
-
-    def _wrong(self, place: Section | str, message: str) -> Step | None:
-        self.problems.add(place, message)
-        return None
+    def tasks(self) -> list[str]:
+        """The tasks of the lab that it runs."""
+        return [step.name for step in self.steps if isinstance(step, RunTask)]
 
 
-Kind = Callable[[Reader, Section], Step | None]
-KINDS: dict[str, Kind] = {
-    "set": Reader.set,
-    "pulse": Reader.pulse,
-    "ramp": Reader.ramp,
-    "wait": Reader.wait,
-    "wait_for": Reader.wait_for,
-    "safe": Reader.safe,
-    "program": Reader.program,
-    "serial": Reader.serial,
-    "run": Reader.run,
-    "task": Reader.task,
-    "notify": Reader.notify,
-    "log": Reader.log,
-}
+def check_tasks(sequences: Mapping[str, Sequence], known: Mapping[str, Any]) -> list[str]:
+    """A sentence for each task that a sequence runs and the lab's module does not have."""
+    return [
+        f"{sequence.name} runs the task {name!r}, which the lab's module does not have"
+        f"{did_you_mean(name, known)}"
+        for sequence in sequences.values()
+        for name in sequence.tasks()
+        if name not in known
+    ]
+
+
+# ---------------------------------------------------------------------- the keys of steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,66 +153,7 @@ class StepKeys:
     log: Annotated[str, Doc("Write a line into the log.")]
 
 
-def _is(section: Section) -> str:
-    keys = [key for key, _ in section.items()]
-    return f"{' and '.join(keys)}" if keys else shown(section.value)
-
-
-log = logging.getLogger(__name__)
-
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
-
-OnError = Literal["warn", "fail", "quarantine"]
-
-_OTHERWISE: dict[str, OnError] = {
-    "on_boot": "quarantine",
-    "on_start": "fail",
-    "on_dispose": "quarantine",
-    "on_idle": "warn",
-    "on_fault": "warn",
-    "on_shutdown": "warn",
-    "selftest": "quarantine",
-}
-
-
-@dataclass(frozen=True)
-class Sequence:
-    """Steps in order, `timeout` seconds at most; `on_error` says what a failure means."""
-
-    name: str
-    steps: tuple[Step, ...]
-    timeout: float
-    on_error: OnError
-    after: float = 0.0  # seconds without a session (on_idle)
-    every: float = 0.0  # seconds between two of them (selftest)
-    label: Text | None = None  # of its button, for one that students start
-
-    def run(
-        self,
-        stage: Stage,
-        now: Callable[[], float],
-        progress: Callable[[float], None] = lambda _percent: None,
-    ) -> None:
-        """Do the steps; what goes wrong is raised, and names the step."""
-        end = now() + self.timeout
-        for number, step in enumerate(self.steps, 1):
-            try:
-                stage.check()
-                step.run(stage)
-            except Exception as error:
-                error.add_note(f"in step {number} of {self.name}")
-                raise
-            if now() > end:
-                raise TooLate(f"{self.name} took longer than its timeout of {self.timeout:g} s.")
-            progress(100 * number / len(self.steps))
-
-    def outputs(self) -> set[str]:
-        """The outputs that it commands."""
-        return {name for step in self.steps for name in getattr(step, "outputs", ())}
-
-    def tasks(self) -> list[str]:
-        """The tasks of the lab that it runs."""
-        return [step.name for step in self.steps if isinstance(step, RunTask)]
+# ---------------------------------------------------------------------- the keys of sequences
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,54 +205,214 @@ class SequenceKeys:
     ] = field(default_factory=dict)
 
 
-def read_sequences(
-    section: Section, devices: Devices, folder: Path, problems: Problems
-) -> dict[str, Sequence]:
-    """The sequences by name."""
-    keys = build(SequenceKeys, section, problems, name="sequences")
-    reader = Reader(devices, folder, problems)
+# ---------------------------------------------------------------------- reading
+
+
+def read_sequences(section: Section, lookup: Lookup, folder: Path) -> dict[str, Sequence]:
+    """The sequences by name; `folder` is where the board file is."""
+    keys = build(SequenceKeys, section, lookup.problems, name="sequences")
+    reader = _StepReader(lookup, folder)
     found: dict[str, Sequence] = {}
-    for name, otherwise in _OTHERWISE.items():
+    for name, on_error in _DEFAULT_ON_ERROR.items():
         spec: Any = getattr(keys, name, None)
-        if spec is None:
-            continue
-        steps = [reader.read(step) for step in spec.steps]
-        found[name] = Sequence(
-            name=name,
-            steps=tuple(step for step in steps if step is not None),
-            timeout=spec.timeout,
-            on_error=spec.on_error or otherwise,
-            after=getattr(spec, "after", 0.0),
-            every=getattr(spec, "every", 0.0),
-        )
+        if spec is not None:
+            found[name] = Sequence(
+                name=name,
+                steps=reader.read_all(spec.steps),
+                timeout=spec.timeout,
+                on_error=spec.on_error or on_error,
+                after=getattr(spec, "after", 0.0),
+                every=getattr(spec, "every", 0.0),
+            )
     for name, place in section.child("buttons").items():
-        button = _button(name, place, reader, problems)
+        button = _button_keys(name, place, lookup.problems)
         if button is not None:
-            found[name] = button
+            found[name] = Sequence(
+                name, reader.read_all(button.steps), button.timeout, "fail", label=button.label
+            )
     return found
 
 
-def _button(name: str, place: Section, reader: Reader, problems: Problems) -> Sequence | None:
-    if not _NAME.fullmatch(name) or name in _OTHERWISE:
+def _button_keys(name: str, place: Section, problems: Problems) -> ButtonKeys | None:
+    if not NAME.fullmatch(name) or name in _DEFAULT_ON_ERROR:
         problems.add(
             place.key_where,
             f"{name!r} cannot be the name of a button: it is a letter, then letters, digits and "
             "'_', 40 at most, and no sequence's",
         )
         return None
-    spec = build(ButtonKeys, place, problems, name=f"button {name!r}")
-    if spec is None:
+    return build(ButtonKeys, place, problems, name=f"button {name!r}")
+
+
+class _StepReader:
+    """Reads steps for one board; a step that has a problem is None."""
+
+    def __init__(self, lookup: Lookup, folder: Path) -> None:
+        self._lookup = lookup
+        self._problems = lookup.problems
+        self._folder = folder
+
+    def read_all(self, sections: list[Section]) -> tuple[Step, ...]:
+        return tuple(step for step in map(self.read, sections) if step is not None)
+
+    def read(self, section: Section) -> Step | None:
+        if section.bad:
+            return None
+        items = section.items()
+        if len(items) != 1:
+            keys = " and ".join(key for key, _ in items) or shown(section.value)
+            return self._wrong(
+                section, f"a step has one key, one of {', '.join(_KINDS)}; here is {keys}"
+            )
+        ((kind, content),) = items
+        if kind not in _KINDS:
+            hint = did_you_mean(kind, _KINDS) or f"; there are {', '.join(_KINDS)}"
+            return self._wrong(content.key_where, f"there is no step {kind!r}{hint}")
+        before = len(self._problems)
+        step = None if content.bad else _KINDS[kind](self, content)
+        return step if len(self._problems) == before else None
+
+    def set(self, section: Section) -> Step | None:
+        return steps.Set(self._lookup.values(dict(self._by_device(section))))
+
+    def pulse(self, section: Section) -> Step | None:
+        pulses = []
+        for name, content in self._by_device(section):
+            output = self._lookup.output(name, content)
+            spec = self._build(_Pulse, content, "for")
+            if output is None or spec is None:
+                continue
+            value = spec.value
+            if value is None and isinstance(output, SwitchOutput):
+                value = not output.safe
+            pulses.append((name, self._accepted(name, output, value, content), spec.seconds))
+        return steps.Pulse(tuple(pulses))
+
+    def ramp(self, section: Section) -> Step | None:
+        wanted = "a ramp is of one output: {ramp: {fan: {to: 1, over: 5s}}}"
+        name, content = self._one_device(section, wanted)
+        if content is None:
+            return None
+        output = self._lookup.output(name, content)
+        spec = self._build(_Ramp, content)
+        if output is None or spec is None:
+            return None
+        if not isinstance(output, NumberOutput):
+            return self._wrong(content, f"'{name}' has no values between: it cannot be ramped")
+        return steps.Ramp(name, self._accepted(name, output, spec.to, content), spec.over)
+
+    def wait(self, section: Section) -> Step | None:
+        seconds: Any = build(Duration, section, self._problems, name="wait")
+        return steps.Wait(seconds)
+
+    def wait_for(self, section: Section) -> Step | None:
+        spec = self._build(_WaitFor, section, "expr")
+        condition = None if spec is None else self._lookup.expression(spec.expr, "wait_for")
+        if spec is None or condition is None:
+            return None
+        return steps.WaitFor(condition, spec.timeout)
+
+    def safe(self, section: Section) -> Step | None:
+        if section.content == "all":
+            return steps.Safe(None)
+        entries = section.entries()
+        if not entries:
+            return self._wrong(section, "expected 'all' or a list of devices")
+        for entry in entries:
+            self._lookup.device(str(entry.content), entry)
+        return steps.Safe(tuple(entry.content for entry in entries))
+
+    def program(self, section: Section) -> Step | None:
+        wanted = "one programmer at a time: {program: {mcu: blank}}"
+        name, content = self._one_device(section, wanted)
+        if content is None:
+            return None
+        driver = self._lookup.device(name, content)
+        if driver is not None and not isinstance(driver, Programmable):
+            return self._wrong(content, f"'{name}' programs nothing: it is a {driver.kind}")
+        if content.content == "blank":
+            return steps.Program(name, None)
+        path = self._folder / str(content.content)
+        if not isinstance(content.content, str) or not path.is_file():
+            return self._wrong(
+                content, f"there is no file {str(path)!r} ('blank' is the blank one)"
+            )
+        return steps.Program(name, path)
+
+    def serial(self, section: Section) -> Step | None:
+        wanted = 'one port at a time: {serial: {console: {send: "x"}}}'
+        name, content = self._one_device(section, wanted)
+        if content is None:
+            return None
+        driver = self._lookup.device(name, content)
+        spec = self._build(_Serial, content, "send")
+        if driver is not None and not isinstance(driver, Conversing):
+            return self._wrong(content, f"'{name}' is no serial port: it is a {driver.kind}")
+        if spec is None:
+            return None
+        return steps.Converse(name, spec.send, spec.expect, spec.timeout)
+
+    def run(self, section: Section) -> Step | None:
+        spec = self._build(_Run, section, "argv")
+        if spec is not None and not spec.argv:
+            return self._wrong(section, "expected a program and its arguments, as a list")
+        return None if spec is None else steps.RunProgram(tuple(spec.argv), spec.timeout)
+
+    def task(self, section: Section) -> Step | None:
+        spec = self._build(_Task, section, "name")
+        return None if spec is None else steps.RunTask(spec.name, spec.args)
+
+    def notify(self, section: Section) -> Step | None:
+        text = build(Text, section, self._problems, name="notify")
+        return None if text is None else steps.Notify(text)
+
+    def log(self, section: Section) -> Step | None:
+        text = build(str, section, self._problems, name="log")
+        return None if text is None else steps.Log(text)
+
+    # ------------------------------------------------------------------ what they share
+
+    def _by_device(self, section: Section) -> list[tuple[str, Section]]:
+        if not section.items():
+            self._wrong(section, f"expected a mapping by device, not {shown(section.value)}")
+        return section.items()
+
+    def _one_device(self, section: Section, wanted: str) -> tuple[str, Section | None]:
+        items = self._by_device(section)
+        if len(items) == 1:
+            return items[0]
+        self._wrong(section, wanted)
+        return "", None
+
+    def _accepted(self, name: str, output: Output, value: Any, place: Section) -> Any:
+        """The value as the output gets it."""
+        try:
+            return output.accept(name, value)
+        except BadInput as error:
+            return self._wrong(place, str(error))
+
+    def _build(self, kind: type[T], section: Section, short: str = "") -> T | None:
+        """A `kind`; what is not a mapping is its one key `short`."""
+        if short and not isinstance(section.content, dict):
+            section = Section({short: section}, section.where, section.key_where, bad=section.bad)
+        return build(kind, section, self._problems, name="step")
+
+    def _wrong(self, place: Section | str, message: str) -> Step | None:
+        self._problems.add(place, message)
         return None
-    steps = tuple(step for step in map(reader.read, spec.steps) if step is not None)
-    return Sequence(name, steps, spec.timeout, "fail", label=spec.label)
 
 
-def check_tasks(sequences: Mapping[str, Sequence], known: Mapping[str, Any]) -> list[str]:
-    """A sentence for each task that a sequence runs and the lab's module does not have."""
-    return [
-        f"{sequence.name} runs the task {name!r}, which the lab's module does not have"
-        f"{did_you_mean(name, known)}"
-        for sequence in sequences.values()
-        for name in sequence.tasks()
-        if name not in known
-    ]
+_KINDS: dict[str, Callable[[_StepReader, Section], Step | None]] = {
+    "set": _StepReader.set,
+    "pulse": _StepReader.pulse,
+    "ramp": _StepReader.ramp,
+    "wait": _StepReader.wait,
+    "wait_for": _StepReader.wait_for,
+    "safe": _StepReader.safe,
+    "program": _StepReader.program,
+    "serial": _StepReader.serial,
+    "run": _StepReader.run,
+    "task": _StepReader.task,
+    "notify": _StepReader.notify,
+    "log": _StepReader.log,
+}

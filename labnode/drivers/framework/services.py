@@ -1,20 +1,26 @@
-"""What a driver is handed by its board: all that it knows of what is above it."""
+"""What a board gives its drivers: all that they know of what is above them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from labnode.clock import Clock
 
-if TYPE_CHECKING:
-    from labnode.drivers.framework.driver import Driver
+
+class DeviceView(Protocol):
+    """Another device of the board, which may be looked at but not commanded."""
+
+    @property
+    def value(self) -> Any: ...
+
+    def state(self) -> dict[str, Any]: ...
 
 
 class Services(Protocol):
-    """What a driver is handed by its board."""
+    """What a board gives one driver."""
 
     @property
     def pins(self) -> Any:
@@ -41,9 +47,9 @@ class Services(Protocol):
         """Where the node keeps what has to survive it; None: nowhere."""
 
     def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
-        """Let others use the hardware thread meanwhile; False once the task shall stop.
+        """Let others use the hardware thread meanwhile; False once the task has to stop.
 
-        It ends early when `until()` is true, which is looked at whenever something was posted.
+        It ends early when `until()` is true, which is checked whenever something was posted.
         """
 
     def outlast(self, seconds: float, over: Callable[[], bool]) -> bool:
@@ -52,8 +58,8 @@ class Services(Protocol):
         For the short end of what was asked to stop: nothing else ends this.
         """
 
-    def device(self, name: str) -> Driver:
-        """Another device of the board, to look at."""
+    def device(self, name: str) -> DeviceView:
+        """Another device of the board."""
 
     def command(self, device: str, command: str, args: Any = None) -> Any:
         """Have another device of the board do something, within its limits and interlocks."""
@@ -65,7 +71,7 @@ class Services(Protocol):
         """Interlocked when the board's interlocks forbid this output to be `value` now."""
 
     def lend(self, device: str) -> AbstractContextManager[str]:
-        """The path of another device's port, which is the caller's inside the block."""
+        """The path of another device's port, the caller's alone inside the block."""
 
     def progress(self, percent: float | None = None, line: str | None = None) -> None:
         """How far the running task is (0 to 100), and a line of what it says."""
