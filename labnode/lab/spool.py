@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
 import shutil
@@ -12,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from labnode.files import private
 
 _ROOM = 16 << 20  # bytes that stay free on the disk, whoever uploads
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,10}")
@@ -31,7 +32,7 @@ class Spooled:
         self.size = 0
         self.kept = False
         self._hash = hashlib.sha256()
-        self._file: BinaryIO = open(path, "xb", opener=_private)  # noqa: SIM115
+        self._file: BinaryIO = open(path, "xb", opener=private)  # noqa: SIM115
 
     @property
     def sha256(self) -> str:
@@ -110,7 +111,3 @@ class Spool:
             files = self._owned.pop(owner, [])
         for file in files:
             file.path.unlink(missing_ok=True)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -1,9 +1,8 @@
-"""The life of a run: taken in, begun, worked off or stopped, and finished once that is durable."""
+"""The runner: admits, runs and stops runs of tasks, and finishes them once that is durable."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import partial
 from math import inf
 from typing import Any
@@ -14,6 +13,7 @@ from labnode.errors import AlreadyRunningError, LabnodeError, SessionOver, Stopp
 from labnode.events import Bus, TaskChanged
 from labnode.jsondata import plain
 from labnode.store import Happening, NotUnique, Store
+from labnode.tasks.api import Task, TaskService
 from labnode.tasks.runs import (
     Outcome,
     Registry,
@@ -27,50 +27,42 @@ from labnode.worker import Worker
 
 log = logging.getLogger(__name__)
 
-_CHILDREN_GRACE = 5.0  # seconds that a task which shall stop has to end what it has started
+_CHILDREN_GRACE = 5.0  # seconds that a task has to end its child processes after stop()
 
 
-class Life:
-    """Takes every run from new to finished, in memory and in the store alike.
-
-    `inside` makes the Task that the run's own code sees; `limited` is called when `stop_overdue()`
-    has a run more to look after, `finished` (on the store's thread) when an end is durable.
-    """
+class Runner:
+    """Takes every run from new to finished, in memory and in the store alike."""
 
     def __init__(
         self,
+        tasks: TaskService,
         registry: Registry,
+        *,
         store: Store,
         worker: Worker,
         clock: Clock,
         bus: Bus,
-        *,
-        inside: Callable[[Run], object],
-        limited: Callable[[], None],
-        finished: Callable[[], None],
     ) -> None:
+        self._tasks = tasks
         self._registry = registry
         self._store = store
         self._worker = worker
         self._clock = clock
         self._bus = bus
-        self._inside = inside
-        self._limited = limited
-        self._finished = finished
 
-    # ------------------------------------------------------------------ the beginning
+    # ------------------------------------------------------------------ beginning
 
     def admit(self, run: Run, *, here: bool = False) -> None:
-        """Take a run in, durably; `here`: it begins at once, in this thread.
+        """Store a new run; with `here` it begins at once, in this thread.
 
-        SessionOver or AlreadyRunningError where it may not be, StorageError where it cannot. What a
-        hook or a task runs here is a part of it, and always may.
+        SessionOver or AlreadyRunningError if it is not allowed, StorageError if it cannot be
+        stored. What a hook or a task runs here is a part of it and always allowed.
         """
-        part = here and self._worker.on_worker_thread
+        is_part = here and self._worker.on_worker_thread
         now = self._clock.wall()
         begun = {"status": "running", "started_at": now} if here else {"status": "submitted"}
         with self._registry.lock:
-            if not part:
+            if not is_part:
                 self._registry.check_open(run)
             self._registry.add(run)
         try:
@@ -83,26 +75,26 @@ class Life:
         try:
             with self._registry.lock:
                 run.status = Status.SUBMITTED
-                if not part:
+                if not is_part:
                     self._registry.check_open(run)  # it may have ended while the row was written
                 if here:
                     run.begin(self._clock)
                 if run.parent is not None and run.parent.stop_asked_at is not None:
                     self._ask_to_stop(run)
-                self._tell(run)  # under the lock: nobody can have ended it already
+                self._publish(run)  # under the lock: before its end is published
         except SessionOver as error:
             self.fail(run, error)
             raise
 
     def refuse(self, run: Run, error: LabnodeError) -> None:
-        """Let a run that was not admitted be seen as failed."""
+        """Remember a run that was not admitted as failed."""
         with self._registry.lock:
             run.outcome = run.outcome or self._failure(error)
             run.finish()
             self._registry.remember(run)
 
     def stop(self, run_id: str) -> None:
-        """Ask a run and its parts to stop; one that has not begun never will."""
+        """Ask a run and its parts to stop; if it has not begun, it is cancelled."""
         with self._registry.lock:
             run = self._registry.unfinished(run_id)
             if run is None or run.status is Status.NEW or run.outcome is not None:
@@ -111,16 +103,14 @@ class Life:
             if cancelled := run.may_begin:
                 run.outcome = self._failure(Stopped("The task was stopped before it began."))
             else:
-                self._tell(run)  # under the lock: its end comes after it
+                self._publish(run)  # under the lock: before its end is published
         if cancelled:
             self._finish(run)
-        else:
-            self._limited()
 
     def stop_overdue(self) -> float | None:
-        """Ask each run to stop whose max_runtime is over; kill the processes of those that do not.
+        """Ask runs to stop after their `max_runtime`; kill the processes of those that do not.
 
-        Returns the seconds until there is more to do, None when nothing has an end.
+        Returns the seconds until there is more to do, None if nothing is limited.
         """
         now = self._clock.now()
         with self._registry.lock:
@@ -138,7 +128,7 @@ class Life:
         return None if next_due == inf else next_due - now
 
     def _kill_children(self, run: Run, at: float, now: float) -> float:
-        """Kill what a run has started, if it is time; returns when it will be."""
+        """Kill the processes of a run from `at` on; returns when there is more to do."""
         if now < at:
             return at
         run.children_killed = True
@@ -157,17 +147,17 @@ class Life:
             self._ask_to_stop(part)
 
     def fail(self, run: Run, error: LabnodeError) -> None:
-        """Finish a run that has not begun, and now never will; does nothing to others."""
+        """Finish a run that has not begun, so that it never will; does nothing to others."""
         with self._registry.lock:
             if not run.may_begin:
                 return
             run.outcome = self._failure(error)
         self._finish(run)
 
-    # ------------------------------------------------------------------ the work
+    # ------------------------------------------------------------------ working
 
     def execute(self, run_id: str) -> None:
-        """Do the work of a run that waits, unless it has outlived its session."""
+        """Run a queued run, unless its session is over."""
         with self._registry.lock:
             run = self._registry.unfinished(run_id)
             if run is None or not run.may_begin:
@@ -176,19 +166,17 @@ class Life:
                 run.begin(self._clock)
         if run.working:
             self._store.update("tasks", run.id, {"status": "running", "started_at": run.started_at})
-            self._tell(run)
+            self._publish(run)
             self.work(run)
         else:
             self.stop(run.id)
 
     def work(self, run: Run) -> tuple[Any, BaseException | None]:
-        """Do the work of a run that has begun: what it returned and what it raised."""
+        """Call the function of a run that has begun; what it returned and what it raised."""
         result: Any = None
         failure: BaseException | None = None
-        if run.due_at < inf:
-            self._limited()
         try:
-            with context.acting(run.user, self._inside(run)):
+            with context.acting(run.user, Task(self._tasks, run.view(), inside=run)):
                 result = run.function()
             final = plain(result, f"The result of task {run.name!r}")
             outcome = Outcome(Status.DONE, self._clock.wall(), final)
@@ -200,7 +188,7 @@ class Life:
         self._finish(run)
         return result, failure
 
-    # ------------------------------------------------------------------ the end
+    # ------------------------------------------------------------------ ending
 
     def _failure(self, error: BaseException) -> Outcome:
         return Outcome(Status.FAILED, self._clock.wall(), error=describe_error(error))
@@ -225,8 +213,7 @@ class Life:
         run.finished.set()
         for joiner in joiners:
             joiner.set()
-        self._tell(run)
-        self._finished()
+        self._publish(run)
 
-    def _tell(self, run: Run) -> None:
+    def _publish(self, run: Run) -> None:
         self._bus.publish(TaskChanged(run.id, run.session_id, run.status))

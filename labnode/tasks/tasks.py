@@ -1,4 +1,4 @@
-"""The node's tasks: who may run what when, what became of it, and recovery after a crash."""
+"""The node's tasks: which may run, what became of them, and recovery after a crash."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from labnode.jsondata import plain
 from labnode.store import Happening, Store
 from labnode.tasks.api import Task, TaskFunction
 from labnode.tasks.queues import Queues
-from labnode.tasks.runner import Life
+from labnode.tasks.runner import Runner
 from labnode.tasks.runs import Lane, Registry, Run
-from labnode.tasks.waits import Waits, own_run
-from labnode.worker import Worker, harmless
+from labnode.tasks.waits import Until, Waits, own_run
+from labnode.worker import Job, Worker, harmless
 
 log = logging.getLogger(__name__)
 
-_MOST_LOG = 50  # lines that a task's data keeps of what its program says
-_STOP_GRACE = {Lane.HARDWARE: 10.0, Lane.BACKGROUND: 30.0}  # then the task ends the agent
+_MOST_LOG = 50  # lines of a program's output that a task's data keeps
+_STOP_GRACE = {Lane.HARDWARE: 10.0, Lane.BACKGROUND: 30.0}  # seconds, then the agent ends itself
 _INTERRUPTED = {
     "code": "interrupted",
     "class": "Interrupted",
@@ -33,42 +33,29 @@ _INTERRUPTED = {
 
 
 class Tasks:
-    """All tasks of the node; the truth of the unfinished ones is here, of the others in the store.
+    """All tasks of the node; the unfinished ones are in memory, all are in the store.
 
-    `on_finished` is called (on the store's thread) when a task's end is durable, `on_limited` when
-    `stop_overdue()` has one more to look after.
+    Every change is published as TaskChanged; the end of a task once it is stored.
     """
 
     def __init__(
         self, store: Store, worker: Worker, clock: Clock, bus: Bus, queues: Queues
     ) -> None:
-        self.on_finished: Callable[[], None] = lambda: None
-        self.on_limited: Callable[[], None] = lambda: None
         self._store = store
         self._worker = worker
         self._clock = clock
         self._bus = bus
         self._queues = queues
         self._registry = Registry()
-        self._life = Life(
-            self._registry,
-            store,
-            worker,
-            clock,
-            bus,
-            inside=lambda run: Task(self, self._view(run), inside=run),
-            limited=self._one_limited,
-            finished=self._one_finished,
+        self._runner = Runner(
+            self, self._registry, store=store, worker=worker, clock=clock, bus=bus
         )
-        waits = Waits(self._registry, worker, clock)
-        self.open_session = self._registry.open_session
-        self.stop = self._life.stop
-        self.stop_overdue = self._life.stop_overdue
-        self.wait = waits.wait
-        self.pause = waits.pause
-        self.join = waits.join
-        self.next_job = queues.take
-        queues.serve(self._life.execute)
+        self._waits = Waits(self._registry, worker, clock)
+        queues.serve(self._runner.execute)
+
+    def next_job(self, lane: Lane) -> Job | None:
+        """The oldest queued run of `lane` as a job, or None."""
+        return self._queues.take(lane)
 
     # ------------------------------------------------------------------ running
 
@@ -83,10 +70,10 @@ class Tasks:
             return self._refused(run, error)
         try:
             self._queues.put(run.lane, run.id)
-        except Exception as error:  # its file is on the same disk as all else
+        except Exception as error:  # for example a full disk
             log.exception("A task could not be queued.")
             broken = StorageError(f"The queue of tasks does not work: {error}.")
-            self._life.fail(run, broken)
+            self._runner.fail(run, broken)
             return self._refused(run, broken)
         if run.lane is Lane.HARDWARE:
             self._worker.wake()
@@ -144,26 +131,38 @@ class Tasks:
         return rows[0] if rows else None
 
     def of_session(self, session_id: str | None, *, unfinished: bool = False) -> list[Task]:
-        """The tasks of one session, oldest first (of the finished ones the last 256 or so)."""
+        """The tasks of one session, oldest first; of the finished ones about the last 256."""
         with self._registry.lock:
             runs = self._registry.of_session(session_id, unfinished=unfinished)
             rows = [run.view() for run in runs]
         return [Task(self, row) for row in rows]
 
-    # ------------------------------------------------------------------ ending
+    # ------------------------------------------------------------------ sessions and stopping
+
+    def open_session(self, session_id: str) -> None:
+        """Allow tasks in a session."""
+        self._registry.open_session(session_id)
 
     def close_session(self, session_id: str) -> None:
-        """No more tasks in this session; those that wait never begin, those that run shall stop."""
+        """Allow no more tasks in a session; cancel the queued ones and stop the others."""
         for run in self._registry.close_session(session_id):
             self.stop(run.id)
 
+    def stop(self, task_id: str) -> None:
+        """Ask a task to stop; if it has not begun, it is cancelled."""
+        self._runner.stop(task_id)
+
+    def stop_overdue(self) -> float | None:
+        """See Runner.stop_overdue."""
+        return self._runner.stop_overdue()
+
     def stop_all(self) -> None:
-        """Ask every task to stop and start no more: the node stops."""
+        """The node stops: allow no more tasks and ask all to stop."""
         for run in self._registry.close():
             self.stop(run.id)
 
     def overdue(self) -> str | None:
-        """Which task ignores that it shall stop for so long that the agent has to end, or None."""
+        """Which task has not stopped for so long that the agent has to end itself, or None."""
         with self._registry.lock:
             for run in self._registry.working():
                 if run.stop_asked_at is None:
@@ -174,33 +173,46 @@ class Tasks:
         return None
 
     def recover(self) -> None:
-        """After a start: what was unfinished when the node went down has failed."""
+        """After a start: tasks that were unfinished when the node went down have failed."""
         for row in self._store.select("tasks", "status IN ('submitted', 'running')"):
             changes = {"status": "failed", "error": _INTERRUPTED, "finished_at": self._clock.wall()}
             happening = Happening("task.interrupted", row["session_id"], row["id"])
             self._store.update("tasks", row["id"], changes, happening)
 
+    # ------------------------------------------------------------------ waiting
+
+    def wait(self, run: Run, seconds: float) -> bool:
+        """See Task.wait."""
+        return self._waits.wait(run, seconds)
+
+    def pause(self, seconds: float, until: Until = None) -> bool:
+        """Let `seconds` pass in a task, a hook or a view; see Waits.pause."""
+        return self._waits.pause(seconds, until)
+
+    def join(self, task_id: str, timeout: float | None, error_on_timeout: bool) -> None:
+        """See Task.join."""
+        self._waits.join(task_id, timeout, error_on_timeout)
+
     # ------------------------------------------------------------------ inside a task
 
     def progress(self, percent: float | None = None, line: str | None = None) -> None:
-        """Tell how far the task that runs here is, and what its program says (perhaps many lines).
+        """Set `percent` of the current task's data, and append output of its program to `log`.
 
-        They are its data's `percent` and `log`, of which the last lines are kept. Where there is
-        no task, nobody is told.
+        `log` keeps the last 50 lines. Without a current task this does nothing.
         """
         task = context.current_task.get()
         if task is None:
             return
         news: dict[str, Any] = {} if percent is None else {"percent": percent}
         if line is not None:
-            said = task.data.get("log")
-            before = said if isinstance(said, list) else []
+            log_before = task.data.get("log")
+            before = log_before if isinstance(log_before, list) else []
             news["log"] = [*before, *line.splitlines()][-_MOST_LOG:]
         if any(task.data.get(key) != value for key, value in news.items()):
             task.data.update(news)
 
-    def tell(self, run: Run, data: dict[str, Any]) -> None:
-        """Show everyone new `data` of a run; TypeError when it has ended."""
+    def set_data(self, run: Run, data: dict[str, Any]) -> None:
+        """Publish new `data` of a run; TypeError if it has ended."""
         fresh = plain(data, "task.data")
         with self._registry.lock:
             if run.outcome is not None:
@@ -237,9 +249,9 @@ class Tasks:
         )
 
     def _admit(self, run: Run, function: TaskFunction[..., Any], *, here: bool = False) -> None:
-        """See Life.admit; TooLittleTime where a student's time is shorter than the task.
+        """See Runner.admit; TooLittleTime if the student has less time left than it takes.
 
-        A clean-up is not on the student's time.
+        The student's time does not matter in a clean-up.
         """
         needed = function.estimated_time
         if needed is not None and getattr(run.user, "active", False):
@@ -248,23 +260,17 @@ class Tasks:
                 raise TooLittleTime(
                     f"Task {run.name!r} takes about {needed:g} s, and only {int(left)} s are left."
                 )
-        self._life.admit(run, here=here)
+        self._runner.admit(run, here=here)
 
     def _run_here(self, run: Run) -> tuple[Any, BaseException | None]:
-        """Do the work of a run that was admitted to begin here; its end is durable on return."""
-        ended = self._life.work(run)
+        """Run a run that was admitted to begin here; its end is stored on return."""
+        ended = self._runner.work(run)
         if not self._worker.wait_for(run.finished, 30):
-            run.finished.wait(1)  # a node that stops ends waits before the last writes
+            run.finished.wait(1)  # a stopping node ends waits before the last writes
         return ended
 
-    def _one_limited(self) -> None:
-        self.on_limited()
-
-    def _one_finished(self) -> None:
-        self.on_finished()
-
     def _refused(self, run: Run, error: LabnodeError) -> Task:
-        self._life.refuse(run, error)
+        self._runner.refuse(run, error)
         return Task(self, self._view(run))
 
     def _view(self, run: Run) -> dict[str, Any]:
