@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,23 +37,6 @@ class LabHooks(Protocol):
 
     def load_user(self, username_unique: str) -> Any:
         """The lab's own object for a user, or None."""
-
-
-@dataclass(frozen=True)
-class Belongings:
-    """What is kept for one student across sessions."""
-
-    secret: str
-    path: Path
-
-    def folder(self) -> Path:
-        """The student's directory, created if necessary; StorageError if that fails."""
-        try:
-            for directory in (self.path.parent, self.path):
-                directory.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"A user's folder cannot be made: {error}.") from error
-        return self.path
 
 
 class Users:
@@ -141,8 +123,8 @@ class Users:
 
         return change
 
-    def belongings(self, username_unique: str) -> Belongings:
-        """What is kept for this user; LabnodeError without a name."""
+    def belongings(self, username_unique: str) -> tuple[str, Path]:
+        """The secret and the folder of a user; LabnodeError without a name."""
         change = self.seen(username_unique)
         if change is None:
             raise LabnodeError(
@@ -153,7 +135,7 @@ class Users:
         if not rows:  # the session was started by a labnode that did not keep users yet
             self._store.run(change)
             rows = self._store.select("users", "username_unique = ?", username_unique)
-        return Belongings(rows[0]["secret"], self._folders / rows[0]["folder"])
+        return rows[0]["secret"], self._folders / rows[0]["folder"]
 
 
 class AnonymousUser:
@@ -268,7 +250,7 @@ class User:
 
         LabnodeError without a `username_unique`.
         """
-        return self._belongings.secret
+        return self._belongings[0]
 
     @property
     def folder(self) -> Path:
@@ -276,10 +258,16 @@ class User:
 
         LabnodeError without a `username_unique`, StorageError if it cannot be created.
         """
-        return self._belongings.folder()
+        folder = self._belongings[1]
+        try:
+            for directory in (folder.parent, folder):
+                directory.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"A user's folder cannot be made: {error}.") from error
+        return folder
 
     @cached_property
-    def _belongings(self) -> Belongings:
+    def _belongings(self) -> tuple[str, Path]:
         return self._users.belongings(self.username_unique)
 
     def check_may_act(self, *, in_task: bool) -> None:
