@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import partial, update_wrapper
 from inspect import BoundArguments, signature
 from math import inf
@@ -20,21 +21,11 @@ Unique = Literal["global", "user"]
 
 
 class TaskService(Protocol):
-    """The node's tasks, as far as these classes need them; see Tasks and Task."""
+    """The node's tasks, as far as these classes need them; see Tasks."""
 
-    def submit(
-        self, function: TaskFunction[..., Any], call: Callable[[], Any], args: dict[str, Any]
-    ) -> Task: ...
-    def run_directly(
-        self, function: TaskFunction[..., Any], call: Callable[[], Any], args: dict[str, Any]
-    ) -> Any: ...
-    def run_sync(
-        self,
-        function: TaskFunction[..., Any],
-        call: Callable[[], Any],
-        args: dict[str, Any],
-        timeout: float | None,
-    ) -> Task: ...
+    def submit(self, invocation: Invocation) -> Task: ...
+    def run_directly(self, invocation: Invocation) -> Any: ...
+    def run_sync(self, invocation: Invocation, timeout: float | None) -> Task: ...
     def stop(self, task_id: str) -> None: ...
     def wait(self, run: Run, seconds: float) -> bool: ...
     def join(self, task_id: str, timeout: float | None, error_on_timeout: bool) -> None: ...
@@ -91,9 +82,10 @@ class TaskFunction(Generic[P, R]):
 
         AlreadyRunningError if `unique` forbids it, TooLittleTime if `estimated_time` does.
         """
-        _, named = self._take(args, kwargs)
-        call = partial(self.function, *args, **kwargs)
-        result: R = self._bound().run_directly(self, call, named)
+        invocation = replace(  # with the caller's own arguments, as in any other call
+            self._invocation(args, kwargs), call=partial(self.function, *args, **kwargs)
+        )
+        result: R = self._bound().run_directly(invocation)
         return result
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> Task:
@@ -103,32 +95,37 @@ class TaskFunction(Generic[P, R]):
         copied. If `unique` or `estimated_time` forbids the run, or the session is over, the
         returned task has already failed, with the reason in its `error`.
         """
-        return self._bound().submit(self, *self._take(args, kwargs))
+        return self._bound().submit(self._invocation(args, kwargs))
 
     def run_sync(self, *args: Any, timeout: float | None = None, **kwargs: Any) -> Task:
         """Run it and wait until it is finished, at most `timeout` seconds; returns the task.
 
         On a worker thread it runs in that thread at once, because that thread cannot wait for it.
         """
-        call, named = self._take(args, kwargs)
-        return self._bound().run_sync(self, call, named, timeout)
+        return self._bound().run_sync(self._invocation(args, kwargs), timeout)
 
-    def _take(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Callable[[], R], dict[str, Any]]:
-        """A call with copied arguments, and these by name."""
+    def _invocation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Invocation:
         try:
             bound: BoundArguments = signature(self.function).bind(*args, **kwargs)
         except TypeError as error:
             raise BadInput(f"Task {self.name!r}: {error}.") from None
         named = plain(dict(bound.arguments), f"The arguments of task {self.name!r}")
         bound.arguments.update(named)
-        return partial(self.function, *bound.args, **bound.kwargs), named
+        return Invocation(self, partial(self.function, *bound.args, **bound.kwargs), named)
 
     def _bound(self) -> TaskService:
         if self._tasks is None:
             raise LabnodeError(f"Task {self.name!r} runs on a node only; none has been started.")
         return self._tasks
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One call of a task function; `arguments` are a copy of them as JSON data, by name."""
+
+    function: TaskFunction[..., Any]
+    call: Callable[[], Any]
+    arguments: dict[str, Any]
 
 
 def _seconds(option: str, value: float | None) -> float | None:
@@ -166,14 +163,12 @@ class Task:
 
     @property
     def task_id(self) -> str:
-        task_id: str = self._row["id"]
-        return task_id
+        return str(self._row["id"])
 
     @property
     def name(self) -> str:
         """The name of the task's function."""
-        name: str = self._row["name"]
-        return name
+        return str(self._row["name"])
 
     @property
     def session_id(self) -> str | None:
@@ -184,8 +179,7 @@ class Task:
     @property
     def status(self) -> str:
         """`submitted`, `running`, `done` or `failed`."""
-        status: str = self._row["status"]
-        return status
+        return str(self._row["status"])
 
     @property
     def submitted(self) -> bool:
