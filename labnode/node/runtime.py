@@ -1,4 +1,4 @@
-"""A board at work: everything that is made from one board file, started and stopped in order."""
+"""Everything that is built from one board file, started and stopped in order."""
 
 from __future__ import annotations
 

@@ -126,21 +126,14 @@ class Sessions:
         """StartFailed, after the clean-up, if the session cannot be used."""
         if not self._worker.wait_for(session.started, self._give_up):
             self._machine.fail(session, "The board did not get ready in time.")
-        elif session.active and not self._is_kept(session):
+        elif session.active and not self._is_stored(session.id, "state != 'starting'"):
+            # a full disk may drop changes silently
             self._machine.fail(session, "The node's database does not keep the session.")
             self._worker.wait_for(session.disposed, self._give_up)
         if session.failure is not None:
             raise StartFailed(session.failure)
         if session.state is State.STARTING and session.reason is None:
             raise Busy("The node is stopping.", retry_after=10)
-
-    def _is_kept(self, session: Session) -> bool:
-        """Whether the store has the session as active; a full disk may drop changes silently."""
-        try:
-            kept = self._store.select("sessions", "id = ? AND state != 'starting'", session.id)
-        except StorageError:
-            return False
-        return bool(kept)
 
     def status(self, session_id: str) -> float:
         """The seconds until the central server should ask again; -1: the session is over."""
@@ -162,16 +155,18 @@ class Sessions:
         """End a session; waits up to `dispose_wait` for its clean-up. Never raises Busy."""
         session = self._machine.sessions.get(session_id)
         if session is None:
-            return Deletion.DONE if self._was_disposed(session_id) else Deletion.UNKNOWN
+            # it may have been disposed before a restart of the node
+            known = self._is_stored(session_id, "state = 'disposed'")
+            return Deletion.DONE if known else Deletion.UNKNOWN
         self.end(session, Reason.DELETED)
         with suppress(Busy):  # too many threads wait; an error would count as clean
             self._worker.wait_for(session.disposed, self.rules.dispose_wait)
         return Deletion.DONE if session.state is State.DISPOSED else Deletion.PENDING
 
-    def _was_disposed(self, session_id: str) -> bool:
-        """Whether the session was disposed before the node was restarted."""
+    def _is_stored(self, session_id: str, condition: str) -> bool:
+        """Whether the store has the session in a state; False if it does not answer."""
         with suppress(StorageError):
-            return bool(self._store.select("sessions", "id = ? AND state = 'disposed'", session_id))
+            return bool(self._store.select("sessions", f"id = ? AND {condition}", session_id))
         return False
 
     def end_all(self, reason: Reason, timeout: float) -> bool:
