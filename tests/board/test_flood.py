@@ -126,7 +126,7 @@ def test_every_call_in_a_flood_is_served_in_the_next_turn(flood: Flood) -> None:
 def test_a_flood_is_sampled_and_posts_hardly_anything(flood: Flood) -> None:
     def job() -> None:
         for _ in range(round(FLOOD / EDGE / A_TURN)):
-            flood.edges(A_TURN + 1)  # an odd number: no sample is like the one before
+            flood.edges(A_TURN + 1, each=1)  # an odd number: no sample is like the one before
             flood.turn()
 
     flood.run(job)
