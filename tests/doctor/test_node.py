@@ -85,7 +85,8 @@ def test_without_a_node_its_port_has_to_be_free(bed: Bed) -> None:
 
 
 def test_a_state_directory_that_others_may_read_is_told(bed: Bed) -> None:
-    (bed.root / "state").mkdir(mode=0o755)
+    (bed.root / "state").mkdir()
+    (bed.root / "state").chmod(0o755)
     assert bed.found(node.files) == [("warning", f"Others may look into {bed.root}/state.")]
 
 
