@@ -326,7 +326,7 @@ class StateMachine:
         self.reaper.wake()
 
     def close(self) -> None:
-        """The node stops: answer whoever waits; sessions stay as they are stored."""
+        """The node stops: end all waits; sessions stay as they are stored."""
         with self.lock:
             sessions = list(self.sessions.values())
         self.users.close(sessions)
