@@ -38,6 +38,10 @@ class TaskChanged:
     status: str
 
 
+class TaskStatusChanged(TaskChanged):
+    """A task has a new status, or was asked to stop."""
+
+
 @dataclass(frozen=True, slots=True)
 class FaultChanged:
     """An interlock is "active", "latched" or "cleared"."""

@@ -169,5 +169,5 @@ class SequenceRun:
     def notify(self, text: Text) -> None:
         for session in self._sequences.sessions.live():
             if self._session_id in (None, session.id):
-                session.tell(text.words)
+                session.notify(text.words)
         self._board.bus.publish(Notice(text.words, self._session_id))

@@ -24,7 +24,7 @@ class NoRoom(OSError):
 class Spooled:
     """A file of `owner` (a session) that is being uploaded, until `keep` or `discard`; one thread.
 
-    `limit` is in bytes; whoever writes has to respect it.
+    `limit` is in bytes; the writer has to respect it.
     """
 
     def __init__(self, spool: Spool, owner: str, limit: int) -> None:

@@ -42,9 +42,9 @@ _MAKE_SAFE_WITHIN = 2.0
 class Bench:
     """A board with its threads, tasks, sessions, lab and pages, from `start()` to `stop()`.
 
-    Nothing of it outlives a change of the board but what is in the state directory, which has to
-    be this bench's alone. `site` is all that it serves. `http_threads` is how many threads may call
-    that; `listen` False leaves out what has a socket of its own; `url` and `fault` are the node's.
+    Only the state directory, which no other bench may use, outlives a change of the board. `site`
+    is the WSGI app, called by up to `http_threads` threads. With `listen` False, nothing opens a
+    socket of its own. `url` and `fault` are the node's.
     """
 
     def __init__(
@@ -152,9 +152,9 @@ class Bench:
             self._undo = undo.pop_all()
 
     def start(self) -> None:
-        """Open the board, finish what the last run left, begin to take students.
+        """Open the board, finish what the last run left, and accept students.
 
-        DeviceError when a device does not open; what was begun is left to `stop`.
+        DeviceError if a device does not open; call `stop` also then.
         """
         if self._listen:
             self.telemetry.start()
@@ -173,9 +173,9 @@ class Bench:
         self.telemetry.ready = True
 
     def stop(self) -> bool:
-        """End everything, devices safe first; False when something did not end.
+        """Stop everything and make the devices safe; False if something did not end in time.
 
-        Sessions that are active stay so in the store, to be resumed by the next run.
+        Active sessions stay active in the store, and the next run resumes them.
         """
         ended = True
 
@@ -194,7 +194,7 @@ class Bench:
             self.upkeep.last_words,
             partial(self.recordings.stop, 0.5),
             partial(self.sessions.reaper.stop, 0.5),
-            # Before the worker, which still serves the last words of their handlers.
+            # Before the worker, which their handlers may still call.
             partial(self.websockets.stop, 0.5),
             stop_worker,
             partial(self.telemetry.stop, 0.2),
@@ -202,28 +202,28 @@ class Bench:
         return all_done(steps) and ended
 
     def close(self) -> None:
-        """Let go of the files, when nobody asks any more; idempotent."""
+        """Close the files after `stop`; idempotent."""
         self._undo.close()
 
     def turn(self) -> None:
-        """What is done now and then, by the main thread."""
+        """Periodic work of the main thread."""
         self._pruning.turn()
 
     def fault(self) -> str | None:
-        """Why this process must not go on owning the hardware, or None."""
+        """Why this process must end itself, or None."""
         parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
         parts += [self.tasks.overdue, self.store.fault]
         parts += [self.websockets.fault, self.telemetry.fault]
         return next((fault for part in parts if (fault := part()) is not None), None)
 
     def make_safe(self) -> None:
-        """Drive the outputs to safe past the hardware thread, which may hold on to anything."""
+        """Drive the outputs to safe without the hardware thread, which may be stuck."""
         for failure in failsafe.within(_MAKE_SAFE_WITHIN, self.board.make_safe):
             log.critical("Not safe: %s.", failure)
 
 
 def all_done(steps: list[Callable[[], object]]) -> bool:
-    """Do every step, whatever happens to others; False when one failed."""
+    """Do every step even if others fail; False if one failed."""
     done = True
     for step in steps:
         try:

@@ -108,7 +108,7 @@ class Session:
     hook: Hook | None = None
     notices: tuple[dict[str, Any], ...] = ()  # messages to its student; any thread reads
 
-    def tell(self, text: str | Mapping[str, str]) -> None:
+    def notify(self, text: str | Mapping[str, str]) -> None:
         """Add a message to its student, who may open the page later (hardware thread)."""
         number = self.notices[-1]["number"] + 1 if self.notices else 1
         self.notices = (*self.notices[1 - _MOST_NOTICES :], {"number": number, "text": text})

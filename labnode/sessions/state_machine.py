@@ -11,7 +11,7 @@ from functools import partial
 from labnode import audit
 from labnode.clock import Clock
 from labnode.errors import StartFailed
-from labnode.events import Bus, SessionChanged, TaskChanged
+from labnode.events import Bus, SessionChanged, TaskStatusChanged
 from labnode.sessions.expiry import Reaper, SessionRules, ends, why_over
 from labnode.sessions.quarantine import Quarantine
 from labnode.sessions.session import Reason, Session, State
@@ -64,7 +64,7 @@ class StateMachine:
         self._hook_limit = hook_limit
         self._reports: deque[Callable[[], None]] = deque()  # from the hardware thread
         self._seat_signals: list[Signal] = []
-        bus.subscribe(TaskChanged, wake=self.reaper.wake, limit=1)
+        bus.subscribe(TaskStatusChanged, wake=self.reaper.wake, limit=1)
 
     def add(self, session: Session) -> None:
         self.users.add(session)
@@ -326,7 +326,7 @@ class StateMachine:
         self.reaper.wake()
 
     def close(self) -> None:
-        """The node stops: answer whoever waits; sessions stay as they are stored."""
+        """The node stops: end all waits; sessions stay as they are stored."""
         with self.lock:
             sessions = list(self.sessions.values())
         self.users.close(sessions)

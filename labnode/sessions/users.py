@@ -33,7 +33,7 @@ class LabHooks(Protocol):
         """Make the board ready for a session."""
 
     def clean(self, user: User, alone: bool) -> None:
-        """Clean the board after a session; whatever it raises quarantines the board."""
+        """Clean the board after a session; if it raises, the board is quarantined."""
 
     def load_user(self, username_unique: str) -> Any:
         """The lab's own object for a user, or None."""

@@ -19,7 +19,7 @@ from labnode.errors import (
     StorageError,
     TooLittleTime,
 )
-from labnode.events import Bus, TaskChanged
+from labnode.events import Bus, TaskChanged, TaskStatusChanged
 from labnode.jsondata import plain
 from labnode.store import Happening, NotUnique, Store
 from labnode.tasks.api import Invocation, Task
@@ -174,7 +174,7 @@ class Tasks:
                     run.begin(self._clock)
                 if run.parent is not None and run.parent.stop_asked_at is not None:
                     self._ask_to_stop(run)
-                self._publish(run)  # under the lock: before its end is published
+                self._publish_status(run)  # under the lock: before its end is published
         except SessionOver as error:
             self._fail(run, error)
             raise
@@ -209,7 +209,7 @@ class Tasks:
                 run.begin(self._clock)
         if run.working:
             self._store.update("tasks", run.id, {"status": "running", "started_at": run.started_at})
-            self._publish(run)
+            self._publish_status(run)
             self._work(run)
         else:
             self.stop(run.id)
@@ -270,10 +270,10 @@ class Tasks:
             joiners = list(run.joiners)
         for signal in (run.finished, *joiners):
             signal.set()
-        self._publish(run)
+        self._publish_status(run)
 
-    def _publish(self, run: Run) -> None:
-        self._bus.publish(TaskChanged(run.id, run.session_id, run.status))
+    def _publish_status(self, run: Run) -> None:
+        self._bus.publish(TaskStatusChanged(run.id, run.session_id, run.status))
 
     # ------------------------------------------------------------------ sessions and stopping
 
@@ -301,7 +301,7 @@ class Tasks:
             if cancelled := run.may_begin:
                 run.outcome = self._failure(Stopped("The task was stopped before it began."))
             else:
-                self._publish(run)  # under the lock: before its end is published
+                self._publish_status(run)  # under the lock: before its end is published
         if cancelled:
             self._finish(run)
 
@@ -420,4 +420,4 @@ class Tasks:
             if run.outcome is not None:
                 raise TypeError("The task has ended; its data can only be read.")
             run.data = fresh
-        self._publish(run)
+        self._bus.publish(TaskChanged(run.id, run.session_id, run.status))

@@ -117,7 +117,7 @@ def test_pushes_of_the_lab_come_on_the_same_socket(node: Node) -> None:
 def test_what_a_sequence_says_comes_on_the_same_socket(node: Node) -> None:
     (session, cookie), (_, other) = node.session(), node.session("bob")
     (page, _), (others, _) = live(node, cookie), live(node, other)
-    session.tell({"en": "Hot", "es": "Calor"})
+    session.notify({"en": "Hot", "es": "Calor"})
     node.agent.bench.bus.publish(Notice({"en": "Hot", "es": "Calor"}, session.id))
     assert page.json() == {"notices": [{"number": 1, "text": {"en": "Hot", "es": "Calor"}}]}
     drive(node, True)
