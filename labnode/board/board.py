@@ -93,7 +93,7 @@ class Board:
 
     def versioned(self) -> tuple[int, Snapshot]:
         """The snapshot with its version, which grows with each change."""
-        return self._snapshots.versioned()
+        return self._snapshots.versioned
 
     @property
     def faults(self) -> tuple[Fault, ...]:

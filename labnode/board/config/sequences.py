@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from labnode.board import steps
 from labnode.board.config.devices import NAME, Lookup
 from labnode.board.config.expressions import Words
-from labnode.board.steps import RunTask, Stage, Step
+from labnode.board.steps import RunProgram, RunTask, Stage, Step
 from labnode.drivers.framework.driver import Conversing, Programmable
 from labnode.drivers.framework.output import NumberOutput, Output, SwitchOutput
 from labnode.errors import BadInput, TooLate
@@ -124,18 +124,6 @@ class _Serial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Run:
-    argv: Annotated[list[str], Doc("A program and its arguments.")]
-    timeout: Annotated[Duration, Doc("How long it may take.")] = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Task:
-    name: Annotated[str, Doc("A task of the lab's module.")]
-    args: Annotated[dict[str, Any], Doc("Its arguments by name.")] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
 class StepKeys:
     """The key that a step has, and what may stand there: for the JSON Schema and the docs."""
 
@@ -147,8 +135,8 @@ class StepKeys:
     safe: Annotated[Literal["all"] | list[str], Doc("Make devices safe.")]
     program: Annotated[dict[str, str], Doc("Write a file with a programmer: {mcu: blank}.")]
     serial: Annotated[dict[str, str | _Serial], Doc("Talk on a serial port.")]
-    run: Annotated[list[str] | _Run, Doc("Run a program of the Pi.")]
-    task: Annotated[str | _Task, Doc("Run a task of the lab's module.")]
+    run: Annotated[list[str] | RunProgram, Doc("Run a program of the Pi.")]
+    task: Annotated[str | RunTask, Doc("Run a task of the lab's module.")]
     notify: Annotated[Text, Doc("Tell the student something.")]
     log: Annotated[str, Doc("Write a line into the log.")]
 
@@ -353,14 +341,13 @@ class _StepReader:
         return steps.Converse(name, spec.send, spec.expect, spec.timeout)
 
     def run(self, section: Section) -> Step | None:
-        spec = self._build(_Run, section, "argv")
-        if spec is not None and not spec.argv:
+        step = self._build(RunProgram, section, "argv")
+        if step is not None and not step.argv:
             return self._wrong(section, "expected a program and its arguments, as a list")
-        return None if spec is None else steps.RunProgram(tuple(spec.argv), spec.timeout)
+        return step
 
     def task(self, section: Section) -> Step | None:
-        spec = self._build(_Task, section, "name")
-        return None if spec is None else steps.RunTask(spec.name, spec.args)
+        return self._build(RunTask, section, "name")
 
     def notify(self, section: Section) -> Step | None:
         text = build(Text, section, self._problems, name="notify")
