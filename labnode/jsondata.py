@@ -15,20 +15,22 @@ def plain(value: Any, what: str) -> Any:
     """A copy of `value` made of JSON types alone; BadInput, starting with `what`, if impossible."""
     try:
         made = json.loads(json.dumps(value, allow_nan=False))
-        _check_depth(made)
+        if deeper_than(_DEEPEST, made):
+            raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
     except (TypeError, ValueError, RuntimeError) as error:  # too deep, or changed meanwhile
         raise BadInput(f"{what} must be JSON data: {error}") from None
     return made
 
 
-def _check_depth(made: Any) -> None:
-    level = [made]
-    for _ in range(_DEEPEST + 1):
+def deeper_than(limit: int, data: Any) -> bool:
+    """Whether more than `limit` lists and dictionaries are inside each other."""
+    level = [data]
+    for _ in range(limit + 1):
         inside = [part for part in level if isinstance(part, dict | list)]
         level = [x for part in inside for x in (part.values() if isinstance(part, dict) else part)]
         if not level:
-            return
-    raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
+            return False
+    return True
 
 
 class _Attached(dict[str, Any]):

@@ -37,7 +37,7 @@ HOUSE = """
     lab       -> sessions tasks worker board drivers schema context events clock errors
     control   -> clock errors
     http      -> settings waker clock errors
-    weblab    -> http sessions settings audit clock errors
+    weblab    -> http sessions settings jsondata audit clock errors
     web       -> +lab http settings waker
     labnode   -> lab
     system    -> context events clock

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -192,6 +194,128 @@ def test_a_press_while_it_is_released_is_not_lost(
     assert lab.agent.store.recall("estop") == "smoke"
 
 
+def agreed(lab: LabClient) -> str | None:
+    """Why everything is stopped, of which switch, board and database say the same."""
+    why = lab.agent.estop.why
+    assert lab.agent.board.halted == why
+    assert lab.agent.store.recall("estop") == why
+    return why
+
+
+@contextmanager
+def pressing_slowly(lab: LabClient, monkeypatch: pytest.MonkeyPatch, why: str) -> Iterator[None]:
+    """Inside the block somebody else's press is busy with the first device."""
+    make_safe = lab.agent.board.make_safe
+    begun, free = threading.Event(), threading.Event()
+
+    def slow() -> list[str]:
+        monkeypatch.undo()
+        begun.set()
+        free.wait(10)
+        return make_safe()
+
+    monkeypatch.setattr(lab.agent.board, "make_safe", slow)
+    presser = threading.Thread(target=lab.agent.estop.press, args=[why], name="presser")
+    presser.start()
+    assert begun.wait(10)
+    try:
+        yield
+    finally:
+        free.set()
+        presser.join(10)
+
+
+def test_a_release_in_the_middle_of_a_press_comes_after_it(
+    lab: LabClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pressing_slowly(lab, monkeypatch, "smoke"):
+        assert lab.agent.estop.release() == "smoke"
+    assert agreed(lab) is None
+
+
+def test_a_press_after_a_release_in_the_middle_of_a_press_counts(
+    lab: LabClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pressing_slowly(lab, monkeypatch, "smoke"):
+        lab.agent.estop.release()
+        lab.agent.estop.press("fire")  # does not wait for the other
+        assert pins(lab) == SAFE
+    assert agreed(lab) == "fire"
+
+
+def test_a_press_does_not_wait_for_a_release_that_waits_for_the_disk(
+    lab: LabClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estop, remember = lab.agent.estop, lab.agent.store.remember
+    estop.press("smoke")
+    asked, free = threading.Event(), threading.Event()
+    refused: list[Busy] = []
+
+    def asking(*args: Any) -> None:
+        asked.set()
+        remember(*args)
+
+    def release() -> None:
+        try:
+            estop.release()
+        except Busy as error:
+            refused.append(error)
+
+    monkeypatch.setattr(lab.agent.store, "remember", asking)
+    lab.agent.store._queue.put(lambda: free.wait(10))
+    releasing = threading.Thread(target=release, name="releasing")
+    releasing.start()
+    assert asked.wait(10)
+    estop.press("fire")
+    free.set()
+    releasing.join(10)
+    assert "pressed again" in str(refused)
+    assert agreed(lab) == "smoke"
+
+
+def test_of_two_releases_and_a_press_in_between_the_last_counts_everywhere(
+    lab: LabClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estop, remember = lab.agent.estop, lab.agent.store.remember
+    estop.press("smoke")
+    order: list[str] = []
+    second = threading.Thread(target=estop.release, name="second-release")
+
+    def remembering(*args: Any) -> None:
+        order.append(threading.current_thread().name)
+        remember(*args)
+        if not second.ident:
+            estop.press("fire")
+            second.start()
+            order.append("the first goes on")
+
+    monkeypatch.setattr(lab.agent.store, "remember", remembering)
+    with pytest.raises(Busy, match="pressed again"):
+        estop.release()
+    second.join(10)
+    assert order[1:] == ["the first goes on", "second-release"]
+    assert agreed(lab) is None
+
+
+def test_whoever_presses_and_releases_at_once_memory_and_database_agree(lab: LabClient) -> None:
+    estop = lab.agent.estop
+    together = threading.Barrier(4)
+
+    def play(act: Callable[[], object]) -> None:
+        together.wait(10)
+        for _ in range(50):
+            with suppress(Busy):
+                act()
+
+    acts = [lambda: estop.press("smoke"), lambda: estop.press("fire"), estop.release, estop.release]
+    players = [threading.Thread(target=play, args=[act], name="player") for act in acts]
+    for player in players:
+        player.start()
+    for player in players:
+        player.join(20)
+    agreed(lab)
+
+
 def test_a_disk_that_does_not_work_stops_no_emergency_stop(
     lab: LabClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +343,25 @@ def test_a_release_that_cannot_be_stored_is_none(
     with pytest.raises(StorageError):
         lab.agent.estop.release()
     assert lab.agent.estop.why == lab.agent.board.halted == "smoke"
+
+
+def test_a_release_that_a_slow_disk_does_not_store_is_none_after_a_restart_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "board.yaml").write_text(BOARD)
+    (tmp_path / "lab.py").write_text(MODULE)
+    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+        lab.agent.estop.press("smoke")
+        free = threading.Event()
+        lab.agent.store._queue.put(lambda: free.wait(20))
+        with monkeypatch.context() as patch:
+            patch.setattr("labnode.store.store._PATIENCE", 0.01)
+            with pytest.raises(StorageError, match="does not answer"):
+                lab.agent.estop.release()
+        free.set()
+        assert lab.agent.estop.why == lab.agent.board.halted == "smoke"
+    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+        assert lab.agent.estop.why == lab.agent.board.halted == "smoke"
 
 
 def test_what_cannot_be_made_safe_is_told(lab: LabClient, monkeypatch: pytest.MonkeyPatch) -> None:

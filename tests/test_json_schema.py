@@ -19,6 +19,7 @@ from labnode.schema import (
     Size,
     Text,
     build,
+    codec_of,
     default_of,
     json_schema,
     options,
@@ -138,9 +139,13 @@ def test_a_type_that_no_option_can_have_is_a_bug() -> None:
         (Size, 1000, "1000"),
         (Size, 131072, "128KiB"),
         (Size, 1 << 30, "1GiB"),
+        (Literal[-1] | Duration, -1, -1),
+        (Literal[-1] | Duration, 15.0, "15s"),
+        (Annotated[Duration | None, Between(1)], 10.0, "10s"),
+        (bool | int, False, False),
+        (Colour, Colour.RED, "red"),
     ],
 )
-def test_a_value_is_shown_as_one_would_write_it(kind: Any, value: float, text: str) -> None:
-    (reader,) = kind.__metadata__
-    assert reader.to_yaml(value) == text
-    assert build(kind, parse_yaml(text, "x.yaml")) == value
+def test_a_value_is_shown_as_one_would_write_it(kind: Any, value: Any, text: Any) -> None:
+    assert codec_of(kind).write(value) == text
+    assert build(kind, parse_yaml(str(text), "x.yaml")) == value

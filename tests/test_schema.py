@@ -481,6 +481,7 @@ def test_types_take_what_fits_them(kind: Any, text: str, value: object):
         ),
         (Literal[1, 2, 3], "true", "expected 1, 2 or 3, not true"),
         (Edge, "falling", "expected rising or off, not the text 'falling'"),
+        (Edge | int, "[1]", "expected rising or off or a whole number, not a list"),
         (int | str | None, "[1]", "expected a whole number or a text or nothing, not a list"),
         (str | Relay, "5", "expected a text or a mapping, not the number 5"),
         (str | Relay, "{pin: 99}", "'pin': expected a pin from 0 to 27"),

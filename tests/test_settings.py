@@ -12,7 +12,8 @@ import pytest
 
 from labnode.errors import ConfigError
 from labnode.schema import options
-from labnode.settings import Client, Credentials, Settings, environment_names, load_settings
+from labnode.settings import Client, Credentials, Settings, load_settings
+from labnode.settings.load import variables
 
 WEBLAB = {"LABNODE_WEBLAB_USERNAME": "weblab", "LABNODE_WEBLAB_PASSWORD": "31415"}
 DESIGN = """
@@ -133,7 +134,7 @@ def test_every_setting_can_be_given_in_the_environment(node: Node, tmp_path: Pat
         "LABNODE_LOG_LEVEL": "debug",
         "LABNODE_LIFECYCLE_LOG": "no",
     }
-    assert set(given) == set(environment_names())
+    assert set(given) == set(variables())
     assert node.load(None, given) == Settings(
         board=Path("boards/x.yaml"),
         host="::",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -101,6 +102,43 @@ def full_disk(store: Store) -> Iterator[None]:
         yield
     finally:
         store.run(lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
+
+
+@contextmanager
+def slow_commit(
+    store: Store, monkeypatch: pytest.MonkeyPatch, *, ends_in_time: bool
+) -> Iterator[None]:
+    """Inside the block the patience of a caller ends during its commit.
+
+    The commit ends while the caller waits for that, or after the block.
+    """
+    begun, free = threading.Event(), threading.Event()
+
+    def trace(sql: str) -> None:
+        if sql == "COMMIT":
+            begun.set()
+            free.wait(PATIENCE)
+
+    class Done(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            if not begun.is_set():
+                return not begun.wait(PATIENCE)
+            if not ends_in_time:
+                return False
+            free.set()
+            return super().wait(timeout)
+
+    free.set()
+    store.run(lambda db: db.conn.set_trace_callback(trace))
+    begun.clear()
+    free.clear()
+    with monkeypatch.context() as patch:
+        threads = SimpleNamespace(Event=Done, Lock=threading.Lock)
+        patch.setattr("labnode.store.store.threading", threads)
+        try:
+            yield
+        finally:
+            free.set()
 
 
 BIG = {"text": "x" * 20_000}  # more than a page
@@ -349,6 +387,21 @@ def test_a_change_that_a_full_disk_refused_is_made_up_for(
     assert called == [1, 2]
 
 
+def test_what_is_remembered_overtakes_no_change_that_waits_for_the_disk(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.insert("tasks", task("a"))
+    store.remember("estop", None)
+    with full_disk(store):
+        store.update("tasks", "a", {"data": BIG}, Happening("task.done"))
+        store.remember_soon("estop", "smoke")
+        with pytest.raises(StorageError, match="changes before it are not stored yet"):
+            store.remember("estop", None)  # small enough for the disk
+    assert store.recall("estop") == "smoke"
+    store.remember("estop", None)
+    assert store.recall("estop") is None
+
+
 def test_a_disk_that_stays_full_does_not_fill_the_memory(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -370,6 +423,114 @@ def test_an_insert_that_a_slow_disk_makes_too_late_does_not_stay(
         store.insert("tasks", task("a"))
     monkeypatch.undo()
     assert ids(store) == []
+
+
+def test_what_matters_is_not_among_what_a_disk_that_stays_full_loses(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    store.insert("tasks", task("a"))
+    with full_disk(store):
+        store.update("tasks", "a", {"result": BIG, "status": "done"}, Happening("task.done"))
+        store.remember_soon("estop", "smoke")
+        for n in range(1100):
+            store.update("tasks", "a", {"data": n})
+        settled(store)
+        assert len(store._late) == 1000
+    (row,) = store.select("tasks", "id = ?", "a")
+    assert (row["status"], row["data"]) == ("done", 1099)
+    assert store.recall("estop") == "smoke"
+    assert happened(store) == ["task.done"]
+
+
+def test_nothing_that_matters_is_lost_however_much_it_is(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    store.insert("tasks", task("a"))
+    with full_disk(store):
+        store.remember_soon("big", BIG)
+        for n in range(1100):
+            store.remember_soon("quarantine", n, Happening(f"quarantine {n}"))
+            store.update("tasks", "a", {"data": n})
+    assert store.recall("quarantine") == 1099
+    assert len(happened(store)) == 1100
+
+
+def test_the_log_says_twice_that_changes_are_lost_and_how_many(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.insert("tasks", task("a"))
+    with full_disk(store):
+        for _ in range(1100):
+            store.update("tasks", "a", {"data": BIG})
+    settled(store)
+    lost = [record.getMessage() for record in caplog.records if "lost" in record.getMessage()]
+    assert lost == [
+        "More than 1000 changes wait for the disk: some are lost.",
+        "The disk takes changes again; 100 were lost.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store: store.insert("tasks", task("b"), Happening("second")),
+        lambda store: store.remember("estop", None, Happening("second")),
+        lambda store: store.run(lambda db: db.table("tasks").insert(task("b"))),
+    ],
+    ids=["insert", "remember", "run"],
+)
+def test_what_a_caller_has_given_up_is_not_done_afterwards(
+    store: Store, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Store], None]
+) -> None:
+    store.remember("estop", "smoke", Happening("first"))
+    monkeypatch.setattr("labnode.store.store._PATIENCE", 0.01)
+    with held(store), pytest.raises(StorageError, match="does not answer"):
+        ask(store)
+    monkeypatch.undo()
+    assert store.recall("estop") == "smoke"
+    assert (ids(store), happened(store)) == ([], ["first"])
+    assert store.fault() is None
+
+
+def test_what_a_caller_gives_up_while_it_is_done_is_taken_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    free = threading.Event()
+
+    def work(db: Database) -> None:
+        db.table("tasks").insert(task("a"))
+        free.wait(PATIENCE)
+
+    monkeypatch.setattr("labnode.store.store._PATIENCE", 0.01)
+    with pytest.raises(StorageError, match="does not answer"):
+        store.run(work)
+    monkeypatch.undo()
+    free.set()
+    assert ids(store) == []
+    assert caplog.text == ""  # nothing is broken
+
+
+def test_a_commit_that_has_begun_is_waited_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with slow_commit(store, monkeypatch, ends_in_time=True):
+        store.insert("tasks", task("a"))
+    assert ids(store) == ["a"]
+    assert store.fault() is None
+
+
+def test_a_commit_that_does_not_end_is_a_fault_for_good(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        slow_commit(store, monkeypatch, ends_in_time=False),
+        pytest.raises(StorageError, match="does not answer"),
+    ):
+        store.remember("estop", None)
+    settled(store)
+    assert store.fault() == "the database has not finished a commit in 20 s"
 
 
 # --- a file that cannot be read ---

@@ -16,7 +16,7 @@ from labnode.board.snapshot import Snapshot, Snapshots, describe, reason
 from labnode.clock import Clock
 from labnode.drivers.framework.driver import Driver, Lendable, Simulatable
 from labnode.drivers.framework.output import Output
-from labnode.drivers.framework.services import DeviceView
+from labnode.drivers.framework.services import DeviceView, PendingPost
 from labnode.drivers.gpio.factories import mock_factory, real_factory
 from labnode.errors import BadInput, DeviceError, Interlocked, LabnodeError, NotFound
 from labnode.events import Bus, DeviceChanged, EmergencyPressed
@@ -75,6 +75,7 @@ class Board:
         )
         self._snapshots = Snapshots(file.devices, self.interlocks)
         self.simulation = Simulation(file.simulate, self, clock) if simulate else None
+        self._acknowledgement = PendingPost(self.worker, self._after_emergency)
         self._opened: list[str] = []  # in the order of opening, with one that failed half way
         self._retry_at: dict[str, float] = {}  # when devices whose poll failed are polled again
         for name, driver in file.devices.items():
@@ -143,7 +144,7 @@ class Board:
         """
         failures = self._each("make safe", lambda driver: driver.make_safe())
         try:
-            self.worker.post(self._after_emergency)
+            self._acknowledgement.post()  # many presses, one acknowledgement
         except Exception:
             log.exception("the snapshot after an emergency is not taken")
         return failures

@@ -98,17 +98,19 @@ class ControlSocket:
 
     def stop(self, timeout: float) -> bool:
         """Take the socket away; False when a thread did not end in time. Idempotent."""
-        listener, self._listener = self._listener, None
-        if listener is None:
-            return not self._thread.is_alive()
-        self._stopping.set()
-        with contextlib.suppress(OSError):
-            (self._directory / NAME).unlink()
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)  # ends the wait for clients
         end = self._now() + timeout
-        self._thread.join(timeout)
-        threads = [self._thread]
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self._stopping.set()
+            with contextlib.suppress(OSError):
+                (self._directory / NAME).unlink()
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)  # ends the wait for clients
+        threads = [self._thread] if self._thread.ident else []
+        for thread in threads:
+            thread.join(timeout)
+        if listener is not None:
+            listener.close()
         for pool in (self._urgent, self._ordinary):
             waiting, serving = pool.close()
             threads += serving
@@ -116,7 +118,6 @@ class ControlSocket:
                 request.connection.close()
         for thread in threads:
             thread.join(max(0.0, end - self._now()))
-        listener.close()
         return not any(thread.is_alive() for thread in threads)
 
     # ------------------------------------------------------------------ hearing, on "control"

@@ -27,7 +27,8 @@ class EmergencyStop:
         self._board = board
         self._sessions = sessions
         self._store = store
-        self._lock = threading.Lock()  # a press while it is released is not lost
+        self._lock = threading.Lock()  # memory, board and the order of the writes change together
+        self._releasing = threading.Lock()  # one release at a time: its write waits for the disk
         self._presses = 0
         self.why: str | None = None
         self._buttons = board.bus.subscribe(EmergencyPressed, wake=self._press_by_button)
@@ -46,15 +47,17 @@ class EmergencyStop:
         with self._lock:
             self._presses += 1
             first = self.why is None
-            self.why = self.why or why
-        failures = self._board.halt(self.why)
+            if first:
+                self.why = why
+                self._board.emergency.begin(why)
+                self._store.remember_soon(_KEY, why, Happening("estop", detail={"why": why}))
+        failures = self._board.make_safe()
         for failure in failures:
             log.critical("Not safe: %s.", failure)
         if first:
             log.critical("Emergency stop: %s", why)
             audit.quarantined(None)
             self._sessions.quarantine.impose(f"Emergency stop: {why}", urgent=True)
-            self._store.remember_soon(_KEY, why, Happening("estop", detail={"why": why}))
         for session in self._sessions.live():
             self._sessions.end(session, Reason.ESTOP)
         return failures
@@ -72,16 +75,18 @@ class EmergencyStop:
         if pressed := self._pressed():
             names = " and ".join(f"'{name}'" for name in pressed)
             raise Busy(f"The emergency stop {names} is still pressed: release it first.")
-        before, was = self._presses, self.why
-        if was is None:
-            return None
-        self._store.remember(_KEY, None, Happening("estop.released"))
-        with self._lock:
-            if self._presses == before:
-                self.why = None
-                self._board.resume()
-                return was
-        self._store.remember_soon(_KEY, self.why)
+        with self._releasing:
+            with self._lock:
+                before, was = self._presses, self.why
+            if was is None:
+                return None
+            self._store.remember(_KEY, None, Happening("estop.released"))
+            with self._lock:
+                if self._presses == before:
+                    self.why = None
+                    self._board.resume()
+                    return was
+                self._store.remember_soon(_KEY, self.why)
         raise Busy("The emergency stop was pressed again.")
 
     def _pressed(self) -> list[str]:

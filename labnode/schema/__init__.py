@@ -17,18 +17,22 @@ One file, several dataclasses, still one list of problems::
                 build(cls, section, problems, name=f"device {name!r}", ignore={"driver"})
 
 A field of `Head` may be a `Section` (`devices: dict[str, Section]`): it is left as it is, to be
-built later by whoever knows its class.
+built later.
 """
 
-from labnode.schema.build import build
-from labnode.schema.compose import read_scalar
-from labnode.schema.document import load_yaml, parse_yaml
-from labnode.schema.json_schema import DIALECT, default_of, json_schema, object_schema
+from labnode.schema.codecs import (
+    DIALECT,
+    build,
+    codec_of,
+    default_of,
+    json_schema,
+    object_schema,
+)
 from labnode.schema.options import Option, options
-from labnode.schema.place import described
 from labnode.schema.secrets import Secrets
 from labnode.schema.section import Problems, Section, did_you_mean, quoted, shown
 from labnode.schema.types import Between, Doc, Duration, Like, Size, Text
+from labnode.schema.yaml_text import load_yaml, parse_yaml, read_scalar
 
 __all__ = [
     "DIALECT",
@@ -43,8 +47,8 @@ __all__ = [
     "Size",
     "Text",
     "build",
+    "codec_of",
     "default_of",
-    "described",
     "did_you_mean",
     "json_schema",
     "load_yaml",

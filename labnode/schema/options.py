@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, cast, get_args, get_type_hints
 
 from labnode.schema.types import Doc
 
@@ -25,9 +25,7 @@ class Option:
 
 def options(cls: type[Any]) -> tuple[Option, ...]:
     """The options of a dataclass: its fields, without init=False and those that begin with "_"."""
-    key: Any = cls  # not every class is Hashable to mypy
-    found: tuple[Option, ...] = _options(key)
-    return found
+    return _options(cast(Any, cls))  # not every class is Hashable to mypy
 
 
 @cache
@@ -57,7 +55,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _split(hint: Any) -> tuple[Any, str]:
-    """An annotation without its Doc, and the sentence of that."""
+    """An annotation without its Doc, and the sentence of the Doc."""
     metadata = getattr(hint, "__metadata__", ())
     docs = [item.sentence for item in metadata if isinstance(item, Doc)]
     rest = [item for item in metadata if not isinstance(item, Doc)]

@@ -1,4 +1,4 @@
-"""`!secret NAME`: values that stand in a file of their own, and in no message."""
+"""`!secret NAME`: values that are kept in their own file and out of every message."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from labnode.schema.document import load_yaml
 from labnode.schema.section import Problems, Section, did_you_mean, quoted
+from labnode.schema.yaml_text import load_yaml
 
 FILE = "secrets.yaml"
-_TELLING = 5  # characters of a secret that would tell something about it
+_TELLING = 5  # characters at the start of a secret that give something away
 
 
 class SecretText(str):
@@ -23,10 +23,10 @@ class SecretText(str):
 
 
 class Secrets:
-    """The secrets beside the settings or, where there are none, beside the board.
+    """The secrets beside the settings or, if there are none, beside the board.
 
-    The first of `directories` that has a file secrets.yaml counts: a mapping from names to texts
-    or numbers. It is read when the first secret is asked for.
+    They are in secrets.yaml, a mapping from names to texts or numbers, in the first of
+    `directories` that has one. It is read at the first use.
     """
 
     def __init__(self, *directories: Path) -> None:
@@ -35,14 +35,11 @@ class Secrets:
 
     @property
     def path(self) -> Path:
-        """The file that counts; where there is none, where it should be."""
+        """The file that is read or, if there is none, where it should be."""
         return next((path for path in self._paths if path.exists()), self._paths[0])
 
     def get(self, name: str) -> Any:
-        """The value; ValueError with a sentence for the place that asks for it.
-
-        ConfigError when the file itself cannot be used.
-        """
+        """The secret; ValueError when there is none, ConfigError when the file cannot be used."""
         if not name:
             raise ValueError("expected the name of a secret, such as !secret wifi_password")
         if self._values is None:
@@ -69,10 +66,10 @@ class Secrets:
 
 
 def without_secrets(message: str, section: Section) -> str:
-    """The sentence with nothing in it of the secrets that `section` was built from."""
+    """The message without any of the secrets in `section`."""
     for hidden, placeholder in _hidden(section):
         message = message.replace(hidden, placeholder)
-        if len(hidden) > _TELLING and hidden[:_TELLING] in message:  # cut short, or spelled anew
+        if len(hidden) > _TELLING and hidden[:_TELLING] in message:  # shortened or escaped
             return f"{placeholder} does not fit here"
     return message
 

@@ -1,14 +1,16 @@
-"""A value that knows where it was written, with the list of what is wrong with such values."""
+"""Values that know where they were written, and the problems found in them."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 from labnode.errors import ConfigError, Problem
+
+INVALID: Any = object()  # in place of a value, after its problem was added
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,13 +25,12 @@ class Section:
     where: str
     key_where: str = ""
     text: str = ""  # a scalar as it is written: "on" where the content is True
-    # What a `!secret NAME` stands for; `content` is then "!secret NAME", which may be shown.
-    hidden: Any = field(default=None, repr=False)
-    bad: bool = False  # a problem has been told already; whatever is built from this is not built
+    hidden: Any = field(default=None, repr=False)  # of a `!secret NAME`, which is the content
+    bad: bool = False  # its problem has been added; nothing is built from it
 
     @classmethod
     def of(cls, value: Any, where: str) -> Section:
-        """Plain data that did not come out of a file, all of it at the one place `where`."""
+        """Plain data that did not come from a file, all of it at `where`."""
         if isinstance(value, Mapping):
             return cls({str(k): cls.of(v, where) for k, v in value.items()}, where, where)
         if isinstance(value, list | tuple):
@@ -38,25 +39,20 @@ class Section:
 
     @property
     def value(self) -> Any:
-        """The plain data: dicts with text keys, lists, texts, numbers, booleans, None.
-
-        It may be shown: a secret is "!secret NAME" here.
-        """
-        return self._data(lambda section: section.content)
+        """The plain data, safe to show: a secret is "!secret NAME" here."""
+        return self._data(reveal=False)
 
     @property
     def revealed(self) -> Any:
-        """As `value`, with the secrets themselves."""
-        return self._data(
-            lambda section: section.content if section.hidden is None else section.hidden
-        )
+        """The plain data with the values of secrets."""
+        return self._data(reveal=True)
 
-    def _data(self, scalar: Callable[[Section], Any]) -> Any:
+    def _data(self, *, reveal: bool) -> Any:
         if isinstance(self.content, dict):
-            return {key: section._data(scalar) for key, section in self.content.items()}
+            return {key: child._data(reveal=reveal) for key, child in self.content.items()}
         if isinstance(self.content, list):
-            return [section._data(scalar) for section in self.content]
-        return scalar(self)
+            return [child._data(reveal=reveal) for child in self.content]
+        return self.hidden if reveal and self.hidden is not None else self.content
 
     def __contains__(self, key: object) -> bool:
         return isinstance(self.content, dict) and key in self.content
@@ -68,51 +64,39 @@ class Section:
         return found
 
     def child(self, key: str) -> Section:
-        """The section under `key`; where there is none, an empty one with this section's place."""
+        """The section under `key`, or an empty one with this section's place."""
         if key in self:
             return self[key]
         return Section(None, self.where, self.key_where, bad=self.bad)
 
     def items(self) -> list[tuple[str, Section]]:
-        """The keys of a mapping with their sections; nothing when this is no mapping."""
+        """The keys of a mapping with their sections; empty when it is not a mapping."""
         return list(self.content.items()) if isinstance(self.content, dict) else []
 
     def entries(self) -> list[Section]:
-        """The sections of a list; nothing when this is no list."""
+        """The sections of a list; empty when it is not a list."""
         return list(self.content) if isinstance(self.content, list) else []
 
 
-class Problems:
+class Problems(list[Problem]):
     """Problems collected over several steps; as a context manager it raises them at its end.
 
-    A ConfigError that leaves the block is raised with everything that was collected before it.
+    A ConfigError that leaves the block is raised together with the problems before it.
     """
 
-    def __init__(self) -> None:
-        self._problems: list[Problem] = []
-
     def add(self, place: Section | str, message: str) -> None:
-        """Something is wrong at `place` (a section: the line of its value)."""
+        """`place` is a section, for the line of its value, or "boards/x.yaml:12"."""
         where = place.where if isinstance(place, Section) else place
-        self._problems.append(Problem(where, message))
-
-    def extend(self, problems: Iterable[Problem]) -> None:
-        self._problems.extend(problems)
+        self.append(Problem(where, message))
 
     def error(self) -> ConfigError:
-        """All problems as one error, in the order of the lines, each of them once."""
-        return ConfigError(*sorted(dict.fromkeys(self._problems), key=_order))
+        """All problems as one error, in the order of the lines, without duplicates."""
+        return ConfigError(*sorted(dict.fromkeys(self), key=_order))
 
     def raise_all(self) -> None:
-        """Raise `error()` when there is anything to raise."""
-        if self._problems:
+        """Raise `error()` if there are any."""
+        if self:
             raise self.error()
-
-    def __len__(self) -> int:
-        return len(self._problems)
-
-    def __iter__(self) -> Iterator[Problem]:
-        return iter(self._problems)
 
     def __enter__(self) -> Problems:
         return self
@@ -125,13 +109,65 @@ class Problems:
     ) -> None:
         if error is None:
             self.raise_all()
-        elif isinstance(error, ConfigError) and self._problems:
+        elif isinstance(error, ConfigError) and self:
             self.extend(error.problems)
             raise self.error() from None
 
 
+@dataclass(frozen=True)
+class Place:
+    """A section that is being read, what it is called, and where its problems go."""
+
+    section: Section
+    problems: Problems
+    top: str  # "device 'heater'"
+    path: str = ""  # from there on: "steps[2].timeout"
+    secret: bool = False  # its value is in no problem
+    ignore: Collection[str] = ()
+
+    def child(self, section: Section, step: str | int, secret: bool = False) -> Place:
+        path = f"{self.path}[{step}]" if isinstance(step, int) else f"{self.path}.{step}"
+        secret = secret or self.secret
+        return Place(section, self.problems, self.top, path.removeprefix("."), secret)
+
+    def entries(self) -> list[Place]:
+        return [self.child(entry, index) for index, entry in enumerate(self.section.entries())]
+
+    @property
+    def label(self) -> str:
+        """ "'pin' in device 'heater'"; nothing for the document itself."""
+        return " in ".join(filter(None, [self.path and quoted(self.path), self.top]))
+
+    @property
+    def inside(self) -> str:
+        """ " in 'session'", for the end of a sentence about a key."""
+        return self.label and f" in {self.label}"
+
+    def wrong(self, message: str) -> Any:
+        """Add a problem; INVALID."""
+        self.problems.add(self.section, f"{self.label}: {message}" if self.label else message)
+        return INVALID
+
+    def unexpected(self, expected: str, hint: str = "") -> Any:
+        """Add the problem that something else stands here; INVALID."""
+        content = self.section.content
+        if content is None:
+            return self.wrong(f"expected {expected}, but there is nothing")
+        if self.secret and not isinstance(content, dict | list):
+            return self.wrong(f"expected {expected}; numbers and words such as on need quotes")
+        return self.wrong(f"expected {expected}, not {shown(content)}{hint or self.trap}")
+
+    @property
+    def trap(self) -> str:
+        """What YAML did to a word, where that may be a surprise."""
+        content, text = self.section.content, self.section.text
+        if not isinstance(content, bool) or text.lower() in ("true", "false"):
+            return ""
+        return f" (YAML reads {text} as {shown(content)}; quotes make it a text)"
+
+
 def quoted(text: str) -> str:
-    """The text in quotes, cut short where it is long."""
+    """The text in quotes, shortened if it is long."""
     return repr(text if len(text) <= 60 else text[:57] + "…")
 
 

@@ -1,9 +1,10 @@
-"""The types of options that YAML has not got: durations, sizes, texts in several languages.
+"""Types of options that YAML lacks: durations, sizes, texts in several languages.
 
-A type of one's own plugs in the same way: a class with `from_yaml(cls, value) -> Self`, or an
-object with `from_yaml(value)` as metadata of an `Annotated`; both raise ValueError with a
-sentence. Any other callable in an `Annotated` gets the value that was built and returns it,
-perhaps changed, or raises ValueError.
+Your own types work in the same way: a class with `from_yaml(cls, value) -> Self`, or an object with
+`from_yaml(value)` in an `Annotated`; both raise ValueError with a sentence. They may have
+`expected` (what to write, in words), `json_schema` and `to_yaml`, the reverse of `from_yaml`.
+Any other callable in an `Annotated` is a check: it gets the value and returns it, perhaps changed,
+or raises ValueError.
 """
 
 from __future__ import annotations
@@ -18,17 +19,9 @@ from labnode.schema.section import shown
 
 Number = TypeVar("Number", int, float)
 
-_LONGEST = 10 * 366 * 86400.0  # seconds; far longer waits overflow what threads can wait
+_LONGEST = 10 * 366 * 86400.0  # seconds; much longer waits overflow the timeouts of threads
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_BYTES = {
-    "b": 1,
-    "kb": 1000,
-    "mb": 1000**2,
-    "gb": 1000**3,
-    "kib": 1024,
-    "mib": 1024**2,
-    "gib": 1024**3,
-}
+_BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _WITH_UNIT = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([A-Za-z]+)")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 
@@ -52,7 +45,7 @@ class _DurationReader:
         return float(seconds)
 
     def to_yaml(self, seconds: float) -> str:
-        """As one would write it: "2m", "1.5s", "500ms"."""
+        """ "2m", "1.5s", "500ms"."""
         whole = [unit for unit in "hms" if seconds and seconds % _SECONDS[unit] == 0]
         unit = whole[0] if whole else "s" if seconds >= 1 or not seconds else "ms"
         return f"{seconds / _SECONDS[unit]:g}{unit if seconds else ''}"
@@ -86,7 +79,7 @@ Size = Annotated[int, _SizeReader()]
 class Doc:
     """`pin: Annotated[Pin, Doc("The pin that is driven.")]`: what an option is for.
 
-    One sentence for the person who writes the YAML: editors show it, and docs/ are made of it.
+    One sentence for the person who writes the YAML; editors and the generated docs show it.
     """
 
     sentence: str
@@ -94,9 +87,9 @@ class Doc:
 
 @dataclass(frozen=True)
 class Like:
-    """`steps: Annotated[list[Section], Like(list[Step])]`: what sections are built as later on.
+    """`steps: Annotated[list[Section], Like(list[Step])]`: what is built from the sections later.
 
-    `build` leaves them as they are; the JSON Schema and the docs say what belongs in them.
+    `build` leaves them as they are; the JSON Schema and the docs describe them as `kind`.
     """
 
     kind: Any
@@ -104,9 +97,9 @@ class Like:
 
 @dataclass(frozen=True)
 class Between:
-    """`Annotated[float, Between(0, 1)]`: both ends belong to it, None is no limit.
+    """`Annotated[float, Between(0, 1)]`: including both ends; None is no limit.
 
-    `beyond` says what to do instead where more is wanted.
+    `beyond` ends the message about a larger number: what to do instead.
     """
 
     low: float | None
@@ -122,6 +115,11 @@ class Between:
             more = f"; {self.beyond}" if self.beyond and value > high else ""
             raise ValueError(f"expected a number {self}, not {value}{more}")
         return value
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        limits = {"minimum": self.low, "maximum": self.high}
+        return {key: limit for key, limit in limits.items() if limit is not None}
 
     def __str__(self) -> str:
         if self.high is None:
@@ -164,8 +162,11 @@ class Text:
                 raise ValueError(f"expected a text for the language {language}, not {shown(words)}")
         return cls(value)
 
+    def to_yaml(self) -> str | Mapping[str, str]:
+        return self.words
+
     def pick(self, *locales: str | None) -> str:
-        """The words in the first of `locales` there is ("es", "es_ES", "es-ES"), else English."""
+        """The words in the first of `locales` that exists ("es", "es_ES"), else in English."""
         if isinstance(self.words, str):
             return self.words
         known = {_tag(language): words for language, words in self.words.items()}

@@ -59,7 +59,7 @@ def why_over(session: Session, rules: SessionRules, now: float) -> Reason | None
 
 log = logging.getLogger(__name__)
 
-_HUNG_AFTER = 60.0  # seconds; a turn may wait for the database, which has 20 s
+_HUNG_AFTER = 60.0  # seconds; a turn may wait for the database, for 40 s at most
 
 
 class Reaper:

@@ -20,6 +20,7 @@ class Quarantine:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()  # memory and the order of the writes change together
+        self._clearing = threading.Lock()  # one end at a time: its write waits for the disk
         self._ending = False  # until it is stored, or another is imposed
         self.why: str | None = store.recall("quarantine")
 
@@ -34,11 +35,12 @@ class Quarantine:
 
     def clear(self) -> None:
         """Somebody says that the board is as it should be; StorageError if that is lost."""
-        with self._lock:
-            self._ending = True
-        self._store.remember("quarantine", None, Happening("quarantine.cleared"))
-        with self._lock:
-            if self._ending:
-                self.why, self._ending = None, False
-            else:  # imposed again meanwhile
-                self._store.remember_soon("quarantine", self.why)
+        with self._clearing:
+            with self._lock:
+                self._ending = True
+            self._store.remember("quarantine", None, Happening("quarantine.cleared"))
+            with self._lock:
+                if self._ending:
+                    self.why, self._ending = None, False
+                else:  # imposed again meanwhile
+                    self._store.remember_soon("quarantine", self.why)

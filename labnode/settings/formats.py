@@ -1,4 +1,4 @@
-"""What the texts in the settings may look like: each function returns the text in its usual form.
+"""Checks of the texts in the settings: each returns the text in its normal form.
 
 They raise ValueError with a sentence, which never repeats a secret.
 """
@@ -7,39 +7,61 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
 from labnode.schema import shown
 
-_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+_PATH = "(/[A-Za-z0-9._~-]+)"
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
+def _matching(pattern: str, expected: str) -> Callable[[str], str]:
+    """A check that the whole text matches."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise _unlike(expected, text)
+        return text
+
+    return check
+
+
+def _unlike(expected: str, text: str) -> ValueError:
+    return ValueError(f"expected {expected}, not {shown(text)}")
+
+
+client_name = _matching(r"[A-Za-z0-9._-]{1,64}", "letters, digits, '.', '_' and '-' only")
+cookie_name = _matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "letters, digits, '_' and '-' only")
+cookie_path = _matching(f"/|{_PATH}+/?", "a path such as /lab1")
+listening_host = _matching(  # an address or a name of this machine, without port
+    r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?", "an address such as 127.0.0.1 or 0.0.0.0"
+)
+
+
 def base_url(text: str) -> str:
     """ "", "/lab1" or "https://labs.example.org/lab1": no slash at the end."""
-    expected = "expected a path such as /lab1 or an address such as https://labs.example.org/lab1"
+    expected = "a path such as /lab1 or an address such as https://labs.example.org/lab1"
     if "://" not in text:
         return _prefix(text, expected)
     url = _split(text)
     if url is None or url.query or url.fragment or text.endswith(("?", "#")):
-        raise ValueError(f"{expected}, not {shown(text)}")
+        raise _unlike(expected, text)
     return _origin(url) + _prefix(url.path, expected)
 
 
 def prefix(text: str) -> str:
     """ "" or "/lab1/protocol"."""
-    return _prefix(text, "expected a path such as /lab1")
+    return _prefix(text, "a path such as /lab1")
 
 
 def origin(text: str) -> str:
-    """ "https://labs.example.org", as browsers write it: lower case, no usual port."""
+    """ "https://labs.example.org", as browsers write it: lower case, no default port."""
     url = _split(text)
     if url is None or url.path not in ("", "/") or url.query or url.fragment:
-        raise ValueError(f"expected an origin such as https://labs.example.org, not {shown(text)}")
+        raise _unlike("an origin such as https://labs.example.org", text)
     return _origin(url)
 
 
@@ -47,7 +69,7 @@ def link(text: str) -> str:
     """An address to send a browser to: "https://…" or a path on this host."""
     local = text.startswith("/") and not text.startswith(("//", "/\\"))
     if not text.isprintable() or " " in text or not (local or _split(text)):
-        raise ValueError(f"expected an address such as https://example.org/help, not {shown(text)}")
+        raise _unlike("an address such as https://example.org/help", text)
     return text
 
 
@@ -60,16 +82,14 @@ def endpoint(text: str) -> str:
         if not (colon and 0 <= number <= 65535 and (address.version == 6) == host.startswith("[")):
             raise ValueError
     except ValueError:
-        raise ValueError(
-            f"expected an IP address and a port such as 127.0.0.1:9464, not {shown(text)}"
-        ) from None
+        raise _unlike("an IP address and a port such as 127.0.0.1:9464", text) from None
     return f"{host}:{number}"
 
 
 def public_host(text: str) -> str:
-    """A host as it stands in the header: "labs.example.org" or "10.0.0.5:8080"."""
+    """A host as in a Host header: "labs.example.org" or "10.0.0.5:8080"."""
     if not _HOST.fullmatch(text):
-        raise ValueError(f"expected a host such as labs.example.org, not {shown(text)}")
+        raise _unlike("a host such as labs.example.org", text)
     return text.lower()
 
 
@@ -79,42 +99,16 @@ def host_without_port(host: str) -> str | None:
     return None if parts is None else parts[1].lower()
 
 
-def listening_host(text: str) -> str:
-    """An address or a name of this machine, without port."""
-    if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?", text):
-        raise ValueError(f"expected an address such as 127.0.0.1 or 0.0.0.0, not {shown(text)}")
-    return text
-
-
 def address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        message = f"expected the IP address of a proxy such as 127.0.0.1, not {shown(text)}"
-        raise ValueError(message) from None
-
-
-def cookie_name(text: str) -> str:
-    if not _TOKEN.fullmatch(text):
-        raise ValueError(f"expected letters, digits, '_' and '-' only, not {shown(text)}")
-    return text
-
-
-def cookie_path(text: str) -> str:
-    if not _PREFIX.fullmatch(text.removesuffix("/")) or not text:
-        raise ValueError(f"expected a path such as /lab1, not {shown(text)}")
-    return text
-
-
-def client_name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise ValueError(f"expected letters, digits, '.', '_' and '-' only, not {shown(text)}")
-    return text
+        raise _unlike("the IP address of a proxy such as 127.0.0.1", text) from None
 
 
 def username(text: str) -> str:
     if not text or not text.isprintable() or ":" in text:
-        raise ValueError(f"expected a name without ':' in it, not {shown(text)}")
+        raise _unlike("a name without ':' in it", text)
     return text
 
 
@@ -133,19 +127,19 @@ def secret_key(text: str) -> str:
 
 def log_level(text: str) -> str:
     if text.upper() not in _LEVELS:
-        raise ValueError(f"expected one of {', '.join(_LEVELS)}, not {shown(text)}")
+        raise _unlike(f"one of {', '.join(_LEVELS)}", text)
     return text.upper()
 
 
 def _prefix(text: str, expected: str) -> str:
     path = text.rstrip("/")
-    if not _PREFIX.fullmatch(path) or {".", ".."} & set(path.split("/")):
-        raise ValueError(f"{expected}, not {shown(text)}")
+    if not re.fullmatch(f"{_PATH}*", path) or {".", ".."} & set(path.split("/")):
+        raise _unlike(expected, text)
     return path
 
 
 def _split(text: str) -> SplitResult | None:
-    """The parts of an http(s) address with nothing strange in it."""
+    """The parts of a plain http(s) address; None when it is not one."""
     try:
         url = urlsplit(text)
         usable = url.port != 0 and url.scheme in ("http", "https") and _HOST.fullmatch(url.netloc)

@@ -35,22 +35,21 @@ _DIGITS = {"0": (False,), "1": (True,)}
 def load_settings(
     path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any]
 ) -> Settings:
-    """The settings of this node, checked; ConfigError has everything that is wrong with them.
+    """The settings of this node, checked; ConfigError with everything that is wrong with them.
 
-    `overrides` is the command line, {"port": 9000, "weblab": {"password": ...}}; None stands for
-    an option that was not given, as an empty variable does. Relative paths in the file count from
-    where it is.
+    `overrides` is the command line, {"port": 9000, "weblab": {"password": ...}}; None or, in
+    `environ`, an empty text means "not given". Relative paths in the file start where it is.
     """
     with Problems() as problems:
         environment = _from_environment(environ, problems)
         file = Section({}, "settings")
         if path is not None:
-            file = _from_file(path, problems, handed_over=_is_credential(path, environ))
+            file = _from_file(path, problems, is_copy=_is_copy(path, environ))
         merged = _merge(_merge(file, environment), _from_command_line(overrides))
         if "state_dir" not in merged:
             directory = _state_dir(environ, merged.child("board").value)
             merged.content["state_dir"] = Section.of(str(directory), "state_dir")
-        _need_credentials(merged, problems)
+        _check_credentials(merged, problems)
         settings = build(Settings, merged, problems)
         if settings is None:
             raise problems.error()
@@ -59,12 +58,7 @@ def load_settings(
     return settings
 
 
-def environment_names() -> dict[str, str]:
-    """{"LABNODE_WEBLAB_USERNAME": "weblab.username", ...}: all variables with their keys."""
-    return {name: ".".join(keys) for name, (keys, _) in _variables().items()}
-
-
-def _from_file(path: Path, problems: Problems, *, handed_over: bool) -> Section:
+def _from_file(path: Path, problems: Problems, *, is_copy: bool) -> Section:
     file = load_yaml(path, problems, Secrets(path.parent).get)
     if not isinstance(file.content, dict | None):
         raise ConfigError(Problem(file.where, "expected a mapping of settings, such as port: 8080"))
@@ -73,18 +67,18 @@ def _from_file(path: Path, problems: Problems, *, handed_over: bool) -> Section:
         section = file.child(option.key)
         if Path in (option.type, *get_args(option.type)) and _is_relative(section.content):
             beside = str(path.parent / section.content)
-            if handed_over:
+            if is_copy:
                 problems.add(
                     section, f"'{option.key}' has to begin with '/': systemd hands a copy over"
                 )
             content[option.key] = dataclasses.replace(section, content=beside)
-    if any(_in_the_open(file.child(key)) for key in _SECRETS):
+    if any(_has_plain_secret(file.child(key)) for key in _SECRETS):
         _warn_if_readable(path)
     return dataclasses.replace(file, content=content)
 
 
-def _is_credential(path: Path, environ: Mapping[str, str]) -> bool:
-    """Whether systemd has put the file there (LoadCredential): nothing else is beside it."""
+def _is_copy(path: Path, environ: Mapping[str, str]) -> bool:
+    """Whether it is a copy made by systemd (LoadCredential), with nothing beside it."""
     directory = environ.get("CREDENTIALS_DIRECTORY")
     return bool(directory) and path.is_relative_to(directory or "")
 
@@ -93,12 +87,12 @@ def _is_relative(text: Any) -> bool:
     return isinstance(text, str) and text != "" and not text.startswith(("/", "~"))
 
 
-def _in_the_open(section: Section) -> bool:
-    """Whether a password or a key stands in the file itself, and not behind `!secret`."""
+def _has_plain_secret(section: Section) -> bool:
+    """Whether a password or a key is in the file itself, without `!secret`."""
     if isinstance(section.content, dict | list):
         names = ("name", "username")
         inner = [child for key, child in section.items() if key not in names]
-        return any(map(_in_the_open, inner + section.entries()))
+        return any(map(_has_plain_secret, inner + section.entries()))
     return bool(section.content) and section.hidden is None
 
 
@@ -115,16 +109,16 @@ def _is_file(path: Path) -> bool:
 
 
 def _from_environment(environ: Mapping[str, str], problems: Problems) -> Section:
-    variables = _variables()
+    known = variables()
     found = Section({}, "environment")
     for name, text in environ.items():
         if not name.startswith(_PREFIX) or name.startswith(_OTHERS):
             continue
         where = f"environment {name}"
-        if name not in variables:
-            problems.add(where, f"there is no such setting{did_you_mean(name, variables)}")
+        if name not in known:
+            problems.add(where, f"there is no such setting{did_you_mean(name, known)}")
         elif text:
-            keys, kind = variables[name]
+            keys, kind = known[name]
             section = _read(text, kind, where, problems)
             for key in reversed(keys):
                 section = Section({key: section}, where, where)
@@ -132,8 +126,11 @@ def _from_environment(environ: Mapping[str, str], problems: Problems) -> Section
     return found
 
 
-def _variables() -> dict[str, tuple[tuple[str, ...], Any]]:
-    """The keys and the type of every variable; `weblab` and `admin` have one for each key."""
+def variables() -> dict[str, tuple[tuple[str, ...], Any]]:
+    """The keys and the type of every variable: {"LABNODE_ADMIN_USERNAME": (("admin", ...), str)}.
+
+    `weblab` and `admin` have one for each key.
+    """
     kinds: dict[tuple[str, ...], Any] = {}
     for option in options(Settings):
         if Credentials in get_args(option.type):
@@ -144,10 +141,7 @@ def _variables() -> dict[str, tuple[tuple[str, ...], Any]]:
 
 
 def _read(text: str, kind: Any, where: str, problems: Problems) -> Section:
-    """The text of a variable as what `kind` needs.
-
-    A list's entries stand between commas; where they are mappings, the text is YAML.
-    """
+    """The text of a variable of the type `kind`: lists have commas, lists of mappings are YAML."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -155,47 +149,31 @@ def _read(text: str, kind: Any, where: str, problems: Problems) -> Section:
         return Section(None, where, bad=True)
     if get_origin(kind) is list:
         if dataclasses.is_dataclass(get_args(kind)[0]):
-            return _read_yaml(text, where, problems)
+            try:
+                return parse_yaml(text, where, problems)
+            except ConfigError as error:
+                problems.extend(error.problems)
+                return Section(None, where, bad=True)
         parts = [part.strip() for part in text.split(",")]
         return Section.of([part for part in parts if part], where)
-    section = Section.of(text, where)
-    for value in (text, _scalar(text), *_DIGITS.get(text, ())):
-        section = Section.of(value, where)
+    candidates = [text, *_DIGITS.get(text, ())]
+    with suppress(ValueError):  # a number that no option can have
+        candidates.insert(1, read_scalar(text.strip()))
+    for value in candidates:
         trial = Problems()
-        build(kind, section, trial)
+        build(kind, Section.of(value, where), trial)
         if not trial:
             break
-    return section
-
-
-def _read_yaml(text: str, where: str, problems: Problems) -> Section:
-    try:
-        return parse_yaml(text, where, problems)
-    except ConfigError as error:
-        problems.extend(error.problems)
-        return Section(None, where, bad=True)
-
-
-def _scalar(text: str) -> Any:
-    try:
-        return read_scalar(text.strip())
-    except ValueError:  # a number that no option can have
-        return text
+    return Section.of(value, where)
 
 
 def _from_command_line(overrides: Mapping[str, Any]) -> Section:
-    return Section(
-        {
-            key: _given(value, f"option --{key.replace('_', '-')}")
-            for key, value in overrides.items()
-            if value is not None
-        },
-        "command line",
-    )
-
-
-def _given(value: Any, where: str) -> Section:
-    return Section.of(str(value) if isinstance(value, PurePath) else value, where)
+    given = {}
+    for key, value in overrides.items():
+        if value is not None:
+            plain = str(value) if isinstance(value, PurePath) else value
+            given[key] = Section.of(plain, f"option --{key.replace('_', '-')}")
+    return Section(given, "command line")
 
 
 def _merge(below: Section, above: Section) -> Section:
@@ -220,8 +198,8 @@ def _state_dir(environ: Mapping[str, str], board: Any) -> Path:
     return states / "labnode" / (Path(board).stem if isinstance(board, str) else "")
 
 
-def _need_credentials(merged: Section, problems: Problems) -> None:
-    """Tell what is missing of the credentials, with both ways to give it."""
+def _check_credentials(merged: Section, problems: Problems) -> None:
+    """Add a problem for what is missing, with both ways to give it."""
     weblab, clients = merged.child("weblab"), merged.child("clients")
     if not (weblab.bad or clients.bad) and weblab.content is None and not clients.content:
         problems.add(
@@ -241,5 +219,5 @@ def _need_credentials(merged: Section, problems: Problems) -> None:
                 f"{key}.{part} is missing: give it in the settings file, or as "
                 f"{_PREFIX}{key.upper()}_{part.upper()} in the environment",
             )
-        told = {part: Section(None, section.where, bad=True) for part in missing}
-        merged.content[key] = dataclasses.replace(section, content=section.content | told)
+        bad = {part: Section(None, section.where, bad=True) for part in missing}
+        merged.content[key] = dataclasses.replace(section, content=section.content | bad)

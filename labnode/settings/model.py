@@ -14,7 +14,7 @@ from labnode.settings import formats
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """A user name with the passwords that are valid with it (several while one is replaced)."""
+    """A user name and its valid passwords (several while one is being replaced)."""
 
     username: Annotated[str, formats.username, Doc("The user name of HTTP Basic authentication.")]
     password: Annotated[
@@ -172,12 +172,12 @@ class Settings:
 
     @property
     def secure(self) -> bool:
-        """Browsers reach the lab by https."""
+        """Whether browsers reach the lab by https."""
         return (self.public_origin or f"{self.scheme}://").startswith("https://")
 
     @property
     def all_clients(self) -> list[Client]:
-        """Every central server, that of `weblab` under the name "weblab"."""
+        """Every central server; the one in `weblab` is called "weblab"."""
         if self.weblab is None:
             return list(self.clients)
         weblab = Client(name="weblab", username=self.weblab.username, password=self.weblab.password)
@@ -185,13 +185,13 @@ class Settings:
 
     @property
     def secrets(self) -> list[str]:
-        """What must be in no log."""
+        """Everything that must not be in any log."""
         pairs: list[Credentials] = [*self.all_clients, *([self.admin] if self.admin else [])]
         words = [password for pair in pairs for password in pair.passwords]
         return [*words, *([self.secret_key] if self.secret_key else [])]
 
     def allows_host(self, host: str) -> bool:
-        """May `host`, as a Host header has it, stand in addresses for students?"""
+        """Whether `host`, from a Host header, may be in students' addresses."""
         name = formats.host_without_port(host)
         allowed = self.allowed_hosts
         return name is not None and (not allowed or host.lower() in allowed or name in allowed)
@@ -199,8 +199,8 @@ class Settings:
     def external_url(self, host: str | None = None, scheme: str | None = None) -> str:
         """The lab's address for browsers without a slash at its end: ".../lab1".
 
-        `host` and `scheme` are how the request came (checked by the caller); they count where
-        base_url has no host.
+        `host` and `scheme` are those of the request (checked by the caller), for a base_url without
+        a host.
         """
         origin = self.public_origin or f"{scheme or self.scheme}://{host or self._own_host()}"
         return origin + self.base_path

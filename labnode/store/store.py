@@ -27,14 +27,18 @@ Row = dict[str, Any]
 
 _JSON_COLUMNS = {"client_data", "server_data", "data", "args", "result", "error", "detail", "value"}
 _NOT_UNIQUE = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
-_PATIENCE = 20.0  # seconds; an SD card that takes longer for one commit has failed
+_PATIENCE = 20.0  # seconds for an answer, and for a commit: an SD card that is slower has failed
 _LAST_WRITES = 5.0  # seconds that close() gives to what is not written yet
 _HUNG_AFTER = 60.0  # seconds for one thing that it was asked for, then it does not come back
-_MOST_LATE = 1000  # changes that are kept while the disk refuses them
+_MOST_LATE = 1000  # changes that wait while the disk refuses them; beyond, only what matters does
 
 
 class NotUnique(Exception):
     """A row breaks a unique index; the caller knows what that means."""
+
+
+class _Withdrawn(Exception):
+    """Nobody waits for this work any more: it is rolled back."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,10 @@ class Store:
         self.path = path
         self._clock = clock
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._late: deque[Work[None]] = deque(maxlen=_MOST_LATE)
+        self._late: deque[tuple[Work[Any], bool]] = deque()  # changes, and whether they matter
+        self._lost = 0  # changes that were dropped since the disk refuses them
         self._closed = False
+        self._in_doubt = False  # a commit may land whose caller was told that it failed
         self._busy_since: float | None = None
         self._closing = threading.Lock()
         self._db, self.alarm = open_database(path, clock)
@@ -71,8 +77,7 @@ class Store:
     ) -> None:
         """Add `row`, which has an id, durable on return; NotUnique where an index refuses it.
 
-        `also` is done in the same transaction. StorageError: the row is not there, or soon will not
-        be.
+        `also` is done in the same transaction. StorageError: the row is not there.
         """
 
         def change(db: Database) -> None:
@@ -80,11 +85,7 @@ class Store:
             if also is not None:
                 also(db)
 
-        try:
-            self.run(self._change(change, happenings))
-        except StorageError:  # a slow disk may still write it, when nobody waits for it any more
-            self.later(lambda db: db.table(table).delete_where("id = ?", [row["id"]]))
-            raise
+        self.run(self._change(change, happenings))
 
     def update(
         self,
@@ -98,18 +99,22 @@ class Store:
 
         A write that fails is logged and `then` called all the same: the truth of a running node is
         in its memory, and a full disk must not keep a board from being cleaned. As soon as the disk
-        takes something again, the write is made up for.
+        takes something again, the write is made up for. Until then a change that matters, one with
+        `happenings`, is kept in any case, and of others the newest.
         """
         encoded = _encode(changes)
         work = self._change(lambda db: db.table(table).update(key, encoded), happenings)
-        self.later(work, then or (lambda: None))
+        self.later(work, then or (lambda: None), matters=bool(happenings))
 
-    def later(self, work: Work[Any], then: Callable[[], None] = lambda: None) -> None:
+    def later(
+        self, work: Work[Any], then: Callable[[], None] = lambda: None, *, matters: bool = False
+    ) -> None:
         """Do `work(database)` soon, in one transaction, and call `then`; see update()."""
 
         def attempt() -> None:
-            self._late.append(work)
+            self._late.append((work, matters))
             self._catch_up()
+            self._drop_one()
             _told(then)
 
         if not self._ask(attempt):
@@ -125,12 +130,19 @@ class Store:
         )
 
     def remember(self, key: str, value: Any, *happenings: Happening) -> None:
-        """Keep one JSON value about the node itself, durable on return."""
-        self.run(self._remembering(key, value, happenings))
+        """Keep one JSON value about the node itself, durable on return; see run()."""
+        change = self._remembering(key, value, happenings)
+
+        def work(db: Database) -> None:
+            if self._late:  # an older value may be among them, and would be written over this one
+                raise StorageError("changes before it are not stored yet")
+            change(db)
+
+        self.run(work)
 
     def remember_soon(self, key: str, value: Any, *happenings: Happening) -> None:
         """The same without waiting for the disk, and without an error; see update()."""
-        self.later(self._remembering(key, value, happenings))
+        self.later(self._remembering(key, value, happenings), matters=True)
 
     def recall(self, key: str) -> Any:
         """The value that was remembered under `key`, or None."""
@@ -141,9 +153,12 @@ class Store:
         """The result of `work(database)`, done in one transaction.
 
         NotUnique where an index refuses it, StorageError where the disk does or where it does not
-        answer in 20 s.
+        answer in 20 s: then nothing is written, now or later. A commit that has begun cannot be
+        withdrawn and gets 20 s more. If it takes longer, nobody knows how it will end, and `fault`
+        says so for good: the node has to start again from what is in the file.
         """
         done = threading.Event()
+        decided = threading.Lock()  # whoever takes it first commits the work, or withdraws it
         outcome: list[T] = []
         errors: list[Exception] = []
 
@@ -151,7 +166,12 @@ class Store:
             try:
                 self._catch_up()
                 with self._db.atomic():
-                    outcome.append(work(self._db))
+                    result = work(self._db)
+                    if not decided.acquire(blocking=False):
+                        raise _Withdrawn
+                outcome.append(result)
+            except _Withdrawn:
+                pass
             except BaseException as error:
                 if getattr(error, "sqlite_errorcode", 0) in _NOT_UNIQUE:
                     errors.append(NotUnique(str(error)))
@@ -164,7 +184,10 @@ class Store:
         if not self._ask(attempt):
             raise StorageError("The node's database is closed.")
         if not done.wait(_PATIENCE):
-            raise StorageError("The node's database does not answer.")
+            withdrawn = decided.acquire(blocking=False)
+            if withdrawn or not done.wait(_PATIENCE):
+                self._in_doubt |= not withdrawn
+                raise StorageError("The node's database does not answer.")
         if errors:
             raise errors[0]
         return outcome[0]
@@ -175,6 +198,8 @@ class Store:
             return None
         if not self._thread.is_alive():
             return "the database's thread has died"
+        if self._in_doubt:
+            return f"the database has not finished a commit in {_PATIENCE:g} s"
         since = self._busy_since
         if since is not None and self._clock.now() - since > _HUNG_AFTER:
             return f"the database has been busy with one thing for {_HUNG_AFTER:g} s"
@@ -200,12 +225,25 @@ class Store:
         while self._late:
             try:
                 with self._db.atomic():
-                    self._late[0](self._db)
+                    self._late[0][0](self._db)
             except Exception as error:
                 log.exception("A change could not be stored")
                 if primary_code(error) in PASSING:
                     return
             self._late.popleft()
+        if self._lost:
+            log.error("The disk takes changes again; %d were lost.", self._lost)
+            self._lost = 0
+
+    def _drop_one(self) -> None:
+        """Drop the oldest change that does not matter, if too many wait."""
+        place = next((n for n, (_, matters) in enumerate(self._late) if not matters), None)
+        if place is None or len(self._late) <= _MOST_LATE:
+            return
+        del self._late[place]
+        if not self._lost:
+            log.error("More than %d changes wait for the disk: some are lost.", _MOST_LATE)
+        self._lost += 1
 
     def _work(self) -> None:
         while (attempt := self._queue.get()) is not None:

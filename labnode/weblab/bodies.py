@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from labnode.errors import BadInput
+from labnode.jsondata import deeper_than
 
 MAX_BODY = 1 << 20  # bytes
 _MAX_DEPTH = 64  # what sessions store is written again, from deeper stacks than this one
@@ -46,7 +47,7 @@ def read_json(content: str, what: str) -> Any:
         raise BadInput(f"{what} is nested too deeply.") from None
     except ValueError as error:  # also integers of more digits than Python converts
         raise BadInput(f"{what} is not JSON: {error}.") from None
-    if _deeper_than(_MAX_DEPTH, data):
+    if deeper_than(_MAX_DEPTH, data):
         raise BadInput(f"{what} is nested more than {_MAX_DEPTH} levels deep.")
     return _whole_characters(data)
 
@@ -141,20 +142,6 @@ def _finite(digits: str) -> float:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number of JSON")
-
-
-def _deeper_than(limit: int, data: Any) -> bool:
-    layer = [data]
-    for _ in range(limit):
-        layer = [
-            child
-            for item in layer
-            if isinstance(item, dict | list)
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not layer:
-            return False
-    return True
 
 
 def _whole_characters(data: Any) -> Any:

@@ -22,7 +22,7 @@ from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.input import Input, Sensor
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.registry import load_drivers
-from labnode.schema import Between, Like, Option, Section, default_of, described, options
+from labnode.schema import Between, Like, Option, Section, codec_of, default_of, options
 
 _FEW = 3  # keys of a mapping that are named where it is an option
 _FAMILIES: dict[str, type[Driver]] = {"output": Output, "sensor": Sensor, "input": Input}
@@ -113,14 +113,9 @@ def _table(known: Iterable[Option]) -> str:
 
 
 def _default(option: Option) -> str:
-    default = default_of(option)
-    if default is None:
+    if default_of(option) is None:
         return ""
-    for kind in (option.type, *get_args(option.type)):
-        reader = next((part for part in get_args(kind) if hasattr(part, "to_yaml")), None)
-        if reader is not None:
-            return f"`{reader.to_yaml(option.default)}`"
-    return f"`{_yaml(default)}`"
+    return f"`{_yaml(codec_of(option.type).write(option.default))}`"
 
 
 def in_words(kind: Any) -> str:
@@ -162,7 +157,7 @@ def _short(kind: Any) -> str:
         return f"a mapping with {', '.join(keys)}" if len(keys) <= _FEW else "a mapping"
     if reads and not hasattr(kind, "expected"):
         return "a text"
-    return described(kind).partition(" such as ")[0].rstrip(",")
+    return codec_of(kind).expected.partition(" such as ")[0].rstrip(",")
 
 
 def _call(command: Command) -> str:

@@ -14,6 +14,7 @@ from labnode.errors import Busy, LabnodeError, Stopped, TooLate
 
 log = logging.getLogger(__name__)
 
+_BATCH = 20  # posts in a turn; then calls and polls have theirs
 _RETRY = 1.0  # seconds until the board or the queue is asked again after it failed
 _HOOK_GRACE = 5.0  # seconds in which a hook that was asked to stop may go on waiting
 _STOP_GRACE = 1.0  # the same for everything on this thread when the node stops
@@ -118,9 +119,12 @@ class HardwareThread:
             logged(self._board.close)
 
     def _turn(self) -> None:
-        self.busy_since = self._clock.now()
-        self._wake.clear()
-        due = self._serve()
+        due = None
+        # What is posted now comes before a hook or a job, what is posted meanwhile may come after.
+        for _ in range(0, max(1, len(self._posts)), _BATCH):
+            self.busy_since = self._clock.now()
+            self._wake.clear()
+            due = self._serve()
         if self._hooks:
             self._hook = self._hooks.popleft()
             try:
@@ -145,14 +149,14 @@ class HardwareThread:
         self.busy_since = self._clock.now()
 
     def _serve(self) -> float | None:
-        """Run posts, waiting calls and polls that are due; seconds until the next poll.
+        """Run some posts, waiting calls and polls that are due; seconds until the next poll.
 
         While a call waits, no other begins. Posts still run, or interlocks would miss what pins and
         devices report.
         """
         hook, self._hook = self._hook, None  # what is served is not a part of the hook that waits
         try:
-            for _ in range(len(self._posts)):  # the present ones: a flood starves no one
+            for _ in range(min(_BATCH, len(self._posts))):  # a flood starves no one
                 if self._posts:
                     contextvars.Context().run(logged, self._posts.popleft())
             if self._call is None:
@@ -160,6 +164,8 @@ class HardwareThread:
             return None if self._polling else self._poll()
         finally:
             self._hook = hook
+            if self._posts:
+                self.wake()  # their own wake-up may be used up
 
     def _serve_calls(self) -> None:
         """Run the calls that wait now; those that come meanwhile wait for the next turn."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from labnode.errors import Busy, DeviceError
+from labnode.errors import Busy, DeviceError, StorageError
 from labnode.lab import Lab
 from labnode.sessions import Deletion, State
 from labnode.sessions.state_machine import HOOK_LIMIT
@@ -201,6 +201,43 @@ def test_a_quarantine_imposed_while_another_is_cleared_is_not_lost(
         quarantine.impose("new")  # while the disk is busy: it waits for nothing
     clearing.join()
     assert quarantine.why == node.store.recall("quarantine") == "new"
+
+
+def test_of_two_that_clear_it_and_a_quarantine_in_between_the_last_counts_everywhere(
+    node: SmallNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quarantine, remember = node.sessions.quarantine, node.store.remember
+    quarantine.impose("old")
+    order: list[str] = []
+    second = threading.Thread(target=quarantine.clear, name="second")
+
+    def remembering(*args: Any) -> None:
+        order.append(threading.current_thread().name)
+        remember(*args)
+        if not second.ident:
+            quarantine.impose("new")
+            second.start()
+            order.append("the first goes on")
+
+    monkeypatch.setattr(node.store, "remember", remembering)
+    quarantine.clear()
+    second.join(10)
+    assert order[1:] == ["the first goes on", "second"]
+    assert quarantine.why is node.store.recall("quarantine") is None
+
+
+def test_a_quarantine_whose_end_a_slow_disk_does_not_store_stays(
+    boot: Boot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = boot()
+    node.sessions.quarantine.impose("smoke")
+    with node.store_busy(), monkeypatch.context() as patch:
+        patch.setattr("labnode.store.store._PATIENCE", 0.01)
+        with pytest.raises(StorageError, match="does not answer"):
+            node.sessions.quarantine.clear()
+    assert node.sessions.quarantine.why == node.store.recall("quarantine") == "smoke"
+    node.kill()
+    assert boot().sessions.quarantine.why == "smoke"
 
 
 def test_draining_refuses_new_sessions_and_leaves_those_there_are(node: SmallNode) -> None:

@@ -49,6 +49,7 @@ def test_an_empty_body_has_no_fields() -> None:
         (b'{"a": -Infinity}', "The body is not JSON: -Infinity is not a number of JSON."),
         (b'{"a": 1e999}', "The body is not JSON: 1e999 is out of range."),
         (b'{"a": ' + b"9" * 5000 + b"}", "The body is not JSON: "),
+        (b'{"a":' * 65 + b"1" + b"}" * 65, "The body is nested more than 64 levels deep."),
         (b'{"a":' * 100 + b"1" + b"}" * 100, "The body is nested more than 64 levels deep."),
         (b"[" * 200_000, "The body is nested too deeply."),
         (b'{"a":' * 100_000, "The body is nested too deeply."),
@@ -59,6 +60,11 @@ def test_an_empty_body_has_no_fields() -> None:
 )
 def test_a_body_that_cannot_be_used_is_one_clear_error(body: bytes, message: str) -> None:
     assert refused(body).startswith(message)
+
+
+def test_a_body_may_be_nested_64_levels_deep() -> None:
+    body = b'{"a":' * 64 + b"1" + b"}" * 64
+    assert read_body(body) == json.loads(body)
 
 
 def test_half_surrogate_pairs_become_replacement_characters_and_whole_ones_stay() -> None:

@@ -77,6 +77,34 @@ class Services(Protocol):
         """How far the running task is (0 to 100), and a line of what it says."""
 
 
+class Poster(Protocol):
+    """Who takes calls for the hardware thread."""
+
+    def post(self, call: Callable[[], None], /) -> None: ...
+
+
+class PendingPost:
+    """A call to the hardware thread that is posted again only after it has begun.
+
+    For what may happen more often than the hardware thread has a turn.
+    """
+
+    def __init__(self, poster: Poster, call: Callable[[], None]) -> None:
+        self._poster = poster
+        self._call = call
+        self._pending = False
+
+    def post(self) -> None:
+        """Have it run soon (any thread)."""
+        if not self._pending:
+            self._pending = True
+            self._poster.post(self._run)
+
+    def _run(self) -> None:
+        self._pending = False  # before the call: what happens during it is news
+        self._call()
+
+
 @runtime_checkable
 class Counting(Protocol):
     """A driver that counts what would flood its snapshot: bytes, say."""

@@ -1,7 +1,7 @@
-"""YAML text composed into sections: plain data in which everything knows its line.
+"""YAML files and texts read into sections: plain data in which every value knows its line.
 
-What people expect rather than YAML 1.1: `12:30:00` and dates are texts, `010` is a text, `1e3` is
-a number. `on`, `off`, `yes` and `no` are booleans as values and refused as keys.
+Scalars are what people expect, not YAML 1.1: `12:30:00`, dates and `010` are texts, `1e3` is a
+number. `on`, `off`, `yes` and `no` are booleans as values and refused as keys.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from labnode.errors import ConfigError, Problem
 from labnode.schema.section import Problems, Section, quoted
-from labnode.schema.syntax import explain
 
+_LARGEST = 1 << 20  # bytes of a file
 _DEEPEST = 40  # levels of nesting
 _MOST = 20_000  # values, those that aliases repeat counted each time
 _LONGEST_NUMBER = 100  # characters
@@ -26,19 +27,117 @@ _BOOLEANS = {"true": True, "on": True, "yes": True, "false": False, "off": False
 _NULLS = {"", "~", "null", "Null", "NULL"}
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*|0x[0-9a-fA-F]+)")
 _FLOAT = re.compile(r"[-+]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|\.(inf|nan))", re.I)
-_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")  # a serial number, or an octal one: nobody knows
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")  # a serial number or an octal one: unclear
 _TAGGED = "YAML reads a value that begins with '!' as a tag; put it in quotes to make it a text"
 _STR_TAG = "tag:yaml.org,2002:str"
 
 Secret = Callable[[str], Any]  # the value of a name; ValueError says what is wrong with it
 
+# What is wrong, by a pattern of the parser's "context: problem".
+_SENTENCES = {
+    r"character '\\t'": "a tab character; YAML is indented with spaces",
+    "mapping values are not allowed": "a ': ' does not belong here; put the text in quotes, or "
+    "look for a ':' missing on the line above or another indentation there",
+    "scanning an? (alias|anchor)": "a value that begins with '*', '&' or '!' has to be in quotes",
+    "scanning a quoted scalar": "a quote is not closed",
+    "scanning a double-quoted scalar": "an escape that YAML does not know; use single quotes to "
+    "have backslashes as they are",
+    "expected ':'": "a ':' is missing after the key, or the line is indented differently from "
+    "those above",
+    r"but found '[\]}]'|found ','": "a '}', a ']' or a ',' that belongs to nothing",
+    "found ':'": "a key is missing before the ':'",
+    "keys are not allowed": "a value that begins with '?' has to be in quotes",
+    "parsing a flow node": "between '[' or '{' and its end a value is missing, or has to be in "
+    "quotes",
+    "parsing a flow mapping": "a '{' is not closed, or a ',' is missing after a value",
+    "parsing a flow sequence": "a '[' is not closed, or a ',' is missing after a value",
+    "parsing a block .*found '<(scalar|tag|anchor|alias)>'": "something stands after a value "
+    "that has ended; put the whole value in quotes, or look at the indentation",
+    "parsing a block": "the line is indented differently from those above",
+    "entries are not allowed": "a '- ' does not belong here; it has to begin a line",
+    "scanning a block scalar": "after '|' or '>' the text begins on the next line; put it in "
+    "quotes if it is a text",
+    "(scanning|parsing) a (tag|directive)|undefined tag handle": "a value that begins with '!' "
+    "or '%' has to be in quotes",
+    "expected '<document start>'": "the document has ended before this line; look at the "
+    "indentation and for a line '...'",
+}
+# Where the line that counts is the one on which the parser's context began.
+_UNCLOSED = {
+    "scanning a quoted scalar",
+    "expected ':'",
+    "parsing a flow mapping",
+    "parsing a flow sequence",
+}
+_UNREADABLE: dict[type[Exception], str] = {
+    FileNotFoundError: "there is no such file",
+    IsADirectoryError: "this is a directory, expected a YAML file",
+    PermissionError: "this user has no right to read the file",
+}
+_NO_TOKEN = re.compile(r"found character '(.+)' that cannot start any token")
 
-class Composer:
+
+def load_yaml(
+    path: Path, problems: Problems | None = None, secret: Secret | None = None
+) -> Section:
+    """The file's only document; an empty file gives a section whose content is None.
+
+    What does not stop the reading (a repeated key, a bad value) is added to `problems`, or raised
+    as a ConfigError without them; a file that cannot be read is a ConfigError in any case.
+    `secret` returns the value of a `!secret NAME`; without it `!secret` is not allowed.
+    """
+    name = str(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+    except (OSError, ValueError) as error:  # ValueError: NUL in the name
+        reason = f"the file cannot be read: {getattr(error, 'strerror', error)}"
+        raise _unreadable(name, _UNREADABLE.get(type(error), reason)) from None
+    if len(data) > _LARGEST:
+        raise _unreadable(name, f"the file is larger than {_LARGEST >> 20} MiB")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"the file is not UTF-8 text (byte 0x{data[error.start]:02x}); save it as UTF-8"
+        raise _unreadable(f"{name}:{line}", message) from None
+    return parse_yaml(text, name, problems, secret)
+
+
+def parse_yaml(
+    text: str, name: str, problems: Problems | None = None, secret: Secret | None = None
+) -> Section:
+    """As `load_yaml`, for a text; problems call it `name`."""
+    own = Problems() if problems is None else problems
+    section = _Composer(text.removeprefix("\ufeff"), name, own, secret).document()
+    if problems is None:
+        own.raise_all()
+    return section
+
+
+def _unreadable(where: str, message: str) -> ConfigError:
+    return ConfigError(Problem(where, message))
+
+
+def _explain(error: yaml.MarkedYAMLError) -> tuple[int, str]:
+    """The line (from 1) and one sentence for people who do not know YAML."""
+    text = f"{error.context or ''}: {error.problem or ''}"
+    pattern = next((pattern for pattern in _SENTENCES if re.search(pattern, text)), "")
+    if pattern:
+        sentence = _SENTENCES[pattern]
+    elif no_token := _NO_TOKEN.search(text):
+        sentence = f"a value that begins with {no_token[1]} has to be in quotes"
+    else:
+        sentence = f"this is not valid YAML ({text.strip(': ')})"
+    mark = error.context_mark if pattern in _UNCLOSED else None
+    mark = mark or error.problem_mark or error.context_mark
+    return (mark.line + 1 if mark else 1), sentence
+
+
+class _Composer:
     """Turns the parser's events into sections."""
 
-    def __init__(
-        self, text: str, name: str, problems: Problems, secret: Secret | None = None
-    ) -> None:
+    def __init__(self, text: str, name: str, problems: Problems, secret: Secret | None) -> None:
         self._name = name
         self._problems = problems
         self._secret = secret
@@ -64,20 +163,16 @@ class Composer:
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
             message = f"the character U+{error.character:04X} does not belong in a YAML file"
-            raise unreadable(f"{self._name}:{line}", message) from None
+            raise _unreadable(f"{self._name}:{line}", message) from None
         except yaml.MarkedYAMLError as error:
-            line, message = explain(error)
-            raise unreadable(f"{self._name}:{line}", message) from None
+            line, message = _explain(error)
+            raise _unreadable(f"{self._name}:{line}", message) from None
         except (ValueError, OverflowError):  # "\UFFFFFFFF", %YAML 1.(5000 digits): unchecked there
             message = "an escape or a number in the file is too large for what it stands for"
-            raise unreadable(self._name, message) from None
+            raise _unreadable(self._name, message) from None
 
     def _value(self, event: Any, key_where: str, depth: int) -> Section:
-        self._count += 1
-        if depth > _DEEPEST:
-            raise self._fatal(event, f"nested more than {_DEEPEST} levels deep")
-        if self._count > _MOST:
-            raise self._fatal(event, f"more than {_MOST} values in one file, aliases included")
+        self._limit(event, 1, depth)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, key_where, depth)
         if event.anchor:
@@ -85,7 +180,12 @@ class Composer:
         if isinstance(event, yaml.ScalarEvent):
             section = self._scalar(event, key_where)
         else:
-            section = self._collection(event, key_where, depth)
+            is_list = isinstance(event, yaml.SequenceStartEvent)
+            content = self._list(depth) if is_list else self._mapping(depth)
+            where = key_where or self._where(event)
+            section = Section(content, where, where)
+            if event.tag:
+                section = self._bad(section, _TAGGED)
         if event.anchor:
             self._anchors[event.anchor] = section
         return section
@@ -105,14 +205,6 @@ class Composer:
         except ValueError as error:
             return self._bad(section, str(error))
         return section
-
-    def _collection(self, event: Any, key_where: str, depth: int) -> Section:
-        where = key_where or self._where(event)
-        content = (
-            self._mapping(depth) if isinstance(event, yaml.MappingStartEvent) else self._list(depth)
-        )
-        section = Section(content, where, where)
-        return self._bad(section, _TAGGED) if event.tag else section
 
     def _list(self, depth: int) -> list[Section]:
         entries = []
@@ -143,7 +235,7 @@ class Composer:
         return content
 
     def _key(self, event: Any, depth: int) -> str | None:
-        """The text of a key; None, with a problem told, when it cannot be one."""
+        """The text of a key; None, after adding a problem, when it cannot be one."""
         section = self._value(event, "", depth + 1)
         if isinstance(section.content, str) and section.hidden is None:
             return section.content
@@ -170,12 +262,16 @@ class Composer:
             section = Section(None, self._where(event), key_where)
             return self._bad(section, f"{message}; put it in quotes to make it a text")
         size, height = _measure(target)
+        self._limit(event, size, depth + height)
+        return replace(target, key_where=key_where or self._where(event))
+
+    def _limit(self, event: Any, size: int, depth: int) -> None:
+        """Count `size` more values that reach down to `depth`; ConfigError when it is too much."""
         self._count += size
+        if depth > _DEEPEST:
+            raise self._fatal(event, f"nested more than {_DEEPEST} levels deep")
         if self._count > _MOST:
             raise self._fatal(event, f"more than {_MOST} values in one file, aliases included")
-        if depth + height > _DEEPEST:
-            raise self._fatal(event, f"nested more than {_DEEPEST} levels deep")
-        return replace(target, key_where=key_where or self._where(event))
 
     def _where(self, event: Any) -> str:
         return f"{self._name}:{event.start_mark.line + 1}"
@@ -185,7 +281,7 @@ class Composer:
         return replace(section, content=None, bad=True)
 
     def _fatal(self, event: Any, message: str) -> ConfigError:
-        return unreadable(self._where(event), message)
+        return _unreadable(self._where(event), message)
 
 
 def read_scalar(text: str) -> Any:
@@ -210,7 +306,7 @@ def read_scalar(text: str) -> Any:
 
 
 def _measure(section: Section) -> tuple[int, int]:
-    """How many values a section has, and how many levels; it was counted, so this has an end."""
+    """How many values and levels a section has; they were counted, so this ends."""
     children = [_measure(child) for _, child in section.items()]
     children += [_measure(child) for child in section.entries()]
     return 1 + sum(size for size, _ in children), 1 + max((h for _, h in children), default=0)
@@ -223,8 +319,3 @@ def _check_characters(text: str) -> None:
         raise ValueError(
             "a \\u escape in this text is half a character; write the character itself"
         )
-
-
-def unreadable(where: str, message: str) -> ConfigError:
-    """The one problem of a text that cannot be read any further."""
-    return ConfigError(Problem(where, message))
