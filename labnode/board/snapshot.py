@@ -101,7 +101,7 @@ def with_counts(snapshot: Snapshot, devices: Mapping[str, Driver]) -> Snapshot:
 
 
 def describe(name: str, driver: Driver, locales: Sequence[str | None]) -> dict[str, Any]:
-    """JSON: what a device is called, how it is shown, which commands it has."""
+    """JSON for the page: a device's label, how it is shown, and its commands."""
     confirm = driver.confirm
     return {
         "name": name,
