@@ -60,6 +60,7 @@ class Board:
         self.clock = clock
         self.worker = worker or alone
         self.tasks = tasks or alone
+        self._acknowledge_emergency = PendingPost(self.worker, self._after_emergency)
         self.pins = mock_factory() if simulate and pins is None else pins
         self.work_dir = work_dir
         self.emergency = Emergency(clock)
@@ -75,7 +76,6 @@ class Board:
         )
         self._snapshots = Snapshots(file.devices, self.interlocks)
         self.simulation = Simulation(file.simulate, self, clock) if simulate else None
-        self._acknowledgement = PendingPost(self.worker, self._after_emergency)
         self._opened: list[str] = []  # in the order of opening, with one that failed half way
         self._retry_at: dict[str, float] = {}  # when devices whose poll failed are polled again
         for name, driver in file.devices.items():
@@ -144,7 +144,7 @@ class Board:
         """
         failures = self._each("make safe", lambda driver: driver.make_safe())
         try:
-            self._acknowledgement.post()  # many presses, one acknowledgement
+            self._acknowledge_emergency.post()  # many presses, one acknowledgement
         except Exception:
             log.exception("the snapshot after an emergency is not taken")
         return failures

@@ -1,4 +1,4 @@
-"""A board at work: everything that is made from one board file, started and stopped in order."""
+"""Everything that is built from one board file, started and stopped in order."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from functools import partial
 from labnode.board import Board, BoardFile
 from labnode.clock import Clock
 from labnode.events import Bus
-from labnode.lab import Lab, Node, Turnover
+from labnode.lab import Lab, Node
 from labnode.lab.programming import Programming
 from labnode.lab.recordings import Recordings
+from labnode.lab.sequences import Sequences
 from labnode.node import failsafe
 from labnode.node.commands import Commands
 from labnode.node.estop import EmergencyStop
@@ -96,11 +97,9 @@ class Bench:
                 worker=self.worker,
                 clock=clock,
                 bus=self.bus,
-                prepare=lab.prepare,
-                clean=lab.clean,
-                load_user=lab.load_user,
+                lab=lab,
+                board=self.board,
                 keep_expired=settings.expired_users_timeout,
-                faults=self.board.obstacles,
                 hook_limit=HOOK_LIMIT + file.turnover_time,
             )
             self._pruning = Pruning(
@@ -119,8 +118,8 @@ class Bench:
                 file.lab.name,
                 recording=file.record is not None,
             )
-            turnover = Turnover(self.board, self.sessions, clock, lab.functions)
-            self.upkeep = Upkeep(self.board, self.worker, self.sessions, clock, turnover)
+            sequences = Sequences(self.board, self.sessions, self.tasks, clock, lab.functions)
+            self.upkeep = Upkeep(self.board, self.worker, self.sessions, clock, sequences)
             kept = settings.state_dir / "recordings"
             self.recordings = Recordings(kept, self.sessions, self.board, clock)
             self.node = node = Node(
@@ -129,10 +128,10 @@ class Bench:
                 self.tasks,
                 self.sessions,
                 Programming(self.board, self.tasks, self.worker, settings.state_dir),
-                turnover,
+                sequences,
                 self.recordings,
-                observer_link=access.observers.link,
-                push=self.websockets.push,
+                pages=self.websockets,
+                observers=access.observers,
             )
             lab.bind(node)
             self.commands = Commands(node, clock, self.store, self.estop, url=url)

@@ -62,9 +62,9 @@ class Visitor:
             return self.user
         session = self.user.session
         if self.level == "active":
-            return session.user if session.active else None
+            return self.user if session.active else None
         if self.sessions.by_handle(session.handle) is session:
-            return session.user
+            return self.user
         return ANONYMOUS if self.level == "public" else None
 
 

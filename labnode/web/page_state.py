@@ -128,7 +128,7 @@ class Picture:
 
     def session(self, asking: Asking) -> dict[str, Any]:
         """The student, and how much time is left; `read_only`: an observer asks."""
-        user = asking.session.user
+        user = self._node.sessions.user(asking.session)
         return {
             "read_only": asking.read_only,
             "active": user.active,

@@ -120,7 +120,7 @@ class HardwareThread:
 
     def _turn(self) -> None:
         due = None
-        # What is posted now comes before a hook or a job, what is posted meanwhile may come after.
+        # What is posted by now comes before a hook or a job; what is posted meanwhile may wait.
         for _ in range(0, max(1, len(self._posts)), _BATCH):
             self.busy_since = self._clock.now()
             self._wake.clear()
@@ -149,7 +149,7 @@ class HardwareThread:
         self.busy_since = self._clock.now()
 
     def _serve(self) -> float | None:
-        """Run some posts, waiting calls and polls that are due; seconds until the next poll.
+        """Run some posts, waiting calls and due polls; seconds until the next poll.
 
         While a call waits, no other begins. Posts still run, or interlocks would miss what pins and
         devices report.

@@ -66,7 +66,7 @@ def test_all_pages_are_told_the_same(node: Node) -> None:
 def test_a_task_is_told_to_the_pages_of_its_own_session(node: Node) -> None:
     (session, ada), (_, bob) = node.session(), node.session("bob")
     (page, _), (other, _) = live(node, ada), live(node, bob)
-    with context.acting(user=session.user):
+    with context.acting(user=node.agent.sessions.user(session)):
         task = node.lab.functions["in_the_background"].delay().task_id
     seen: list[str] = []
     while "done" not in seen:

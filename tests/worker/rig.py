@@ -13,13 +13,13 @@ from typing import Any, Generic, TypeVar
 
 from labnode import context
 from labnode.clock import Clock, Event, ManualClock
-from labnode.events import Bus
+from labnode.events import Bus, TaskChanged
 from labnode.store import Store
 from labnode.tasks import Lane, Task, TaskFunction, Tasks
 from labnode.tasks.queues import Queues
 from labnode.worker import Hook, Worker
 
-PATIENCE = 10.0  # real seconds; what takes longer hangs
+PATIENCE = 60.0  # real seconds; what takes longer hangs
 
 T = TypeVar("T")
 
@@ -386,3 +386,19 @@ def _raiser(error: BaseException) -> Callable[[], Any]:
         raise error
 
     return fail
+
+
+class Ends:
+    """The ends of tasks that have been published since it was made or last waited."""
+
+    def __init__(self, rig: TasksRig) -> None:
+        self._happened = threading.Event()
+        self._news = rig.bus.subscribe(TaskChanged, wake=self._happened.set, limit=100_000)
+
+    def wait_for(self, number: int) -> None:
+        """Return when `number` tasks have ended."""
+        while number > 0:
+            assert self._happened.wait(PATIENCE), f"{number} tasks have not ended"
+            self._happened.clear()
+            number -= sum(event.status in ("done", "failed") for event in self._news.drain())
+        assert number == 0

@@ -30,12 +30,16 @@ def import_file(path: Path, name: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses and others look for its names
+    # Bytecode would hide a change of the same second that leaves a file as long as it was.
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         log.debug("%s could not be loaded.", path, exc_info=True)
         raise ConfigError(Problem(_where(error, path), _sentence(error))) from error
+    finally:
+        sys.dont_write_bytecode = before
     return module
 
 

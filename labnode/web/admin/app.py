@@ -180,7 +180,7 @@ class Admin:
         log.info("%s, asked for by the administrator at %s.", what, address)
 
     def _link(self, session: Session) -> str:
-        return self._node.observer_link(session)
+        return self._node.observers.link(session)
 
     # ------------------------------------------------------------------ answers
 

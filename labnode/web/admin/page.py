@@ -84,7 +84,7 @@ class View:
         ]
 
     def _student(self, session: Session) -> Row:
-        user = session.user
+        user = self._node.sessions.user(session)
         return {
             "id": session.tag,
             "name": user.full_name or user.username or "?",
