@@ -25,6 +25,9 @@ class Stage(Protocol):
 
     devices: Mapping[str, Driver]
 
+    def refresh(self, device: str) -> None: ...
+    def evaluate(self, expression: Expression) -> Any: ...
+
     def check(self) -> None:
         """Interlocked after an emergency stop: no further step may run."""
 
@@ -33,8 +36,6 @@ class Stage(Protocol):
 
     def make_safe(self, devices: tuple[str, ...] | None) -> None:
         """Reset some devices, or all."""
-
-    def evaluate(self, expression: Expression) -> Any: ...
 
     def pause(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """True as soon as `until()` is, False after `seconds`; others are served meanwhile.
@@ -49,9 +50,7 @@ class Stage(Protocol):
         """Run one of the lab's tasks here; DeviceError when it fails."""
 
     def notify(self, text: Text) -> None:
-        """Tell the students."""
-
-    def refresh(self, device: str) -> None: ...
+        """Show the students a message."""
 
 
 class Step(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -141,6 +141,8 @@ class StepKeys:
     log: Annotated[str, Doc("Write a line into the log.")]
 
 
+_KINDS = [step.name for step in fields(StepKeys)]
+
 # ---------------------------------------------------------------------- the keys of sequences
 
 
@@ -233,7 +235,7 @@ def _button_keys(name: str, place: Section, problems: Problems) -> ButtonKeys | 
 
 
 class _StepReader:
-    """Reads steps for one board; a step that has a problem is None."""
+    """Reads the steps of one board, each by the method that has the name of its key."""
 
     def __init__(self, lookup: Lookup, folder: Path) -> None:
         self._lookup = lookup
@@ -257,7 +259,7 @@ class _StepReader:
             hint = did_you_mean(kind, _KINDS) or f"; there are {', '.join(_KINDS)}"
             return self._wrong(content.key_where, f"there is no step {kind!r}{hint}")
         before = len(self._problems)
-        step = None if content.bad else _KINDS[kind](self, content)
+        step: Step | None = None if content.bad else getattr(self, kind)(content)
         return step if len(self._problems) == before else None
 
     def set(self, section: Section) -> Step | None:
@@ -387,19 +389,3 @@ class _StepReader:
     def _wrong(self, place: Section | str, message: str) -> Step | None:
         self._problems.add(place, message)
         return None
-
-
-_KINDS: dict[str, Callable[[_StepReader, Section], Step | None]] = {
-    "set": _StepReader.set,
-    "pulse": _StepReader.pulse,
-    "ramp": _StepReader.ramp,
-    "wait": _StepReader.wait,
-    "wait_for": _StepReader.wait_for,
-    "safe": _StepReader.safe,
-    "program": _StepReader.program,
-    "serial": _StepReader.serial,
-    "run": _StepReader.run,
-    "task": _StepReader.task,
-    "notify": _StepReader.notify,
-    "log": _StepReader.log,
-}
