@@ -129,7 +129,7 @@ class Board:
         return self.make_safe()
 
     def press_emergency(self, why: str) -> None:
-        """A device asks for an emergency stop: everything is safe before the bus is told."""
+        """A device asks for an emergency stop: everything is made safe, then the bus is told."""
         self.halt(why)
         self.bus.publish(EmergencyPressed(why))
 

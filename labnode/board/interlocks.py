@@ -65,7 +65,7 @@ class Emergency:
 
 @dataclass(frozen=True)
 class Fault:
-    """A `when` that acts; a latched one goes on acting when its reason is over."""
+    """A `when` that acts; a latched one still acts when its expression is false again."""
 
     name: str
     message: Text

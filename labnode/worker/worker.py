@@ -1,4 +1,4 @@
-"""The worker: how others have something done on the hardware thread, and wait for it."""
+"""The worker: how other threads run something on the hardware thread, and wait for it."""
 
 from __future__ import annotations
 
@@ -188,8 +188,8 @@ class Worker:
 
         False as soon as it is `over()`, or the hook that runs is asked to stop, or the node stops,
         or nobody waits any more for the call that runs.
-        TooLate when the hook has used up its limit; Stopped in what goes on pausing long after it
-        was asked to stop.
+        TooLate when the hook has used up its limit; Stopped when it pauses again long after it was
+        asked to stop.
         """
         return self._hardware.pause(seconds, over)
 

@@ -12,8 +12,8 @@ from labnode.board.config.devices import NAME, Lookup
 from labnode.board.config.expressions import Words
 from labnode.board.steps import RunProgram, RunTask, Stage, Step
 from labnode.drivers.framework.driver import Conversing, Programmable
-from labnode.drivers.framework.output import NumberOutput, Output, SwitchOutput
-from labnode.errors import BadInput, TooLate
+from labnode.drivers.framework.output import NumberOutput, SwitchOutput
+from labnode.errors import TooLate
 from labnode.schema import (
     Between,
     Doc,
@@ -275,7 +275,7 @@ class _StepReader:
             value = spec.value
             if value is None and isinstance(output, SwitchOutput):
                 value = not output.safe
-            pulses.append((name, self._accepted(name, output, value, content), spec.seconds))
+            pulses.append((name, self._lookup.accepted(name, output, value, content), spec.seconds))
         return steps.Pulse(tuple(pulses))
 
     def ramp(self, section: Section) -> Step | None:
@@ -289,7 +289,7 @@ class _StepReader:
             return None
         if not isinstance(output, NumberOutput):
             return self._wrong(content, f"'{name}' has no values between: it cannot be ramped")
-        return steps.Ramp(name, self._accepted(name, output, spec.to, content), spec.over)
+        return steps.Ramp(name, self._lookup.accepted(name, output, spec.to, content), spec.over)
 
     def wait(self, section: Section) -> Step | None:
         seconds: Any = build(Duration, section, self._problems, name="wait")
@@ -372,13 +372,6 @@ class _StepReader:
             return items[0]
         self._wrong(section, wanted)
         return "", None
-
-    def _accepted(self, name: str, output: Output, value: Any, place: Section) -> Any:
-        """The value as the output gets it."""
-        try:
-            return output.accept(name, value)
-        except BadInput as error:
-            return self._wrong(place, str(error))
 
     def _build(self, kind: type[T], section: Section, short: str = "") -> T | None:
         """A `kind`; what is not a mapping is its one key `short`."""
