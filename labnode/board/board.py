@@ -94,7 +94,7 @@ class Board:
 
     def versioned(self) -> tuple[int, Snapshot]:
         """The snapshot with its version, which grows with each change."""
-        return self._snapshots.versioned()
+        return self._snapshots.versioned
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -129,7 +129,7 @@ class Board:
         return self.make_safe()
 
     def press_emergency(self, why: str) -> None:
-        """A device asks for an emergency stop: everything is safe before the bus is told."""
+        """A device asks for an emergency stop: everything is made safe, then the bus is told."""
         self.halt(why)
         self.bus.publish(EmergencyPressed(why))
 

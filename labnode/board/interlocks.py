@@ -65,7 +65,7 @@ class Emergency:
 
 @dataclass(frozen=True)
 class Fault:
-    """A `when` that acts; a latched one goes on acting when its reason is over."""
+    """A `when` that acts; a latched one still acts when its expression is false again."""
 
     name: str
     message: Text
@@ -110,7 +110,7 @@ class Interlocks:
         self._true_since: dict[str, float] = {}  # when the condition of a rule became true
         self._off_at: dict[str, float] = {}  # when an output of a mutex went off
         self._on: set[str] = set()  # outputs of mutexes
-        self._retry_at: dict[str, float] = {}
+        self._retries: dict[str, tuple[float, Any]] = {}  # when an output is forced again, to what
         self._locks: dict[str, Any] = {}
         self._due: float | None = None
 
@@ -129,15 +129,18 @@ class Interlocks:
             # An emergency stop comes first: during it, what is held is held safe.
             value = hold.value if self._emergency.why is None else self._outputs[name].safe
             if readings.value(name) == value:
-                self._retry_at.pop(name, None)
-            elif self._retry_at.get(name, now) <= now:
+                self._retries.pop(name, None)
+                continue
+            at, last = self._retries.get(name, (now, value))
+            # Nothing delays safe; rules that set off each other switch on no more than every 0.5 s.
+            if at <= now or (last != value and self._outputs[name].is_safe(value)):
                 self._force(name, value, hold.rule.name)
                 touched.add(name)
         return touched
 
     def due(self) -> float | None:
         """When to settle although nothing has changed."""
-        times = (self._due, *self._retry_at.values())
+        times = (self._due, *(at for at, _ in self._retries.values()))
         return min((time for time in times if time is not None), default=None)
 
     def lock(self, device: str) -> Any:
@@ -233,8 +236,8 @@ class Interlocks:
             self._due = time if self._due is None else min(self._due, time)
 
     def _force(self, name: str, value: Any, rule: str) -> None:
-        known = name in self._retry_at
-        self._retry_at[name] = self._clock.now() + _RETRY  # unless it is seen to be at the value
+        known = name in self._retries
+        self._retries[name] = self._clock.now() + _RETRY, value  # unless it is seen at the value
         try:
             self._outputs[name].force(value)
         except Exception:
@@ -242,7 +245,7 @@ class Interlocks:
                 log.critical("'%s' cannot be held by '%s'", name, rule, exc_info=True)
 
     def _release(self, name: str) -> None:
-        self._retry_at.pop(name, None)
+        self._retries.pop(name, None)
         try:
             self._outputs[name].release()
         except Exception:

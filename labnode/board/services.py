@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from labnode.clock import Clock
+from labnode.drivers.framework.services import Poster
 
 Until = Callable[[], bool]
 
 
-class HardwareWorker(Protocol):
+class HardwareWorker(Poster, Protocol):
     """The worker, as far as a board needs it."""
 
-    def post(self, function: Callable[[], None], /) -> None: ...
     def outlast(self, seconds: float, over: Until, /) -> bool: ...
 
 

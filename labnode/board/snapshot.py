@@ -25,18 +25,14 @@ class Snapshots:
 
     def __init__(self, devices: Mapping[str, Driver], interlocks: Interlocks) -> None:
         empty: Snapshot = MappingProxyType({name: {"value": None} for name in devices})
-        self._versioned = (0, empty)  # replaced as a whole: any thread reads both together
+        self.versioned = (0, empty)  # with each change the next; any thread reads both together
         self._devices = devices
         self._interlocks = interlocks
         self._poll_errors: dict[str, str] = {}  # why the last poll of a device failed, or ""
 
     @property
     def latest(self) -> Snapshot:
-        return self._versioned[1]
-
-    def versioned(self) -> tuple[int, Snapshot]:
-        """The latest with its version, which grows with each change (any thread)."""
-        return self._versioned
+        return self.versioned[1]
 
     def read(self, names: Collection[str]) -> list[DeviceChanged]:
         """Read devices that are open; what changed."""
@@ -72,10 +68,10 @@ class Snapshots:
             return None, reason(error)
 
     def _replace(self, states: Mapping[str, dict[str, Any]]) -> list[DeviceChanged]:
-        version, latest = self._versioned
+        version, latest = self.versioned
         changed = {name: state for name, state in states.items() if state != latest[name]}
         if changed:
-            self._versioned = (version + 1, MappingProxyType({**latest, **changed}))
+            self.versioned = (version + 1, MappingProxyType({**latest, **changed}))
         return [
             DeviceChanged(name, state["value"])
             for name, state in changed.items()
@@ -105,7 +101,7 @@ def with_counts(snapshot: Snapshot, devices: Mapping[str, Driver]) -> Snapshot:
 
 
 def describe(name: str, driver: Driver, locales: Sequence[str | None]) -> dict[str, Any]:
-    """JSON: what a device is called, how it is shown, which commands it has."""
+    """JSON for the page: a device's label, how it is shown, and its commands."""
     confirm = driver.confirm
     return {
         "name": name,

@@ -75,7 +75,7 @@ class Bench:
             self.worker = Worker(
                 clock,
                 background=settings.background_threads,
-                seats=http_threads // 2,
+                slots=http_threads // 2,
                 hung_after=hung_after,
             )
             self.tasks = Tasks(self.store, self.worker, clock, self.bus, queues)

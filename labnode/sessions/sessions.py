@@ -117,7 +117,7 @@ class Sessions:
             return session
 
         entrance = self._admission.enter(request, self.rules.start_wait, create)
-        with self._worker.seat(), entrance as (session, new):
+        with self._worker.slot(), entrance as (session, new):
             if new:
                 self._machine.launch(session)
             self._wait_until_started(session)

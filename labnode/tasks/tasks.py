@@ -99,7 +99,7 @@ class Tasks:
     def run_directly(self, invocation: Invocation) -> Any:
         """The result of a run in this thread; what it raises is raised."""
         run = self._new(invocation, parent=own_run())
-        with self._worker.seat():
+        with self._worker.slot():
             self._admit(run, invocation, here=True)
             result, error = self._run_here(run)
         if error is not None:
@@ -109,7 +109,7 @@ class Tasks:
     def run_sync(self, invocation: Invocation, timeout: float | None) -> Task:
         """See TaskFunction.run_sync."""
         if not self._worker.on_worker_thread:
-            with self._worker.seat():
+            with self._worker.slot():
                 return self.submit(invocation).join(timeout, error_on_timeout=False)
         run = self._new(invocation, parent=own_run())
         try:

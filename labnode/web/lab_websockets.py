@@ -286,7 +286,7 @@ class WebSockets:
     def _run(self, handler: Handler, ws: WebSocket, user: User | AnonymousUser) -> None:
         ws.handed_to_this_thread()
         try:
-            with context.acting(user=user), self._worker.outside_the_pool():
+            with context.acting(user=user), self._worker.without_slot():
                 hooks.run(handler, ws)
         except (WebSocketClosed, SessionOver) as error:
             if not ws.closed:

@@ -99,16 +99,16 @@ class Background:
     def _next_turn(self, looked: int) -> int | None:
         """Wait for a turn after `looked`; None when the thread has to end."""
         with self._wake:
-            while self._turn == looked and not self._shall_end:
+            while self._turn == looked and not self._must_end:
                 self._wake.wait()
-            if self._shall_end:
+            if self._must_end:
                 self._places += 1
                 del self._threads[threading.current_thread().name]
                 return None
             return self._turn
 
     @property
-    def _shall_end(self) -> bool:
+    def _must_end(self) -> bool:
         return self._stopping or self._places < 0
 
     def _next_job(self) -> Job | None:

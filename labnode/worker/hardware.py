@@ -111,7 +111,7 @@ class HardwareThread:
         try:
             while not self.stopping:
                 self._turn()
-        except BaseException as error:  # fault() tells it, the agent ends
+        except BaseException as error:  # fault() reports it, the agent ends
             self.error = error
             log.critical("The hardware thread dies.", exc_info=True)
         finally:
@@ -229,7 +229,7 @@ class HardwareThread:
             self._rest(min((wait for wait in waits if wait is not None), default=None))
 
     def _check_grace(self, hook: Hook | None) -> None:
-        """Stopped in what was asked to stop long ago and goes on waiting."""
+        """Raise Stopped when the hook or the node was asked to stop long ago."""
         now = self._clock.now()
         if self.stopping and now - self._stopped_at > _STOP_GRACE:
             raise Stopped("The node is stopping.")
@@ -289,7 +289,7 @@ class Hook:
     """A start or a clean-up on the hardware thread; no job and no other hook runs meanwhile.
 
     `finished` is called with None or the exception, on the hardware thread. `limit` is how many
-    seconds the function may wait in all; `stopping` asks it to come to an end.
+    seconds the function may wait in all; `stopping` asks it to end.
     """
 
     def __init__(
@@ -298,7 +298,7 @@ class Hook:
         self.limit = limit
         self.deadline = float("inf")
         self.stopping = False
-        self.noticed_at: float | None = None  # when a wait of its was first ended by `stopping`
+        self.noticed_at: float | None = None  # when `stopping` first ended one of its waits
         self._function = function
         self._finished = finished
         self._claim = threading.Lock()  # whoever gets it first runs or withdraws the hook
@@ -311,7 +311,7 @@ class Hook:
         error: Exception | None = None
         try:
             self._function()
-        except BaseException as caught:  # noqa: BLE001 - handed to the owner of the hook
+        except BaseException as caught:  # noqa: BLE001 - given to `finished`
             error = harmless(caught)
         self._finished(error)
 
@@ -348,7 +348,7 @@ def harmless(error: BaseException) -> Exception:
 
 
 def logged(function: Callable[[], None]) -> None:
-    """Call a function whose failure only the log is told."""
+    """Call a function; what it raises is only logged."""
     try:
         function()
     except LabnodeError as error:

@@ -1,4 +1,4 @@
-"""The worker: how others have something done on the hardware thread, and wait for it."""
+"""The worker: how other threads run something on the hardware thread, and wait for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Worker:
     """The hardware thread and the background threads, and how others use them.
 
     `call_timeout` is how many seconds a caller waits for a call, `hung_after` after how many
-    seconds in one turn the hardware thread counts as hung; `seats` is how many threads of the HTTP
+    seconds in one turn the hardware thread counts as hung; `slots` is how many threads of the HTTP
     pool may wait at the same time.
     """
 
@@ -28,14 +28,14 @@ class Worker:
         clock: Clock,
         *,
         background: int = 2,
-        seats: int = 10,
+        slots: int = 10,
         call_timeout: float = 5.0,
         hung_after: float = 30.0,
     ) -> None:
         self._clock = clock
         self._call_timeout = call_timeout
         self._hung_after = hung_after
-        self._wait_limiter = WaitLimiter(seats)
+        self._wait_limiter = WaitLimiter(slots)
         self._background = Background(background)
         self._hardware = HardwareThread(clock)
         self._thread = self._hardware.thread
@@ -99,7 +99,7 @@ class Worker:
         if self.stopping:
             raise Busy("The node is stopping.")
         call = Call(function, self._clock.event())
-        with self.seat():
+        with self.slot():
             self._hardware.put(call)
             try:
                 result: T = call.collect(self._call_timeout)
@@ -144,14 +144,14 @@ class Worker:
         """A new event that `wait_for` can wait for."""
         return Signal(self._clock.event(), self.wake)
 
-    def seat(self) -> AbstractContextManager[None]:
+    def slot(self) -> AbstractContextManager[None]:
         """Inside the block a thread of the HTTP pool may wait; Busy when half the pool does.
 
         The other half stays free for quick requests, above all the central server's status.
         """
         return nullcontext() if self.on_worker_thread else self._wait_limiter.slot()
 
-    def outside_the_pool(self) -> AbstractContextManager[None]:
+    def without_slot(self) -> AbstractContextManager[None]:
         """Inside the block a thread that is not of the HTTP pool waits without a slot."""
         return self._wait_limiter.exempt()
 
@@ -173,7 +173,7 @@ class Worker:
         if self.on_hardware_thread:
             self._hardware.serve_until(lambda: signal.is_set() or self.stopping, timeout)
             return signal.is_set()
-        with self.seat():
+        with self.slot():
             return signal.wait(timeout)
 
     def outlast(self, seconds: float, over: Callable[[], bool]) -> bool:
@@ -188,8 +188,8 @@ class Worker:
 
         False as soon as it is `over()`, or the hook that runs is asked to stop, or the node stops,
         or nobody waits any more for the call that runs.
-        TooLate when the hook has used up its limit; Stopped in what goes on pausing long after it
-        was asked to stop.
+        TooLate when the hook has used up its limit; Stopped when it pauses again long after it was
+        asked to stop.
         """
         return self._hardware.pause(seconds, over)
 

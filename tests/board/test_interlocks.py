@@ -331,6 +331,21 @@ def test_a_halt_that_the_hardware_thread_does_not_hear_is_a_fault(board: Make) -
     assert rig.board.fault() is None
 
 
+def test_making_an_output_safe_does_not_wait_for_the_retry_of_another_rule(board: Make) -> None:
+    rig = board(
+        "  - {name: hot, when: hot, force: {fan: 0.3}}\n"
+        "  - {name: closed, require: not door, for: [fan]}\n"
+    )
+    rig.board.command("fan", "set", [0.8])
+    fan = rig.board.file.devices["fan"]
+    drive, fan.drive = fan.drive, lambda _: None  # it does not obey
+    show(rig, "hot", True)
+    assert value(rig, "fan") == 0.8
+    fan.drive = drive
+    show(rig, "door", True)
+    assert value(rig, "fan") == 0.0
+
+
 def test_a_button_makes_everything_safe_before_anybody_is_told_of_it(rig: Make) -> None:
     made = rig(
         "devices:\n"

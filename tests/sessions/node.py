@@ -158,7 +158,7 @@ class SmallNode:
         file = load_board(path)
         self.store = store(directory / "labnode.db", self.clock)
         self.queues = Queues(directory / "queue.db")
-        self.worker = Worker(self.clock, seats=seats)
+        self.worker = Worker(self.clock, slots=seats)
         self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, self.queues)
         self.board = Board(
             file,

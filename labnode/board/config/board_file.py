@@ -32,7 +32,7 @@ from labnode.schema import (
 
 @dataclass(frozen=True, kw_only=True)
 class LabName:
-    """The experiment that central servers know this board as: name@category."""
+    """What central servers call this board: name@category."""
 
     name: Annotated[
         str, Doc("The name of the experiment; by default that of the board file without .yaml.")

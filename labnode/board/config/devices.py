@@ -65,14 +65,18 @@ class Lookup:
         """The values that a mapping gives to outputs, each checked by its driver."""
         found: dict[str, Any] = {}
         for name, value in section.items():
-            driver = self.output(name, value)
-            if driver is None or value.bad:
-                continue
-            try:
-                found[name] = driver.accept(name, value.value)
-            except BadInput as error:
-                self.problems.add(value, str(error))
+            output = self.output(name, value)
+            if output is not None and not value.bad:
+                found[name] = self.accepted(name, output, value.value, value)
         return found
+
+    def accepted(self, name: str, output: Output, value: Any, where: Section) -> Any:
+        """The value as the output's `drive` gets it."""
+        try:
+            return output.accept(name, value)
+        except BadInput as error:
+            self.problems.add(where, str(error))
+        return None
 
     def expression(self, section: Section, what: str) -> Expression | None:
         """The expression that a scalar is."""
@@ -166,16 +170,12 @@ def _link(name: str, section: Section, lookup: Lookup) -> Link | None:
 
 def _check_name(name: str, options: Section, problems: Problems) -> None:
     if not NAME.fullmatch(name):
-        problems.add(
-            options.key_where,
-            f"{name!r} cannot be the name of a device: it is a letter, then letters, digits and "
-            "'_', 40 at most",
-        )
+        why = "it is a letter, then letters, digits and '_', 40 at most"
     elif name in WORDS or keyword.iskeyword(name):
-        problems.add(
-            options.key_where,
-            f"{name!r} cannot be the name of a device: it means something in expressions or Python",
-        )
+        why = "it means something in expressions or Python"
+    else:
+        return
+    problems.add(options.key_where, f"{name!r} cannot be the name of a device: {why}")
 
 
 def _device(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from labnode.board import steps
 from labnode.board.config.devices import NAME, Lookup
 from labnode.board.config.expressions import Words
-from labnode.board.steps import RunTask, Stage, Step
+from labnode.board.steps import RunProgram, RunTask, Stage, Step
 from labnode.drivers.framework.driver import Conversing, Programmable
-from labnode.drivers.framework.output import NumberOutput, Output, SwitchOutput
-from labnode.errors import BadInput, TooLate
+from labnode.drivers.framework.output import NumberOutput, SwitchOutput
+from labnode.errors import TooLate
 from labnode.schema import (
     Between,
     Doc,
@@ -124,18 +124,6 @@ class _Serial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Run:
-    argv: Annotated[list[str], Doc("A program and its arguments.")]
-    timeout: Annotated[Duration, Doc("How long it may take.")] = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Task:
-    name: Annotated[str, Doc("A task of the lab's module.")]
-    args: Annotated[dict[str, Any], Doc("Its arguments by name.")] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
 class StepKeys:
     """The key that a step has, and what may stand there: for the JSON Schema and the docs."""
 
@@ -147,11 +135,13 @@ class StepKeys:
     safe: Annotated[Literal["all"] | list[str], Doc("Make devices safe.")]
     program: Annotated[dict[str, str], Doc("Write a file with a programmer: {mcu: blank}.")]
     serial: Annotated[dict[str, str | _Serial], Doc("Talk on a serial port.")]
-    run: Annotated[list[str] | _Run, Doc("Run a program of the Pi.")]
-    task: Annotated[str | _Task, Doc("Run a task of the lab's module.")]
+    run: Annotated[list[str] | RunProgram, Doc("Run a program of the Pi.")]
+    task: Annotated[str | RunTask, Doc("Run a task of the lab's module.")]
     notify: Annotated[Text, Doc("Tell the student something.")]
     log: Annotated[str, Doc("Write a line into the log.")]
 
+
+_KINDS = [step.name for step in fields(StepKeys)]
 
 # ---------------------------------------------------------------------- the keys of sequences
 
@@ -245,7 +235,7 @@ def _button_keys(name: str, place: Section, problems: Problems) -> ButtonKeys | 
 
 
 class _StepReader:
-    """Reads steps for one board; a step that has a problem is None."""
+    """Reads the steps of one board, each by the method that has the name of its key."""
 
     def __init__(self, lookup: Lookup, folder: Path) -> None:
         self._lookup = lookup
@@ -269,7 +259,7 @@ class _StepReader:
             hint = did_you_mean(kind, _KINDS) or f"; there are {', '.join(_KINDS)}"
             return self._wrong(content.key_where, f"there is no step {kind!r}{hint}")
         before = len(self._problems)
-        step = None if content.bad else _KINDS[kind](self, content)
+        step: Step | None = None if content.bad else getattr(self, kind)(content)
         return step if len(self._problems) == before else None
 
     def set(self, section: Section) -> Step | None:
@@ -285,7 +275,7 @@ class _StepReader:
             value = spec.value
             if value is None and isinstance(output, SwitchOutput):
                 value = not output.safe
-            pulses.append((name, self._accepted(name, output, value, content), spec.seconds))
+            pulses.append((name, self._lookup.accepted(name, output, value, content), spec.seconds))
         return steps.Pulse(tuple(pulses))
 
     def ramp(self, section: Section) -> Step | None:
@@ -299,7 +289,7 @@ class _StepReader:
             return None
         if not isinstance(output, NumberOutput):
             return self._wrong(content, f"'{name}' has no values between: it cannot be ramped")
-        return steps.Ramp(name, self._accepted(name, output, spec.to, content), spec.over)
+        return steps.Ramp(name, self._lookup.accepted(name, output, spec.to, content), spec.over)
 
     def wait(self, section: Section) -> Step | None:
         seconds: Any = build(Duration, section, self._problems, name="wait")
@@ -353,14 +343,13 @@ class _StepReader:
         return steps.Converse(name, spec.send, spec.expect, spec.timeout)
 
     def run(self, section: Section) -> Step | None:
-        spec = self._build(_Run, section, "argv")
-        if spec is not None and not spec.argv:
+        step = self._build(RunProgram, section, "argv")
+        if step is not None and not step.argv:
             return self._wrong(section, "expected a program and its arguments, as a list")
-        return None if spec is None else steps.RunProgram(tuple(spec.argv), spec.timeout)
+        return step
 
     def task(self, section: Section) -> Step | None:
-        spec = self._build(_Task, section, "name")
-        return None if spec is None else steps.RunTask(spec.name, spec.args)
+        return self._build(RunTask, section, "name")
 
     def notify(self, section: Section) -> Step | None:
         text = build(Text, section, self._problems, name="notify")
@@ -384,13 +373,6 @@ class _StepReader:
         self._wrong(section, wanted)
         return "", None
 
-    def _accepted(self, name: str, output: Output, value: Any, place: Section) -> Any:
-        """The value as the output gets it."""
-        try:
-            return output.accept(name, value)
-        except BadInput as error:
-            return self._wrong(place, str(error))
-
     def _build(self, kind: type[T], section: Section, short: str = "") -> T | None:
         """A `kind`; what is not a mapping is its one key `short`."""
         if short and not isinstance(section.content, dict):
@@ -400,19 +382,3 @@ class _StepReader:
     def _wrong(self, place: Section | str, message: str) -> Step | None:
         self._problems.add(place, message)
         return None
-
-
-_KINDS: dict[str, Callable[[_StepReader, Section], Step | None]] = {
-    "set": _StepReader.set,
-    "pulse": _StepReader.pulse,
-    "ramp": _StepReader.ramp,
-    "wait": _StepReader.wait,
-    "wait_for": _StepReader.wait_for,
-    "safe": _StepReader.safe,
-    "program": _StepReader.program,
-    "serial": _StepReader.serial,
-    "run": _StepReader.run,
-    "task": _StepReader.task,
-    "notify": _StepReader.notify,
-    "log": _StepReader.log,
-}

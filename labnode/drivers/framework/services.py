@@ -40,11 +40,11 @@ class Services(Protocol):
 
     @property
     def folder(self) -> Path:
-        """Where the board file is, and the files that it names."""
+        """Where the board file and the files that it names are."""
 
     @property
     def state_dir(self) -> Path | None:
-        """Where the node keeps what has to survive it; None: nowhere."""
+        """Where the node keeps what has to survive a restart; None: nowhere."""
 
     def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """Let others use the hardware thread meanwhile; False once the task has to stop.
@@ -55,14 +55,14 @@ class Services(Protocol):
     def outlast(self, seconds: float, over: Callable[[], bool]) -> bool:
         """Let others use the hardware thread until it is `over()`; False after `seconds`.
 
-        For the short end of what was asked to stop: nothing else ends this.
+        No stop ends this: it is for the short end of what was asked to stop.
         """
 
     def device(self, name: str) -> DeviceView:
         """Another device of the board."""
 
     def command(self, device: str, command: str, args: Any = None) -> Any:
-        """Have another device of the board do something, within its limits and interlocks."""
+        """Command another device of the board, within its limits and interlocks."""
 
     def emergency(self, why: str) -> None:
         """Stop everything on the node, at once (any thread)."""
@@ -74,20 +74,17 @@ class Services(Protocol):
         """The path of another device's port, the caller's alone inside the block."""
 
     def progress(self, percent: float | None = None, line: str | None = None) -> None:
-        """How far the running task is (0 to 100), and a line of what it says."""
+        """The progress of the running task (0 to 100), and a line of its output."""
 
 
 class Poster(Protocol):
-    """Who takes calls for the hardware thread."""
+    """Runs calls on the hardware thread."""
 
     def post(self, call: Callable[[], None], /) -> None: ...
 
 
 class PendingPost:
-    """A call to the hardware thread that is posted again only after it has begun.
-
-    For what may happen more often than the hardware thread has a turn.
-    """
+    """A call that is posted again only after it has begun, for events that may come in floods."""
 
     def __init__(self, poster: Poster, call: Callable[[], None]) -> None:
         self._poster = poster
@@ -101,13 +98,13 @@ class PendingPost:
             self._poster.post(self._run)
 
     def _run(self) -> None:
-        self._pending = False  # before the call: what happens during it is news
+        self._pending = False  # before the call: what happens during it needs another one
         self._call()
 
 
 @runtime_checkable
 class Counting(Protocol):
-    """A driver that counts what would flood its snapshot: bytes, say."""
+    """A driver with counters that change too often for the snapshot, of bytes, say."""
 
     def counters(self) -> dict[str, int]:
-        """Numbers since the board was opened, by their names; any thread may ask."""
+        """Counts since the board was opened, by name; any thread may ask."""
