@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import selectors
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -18,6 +18,13 @@ from wsproto.frame_protocol import CloseReason
 
 from labnode.clock import Clock
 from labnode.errors import BadInput
+from labnode.http.connection import Connection as HttpConnection
+
+logger = logging.getLogger(__name__)
+
+_PIECE = 1 << 16  # bytes read or written at once
+_OVERHEAD = 100  # bytes that a waiting message costs beyond its own
+_SEND_BUFFER = 1 << 17  # the kernel's: the rest of what a slow page has to read waits here
 
 
 def encoded(message: Any, limit: int) -> tuple[str | bytes, int]:
@@ -104,13 +111,8 @@ FAILED = Ending(CloseReason.INTERNAL_ERROR, "failed")
 LOST = Ending(CloseReason.ABNORMAL_CLOSURE, "lost", by_client=True)
 
 
-_PIECE = 1 << 16  # bytes read or written at once
-_OVERHEAD = 100  # bytes that a waiting message costs beyond its own
-_SEND_BUFFER = 1 << 17  # the kernel's: the rest of what a slow page has to read waits here
-
-
 class Receiver(Protocol):
-    """Who is told what a client sends; must not wait, as the hub's thread calls it."""
+    """Who is told what a client sends; must not wait, as the reactor's thread calls it."""
 
     def may_stay(self) -> bool:
         """Whether the client may still have this WebSocket. Any thread asks."""
@@ -130,7 +132,7 @@ class Source(Protocol):
     """A receiver that is asked for messages when the client has room for them.
 
     So nothing queues up for a client that is slow. `Channel.go_on` says that there are some; the
-    hub's thread asks, and must not wait.
+    reactor's thread asks, and must not wait.
     """
 
     def waiting(self) -> bool:
@@ -140,13 +142,24 @@ class Source(Protocol):
         """The next message, None while there is none."""
 
 
+class Owner(Protocol):
+    """Who counts the channels that are open."""
+
+    def closed(self, channel: Channel) -> None:
+        """Its socket is closed. Any thread; perhaps more than once."""
+
+
 class Channel:
-    """`send`, `end` and `go_on` are for every thread, the rest is the hub's alone."""
+    """An open WebSocket: a participant of the reactor.
+
+    `send`, `end`, `stop_within`, `check` and `go_on` are for every thread.
+    """
 
     def __init__(
         self,
-        sock: socket.socket,
+        connection: HttpConnection,
         receiver: Receiver,
+        owner: Owner,
         limits: WebSocketLimits,
         *,
         session_id: str | None,
@@ -154,15 +167,17 @@ class Channel:
         greeting: bytes,
         early: bytes,
     ) -> None:
-        self.socket = sock
+        self.socket = connection.socket
         self.session_id = session_id
         self.looking = looking  # an observer's
         self.receiver = receiver
         self.ending: Ending | None = None
         self.over = False  # nothing more to do but to close the socket
-        self.wake: Callable[[Channel], None] = lambda _: None
+        self._reactor = connection.reactor
+        self._owner = owner
         self._source = receiver if isinstance(receiver, Source) else None
         self._limits = limits
+        self._close_within = limits.close_within
         self._now = Clock().now
         self._room = threading.Condition()  # its lock: of the queue and the ending
         self._queue: deque[tuple[str | bytes, int]] = deque()
@@ -170,13 +185,14 @@ class Channel:
         self._protocol = Connection(ConnectionType.SERVER, trailing_data=early)
         self._out = bytearray(greeting)
         self._assembly = Assembly(limits.message)
+        self._begun = False
+        self._checking = False  # whether the client may stay
         self._deaf = False  # what the client sends makes no sense any more
         self._said_all = False  # the close frame is in _out, or has been sent
         self._heard = self._now()
         self._pinged: float | None = None
         self._closing_since: float | None = None
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
     # ------------------------------------------------------------------ any thread
 
@@ -194,7 +210,7 @@ class Channel:
         if not room:
             self.end(TOO_SLOW)
         elif self.ending is None:
-            self.wake(self)
+            self._reactor.wake(self)
         return self.ending is None
 
     def end(self, ending: Ending) -> None:
@@ -208,20 +224,30 @@ class Channel:
                 self._queued = 0
             self._room.notify_all()
         self.receiver.ended()
-        self.wake(self)
+        self._reactor.wake(self)
+
+    def stop_within(self, seconds: float) -> None:
+        """Close it because the node stops, so long after at most."""
+        self._close_within = min(seconds, self._close_within)
+        self.end(STOPPING)
+        self._reactor.wake(self)  # it may have been closing already
+
+    def check(self) -> None:
+        """Close it if the client may not have it any more."""
+        self._checking = True
+        self._reactor.wake(self)
 
     def go_on(self) -> None:
         """The receiver is not full any more, or has something to send."""
-        self.wake(self)
+        self._reactor.wake(self)
 
     def _has_room(self, size: int) -> bool:
         return not self._queue or self._queued + size + _OVERHEAD <= self._limits.queue
 
-    # ------------------------------------------------------------------ the hub's
+    # ------------------------------------------------------------------ the reactor's thread
 
     @property
     def interest(self) -> int:
-        """What the hub has to watch the socket for; 0: nothing."""
         reading = 0 if self._held else selectors.EVENT_READ
         is_open = self._protocol.state is ConnectionState.OPEN
         writing = self._out or (is_open and (self._queue or self._source_waits))
@@ -238,39 +264,58 @@ class Channel:
 
     @property
     def deadline(self) -> float:
-        """When `tick` is due."""
         if self._closing_since is not None:
-            return self._closing_since + self._limits.close_within
+            return self._closing_since + self._close_within
         if self._pinged is not None:
             return self._pinged + self._limits.pong_within
         return self._heard + self._limits.ping_every
 
-    def begin(self) -> None:
-        """Read what the client has sent with its request."""
-        self._read_events()
-        self.write()
+    def woken(self) -> None:
+        if not self._begun:  # the client may have sent something with its request
+            self._begun = True
+            self._read_events()
+        if self._checking:
+            self._checking = False
+            if not self.receiver.may_stay():
+                self.end(SESSION_OVER)
+        self._write()
 
     def ready(self, events: int) -> None:
-        """The socket can be read or written."""
         if events & selectors.EVENT_READ:
             self._receive()
-        self.write()
+        self._write()
 
     def tick(self) -> None:
-        """Its deadline has come: ask whether the client is still there, or give it up."""
+        """Ask whether the client is still there, or give it up."""
         now = self._now()
         if self._held:  # nobody listens, so nothing can be heard
             self._heard, self._pinged = now, None
         elif self._closing_since is not None or self._pinged is not None:
-            self.lose()
+            self._lose()
         elif not self.receiver.may_stay():
             self.end(SESSION_OVER)
         else:
             self._pinged = now
             self._out += self._protocol.send(Ping())
-            self.write()
+            self._write()
 
-    def write(self) -> None:
+    def failed(self, error: Exception) -> None:
+        if isinstance(error, OSError):
+            self._lose()
+            return
+        logger.error("A WebSocket is closed because of a fault in the server", exc_info=error)
+        self.over = self.ending is not None
+        self.end(FAILED)
+
+    def stop(self) -> None:
+        self.over = True
+
+    def close(self) -> None:
+        self.socket.close()
+        self.end(STOPPING)
+        self._owner.closed(self)
+
+    def _write(self) -> None:
         """Give the kernel what it takes now."""
         if self.ending is not None and self._closing_since is None:
             self._closing_since = self._now()
@@ -315,7 +360,7 @@ class Channel:
             return
         self._heard, self._pinged = self._now(), None
         if not data:
-            self.lose()
+            self._lose()
         elif not self._deaf:
             self._protocol.receive_data(data)
             self._read_events()
@@ -353,6 +398,6 @@ class Channel:
         else:
             self.over = True
 
-    def lose(self) -> None:
+    def _lose(self) -> None:
         self.end(LOST)
         self.over = True

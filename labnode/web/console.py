@@ -90,7 +90,7 @@ class Consoles:
             return refusal
         reader = console.line.reader(*_place(request.query))
         page = _Page(console, reader, user, self._node.sessions)
-        page.begin(self._websockets.take_over(page, user.session_id))
+        page.begin(self._websockets.open(page, user.session_id))
         return ""  # the web server sees that HTTP is over and sends nothing of this
 
     def _console(self, name: str) -> Console:
@@ -114,9 +114,9 @@ def _place(query: Any) -> tuple[str | None, int | None]:
 
 
 class _Page:
-    """A page at a port, for the hub: a Receiver that is a Source, too.
+    """A page at a port: a Receiver that is a Source, too.
 
-    The hub's thread and the port's io thread are here; `_lock` is of what both write.
+    The reactor's thread and the port's io thread are here; `_lock` is of what both write.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class _Page:
             self._line.unlisten(self._wake)
         self._wake()
 
-    # ------------------------------------------------------------------ the hub's: a Receiver
+    # ------------------------------------------------------------ the reactor's thread: a Receiver
 
     def may_stay(self) -> bool:
         return self._user.session.active
@@ -176,7 +176,7 @@ class _Page:
     def ended(self) -> None:
         self._line.unlisten(self._wake)
 
-    # ------------------------------------------------------------------ the hub's: a Source
+    # ------------------------------------------------------------ the reactor's thread: a Source
 
     def waiting(self) -> bool:
         return (
