@@ -16,7 +16,7 @@ from wsgiref.types import WSGIEnvironment
 import h11
 
 from labnode.clock import Clock
-from labnode.http.reactor import Participant, Reactor
+from labnode.http.reactor import Group, Participant, Reactor
 from labnode.http.request import TOO_MANY, Refusal, RequestReader
 from labnode.http.writer import Large, Writer, nothing_large
 
@@ -49,37 +49,29 @@ class Limits:
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()  # exempt from per_address
 
 
-class Listener:
-    """Accepts clients within the limits: a participant of the reactor.
+class Listener(Participant):
+    """Accepts clients within the limits.
 
     A connection with a whole request is in `requests`; who takes it there serves it, and calls its
     `give_back`. Large bodies are written by `writer`, whose `run` needs a thread.
     """
 
+    deadline: float | None = None
+
     def __init__(self, sock: socket.socket, limits: Limits, reactor: Reactor) -> None:
-        self.socket = sock
-        self.interest: int = selectors.EVENT_READ
-        self.deadline: float | None = None
-        self.over = False
+        super().__init__(sock, reactor)
         self.limits = limits
-        self.reactor = reactor
         self.writer = Writer(limits.large)
         self.requests: SimpleQueue[Connection | None] = SimpleQueue()
-        self.connections: set[Connection] = set()
+        self.connections: Group[Connection] = Group()
+        self._pausing = False
         self._now = Clock().now
         sock.setblocking(False)
         reactor.adopt(self)
 
-    def check_memory(self) -> None:
-        """Refusal when the bodies that are read take too much of it."""
-        if sum(each.reader.size for each in self.connections) > self.limits.memory:
-            raise Refusal(503, TOO_MANY)
-
-    def limit_lingering(self) -> None:
-        """Close the connection that lingers for longest, when there are too many."""
-        lingering = [c for c in self.connections if c.state is State.LINGERING]
-        if len(lingering) > _MAX_LINGERING:
-            self.reactor.discard(min(lingering, key=lambda c: c.since))
+    @property
+    def interest(self) -> int:
+        return 0 if self._pausing else selectors.EVENT_READ
 
     def ready(self, events: int) -> None:  # noqa: ARG002 - it can only be read
         # At the end of the turn, so that nobody who has just sent something counts as idle.
@@ -87,30 +79,15 @@ class Listener:
 
     def tick(self) -> None:
         self.deadline = None
-        if self.interest:
-            self._accept()
-        else:
-            self.interest = selectors.EVENT_READ
-
-    def woken(self) -> None:
-        pass
-
-    def failed(self, error: Exception) -> None:
-        logger.error("A connection could not be accepted", exc_info=error)
-
-    def stop(self) -> None:
-        self.over = True
-
-    def close(self) -> None:
-        self.socket.close()
-
-    def _accept(self) -> None:
+        if self._pausing:
+            self._pausing = False
+            return
         try:
             sock, (address, port, *_) = self.socket.accept()
         except OSError as error:
             if error.errno in _NO_RESOURCES:  # the listener stays readable: do not spin on it
                 logger.warning("No connection can be accepted for now: %s", error)
-                self.interest = 0
+                self._pausing = True
                 self.deadline = self._now() + _RETRY_ACCEPT
             return
         sock.setblocking(False)
@@ -118,9 +95,12 @@ class Listener:
         self.connections.add(connection)
         self.reactor.adopt(connection)
 
+    def failed(self, error: Exception) -> None:
+        logger.error("A connection could not be accepted", exc_info=error)
+
     def admit(self, newcomer: Connection) -> None:
         """Refusal when there are too many connections, and none that is idle can be closed."""
-        counted = [c for c in self.connections if c.state is not State.LINGERING]
+        counted = [c for c in self.connections.members if c.state is not State.LINGERING]
         neighbours = [c for c in counted if c.address == newcomer.address]
         if not newcomer.trusted and len(neighbours) > self.limits.per_address:
             self._make_room(newcomer, neighbours, "from your address")
@@ -134,6 +114,17 @@ class Listener:
             raise Refusal(503, f"There are too many connections {when}; try again soon.")
         self.reactor.discard(min(idle, key=lambda c: c.since))
 
+    def check_memory(self) -> None:
+        """Refusal when the bodies that are read take too much of it."""
+        if sum(each.reader.size for each in self.connections.members) > self.limits.memory:
+            raise Refusal(503, TOO_MANY)
+
+    def limit_lingering(self) -> None:
+        """Close the connection that lingers for longest, when there are too many."""
+        lingering = [c for c in self.connections.members if c.state is State.LINGERING]
+        if len(lingering) > _MAX_LINGERING:
+            self.reactor.discard(min(lingering, key=lambda c: c.since))
+
 
 class State(Enum):
     """What a connection is doing."""
@@ -145,18 +136,18 @@ class State(Enum):
     LINGERING = "the last answer is sent, what still comes is thrown away"
 
 
-class Connection:
-    """One client's socket: a participant of the reactor, lent to whoever serves its request.
+class Connection(Participant):
+    """One client's socket, lent to whoever serves its request.
 
-    A client that drips costs a socket and no thread. A view may go on in another way: `become` a
-    participant that has the socket once the answer's head, or h11's 101 answer, is there.
+    A client that drips costs a socket and no thread. A view may have it `become` something else.
     """
 
+    deadline: float | None = None  # when it has to leave its state
+
     def __init__(self, sock: socket.socket, address: str, port: int, listener: Listener) -> None:
-        self.socket = sock
+        super().__init__(sock, listener.reactor, listener.connections)
         self.address = address.removeprefix("::ffff:")  # IPv4 on an IPv6 listener
         self.port = port
-        self.reactor = listener.reactor
         self.limits = listener.limits
         self.trusted = any(ip_address(self.address) in network for network in self.limits.trusted)
         self.reader = RequestReader(
@@ -166,8 +157,6 @@ class Connection:
         self.successor: Participant | None = None
         self.state = State.NEW
         self.since = 0.0  # when it entered its state
-        self.deadline: float | None = None  # when it has to leave it
-        self.over = False
         self._listener = listener
         self._now = Clock().now
         self._writing = False  # nothing is read while the writer has something of the body
@@ -176,9 +165,8 @@ class Connection:
     # ------------------------------------------------------------------ whoever serves its request
 
     def become(self, successor: Participant) -> None:
-        """Have `successor` go on with the socket, once what the view returns is sent.
-
-        HTTP ends with it. A client that goes before has it closed.
+        """Have `successor` go on with the socket, once the answer's head and what the view returns
+        of its body are sent, or h11 has 101 as its answer. It is closed if that fails.
         """
         self.successor = successor
 
@@ -198,19 +186,13 @@ class Connection:
     def give_back(self) -> None:
         """Whoever served its request has no more to do with it."""
         self._lent = False
-        if not self.reactor.wake(self):
+        if not self.wake():
             self.close()
 
     @property
     def reusable(self) -> bool:
         """Whether its request is answered and another one may follow."""
         return self.reader.http.our_state is h11.DONE
-
-    # ------------------------------------------------------------------ the writer
-
-    def written(self) -> None:
-        """A piece of the large body is written."""
-        self.reactor.wake(self)
 
     # ------------------------------------------------------------------ the reactor
 
@@ -248,23 +230,20 @@ class Connection:
             with suppress(OSError):
                 self.socket.send(error.response())
             self._linger()
-            return
-        if not isinstance(error, OSError):
-            logger.error("A connection is closed because of a fault in the server", exc_info=error)
-        self.over = True
+        else:
+            super().failed(error)
 
     def stop(self) -> None:
         if self.state is not State.SERVING:
             self.over = True
 
     def close(self) -> None:
-        self._listener.connections.discard(self)
         if self._lent:
             with suppress(OSError):  # ends a send that waits; whoever serves it gives it back
                 self.socket.shutdown(socket.SHUT_RDWR)
             return
+        super().close()
         self.reader.clear()
-        self.socket.close()
         if self.successor is not None:
             self.successor.close()
 
@@ -302,8 +281,8 @@ class Connection:
         self.socket.setblocking(False)
         answer = self.reader.http.our_state
         if self.successor is not None and answer in (h11.SWITCHED_PROTOCOL, h11.SEND_BODY):
-            self._listener.connections.discard(self)
             self.reader.clear()
+            self._listener.connections.discard(self)
             self.reactor.replace(self, self.successor)
         elif self.reusable and not self.reactor.stopping:
             self._enter(State.IDLE, self.limits.keep_alive)

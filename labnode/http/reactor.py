@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import selectors
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from socket import socket as Socket
-from typing import Protocol
+from typing import Any, Generic, TypeVar
 
 from labnode.clock import Clock
 from labnode.waker import Waker
@@ -16,46 +16,95 @@ from labnode.waker import Waker
 logger = logging.getLogger(__name__)
 
 HUNG_AFTER = 30.0  # seconds for a turn, in which nothing waits
+_GRACE = 0.5  # seconds for the reactor to come to it
 
 
-class Participant(Protocol):
-    """A socket and what is to be done with it; the reactor's thread calls it, and it never waits.
+class Participant:
+    """A socket and what is to be done with it.
 
-    Its methods are called one at a time. What they raise goes to `failed`.
+    The reactor's thread calls the methods, one at a time and never for long; what they raise goes
+    to `failed`. `deadline` is when `tick` is due; `over`: there is nothing more to do but to close.
     """
 
-    @property
-    def socket(self) -> Socket: ...
+    over = False
+
+    def __init__(
+        self, sock: socket.socket, reactor: Reactor, group: Group[Any] | None = None
+    ) -> None:
+        self.socket = sock
+        self.reactor = reactor
+        self.group = group
+
+    def wake(self) -> bool:
+        """Have `woken` called soon; False once the reactor has ended. Any thread."""
+        return self.reactor.wake(self)
 
     @property
     def interest(self) -> int:
         """The selector's events to watch the socket for; 0: none."""
+        return selectors.EVENT_READ
 
     @property
     def deadline(self) -> float | None:
-        """When `tick` is due."""
-
-    @property
-    def over(self) -> bool:
-        """Whether there is nothing more to do but to close it."""
+        return None
 
     def ready(self, events: int) -> None:
         """The socket can be read or written."""
 
     def woken(self) -> None:
-        """Somebody has called `Reactor.wake` for it, or it has just been adopted."""
+        """Somebody has called `wake`, or the reactor has just adopted it."""
 
     def tick(self) -> None:
-        """The deadline has passed."""
+        self.over = True
 
     def failed(self, error: Exception) -> None:
-        """One of the others has raised this."""
+        if not isinstance(error, OSError):
+            logger.error("A connection is closed because of a fault in the server", exc_info=error)
+        self.over = True
 
     def stop(self) -> None:
         """The reactor stops, and asks every turn: finish what must be finished, or be over."""
+        self.over = True
 
     def close(self) -> None:
-        """Close the socket; idempotent. The reactor does not know it any more."""
+        """Close the socket, for good; idempotent. Any thread."""
+        self.socket.close()
+        if self.group is not None:
+            self.group.discard(self)
+
+
+P = TypeVar("P", bound=Participant)
+
+
+class Group(Generic[P]):
+    """Participants of one kind, from before they are adopted until they are closed. Any thread."""
+
+    def __init__(self) -> None:
+        self.members: frozenset[P] = frozenset()  # replaced as a whole
+        self.stop_by: float | None = None  # None: it goes on
+        self._now = Clock().now
+        self._changed = threading.Condition()
+
+    def add(self, member: P) -> None:
+        with self._changed:
+            self.members |= {member}
+
+    def discard(self, member: P) -> None:
+        with self._changed:
+            self.members -= {member}
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Have all look at what has changed."""
+        for member in self.members:
+            member.wake()
+
+    def stop(self, timeout: float) -> None:
+        """Have all end by `stop_by`, which is in `timeout` seconds, and wait for it."""
+        self.stop_by = self._now() + timeout
+        self.wake()
+        with self._changed:
+            self._changed.wait_for(lambda: not self.members, timeout + _GRACE)
 
 
 class Reactor:
@@ -97,7 +146,7 @@ class Reactor:
     # Any thread.
 
     def wake(self, participant: Participant) -> bool:
-        """Have `woken` called soon; False once the reactor has ended, which then has closed it."""
+        """See `Participant.wake`."""
         with self._lock:
             if self._ended:
                 return False

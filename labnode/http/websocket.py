@@ -19,6 +19,7 @@ from wsproto.frame_protocol import CloseReason
 from labnode.clock import Clock
 from labnode.errors import BadInput
 from labnode.http.connection import Connection as HttpConnection
+from labnode.http.reactor import Group, Participant
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ class Receiver(Protocol):
         """Whether the client may still have this WebSocket. Any thread asks."""
 
     def full(self) -> bool:
-        """Whether it has enough messages until it says `Channel.go_on`."""
+        """Whether it has enough messages until it says `Channel.wake`."""
 
     def message(self, message: str | bytes) -> None:
         """Take a message."""
@@ -131,7 +132,7 @@ class Receiver(Protocol):
 class Source(Protocol):
     """A receiver that is asked for messages when the client has room for them.
 
-    So nothing queues up for a client that is slow. `Channel.go_on` says that there are some; the
+    So nothing queues up for a client that is slow. `Channel.wake` says that there are some; the
     reactor's thread asks, and must not wait.
     """
 
@@ -142,24 +143,17 @@ class Source(Protocol):
         """The next message, None while there is none."""
 
 
-class Owner(Protocol):
-    """Who counts the channels that are open."""
+class Channel(Participant):
+    """An open WebSocket. `send`, `end` and `wake` are for every thread.
 
-    def closed(self, channel: Channel) -> None:
-        """Its socket is closed. Any thread; perhaps more than once."""
-
-
-class Channel:
-    """An open WebSocket: a participant of the reactor.
-
-    `send`, `end`, `stop_within`, `check` and `go_on` are for every thread.
+    `wake` says that the receiver is not full any more, has something to send, or may not stay.
     """
 
     def __init__(
         self,
         connection: HttpConnection,
         receiver: Receiver,
-        owner: Owner,
+        group: Group[Channel],
         limits: WebSocketLimits,
         *,
         session_id: str | None,
@@ -167,17 +161,14 @@ class Channel:
         greeting: bytes,
         early: bytes,
     ) -> None:
-        self.socket = connection.socket
+        super().__init__(connection.socket, connection.reactor, group)
         self.session_id = session_id
         self.looking = looking  # an observer's
         self.receiver = receiver
         self.ending: Ending | None = None
-        self.over = False  # nothing more to do but to close the socket
-        self._reactor = connection.reactor
-        self._owner = owner
+        self._channels = group
         self._source = receiver if isinstance(receiver, Source) else None
         self._limits = limits
-        self._close_within = limits.close_within
         self._now = Clock().now
         self._room = threading.Condition()  # its lock: of the queue and the ending
         self._queue: deque[tuple[str | bytes, int]] = deque()
@@ -186,7 +177,6 @@ class Channel:
         self._out = bytearray(greeting)
         self._assembly = Assembly(limits.message)
         self._begun = False
-        self._checking = False  # whether the client may stay
         self._deaf = False  # what the client sends makes no sense any more
         self._said_all = False  # the close frame is in _out, or has been sent
         self._heard = self._now()
@@ -210,7 +200,7 @@ class Channel:
         if not room:
             self.end(TOO_SLOW)
         elif self.ending is None:
-            self._reactor.wake(self)
+            self.wake()
         return self.ending is None
 
     def end(self, ending: Ending) -> None:
@@ -224,22 +214,7 @@ class Channel:
                 self._queued = 0
             self._room.notify_all()
         self.receiver.ended()
-        self._reactor.wake(self)
-
-    def stop_within(self, seconds: float) -> None:
-        """Close it because the node stops, so long after at most."""
-        self._close_within = min(seconds, self._close_within)
-        self.end(STOPPING)
-        self._reactor.wake(self)  # it may have been closing already
-
-    def check(self) -> None:
-        """Close it if the client may not have it any more."""
-        self._checking = True
-        self._reactor.wake(self)
-
-    def go_on(self) -> None:
-        """The receiver is not full any more, or has something to send."""
-        self._reactor.wake(self)
+        self.wake()
 
     def _has_room(self, size: int) -> bool:
         return not self._queue or self._queued + size + _OVERHEAD <= self._limits.queue
@@ -265,7 +240,8 @@ class Channel:
     @property
     def deadline(self) -> float:
         if self._closing_since is not None:
-            return self._closing_since + self._close_within
+            close_by = self._closing_since + self._limits.close_within
+            return min(close_by, self._channels.stop_by or close_by)
         if self._pinged is not None:
             return self._pinged + self._limits.pong_within
         return self._heard + self._limits.ping_every
@@ -274,10 +250,10 @@ class Channel:
         if not self._begun:  # the client may have sent something with its request
             self._begun = True
             self._read_events()
-        if self._checking:
-            self._checking = False
-            if not self.receiver.may_stay():
-                self.end(SESSION_OVER)
+        if self._channels.stop_by is not None:
+            self.end(STOPPING)
+        elif not self.receiver.may_stay():
+            self.end(SESSION_OVER)
         self._write()
 
     def ready(self, events: int) -> None:
@@ -308,12 +284,11 @@ class Channel:
         self.end(FAILED)
 
     def stop(self) -> None:
-        self.over = True
+        self.end(STOPPING)
 
     def close(self) -> None:
-        self.socket.close()
+        super().close()
         self.end(STOPPING)
-        self._owner.closed(self)
 
     def _write(self) -> None:
         """Give the kernel what it takes now."""

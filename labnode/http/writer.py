@@ -42,11 +42,11 @@ def nothing_large(_head: WSGIEnvironment) -> Sink | None:
     return None
 
 
-class Progress(Protocol):
-    """Whose body it is."""
+class Waiter(Protocol):
+    """Who waits for the writer to have taken a step."""
 
-    def written(self) -> None:
-        """The writer has taken a step of it; called on the writer's thread."""
+    def wake(self) -> object:
+        """Called on the writer's thread."""
 
 
 class Writer:
@@ -73,11 +73,11 @@ class Writer:
         """Whether the disk takes too long for the bodies that there are: no other may begin."""
         return self._bodies >= _MOST
 
-    def begin(self, sink: Sink, progress: Progress) -> LargeBody:
+    def begin(self, sink: Sink, waiter: Waiter) -> LargeBody:
         """A body for `sink`, which counts until it is discarded."""
         with self._lock:
             self._bodies += 1
-        return LargeBody(sink, self, progress)
+        return LargeBody(sink, self, waiter)
 
     def discard(self, sink: Sink) -> None:
         """Have it thrown away, if nobody has taken it."""
@@ -109,11 +109,11 @@ class Writer:
 class LargeBody:
     """A body on its way to `sink`, for the thread that reads it."""
 
-    def __init__(self, sink: Sink, writer: Writer, progress: Progress) -> None:
+    def __init__(self, sink: Sink, writer: Writer, waiter: Waiter) -> None:
         self.sink = sink
         self.failure: Exception | None = None  # the first one; nothing is written after it
         self._writer = writer
-        self._progress = progress
+        self._waiter = waiter
         self._queued = 0  # steps
         self._taken = 0  # of them, by the writer's thread
 
@@ -143,4 +143,4 @@ class LargeBody:
         except Exception as error:  # noqa: BLE001 - the client is told
             self.failure = error
         self._taken += 1
-        self._progress.written()
+        self._waiter.wake()

@@ -16,6 +16,7 @@ from labnode.clock import Clock
 from labnode.errors import Busy, NotFound
 from labnode.events import Bus, SessionChanged
 from labnode.http import Connection
+from labnode.http.reactor import Group, Participant
 from labnode.lab import Node
 from labnode.sessions import Observer, Session, User
 
@@ -44,8 +45,8 @@ class Capture(Protocol):
 
     latest: Picture | None
 
-    def look(self, viewer: Callable[[], None]) -> None: ...
-    def look_away(self, viewer: Callable[[], None]) -> None: ...
+    def look(self, viewer: Callable[[], object]) -> None: ...
+    def look_away(self, viewer: Callable[[], object]) -> None: ...
     def fresh(self, max_age: float, timeout: float) -> Picture: ...
 
 
@@ -56,10 +57,9 @@ class Streams:
     """
 
     def __init__(self, bus: Bus) -> None:
-        self._changed = threading.Condition()  # its lock: of what follows
-        self._viewers: frozenset[Viewer] = frozenset()  # others read it without the lock
-        self._stopping = False
-        bus.subscribe(SessionChanged, wake=self._wake_all, limit=1)
+        self._viewers: Group[Viewer] = Group()
+        self._door = threading.Lock()  # one comes in at a time, so that the limits are kept
+        bus.subscribe(SessionChanged, wake=self._viewers.wake, limit=1)
 
     def serve(self, app: Bottle, node: Node) -> None:
         self._node = node
@@ -68,18 +68,7 @@ class Streams:
 
     def stop(self, timeout: float) -> None:
         """Cut all off, and take no more."""
-        with self._changed:
-            self._stopping = True
-        for viewer in self._viewers:
-            viewer.end()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._viewers, timeout)
-
-    def closed(self, viewer: Viewer) -> None:
-        """Its socket is closed."""
-        with self._changed:
-            self._viewers -= {viewer}
-            self._changed.notify_all()
+        self._viewers.stop(timeout)
 
     # ------------------------------------------------------------------ views
 
@@ -114,49 +103,33 @@ class Streams:
 
     def _open(self, connection: Connection, capture: Capture, session: Session) -> None:
         """Have the current request's connection go on as a viewer; Busy when there are too many."""
-        viewer = Viewer(connection, capture, session, self)
-        with self._changed:
-            mine = sum(each.session is session for each in self._viewers)
-            if len(self._viewers) >= _MOST or mine >= _MOST_PER_SESSION:
+        viewer = Viewer(connection, capture, session, self._viewers)
+        with self._door:
+            viewers = self._viewers.members
+            mine = sum(each.session is session for each in viewers)
+            if len(viewers) >= _MOST or mine >= _MOST_PER_SESSION:
                 raise Busy("There are too many pages that show a camera; close some.")
-            if self._stopping:
-                raise Busy("The lab is not showing cameras now.")
-            self._viewers |= {viewer}
+            self._viewers.add(viewer)
         connection.become(viewer)
 
-    def _wake_all(self) -> None:
-        for viewer in self._viewers:
-            viewer.wake()
 
+class Viewer(Participant):
+    """One browser that looks at one camera; `wake` says that there is a new picture."""
 
-class Viewer:
-    """One browser that looks at one camera: a participant of the web server's reactor."""
+    deadline: float | None = None  # when it has to have taken something
 
     def __init__(
-        self, connection: Connection, capture: Capture, session: Session, streams: Streams
+        self, connection: Connection, capture: Capture, session: Session, group: Group[Viewer]
     ) -> None:
-        self.socket = connection.socket
+        super().__init__(connection.socket, connection.reactor, group)
         self.session = session
-        self.deadline: float | None = None  # when it has to have taken something
-        self.over = False
+        self._viewers = group
         self._connection = connection
         self._capture = capture
-        self._streams = streams
         self._now = Clock().now
         self._looking = False
         self._out = memoryview(b"")
         self._seen = 0  # the number of the last picture
-
-    def wake(self) -> None:
-        """There is a new picture, or the session may be over. Any thread."""
-        self._connection.reactor.wake(self)
-
-    def end(self) -> None:
-        """Any thread."""
-        self.over = True
-        self.wake()
-
-    # ------------------------------------------------------------------ the reactor's thread
 
     @property
     def interest(self) -> int:
@@ -174,26 +147,13 @@ class Viewer:
             self._capture.look(self.wake)
         self._write()
 
-    def tick(self) -> None:
-        """It has taken nothing for too long."""
-        self.over = True
-
-    def failed(self, error: Exception) -> None:
-        if not isinstance(error, OSError):
-            logger.error("A stream is closed because of a fault in the server", exc_info=error)
-        self.over = True
-
-    def stop(self) -> None:
-        self.over = True
-
     def close(self) -> None:
         self._capture.look_away(self.wake)
-        self.socket.close()
-        self._streams.closed(self)
+        super().close()
 
     def _write(self) -> None:
         """Give the kernel a piece: all of a picture at once would keep others waiting."""
-        if not self.session.active:
+        if not self.session.active or self._viewers.stop_by is not None:
             self.over = True
         elif self._out or self._take_newest():
             with suppress(BlockingIOError):

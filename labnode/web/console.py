@@ -244,7 +244,7 @@ class _Page:
 
     def _wake(self) -> None:
         if self._channel is not None:
-            self._channel.go_on()
+            self._channel.wake()
 
     def _end(self, ending: Ending) -> None:
         if self._channel is not None:

@@ -19,6 +19,7 @@ from labnode.clock import Clock
 from labnode.errors import BadInput, Busy, LabnodeError, SessionOver
 from labnode.events import Bus, SessionChanged
 from labnode.http import Connection, handshake
+from labnode.http.reactor import Group
 from labnode.http.websocket import (
     FAILED,
     SESSION_OVER,
@@ -108,7 +109,7 @@ class WebSocket:
             message = self._inbox.popleft()
             self._size -= len(message) + _OVERHEAD
         if was_full and not self.full():
-            self.channel.go_on()
+            self.channel.wake()
         if not self._check_user():
             return None
         if isinstance(self._visitor.user, User):
@@ -191,14 +192,14 @@ class WebSockets:
         self._worker = worker
         self.live = Live(self, sessions, bus)
         self.streams = Streams(bus)  # which last as long as WebSockets
-        self._changed = threading.Condition()  # its lock: of what follows
-        self._channels: frozenset[Channel] = frozenset()  # others read it without the lock
-        self._serving = False
+        self._channels: Group[Channel] = Group()
+        self._door = threading.Lock()  # one comes in at a time, so that the limits are kept
+        self._started = False
         self._numbers = itertools.count(1)
         self._threads: set[threading.Thread] = set()
         self._free_threads = threading.BoundedSemaphore(self.limits.handlers)
-        # Only that something has changed is of interest: then all are checked.
-        bus.subscribe(SessionChanged, wake=self._check_all, limit=1)
+        # Only that something has changed is of interest: then all are looked at.
+        bus.subscribe(SessionChanged, wake=self._channels.wake, limit=1)
 
     def serve(self, app: Bottle, lab: Lab, picture: Picture) -> None:
         """Add the routes of the page's own WebSocket and of the lab's."""
@@ -207,7 +208,7 @@ class WebSockets:
             app.get(path, callback=partial(self._open, handler, level), access=level)
 
     def start(self) -> None:
-        self._serving = True
+        self._started = True
         self.live.start()
 
     def fault(self) -> str | None:
@@ -220,12 +221,7 @@ class WebSockets:
         end = now() + timeout
         self.live.stop(timeout / 4)
         self.streams.stop(timeout / 4)
-        with self._changed:
-            self._serving = False
-        for channel in self._channels:
-            channel.stop_within(timeout / 2)
-        with self._changed:
-            self._changed.wait_for(lambda: not self._channels, timeout / 2 + 1.0)
+        self._channels.stop(timeout / 2)
         for thread in list(self._threads):
             thread.join(max(0.0, end - now()))
         going_on = [thread.name for thread in list(self._threads) if thread.is_alive()]
@@ -236,7 +232,7 @@ class WebSockets:
     def push(self, session_id: str | None, event: str, data: Any) -> None:
         """Send an event to the WebSockets of one session, or of all; BadInput if it is not JSON."""
         message, size = encoded({"event": event, "data": data}, self.limits.message)
-        for channel in self._channels:
+        for channel in self._channels.members:
             of_it = channel.session_id == session_id if session_id else channel.session_id
             if of_it and channel.receiver.may_stay():
                 channel.send(message, size)
@@ -250,43 +246,34 @@ class WebSockets:
         """
         connection: Connection = request.environ["labnode.connection"]
         looking = isinstance(context.current_user.get(), Observer)
-        with self._changed:
+        with self._door:
             self._check_room(session_id, looking)
             greeting, early = handshake.accept(connection)
             channel = Channel(
                 connection,
                 receiver,
-                self,
+                self._channels,
                 self.limits,
                 session_id=session_id,
                 looking=looking,
                 greeting=greeting,
                 early=early,
             )
-            self._channels |= {channel}
+            self._channels.add(channel)
         connection.become(channel)
         return channel
-
-    def closed(self, channel: Channel) -> None:
-        with self._changed:
-            self._channels -= {channel}
-            self._changed.notify_all()
 
     def _check_room(self, session_id: str | None, looking: bool) -> None:
         """Busy when another channel of this session would be one too many.
 
         Those of observers (`looking`) are counted apart: they take none from the student.
         """
-        kind = (session_id, looking)
-        mine = sum((each.session_id, each.looking) == kind for each in self._channels)
-        if not self._serving:
+        kind, channels = (session_id, looking), self._channels.members
+        mine = sum((each.session_id, each.looking) == kind for each in channels)
+        if not self._started or self._channels.stop_by is not None:
             raise Busy("The lab is not serving WebSockets now.")
-        if len(self._channels) >= self.limits.sockets or mine >= self.limits.per_session:
+        if len(channels) >= self.limits.sockets or mine >= self.limits.per_session:
             raise Busy("There are too many WebSockets open; close some, or try again later.")
-
-    def _check_all(self) -> None:
-        for channel in self._channels:
-            channel.check()
 
     # ------------------------------------------------------------------ handlers
 

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from labnode.errors import ConfigError
 from labnode.http import Connection, WebServer
 from labnode.http.connection import ClientGone, Limits, Listener
-from labnode.http.reactor import Reactor
+from labnode.http.reactor import Participant, Reactor
 from labnode.http.request import RequestReader
 
 PATIENCE = 20.0  # seconds after which a wait has failed; nothing here takes a tenth of it
@@ -392,20 +392,13 @@ def test_no_banner_says_what_serves(start: Start, connect: Connect) -> None:
     assert "server" not in connect(start()).get().headers
 
 
-class Chat:
-    """A participant that says what it hears, in capitals."""
-
-    deadline = None
+class Chat(Participant):
+    """Says what it hears, in capitals."""
 
     def __init__(self, connection: Connection, heard: bytes = b"") -> None:
-        self.socket = connection.socket
+        super().__init__(connection.socket, connection.reactor)
         self.heard = heard
-        self.over = False
         self.closed = threading.Event()
-
-    @property
-    def interest(self) -> int:
-        return selectors.EVENT_READ
 
     def ready(self, events: int) -> None:
         data = self.socket.recv(100)
@@ -415,17 +408,8 @@ class Chat:
     def woken(self) -> None:
         self.socket.send(self.heard.upper())
 
-    def tick(self) -> None:
-        raise AssertionError("it has no deadline")
-
-    def failed(self, error: Exception) -> None:
-        self.over = True
-
-    def stop(self) -> None:
-        self.over = True
-
     def close(self) -> None:
-        self.socket.close()
+        super().close()
         self.closed.set()
 
 

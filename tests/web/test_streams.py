@@ -43,7 +43,7 @@ def streams(node: Node) -> Streams:
 
 
 def viewers(node: Node) -> int:
-    return len(streams(node)._viewers)
+    return len(streams(node)._viewers.members)
 
 
 def looked_at(node: Node) -> bool:
@@ -167,7 +167,7 @@ def test_a_browser_that_is_slow_misses_pictures_and_costs_no_memory(
     driver: Any = node.agent.board.file.devices["camera"]
     for _ in range(100):
         quick.picture()
-    for viewer in streams(node)._viewers:
+    for viewer in streams(node)._viewers.members:
         assert len(viewer._out) <= 10_000  # a picture
     assert driver.capture.latest.number >= 100
     assert slow.picture()
@@ -191,7 +191,7 @@ def test_a_stalled_stream_and_a_slow_websocket_delay_no_request(
     monkeypatch.setattr(Connection, "framed", lambda self, data: framed(self, data) * 2000)
     _, cookie = node.session()
     browse(cookie)  # reads nothing
-    until(lambda: [viewer for viewer in streams(node)._viewers if viewer._out])
+    until(lambda: [viewer for viewer in streams(node)._viewers.members if viewer._out])
     node.open("/count", cookie).send("go")  # nor does this one, of 8 MB
     until(lambda: [channel for channel in node.channels() if channel._queue])
     for _ in range(20):
@@ -218,7 +218,7 @@ def test_a_large_picture_is_sent_in_pieces_between_which_others_have_their_turn(
     monkeypatch.setattr(Connection, "framed", lambda self, data: data.ljust(500_000))
     browser = browse(node.session()[1])
     until(lambda: viewers(node))
-    (viewer,) = streams(node)._viewers
+    (viewer,) = streams(node)._viewers.members
     viewer.socket = Taking(viewer.socket)  # type: ignore[assignment]
     until(lambda: len(pieces) > 20)
     assert max(pieces) == 1 << 16
