@@ -27,11 +27,19 @@ class Sites(Protocol):
 
 
 def front(sites: Sites, settings: Settings) -> Wsgi:
-    """All that a node serves: the site of the board at work, or a request for patience."""
-    waiting = secured(starting, settings)
+    """All that a node serves: the site of the board at work, or a request for patience.
 
-    def serve(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        return (sites.site or waiting)(environ, start)
+    Each answer has the security headers, where it has none of its own.
+    """
+    headers = _security_headers(settings)
+
+    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        def start(status: str, given: list[tuple[str, str]], *error: Any) -> Any:
+            present = {name.lower() for name, _ in given}
+            added = [(name, value) for name, value in headers if name.lower() not in present]
+            return start_response(status, given + added, *error)
+
+        return (sites.site or starting)(environ, start)
 
     return serve
 
@@ -79,21 +87,6 @@ def site(student: Wsgi, protocol: Wsgi, settings: Settings, admin: Wsgi | None =
         if admin is not None and f"{environ['PATH_INFO']}/".startswith("/admin/"):
             return admin(environ, start)
         return student(environ, start)
-
-    return secured(serve, settings)
-
-
-def secured(app: Wsgi, settings: Settings) -> Wsgi:
-    """`app` with the security headers in each of its answers that has none of its own."""
-    headers = _security_headers(settings)
-
-    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        def start(status: str, given: list[tuple[str, str]], *error: Any) -> Any:
-            present = {name.lower() for name, _ in given}
-            added = [(name, value) for name, value in headers if name.lower() not in present]
-            return start_response(status, given + added, *error)
-
-        return app(environ, start)
 
     return serve
 
