@@ -196,7 +196,6 @@ class Reactor:
         if self.stopping:
             for participant in list(self._participants):
                 self._call(participant, participant.stop)
-            return
         now = self._now()
         for participant in list(self._participants):
             if (deadline := participant.deadline) is not None and deadline <= now:

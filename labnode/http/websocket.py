@@ -115,6 +115,9 @@ LOST = Ending(CloseReason.ABNORMAL_CLOSURE, "lost", by_client=True)
 class Receiver(Protocol):
     """Who is told what a client sends; must not wait, as the reactor's thread calls it."""
 
+    def begin(self, channel: Channel) -> None:
+        """This is the client's channel. Called once, before all else."""
+
     def may_stay(self) -> bool:
         """Whether the client may still have this WebSocket. Any thread asks."""
 

@@ -39,6 +39,8 @@ from labnode.worker import Worker
 
 logger = logging.getLogger(__name__)
 
+Handler = Callable[..., object]
+
 _OVERHEAD = 100  # bytes that a waiting message costs beyond its own
 
 
@@ -83,7 +85,7 @@ class WebSocket:
     """
 
     def __init__(self, visitor: Visitor, limits: WebSocketLimits) -> None:
-        self.channel: Channel  # given by whoever makes it
+        self.channel: Channel  # see `begin`
         self._visitor = visitor
         self._limits = limits
         self._thread: int | None = None  # the handler's
@@ -159,7 +161,10 @@ class WebSocket:
         """The handler runs here."""
         self._thread = threading.get_ident()
 
-    # ------------------------------------------------------------ the reactor's thread: a Receiver
+    # ------------------------------------------------------------------ a Receiver
+
+    def begin(self, channel: Channel) -> None:
+        self.channel = channel
 
     def may_stay(self) -> bool:
         return self._visitor.now() is not None
@@ -176,9 +181,6 @@ class WebSocket:
     def ended(self) -> None:
         with self._changed:
             self._changed.notify_all()
-
-
-Handler = Callable[..., object]
 
 
 class WebSockets:
@@ -239,7 +241,7 @@ class WebSockets:
 
     # ------------------------------------------------------------------ channels
 
-    def open(self, receiver: Receiver, session_id: str | None) -> Channel:
+    def open(self, receiver: Receiver, session_id: str | None) -> None:
         """Make the current request a WebSocket, which `handshake.refusal` does not refuse.
 
         Busy when there are too many. The view that calls it returns nothing else.
@@ -260,8 +262,8 @@ class WebSockets:
                 early=early,
             )
             self._channels.add(channel)
+        receiver.begin(channel)
         connection.become(channel)
-        return channel
 
     def _check_room(self, session_id: str | None, looking: bool) -> None:
         """Busy when another channel of this session would be one too many.
@@ -287,7 +289,7 @@ class WebSockets:
         try:
             user = context.current_user.get() or ANONYMOUS
             ws = WebSocket(Visitor(user, level, self._sessions), self.limits)
-            ws.channel = self.open(ws, user.session_id)
+            self.open(ws, user.session_id)
             thread = threading.Thread(
                 target=self._run,
                 args=(partial(handler, **named), ws, user),

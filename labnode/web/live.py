@@ -33,7 +33,7 @@ _PAUSE_PER_PAGE = 0.001
 class Channels(Protocol):
     """Where a page's WebSocket is opened; see lab_websockets.WebSockets."""
 
-    def open(self, receiver: Receiver, session_id: str | None) -> Channel: ...
+    def open(self, receiver: Receiver, session_id: str | None) -> None: ...
 
 
 class Live:
@@ -88,7 +88,7 @@ class Live:
         if refusal is not None:
             return refusal
         page = Page(asking(), self)
-        page.channel = self._channels.open(page, page.asking.session_id)
+        self._channels.open(page, page.asking.session_id)
         self._new.append(page)
         self._wake.set()
         return ""  # the web server sees that HTTP is over and sends nothing of this
@@ -186,7 +186,7 @@ class Page:
 
     def __init__(self, asking: Asking, live: Live) -> None:
         self.asking = asking
-        self.channel: Channel  # given by whoever makes it, before anything is told
+        self.channel: Channel  # see `begin`
         self._live = live
 
     def tell(self, news: dict[str, Any]) -> None:
@@ -197,6 +197,9 @@ class Page:
             self.channel.send(message, len(message))
         else:
             self.channel.end(SESSION_OVER)
+
+    def begin(self, channel: Channel) -> None:
+        self.channel = channel
 
     def may_stay(self) -> bool:
         return self.asking.session.active
