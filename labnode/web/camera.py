@@ -182,4 +182,4 @@ class Viewer(Participant):
 
 def _part(jpeg: bytes) -> bytes:
     head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
-    return head + jpeg + b"\r\n" + _MARK
+    return b"".join((head, jpeg, b"\r\n", _MARK))
