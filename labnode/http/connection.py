@@ -165,8 +165,10 @@ class Connection(Participant):
     # ------------------------------------------------------------------ whoever serves its request
 
     def become(self, successor: Participant) -> None:
-        """Have `successor` go on with the socket, once the answer's head and what the view returns
-        of its body are sent, or h11 has 101 as its answer. It is closed if that fails.
+        """Hand the socket to `successor` when the view has returned.
+
+        The view has made h11's 101 answer, or what it returns is the beginning of an answer whose
+        rest `successor` sends. If that beginning cannot be sent, `successor` is closed.
         """
         self.successor = successor
 

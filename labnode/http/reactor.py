@@ -20,10 +20,10 @@ _GRACE = 0.5  # seconds for the reactor to come to it
 
 
 class Participant:
-    """A socket and what is to be done with it.
+    """A socket, and what to do when it can be read or written.
 
-    The reactor's thread calls the methods, one at a time and never for long; what they raise goes
-    to `failed`. `deadline` is when `tick` is due; `over`: there is nothing more to do but to close.
+    The reactor's thread calls the methods, one at a time; none of them may wait. What they raise
+    goes to `failed`. `deadline` is when `tick` is due. One that is `over` is closed.
     """
 
     over = False
@@ -63,7 +63,7 @@ class Participant:
         self.over = True
 
     def stop(self) -> None:
-        """The reactor stops, and asks every turn: finish what must be finished, or be over."""
+        """The reactor stops. Called every turn until the participant is over."""
         self.over = True
 
     def close(self) -> None:
@@ -77,7 +77,10 @@ P = TypeVar("P", bound=Participant)
 
 
 class Group(Generic[P]):
-    """Participants of one kind, from before they are adopted until they are closed. Any thread."""
+    """Participants that are counted, woken and stopped together. Any thread.
+
+    They are members from before they are adopted until they are closed.
+    """
 
     def __init__(self) -> None:
         self.members: frozenset[P] = frozenset()  # replaced as a whole
@@ -95,12 +98,12 @@ class Group(Generic[P]):
             self._changed.notify_all()
 
     def wake(self) -> None:
-        """Have all look at what has changed."""
+        """Wake all members: something has changed that may matter to them."""
         for member in self.members:
             member.wake()
 
     def stop(self, timeout: float) -> None:
-        """Have all end by `stop_by`, which is in `timeout` seconds, and wait for it."""
+        """Wake all members, which end by `stop_by`, `timeout` seconds from now; wait for that."""
         self.stop_by = self._now() + timeout
         self.wake()
         with self._changed:
@@ -110,8 +113,7 @@ class Group(Generic[P]):
 class Reactor:
     """Calls its participants when they have something to do, and sleeps while none has.
 
-    Other threads may call `wake`, `stop` and `abandon`. `run` ends after `stop` when all
-    participants are over, and after `abandon` at once.
+    `run` ends after `stop` when all participants are over, and after `abandon` at once.
     """
 
     def __init__(self) -> None:
@@ -182,7 +184,7 @@ class Reactor:
         participant.close()
 
     def turn(self) -> None:
-        """Wait for something to happen, and see to all that has happened."""
+        """Wait until something happens, and call whoever it concerns."""
         self._turn_began = None
         happened = self._selector.select(self._timeout())
         self._turn_began = self._now()
@@ -217,9 +219,16 @@ class Reactor:
         try:
             step(*events)
             self._settle(participant)
-        except Exception as error:  # noqa: BLE001 - it says what it is
+        except Exception as error:  # noqa: BLE001 - `failed` says what it is
+            self._fail(participant, error)
+
+    def _fail(self, participant: Participant, error: Exception) -> None:
+        try:
             participant.failed(error)
             self._settle(participant)
+        except Exception:
+            logger.exception("A connection that has failed is cut off")
+            self.discard(participant)
 
     def _settle(self, participant: Participant) -> None:
         """Close it if it is over, else watch its socket for what it waits for."""

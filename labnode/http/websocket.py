@@ -12,13 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.connection import Connection as Framing
+from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from wsproto.frame_protocol import CloseReason
 
 from labnode.clock import Clock
 from labnode.errors import BadInput
-from labnode.http.connection import Connection as HttpConnection
+from labnode.http.connection import Connection
 from labnode.http.reactor import Group, Participant
 
 logger = logging.getLogger(__name__)
@@ -46,11 +47,6 @@ def encoded(message: Any, limit: int) -> tuple[str | bytes, int]:
     if size > limit:
         raise BadInput(f"The message has {size} bytes; a WebSocket takes at most {limit}.")
     return data, size
-
-
-def framed(message: str | bytes) -> TextMessage | BytesMessage:
-    """A message for the protocol."""
-    return TextMessage(message) if isinstance(message, str) else BytesMessage(message)
 
 
 class Assembly:
@@ -154,7 +150,7 @@ class Channel(Participant):
 
     def __init__(
         self,
-        connection: HttpConnection,
+        connection: Connection,
         receiver: Receiver,
         group: Group[Channel],
         limits: WebSocketLimits,
@@ -176,7 +172,7 @@ class Channel(Participant):
         self._room = threading.Condition()  # its lock: of the queue and the ending
         self._queue: deque[tuple[str | bytes, int]] = deque()
         self._queued = 0
-        self._protocol = Connection(ConnectionType.SERVER, trailing_data=early)
+        self._protocol = Framing(ConnectionType.SERVER, trailing_data=early)
         self._out = bytearray(greeting)
         self._assembly = Assembly(limits.message)
         self._begun = False
@@ -314,8 +310,10 @@ class Channel(Participant):
                 self._room.notify_all()
             if message is None and self._source is not None and self.ending is None:
                 message = self._source.next_message()
-            if message is not None:
-                self._out += self._protocol.send(framed(message))
+            if isinstance(message, str):
+                self._out += self._protocol.send(TextMessage(message))
+            elif message is not None:
+                self._out += self._protocol.send(BytesMessage(message))
             elif self.ending is not None:
                 close = CloseConnection(self.ending.code, self.ending.reason)
                 self._out += self._protocol.send(close)
