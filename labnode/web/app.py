@@ -9,7 +9,7 @@ import bottle
 from bottle import Bottle, HTTPError, request
 
 from labnode.clock import Clock
-from labnode.http.replies import Errors, OwnPages, is_for_programs, json_reply
+from labnode.http.replies import Errors, OwnPages, json_reply, wants_json
 from labnode.lab import Lab, Node
 from labnode.settings import Settings
 from labnode.web.board_api import BoardApi, serve_recordings
@@ -70,7 +70,7 @@ def _error(error: HTTPError) -> Any:
         message = "Something went wrong in the lab; it was written to its log."
     else:
         message = f"{error.body}"
-    if is_for_programs() or request.method != "GET":
+    if wants_json() or request.method != "GET":
         reply = json_reply({"error": True, "code": "http", "message": message})
         bottle.response.content_type = "application/json"
         return reply.body

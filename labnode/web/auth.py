@@ -15,7 +15,7 @@ from bottle import HTTPResponse, request
 
 from labnode import context
 from labnode.errors import Busy, Forbidden
-from labnode.http.replies import error_reply, is_for_programs, is_upgrade, json_reply, redirect
+from labnode.http.replies import error_reply, is_upgrade, json_reply, redirect, wants_json
 from labnode.lab.node import Level
 from labnode.lab.pages import locales
 from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Session, Sessions, User
@@ -157,7 +157,7 @@ class Access:
 
     def forbidden(self) -> HTTPResponse:
         """The answer to somebody without a session."""
-        if is_for_programs():
+        if wants_json():
             return json_reply({"error": True, "code": "forbidden", "message": "Log in first."}, 403)
         if self._settings.unauthorized_link:
             return redirect(self._settings.unauthorized_link)
@@ -169,7 +169,7 @@ class Access:
         """The answer to a student, or an observer, whose session is over."""
         back = self.back(user)
         reason = "observed" if user.read_only else user.session.reason
-        if is_for_programs():
+        if wants_json():
             reply = {"error": True, "code": "session-over", "message": "The session is over."}
             return json_reply({**reply, "back": back, "reason": reason}, 403)
         if back is not None:
@@ -208,7 +208,7 @@ class Access:
 
     def _not_ready(self, busy: Busy) -> HTTPResponse:
         """The answer while a session is being resumed after a restart of the node."""
-        if is_for_programs():
+        if wants_json():
             return error_reply(busy)
         return HTTPResponse(html.render_loading(locales(), root=self._root), 503)
 

@@ -6,8 +6,7 @@ import json
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from bottle import Bottle
 
@@ -31,19 +30,23 @@ _PAUSE = 0.02
 _PAUSE_PER_PAGE = 0.001
 
 
+class Channels(Protocol):
+    """Where a page's WebSocket is opened; see lab_websockets.WebSockets."""
+
+    def open(self, receiver: Receiver, session_id: str | None) -> None: ...
+
+
 class Live:
     """Tells all open pages what changes, from one thread, "live".
 
-    It sleeps while nothing changes, and never waits for a page: the hub closes one that reads too
-    slowly. A page says something every few seconds, whatever it is, and hears how much time is
+    It sleeps while nothing changes, and never waits for a page: one that reads too slowly is
+    closed. A page says something every few seconds, whatever it is, and hears how much time is
     left: that keeps its session, and both ends know that the other one is there.
     """
 
-    def __init__(
-        self, take_over: Callable[[Receiver, str | None], Channel], sessions: Sessions, bus: Bus
-    ) -> None:
+    def __init__(self, channels: Channels, sessions: Sessions, bus: Bus) -> None:
         self._picture: Picture  # given by `serve`
-        self._take_over = take_over
+        self._channels = channels
         self._sessions = sessions
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -85,12 +88,12 @@ class Live:
         if refusal is not None:
             return refusal
         page = Page(asking(), self)
-        page.channel = self._take_over(page, page.asking.session_id)
+        self._channels.open(page, page.asking.session_id)
         self._new.append(page)
         self._wake.set()
         return ""  # the web server sees that HTTP is over and sends nothing of this
 
-    # ------------------------------------------------------------------ the hub's thread
+    # ------------------------------------------------------------------ the reactor's thread
 
     def heard(self, page: Page) -> None:
         """A page says that it is there."""
@@ -179,11 +182,11 @@ class Live:
 
 
 class Page:
-    """One open page, for the hub: a Receiver."""
+    """One open page: a Receiver."""
 
     def __init__(self, asking: Asking, live: Live) -> None:
         self.asking = asking
-        self.channel: Channel  # given by whoever makes it, before anything is told
+        self.channel: Channel  # see `begin`
         self._live = live
 
     def tell(self, news: dict[str, Any]) -> None:
@@ -194,6 +197,9 @@ class Page:
             self.channel.send(message, len(message))
         else:
             self.channel.end(SESSION_OVER)
+
+    def begin(self, channel: Channel) -> None:
+        self.channel = channel
 
     def may_stay(self) -> bool:
         return self.asking.session.active
