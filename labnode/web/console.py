@@ -27,7 +27,7 @@ _NEXT_STUDENT = Ending(4002, "reset")
 
 
 class Reader(Protocol):
-    """A page's place in what a port says; see drivers.serial.reader."""
+    """A page's place in what a port has received: PageReader in drivers.serial.line."""
 
     offset: int
 
@@ -37,7 +37,7 @@ class Reader(Protocol):
 
 
 class Line(Protocol):
-    """A port, as far as its pages need it; see drivers.serial.line."""
+    """A port, as far as its pages need it: Line in drivers.serial.line."""
 
     epoch: str
     generation: int
