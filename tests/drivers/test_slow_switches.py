@@ -136,7 +136,7 @@ def tasmota(bench: Any, plug: Plug, **options: Any) -> HttpSwitch:
 
 
 def wait_for(bench: Any, switch: SlowSwitch, value: Any) -> None:
-    assert bench.until(lambda: switch.value is value and not switch._handed)
+    assert bench.until(lambda: switch.value is value and not switch._pending)
 
 
 # --- plugs ---
@@ -219,7 +219,7 @@ def test_what_did_not_work_is_told_and_made_safe(
     assert switch.state() == {"value": None, "error": sentence}
     plug.trouble = ""
     plug.go_on.set()
-    bench.until(lambda: not switch._handed)
+    bench.until(lambda: not switch._pending)
     bench.clock.advance(2)
     switch.poll()
     wait_for(bench, switch, False)

@@ -1,4 +1,4 @@
-"""A pin that the Pi's own circuit pulses: exact, and as fast as one likes."""
+"""PWM by the Pi's PWM circuit: exact, and up to 10 MHz."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from labnode.drivers.buses.bus_pins import PwmPin, pwm_boot_config, pwm_channel,
 from labnode.drivers.framework.driver import Claim
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.pwm_output import PwmOutput
-from labnode.drivers.gpio.pwm_pins import doubts
+from labnode.drivers.gpio.pwm_pins import safe_warnings
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc
 
-_PI_5 = "1f00098000.pwm"  # the circuit of the header; its four pins have a channel each
+_PI_5 = "1f00098000.pwm"  # the header's circuit, with a channel for each of its four pins
 _PI_5_CHANNELS = {12: 0, 13: 1, 18: 2, 19: 3}
-_BEFORE = "20c000.pwm"  # 20c000, 3f20c000, fe20c000: by the model
-_READY_WITHIN = 2.0  # seconds until udev has given us the files of a new channel
-_LOOK_EVERY = 0.05
+_BEFORE_PI_5 = "20c000.pwm"  # 20c000, 3f20c000, fe20c000: by the model
+_READY_WITHIN = 2.0  # seconds until udev has made the files of a new channel ours
+_POLL_EVERY = 0.05
 
 
 @register("hardware_pwm")
 @dataclass(kw_only=True)
 class HardwarePwm(PwmOutput):
-    """A pin that the Pi's own circuit pulses, exactly and fast: GPIO12, GPIO13, GPIO18 or GPIO19.
+    """Exact and fast PWM by the Pi's PWM circuit, on GPIO12, GPIO13, GPIO18 or GPIO19.
 
-    Its value is from 0 to 1. GPIO12 and GPIO18 have one circuit together, so have GPIO13 and
-    GPIO19; and the Pi's analog sound uses them. It goes on when labnode has ended: `safe` is kept
-    whatever it is.
+    The value is the duty cycle, from 0 to 1. GPIO12 and GPIO18 share a channel, and so do GPIO13
+    and GPIO19; the Pi's analog audio uses them, too. PWM goes on after labnode has stopped, with
+    any `safe`.
 
     Example::
 
@@ -38,7 +38,7 @@ class HardwarePwm(PwmOutput):
     """
 
     pin: PwmPin
-    frequency: Annotated[float, Between(1, 10_000_000), Doc("Pulses per second, in Hz.")] = 1000.0
+    frequency: Annotated[float, Between(1, 10_000_000), Doc("The PWM frequency, in Hz.")] = 1000.0
 
     root: ClassVar[Path] = Path("/sys/class/pwm")
 
@@ -48,35 +48,25 @@ class HardwarePwm(PwmOutput):
     def boot_config(self) -> list[str]:
         return pwm_boot_config(self.pin)
 
-    def doubts(self) -> list[str]:
-        return doubts(f"{self.safe:g}", [self.safe], "from labnode's start on: until then")
+    def warnings(self) -> list[str]:
+        return safe_warnings(f"{self.safe:g}", [self.safe], "from labnode's start on: until then")
 
     def check(self, where: str, value: Any) -> float:
-        period = self._period  # only its whole nanoseconds can be on
-        duty = round(self._duty(super().check(where, value)) * period) / period
-        return round(self._duty(duty), 6)
+        value = super().check(where, value)
+        period = round(1e9 / self.frequency)  # only whole nanoseconds can be on
+        return round(self._duty(round(self._duty(value) * period) / period), 6)
 
     def open(self) -> None:
         if self.services.simulated:
             super().open()
             return
-        chip, channel = self._circuit()
-        self.hardware = KernelPwm(chip, channel, self.services.clock)
-        try:
-            self.hardware.begin(self._period, self._duty(self.safe))
-        except BaseException:
-            self.hardware = None
-            raise
+        hardware = KernelPwm(*self._channel(), self.services.clock)
+        hardware.begin(round(1e9 / self.frequency), self._duty(self.safe))
+        self.hardware = hardware
         self.opened()
 
-    def close(self) -> None:
-        if isinstance(self.hardware, KernelPwm):
-            try:
-                self.reset()
-            finally:
-                self.hardware = None  # the channel stays ours and goes on
-        else:
-            super().close()
+    def park(self) -> None:
+        self.reset()
 
     def drive(self, value: float) -> None:
         self.hardware.value = self._duty(value) if isinstance(self.hardware, KernelPwm) else value
@@ -87,19 +77,16 @@ class HardwarePwm(PwmOutput):
             return round(self._duty(self.hardware.value), 6)
         return super().value
 
-    @property
-    def _period(self) -> int:
-        return round(1e9 / self.frequency)
-
     def _duty(self, value: float) -> float:
         return value if self.active_high else 1 - value
 
-    def _circuit(self) -> tuple[Path, int]:
+    def _channel(self) -> tuple[Path, int]:
+        """The folder of the circuit, and the pin's channel of it."""
         for chip in sorted(self.root.glob("pwmchip*")):
             device = (chip / "device").resolve().name
             if device == _PI_5:
                 return chip, _PI_5_CHANNELS[self.pin.number]
-            if device.endswith(_BEFORE):
+            if device.endswith(_BEFORE_PI_5):
                 return chip, pwm_channel(self.pin)
         raise DeviceError(
             "there is no PWM circuit: it has to be switched on in the Pi's config.txt, "
@@ -108,7 +95,7 @@ class HardwarePwm(PwmOutput):
 
 
 class KernelPwm:
-    """A channel of a circuit in /sys/class/pwm (the kernel's Documentation/driver-api/pwm.rst)."""
+    """A PWM channel in /sys/class/pwm (the kernel's Documentation/driver-api/pwm.rst)."""
 
     def __init__(self, chip: Path, channel: int, clock: Clock) -> None:
         self._folder = chip / f"pwm{channel}"
@@ -118,13 +105,13 @@ class KernelPwm:
         while not self._writable():
             if clock.now() >= end:
                 raise DeviceError(f"{self._folder} cannot be written: is this user in 'gpio'?")
-            pause.wait(_LOOK_EVERY)
+            pause.wait(_POLL_EVERY)
 
     def begin(self, period: int, duty: float) -> None:
-        """Pulse every `period` ns, with `duty` (0 to 1) from the first one."""
+        """Start with a period in ns and a duty cycle (0 to 1)."""
         self._period = period
         if self._read("period") != period:
-            with suppress(DeviceError):  # a new channel has no period yet, and takes no 0
+            with suppress(DeviceError):  # a new channel has no period yet and refuses 0
                 self._write(self._folder / "duty_cycle", 0)
             self._write(self._folder / "period", period)
         self.value = duty
@@ -137,6 +124,9 @@ class KernelPwm:
     @value.setter
     def value(self, duty: float) -> None:
         self._write(self._folder / "duty_cycle", round(duty * self._period))
+
+    def close(self) -> None:
+        """Nothing: the channel stays exported and goes on."""
 
     def _writable(self) -> bool:
         try:

@@ -1,26 +1,29 @@
-"""A pin that is on for a part of the time: a dimmed light, the speed of a fan."""
+"""PWM on a pin: a dimmed light, the speed of a fan."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated
 
-from labnode.drivers.framework.driver import command
-from labnode.drivers.framework.output import NumberOutput
+from labnode.drivers.framework.output import DutyCycleOutput
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.pin import Pin
-from labnode.drivers.gpio.pwm_pins import doubts, pulsing, rest_level
+from labnode.drivers.gpio.pwm_pins import (
+    ONLY_WHILE_RUNNING,
+    pwm_device,
+    rest_level,
+    safe_warnings,
+)
 from labnode.schema import Between, Doc
 
 
 @register("pwm_output")
 @dataclass(kw_only=True)
-class PwmOutput(NumberOutput):
-    """A pin that is on for a part of the time, from 0 to 1, by pulses of `frequency` Hz.
+class PwmOutput(DutyCycleOutput):
+    """PWM on a pin; the value is the duty cycle, from 0 to 1.
 
-    `min` and `max` limit what may be set; off (0) is always possible. `safe` is the value at the
-    start, after every student and at the end; as pulses end with the program, a `safe` between 0
-    and 1 then becomes the nearer of the two (0.5 becomes 0).
+    `min` and `max` limit the value; off (0) is always possible. PWM ends with labnode: a `safe`
+    between 0 and 1 then becomes the nearer of the two (0.5 becomes 0).
 
     Example::
 
@@ -30,20 +33,20 @@ class PwmOutput(NumberOutput):
     pin: Annotated[Pin, Doc("The pin that is driven.")]
     frequency: Annotated[
         float,
-        # Where lgpio stops.
+        # lgpio's limits
         Between(0.1, 10_000, "driver: hardware_pwm goes higher, on GPIO12, 13, 18 and 19"),
-        Doc("Pulses per second, in Hz."),
+        Doc("The PWM frequency, in Hz."),
     ] = 100.0
     active_high: Annotated[bool, Doc("false: the pin is low during a pulse.")] = True
 
     def rest_level(self) -> dict[int, bool]:
         return {self.pin.number: rest_level(self.safe, self.active_high)}
 
-    def doubts(self) -> list[str]:
-        return doubts(f"{self.safe:g}", [self.safe], "only while labnode runs: before and after it")
+    def warnings(self) -> list[str]:
+        return safe_warnings(f"{self.safe:g}", [self.safe], ONLY_WHILE_RUNNING)
 
     def open(self) -> None:
-        self.hardware = pulsing(
+        self.hardware = pwm_device(
             self.services,
             self.pin,
             self.safe,
@@ -52,14 +55,8 @@ class PwmOutput(NumberOutput):
         )
         self.opened()
 
-    def close(self) -> None:
-        if self.hardware is None:
-            return
-        hardware, self.hardware = self.hardware, None
-        try:
-            hardware.value = float(self.safe > 0.5)
-        finally:
-            hardware.close()
+    def park(self) -> None:
+        self.hardware.value = float(self.safe > 0.5)
 
     def drive(self, value: float) -> None:
         self.hardware.value = value
@@ -68,22 +65,11 @@ class PwmOutput(NumberOutput):
     def value(self) -> float:
         return round(float(self.hardware.value), 6)
 
-    @command
-    def on(self) -> None:
-        self.put(self.most, "on")
-
-    @command
-    def off(self) -> None:
-        self.put(0.0, "off")
-
-    def _allowed(self, value: float) -> bool:
-        return value == 0 or super()._allowed(value)
-
 
 @register("pwm_led")
 @dataclass(kw_only=True)
 class PwmLed(PwmOutput):
-    """A light on a pin that can be dimmed, from 0 to 1.
+    """A dimmable light on a pin, from 0 to 1.
 
     Example::
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from labnode.drivers.framework.driver import Widget, command
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.registry import register
-from labnode.drivers.gpio.pin import Pin
-from labnode.drivers.gpio.pwm_pins import Group, doubts, pulsing, rest_level
+from labnode.drivers.gpio.pin import Group, Pin
+from labnode.drivers.gpio.pwm_pins import (
+    ONLY_WHILE_RUNNING,
+    pwm_device,
+    rest_level,
+    safe_warnings,
+)
 from labnode.errors import BadInput
 from labnode.schema import Between, Doc
 
@@ -22,7 +28,7 @@ _COLOUR = re.compile(r"#[0-9a-f]{6}")
 class RgbLed(Output):
     """A light of three colours on three pins; its value is a colour as on the web, "#ff8000".
 
-    With `active_high: false` the three lights share their positive side (common anode).
+    With `active_high: false` the three lights have a common anode.
 
     Example::
 
@@ -35,7 +41,7 @@ class RgbLed(Output):
     green: Annotated[Pin, Doc("The pin of the green light.")]
     blue: Annotated[Pin, Doc("The pin of the blue light.")]
     active_high: Annotated[bool, Doc("false: a light is lit by a low pin (common anode).")] = True
-    frequency: Annotated[float, Between(0.1, 10_000), Doc("Pulses per second, in Hz.")] = 100.0
+    frequency: Annotated[float, Between(0.1, 10_000), Doc("The PWM frequency, in Hz.")] = 100.0
     safe: str = "#000000"
     initial: str | None = None
 
@@ -44,37 +50,22 @@ class RgbLed(Output):
         self.safe = _colour("safe", self.safe)
 
     def rest_level(self) -> dict[int, bool]:
-        return {
-            pin.number: rest_level(part, self.active_high)
-            for pin, part in zip(self._pins, _parts(self.safe), strict=True)
-        }
+        return {pin.number: rest_level(duty, self.active_high) for pin, duty in self._safe_duties()}
 
-    def doubts(self) -> list[str]:
-        lasts = "only while labnode runs: before and after it"
-        return doubts(self.safe, _parts(self.safe), lasts)
+    def warnings(self) -> list[str]:
+        return safe_warnings(self.safe, _duties(self.safe), ONLY_WHILE_RUNNING)
 
     def open(self) -> None:
-        with Group() as group:
-            for pin, part in zip(self._pins, _parts(self.safe), strict=True):
-                light = pulsing(
-                    self.services,
-                    pin,
-                    part,
-                    frequency=self.frequency,
-                    active_high=self.active_high,
-                )
-                group.add(light)
-        self.hardware = group
+        self.hardware = Group(
+            pwm_device(
+                self.services, pin, duty, frequency=self.frequency, active_high=self.active_high
+            )
+            for pin, duty in self._safe_duties()
+        )
         self.opened()
 
-    def close(self) -> None:
-        if self.hardware is None:
-            return
-        group, self.hardware = self.hardware, None
-        try:
-            group.values = [float(part > 0.5) for part in _parts(self.safe)]
-        finally:
-            group.close()
+    def park(self) -> None:
+        self.hardware.values = [float(duty > 0.5) for duty in _duties(self.safe)]
 
     def check(self, where: str, value: Any) -> str:
         try:
@@ -83,11 +74,11 @@ class RgbLed(Output):
             raise BadInput(f"{where}: {error}") from None
 
     def drive(self, value: str) -> None:
-        self.hardware.values = _parts(value)
+        self.hardware.values = _duties(value)
 
     @property
     def value(self) -> str:
-        return "#" + "".join(f"{round(part * 255):02x}" for part in self.hardware.values)
+        return "#" + "".join(f"{round(duty * 255):02x}" for duty in self.hardware.values)
 
     @command
     def set(self, value: str) -> None:
@@ -101,9 +92,8 @@ class RgbLed(Output):
     def off(self) -> None:
         self.put("#000000", "off")
 
-    @property
-    def _pins(self) -> tuple[Pin, Pin, Pin]:
-        return self.red, self.green, self.blue
+    def _safe_duties(self) -> Iterable[tuple[Pin, float]]:
+        return zip((self.red, self.green, self.blue), _duties(self.safe), strict=True)
 
 
 def _colour(name: str, value: str) -> str:
@@ -112,5 +102,5 @@ def _colour(name: str, value: str) -> str:
     return value.lower()
 
 
-def _parts(colour: str) -> list[float]:
+def _duties(colour: str) -> list[float]:
     return [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]

@@ -1,4 +1,4 @@
-"""A buzzer or a small loudspeaker on a pin that plays tones."""
+"""A passive buzzer or a small loudspeaker on a pin: tones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from labnode.drivers.framework.driver import command
 from labnode.drivers.framework.output import NumberOutput
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.pin import Pin
-from labnode.drivers.gpio.pwm_pins import pulsing
+from labnode.drivers.gpio.pwm_pins import pwm_device
 from labnode.errors import BadInput
 from labnode.schema import Doc
 
@@ -21,15 +21,14 @@ from labnode.schema import Doc
 class TonalBuzzer(NumberOutput):
     """A passive buzzer or a small loudspeaker on a pin; its value is the tone in Hz, 0 is silence.
 
-    `play` takes the name of a note, from A3 (220 Hz) to A5 (880 Hz) unless `min` and `max` say
-    otherwise.
+    `play` takes the name of a note, by default from A3 (220 Hz) to A5 (880 Hz): `min` and `max`.
 
     Example::
 
         speaker: {driver: tonal_buzzer, pin: GPIO22, max_on_time: 5s}
     """
 
-    highest = 10_000.0  # all that lgpio can do
+    highest = 10_000.0  # lgpio's limit
 
     pin: Annotated[Pin, Doc("The pin that is driven.")]
     unit: str = "Hz"
@@ -41,7 +40,7 @@ class TonalBuzzer(NumberOutput):
         return {self.pin.number: False}
 
     def open(self) -> None:
-        self.hardware = pulsing(self.services, self.pin)
+        self.hardware = pwm_device(self.services, self.pin)
         self.reset()
         self.opened()
 
