@@ -14,7 +14,7 @@ from labnode.schema import Between, Duration
 @register("cpu_temperature")
 @dataclass(kw_only=True)
 class CpuTemperature(Sensor):
-    """The temperature of the Pi's processor, in °C. It slows down at 80 °C.
+    """The temperature of the Pi's processor, in °C. The Pi slows down at 80 °C.
 
     Example::
 

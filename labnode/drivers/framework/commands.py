@@ -161,26 +161,24 @@ def _parameter(function: Callable[..., Any], parameter: inspect.Parameter, hint:
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     kinds = [option for option in options if option is not type(None)]
     optional = len(kinds) < len(options)
-    ending = " or null" if optional else ""
+    choices: tuple[Any, ...] = ()
     if set(kinds) == _ANY:
-        expected = f"true or false, a number or a text{ending}"
-        return Parameter(parameter.name, "any", expected, parameter.default, optional)
-    if len(kinds) == 1 and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
-        if get_origin(kinds[0]) is Literal:
-            choices = get_args(kinds[0])
-            expected = "one of " + ", ".join(json.dumps(choice) for choice in choices) + ending
-            return Parameter(
-                parameter.name, "choice", expected, parameter.default, optional, choices
-            )
-        if kinds[0] in _KINDS:
-            kind = kinds[0].__name__
-            expected = _KINDS[kinds[0]] + ending
-            return Parameter(parameter.name, kind, expected, parameter.default, optional)
-    raise TypeError(
-        f"command {function.__qualname__}: '{parameter.name}' must be annotated as bool, int, "
-        "float, str, Literal or bool | float | str, or as one of them | None, so that it can be "
-        "checked"
-    )
+        kind, expected = "any", "true or false, a number or a text"
+    elif len(kinds) == 1 and get_origin(kinds[0]) is Literal:
+        kind, choices = "choice", get_args(kinds[0])
+        expected = "one of " + ", ".join(json.dumps(choice) for choice in choices)
+    elif len(kinds) == 1 and kinds[0] in _KINDS:
+        kind, expected = kinds[0].__name__, _KINDS[kinds[0]]
+    else:
+        kind = ""
+    if not kind or parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        raise TypeError(
+            f"command {function.__qualname__}: '{parameter.name}' must be annotated as bool, int, "
+            "float, str, Literal or bool | float | str, or as one of them | None, so that it can "
+            "be checked"
+        )
+    expected += " or null" if optional else ""
+    return Parameter(parameter.name, kind, expected, parameter.default, optional, choices)
 
 
 def _came(value: Any) -> str:

@@ -102,40 +102,17 @@ class Simulatable(Protocol):
 
 @dataclass(kw_only=True)
 class Driver:
-    """One device of a board. Its fields are its YAML options; `@command` methods its controls.
+    """One device of a board. Its fields are its YAML options, its `@command` methods its commands.
 
     Every option says in one sentence what it is for, as the last part of its annotation:
     `Annotated[Pin, Doc("The pin that is driven.")]`. Editors and docs/drivers.md show it. A
     subclass that only changes the default need not repeat it. The docstring of the class is the
-    driver's entry in docs/drivers.md; it ends with "Example::" and YAML.
+    driver's entry in docs/drivers.md, where there is a complete driver as well; it ends with
+    "Example::" and YAML.
 
     Only the hardware thread uses a driver (but see `make_safe`); it starts no threads and holds no
     locks. It is safe after `open`, `reset` and `close`. While it is not open, only `open` and
-    `close` are called. A complete relay::
-
-        @register("relay")
-        @dataclass(kw_only=True)
-        class Relay(Driver):
-            widget: ClassVar[Widget] = "switch"
-
-            pin: Annotated[Pin, Doc("The pin that switches the relay.")]
-            safe: Annotated[bool, Doc("Whether the relay is on while nobody uses it.")] = False
-
-            def open(self) -> None:
-                self.hardware = gpiozero.OutputDevice(
-                    self.pin.name, initial_value=self.safe, pin_factory=self.services.pins
-                )
-
-            def reset(self) -> None:
-                self.hardware.value = self.safe
-
-            @property
-            def value(self) -> bool:
-                return bool(self.hardware.value)
-
-            @command
-            def set(self, value: bool) -> None:
-                self.hardware.value = value
+    `close` are called.
     """
 
     kind: ClassVar[str] = ""  # "led"; given by @register
@@ -153,8 +130,8 @@ class Driver:
     access: Annotated[
         Literal["user", "system", "none"],
         Doc(
-            "Who may use the device: user: students; system: the board's sequences and the lab's "
-            "Python; none: only labnode itself."
+            "Who may use the device: students (user), only the board's sequences and the lab's "
+            "Python (system), or only labnode itself (none)."
         ),
     ] = "user"
     confirm: Annotated[

@@ -1,4 +1,4 @@
-"""The drivers that there are, by the name that a board file calls them."""
+"""All drivers, by their names in board files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROOMS = Path(__file__).parents[1]
 
 
 def register(kind: str) -> Callable[[D], D]:
-    """Name a driver, as in `driver: led`. It comes above `@dataclass(kw_only=True)`."""
+    """Name a driver, as in `driver: led`; stands above `@dataclass(kw_only=True)`."""
 
     def add(cls: D) -> D:
         if kind in registry:
@@ -36,7 +36,7 @@ def register(kind: str) -> Callable[[D], D]:
 
 
 def load_drivers() -> dict[str, type[Driver]]:
-    """Every driver that there is, by name."""
+    """Import every driver of labnode; all drivers by name."""
     for module in pkgutil.walk_packages([str(_ROOMS)], "labnode.drivers."):
         if "._" not in module.name:
             importlib.import_module(module.name)

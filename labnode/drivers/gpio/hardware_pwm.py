@@ -11,8 +11,7 @@ from labnode.clock import Clock
 from labnode.drivers.buses.bus_pins import PwmPin, pwm_boot_config, pwm_channel, pwm_claims
 from labnode.drivers.framework.driver import Claim
 from labnode.drivers.framework.registry import register
-from labnode.drivers.gpio.pwm_output import PwmOutput
-from labnode.drivers.gpio.pwm_pins import safe_warnings
+from labnode.drivers.gpio.pwm_output import PwmOutput, safe_warnings
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc
 
@@ -52,33 +51,25 @@ class HardwarePwm(PwmOutput):
         return safe_warnings(f"{self.safe:g}", [self.safe], "from labnode's start on: until then")
 
     def check(self, where: str, value: Any) -> float:
-        value = super().check(where, value)
-        period = round(1e9 / self.frequency)  # only whole nanoseconds can be on
-        return round(self._duty(round(self._duty(value) * period) / period), 6)
+        duty = _duty(super().check(where, value), self.active_high)
+        duty = round(duty * self._period) / self._period  # whole nanoseconds
+        return round(_duty(duty, self.active_high), 6)
 
     def open(self) -> None:
         if self.services.simulated:
             super().open()
             return
-        hardware = KernelPwm(*self._channel(), self.services.clock)
-        hardware.begin(round(1e9 / self.frequency), self._duty(self.safe))
+        hardware = KernelPwm(*self._channel(), self._period, self.active_high)
+        hardware.begin(self.safe, self.services.clock)
         self.hardware = hardware
         self.opened()
 
     def park(self) -> None:
         self.reset()
 
-    def drive(self, value: float) -> None:
-        self.hardware.value = self._duty(value) if isinstance(self.hardware, KernelPwm) else value
-
     @property
-    def value(self) -> float:
-        if isinstance(self.hardware, KernelPwm):
-            return round(self._duty(self.hardware.value), 6)
-        return super().value
-
-    def _duty(self, value: float) -> float:
-        return value if self.active_high else 1 - value
+    def _period(self) -> int:
+        return round(1e9 / self.frequency)
 
     def _channel(self) -> tuple[Path, int]:
         """The folder of the circuit, and the pin's channel of it."""
@@ -95,34 +86,40 @@ class HardwarePwm(PwmOutput):
 
 
 class KernelPwm:
-    """A PWM channel in /sys/class/pwm (the kernel's Documentation/driver-api/pwm.rst)."""
+    """A PWM channel in /sys/class/pwm (the kernel's Documentation/driver-api/pwm.rst).
 
-    def __init__(self, chip: Path, channel: int, clock: Clock) -> None:
+    Its period is in ns, its value from 0 to 1.
+    """
+
+    def __init__(self, chip: Path, channel: int, period: int, active_high: bool) -> None:
+        self._chip = chip
+        self._channel = channel
         self._folder = chip / f"pwm{channel}"
+        self._period = period
+        self._active_high = active_high
+
+    def begin(self, value: float, clock: Clock) -> None:
         if not self._folder.exists():
-            self._write(chip / "export", channel)
+            self._write(self._chip / "export", self._channel)
         pause, end = clock.event(), clock.now() + _READY_WITHIN
         while not self._writable():
             if clock.now() >= end:
                 raise DeviceError(f"{self._folder} cannot be written: is this user in 'gpio'?")
             pause.wait(_POLL_EVERY)
-
-    def begin(self, period: int, duty: float) -> None:
-        """Start with a period in ns and a duty cycle (0 to 1)."""
-        self._period = period
-        if self._read("period") != period:
+        if self._read("period") != self._period:
             with suppress(DeviceError):  # a new channel has no period yet and refuses 0
                 self._write(self._folder / "duty_cycle", 0)
-            self._write(self._folder / "period", period)
-        self.value = duty
+            self._write(self._folder / "period", self._period)
+        self.value = value
         self._write(self._folder / "enable", 1)
 
     @property
     def value(self) -> float:
-        return self._read("duty_cycle") / self._period
+        return _duty(self._read("duty_cycle") / self._period, self._active_high)
 
     @value.setter
-    def value(self, duty: float) -> None:
+    def value(self, value: float) -> None:
+        duty = _duty(value, self._active_high)
         self._write(self._folder / "duty_cycle", round(duty * self._period))
 
     def close(self) -> None:
@@ -146,3 +143,8 @@ class KernelPwm:
             path.write_text(str(value))
         except OSError as error:
             raise DeviceError(f"{path}: {error.strerror}") from error
+
+
+def _duty(value: float, active_high: bool) -> float:
+    """The duty cycle for a value, or the value for a duty cycle."""
+    return value if active_high else 1 - value

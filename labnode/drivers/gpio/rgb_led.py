@@ -11,7 +11,7 @@ from labnode.drivers.framework.driver import Widget, command
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.pin import Group, Pin
-from labnode.drivers.gpio.pwm_pins import (
+from labnode.drivers.gpio.pwm_output import (
     ONLY_WHILE_RUNNING,
     pwm_device,
     rest_level,

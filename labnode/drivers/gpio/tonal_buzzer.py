@@ -11,7 +11,7 @@ from labnode.drivers.framework.driver import command
 from labnode.drivers.framework.output import NumberOutput
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.pin import Pin
-from labnode.drivers.gpio.pwm_pins import pwm_device
+from labnode.drivers.gpio.pwm_output import pwm_device
 from labnode.errors import BadInput
 from labnode.schema import Doc
 

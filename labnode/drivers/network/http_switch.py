@@ -1,4 +1,4 @@
-"""A switch in the network that web addresses switch: Tasmota, Shelly, any plug that has such."""
+"""A switch in the network with web addresses: Tasmota, Shelly, and other plugs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CANNOT = re.compile(r"[\x00-\x20\x7f]")
 
 @dataclass(frozen=True)
 class _Family:
-    """How a family of plugs is switched; `{n}` is the relay, which counts from `first`."""
+    """The addresses of a family of plugs; `{n}` is the relay, counted from `first`."""
 
     on: str
     off: str
@@ -82,12 +82,11 @@ class WebAddress(str):
 @register("http_switch")
 @dataclass(kw_only=True)
 class HttpSwitch(SlowSwitch):
-    """A switch in the network that web addresses switch, such as a plug with Tasmota or Shelly.
+    """A switch in the network with web addresses, such as a plug with Tasmota or Shelly.
 
-    For these it takes `family` and `address`; for any other plug `on_url` and `off_url`, and, so
-    that it can be seen whether it did, `state_url` with `on_pattern`. No address but those of the
-    file is ever asked: labnode follows no redirection. Use a network that students cannot reach:
-    plugs do as anybody says.
+    These need `family` and `address`; other plugs need `on_url` and `off_url`, and, to confirm the
+    state, `state_url` with `on_pattern`. labnode follows no redirection. Use a network that
+    students cannot reach: plugs obey anybody.
 
     Example::
 
@@ -96,26 +95,24 @@ class HttpSwitch(SlowSwitch):
 
     family: Annotated[
         Literal["tasmota", "shelly", "shelly_gen1", "other"],
-        Doc("The family of the plug; shelly is its second generation and later ones."),
+        Doc("The family of the plug; shelly: the second generation and later."),
     ] = "other"
     address: Annotated[
-        WebAddress | None, Doc("Where a Tasmota or Shelly is, such as http://192.168.1.20.")
+        WebAddress | None, Doc("The address of a Tasmota or Shelly, such as http://192.168.1.20.")
     ] = None
     relay: Annotated[
-        int | None,
-        Between(0, 31),
-        Doc("Which of its relays it is: Tasmota counts from 1, Shelly from 0."),
+        int | None, Between(0, 31), Doc("The relay: Tasmota counts from 1, Shelly from 0.")
     ] = None
     on_url: Annotated[WebAddress | None, Doc("The address that switches it on.")] = None
     off_url: Annotated[WebAddress | None, Doc("The address that switches it off.")] = None
-    state_url: Annotated[WebAddress | None, Doc("The address that says whether it is on.")] = None
-    on_pattern: Annotated[
-        str | None, Doc("A regular expression that is found in that answer while it is on.")
-    ] = None
-    user: Annotated[str, Doc("The name that the plug wants to be told.")] = ""
-    password: Annotated[str, Doc("The password that the plug wants to be told.")] = field(
-        default="", repr=False
+    state_url: Annotated[WebAddress | None, Doc("The address that answers whether it is on.")] = (
+        None
     )
+    on_pattern: Annotated[
+        str | None, Doc("A regular expression that matches that answer while it is on.")
+    ] = None
+    user: Annotated[str, Doc("The plug's user name.")] = ""
+    password: Annotated[str, Doc("The plug's password.")] = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -176,7 +173,7 @@ class HttpSwitch(SlowSwitch):
         return (self.address or "").rstrip("/") + path
 
     def _get(self, url: str | None) -> str:
-        """The body of a good answer, whole within half of `time_limit`: a switch is two of them."""
+        """The body of a good answer within half of `time_limit`: to switch takes two of them."""
         assert url is not None
         parts = urlsplit(url)
         deadline = self.services.clock.now() + self.time_limit / 2

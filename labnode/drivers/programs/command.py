@@ -1,4 +1,4 @@
-"""An external program as a device: its value is what it says."""
+"""External programs as sensors, and what all devices have in common that run programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from labnode.drivers.framework.input import Input
 from labnode.drivers.framework.registry import register
-from labnode.drivers.framework.slow import SlowSensor
+from labnode.drivers.framework.slow import SlowDriver, SlowSensor
 from labnode.drivers.framework.subprocess import Inquiry
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc, Duration
@@ -17,29 +17,39 @@ _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _TEXT = r"(?s:.*)"
 
 
+@dataclass(kw_only=True)
+class RunsPrograms(SlowDriver):
+    """A device that runs programs on its io thread, one at a time."""
+
+    def open(self) -> None:
+        self.inquiry = Inquiry(self.services.clock)
+        super().open()
+
+    def interrupt(self) -> None:
+        self.inquiry.end()
+
+
 @register("command")
 @dataclass(kw_only=True)
-class ProgramSensor(SlowSensor):
-    """An external program that is run again and again; its value is what it says.
+class ProgramSensor(RunsPrograms, SlowSensor):
+    """An external program that runs again and again; its value is its output.
 
-    `run` is the program and its arguments, one by one: no shell sees them. The value is the first
-    number in its output, or what the group of `pattern` finds; with `text: true` it is the text. A
-    program that fails, or takes longer than `time_limit`, gives no value.
+    `run` is the program and its arguments, without a shell. The value is the first number in the
+    output, or what `pattern` matches; with `text: true` it is a text. A program that fails, or
+    takes longer than `time_limit`, gives no value.
 
     Example::
 
         volts: {driver: command, run: [vcgencmd, measure_volts, core], pattern: "volt=([0-9.]+)V"}
     """
 
-    run: Annotated[list[str], Doc("The program and its arguments, one by one.")]
+    run: Annotated[list[str], Doc("The program and its arguments, as a list.")]
     pattern: Annotated[
         str | None,
-        Doc("A regular expression whose group, or all of it, is the value in the output."),
+        Doc("A regular expression for the value in the output: its group, or else all of it."),
     ] = None
-    text: Annotated[bool, Doc("Whether the value is a text instead of a number.")] = False
-    time_limit: Annotated[Duration, Between(0.1, 3600), Doc("How long it may run, in seconds.")] = (
-        5.0
-    )
+    text: Annotated[bool, Doc("Whether the value is a text and not a number.")] = False
+    time_limit: Annotated[Duration, Between(0.1, 3600), Doc("The longest run, in seconds.")] = 5.0
     sample_every: Annotated[Duration, Between(0.2)] = 10.0
 
     def __post_init__(self) -> None:
@@ -56,15 +66,8 @@ class ProgramSensor(SlowSensor):
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **({"widget": "text"} if self.text else {})}
 
-    def open(self) -> None:
-        self._inquiry = Inquiry(self.services.clock)
-        super().open()
-
-    def interrupt(self) -> None:
-        self._inquiry.end()
-
     def read(self) -> float | str:
-        answer = self._inquiry.ask(self.run, self.time_limit)
+        answer = self.inquiry.ask(self.run, self.time_limit)
         found = self._pattern.search(answer)
         if found is None:
             raise DeviceError(f"{self.run[0]} said {answer[:80]!r}, where there is no value")

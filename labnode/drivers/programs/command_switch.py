@@ -1,4 +1,4 @@
-"""A switch that external programs switch."""
+"""Switches that external programs switch: any program, or uhubctl for USB power."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from typing import Annotated, ClassVar
 from labnode.drivers.framework.driver import Claim
 from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.slow import SlowSwitch
-from labnode.drivers.framework.subprocess import Inquiry
+from labnode.drivers.programs.command import RunsPrograms
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc, Duration, shown
+
+# A port in the output of uhubctl, and what follows its status up to [the name of a device].
+_STATUS = re.compile(r"^\s*Port (\d+): [0-9a-f]{4}([^\[\n]*)", re.M)
 
 
 @register("command_switch")
 @dataclass(kw_only=True)
-class CommandSwitch(SlowSwitch):
+class CommandSwitch(RunsPrograms, SlowSwitch):
     """A switch that external programs switch, one for on and one for off.
 
-    Each is a program and its arguments, one by one: no shell sees them. `run_state` is a third one
-    that says whether it is on, which it is when `on_pattern` is found in what it says.
+    Each is a program and its arguments, without a shell. The output of a third one, `run_state`,
+    contains `on_pattern` while the switch is on.
 
     Example::
 
@@ -31,10 +34,10 @@ class CommandSwitch(SlowSwitch):
     run_on: Annotated[list[str], Doc("The program that switches it on, and its arguments.")]
     run_off: Annotated[list[str], Doc("The program that switches it off, and its arguments.")]
     run_state: Annotated[
-        list[str] | None, Doc("The program that says whether it is on, and its arguments.")
+        list[str] | None, Doc("The program that prints whether it is on, and its arguments.")
     ] = None
     on_pattern: Annotated[
-        str | None, Doc("A regular expression that is found in what that says while it is on.")
+        str | None, Doc("A regular expression that matches the output of run_state while it is on.")
     ] = None
 
     def __post_init__(self) -> None:
@@ -48,33 +51,21 @@ class CommandSwitch(SlowSwitch):
         except re.error as error:
             raise ValueError(f"on_pattern is no regular expression: {error}") from None
 
-    def open(self) -> None:
-        self._inquiry = Inquiry(self.services.clock)
-        super().open()
-
-    def interrupt(self) -> None:
-        self._inquiry.end()
-
     def switch(self, value: bool) -> bool | None:
-        self._answer(self.run_on if value else self.run_off)
+        self._run(self.run_on if value else self.run_off)
         return self.look()
 
     def look(self) -> bool | None:
-        return (
-            None
-            if self.run_state is None
-            else bool(self._is_on.search(self._answer(self.run_state)))
-        )
+        if self.run_state is None:
+            return None
+        return bool(self._is_on.search(self._run(self.run_state)))
 
-    def _answer(self, argv: list[str]) -> str:
-        return self._inquiry.ask(argv, self.time_limit / 2)  # two of them are a switch
-
-
-_STATUS = re.compile(r"^\s*Port (\d+): [0-9a-f]{4}([^\[\n]*)", re.M)  # its words; [ is a name
+    def _run(self, argv: list[str]) -> str:
+        return self.inquiry.ask(argv, self.time_limit / 2)  # to switch and to look
 
 
 class HubLocation(str):
-    """Where a hub is: 1-1.4, as uhubctl and lsusb -t say it."""
+    """The location of a hub, 1-1.4, as uhubctl and lsusb -t print it."""
 
     json_schema = {"type": "string", "pattern": r"^\d+(-\d+(\.\d+)*)?$"}  # noqa: RUF012
 
@@ -90,11 +81,11 @@ class HubLocation(str):
 
 @register("usb_power")
 @dataclass(kw_only=True)
-class UsbPower(SlowSwitch):
-    """The power of a port of a USB hub that can switch it: a board is off when its port is.
+class UsbPower(RunsPrograms, SlowSwitch):
+    """Switches the power of one port of a USB hub.
 
-    The program uhubctl does it; run without arguments it lists the hubs that can. On a Pi 4 all
-    four ports are switched together (hub 2 and 1-1, any port).
+    Run uhubctl without arguments to list the hubs that can do this. A Pi 4 switches its four ports
+    only together (hubs 2 and 1-1, any port).
 
     Example::
 
@@ -103,8 +94,8 @@ class UsbPower(SlowSwitch):
 
     programs: ClassVar[Mapping[str, str]] = {"uhubctl": "uhubctl"}
 
-    hub: Annotated[HubLocation, Doc("Where the hub is, as uhubctl says it: 1-1.4.")]
-    hub_port: Annotated[int, Between(1, 31), Doc("The number of the port of the hub.")] = field(
+    hub: Annotated[HubLocation, Doc("The location of the hub as uhubctl prints it: 1-1.4.")]
+    hub_port: Annotated[int, Between(1, 31), Doc("The number of the hub's port.")] = field(
         metadata={"key": "port"}
     )
     time_limit: Annotated[Duration, Between(0.1, 10)] = 5.0
@@ -112,16 +103,9 @@ class UsbPower(SlowSwitch):
     def claims(self) -> list[Claim]:
         return [*super().claims(), Claim("port of USB hub", f"{self.hub}, {self.hub_port}")]
 
-    def open(self) -> None:
-        self._inquiry = Inquiry(self.services.clock)
-        super().open()
-
-    def interrupt(self) -> None:
-        self._inquiry.end()
-
     def switch(self, value: bool) -> bool | None:
         self._uhubctl("-a", "on" if value else "off")
-        return self.look()  # what it tells of the moment before and after is easily confused
+        return self.look()  # the output of switching shows the states before and after
 
     def look(self) -> bool:
         words = [
@@ -131,10 +115,8 @@ class UsbPower(SlowSwitch):
         ]
         if not words:
             raise DeviceError(f"uhubctl tells nothing of port {self.hub_port} of hub {self.hub}")
-        return any(
-            "power" in of_hub for of_hub in words
-        )  # a hub for USB 3 is two, with a port each
+        return any("power" in of_port for of_port in words)  # a USB 3 hub is two hubs
 
     def _uhubctl(self, *action: str) -> str:
         argv = ["uhubctl", "-l", self.hub, "-p", str(self.hub_port), *action]
-        return self._inquiry.ask(argv, self.time_limit / 2)  # two of them are a switch
+        return self.inquiry.ask(argv, self.time_limit / 2)  # to switch and to look
