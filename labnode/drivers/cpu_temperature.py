@@ -27,8 +27,5 @@ class CpuTemperature(Sensor):
 
     file: ClassVar[Path] = Path("/sys/class/thermal/thermal_zone0/temp")
 
-    def open(self) -> None:
-        self.opened()
-
     def read(self) -> float:
         return int(self.file.read_text()) / 1000

@@ -18,7 +18,7 @@ from labnode.clock import Clock
 from labnode.drivers.framework.slow import SlowSwitch
 from labnode.drivers.gpio.factories import mock_factory
 from labnode.drivers.network.http_switch import HttpSwitch, WebAddress
-from labnode.drivers.programs.command_switch import CommandSwitch, HubLocation, UsbPower
+from labnode.drivers.programs.command import CommandSwitch, HubLocation, UsbPower
 from labnode.errors import DeviceError
 from labnode.node.agent import Agent
 from labnode.testing import LabClient

@@ -1,14 +1,7 @@
 """The pins of the Pi's buses, and the lines of its config.txt that enable them.
 
-A driver that uses a bus adds to its claims, and says what config.txt must contain::
-
-    def claims(self) -> list[Claim]:
-        return [*super().claims(), *i2c_claims(self.bus, self.address)]
-
-    def boot_config(self) -> list[str]:
-        return i2c_boot_config(self.bus)
-
-The devices of a bus share its pins; another device on one of them is refused at load.
+A driver of a part on a bus adds them to its `claims` and its `boot_config`. The devices of a bus
+share its pins; another device on one of them is refused at load.
 """
 
 from __future__ import annotations
@@ -92,9 +85,9 @@ def one_wire_boot_config(pin: Pin) -> list[str]:
 
 def pwm_claims(pin: Pin) -> list[Claim]:
     """The channel of the kernel's PWM on a pin, which another pin can use, too."""
-    channel, _ = _PWM[pin.number]
-    first, second = (number for number, (other, _) in _PWM.items() if other == channel)
-    return [Claim("PWM channel", f"{channel} (GPIO{first} and GPIO{second})")]
+    channel = pwm_channel(pin)
+    pins = " and ".join(f"GPIO{number}" for number, (other, _) in _PWM.items() if other == channel)
+    return [Claim("PWM channel", f"{channel} ({pins})")]
 
 
 def pwm_channel(pin: Pin) -> int:

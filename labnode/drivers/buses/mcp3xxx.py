@@ -77,7 +77,7 @@ class Mcp3xxx(Sensor):
     def open(self) -> None:
         if not self.services.simulated:
             self.hardware = self._converter()
-        self.opened()
+        super().open()
 
     def read(self) -> float:
         bits, _ = _CHIPS[self.chip]

@@ -37,18 +37,14 @@ class Parameter:
 
     def describe(self) -> dict[str, Any]:
         """JSON for the page."""
-        about: dict[str, Any] = {"name": self.name, "type": self.kind}
-        if self.choices:
-            about["choices"] = list(self.choices)
-        if not self.required:
-            about["default"] = self.default
-        return about
+        choices = {"choices": list(self.choices)} if self.choices else {}
+        default = {} if self.required else {"default": self.default}
+        return {"name": self.name, "type": self.kind, **choices, **default}
 
     def accept(self, value: Any) -> Any:
         """The value as the method gets it; ValueError when it is not what is expected.
 
-        JSON knows one kind of number and Python counts True as 1: a float takes whole numbers too,
-        but truth is never a number here, nor a number the truth.
+        A float may come as a whole number, but true is never a number here, nor 1 true.
         """
         if value is None and self.optional:
             return None
@@ -71,22 +67,20 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Command:
-    """A method of a driver, by name, with what it takes."""
+    """A method of a driver, with its parameters."""
 
     name: str
     parameters: tuple[Parameter, ...]
-    doc: str = ""
-    students: bool = True  # False: for Python and sequences alone
+    students: bool = True  # False: only for Python and sequences
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Command:
-        """The command that a method is; TypeError when a parameter's type cannot come as JSON."""
+        """The command of a method; TypeError when a parameter's type is none of JSON's."""
         hints = get_type_hints(function)
         _, *parameters = inspect.signature(function).parameters.values()
         return cls(
             name=function.__name__,
             parameters=tuple(_parameter(function, p, hints.get(p.name)) for p in parameters),
-            doc=inspect.getdoc(function) or "",
             students=getattr(function, _MARK),
         )
 
@@ -97,8 +91,7 @@ class Command:
     def bind(self, where: str, arguments: Any) -> dict[str, Any]:
         """Arguments by name from a list (by position), an object (by name) or None.
 
-        BadInput names the command (`where`, "heater.set"), the argument, what was expected and
-        what came.
+        `where` names the command in errors, "heater.set".
         """
         given = self._by_name(where, arguments)
         bound: dict[str, Any] = {}

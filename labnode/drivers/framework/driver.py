@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -155,7 +155,8 @@ class Driver:
     def claims(self) -> list[Claim]:
         """What no other device of the board may use: by default what its options claim."""
         values = (getattr(self, option.name) for option in fields(self))
-        return [option.claim for value in values for option in _claimables(value)]
+        lists = (value if isinstance(value, list | tuple) else [value] for value in values)
+        return [item.claim for items in lists for item in items if isinstance(item, Claimable)]
 
     def mistakes(self, folder: Path) -> list[str]:  # noqa: ARG002
         """What is wrong with the files that its options name, in the board's `folder`."""
@@ -178,6 +179,7 @@ class Driver:
 
     def open(self) -> None:
         """Take the hardware, safe from the first moment; `hardware` is the library's object."""
+        self.opened()
 
     def opened(self) -> None:
         """Call this at the end of `open`."""
@@ -245,9 +247,3 @@ def command(function: F) -> F:
 def private_command(function: F) -> F:
     """Make a method a command for Python and sequences only."""
     return mark(function, students=False)
-
-
-def _claimables(value: Any) -> Iterator[Claimable]:
-    for option in value if isinstance(value, list | tuple) else (value,):
-        if isinstance(option, Claimable):
-            yield option

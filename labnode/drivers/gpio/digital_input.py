@@ -85,7 +85,8 @@ class DigitalInput(LevelInput):
 
     def simulate(self, value: Any) -> None:
         active_high = self.active_state if self.pull_up is None else not self.pull_up
-        _drive(self.hardware.pin, (bool(value) != self.normally_closed) == active_high)
+        high = (bool(value) != self.normally_closed) == active_high
+        (self.hardware.pin.drive_high if high else self.hardware.pin.drive_low)()
         self.arrived(self.read())
 
     def arrived(self, value: Any) -> None:
@@ -187,12 +188,6 @@ class DigitalInputBank(InputBank, LevelInput):
 
     def simulate(self, value: Any) -> None:
         for place, member in enumerate(self.hardware.members):
-            _drive(member.pin, bool(int(value) >> place & 1) != self.pull_up)
+            high = bool(int(value) >> place & 1) != self.pull_up
+            (member.pin.drive_high if high else member.pin.drive_low)()
         self.arrived(self.read())
-
-
-def _drive(mock_pin: Any, high: bool) -> None:
-    if high:
-        mock_pin.drive_high()
-    else:
-        mock_pin.drive_low()

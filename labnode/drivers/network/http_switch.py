@@ -154,15 +154,12 @@ class HttpSwitch(SlowSwitch):
         for value, pattern in ((True, plug.is_on), (False, plug.is_off)):
             if re.search(pattern, answer):
                 return value
-        raise DeviceError(f"{self._host} does not say whether it is on: {answer[:80]!r}")
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        raise DeviceError(f"{host} does not say whether it is on: {answer[:80]!r}")
 
     @property
     def _relay(self) -> int:
         return _FAMILIES[self.family].first if self.relay is None else self.relay
-
-    @property
-    def _host(self) -> str:
-        return urlsplit(self.address or self.on_url or "").netloc.rpartition("@")[2]
 
     def _url(self, what: Literal["on", "off", "state"]) -> str | None:
         if self.family == "other":
