@@ -58,9 +58,8 @@ class Expander(I2cPart, Bank):
 
     def begin(self) -> None:
         if self.hardware.read(_CONTROL)[0] & _BANKED:
-            raise DeviceError(
-                f"the chip at 0x{self.address:02x} is no MCP23017 as it is at power-on"
-            )
+            chip = f"the chip at 0x{self.address:02x}"
+            raise DeviceError(f"{chip} is no MCP23017 as it is at power-on")
 
     def read_bits(self, register: int) -> int:
         """This device's bits of a register."""

@@ -32,8 +32,7 @@ _CHIPS = {  # bits, channels; gpiozero has a class with the name of each
 class Mcp3xxx(Sensor):
     """A channel of an analog converter MCP3xxx on an SPI bus, in volts.
 
-    `max_voltage` is the voltage at the chip's pin VREF. With `differential: true` a channel is
-    measured against its neighbour: 0 against 1, 1 against 0, 2 against 3.
+    With `differential: true` it measures channel 0 against 1, 1 against 0, 2 against 3 and so on.
 
     Example::
 
@@ -47,12 +46,8 @@ class Mcp3xxx(Sensor):
         Doc("The type of the converter."),
     ]
     channel: Annotated[int, Between(0, 7), Doc("The channel, from 0.")]
-    max_voltage: Annotated[
-        float, Between(0.1, 6), Doc("The voltage at the chip's pin VREF: full scale.")
-    ] = 3.3
-    differential: Annotated[bool, Doc("Whether to measure against the neighbouring channel.")] = (
-        False
-    )
+    max_voltage: Annotated[float, Between(0.1, 6), Doc("Full scale: the voltage at VREF.")] = 3.3
+    differential: Annotated[bool, Doc("Whether to measure against the neighbour.")] = False
     port: Annotated[int, Between(0, 1), Doc("The number of the SPI bus.")] = 0
     device: Annotated[int, Between(0, 2), Doc("The chip select of the bus.")] = 0
     unit: str = "V"

@@ -64,10 +64,8 @@ class OutputBank(Bank, Output):
     def set_bit(self, bit: int, value: bool) -> None:
         """Bit 0 is the lowest; the others stay as they are."""
         if not 0 <= bit < self.width:
-            raise BadInput(
-                f"{self.name}.set_bit: 'bit' must be a whole number from 0 to {self.width - 1}, "
-                f"not {bit}"
-            )
+            expected = f"a whole number from 0 to {self.width - 1}"
+            raise BadInput(f"{self.name}.set_bit: 'bit' must be {expected}, not {bit}")
         mask = 1 << bit
         self.put(self.value | mask if value else self.value & ~mask, "set_bit")
 

@@ -188,10 +188,7 @@ class Driver:
         """Before a session, once all devices are safe; may take long (services.wait)."""
 
     def clean(self) -> None:
-        """After a session, before all devices are made safe; may take long (services.wait).
-
-        If it fails, the board is quarantined.
-        """
+        """After a session, before all devices are made safe; a failure quarantines the board."""
 
     def reset(self) -> None:
         """Bring the hardware to its safe state and forget what the last student did."""

@@ -32,9 +32,8 @@ class Input(Driver):
     def __post_init__(self) -> None:
         every, after = self.sample_every, self.stale_after
         if every is not None and after is not None and after <= every:
-            raise ValueError(
-                f"stale_after ({after:g} s) must be longer than sample_every ({every:g} s)"
-            )
+            given = f"stale_after ({after:g} s)"
+            raise ValueError(f"{given} must be longer than sample_every ({every:g} s)")
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)

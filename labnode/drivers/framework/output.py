@@ -57,7 +57,7 @@ class Output(Driver):
         self._resting = False
         self._retry_at: float | None = None  # when it is tried again to make it safe
         self._error: str | None = None
-        self._credit = self._most_credit
+        self._credit = 0.0  # full at the first command: the last one was long ago
         self._credited_at = float("-inf")
 
     # ------------------------------------------------------------------ what a subclass writes
@@ -143,10 +143,6 @@ class Output(Driver):
         locked = {"locked": _RESTS} if self._resting else {}
         return {**super().state(), **locked, **({"error": self._error} if self._error else {})}
 
-    @property
-    def _most_credit(self) -> float:
-        return max(1.0, self.max_per_second or 1.0)
-
     def _ends_at(self) -> float | None:
         if self._retry_at is not None:
             return self._retry_at
@@ -165,7 +161,7 @@ class Output(Driver):
             )
         if self.max_per_second is not None:
             gained = (now - self._credited_at) * self.max_per_second
-            self._credit = min(self._most_credit, self._credit + gained)
+            self._credit = min(max(1.0, self.max_per_second), self._credit + gained)
             self._credited_at = now
             if self._credit < 1:
                 raise Busy(

@@ -16,8 +16,6 @@ D = TypeVar("D", bound=type[Driver])
 
 registry: dict[str, type[Driver]] = {}
 
-_ROOMS = Path(__file__).parents[1]
-
 
 def register(kind: str) -> Callable[[D], D]:
     """Name a driver, as in `driver: led`; stands above `@dataclass(kw_only=True)`."""
@@ -37,7 +35,7 @@ def register(kind: str) -> Callable[[D], D]:
 
 def load_drivers() -> dict[str, type[Driver]]:
     """Import every driver of labnode; all drivers by name."""
-    for module in pkgutil.walk_packages([str(_ROOMS)], "labnode.drivers."):
+    for module in pkgutil.walk_packages([str(Path(__file__).parents[1])], "labnode.drivers."):
         if "._" not in module.name:
             importlib.import_module(module.name)
     return registry

@@ -193,10 +193,8 @@ class SlowSwitch(SlowDriver, SwitchOutput):
 
     def _confirm_safe(self) -> None:
         if not self._safe_now:
-            raise DeviceError(
-                f"it has not confirmed that it is {_word(self.safe)}: "
-                f"{self._failure or 'no answer'}"
-            )
+            why = self._failure or "no answer"
+            raise DeviceError(f"it has not confirmed that it is {_word(self.safe)}: {why}")
 
     def _make_safe_within(self, seconds: float) -> None:
         self._wanted = self.safe

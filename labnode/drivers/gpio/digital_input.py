@@ -23,9 +23,6 @@ class DigitalInput(LevelInput):
     With `role: estop` it is an emergency stop: everything stops when it comes on. Once it is off
     again, `labnode clear` ends the stop.
 
-    With `pull_up: true` the pin is on while something pulls it low; with `pull_up: false` it is on
-    while it is high; with `pull_up: null` it floats, and `active_state` says which level is on.
-
     Example::
 
         lid: {driver: digital_input, pin: GPIO27, pull_up: true, bounce_time: 0.05}
@@ -42,7 +39,7 @@ class DigitalInput(LevelInput):
         ),
     ] = False
     active_state: Annotated[
-        bool | None, Doc("With pull_up: null, whether the pin is on while it is high.")
+        bool | None, Doc("With pull_up: null, whether it is on while high.")
     ] = None
     bounce_time: Annotated[Duration | None, Doc("Shorter changes are ignored.")] = None
     normally_closed: Annotated[

@@ -89,17 +89,14 @@ class EdgeInput(Input):
         callbacks = self._paused
         if self._samples == _SAMPLES:
             if self._changes <= _CALM:
-                self._resume()
+                for pin, when_changed in zip(self._pins, callbacks, strict=True):
+                    pin.when_changed = when_changed
+                self._paused = []
             self._samples = self._changes = 0
         # As if they were edges: gpiozero compares the next edge with the last one that it got, so
         # this comes last, after edge detection may have resumed.
         for pin, when_changed in zip(self._pins, callbacks, strict=True):
             when_changed(self.services.pins.ticks(), pin.state)
-
-    def _resume(self) -> None:
-        for pin, when_changed in zip(self._pins, self._paused, strict=True):
-            pin.when_changed = when_changed
-        self._paused = []
 
     def _forget(self) -> None:
         super()._forget()

@@ -86,21 +86,18 @@ class HardwarePwm(PwmOutput):
 
 
 class KernelPwm:
-    """A PWM channel in /sys/class/pwm (the kernel's Documentation/driver-api/pwm.rst).
-
-    Its period is in ns, its value from 0 to 1.
-    """
+    """A PWM channel in /sys/class/pwm (the kernel's Documentation/driver-api/pwm.rst)."""
 
     def __init__(self, chip: Path, channel: int, period: int, active_high: bool) -> None:
-        self._chip = chip
-        self._channel = channel
+        """`period` is in ns; the channel begins to pulse with `begin`."""
+        self._export = (chip / "export", channel)
         self._folder = chip / f"pwm{channel}"
         self._period = period
         self._active_high = active_high
 
     def begin(self, value: float, clock: Clock) -> None:
         if not self._folder.exists():
-            self._write(self._chip / "export", self._channel)
+            self._write(*self._export)
         pause, end = clock.event(), clock.now() + _READY_WITHIN
         while not self._writable():
             if clock.now() >= end:

@@ -87,8 +87,6 @@ class PwmLed(PwmOutput):
 class RgbLed(Output):
     """A light of three colours on three pins; its value is a colour as on the web, "#ff8000".
 
-    With `active_high: false` the three lights have a common anode.
-
     Example::
 
         mood: {driver: rgb_led, red: GPIO17, green: GPIO27, blue: GPIO22, safe: "#000000"}
@@ -199,9 +197,8 @@ class TonalBuzzer(NumberOutput):
         try:
             frequency = float(Tone.from_note(note).frequency)
         except ValueError:
-            raise BadInput(
-                f"{self.name}.play: 'note' is a note such as A4 or C#5, not {note!r}"
-            ) from None
+            expected = "'note' is a note such as A4 or C#5"
+            raise BadInput(f"{self.name}.play: {expected}, not {note!r}") from None
         self.put(round(frequency, 3), "play")
 
     @command

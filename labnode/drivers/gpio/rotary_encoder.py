@@ -54,6 +54,5 @@ class RotaryEncoder(Sensor, EdgeInput):
 
     @command
     def reset(self) -> None:
-        """Count from 0 again."""
         self.hardware.steps = 0
         self.arrived(0)

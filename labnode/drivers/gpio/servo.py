@@ -136,8 +136,6 @@ class AngleOutput(ServoOutput):
 class AngularServo(AngleOutput, Servo):
     """A servo on a pin; its value is an angle. See servo for the rest.
 
-    A pulse of `min_pulse_width` is `min_angle`, of `max_pulse_width` is `max_angle`.
-
     Example::
 
         flap: {driver: angular_servo, pin: GPIO17, min_angle: 0, max_angle: 180, max: 90, safe: 0}

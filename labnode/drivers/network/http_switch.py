@@ -105,9 +105,7 @@ class HttpSwitch(SlowSwitch):
     ] = None
     on_url: Annotated[WebAddress | None, Doc("The address that switches it on.")] = None
     off_url: Annotated[WebAddress | None, Doc("The address that switches it off.")] = None
-    state_url: Annotated[WebAddress | None, Doc("The address that answers whether it is on.")] = (
-        None
-    )
+    state_url: Annotated[WebAddress | None, Doc("The address that tells its state.")] = None
     on_pattern: Annotated[
         str | None, Doc("A regular expression that matches that answer while it is on.")
     ] = None
@@ -116,7 +114,6 @@ class HttpSwitch(SlowSwitch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        own = (self.on_url, self.off_url, self.state_url, self.on_pattern)
         if self.family == "other":
             if self.on_url is None or self.off_url is None:
                 raise ValueError("an http_switch needs family and address, or on_url and off_url")
@@ -126,7 +123,7 @@ class HttpSwitch(SlowSwitch):
                 raise ValueError("state_url and on_pattern go together")
         elif self.address is None:
             raise ValueError(f"a {self.family} needs its address, such as http://192.168.1.20")
-        elif own != (None,) * 4:
+        elif (self.on_url, self.off_url, self.state_url, self.on_pattern) != (None,) * 4:
             raise ValueError(
                 f"the URLs of a {self.family} are known; leave out on_url and the others"
             )
@@ -174,10 +171,8 @@ class HttpSwitch(SlowSwitch):
         assert url is not None
         parts = urlsplit(url)
         deadline = self.services.clock.now() + self.time_limit / 2
-        secure = parts.scheme == "https"
-        connection = (HTTPSConnection if secure else HTTPConnection)(
-            parts.hostname or "", parts.port, timeout=self.time_limit / 2
-        )
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=self.time_limit / 2)
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request("GET", target, headers=self._headers())
@@ -195,9 +190,8 @@ class HttpSwitch(SlowSwitch):
         except TimeoutError:
             raise DeviceGone(f"{parts.hostname} does not answer in time") from None
         except (OSError, HTTPException) as error:
-            raise DeviceGone(
-                f"{parts.hostname} does not answer: {str(error) or type(error).__name__}"
-            ) from error
+            reason = str(error) or type(error).__name__
+            raise DeviceGone(f"{parts.hostname} does not answer: {reason}") from error
         finally:
             connection.close()
         if not 200 <= response.status < 300:
@@ -205,8 +199,7 @@ class HttpSwitch(SlowSwitch):
         return body.decode(errors="replace")
 
     def _headers(self) -> Mapping[str, str]:
-        headers = {"Connection": "close", "User-Agent": "labnode"}
-        if self.password and self.family != "tasmota":
-            secret = b64encode(f"{self.user}:{self.password}".encode()).decode()
-            headers["Authorization"] = f"Basic {secret}"
-        return headers
+        secret = b64encode(f"{self.user}:{self.password}".encode()).decode()
+        basic = self.password and self.family != "tasmota"
+        login = {"Authorization": f"Basic {secret}"} if basic else {}
+        return {"Connection": "close", "User-Agent": "labnode", **login}

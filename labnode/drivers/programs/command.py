@@ -61,9 +61,7 @@ class ProgramSensor(RunsPrograms, SlowSensor):
         if not self.run:
             raise ValueError("run needs a program")
         try:
-            self._pattern = re.compile(
-                self.pattern or (_TEXT if self.text else _NUMBER), re.MULTILINE
-            )
+            self._pattern = re.compile(self.pattern or (_TEXT if self.text else _NUMBER), re.M)
         except re.error as error:
             raise ValueError(f"pattern is no regular expression: {error}") from None
 
@@ -180,11 +178,8 @@ class UsbPower(RunsPrograms, SlowSwitch):
         return self.look()  # the output of switching shows the states before and after
 
     def look(self) -> bool:
-        words = [
-            words.split()
-            for port, words in _STATUS.findall(self._uhubctl())
-            if int(port) == self.hub_port
-        ]
+        ports = _STATUS.findall(self._uhubctl())
+        words = [words.split() for port, words in ports if int(port) == self.hub_port]
         if not words:
             raise DeviceError(f"uhubctl tells nothing of port {self.hub_port} of hub {self.hub}")
         return any("power" in of_port for of_port in words)  # a USB 3 hub is two hubs
