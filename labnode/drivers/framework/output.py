@@ -1,4 +1,4 @@
-"""Outputs, which stay within their limits whoever commands them: any, switches, and numbers."""
+"""Outputs, which keep their limits whatever commands them: switches, numbers, duty cycles."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class Output(Driver):
             self._retry_at = now + _RETRY
             self._error = f"{type(error).__name__}: {error}"
             if not self.is_safe(value):
-                self._drive(self.safe, now)  # nobody knows what a half of it has done
+                self._drive(self.safe, now)  # it may have worked half-way
             raise
         self._retry_at = None
         self._error = None

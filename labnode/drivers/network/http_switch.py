@@ -105,7 +105,7 @@ class HttpSwitch(SlowSwitch):
     ] = None
     on_url: Annotated[WebAddress | None, Doc("The address that switches it on.")] = None
     off_url: Annotated[WebAddress | None, Doc("The address that switches it off.")] = None
-    state_url: Annotated[WebAddress | None, Doc("The address that tells its state.")] = None
+    state_url: Annotated[WebAddress | None, Doc("The address that returns its state.")] = None
     on_pattern: Annotated[
         str | None, Doc("A regular expression that matches that answer while it is on.")
     ] = None

@@ -152,7 +152,7 @@ class HubLocation(str):
 @register("usb_power")
 @dataclass(kw_only=True)
 class UsbPower(RunsPrograms, SlowSwitch):
-    """Switches the power of one port of a USB hub.
+    """Switches the power of one port of a USB hub, with the program uhubctl.
 
     Run uhubctl without arguments to list the hubs that can do this. A Pi 4 switches its four ports
     only together (hubs 2 and 1-1, any port).
