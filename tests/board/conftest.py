@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from labnode.board import Board, load_board
+from labnode.board import load_board
 from labnode.clock import ManualClock
 from labnode.drivers.framework.driver import Driver, command
 from labnode.drivers.framework.input import Sensor
 from labnode.drivers.framework.registry import load_drivers, register, registry
 from labnode.events import Bus, DeviceChanged
+from tests.kit.wiring import lone_board
 
 
 @pytest.fixture
@@ -36,9 +37,14 @@ class Rig:
         self.bus = Bus()
         self.changes = self.bus.subscribe(DeviceChanged)
         self.posted: deque[Callable[[], None]] = deque()
-        options = {"simulate": True, **options}
-        self.board = Board(load_board(path), clock=self.clock, bus=self.bus, **options)
-        self.board.attach(self.posted.append, lambda seconds, until: True)
+        self.board = lone_board(
+            load_board(path),
+            self.clock,
+            self.bus,
+            post=self.posted.append,
+            wait=lambda seconds, until: True,
+            **options,
+        )
 
     def serve(self) -> None:
         while self.posted:

@@ -13,8 +13,8 @@ from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, State
 from labnode.sessions.state_machine import HOOK_LIMIT
 from labnode.worker import Signal
-
-from .node import SAFE, Asked, SmallNode, WatchedClock
+from tests.kit.clock import Asked, WatchedClock
+from tests.kit.node import SAFE, SmallNode
 
 Boot = Callable[..., SmallNode]
 
