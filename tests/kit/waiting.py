@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE = 10.0  # real seconds; what takes longer hangs
+PATIENCE = 20.0  # real seconds; what takes longer hangs
 
 
 def eventually(condition: Callable[[], Any], what: str = "it", patience: float = PATIENCE) -> Any:
@@ -14,5 +14,5 @@ def eventually(condition: Callable[[], Any], what: str = "it", patience: float =
     end = time.monotonic() + patience
     while not (found := condition()):
         assert time.monotonic() < end, f"{what} never came true"
-        time.sleep(0.001)
+        time.sleep(0.002)
     return found

@@ -10,8 +10,7 @@ import select
 import socket
 import struct
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -30,8 +29,7 @@ from labnode.sessions import Reason, Session, StartRequest
 from labnode.settings import load_settings
 from labnode.web.lab_websockets import WebSockets
 from labnode.weblab.fake import CentralServer
-
-PATIENCE = 10.0  # seconds after which a wait has failed
+from tests.kit.waiting import PATIENCE
 
 BOARD = """
 schema: 1
@@ -353,16 +351,6 @@ class Page:
 
     def close(self) -> None:
         self.socket.close()
-
-
-def until(happens: Callable[[], Any], what: str = "") -> None:
-    """Wait until `happens()` is true."""
-    pause = threading.Event()
-    for _ in range(int(PATIENCE / 0.005)):
-        if happens():
-            return
-        pause.wait(0.005)
-    raise AssertionError(f"it never came true: {what}")
 
 
 @contextmanager

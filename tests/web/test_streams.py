@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from labnode.http import Body
+from tests.kit.waiting import PATIENCE, eventually
 
 from . import sockets
-from .sockets import PATIENCE, Node, running, until
+from .sockets import Node, running
 
 BOARD = """
 schema: 1
@@ -122,7 +123,7 @@ def test_nothing_is_taken_any_more_when_the_last_browser_has_left(node: Node, br
     browser.picture()
     assert looked_at(node)
     browser.close()
-    until(lambda: not looked_at(node))
+    eventually(lambda: not looked_at(node))
     assert viewers(node) == 0
 
 
@@ -132,7 +133,7 @@ def test_a_stream_is_cut_at_the_end_of_its_session(node: Node, browse: Any) -> N
     browser.picture()
     node.end(session)
     assert browser.ends()
-    until(lambda: not looked_at(node))
+    eventually(lambda: not looked_at(node))
 
 
 def test_streams_take_no_thread_of_the_pool(node: Node, browse: Any) -> None:
@@ -147,7 +148,7 @@ def test_too_many_streams_of_one_session_are_refused(node: Node, browse: Any) ->
     _, cookie = node.session()
     for _ in range(4):
         browse(cookie)
-    until(lambda: viewers(node) == 4)
+    eventually(lambda: viewers(node) == 4)
     status, _, body = node.http("GET", "/api/devices/camera/stream", Cookie=cookie)
     assert status == 503
     assert b"too many pages that show a camera" in body
@@ -175,8 +176,8 @@ def test_a_browser_that_takes_nothing_is_dropped(
     sent: list[bytes] = []
     monkeypatch.setattr(Body, "framed", lambda self, data: sent.append(data) or data * 2000)
     browse(node.session()[1])
-    until(lambda: sent)
-    until(lambda: viewers(node) == 0)
+    eventually(lambda: sent)
+    eventually(lambda: viewers(node) == 0)
 
 
 def test_a_snapshot_is_one_picture(node: Node) -> None:
@@ -230,14 +231,14 @@ def test_browsers_that_come_and_go_leave_nothing_behind(node: Node) -> None:
     first = Browser(node, cookie)
     first.picture()
     first.close()
-    until(lambda: viewers(node) == 0)
+    eventually(lambda: viewers(node) == 0)
     threads = threading.active_count()
     for _ in range(20):
         browsers = [Browser(node, cookie) for _ in range(4)]
         browsers[0].picture()
-        until(lambda: viewers(node) == 4)
+        eventually(lambda: viewers(node) == 4)
         for browser in browsers:
             browser.close()
-        until(lambda: viewers(node) == 0)
+        eventually(lambda: viewers(node) == 0)
     assert not looked_at(node)
-    until(lambda: threading.active_count() <= threads)
+    eventually(lambda: threading.active_count() <= threads)

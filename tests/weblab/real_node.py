@@ -11,7 +11,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from contextlib import closing
 from pathlib import Path
@@ -19,8 +18,7 @@ from typing import Any
 
 from labnode.clock import Event
 from labnode.weblab.caller import Caller
-
-PATIENCE = 20.0  # seconds; whatever takes longer hangs
+from tests.kit.waiting import PATIENCE, eventually
 
 BOARD = """\
 schema: 1
@@ -139,7 +137,7 @@ class RealNode:
 
     def wait_for_log(self, line: str) -> None:
         """Wait until a hook has written `line`."""
-        wait_until(lambda: line in self.log(), line)
+        eventually(lambda: line in self.log(), line)
 
     def wait_for_stored(self, state: str) -> None:
         """Wait until the node has stored that a session is in `state`: it survives a crash."""
@@ -148,7 +146,7 @@ class RealNode:
             with closing(sqlite3.connect(self.directory / "state" / "labnode.db")) as store:
                 return [row[0] for row in store.execute("select state from sessions")]
 
-        wait_until(lambda: state in states(), state)
+        eventually(lambda: state in states(), state)
 
     def _first_line(self) -> str:
         assert self._process is not None
@@ -163,14 +161,6 @@ class RealNode:
             raise
         finally:
             reader.join(PATIENCE)
-
-
-def wait_until(done: Any, what: str) -> None:
-    """Ask again and again, with an end: a process tells nobody when it is done."""
-    deadline = time.monotonic() + PATIENCE
-    while not done():
-        assert time.monotonic() < deadline, f"waited in vain for {what!r}"
-        time.sleep(0.005)
 
 
 class Hurried(Event):

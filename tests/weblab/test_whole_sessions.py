@@ -16,8 +16,9 @@ from labnode.errors import Busy, LabnodeError, StartFailed
 from labnode.weblab.caller import NoAnswer
 from labnode.weblab.fake import CentralServer, Ending
 from labnode.weblab.fake_lde import DiscoveryEngine
+from tests.kit.waiting import PATIENCE, eventually
 
-from .real_node import PATIENCE, Hurried, RealNode, Visitor, recorded, wait_until
+from .real_node import Hurried, RealNode, Visitor, recorded
 
 DELETED = {"message": "Deleted", "finished": True, "should_finish": -1}
 DISPOSING = {"message": "Disposing", "finished": False, "ask_again": 2, "should_finish": 2}
@@ -499,7 +500,7 @@ def test_credentials_and_clients_change_without_losing_the_session(own_node: Any
     node.restart()
     for password in ("secret", "fresh"):
         server = CentralServer(node.url, "weblab", password)
-        wait_until(lambda server=server: server.status(ada) == 5, "the session to go on")
+        eventually(lambda server=server: server.status(ada) == 5, "the session to go on")
     with pytest.raises(Busy, match="another central server"):
         DiscoveryEngine(node.url, "lde", "third").new(username="bob")
     node.settings["weblab"] = {"username": "weblab", "password": "fresh"}
