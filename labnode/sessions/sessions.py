@@ -106,7 +106,7 @@ class Sessions:
         arrived = self._clock.now()
 
         def create() -> Session:
-            session = self._new(secrets.token_urlsafe(24), request, self._clock.wall(), {})
+            session = self._new(secrets.token_hex(24), request, self._clock.wall(), {})
             if request.counts_start:
                 session.deadline = arrived + session.length - request.elapsed
             return session

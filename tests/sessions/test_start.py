@@ -72,6 +72,13 @@ def test_a_start_is_answered_when_the_board_is_ready(boot: Boot, hooks: Hooks) -
     assert node.values() == {**SAFE, "switch": True, "lamp": True}
 
 
+def test_an_id_can_be_the_argument_of_a_command(
+    node: SmallNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secrets.token_urlsafe", lambda size: "-option" * size)
+    assert not node.start().id.startswith("-")
+
+
 def test_a_start_is_answered_when_that_is_stored(node: SmallNode) -> None:
     starting = node.ask_start()
     with node.store_busy():
