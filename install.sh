@@ -131,7 +131,7 @@ command_test() {
         say "no shellcheck on this machine: that check is skipped"
     fi
     echo "== pytest"
-    python -m pytest "$@" || status=$?
+    python -m pytest -n auto --maxprocesses 4 --dist worksteal "$@" || status=$?
     # Only now, and only in this case: a person who reads "passed" has to learn what failed above.
     if [[ -n $failed ]]; then
         say "failed before the tests: $failed"

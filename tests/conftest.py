@@ -61,21 +61,22 @@ def _in_short(files: list[str]) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _no_thread_is_left() -> Iterator[None]:
+def _no_file_is_left_open() -> Iterator[None]:
+    """Looked at when the test's threads have ended, which may be who closes them."""
+    before = _open_files()
+    yield
+    left = {number: name for number, name in _open_files().items() if before.get(number) != name}
+    assert not left, f"left open: {sorted(left.values())}"
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left(_no_file_is_left_open: None) -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:
         thread.join(_PATIENCE)
     left = [thread.name for thread in set(threading.enumerate()) - before]
     assert not left, f"threads left running: {left}"
-
-
-@pytest.fixture(autouse=True)
-def _no_file_is_left_open(_no_thread_is_left: None) -> Iterator[None]:
-    before = _open_files()
-    yield
-    left = {number: name for number, name in _open_files().items() if before.get(number) != name}
-    assert not left, f"left open: {sorted(left.values())}"
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from labnode.board import load_board
 from labnode.clock import Clock
 from labnode.control import NotRunning, ask
 from labnode.drivers.framework.driver import Driver
@@ -27,8 +26,8 @@ from labnode.node import agent as agents
 from labnode.node import runtime as benches
 from labnode.node.agent import Agent
 from labnode.sessions import Reason, StartRequest
-from labnode.settings import load_settings
 from labnode.system.systemd import Systemd
+from tests.kit.agents import agent_of
 
 BOARD = "schema: 1\ndevices: {heater: {driver: relay, pin: GPIO17, safe: true}}\n"
 
@@ -43,19 +42,8 @@ def build(tmp_path: Path) -> Iterator[Build]:
 
         def build(lab: Lab | None = None, board: str = BOARD, **options: Any) -> Agent:
             (tmp_path / "board.yaml").write_text(board)
-            given = {
-                "weblab": {"username": "u", "password": "p"},
-                "state_dir": tmp_path / "state",
-                "port": 0,
-                **{name: options.pop(name) for name in ("port", "host") if name in options},
-            }
-            agent = Agent(
-                load_board(tmp_path / "board.yaml"),
-                lab or Lab(),
-                load_settings(None, {}, given),
-                simulate=True,
-                **options,
-            )
+            settings = {name: options.pop(name) for name in ("port", "host") if name in options}
+            agent = agent_of(tmp_path / "board.yaml", lab, settings=settings, **options)
             made.callback(agent.stop)
             return agent
 

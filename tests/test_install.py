@@ -110,6 +110,9 @@ class Machine:
         return [line for line in text.splitlines() if line.startswith(beginning)]
 
 
+PYTEST = "python -m pytest -n auto --maxprocesses 4 --dist worksteal"
+
+
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
@@ -518,7 +521,7 @@ def test_the_tests_run_every_check_and_end_with_the_summary(machine: Machine) ->
 def test_more_arguments_go_to_pytest(machine: Machine) -> None:
     machine.python()
     machine.run("test", "-k", "a or b")
-    assert machine.calls()[-2:] == ["python -m pytest -k a or b", "2 arguments"]
+    assert machine.calls()[-2:] == [f"{PYTEST} -k a or b", "8 arguments"]
 
 
 @pytest.mark.parametrize("failing", ["ruff", "mypy", "pytest"])
@@ -544,7 +547,7 @@ def test_continuous_integration_runs_the_tests_from_anywhere(
     machine.command("dirname", '#!/usr/bin/env bash\necho "${2%/*}"\n')
     result = machine.start([str(machine.clone / ".ci" / "run")], tmp_path)
     assert result.returncode == 0
-    assert machine.calls("python -m pytest") == ["python -m pytest"]
+    assert machine.calls("python -m pytest") == [PYTEST]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from labnode.clock import Clock
 from labnode.errors import ConfigError
 from labnode.lab.recordings import Recording
 from labnode.testing import LabClient
+from tests.kit.waiting import eventually
 
 BOARD = """\
 schema: 1
@@ -41,14 +42,6 @@ def lab(tmp_path: Path) -> Iterator[Callable[..., LabClient]]:
     yield make
     for client in clients:
         client.__exit__(None, None, None)
-
-
-def eventually(what: Callable[[], Any]) -> Any:
-    clock = Clock()
-    end = clock.now() + 10
-    while not (found := what()) and clock.now() < end:
-        clock.event().wait(0.01)
-    return found
 
 
 def rows(student: Any) -> list[dict[str, str]]:

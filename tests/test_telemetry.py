@@ -13,12 +13,10 @@ from typing import Any
 
 import pytest
 
-from labnode.board import load_board
 from labnode.errors import ConfigError
-from labnode.lab import Lab
 from labnode.node.agent import Agent
 from labnode.sessions import Reason, StartRequest
-from labnode.settings import load_settings
+from tests.kit.agents import agent_of
 
 BOARD = "schema: 1\nlab: {name: oven}\ndevices: {heater: {driver: relay, pin: GPIO17}}\n"
 
@@ -31,14 +29,7 @@ def build(tmp_path: Path) -> Iterator[Build]:
     with ExitStack() as made:
 
         def build(**settings: Any) -> Agent:
-            given = {
-                "weblab": {"username": "u", "password": "p"},
-                "state_dir": tmp_path / "state",
-                "port": 0,
-                **settings,
-            }
-            file = load_board(tmp_path / "board.yaml")
-            agent = Agent(file, Lab(), load_settings(None, {}, given), simulate=True)
+            agent = agent_of(tmp_path / "board.yaml", settings=settings)
             made.callback(agent.stop)
             return agent
 

@@ -14,6 +14,7 @@ from labnode.errors import ConfigError
 from labnode.events import DeviceChanged, Notice
 from labnode.testing import LabClient
 from labnode.worker import Hook
+from tests.kit.waiting import eventually
 
 BOARD = """\
 schema: 1
@@ -60,15 +61,6 @@ def simulate(lab: LabClient, name: str, value: Any) -> None:
 def seen(lab: LabClient, device: str) -> list[Any]:
     events = lab.seen.drain()  # type: ignore[attr-defined]
     return [e.value for e in events if isinstance(e, DeviceChanged) and e.device == device]
-
-
-def eventually(what: Callable[[], Any]) -> Any:
-    """What `what()` returns as soon as that is something; the events of the clock drive it."""
-    clock = Clock()
-    end = clock.now() + 10
-    while not (found := what()) and clock.now() < end:
-        clock.event().wait(0.01)
-    return found
 
 
 def test_on_start_is_done_before_the_student_comes_and_on_dispose_after(lab: Make) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from labnode.board import Board, load_board
+from labnode.board import load_board
 from labnode.clock import ManualClock
 from labnode.drivers.framework.driver import Driver, command
 from labnode.drivers.framework.input import Sensor
 from labnode.drivers.framework.registry import load_drivers, register, registry
 from labnode.events import Bus, DeviceChanged
+from tests.kit.wiring import lone_board
 
 
 @pytest.fixture
@@ -38,8 +39,8 @@ class Rig:
         self.posted: deque[Callable[[], None]] = deque()
         self.kept = kept
         self.remembered: list[tuple[str, Any]] = []
-        options = {"simulate": True, "worker": self, "tasks": self, "store": self, **options}
-        self.board = Board(load_board(path), clock=self.clock, bus=self.bus, **options)
+        options = {"worker": self, "tasks": self, "store": self, **options}
+        self.board = lone_board(load_board(path), self.clock, self.bus, **options)
 
     def post(self, function: Callable[[], None]) -> None:
         self.posted.append(function)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from labnode.board import Board, load_board
+from labnode.board import load_board
 from labnode.clock import ManualClock
 from labnode.drivers.gpio import factories
 from labnode.errors import BadInput, DeviceError, NotFound
-from labnode.events import Bus
+from tests.kit.wiring import lone_board
 
 Make = Callable[..., Any]
 
@@ -348,7 +348,7 @@ def test_the_board_closes_the_factory_that_it_made_itself(
 def test_a_board_without_a_worker_opens_and_closes_which_is_enough_to_make_safe(
     write: Callable[[str], Path],
 ) -> None:
-    board = Board(load_board(write(PLAIN)), clock=ManualClock(), bus=Bus(), simulate=True)
+    board = lone_board(load_board(write(PLAIN)), ManualClock())
     board.open()
     board.pins.pin("GPIO27").drive_low()
     board.close()

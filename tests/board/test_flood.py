@@ -11,7 +11,7 @@ import pytest
 from labnode.board import Board, load_board
 from labnode.events import Bus
 from labnode.worker import Worker
-from tests.worker.rig import WorkerRig
+from tests.kit.rig import WorkerRig
 
 BOARD = """\
 lab: {name: flood, category: Tests}

@@ -14,6 +14,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.kit.waiting import PATIENCE
+
 from .standin import StandIn
 
 FLAGS = [
@@ -88,9 +90,9 @@ class Student:
         return self.driver.execute_script(script, *arguments)
 
     def until(self, happens: Callable[[], Any], what: str = "") -> Any:
-        """Wait (at most 10 s) until `happens()` is true; its answer."""
+        """Wait until `happens()` is true; its answer."""
         changing = [StaleElementReferenceException]
-        wait = WebDriverWait(self.driver, 10, poll_frequency=0.03, ignored_exceptions=changing)
+        wait = WebDriverWait(self.driver, PATIENCE, 0.03, ignored_exceptions=changing)
         return wait.until(lambda _: happens(), what)
 
     def sees(self, selector: str, text: str) -> None:

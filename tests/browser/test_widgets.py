@@ -196,7 +196,7 @@ def test_a_plot_shows_the_past_zooms_and_is_saved(student: Student, bench: Stand
 
 def test_a_plot_begins_with_what_the_lab_has_recorded(student: Student, lab: StandIn) -> None:
     lab.show_all_widgets()
-    rows = [[0.5 * number, True, 20 + number] for number in range(100)]
+    rows = [[60 * number, True, 20 + number] for number in range(100)]
     lab.recording = {"devices": ["lid", "temp"], "rows": rows}
     student.open(lab.url)
     past = """const done = arguments[arguments.length - 1];

@@ -2,27 +2,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from labnode.drivers.framework.io_thread import IoLoop, IoThread
 from labnode.errors import Busy
+from tests.kit.waiting import eventually
 
 from .conftest import Bench
 
 PATIENCE = 5.0
-
-
-def until(happens: Callable[[], Any]) -> None:
-    """Wait until `happens()` is true, which another thread makes so."""
-    pause = threading.Event()
-    for _ in range(1000):
-        if happens():
-            return
-        pause.wait(PATIENCE / 1000)
-    raise AssertionError("it never came true")
 
 
 @pytest.fixture
@@ -57,7 +48,7 @@ def heard() -> Heard:
 
 def test_a_job_runs_on_the_thread_of_its_device(io: IoThread, bench: Bench, heard: Heard) -> None:
     io.submit(lambda: threading.current_thread().name, heard.done, heard.failed)
-    until(lambda: bench.posted)
+    eventually(lambda: bench.posted)
     assert heard.results == []  # not before the hardware thread takes it
     bench.serve()
     assert heard.results == ["io-temp"]
@@ -65,7 +56,7 @@ def test_a_job_runs_on_the_thread_of_its_device(io: IoThread, bench: Bench, hear
 
 def test_what_a_job_raises_is_told(io: IoThread, bench: Bench, heard: Heard) -> None:
     io.submit(lambda: 1 / 0, heard.done, heard.failed)
-    until(lambda: bench.posted)
+    eventually(lambda: bench.posted)
     bench.serve()
     assert [type(error) for error in heard.errors] == [ZeroDivisionError]
     assert heard.results == []
@@ -87,7 +78,7 @@ def test_one_job_runs_one_waits_and_a_third_is_refused(
     with pytest.raises(Busy, match="'temp' is still busy"):
         io.submit(lambda: "third", heard.done, heard.failed)
     go_on.set()
-    until(lambda: len(bench.posted) == 2)
+    eventually(lambda: len(bench.posted) == 2)
     bench.serve()
     assert heard.results == ["slow", "second"]
 
@@ -103,12 +94,12 @@ def test_a_repeated_job_runs_at_once_and_then_in_its_rhythm(
 
     start = bench.clock.now()
     io.repeat(5, read, heard.done, heard.failed)
-    until(lambda: len(bench.posted) == 1)
+    eventually(lambda: len(bench.posted) == 1)
     bench.clock.advance(4)
     bench.clock.advance(1)
-    until(lambda: len(bench.posted) == 2)
+    eventually(lambda: len(bench.posted) == 2)
     bench.clock.advance(5)
-    until(lambda: len(bench.posted) == 3)
+    eventually(lambda: len(bench.posted) == 3)
     assert times == [start, start + 5, start + 10]
 
 
@@ -127,35 +118,35 @@ def test_a_repeated_job_that_took_too_long_is_not_made_up_for(
     assert begun.wait(PATIENCE)
     bench.clock.advance(10)
     go_on.release()
-    until(lambda: len(runs) == 2)
+    eventually(lambda: len(runs) == 2)
     go_on.release()
-    until(lambda: len(bench.posted) == 2)
+    eventually(lambda: len(bench.posted) == 2)
     io.submit(lambda: None, heard.done, heard.failed)
-    until(lambda: len(bench.posted) == 3)
+    eventually(lambda: len(bench.posted) == 3)
     assert len(runs) == 2
 
 
 def test_a_repeated_job_that_fails_is_repeated(io: IoThread, bench: Bench, heard: Heard) -> None:
     io.repeat(1, lambda: 1 / 0, heard.done, heard.failed)
-    until(lambda: len(bench.posted) == 1)
+    eventually(lambda: len(bench.posted) == 1)
     bench.clock.advance(1)
-    until(lambda: len(bench.posted) == 2)
+    eventually(lambda: len(bench.posted) == 2)
 
 
 def test_a_job_that_was_asked_for_goes_before_the_repeated_one(
     io: IoThread, bench: Bench, heard: Heard
 ) -> None:
     io.repeat(60, lambda: "again", heard.done, heard.failed)
-    until(lambda: bench.posted)
+    eventually(lambda: bench.posted)
     io.submit(lambda: "once", heard.done, heard.failed)
-    until(lambda: len(bench.posted) == 2)
+    eventually(lambda: len(bench.posted) == 2)
     bench.serve()
     assert heard.results == ["again", "once"]
 
 
 def test_nothing_arrives_after_the_stop(io: IoThread, bench: Bench, heard: Heard) -> None:
     io.submit(lambda: 1, heard.done, heard.failed)
-    until(lambda: bench.posted)
+    eventually(lambda: bench.posted)
     assert io.stop()
     bench.serve()
     assert heard.results == []
@@ -220,13 +211,13 @@ def echo(bench: Bench, pipe: tuple[int, int]) -> Iterator[Echo]:
 
 def test_a_loop_wakes_when_something_can_be_read(echo: Echo, pipe: tuple[int, int]) -> None:
     os.write(pipe[1], b"hello")
-    until(lambda: echo.heard == [b"hello"])
+    eventually(lambda: echo.heard == [b"hello"])
 
 
 def test_a_loop_wakes_when_it_is_woken(echo: Echo) -> None:
     for number in range(1, 4):
         echo.io.wake()
-        until(lambda number=number: echo.wakes == number)
+        eventually(lambda number=number: echo.wakes == number)
 
 
 def test_wakes_that_come_together_are_one(echo: Echo) -> None:
@@ -244,7 +235,7 @@ def test_a_wait_ends_after_its_time(bench: Bench) -> None:
     seen: list[Any] = []
     io = IoLoop("console", bench, lambda: seen.append(io.wait(0.001)))  # type: ignore[arg-type]
     io.start()
-    until(lambda: seen == [(set(), set())])
+    eventually(lambda: seen == [(set(), set())])
     assert io.stop()
 
 
@@ -260,7 +251,7 @@ def test_a_loop_sees_what_can_be_written_and_what_has_ended(
         lambda: seen.append(io.wait(None, reading=[other[0]], writing=[pipe[1]])),
     )
     io.start()
-    until(lambda: seen)
+    eventually(lambda: seen)
     assert io.stop()
     os.close(other[0])
     assert seen == [({other[0]}, {pipe[1]})]

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ..sessions.conftest import boot, clock, lab, node
+from tests.sessions.conftest import boot, clock, lab, node
 
 __all__ = ["boot", "clock", "lab", "node"]

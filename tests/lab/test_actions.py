@@ -13,8 +13,7 @@ from labnode.errors import BadInput, LabnodeError
 from labnode.lab import Lab
 from labnode.lab.lab import json_lines
 from labnode.sessions import actions
-
-from ..sessions.node import SmallNode
+from tests.kit.node import SmallNode
 
 Boot = Callable[..., SmallNode]
 

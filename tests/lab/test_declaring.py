@@ -9,8 +9,7 @@ import pytest
 
 from labnode.errors import LabnodeError
 from labnode.lab import Lab
-
-from ..sessions.node import SmallNode
+from tests.kit.node import SmallNode
 
 
 def test_decorators_give_back_the_function() -> None:

@@ -12,8 +12,8 @@ import pytest
 from labnode.errors import BadInput, Busy, LabnodeError, NotFound, SessionOver
 from labnode.lab import Lab
 from labnode.sessions import Reason, State
-
-from ..sessions.node import SAFE, SmallNode, WatchedClock
+from tests.kit.clock import WatchedClock
+from tests.kit.node import SAFE, SmallNode
 
 Boot = Callable[..., SmallNode]
 

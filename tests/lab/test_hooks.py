@@ -11,8 +11,7 @@ import pytest
 from labnode.errors import StartFailed
 from labnode.lab import Lab
 from labnode.sessions import Reason, State
-
-from ..sessions.node import SAFE, SmallNode
+from tests.kit.node import SAFE, SmallNode
 
 Boot = Callable[..., SmallNode]
 

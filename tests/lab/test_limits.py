@@ -13,9 +13,8 @@ import pytest
 from labnode.errors import SessionOver, TooLittleTime
 from labnode.lab import Lab
 from labnode.tasks import Task
-
-from ..sessions.node import SmallNode
-from ..worker.rig import eventually
+from tests.kit.node import SmallNode
+from tests.kit.waiting import eventually
 
 Boot = Callable[..., SmallNode]
 LANES = pytest.mark.parametrize("unique", [None, "global"], ids=["background", "hardware"])

@@ -10,8 +10,7 @@ import pytest
 from labnode.errors import TooLate
 from labnode.lab import Lab
 from labnode.sessions import Session
-
-from ..sessions.node import SmallNode
+from tests.kit.node import SmallNode
 
 Boot = Callable[..., SmallNode]
 

@@ -11,8 +11,7 @@ from labnode.errors import TooLate
 from labnode.lab import Lab
 from labnode.sessions import Reason
 from labnode.sessions.state_machine import HOOK_LIMIT
-
-from ..sessions.node import SmallNode
+from tests.kit.node import SmallNode
 
 Boot = Callable[..., SmallNode]
 

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeVar
 
 from labnode.clock import Clock
 from labnode.weblab.fake import CentralServer
+from tests.kit.waiting import PATIENCE
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]  # whose labnode is tested, wherever another one is installed
@@ -25,13 +26,11 @@ SAFE = {"GPIO17": "0.0", "GPIO24": "1.0", "GPIO25": "0.0", "GPIO18": "1.0"}
 USERNAME, PASSWORD = "weblab", "a password"
 P = TypeVar("P", bound="Process")
 
-_PATIENCE = 20.0  # seconds; what takes longer hangs
 
-
-def environment(home: Path, **more: str) -> dict[str, str]:
+def environment(home: Path, **more: str | None) -> dict[str, str]:
     """What a process of a test gets: a home of its own, nothing of this session's settings."""
     given = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    return {
+    whole = {
         **given,
         "HOME": str(home),
         "PYTHONPATH": str(ROOT),
@@ -41,6 +40,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         "LABNODE_WEBLAB_PASSWORD": PASSWORD,
         **more,
     }
+    return {name: value for name, value in whole.items() if value is not None}
 
 
 class Lines:
@@ -54,7 +54,7 @@ class Lines:
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """The match of the next line that fits; lines before it are only remembered."""
-        deadline = Clock().now() + _PATIENCE
+        deadline = Clock().now() + PATIENCE
         while True:
             line = self._next(deadline)
             assert line is not None, f"{pattern!r} did not come; there was {self.seen}"
@@ -63,7 +63,7 @@ class Lines:
 
     def all(self) -> list[str]:
         """Every line until the pipe is closed."""
-        deadline = Clock().now() + _PATIENCE
+        deadline = Clock().now() + PATIENCE
         while self._next(deadline) is not None:
             pass
         return self.seen
@@ -77,7 +77,7 @@ class Lines:
         while b"\n" not in self._rest and self._open:
             left = max(0.0, deadline - Clock().now())
             ready, _, _ = select.select([self._descriptor], [], [], left)
-            assert ready, f"nothing more came for {_PATIENCE:g} s after {self.seen}"
+            assert ready, f"nothing more came for {PATIENCE:g} s after {self.seen}"
             part = os.read(self._descriptor, 65536)
             self._rest += part
             if not part:
@@ -94,7 +94,7 @@ class Process:
 
     entry: ClassVar[Path] = HERE / "traced.py"
 
-    def __init__(self, home: Path, *arguments: str | Path, **env: str) -> None:
+    def __init__(self, home: Path, *arguments: str | Path, **env: str | None) -> None:
         read, write = os.pipe()
         self.home = home
         self.trace = Lines(read)
@@ -125,7 +125,7 @@ class Process:
 
     def wait(self) -> int:
         """Its exit code, when it ends."""
-        return self.popen.wait(_PATIENCE)
+        return self.popen.wait(PATIENCE)
 
     def levels(self) -> dict[str, str]:
         """What the pins were driven to in the end."""
@@ -142,7 +142,7 @@ class Process:
         """Leave nothing of it behind."""
         if self.popen.poll() is None:
             self.popen.kill()
-        self.popen.wait(_PATIENCE)
+        self.popen.wait(PATIENCE)
         self.trace.close()
         self.output.close()
 
@@ -150,7 +150,7 @@ class Process:
 class Node(Process):
     """`labnode run` with the probe, ready for sessions; `home`/state is its state directory."""
 
-    def __init__(self, home: Path, *arguments: str, board: Path = PROBE, **env: str) -> None:
+    def __init__(self, home: Path, *arguments: str, board: Path = PROBE, **env: str | None) -> None:
         self.state = home / "state"
         port = [] if "--port" in arguments else ["--port", "0"]
         state = ["--state-dir", self.state]
@@ -170,7 +170,7 @@ class Node(Process):
     def kill(self) -> None:
         """SIGKILL, as a power cut of the process."""
         self.popen.kill()
-        self.popen.wait(_PATIENCE)
+        self.popen.wait(PATIENCE)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What its database has, once the process has ended."""
@@ -234,7 +234,7 @@ class Student:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         request = urllib.request.Request(url, body, headers)
         try:
-            with self._opener.open(request, timeout=_PATIENCE) as reply:
+            with self._opener.open(request, timeout=PATIENCE) as reply:
                 return Answer(reply.status, reply.url, reply.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -275,7 +275,7 @@ class Machine:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_PATIENCE,
+            timeout=PATIENCE,
             check=False,
         )
 

@@ -220,7 +220,7 @@ def test_status_and_dispose_take_the_id_of_a_session(
     env = {"XDG_STATE_HOME": str(tmp_path)}
     session_id, _ = node.server.new()
     ended = machine.labnode("fake", "dispose", session_id, "--url", node.url, **env)
-    assert ended.stdout == "The session is finished.\n"
+    assert ended.stdout == "The session is finished.\n", ended.stderr
     asked = machine.labnode("fake", "status", session_id, "--url", node.url, **env)
     assert asked.stdout == "The session is over (should_finish: -1).\n"
 

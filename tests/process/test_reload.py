@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from labnode.clock import Clock
+from tests.kit.waiting import eventually
 
 from .machine import Machine, Node
 
@@ -54,14 +54,6 @@ def says(machine: Machine, word: str) -> None:
     (machine.home / "words.py").write_text(f"WORD = {word}\n")
 
 
-def wait_for_error(node: Node, text: str) -> None:
-    now, pause = Clock().now, Clock().event()
-    deadline = now() + 20
-    while text not in node.errors:
-        assert now() < deadline, f"{text!r} did not come; there was {node.errors!r}"
-        pause.wait(0.05)
-
-
 def test_what_is_saved_is_served_and_mistakes_are_not(machine: Machine, node: Node) -> None:
     student = node.student()
     assert student.get("/word").text == "old"
@@ -72,7 +64,8 @@ def test_what_is_saved_is_served_and_mistakes_are_not(machine: Machine, node: No
     assert student.get("/word").text == "new and better"  # the same session
 
     says(machine, "'broken")
-    wait_for_error(node, "words.py has changed and has mistakes; the node goes on as it was.")
+    mistakes = "words.py has changed and has mistakes; the node goes on as it was."
+    eventually(lambda: mistakes in node.errors, mistakes)
     assert "labnode: words.py:1: SyntaxError: unterminated string literal" in node.errors
     assert student.get("/word").text == "new and better"
 

@@ -13,6 +13,7 @@ import pytest
 
 from labnode.clock import Clock
 from labnode.errors import LabnodeError
+from tests.kit.waiting import eventually
 
 from .machine import SAFE, Machine, Node, Process
 
@@ -204,10 +205,7 @@ def test_the_hook_that_hung_is_followed_by_a_clean_up(
     with end.machine.again(end.node, LABNODE_TEST_CALM="1") as node:
         node.trace.wait_for("cleaned")
         over = [("disposed",)]
-        clock = Clock()
-        end = clock.now() + 30
-        while node.rows("SELECT state FROM sessions") != over and clock.now() < end:
-            clock.event().wait(0.05)  # the board is clean; now that is stored
+        eventually(lambda: node.rows("SELECT state FROM sessions") == over)  # stored
         assert stop(node) == 0
     assert node.rows("SELECT state FROM sessions") == over
 

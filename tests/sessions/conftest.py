@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from labnode.lab import Lab
-
-from .node import SmallNode, WatchedClock
+from tests.kit.clock import WatchedClock
+from tests.kit.node import SmallNode
 
 
 @pytest.fixture

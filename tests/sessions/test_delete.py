@@ -9,8 +9,7 @@ import pytest
 
 from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, State
-
-from .node import SAFE, SmallNode
+from tests.kit.node import SAFE, SmallNode
 
 Boot = Callable[..., SmallNode]
 

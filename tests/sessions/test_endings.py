@@ -8,8 +8,8 @@ import pytest
 
 from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, Session, State
-
-from .node import SAFE, SmallNode, WatchedClock
+from tests.kit.clock import WatchedClock
+from tests.kit.node import SAFE, SmallNode
 
 Boot = Callable[..., SmallNode]
 

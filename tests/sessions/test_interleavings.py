@@ -22,8 +22,8 @@ from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, Session, State
 from labnode.sessions.expiry import why_over
 from labnode.worker import Signal
-
-from .node import SAFE, Asked, SmallNode
+from tests.kit.clock import Asked
+from tests.kit.node import SAFE, SmallNode
 
 ROUNDS = int(os.environ.get("LABNODE_TEST_ROUNDS", "120"))  # in each part
 STEPS = 14

@@ -12,8 +12,7 @@ from labnode.errors import Busy, DeviceError, StorageError
 from labnode.lab import Lab
 from labnode.sessions import Deletion, State
 from labnode.sessions.state_machine import HOOK_LIMIT
-
-from .node import SAFE, SmallNode
+from tests.kit.node import SAFE, SmallNode
 
 Boot = Callable[..., SmallNode]
 

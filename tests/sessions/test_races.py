@@ -17,8 +17,7 @@ from labnode.clock import Clock, Event
 from labnode.errors import Busy, StartFailed
 from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, Session, StartRequest, State
-
-from .node import SAFE, SmallNode
+from tests.kit.node import SAFE, SmallNode
 
 _TIMES_FASTER = 50
 

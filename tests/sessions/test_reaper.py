@@ -10,8 +10,8 @@ import pytest
 from labnode import context
 from labnode.clock import ManualClock
 from labnode.sessions import Reaper, Reason
-
-from .node import SmallNode, WatchedClock
+from tests.kit.clock import WatchedClock
+from tests.kit.node import SmallNode
 
 Boot = Callable[..., SmallNode]
 

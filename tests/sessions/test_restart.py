@@ -10,8 +10,8 @@ import pytest
 from labnode.errors import Busy
 from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, Session, State
-
-from .node import SAFE, Asked, SmallNode
+from tests.kit.clock import Asked
+from tests.kit.node import SAFE, SmallNode
 
 Boot = Callable[..., SmallNode]
 

@@ -12,8 +12,7 @@ import pytest
 from labnode.errors import LabnodeError, StorageError
 from labnode.lab import Lab
 from labnode.sessions import ANONYMOUS, Session
-
-from .node import SmallNode
+from tests.kit.node import SmallNode
 
 Boot = Callable[..., SmallNode]
 

@@ -14,8 +14,8 @@ from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, State
 from labnode.sessions.state_machine import HOOK_LIMIT
 from labnode.worker import Signal
-
-from .node import SAFE, Asked, SmallNode, WatchedClock
+from tests.kit.clock import Asked, WatchedClock
+from tests.kit.node import SAFE, SmallNode
 
 Boot = Callable[..., SmallNode]
 
@@ -71,6 +71,13 @@ def test_a_start_is_answered_when_the_board_is_ready(boot: Boot, hooks: Hooks) -
     node.advance(1)
     assert starting.session.active
     assert node.values() == {**SAFE, "switch": True, "lamp": True}
+
+
+def test_an_id_can_be_the_argument_of_a_command(
+    node: SmallNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secrets.token_urlsafe", lambda size: "-option" * size)
+    assert not node.start().id.startswith("-")
 
 
 def test_a_start_is_answered_when_that_is_stored(node: SmallNode) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from labnode.lab import Lab
 from labnode.sessions import Reason
-
-from .node import SmallNode
+from tests.kit.node import SmallNode
 
 Boot = Callable[..., SmallNode]
 

@@ -13,8 +13,7 @@ from labnode.errors import StartFailed, StorageError
 from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, State
 from labnode.store import Happening, Row
-
-from .node import SAFE, SmallNode, WatchedStore
+from tests.kit.node import SAFE, SmallNode, WatchedStore
 
 Boot = Callable[..., SmallNode]
 

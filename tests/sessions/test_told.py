@@ -12,8 +12,7 @@ import pytest
 from labnode.events import SessionChanged
 from labnode.lab import Lab
 from labnode.sessions import Reason
-
-from .node import SmallNode
+from tests.kit.node import SmallNode
 
 Boot = Callable[..., SmallNode]
 

@@ -10,8 +10,7 @@ import pytest
 from labnode.errors import BadInput, SessionOver
 from labnode.lab import Lab
 from labnode.sessions import ANONYMOUS, Reason, Session, State, User
-
-from .node import SmallNode
+from tests.kit.node import SmallNode
 
 Boot = Callable[..., SmallNode]
 

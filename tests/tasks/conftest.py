@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from labnode.store import file
-
-from ..worker.rig import TasksRig
+from tests.kit.rig import TasksRig
 
 
 @pytest.fixture(autouse=True)

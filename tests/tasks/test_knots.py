@@ -11,8 +11,8 @@ import pytest
 from labnode.clock import Clock
 from labnode.errors import Busy, Deadlock
 from labnode.tasks import Task
-
-from ..worker.rig import PATIENCE, TasksRig, eventually
+from tests.kit.rig import TasksRig
+from tests.kit.waiting import PATIENCE, eventually
 
 
 class Knot:

@@ -17,8 +17,8 @@ from labnode.clock import Clock
 from labnode.errors import AlreadyRunningError, Busy, Deadlock, LabnodeError, SessionOver, Stopped
 from labnode.events import TaskChanged
 from labnode.tasks import Task
-
-from ..worker.rig import PATIENCE, TasksRig, as_user, eventually
+from tests.kit.rig import TasksRig, as_user
+from tests.kit.waiting import PATIENCE, eventually
 
 EXPECTED = (AlreadyRunningError, SessionOver, Stopped, Deadlock, Busy)
 

@@ -13,8 +13,9 @@ import pytest
 from labnode.errors import ConfigError
 from labnode.tasks import Lane
 from labnode.tasks.queues import Queues
-
-from ..worker.rig import PATIENCE, TasksRig, WatchedClock, as_user, eventually
+from tests.kit.clock import WatchedClock
+from tests.kit.rig import TasksRig, as_user
+from tests.kit.waiting import PATIENCE, eventually
 
 
 def test_what_was_unfinished_is_interrupted_and_never_runs_again(

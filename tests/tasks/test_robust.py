@@ -11,8 +11,8 @@ import pytest
 from labnode import context
 from labnode.errors import BadInput, Stopped
 from labnode.tasks import Lane, TaskFunction
-
-from ..worker.rig import PATIENCE, TasksRig, as_user, eventually
+from tests.kit.rig import TasksRig, as_user
+from tests.kit.waiting import PATIENCE, eventually
 
 
 def nested(depth: int) -> Any:

@@ -11,8 +11,8 @@ import pytest
 from labnode import context
 from labnode.errors import BadInput, NotFound, TooLate
 from labnode.events import TaskChanged
-
-from ..worker.rig import PATIENCE, Ends, TasksRig, as_user, eventually
+from tests.kit.rig import Ends, TasksRig, as_user
+from tests.kit.waiting import PATIENCE, eventually
 
 LANES = pytest.mark.parametrize("unique", [None, "global"], ids=["background", "hardware"])
 
@@ -221,7 +221,7 @@ def test_join_says_when_it_took_too_long(rig: TasksRig) -> None:
     task = rig.task(lambda: gate.wait(PATIENCE)).delay()
     asked = rig.ask(lambda: task.join(2)).waits()
     rig.manual.advance(2)
-    assert "within 2 s" in str(asked.error(TooLate))
+    assert "within 2 s" in str(asked.raises(TooLate))
     assert issubclass(TooLate, TimeoutError)
     lenient = rig.ask(lambda: task.join(2, error_on_timeout=False)).waits()
     rig.manual.advance(2)
@@ -384,7 +384,7 @@ def test_a_task_is_not_visible_before_it_is_durable(rig: TasksRig) -> None:
         asked = rig.ask(work.delay)
         eventually(lambda: rig.tasks._registry._runs)
         assert rig.tasks.of_session(None) == []
-        assert not asked.over
+        assert not asked.answered
     task = asked.result()
     assert rig.tasks.of_session(None) == [task]
     task.join()

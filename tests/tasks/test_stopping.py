@@ -11,8 +11,8 @@ import pytest
 from labnode import context
 from labnode.errors import SessionOver
 from labnode.tasks import Task
-
-from ..worker.rig import PATIENCE, TasksRig, as_user, eventually
+from tests.kit.rig import TasksRig, as_user
+from tests.kit.waiting import PATIENCE, eventually
 
 LANES = pytest.mark.parametrize("unique", [None, "global"], ids=["background", "hardware"])
 
@@ -288,7 +288,7 @@ def test_a_session_that_closes_while_a_direct_call_is_being_stored_lets_it_not_b
         call = rig.ask(work, "ada")
         eventually(lambda: rig.tasks._registry._runs)
         rig.tasks.close_session("ada")
-    call.error(SessionOver)
+    call.raises(SessionOver)
     assert ran == []
     eventually(lambda: not rig.pending())
 

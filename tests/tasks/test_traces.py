@@ -11,8 +11,8 @@ from typing import Any
 
 from labnode import context
 from labnode.clock import Clock
-
-from ..worker.rig import PATIENCE, Ends, TasksRig, as_user
+from tests.kit.rig import Ends, TasksRig, as_user
+from tests.kit.waiting import PATIENCE
 
 
 def files() -> int:

@@ -12,8 +12,8 @@ import pytest
 from labnode import context
 from labnode.errors import AlreadyRunningError, StorageError
 from labnode.tasks import Task, TaskFunction
-
-from ..worker.rig import PATIENCE, TasksRig, as_user, eventually
+from tests.kit.rig import TasksRig, as_user
+from tests.kit.waiting import PATIENCE, eventually
 
 REFUSED = {
     "code": "already-running",

@@ -10,8 +10,8 @@ import pytest
 from labnode import context
 from labnode.errors import Busy, Deadlock, SessionOver, Stopped, TooLate
 from labnode.tasks import Task
-
-from ..worker.rig import PATIENCE, TasksRig, eventually
+from tests.kit.rig import TasksRig
+from tests.kit.waiting import PATIENCE, eventually
 
 
 def here() -> Task:
@@ -307,8 +307,8 @@ def test_a_view_that_joins_ends_with_its_session(rig: TasksRig) -> None:
     view = rig.ask(task.join, "ada").waits()
     other = rig.ask(task.join).waits()
     rig.tasks.close_session("ada")
-    assert "session ended" in str(view.error(SessionOver))
-    assert not other.over
+    assert "session ended" in str(view.raises(SessionOver))
+    assert not other.answered
     gate.set()
     assert other.result() == task
 
@@ -316,7 +316,7 @@ def test_a_view_that_joins_ends_with_its_session(rig: TasksRig) -> None:
 def test_a_view_that_joins_when_its_session_is_over_already_does_not_wait(rig: TasksRig) -> None:
     gate = rig.gate()
     task = rig.task(lambda: gate.wait(PATIENCE)).delay()
-    rig.ask(task.join, "bob").error(SessionOver)
+    rig.ask(task.join, "bob").raises(SessionOver)
     gate.set()
 
 
@@ -336,7 +336,7 @@ def test_a_view_that_goes_on_waiting_after_its_session_is_ended(rig: TasksRig) -
 
     view = rig.ask(careless, "ada").waits()
     rig.tasks.close_session("ada")
-    view.error(SessionOver)
+    view.raises(SessionOver)
 
 
 def test_a_view_in_lab_wait_gets_its_time_and_others_the_board(rig: TasksRig) -> None:
@@ -355,7 +355,7 @@ def test_views_that_wait_end_when_the_node_stops(rig: TasksRig) -> None:
     pauses = [rig.ask(lambda: rig.tasks.pause(9), session).waits() for session in ("ada", None)]
     rig.tasks.stop_all()
     for join in joins:
-        join.error(SessionOver)
+        join.raises(SessionOver)
     for pause in pauses:
         assert pause.result() is False
     gate.set()
@@ -367,10 +367,10 @@ def test_a_view_that_finds_no_seat_is_busy_at_once_and_its_task_runs(rig: TasksR
     blocker = rig.task(lambda: gate.wait(PATIENCE)).delay()
     quick = rig.task(where)
     seated = rig.ask(blocker.join).waits()
-    rig.ask(blocker.join).error(Busy)
-    rig.ask(quick).error(Busy)
-    rig.ask(quick.run_sync).error(Busy)
-    rig.ask(lambda: rig.tasks.pause(1)).error(Busy)
+    rig.ask(blocker.join).raises(Busy)
+    rig.ask(quick).raises(Busy)
+    rig.ask(quick.run_sync).raises(Busy)
+    rig.ask(lambda: rig.tasks.pause(1)).raises(Busy)
     assert rig.ask(lambda: quick.delay().retrieve().name).result() == "where"  # does not wait
     gate.set()
     seated.result()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from labnode.drivers.gpio.factories import mock_factory
 from labnode.node.agent import Agent
 from labnode.testing import LabClient
+from tests.kit.waiting import eventually
 
 from .files import dfu
 
@@ -32,16 +32,6 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("10%", os.getpid(), flush=True)
 signal.pause()
 """
-
-
-def until(happens: Callable[[], Any]) -> Any:
-    """Wait until another thread has made `happens()` true; its value."""
-    pause = threading.Event()
-    for _ in range(1000):
-        if value := happens():
-            return value
-        pause.wait(0.01)
-    raise AssertionError("it never came true")
 
 
 @pytest.fixture
@@ -69,7 +59,7 @@ def programming(lab: LabClient, student: Any) -> tuple[str, int]:
     reply = student.request("POST", "/api/devices/stm/program?name=x.dfu", dfu(0x0483, 0xDF11))
     assert reply.status == 202
     task_id = reply.json["task_id"]
-    log = until(lambda: lab.agent.tasks.get(task_id).data.get("log"))
+    log = eventually(lambda: lab.agent.tasks.get(task_id).data.get("log"))
     return task_id, int(log[0].split()[1])
 
 
@@ -84,7 +74,7 @@ def test_calls_and_interlocks_act_while_it_runs(lab: LabClient, student: Any) ->
     programming(lab, student)
     assert student.post("/api/devices/heater/on").status == 200
     lab.agent.board.pins.pin(27).drive_high()  # as an edge would come from the pin library
-    until(lambda: lab.value("heater") is False)
+    eventually(lambda: lab.value("heater") is False)
     assert student.post("/api/devices/heater/on").json["code"] == "interlocked"
 
 

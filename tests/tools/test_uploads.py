@@ -7,9 +7,8 @@ import hashlib
 import http.client
 import json
 import shutil
-import threading
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 
 from labnode.lab.spool import Spooled
 from labnode.testing import LabClient, Reply, Student
+from tests.kit.waiting import eventually
 
 from .bootloader import image, intel_hex
 
@@ -83,16 +83,6 @@ def finished(lab: LabClient, reply: Reply) -> dict[str, Any]:
     assert reply.status == 202, reply
     task: dict[str, Any] = lab.agent.tasks.get(reply.json["task_id"]).join(10).to_json()
     return task
-
-
-def until(happens: Callable[[], bool]) -> None:
-    """Wait until another thread has made `happens()` true."""
-    pause = threading.Event()
-    for _ in range(1000):
-        if happens():
-            return
-        pause.wait(0.01)
-    raise AssertionError("it never came true")
 
 
 def spool(folder: Path) -> list[str]:
@@ -246,7 +236,7 @@ def test_while_one_file_is_written_another_is_refused_and_calls_are_served(
 def test_a_student_s_stop_ends_it(slow: LabClient, folder: Path) -> None:
     student = slow.student()
     task_id = upload(student).json["task_id"]
-    until(lambda: slow.value("mcu") == "programming")
+    eventually(lambda: slow.value("mcu") == "programming")
     student.post(f"/api/tasks/{task_id}/stop")
     task = slow.agent.tasks.get(task_id).join(10).to_json()
     assert task["error"]["code"] == "stopped"

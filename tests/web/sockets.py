@@ -10,8 +10,7 @@ import select
 import socket
 import struct
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,16 +21,12 @@ from urllib.parse import urlsplit
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 
-from labnode.board import load_board
 from labnode.http.websocket import Channel, WebSocketLimits
-from labnode.lab.loader import load_lab
-from labnode.node.agent import Agent
 from labnode.sessions import Reason, Session, StartRequest
-from labnode.settings import load_settings
 from labnode.web.lab_websockets import WebSockets
 from labnode.weblab.fake import CentralServer
-
-PATIENCE = 10.0  # seconds after which a wait has failed
+from tests.kit.agents import agent_of
+from tests.kit.waiting import PATIENCE
 
 BOARD = """
 schema: 1
@@ -161,16 +156,9 @@ class Node:
     ) -> None:
         (directory / "bench.yaml").write_text(BOARD)
         (directory / "bench.py").write_text(MODULE)
-        options = {
-            "weblab": {"username": "weblab", "password": "weblab"},
-            "state_dir": str(directory / "state"),
-            "port": 0,
-            **settings,
-        }
-        file = load_board(directory / "bench.yaml")
-        self.lab = load_lab(file)
         with patch("labnode.node.runtime.WebSockets", partial(WebSockets, limits=limits)):
-            self.agent = Agent(file, self.lab, load_settings(None, {}, options), simulate=True)
+            self.agent = agent_of(directory / "bench.yaml", settings=settings)
+        self.lab = self.agent.bench.lab
         self.module = sys.modules[self.lab.functions["on_the_board"].__module__]
         self.agent.start()
         self.server = CentralServer(self.agent.url, "weblab", "weblab")
@@ -353,16 +341,6 @@ class Page:
 
     def close(self) -> None:
         self.socket.close()
-
-
-def until(happens: Callable[[], Any], what: str = "") -> None:
-    """Wait until `happens()` is true."""
-    pause = threading.Event()
-    for _ in range(int(PATIENCE / 0.005)):
-        if happens():
-            return
-        pause.wait(0.005)
-    raise AssertionError(f"it never came true: {what}")
 
 
 @contextmanager

@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from labnode.drivers.serial.port import Frame, TtyPort
+from tests.kit.waiting import PATIENCE, eventually
 
 from . import sockets
-from .sockets import PATIENCE, Node, Page, running, until
+from .sockets import Node, Page, running
 
 BOARD = """
 schema: 1
@@ -267,7 +268,7 @@ def test_a_console_ends_with_its_session(node: Node) -> None:
     node.end(session)
     closing = terminal.page.closing()
     assert (closing.code, closing.reason) == (4001, "session-over")
-    until(lambda: not line(node)._listeners)
+    eventually(lambda: not line(node)._listeners)
 
 
 def test_the_next_student_sees_nothing_of_the_last(node: Node) -> None:

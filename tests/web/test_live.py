@@ -13,8 +13,9 @@ from wsproto.events import CloseConnection
 
 from labnode import context
 from labnode.events import Notice
+from tests.kit.waiting import eventually
 
-from .sockets import Node, Page, running, until
+from .sockets import Node, Page, running
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ def test_the_live_thread_forgets_pages_that_have_gone(node: Node) -> None:
     for _ in range(3):
         page, _ = live(node, cookie)
         page.vanish()
-    until(lambda: not node.agent.bench.websockets.live._pages and not node.channels())
+    eventually(lambda: not node.agent.bench.websockets.live._pages and not node.channels())
 
 
 def test_the_node_stops_with_pages_open(node: Node) -> None:

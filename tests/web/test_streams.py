@@ -14,9 +14,10 @@ import pytest
 
 from labnode.http import Connection
 from labnode.web.camera import Streams
+from tests.kit.waiting import PATIENCE, eventually
 
 from . import sockets
-from .sockets import PATIENCE, Node, running, until
+from .sockets import Node, running
 
 BOARD = """
 schema: 1
@@ -127,7 +128,7 @@ def test_nothing_is_taken_any_more_when_the_last_browser_has_left(node: Node, br
     browser.picture()
     assert looked_at(node)
     browser.close()
-    until(lambda: not looked_at(node))
+    eventually(lambda: not looked_at(node))
     assert viewers(node) == 0
 
 
@@ -137,7 +138,7 @@ def test_a_stream_is_cut_at_the_end_of_its_session(node: Node, browse: Any) -> N
     browser.picture()
     node.end(session)
     assert browser.ends()
-    until(lambda: not looked_at(node))
+    eventually(lambda: not looked_at(node))
 
 
 def test_streams_take_no_thread_of_the_pool(node: Node, browse: Any) -> None:
@@ -152,7 +153,7 @@ def test_too_many_streams_of_one_session_are_refused(node: Node, browse: Any) ->
     _, cookie = node.session()
     for _ in range(4):
         browse(cookie)
-    until(lambda: viewers(node) == 4)
+    eventually(lambda: viewers(node) == 4)
     status, _, body = node.http("GET", "/api/devices/camera/stream", Cookie=cookie)
     assert status == 503
     assert b"too many pages that show a camera" in body
@@ -180,8 +181,8 @@ def test_a_browser_that_takes_nothing_is_dropped(
     sent: list[bytes] = []
     monkeypatch.setattr(Connection, "framed", lambda self, data: sent.append(data) or data * 2000)
     browse(node.session()[1])
-    until(lambda: sent)
-    until(lambda: viewers(node) == 0)
+    eventually(lambda: sent)
+    eventually(lambda: viewers(node) == 0)
 
 
 def test_a_stalled_stream_and_a_slow_websocket_delay_no_request(
@@ -191,9 +192,9 @@ def test_a_stalled_stream_and_a_slow_websocket_delay_no_request(
     monkeypatch.setattr(Connection, "framed", lambda self, data: framed(self, data) * 2000)
     _, cookie = node.session()
     browse(cookie)  # reads nothing
-    until(lambda: [viewer for viewer in streams(node)._viewers.members if viewer._out])
+    eventually(lambda: [viewer for viewer in streams(node)._viewers.members if viewer._out])
     node.open("/count", cookie).send("go")  # nor does this one, of 8 MB
-    until(lambda: [channel for channel in node.channels() if channel._queue])
+    eventually(lambda: [channel for channel in node.channels() if channel._queue])
     for _ in range(20):
         assert node.http("GET", "/api/session", Cookie=cookie)[0] == 200
     assert viewers(node) == 1
@@ -217,10 +218,10 @@ def test_a_large_picture_is_sent_in_pieces_between_which_others_have_their_turn(
 
     monkeypatch.setattr(Connection, "framed", lambda self, data: data.ljust(500_000))
     browser = browse(node.session()[1])
-    until(lambda: viewers(node))
+    eventually(lambda: viewers(node))
     (viewer,) = streams(node)._viewers.members
     viewer.socket = Taking(viewer.socket)  # type: ignore[assignment]
-    until(lambda: len(pieces) > 20)
+    eventually(lambda: len(pieces) > 20)
     assert max(pieces) == 1 << 16
     browser.close()
 
@@ -276,14 +277,14 @@ def test_browsers_that_come_and_go_leave_nothing_behind(node: Node) -> None:
     first = Browser(node, cookie)
     first.picture()
     first.close()
-    until(lambda: viewers(node) == 0)
+    eventually(lambda: viewers(node) == 0)
     threads = threading.active_count()
     for _ in range(20):
         browsers = [Browser(node, cookie) for _ in range(4)]
         browsers[0].picture()
-        until(lambda: viewers(node) == 4)
+        eventually(lambda: viewers(node) == 4)
         for browser in browsers:
             browser.close()
-        until(lambda: viewers(node) == 0)
+        eventually(lambda: viewers(node) == 0)
     assert not looked_at(node)
-    until(lambda: threading.active_count() <= threads)
+    eventually(lambda: threading.active_count() <= threads)

@@ -17,8 +17,9 @@ from labnode.http.websocket import WebSocketLimits
 from labnode.lab import Lab
 from labnode.sessions import Reason
 from labnode.testing import LabClient
+from tests.kit.waiting import eventually
 
-from .sockets import BOARD, MODULE, Node, running, until
+from .sockets import BOARD, MODULE, Node, running
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_a_session_has_its_share_and_no_more(node: Node) -> None:
     assert node.refused("/echo", cookie) == 503
     node.open("/echo", other)
     pages[0].leave()
-    until(lambda: node.refused("/echo", cookie) == 101)
+    eventually(lambda: node.refused("/echo", cookie) == 101)
 
 
 # --- handlers ---
@@ -154,8 +155,8 @@ def test_iteration_ends_when_the_page_leaves(node: Node) -> None:
     page = node.open("/echo", cookie)
     page.send("x").message()
     page.leave()
-    until(lambda: node.module.news == [("closed", True, None)])
-    until(lambda: not handlers())
+    eventually(lambda: node.module.news == [("closed", True, None)])
+    eventually(lambda: not handlers())
 
 
 def test_what_was_sent_before_leaving_is_still_handed_out(node: Node) -> None:
@@ -163,7 +164,7 @@ def test_what_was_sent_before_leaving_is_still_handed_out(node: Node) -> None:
     page = node.open("/switch", cookie)
     page.send("on")
     page.close()
-    until(lambda: node.agent.board.snapshot["switch"]["value"] is True)
+    eventually(lambda: node.agent.board.snapshot["switch"]["value"] is True)
 
 
 def test_iteration_ends_when_the_page_vanishes(node: Node) -> None:
@@ -171,7 +172,7 @@ def test_iteration_ends_when_the_page_vanishes(node: Node) -> None:
     page = node.open("/echo", cookie)
     page.send("x").message()
     page.vanish()
-    until(lambda: not handlers())
+    eventually(lambda: not handlers())
     assert node.module.news == [("closed", True, None)]
 
 
@@ -179,7 +180,7 @@ def test_a_handler_closes_with_a_code_and_cannot_send_any_more(node: Node) -> No
     _, cookie = node.session()
     closing = node.open("/bye", cookie).send("go").closing()
     assert (closing.code, closing.reason) == (4321, "enough")
-    until(lambda: node.module.news)
+    eventually(lambda: node.module.news)
     assert node.module.news == [("error", "The WebSocket is closed (4321 enough).")]
 
 
@@ -254,7 +255,7 @@ def test_the_end_of_the_session_closes_and_wakes_the_handler(node: Node) -> None
     for page in pages:
         closing = page.closing()
         assert (closing.code, closing.reason) == (4001, "session-over")
-    until(lambda: node.module.news == [("closed", True, None)] * 3)
+    eventually(lambda: node.module.news == [("closed", True, None)] * 3)
 
 
 def test_messages_that_arrive_with_the_end_are_not_handed_out(node: Node) -> None:
@@ -301,7 +302,7 @@ def test_a_handler_of_all_threads_leaves_none_for_another(tmp_path: Path) -> Non
         pages = [node.open("/echo", cookie) for _ in range(2)]
         assert node.refused("/echo", cookie) == 503
         pages[0].leave()
-        until(lambda: node.refused("/echo", cookie) == 101)
+        eventually(lambda: node.refused("/echo", cookie) == 101)
 
 
 def test_without_the_web_server_there_are_no_websockets(tmp_path: Path) -> None:

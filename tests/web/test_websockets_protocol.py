@@ -13,8 +13,9 @@ import pytest
 from wsproto.events import CloseConnection, Ping
 
 from labnode.http.websocket import WebSocketLimits
+from tests.kit.waiting import eventually
 
-from .sockets import Node, Page, running, until
+from .sockets import Node, Page, running
 
 MIB = 1 << 20
 
@@ -153,7 +154,7 @@ def test_a_violation_is_answered_with_its_code(
     assert event.code == code
     assert page.at_end()  # without waiting for what cannot be understood
     page.close()
-    until(lambda: not node.agent.bench.websockets._channels.members)
+    eventually(lambda: not node.agent.bench.websockets._channels.members)
 
 
 def test_a_client_that_does_not_answer_a_close_is_cut_off(tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ def test_a_client_that_does_not_answer_a_ping_is_gone(tmp_path: Path) -> None:
     with running(tmp_path, limits=WebSocketLimits(ping_every=0.05, pong_within=0.05)) as node:
         page = node.open("/echo", node.session()[1])
         assert page.at_end()
-        until(lambda: node.module.news == [("closed", True, None)])
+        eventually(lambda: node.module.news == [("closed", True, None)])
 
 
 def test_a_client_is_not_given_up_while_its_handler_does_not_listen(tmp_path: Path) -> None:
@@ -270,15 +271,17 @@ def test_40_clients_that_leave_at_once_leave_nothing_behind(
             else:
                 page.close()
         node.pages.clear()
-        until(lambda: not node.agent.bench.websockets._channels.members, "all channels are dropped")
-        until(lambda: not node.agent.bench.websockets._threads, "all handlers have ended")
-        until(lambda: not node.agent.bench.websockets.live._pages, "no page is told anything")
+        eventually(
+            lambda: not node.agent.bench.websockets._channels.members, "all channels are dropped"
+        )
+        eventually(lambda: not node.agent.bench.websockets._threads, "all handlers have ended")
+        eventually(lambda: not node.agent.bench.websockets.live._pages, "no page is told anything")
 
     visit()
     before = _use()
     for _ in range(times):
         visit()
-    until(lambda: _use()[:2] <= before[:2], f"threads and files are as they were: {before}")
+    eventually(lambda: _use()[:2] <= before[:2], f"threads and files are as they were: {before}")
     assert _use()[2] < before[2] + 4000, "no memory grows"
 
 

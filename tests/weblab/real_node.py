@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import queue
-import re
 import signal
 import sqlite3
-import subprocess
-import sys
-import threading
-import time
-import urllib.request
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from labnode.clock import Event
 from labnode.weblab.caller import Caller
-
-PATIENCE = 20.0  # seconds; whatever takes longer hangs
+from tests.kit.waiting import eventually
+from tests.process.machine import Node
 
 BOARD = """\
 schema: 1
@@ -83,38 +75,31 @@ class RealNode:
             **settings,
         }
         self._port = 0
-        self._process: subprocess.Popen[str] | None = None
+        self._node: Node | None = None
 
     def start(self) -> None:
         """Run it; it answers when this returns."""
         settings = self.directory / "settings.yaml"
         settings.touch(mode=0o600)
         settings.write_text(json.dumps(self.settings))
-        command = [sys.executable, "-m", "labnode", "run", str(self.directory / "board.yaml")]
-        command += ["--settings", str(settings), "--simulate", "--port", str(self._port)]
-        with (self.directory / "stderr").open("a") as stderr:
-            self._process = subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                env={name: value for name, value in os.environ.items() if "LABNODE" not in name},
-            )
-        line = self._first_line()
-        address = re.search(r"http://127\.0\.0\.1:(\d+)", line)
-        assert address, f"{line!r}\n{(self.directory / 'stderr').read_text()}"
-        self._port = int(address[1])
-        self.origin = address[0]
-        self.url = self.origin + self.base_url
+        self._node = Node(
+            self.directory,
+            *("--settings", str(settings), "--port", str(self._port)),
+            board=self.directory / "board.yaml",
+            LABNODE_WEBLAB_USERNAME=None,  # they are in the settings
+            LABNODE_WEBLAB_PASSWORD=None,
+        )
+        self.url = self._node.url
+        self.origin = self.url.removesuffix(self.base_url)
+        self._port = int(self.origin.rpartition(":")[2])
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End it: with SIGTERM as systemd does, with SIGKILL as a bug or no memory does."""
-        if self._process is not None:
-            process, self._process = self._process, None
-            process.send_signal(number)
-            process.wait(PATIENCE)
-            assert process.stdout is not None
-            process.stdout.close()
+        if self._node is not None:
+            with self._node as node:
+                self._node = None
+                node.send(number)
+                node.wait()
 
     def restart(self, number: int = signal.SIGTERM) -> None:
         self.stop(number)
@@ -139,7 +124,7 @@ class RealNode:
 
     def wait_for_log(self, line: str) -> None:
         """Wait until a hook has written `line`."""
-        wait_until(lambda: line in self.log(), line)
+        eventually(lambda: line in self.log(), line)
 
     def wait_for_stored(self, state: str) -> None:
         """Wait until the node has stored that a session is in `state`: it survives a crash."""
@@ -148,29 +133,7 @@ class RealNode:
             with closing(sqlite3.connect(self.directory / "state" / "labnode.db")) as store:
                 return [row[0] for row in store.execute("select state from sessions")]
 
-        wait_until(lambda: state in states(), state)
-
-    def _first_line(self) -> str:
-        assert self._process is not None
-        stdout, lines = self._process.stdout, queue.Queue[str]()
-        assert stdout is not None
-        reader = threading.Thread(target=lambda: lines.put(stdout.readline()), name="first-line")
-        reader.start()
-        try:
-            return lines.get(timeout=PATIENCE)
-        except queue.Empty:
-            self.stop(signal.SIGKILL)
-            raise
-        finally:
-            reader.join(PATIENCE)
-
-
-def wait_until(done: Any, what: str) -> None:
-    """Ask again and again, with an end: a process tells nobody when it is done."""
-    deadline = time.monotonic() + PATIENCE
-    while not done():
-        assert time.monotonic() < deadline, f"waited in vain for {what!r}"
-        time.sleep(0.005)
+        eventually(lambda: state in states(), state)
 
 
 class Hurried(Event):
@@ -201,32 +164,3 @@ def recorded(server: Any) -> list[Any]:
 
     caller.ask = note  # type: ignore[method-assign]
     return answers
-
-
-class Visitor:
-    """A student's browser, as far as a central server can tell."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._cookie = ""
-        self.page = self._ask(url)
-
-    def leave(self) -> Any:
-        """Press the Leave button."""
-        return json.loads(self._ask(f"{self._url}/logout", b""))
-
-    def _ask(self, url: str, body: bytes | None = None) -> str:
-        class Stay(urllib.request.HTTPRedirectHandler):
-            def http_error_302(self, request: Any, response: Any, *_: Any) -> Any:
-                return response
-
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), Stay)
-        request = urllib.request.Request(url, data=body, headers={"Cookie": self._cookie})
-        with opener.open(request, timeout=PATIENCE) as response:
-            if cookie := response.headers["Set-Cookie"]:
-                self._cookie = cookie.partition(";")[0]
-            if location := response.headers["Location"]:
-                origin = re.match(r"http://[^/]*", url)
-                assert origin is not None
-                return self._ask(location if "://" in location else origin[0] + location)
-            return str(response.read().decode())

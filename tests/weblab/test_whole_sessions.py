@@ -16,8 +16,10 @@ from labnode.errors import Busy, LabnodeError, StartFailed
 from labnode.weblab.caller import NoAnswer
 from labnode.weblab.fake import CentralServer, Ending
 from labnode.weblab.fake_lde import DiscoveryEngine
+from tests.kit.waiting import PATIENCE, eventually
+from tests.process.machine import Student
 
-from .real_node import PATIENCE, Hurried, RealNode, Visitor, recorded, wait_until
+from .real_node import Hurried, RealNode, recorded
 
 DELETED = {"message": "Deleted", "finished": True, "should_finish": -1}
 DISPOSING = {"message": "Disposing", "finished": False, "ask_again": 2, "should_finish": 2}
@@ -128,17 +130,18 @@ def whole_session(server: Server, base_url: str) -> None:
         name="Ada Lovelace", username="ada", assigned_time=60, back="http://weblab.example/"
     )
     assert f"{base_url}/callback/" in url
-    visitor = Visitor(url)
+    visitor = Student(session_id, url)
+    assert visitor.page.status == 200
 
     def leave_after_two(answer: float | LabnodeError) -> None:
         seen.append(answer)
         if len(seen) == 2:
-            assert visitor.leave() == {"success": True}
+            assert visitor.leave().json == {"success": True}
 
     server.watch(session_id, leave_after_two, stop)
     ending = server.delete(session_id, stop)
     again = server.delete(session_id, stop)
-    assert "Ada" in visitor.page
+    assert "Ada" in visitor.page.text
     assert ending == again == Ending("Deleted", 1, clean=True)
     polls = [{"should_finish": n} for n in seen]
     assert answers == [*checks, {"session_id": session_id, "url": url}, *polls, DELETED, DELETED]
@@ -170,7 +173,7 @@ def test_a_whole_session_below_a_prefix_of_the_protocol_alone(own_node: Any) -> 
 def test_the_node_ends_the_session_when_the_slot_does(node: RealNode, dial: Dial) -> None:
     server, stop = dial(node.url), Hurried()
     session_id, url = server.new(username="ada", assigned_time=1.0)
-    Visitor(url)
+    assert Student(session_id, url).page.status == 200
     answers = recorded(server)
     seen: list[Any] = []
     while not seen or seen[-1] != -1:  # a WebLab whose clock is behind asks for longer
@@ -410,7 +413,8 @@ def test_a_session_outlives_a_restart_of_the_node(own_node: Any, dial: Dial, num
     node.start()
     server, stop, seen = dial(node.url), Hurried(), list[Any]()
     session_id, url = server.new(username="ada", assigned_time=60)
-    visitor = Visitor(url)
+    visitor = Student(session_id, url)
+    assert visitor.page.status == 200
 
     def restart_in_between(answer: float | LabnodeError) -> None:
         seen.append(answer)
@@ -419,7 +423,7 @@ def test_a_session_outlives_a_restart_of_the_node(own_node: Any, dial: Dial, num
         elif len(seen) == 2:
             node.start()
         elif answer == 5:
-            visitor.leave()
+            assert visitor.leave().status == 200
 
     server.watch(session_id, restart_in_between, stop)
     assert seen[0] == 5
@@ -481,7 +485,7 @@ def test_a_node_that_is_killed_in_a_hook_cleans_when_it_comes_back(
 def test_a_session_that_a_restarted_weblab_has_forgotten_makes_room(node: RealNode) -> None:
     before = CentralServer(node.url, "weblab", "secret")
     ada, url = before.new(username="ada")
-    Visitor(url)
+    assert Student(ada, url).page.status == 200
     after = CentralServer(node.url, "weblab", "secret")  # no delete was ever sent
     after.check()
     bob, _ = after.new(username="bob")
@@ -499,7 +503,7 @@ def test_credentials_and_clients_change_without_losing_the_session(own_node: Any
     node.restart()
     for password in ("secret", "fresh"):
         server = CentralServer(node.url, "weblab", password)
-        wait_until(lambda server=server: server.status(ada) == 5, "the session to go on")
+        eventually(lambda server=server: server.status(ada) == 5, "the session to go on")
     with pytest.raises(Busy, match="another central server"):
         DiscoveryEngine(node.url, "lde", "third").new(username="bob")
     node.settings["weblab"] = {"username": "weblab", "password": "fresh"}

@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from labnode.board import Board, load_board
+from labnode.board import load_board
 from labnode.clock import ManualClock
 from labnode.drivers.framework.registry import load_drivers
 from labnode.errors import BadInput
-from labnode.events import Bus
 from labnode.schema import parse_yaml
 from labnode.wizard.board_schema import board_schema, text_of
 from labnode.wizard.reference import blocks, refreshed
+from tests.kit.wiring import lone_board
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("board-files.md", "drivers.md")
@@ -135,9 +135,7 @@ def test_the_worked_driver_of_the_page_drives_a_traffic_light(tmp_path: Path) ->
     assert len(python.splitlines()) < 55
     (tmp_path / "traffic_light.py").write_text(python)
     (tmp_path / "board.yaml").write_text(yaml)
-    board = Board(
-        load_board(tmp_path / "board.yaml"), clock=ManualClock(), bus=Bus(), simulate=True
-    )
+    board = lone_board(load_board(tmp_path / "board.yaml"), ManualClock())
     board.open()
     lamps = {name: board.pins.pin(name) for name in ("GPIO5", "GPIO6", "GPIO13")}
 

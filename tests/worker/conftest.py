@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from .rig import WorkerRig
+from tests.kit.rig import WorkerRig
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ import pytest
 from labnode.errors import Deadlock
 from labnode.worker import background
 from labnode.worker.background import Background
-
-from .rig import PATIENCE
+from tests.kit.waiting import PATIENCE
 
 
 class Crew:

@@ -8,8 +8,8 @@ import pytest
 
 from labnode import context
 from labnode.errors import Busy, DeviceError
-
-from .rig import PATIENCE, WorkerRig
+from tests.kit.rig import WorkerRig
+from tests.kit.waiting import PATIENCE
 
 
 def test_a_call_runs_on_the_hardware_thread_and_hands_back_its_result(rig: WorkerRig) -> None:
@@ -23,7 +23,7 @@ def test_a_call_that_raises_hands_the_exception_back_and_the_thread_lives_on(
     def fail() -> None:
         raise DeviceError("the heater is gone")
 
-    failed = rig.go(lambda: rig.worker.call(fail)).error(DeviceError)
+    failed = rig.go(lambda: rig.worker.call(fail)).raises(DeviceError)
     assert str(failed) == "the heater is gone"
     assert rig.worker.call(rig.board.heat) is True
 
@@ -43,9 +43,9 @@ def test_a_call_is_busy_after_its_timeout_and_never_runs_afterwards(rig: WorkerR
     job = rig.job(lambda: gate.wait(PATIENCE))
     call = rig.go(lambda: rig.worker.call(rig.board.heat)).waits()
     rig.manual.advance(4.9)
-    assert not call.over
+    assert not call.answered
     rig.manual.advance(0.2)
-    assert "did not answer in time" in str(call.error(Busy))
+    assert "did not answer in time" in str(call.raises(Busy))
     gate.set()
     job.result()
     rig.worker.call(lambda: None)  # everything before this one has had its turn
@@ -62,7 +62,7 @@ def test_a_call_that_waits_goes_on_no_longer_than_its_caller(rig: WorkerRig) -> 
     call = rig.go(lambda: rig.worker.call(wait)).waits()
     assert begun.wait(PATIENCE)
     rig.manual.advance(5.1)
-    assert "still working on this" in str(call.error(Busy))
+    assert "still working on this" in str(call.raises(Busy))
     assert rig.worker.call(rig.board.heat) is True  # the board is free for others
     assert waited == [False]
 
@@ -78,7 +78,7 @@ def test_a_call_that_has_begun_when_its_time_is_over_is_busy_too(rig: WorkerRig)
     assert begun.wait(PATIENCE)
     call.waits()
     rig.manual.advance(5)
-    assert "still working" in str(call.error(Busy))
+    assert "still working" in str(call.raises(Busy))
 
 
 def test_a_call_is_served_while_a_job_waits(rig: WorkerRig) -> None:
@@ -184,7 +184,7 @@ def test_calls_that_wait_when_the_node_stops_are_told_at_once() -> None:
     gate.set()
     assert stop.result()
     for call in calls:
-        assert "stopping" in str(call.error(Busy))  # and no second has passed
+        assert "stopping" in str(call.raises(Busy))  # and no second has passed
     assert not rig.board.heater
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from labnode.errors import DeviceError, Stopped, TooLate
-
-from .rig import PATIENCE, WorkerRig, eventually
+from tests.kit.rig import WorkerRig
+from tests.kit.waiting import PATIENCE, eventually
 
 
 def test_a_hook_runs_on_the_hardware_thread_and_tells_its_end(rig: WorkerRig) -> None:
@@ -142,7 +142,7 @@ def test_a_hook_that_goes_on_waiting_when_the_node_stops_is_ended(rig: WorkerRig
     rig.rests()
     stop = rig.go(lambda: rig.worker.stop(1e6))  # the clock below runs away
     eventually(lambda: rig.worker.stopping)
-    eventually(lambda: stop.over or rig.manual.advance(0.5))
+    eventually(lambda: stop.answered or rig.manual.advance(0.5))
     assert stop.result()
     assert isinstance(hook.ends(), Stopped)
 

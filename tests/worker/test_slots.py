@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from labnode.errors import Busy
-
-from .rig import PATIENCE, WorkerRig
+from tests.kit.rig import WorkerRig
+from tests.kit.waiting import PATIENCE
 
 two_slots = pytest.mark.parametrize("rig", [{"slots": 2}], indirect=True)
 
@@ -15,9 +15,9 @@ two_slots = pytest.mark.parametrize("rig", [{"slots": 2}], indirect=True)
 def test_who_finds_no_slot_is_busy_at_once(rig: WorkerRig) -> None:
     signal = rig.worker.signal()
     waiting = [rig.go(lambda: rig.worker.wait_for(signal, 100)).waits() for _ in range(2)]
-    error = rig.go(lambda: rig.worker.wait_for(signal, 100)).error(Busy)
+    error = rig.go(lambda: rig.worker.wait_for(signal, 100)).raises(Busy)
     assert "Too many requests" in str(error)
-    rig.go(lambda: rig.worker.call(rig.board.heat)).error(Busy)
+    rig.go(lambda: rig.worker.call(rig.board.heat)).raises(Busy)
     assert not rig.board.heater
     signal.set()
     assert [s.result() for s in waiting] == [True, True]
@@ -43,7 +43,7 @@ def test_a_slot_is_free_again_after_an_error(rig: WorkerRig) -> None:
     for _ in range(5):
         with pytest.raises(KeyError):
             fail()
-        rig.go(fail).error(KeyError)
+        rig.go(fail).raises(KeyError)
     with rig.worker.slot():
         assert rig.go(lambda: rig.worker.call(rig.board.heat)).result() is True
 
@@ -56,7 +56,7 @@ def test_a_slot_is_free_again_after_a_timeout(rig: WorkerRig) -> None:
         calls = [rig.go(lambda: rig.worker.call(rig.board.heat)).waits() for _ in range(2)]
         rig.manual.advance(5)
         for call in calls:
-            call.error(Busy)
+            call.raises(Busy)
     gate.set()
     job.result()
 

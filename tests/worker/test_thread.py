@@ -8,8 +8,8 @@ import pytest
 
 from labnode.clock import Clock
 from labnode.errors import DeviceError, TooLate
-
-from .rig import PATIENCE, WorkerRig, eventually
+from tests.kit.rig import WorkerRig
+from tests.kit.waiting import PATIENCE, eventually
 
 
 def test_a_board_that_does_not_open_fails_the_start_with_its_own_error() -> None:

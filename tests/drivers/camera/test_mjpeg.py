@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import shutil
 import threading
 import time
@@ -12,37 +11,12 @@ from typing import Any
 
 import pytest
 
-from labnode.clock import Clock
 from labnode.drivers.camera import Mjpeg
 from labnode.errors import DeviceGone
 from labnode.schema import build, parse_yaml
+from tests.kit.services import Thread
 
 from .server import PATIENCE, endless, head, jpeg, once, part, serving
-
-
-class Thread:
-    """A board's services, and the test's own thread as its hardware thread."""
-
-    pins = None
-
-    def __init__(self) -> None:
-        self.simulated = False
-        self.clock = Clock()
-        self.published = 0
-        self._posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self.post = self._posted.put
-
-    def publish(self) -> None:
-        self.published += 1
-
-    def until(self, happens: Callable[[], Any], what: str = "") -> None:
-        end = time.monotonic() + PATIENCE
-        while not happens():
-            assert time.monotonic() < end, f"it never came true: {what}"
-            try:
-                self._posted.get(timeout=0.002)()
-            except queue.Empty:
-                continue
 
 
 class Viewer:
@@ -64,7 +38,7 @@ class Viewer:
 
 @pytest.fixture
 def thread() -> Thread:
-    return Thread()
+    return Thread(simulated=False)
 
 
 @pytest.fixture

@@ -2,175 +2,38 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from labnode import context
-from labnode.clock import Clock, Event, ManualClock
-from labnode.events import Bus, TaskChanged
-from labnode.store import Store
-from labnode.tasks import Lane, Task, TaskFunction, Tasks
-from labnode.tasks.queues import Queues
-from labnode.worker import Hook, Worker
-
-PATIENCE = 60.0  # real seconds; what takes longer hangs
+from labnode.clock import Clock
+from labnode.events import TaskChanged
+from labnode.tasks import Task, TaskFunction
+from labnode.worker import Hook
+from tests.kit.clock import Asked, WatchedClock
+from tests.kit.waiting import PATIENCE
+from tests.kit.wiring import FakeBoard, Parts
 
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], Any]) -> None:
-    """Return as soon as `condition()` holds, for what nobody can be told of."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        os.sched_yield()
-
-
-class WatchedClock(ManualClock):
-    """A manual clock that knows which threads wait for something that has not come yet."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._watch = threading.Condition()
-        self._waits: dict[int, tuple[Event, float | None]] = {}
-
-    def event(self) -> Event:
-        event = super().event()
-        wait = event.wait
-
-        def watched(timeout: float | None = None) -> bool:
-            me = threading.get_ident()
-            until = None if timeout is None else self.now() + timeout
-            with self._watch:
-                self._waits[me] = event, until
-                self._watch.notify_all()
-            try:
-                return wait(None if until is None else max(0.0, until - self.now()))
-            finally:
-                with self._watch:
-                    del self._waits[me]
-
-        event.wait = watched  # type: ignore[method-assign]
-        return event
-
-    def until_waits(self, thread: threading.Thread) -> None:
-        """Return when `thread` waits: until somebody does something, or until its time is over."""
-
-        def waits() -> bool:
-            event, until = self._waits.get(thread.ident or 0, (None, None))
-            return (
-                event is not None and not event.is_set() and (until is None or until > self.now())
-            )
-
-        with self._watch:
-            assert self._watch.wait_for(waits, PATIENCE), f"{thread.name} never waited"
-
-
-class Going(Generic[T]):
-    """A function that runs on a thread of its own, as a request does."""
-
-    def __init__(self, function: Callable[[], T], clock: Clock, name: str = "asker") -> None:
-        self._clock = clock
-        self._outcome: list[T] = []
-        self._error: BaseException | None = None
-
-        def run() -> None:
-            try:
-                self._outcome.append(function())
-            except BaseException as error:  # noqa: BLE001 - raised in the test
-                self._error = error
-
-        self.thread = threading.Thread(target=run, name=name, daemon=True)
-        self.thread.start()
-
-    def waits(self) -> Going[T]:
-        """Itself, once it waits for something."""
-        assert isinstance(self._clock, WatchedClock)
-        self._clock.until_waits(self.thread)
-        return self
-
-    @property
-    def over(self) -> bool:
-        return not self.thread.is_alive()
-
-    def ends(self) -> Going[T]:
-        self.thread.join(PATIENCE)
-        assert self.over, f"{self.thread.name} hangs"
-        return self
-
-    def result(self) -> T:
-        """What the function returned; what it raised is raised."""
-        self.ends()
-        if self._error is not None:
-            raise self._error
-        return self._outcome[0]
-
-    def error(self, kind: type[BaseException]) -> BaseException:
-        """What the function raised, which has to be a `kind`."""
-        self.ends()
-        assert type(self._error) is kind, f"{self._error!r}, {self._outcome!r}"
-        return self._error
-
-
-class FakeBoard:
-    """A heater that one thread may touch while the board is open, and that is off when it closes.
-
-    What a test wants to happen in `open`, `poll` and `close` it puts into `opening` and so on.
-    """
-
-    def __init__(self) -> None:
-        self.heater = False
-        self.owner: threading.Thread | None = None
-        self.opened = 0
-        self.closed = 0
-        self.opening: Callable[[], Any] = lambda: None
-        self.polling: Callable[[], float | None] = lambda: None
-        self.closing: Callable[[], Any] = lambda: None
-
-    def open(self) -> None:
-        self.opening()
-        self.owner = threading.current_thread()
-        self.opened += 1
-
-    def poll(self) -> float | None:
-        self.check()
-        return self.polling()
-
-    def close(self) -> None:
-        self.check()
-        self.heater, self.owner = False, None
-        self.closed += 1
-        self.closing()
-
-    def heat(self, on: bool = True) -> bool:
-        self.check()
-        self.heater = on
-        return on
-
-    def check(self) -> None:
-        me = threading.current_thread()
-        assert self.owner is me, f"{me.name} touches the board of {self.owner}"
-
-
-class WorkerRig:
+class WorkerRig(Parts):
     """A worker with a fake board and, unless a test brings them, no jobs."""
 
-    def __init__(self, clock: Clock | None = None, **options: Any) -> None:
-        self.clock = clock or WatchedClock()
-        self.board = FakeBoard()
-        self.worker = Worker(self.clock, **options)
+    def __init__(
+        self, clock: Clock | None = None, directory: Path | None = None, **options: Any
+    ) -> None:
+        super().__init__(clock or WatchedClock(), FakeBoard(), directory, **options)
         self.jobs: list[Callable[[], None]] = []
         self.background_jobs: list[Callable[[], None]] = []
         self._gates: list[threading.Event] = []
 
     def start(self) -> None:
-        self.worker.start(self.board, lambda: _pop(self.jobs), lambda: _pop(self.background_jobs))
+        self.start_worker(lambda: _pop(self.jobs), lambda: _pop(self.background_jobs))
 
     def close(self) -> None:
         for gate in self._gates:
@@ -197,10 +60,10 @@ class WorkerRig:
         self._gates.append(gate)
         return gate
 
-    def go(self, function: Callable[[], T], name: str = "asker") -> Going[T]:
-        return Going(function, self.clock, name)
+    def go(self, function: Callable[[], T], name: str = "asker") -> Asked[T]:
+        return Asked(self.clock, function, name)
 
-    def job(self, function: Callable[[], T]) -> Going[T]:
+    def job(self, function: Callable[[], T]) -> Asked[T]:
         """Run `function` as a job on the hardware thread."""
         started = threading.Event()
         done = threading.Event()
@@ -264,25 +127,12 @@ class TasksRig(WorkerRig):
     """Tasks on real threads, with a real database in `directory`."""
 
     def __init__(self, directory: Path, clock: Clock | None = None, **options: Any) -> None:
-        super().__init__(clock, **options)
-        self.directory = directory
-        self.bus = Bus()
-        self.store = Store(directory / "labnode.db", self.clock)
-        self.queues = Queues(directory / "queue.db")
-        self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, self.queues)
-        self._storing = threading.Event()
-        self._storing.set()
+        super().__init__(clock, directory, **options)
 
     def start(self) -> None:
-        self.worker.start(
-            self.board,
-            lambda: self.tasks.next_job(Lane.HARDWARE),
-            lambda: self.tasks.next_job(Lane.BACKGROUND),
-        )
-        self.tasks.recover()
+        self.start_tasks()
 
     def close(self) -> None:
-        self._storing.set()
         for gate in self._gates:
             gate.set()
         self.tasks.stop_all()
@@ -305,7 +155,7 @@ class TasksRig(WorkerRig):
         declared: TaskFunction[..., Any] = declare if function is None else declare(function)  # type: ignore[assignment]
         return declared
 
-    def ask(self, function: Callable[[], T], session: str | None = None) -> Going[T]:
+    def ask(self, function: Callable[[], T], session: str | None = None) -> Asked[T]:
         """Run `function` as a view of a session does."""
 
         def view() -> T:

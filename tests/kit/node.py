@@ -10,19 +10,13 @@ from types import TracebackType
 from typing import Any
 
 from labnode import context
-from labnode.board import Board, load_board
-from labnode.clock import Event, ManualClock
-from labnode.errors import LabnodeError
-from labnode.events import Bus
-from labnode.lab import Lab, Node
-from labnode.lab.programming import Programming
-from labnode.lab.recordings import Recordings
-from labnode.lab.sequences import Sequences
-from labnode.sessions import Deletion, Session, Sessions, StartRequest, User
+from labnode.board import load_board
+from labnode.lab import Lab
+from labnode.sessions import Deletion, Session, StartRequest, User
 from labnode.store import Store
-from labnode.tasks import Lane, Tasks
-from labnode.tasks.queues import Queues
-from labnode.worker import Worker
+from tests.kit.clock import Asked, WatchedClock
+from tests.kit.waiting import PATIENCE
+from tests.kit.wiring import Parts, bind, sessions_of
 
 BOARD = """\
 schema: 1
@@ -35,42 +29,6 @@ devices:
 simulate: {{lamp: switch}}
 """
 SAFE = {"switch": False, "lamp": False, "dimmer": 0, "heater": True}
-PATIENCE = 10.0  # real seconds; what takes longer hangs
-
-
-class WatchedClock(ManualClock):
-    """Knows which threads rest, that is, wait for something that has not come yet."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.moves = 0
-        self.watch = threading.Condition()
-        self._resting: dict[int, tuple[Event, float | None]] = {}
-
-    def event(self) -> Event:
-        event = super().event()
-        wait = event.wait
-
-        def watched(timeout: float | None = None) -> bool:
-            me = threading.get_ident()
-            with self.watch:
-                until = None if timeout is None else self.now() + timeout
-                self._resting[me] = event, until
-                self.watch.notify_all()
-            try:
-                return wait(timeout)
-            finally:
-                with self.watch:
-                    del self._resting[me]
-                    self.moves += 1
-
-        event.wait = watched  # type: ignore[method-assign]
-        return event
-
-    def rests(self, thread: int | None) -> bool:
-        """Under `watch`; `thread` is an identity."""
-        event, until = self._resting.get(thread or 0, (None, None))
-        return event is not None and not event.is_set() and (until is None or self.now() < until)
 
 
 class WatchedStore(Store):
@@ -83,58 +41,11 @@ class WatchedStore(Store):
         super().update(*args, **kwargs)
 
 
-class Asked:
-    """Something asked of the node on a thread of its own, as a request of HTTP is."""
-
-    def __init__(self, clock: WatchedClock, ask: Callable[[], Any]) -> None:
-        self._clock = clock
-        self._ask = ask
-        self._answer: Any = None
-        self.answered = False
-        self.number = 0  # the place of its answer among all answers
-        self.thread = threading.Thread(target=self._run, name="asked", daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._answer = self._ask()
-        except BaseException as error:  # noqa: BLE001 - the test looks at it
-            self._answer = error
-        with self._clock.watch:
-            self.number = self._clock.moves
-            self.answered = True
-            self._clock.moves += 1
-            self._clock.watch.notify_all()
-
-    @property
-    def answer(self) -> Any:
-        """What was returned, or the exception."""
-        assert self.answered, "not answered yet"
-        return self._answer
-
-    @property
-    def session(self) -> Session:
-        assert isinstance(self.answer, Session), self.answer
-        return self.answer
-
-    @property
-    def error(self) -> LabnodeError:
-        assert isinstance(self.answer, LabnodeError), self.answer
-        return self.answer
-
-
-class NoPages:
-    """The web's part in a node without one."""
-
-    def push(self, session_id: str | None, event: str, data: Any) -> None:
-        pass
-
-    def link(self, session: Session) -> str:
-        return ""
-
-
-class SmallNode:
+class SmallNode(Parts):
     """What an agent builds, but for the web; `step()` is the reaper's turn unless `reaper`."""
+
+    clock: WatchedClock
+    store: WatchedStore
 
     def __init__(
         self,
@@ -148,65 +59,22 @@ class SmallNode:
         keep_expired: float = 3600.0,
         **rules: Any,
     ) -> None:
-        self.directory = directory
-        self.clock = clock or WatchedClock()
         self.lab = lab or Lab()
-        self.bus = Bus()
         path = directory / "board.yaml"
         told = ", ".join(f"{key}: {value}" for key, value in rules.items())
         path.write_text(BOARD.format(rules=told), encoding="utf-8")
-        file = load_board(path)
-        self.store = store(directory / "labnode.db", self.clock)
-        self.queues = Queues(directory / "queue.db")
-        self.worker = Worker(self.clock, slots=seats)
-        self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, self.queues)
-        self.board = Board(
-            file,
-            clock=self.clock,
-            bus=self.bus,
-            simulate=True,
-            worker=self.worker,
-            tasks=self.tasks,
+        super().__init__(
+            clock or WatchedClock(), load_board(path), directory, store=store, slots=seats
         )
-        self.sessions = Sessions(
-            file.session,
-            b"secret",
-            store=self.store,
-            tasks=self.tasks,
-            worker=self.worker,
-            clock=self.clock,
-            bus=self.bus,
-            lab=self.lab,
-            board=self.board,
-            keep_expired=keep_expired,
-        )
-        sequences = Sequences(self.board, self.sessions, self.tasks, self.clock, self.lab.functions)
-        programming = Programming(self.board, self.tasks, self.worker, directory)
-        self.lab.bind(
-            Node(
-                self.board,
-                self.worker,
-                self.tasks,
-                self.sessions,
-                programming,
-                sequences,
-                Recordings(directory / "recordings", self.sessions, self.board, self.clock),
-                pages=NoPages(),
-                observers=NoPages(),
-            )
-        )
-        self.asked: list[Asked] = []
+        self.sessions = sessions_of(self, self.lab, keep_expired=keep_expired)
+        bind(self.lab, self, self.sessions)
+        self.asked: list[Asked[Any]] = []
         self._reaper = reaper
         self._stored = 0  # changes that are known to be
         self._open = True
 
     def __enter__(self) -> SmallNode:
-        self.worker.start(
-            self.board,
-            lambda: self.tasks.next_job(Lane.HARDWARE),
-            lambda: self.tasks.next_job(Lane.BACKGROUND),
-        )
-        self.tasks.recover()
+        self.start_tasks()
         self.sessions.recover()
         if self._reaper:
             self.sessions.reaper.start()
@@ -325,7 +193,7 @@ class SmallNode:
 
     # ------------------------------------------------------------------ requests
 
-    def ask(self, what: Callable[[], Any]) -> Asked:
+    def ask(self, what: Callable[[], Any]) -> Asked[Any]:
         """Ask for something that may take its time; returns when it is answered or waits."""
         asked = Asked(self.clock, what)
         self.asked = [a for a in self.asked if not a.answered] + [asked]
@@ -338,7 +206,7 @@ class SmallNode:
         reservation: str | None = None,
         length: float = 600,
         **more: Any,
-    ) -> Asked:
+    ) -> Asked[Any]:
         request = StartRequest(
             client=client, reservation_id=reservation, length=length, **{"username": "ada", **more}
         )
@@ -357,7 +225,7 @@ class SmallNode:
         self.sessions.poll(session)
         return session
 
-    def ask_delete(self, session: Session | str) -> Asked:
+    def ask_delete(self, session: Session | str) -> Asked[Any]:
         session_id = session if isinstance(session, str) else session.id
         return self.ask(lambda: self.sessions.delete(session_id))
 
