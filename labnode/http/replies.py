@@ -36,7 +36,7 @@ def redirect(url: str) -> HTTPResponse:
     return HTTPResponse("", 302, Location=_header_safe(url))
 
 
-def is_for_programs() -> bool:
+def wants_json() -> bool:
     """Does the request want JSON rather than a page?"""
     if request.path.startswith("/api/") or is_upgrade():
         return True

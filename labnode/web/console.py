@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,23 +10,21 @@ from typing import Any, Protocol, cast
 
 from bottle import Bottle, request
 
-from labnode import context
 from labnode.errors import BadInput, LabnodeError, NotFound
 from labnode.http import handshake
 from labnode.http.websocket import SESSION_OVER, Channel, Ending
 from labnode.lab import Node
 from labnode.sessions import Observer, Sessions, User
+from labnode.web.auth import Viewer, viewer
 from labnode.web.lab_websockets import WebSockets
-
-logger = logging.getLogger(__name__)
 
 _PIECE = 1 << 14  # bytes of a message to a page
 _MOST_UNSENT = 1 << 16  # bytes that the device has not taken: then the page is not read
 _NEXT_STUDENT = Ending(4002, "reset")
 
 
-class Reader(Protocol):
-    """A page's place in what a port says; see drivers.serial.reader."""
+class LinePosition(Protocol):
+    """A page's position in the output of a port; see drivers.serial.buffer."""
 
     offset: int
 
@@ -43,7 +40,7 @@ class Line(Protocol):
     generation: int
     status: Any
 
-    def reader(self, epoch: str | None, offset: int | None) -> Reader: ...
+    def reader(self, epoch: str | None, offset: int | None) -> LinePosition: ...
     def write(
         self, data: bytes, written: Callable[[int], None], generation: int | None
     ) -> None: ...
@@ -83,13 +80,12 @@ class Consoles:
 
     def _open(self, name: str) -> Any:
         """The view; an observer looks only."""
-        user = context.current_user.get()
-        assert isinstance(user, User | Observer)
+        user = viewer()
         console = self._console(name)
         if (refusal := handshake.refusal()) is not None:
             return refusal
-        reader = console.line.reader(*_place(request.query))
-        page = _Page(console, reader, user, self._node.sessions)
+        position = console.line.reader(*_place(request.query))
+        page = _Page(console, position, user, self._node.sessions)
         page.begin(self._websockets.take_over(page, user.session_id))
         return ""  # the web server sees that HTTP is over and sends nothing of this
 
@@ -120,11 +116,7 @@ class _Page:
     """
 
     def __init__(
-        self,
-        console: Console,
-        reader: Reader,
-        user: User | Observer,
-        sessions: Sessions,
+        self, console: Console, position: LinePosition, user: Viewer, sessions: Sessions
     ) -> None:
         self._user = user
         self._sessions = sessions
@@ -132,14 +124,14 @@ class _Page:
         self._line = line = console.line
         self._read_only = console.read_only or isinstance(user, Observer)
         self._generation = line.generation
-        self._reader = reader
+        self._position = position
         self._channel: Channel | None = None
         self._lock = threading.Lock()
         self._unsent = 0
         self._sent = self._lost = 0
         self._told = (0, 0)
         self._status = line.status
-        hello = {"epoch": line.epoch, "offset": reader.offset, "read_only": self._read_only}
+        hello = {"epoch": line.epoch, "offset": position.offset, "read_only": self._read_only}
         self._news = [{"type": "hello", **hello, **_visible(self._status)}]
 
     def begin(self, channel: Channel) -> None:
@@ -184,7 +176,7 @@ class _Page:
             or (self._sent, self._lost) != self._told
             or self._line.status is not self._status
             or self._line.generation != self._generation
-            or self._reader.waiting()
+            or self._position.waiting()
         )
 
     def next_message(self) -> str | bytes | None:
@@ -194,7 +186,7 @@ class _Page:
         self._look()
         if self._news:
             return json.dumps(self._news.pop(0))
-        return self._reader.read(_PIECE) or None
+        return self._position.read(_PIECE) or None
 
     def _look(self) -> None:
         """Note what is to be told before the next bytes."""
@@ -204,7 +196,7 @@ class _Page:
         if (told := (self._sent, self._lost)) != self._told:
             self._told = told
             self._news.append({"type": "sent", "bytes": told[0], "lost": told[1]})
-        if gap := self._reader.skip_gap():
+        if gap := self._position.skip_gap():
             self._news.append({"type": "dropped", "bytes": gap})
 
     def _decoded(self, message: str) -> bytes:

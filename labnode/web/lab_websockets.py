@@ -34,7 +34,7 @@ from labnode.lab.node import Level
 from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Sessions, User
 from labnode.web.camera import Streams
 from labnode.web.live import Live
-from labnode.web.page_state import Picture
+from labnode.web.page_state import PageState
 from labnode.worker import Worker
 
 _OVERHEAD = 100  # bytes that a waiting message costs beyond its own
@@ -200,7 +200,7 @@ class WebSockets:
         self._threads: set[threading.Thread] = set()
         self._free_threads = threading.BoundedSemaphore(self.limits.handlers)
 
-    def serve(self, app: Bottle, lab: Lab, picture: Picture) -> None:
+    def serve(self, app: Bottle, lab: Lab, picture: PageState) -> None:
         """Add the routes of the page's own WebSocket and of the lab's."""
         self.live.serve(app, picture)
         for path, (handler, level) in lab.websockets.items():

@@ -22,7 +22,8 @@ from labnode.events import (
 from labnode.http import handshake
 from labnode.http.websocket import SESSION_OVER, Channel, Receiver
 from labnode.sessions import Sessions, User
-from labnode.web.page_state import Asking, Picture, asking
+from labnode.web.auth import Viewer, viewer
+from labnode.web.page_state import PageState
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class Live:
     def __init__(
         self, take_over: Callable[[Receiver, str | None], Channel], sessions: Sessions, bus: Bus
     ) -> None:
-        self._picture: Picture  # given by `serve`
+        self._picture: PageState  # given by `serve`
         self._take_over = take_over
         self._sessions = sessions
         self._wake = threading.Event()
@@ -59,7 +60,7 @@ class Live:
         self._pages: list[Page] = []  # the thread's own, as is what follows
         self._shown: dict[str, Any] = {}  # the states of devices that all pages have
 
-    def serve(self, app: Bottle, picture: Picture) -> None:
+    def serve(self, app: Bottle, picture: PageState) -> None:
         self._picture = picture
         app.get("/api/live", callback=self._open, access="observer")
 
@@ -84,7 +85,7 @@ class Live:
         refusal = handshake.refusal()
         if refusal is not None:
             return refusal
-        page = Page(asking(), self)
+        page = Page(viewer(), self)
         page.channel = self._take_over(page, page.asking.session_id)
         self._new.append(page)
         self._wake.set()
@@ -181,7 +182,7 @@ class Live:
 class Page:
     """One open page, for the hub: a Receiver."""
 
-    def __init__(self, asking: Asking, live: Live) -> None:
+    def __init__(self, asking: Viewer, live: Live) -> None:
         self.asking = asking
         self.channel: Channel  # given by whoever makes it, before anything is told
         self._live = live

@@ -1,4 +1,4 @@
-"""A stand-in for LabDiscoveryEngine: starts, polls and ends sessions as its scheduler does."""
+"""A fake LabDiscoveryEngine: starts, polls and ends sessions as its scheduler does."""
 
 from __future__ import annotations
 
@@ -102,12 +102,7 @@ class DiscoveryEngine:
                 "server_initial_data": server,
                 "back": back,
             }
-        answer = self._caller.ask("", body, timeout=self._start_timeout)
-        session_id, url = answer.get("session_id"), answer.get("url")
-        refused = answer.get("error") or answer.get("success") is False
-        if refused or not isinstance(session_id, str) or not isinstance(url, str):
-            raise self._caller.not_a_labnode()
-        return session_id, url
+        return self._caller.start("", body, timeout=self._start_timeout)
 
     def status(self, session_id: str) -> float:
         """`should_finish`: negative when over, else seconds until the next poll."""

@@ -21,7 +21,7 @@ from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.input import Input, Sensor
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.registry import load_drivers
-from labnode.schema import Between, Like, Option, Section, codec_of, default_of, options
+from labnode.schema import Between, Like, Option, codec_of, default_of, options
 
 _FEW = 3  # keys of a mapping that are named where it is an option
 _FAMILIES: dict[str, type[Driver]] = {"output": Output, "sensor": Sensor, "input": Input}
@@ -124,7 +124,8 @@ def in_words(kind: Any) -> str:
         like = next((item.kind for item in arguments if isinstance(item, Like)), None)
         limits = "".join(f" {item}" for item in arguments if isinstance(item, Between))
         read = any(hasattr(item, "from_yaml") for item in arguments)
-        return (_short(kind) if read else in_words(like or arguments[0])) + limits
+        words = codec_of(kind).expected if read else in_words(like or arguments[0])
+        return _short(words) + limits
     if origin in (Union, types.UnionType):
         members = [in_words(m) for m in arguments if m is not types.NoneType]
         if set(get_args(Words)) <= set(arguments):
@@ -135,7 +136,12 @@ def in_words(kind: Any) -> str:
         return " or ".join(f"`{_yaml(choice)}`" for choice in arguments)
     if origin is list and arguments:
         return _list_of(in_words(arguments[0]))
-    return _short(kind)
+    if dataclasses.is_dataclass(kind) and not hasattr(kind, "from_yaml"):
+        keys = [f"`{option.key}`" for option in options(kind)]  # type: ignore[arg-type]
+        return f"a mapping with {', '.join(keys)}" if len(keys) <= _FEW else "a mapping"
+    if hasattr(kind, "from_yaml") and not hasattr(kind, "expected"):
+        return "a text"
+    return _short(codec_of(kind).expected)
 
 
 def _list_of(words: str) -> str:
@@ -147,16 +153,8 @@ def _list_of(words: str) -> str:
     return f"a list of {words.removeprefix('a ').removeprefix('an ')}s"
 
 
-def _short(kind: Any) -> str:
-    reads = hasattr(kind, "from_yaml")
-    if kind is Any or kind is Section:
-        return "a value"
-    if dataclasses.is_dataclass(kind) and not reads:
-        keys = [f"`{option.key}`" for option in options(kind)]  # type: ignore[arg-type]
-        return f"a mapping with {', '.join(keys)}" if len(keys) <= _FEW else "a mapping"
-    if reads and not hasattr(kind, "expected"):
-        return "a text"
-    return codec_of(kind).expected.partition(" such as ")[0].rstrip(",")
+def _short(expected: str) -> str:
+    return expected.partition(" such as ")[0].rstrip(",")
 
 
 def _call(command: Command) -> str:
