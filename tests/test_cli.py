@@ -540,7 +540,7 @@ STATUS = {
     ],
 )
 def test_status_is_told_line_by_line(change: dict[str, Any], line: str) -> None:
-    assert line in node_commands._told({**STATUS, **change}).splitlines()
+    assert line in node_commands._text({**STATUS, **change}).splitlines()
 
 
 @pytest.mark.parametrize(

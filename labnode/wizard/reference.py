@@ -124,8 +124,7 @@ def in_words(kind: Any) -> str:
         like = next((item.kind for item in arguments if isinstance(item, Like)), None)
         limits = "".join(f" {item}" for item in arguments if isinstance(item, Between))
         read = any(hasattr(item, "from_yaml") for item in arguments)
-        words = codec_of(kind).expected if read else in_words(like or arguments[0])
-        return _short(words) + limits
+        return (_plain(kind) if read else in_words(like or arguments[0])) + limits
     if origin in (Union, types.UnionType):
         members = [in_words(m) for m in arguments if m is not types.NoneType]
         if set(get_args(Words)) <= set(arguments):
@@ -136,12 +135,7 @@ def in_words(kind: Any) -> str:
         return " or ".join(f"`{_yaml(choice)}`" for choice in arguments)
     if origin is list and arguments:
         return _list_of(in_words(arguments[0]))
-    if dataclasses.is_dataclass(kind) and not hasattr(kind, "from_yaml"):
-        keys = [f"`{option.key}`" for option in options(kind)]  # type: ignore[arg-type]
-        return f"a mapping with {', '.join(keys)}" if len(keys) <= _FEW else "a mapping"
-    if hasattr(kind, "from_yaml") and not hasattr(kind, "expected"):
-        return "a text"
-    return _short(codec_of(kind).expected)
+    return _plain(kind)
 
 
 def _list_of(words: str) -> str:
@@ -153,8 +147,14 @@ def _list_of(words: str) -> str:
     return f"a list of {words.removeprefix('a ').removeprefix('an ')}s"
 
 
-def _short(expected: str) -> str:
-    return expected.partition(" such as ")[0].rstrip(",")
+def _plain(kind: Any) -> str:
+    if hasattr(kind, "from_yaml") and not hasattr(kind, "expected"):
+        return "a text"
+    if dataclasses.is_dataclass(kind) and not hasattr(kind, "from_yaml"):
+        keys = [f"`{option.key}`" for option in options(kind)]  # type: ignore[arg-type]
+        if len(keys) <= _FEW:
+            return f"a mapping with {', '.join(keys)}"
+    return codec_of(kind).expected.partition(" such as ")[0].rstrip(",")
 
 
 def _call(command: Command) -> str:
