@@ -68,7 +68,7 @@ def _patient(
     board: Path | None, settings: Path | None, state_dir: Path | None, simulate: bool
 ) -> Patient:
     from labnode.board import load_board
-    from labnode.doctor import Finding, Level, Patient, User
+    from labnode.doctor import Finding, Level, Patient, SystemUser
     from labnode.lab.loader import load_lab
     from labnode.settings import load_settings
 
@@ -97,7 +97,7 @@ def _patient(
     if uid == 0 and chosen is not None and chosen.state_dir.is_dir():
         uid = chosen.state_dir.stat().st_uid  # root asks for the node's user
     return Patient(
-        user=User.by_id(uid),
+        user=SystemUser.by_id(uid),
         settings=chosen,
         board=file,
         running=chosen is not None and _runs(chosen),

@@ -36,7 +36,7 @@ _NOT_NEEDED = {
 }
 
 
-class _Commands(InOrder):
+class _LabnodeGroup(InOrder):
     """Errors become sentences and an exit code: 2 for what a person wrote, else 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -62,7 +62,7 @@ def _leave(code: int, before: Collection[threading.Thread]) -> None:
         os._exit(code)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LabnodeGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="labnode")
 def main() -> None:
     """The lab's side of a remote laboratory: serves a board of real hardware to students.

@@ -53,7 +53,7 @@ class ControlSocket:
         self._now = Clock().now
         self._listener: socket.socket | None = None
         self._stopping = threading.Event()
-        self._reading: dict[socket.socket, _Reading] = {}  # oldest first
+        self._reading: dict[socket.socket, _Client] = {}  # oldest first
         self._ordinary = _Pool("control", self._serve)
         self._urgent = _Pool("control-estop", self._serve)
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
@@ -145,7 +145,7 @@ class ControlSocket:
         connection.setblocking(False)
         if len(self._reading) == _MOST_READING:
             self._drop(next(iter(self._reading)))
-        self._reading[connection] = _Reading(LineBuffer(_LONGEST), self._now() + _PATIENCE)
+        self._reading[connection] = _Client(LineBuffer(_LONGEST), self._now() + _PATIENCE)
 
     def _read(self, connection: socket.socket) -> None:
         line = self._reading[connection].line
@@ -197,7 +197,7 @@ class ControlSocket:
 
 
 @dataclass(frozen=True)
-class _Reading:
+class _Client:
     """A client whose command is being read, until the deadline."""
 
     line: LineBuffer

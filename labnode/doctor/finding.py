@@ -35,7 +35,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class User:
+class SystemUser:
     """Who the node runs as."""
 
     name: str
@@ -43,7 +43,7 @@ class User:
     groups: frozenset[int]
 
     @classmethod
-    def by_id(cls, uid: int) -> User:
+    def by_id(cls, uid: int) -> SystemUser:
         try:
             entry = pwd.getpwuid(uid)
         except KeyError:
@@ -71,7 +71,7 @@ class User:
 class Patient:
     """The node to examine; what could not be read is None, and `wrong` says why."""
 
-    user: User
+    user: SystemUser
     settings: Settings | None = None
     board: BoardFile | None = None
     running: bool = False

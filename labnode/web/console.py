@@ -33,7 +33,7 @@ class LinePosition(Protocol):
     def read(self, limit: int) -> bytes: ...
 
 
-class Line(Protocol):
+class ConsoleLine(Protocol):
     """A port, as far as its pages need it; see drivers.serial.line."""
 
     epoch: str
@@ -51,7 +51,7 @@ class Line(Protocol):
 class Console(Protocol):
     """The driver of a port."""
 
-    line: Line
+    line: ConsoleLine
     encoding: str
     read_only: bool
 

@@ -75,7 +75,7 @@ class Uploads:
             raise Refusal(403, "The session is over.", SessionOver.code)
         if int(environ["CONTENT_LENGTH"] or 0) > programmer.max_size:
             raise Refusal(413, _too_large(programmer), BadFile.code)
-        return _Incoming(self._spool, session.id, programmer.max_size)
+        return _Upload(self._spool, session.id, programmer.max_size)
 
     # ------------------------------------------------------------------ when it is complete
 
@@ -83,7 +83,7 @@ class Uploads:
         """Write the body, a file, into the chip."""
         user = student()
         programmer = self._programmers[device]
-        incoming: _Incoming | None = request.environ.get("labnode.body")
+        incoming: _Upload | None = request.environ.get("labnode.body")
         spooled = incoming.spooled if incoming else self._spool_input(user, programmer)
         try:
             if str(request.content_type).lower().startswith("multipart/"):
@@ -130,7 +130,7 @@ class Uploads:
         return spooled
 
 
-class _Incoming:
+class _Upload:
     """The body of a request on its way into the spool: a Sink of the web server's writer."""
 
     def __init__(self, spool: Spool, session_id: str, limit: int) -> None:

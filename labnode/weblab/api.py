@@ -48,7 +48,7 @@ def protocol_app(sessions: Sessions, settings: Settings, *, clock: Clock) -> bot
     """The routes under /weblab and /ldl; all but `api` and `health` need a client's credentials."""
     app = bottle.Bottle()
     app.default_error_handler = _own_error
-    protocol = _Protocol(sessions, settings, clock)
+    protocol = ServerApi(sessions, settings, clock)
     app.add_hook("before_request", protocol.authenticate)
     app.add_hook("after_request", protocol.note_rejection)
     app.install(_errors_as_json)
@@ -58,7 +58,7 @@ def protocol_app(sessions: Sessions, settings: Settings, *, clock: Clock) -> bot
     return app
 
 
-class _Protocol:
+class ServerApi:
     def __init__(self, sessions: Sessions, settings: Settings, clock: Clock) -> None:
         self._sessions = sessions
         self._settings = settings

@@ -21,7 +21,7 @@ _RESOURCE_CHECK = 30.0  # seconds until a reservation whose start failed is sent
 
 
 @dataclass(frozen=True)
-class Ending:
+class SessionEnd:
     """How a session ended for the central server."""
 
     message: str  # the lab's last message, or the error that counted as the end
@@ -162,7 +162,7 @@ class CentralServer:
             if wait < 0 or pause == left:
                 return
 
-    def delete(self, session_id: str, stop: Event | None = None, *, limit: int = 300) -> Ending:
+    def delete(self, session_id: str, stop: Event | None = None, *, limit: int = 300) -> SessionEnd:
         """End the session: ask until the lab has finished, at most `limit` times, or until `stop`.
 
         Any error counts as finished, as it does for WebLab-Deusto.
@@ -174,16 +174,16 @@ class CentralServer:
             try:
                 answer = self._ask(self._path("action", session_id), {"action": "delete"})
             except LabnodeError as error:
-                return Ending(str(error), asked, clean=False)
+                return SessionEnd(str(error), asked, clean=False)
             message = str(answer.get("message", ""))
             # WebLab-Deusto takes `data` for `finished` where there is one, and nothing for True.
             said = [answer[key] for key in ("data", "finished") if answer.get(key) is not None]
             if not said or said[0]:
-                return Ending(message, asked, clean=True)
+                return SessionEnd(message, asked, clean=True)
             again = answer.get("ask_again")
             if stop.wait(again if isinstance(again, int | float) else _ASK_AGAIN):
-                return Ending(message, asked, clean=False)
-        return Ending(message, limit, clean=False)
+                return SessionEnd(message, asked, clean=False)
+        return SessionEnd(message, limit, clean=False)
 
     def _path(self, operation: Literal["status", "action"], session_id: str) -> str:
         name = quote(session_id, safe="")

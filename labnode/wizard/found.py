@@ -36,7 +36,7 @@ class UsbDevice:
 
 
 @dataclass(frozen=True)
-class Port:
+class SerialPort:
     """A serial port, its stable path, and the device at its other end."""
 
     path: str
@@ -56,16 +56,16 @@ class Thermometer:
     celsius: float | None  # now
 
 
-def serial_ports(root: Path) -> list[Port]:
+def serial_ports(root: Path) -> list[SerialPort]:
     """Those of USB, by id; by path where two devices have the same id. Then the header's."""
     ports = []
     names = _links(root / "dev/serial/by-path") | _links(root / "dev/serial/by-id")
     for tty in sorted(_names(root / "sys/class/tty")):
         if tty.startswith(("ttyUSB", "ttyACM")):
             usb = _usb_above(root, root / "sys/class/tty" / tty / "device")
-            ports.append(Port(names.get(tty, f"/dev/{tty}"), tty, usb))
+            ports.append(SerialPort(names.get(tty, f"/dev/{tty}"), tty, usb))
     if (root / "dev/serial0").exists():
-        ports.append(Port("/dev/serial0", "serial0", None))
+        ports.append(SerialPort("/dev/serial0", "serial0", None))
     return ports
 
 

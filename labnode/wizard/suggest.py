@@ -13,7 +13,7 @@ from labnode.board.config.board_file import BoardFile
 from labnode.drivers.buses.bus_pins import HARDWARE_PWM
 from labnode.wizard.found import (
     Camera,
-    Port,
+    SerialPort,
     Thermometer,
     UsbDevice,
     buses_switched_on,
@@ -78,7 +78,7 @@ def suggest(root: Path, board: BoardFile | None = None) -> str:
 
 
 def _devices(
-    ports: Iterable[Port], cameras: Iterable[Camera], sensors: Iterable[Thermometer]
+    ports: Iterable[SerialPort], cameras: Iterable[Camera], sensors: Iterable[Thermometer]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Devices to suggest: a name, and options of which the second tells if a board has it."""
     for port in ports:
@@ -98,7 +98,7 @@ def _name(usb: UsbDevice) -> str:
     return _known(usb)[0].partition(",")[0] or usb.name or usb.ids
 
 
-def _what(port: Port) -> str:
+def _what(port: SerialPort) -> str:
     if port.usb is None:
         return "the Pi's own, on GPIO14 and GPIO15"
     words, _ = _known(port.usb)

@@ -23,7 +23,7 @@ from labnode.settings import Client, Settings
 from labnode.settings import Credentials as Pair
 from labnode.web import html, texts
 from labnode.web.admin.logtail import LogTail
-from labnode.web.admin.page import View
+from labnode.web.admin.page import NodeView
 from labnode.web.admin.texts import words as words_of
 from labnode.web.admin.trial import Trial
 from labnode.web.auth import check_origin
@@ -104,7 +104,7 @@ class Admin:
     def page(self) -> HTTPResponse:
         """The node's state now; an open page asks for it repeatedly."""
         language = texts.language(locales())
-        view = View(self._node, self._ask, self._clock, language=language, fault=self._fault)
+        view = NodeView(self._node, self._ask, self._clock, language=language, fault=self._fault)
         values = view.values(self._tail.entries[::-1])
         page = html.render_admin(language, bench=self._bench, **values)
         return HTTPResponse(page, **{"Cache-Control": "no-store"})

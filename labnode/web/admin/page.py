@@ -1,4 +1,4 @@
-"""What the administration's page shows: the node as it is now, as plain values for its template."""
+"""What the administration's page shows: the node's state as values for the template."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from labnode.errors import StorageError
 from labnode.lab import Node
 from labnode.lab.pages import text
 from labnode.sessions import Session
-from labnode.web.admin.logtail import Entry
+from labnode.web.admin.logtail import LogEntry
 from labnode.web.admin.texts import words as words_of
 
 Row = dict[str, Any]
@@ -23,7 +23,7 @@ _SHOWN = 60  # characters of a value
 _MOST = 50  # rows of a list
 
 
-class View:
+class NodeView:
     """The node in one language.
 
     `ask` are the commands of the control socket; `fault` says what is wrong with the node.
@@ -45,7 +45,7 @@ class View:
         self._fault = fault
         self.words = words_of(language)
 
-    def values(self, log: list[Entry]) -> Row:
+    def values(self, log: list[LogEntry]) -> Row:
         """The values of the template, except those of all pages."""
         status = self._ask["status"]()
         live = self._node.sessions.live()
