@@ -46,7 +46,7 @@ usage() {
     local row name value commands text
     printf '%s\n' \
         'Usage: ./install.sh demo [--no-browser] [--port N] [--seconds N]' \
-        '       ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...]]' \
+        '       ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...] | --tools]' \
         '       sudo ./install.sh --board boards/NAME.yaml [OPTION...]' \
         '       sudo ./install.sh upgrade | rollback [OPTION...]' \
         '       sudo ./install.sh uninstall [--name NAME] [--purge]' \
@@ -54,7 +54,8 @@ usage() {
         '       sudo ./install.sh flash IMAGE-OR-DEVICE --board boards/NAME.yaml [OPTION...]' \
         '' \
         '  demo       start the demo board without hardware and open the student'"'"'s page' \
-        '  test       check the code and run every test; --system: install for real, in Debian roots' \
+        '  test       check the code and run every test; --system: install for real, in Debian roots;' \
+        '             --tools: no test, only install the Debian packages that they use' \
         '  install    make a board a service of this machine; again: add a lab, or change this one' \
         '  upgrade    go over to the labnode in this directory; back again when it does not work' \
         '  rollback   go back to the labnode before the last upgrade' \
@@ -103,11 +104,20 @@ command_demo() {
 
 command_test() {
     local failed='' status=0
-    if [[ ${1:-} == --system ]]; then
-        shift
-        test_system "$@"
-        return
-    fi
+    case ${1:-} in
+        --system)
+            shift
+            test_system "$@"
+            return
+            ;;
+        --tools)
+            [[ $# == 1 ]] || misused "test --tools takes no '$2'"
+            is_root || fail "only root can install the tools of the tests: sudo ./install.sh test --tools"
+            choose_python
+            install_test_tools
+            return
+            ;;
+    esac
     prepare_venv test
     install_test_tools
     cd -- "$root"

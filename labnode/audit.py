@@ -1,8 +1,8 @@
-"""The lifecycle log: what befell each session, one JSON object per line, nothing of its student.
+"""The audit log of session events, one JSON object per line, without data of the student.
 
-There is a function for each kind of event, and no way to tell more than its parameters: no names,
-no tokens, no passwords. Sessions are hashed as in the other logs, so that lines can be brought
-together; addresses so that they can be told apart until the next start of the process.
+It is the setting `lifecycle_log`. Each kind of event has a function whose parameters are all that
+it can log: no names, no tokens, no passwords. Sessions appear by their `session_tag`, as in the
+other logs; addresses are hashed with a key that changes with each start of the process.
 """
 
 from __future__ import annotations
@@ -21,11 +21,16 @@ _address_key = secrets.token_bytes(16)  # an unkeyed hash of an address is found
 _WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def log_to(to: TextIO | logging.Handler | None) -> None:
-    """Write the log to `to`, apart from all other logs; None: switch it off.
+def session_tag(session_id: str) -> str:
+    """What the logs call a session: it tells sessions apart and does not reveal the id."""
+    return hashlib.sha256(session_id.encode()).hexdigest()[:8]
 
-    To a stream it writes lines with the time; a handler gets the `facts` of each event as well.
-    Until this is called its records go where all others go.
+
+def log_to(to: TextIO | logging.Handler | None) -> None:
+    """Write the audit log to `to`, separate from all other logs; None switches it off.
+
+    A stream gets lines with the time; a handler also gets the `facts` of each event. Until this is
+    called, audit records go to the root logger's handlers.
     """
     for handler in list(_log.handlers):
         _log.removeHandler(handler)
@@ -41,39 +46,41 @@ def log_to(to: TextIO | logging.Handler | None) -> None:
 
 
 def started(session_id: str, client: str, seconds: float) -> None:
-    """The central server `client` has a board that is ready, for a slot of `seconds`."""
-    _tell("started", session=_tag(session_id), client=_word(client), seconds=round(seconds, 1))
+    """A session of the central server `client` is active, for `seconds`."""
+    _log_event(
+        "started", session=session_tag(session_id), client=_word(client), seconds=round(seconds, 1)
+    )
 
 
 def connected(session_id: str) -> None:
-    """The student's browser has come."""
-    _tell("connected", session=_tag(session_id))
+    """The student's browser has opened the session."""
+    _log_event("connected", session=session_tag(session_id))
 
 
 def expired(session_id: str, reason: str) -> None:
-    """The node has seen by itself that a session is over."""
-    _tell("expired", session=_tag(session_id), reason=_word(reason))
+    """The node ends a session by itself (its time is up, or nobody polls)."""
+    _log_event("expired", session=session_tag(session_id), reason=_word(reason))
 
 
 def disposed(session_id: str, reason: str | None) -> None:
     """The board is clean again."""
-    _tell("disposed", session=_tag(session_id), reason=_word(reason))
+    _log_event("disposed", session=session_tag(session_id), reason=_word(reason))
 
 
 def quarantined(session_id: str | None) -> None:
-    """The board could not be cleaned after a session, or is not to be used for another reason."""
-    _tell("quarantined", session=_tag(session_id))
+    """The board is in quarantine; `session_id` is the session whose clean-up failed, if one did."""
+    _log_event("quarantined", session=session_id and session_tag(session_id))
 
 
 def rejected(
     kind: str, *, status: int, address: str, client: str | None = None, untold: int = 0
 ) -> None:
-    """A central server's request was answered with an error; `client` where it is known.
+    """A central server's request was answered with an error; `client` if it is known.
 
-    `untold` is how many others there have been since the last line, which had none of their own.
+    `untold` is the number of rejections since the last line that were not logged.
     """
     facts = {"kind": _word(kind), "status": status, "address": _masked(address)}
-    _tell("rejected", **facts, client=_word(client), untold=untold or None)
+    _log_event("rejected", **facts, client=_word(client), untold=untold or None)
 
 
 class _Timed(logging.Formatter):
@@ -84,15 +91,11 @@ class _Timed(logging.Formatter):
         return f'{{"time": "{time}", {record.getMessage()[1:]}'
 
 
-def _tell(event: str, **facts: str | float | None) -> None:
+def _log_event(event: str, **facts: str | float | None) -> None:
     if _log.isEnabledFor(logging.INFO):
-        told = {key: value for key, value in facts.items() if value is not None}
-        told = {"event": event, **told}
-        _log.info("%s", json.dumps(told), extra={"facts": told})
-
-
-def _tag(session_id: str | None) -> str | None:
-    return None if session_id is None else hashlib.sha256(session_id.encode()).hexdigest()[:8]
+        known = {key: value for key, value in facts.items() if value is not None}
+        logged = {"event": event, **known}
+        _log.info("%s", json.dumps(logged), extra={"facts": logged})
 
 
 def _masked(address: str) -> str:
@@ -100,5 +103,5 @@ def _masked(address: str) -> str:
 
 
 def _word(text: str | None) -> str | None:
-    """One of the node's own words; whatever else has strayed in here is not told."""
+    """`text` if it is one of the node's own words; anything else is not logged."""
     return text if text is None or _WORD.fullmatch(text) else "?"

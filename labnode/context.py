@@ -1,4 +1,4 @@
-"""Who asks and which task runs: the current user and the current task of this thread of work."""
+"""The current user and the current task, as context variables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened, as dataclasses, and the bus that tells it; publishing never blocks or raises."""
+"""Events as dataclasses, and the bus that publishes them; publishing never blocks or raises."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DeviceChanged:
 
 @dataclass(frozen=True, slots=True)
 class SessionChanged:
-    """A session went to another state; `reason` says why it ends."""
+    """A session has a new state; `reason` says why it ends."""
 
     session_id: str
     state: str
@@ -38,6 +38,10 @@ class TaskChanged:
     status: str
 
 
+class TaskStatusChanged(TaskChanged):
+    """A task has a new status, or was asked to stop."""
+
+
 @dataclass(frozen=True, slots=True)
 class FaultChanged:
     """An interlock is "active", "latched" or "cleared"."""
@@ -48,15 +52,22 @@ class FaultChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class EmergencyPressed:
+    """A device asked for an emergency stop; its board is halted and safe already."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that a student is told; to all of them without a `session_id`."""
+    """A message to the student of a session, or to all students."""
 
     text: str | Mapping[str, str]
     session_id: str | None = None
 
 
 class Subscription:
-    """The events that one reader has not read yet, the oldest dropped beyond `limit`."""
+    """The unread events of one reader; beyond `limit` the oldest are dropped."""
 
     def __init__(
         self, kinds: tuple[type, ...], wake: Callable[[], None] | None, limit: int
@@ -85,7 +96,7 @@ class Subscription:
 
 
 class Bus:
-    """Hands every event to every subscription that wants its kind."""
+    """Gives every event to the subscriptions to its kind."""
 
     def __init__(self) -> None:
         self._subscriptions: tuple[Subscription, ...] = ()
@@ -96,8 +107,8 @@ class Bus:
     ) -> Subscription:
         """A queue of the events of `kinds` (none: all).
 
-        `wake` is called after each event, on the publisher's thread: it has to be as short as to
-        set an event.
+        `wake` is called after each event, on the publisher's thread, so it must be as short as
+        setting a flag.
         """
         subscription = Subscription(kinds, wake, limit)
         with self._lock:
@@ -109,9 +120,9 @@ class Bus:
             self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
 
     def publish(self, event: object) -> None:
-        """Queue `event` for everyone who wants it; returns at once."""
+        """Queue `event` for its subscriptions; returns at once."""
         for subscription in self._subscriptions:
             try:
                 subscription._offer(event)
-            except Exception:  # the event is queued; whoever publishes has other things to do
+            except Exception:  # not the publisher's problem: the event is queued
                 log.exception("A reader of events could not be woken.")

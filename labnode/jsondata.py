@@ -1,4 +1,4 @@
-"""Dictionaries of JSON data that tell when they are written, or that refuse to be."""
+"""JSON data: copied and checked, and dictionaries that report or refuse changes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, NoReturn
 
 from labnode.errors import BadInput
 
-_DEEPEST = 100  # levels; what is deeper fits Python's stack in one thread and not in the next
+_DEEPEST = 100  # levels; deeper data may not fit the stack of every thread
 
 
 def plain(value: Any, what: str) -> Any:
-    """A copy of `value` made of JSON types alone; BadInput, starting with `what`, if impossible."""
+    """A copy of `value` of JSON types only; BadInput, starting with `what`, if impossible."""
     try:
         made = json.loads(json.dumps(value, allow_nan=False))
         if deeper_than(_DEEPEST, made):
@@ -23,18 +23,18 @@ def plain(value: Any, what: str) -> Any:
 
 
 def deeper_than(limit: int, data: Any) -> bool:
-    """Whether more than `limit` lists and dictionaries are inside each other."""
-    level = [data]
+    """Whether JSON data is nested more than `limit` levels deep."""
+    layer = [data]
     for _ in range(limit + 1):
-        inside = [part for part in level if isinstance(part, dict | list)]
-        level = [x for part in inside for x in (part.values() if isinstance(part, dict) else part)]
-        if not level:
+        inside = [part for part in layer if isinstance(part, dict | list)]
+        layer = [x for part in inside for x in (part.values() if isinstance(part, dict) else part)]
+        if not layer:
             return False
     return True
 
 
 class _Attached(dict[str, Any]):
-    """A dictionary that belongs to something; a copy of it does not, and is an ordinary one."""
+    """A dictionary whose copies are ordinary dictionaries."""
 
     def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
         return dict, (dict(self),)
@@ -43,7 +43,7 @@ class _Attached(dict[str, Any]):
 class JsonDict(_Attached):
     """A dictionary of JSON data that calls `written` after each change.
 
-    What is changed deeper inside (a list in it) is not seen; assign it anew or call `written`.
+    Changes inside its values (of a list, say) are not noticed: assign the value again.
     """
 
     def __init__(self, what: str, data: Mapping[str, Any], written: Callable[[], None]) -> None:
@@ -87,25 +87,25 @@ class JsonDict(_Attached):
         self._written()
 
     def replace(self, data: Mapping[str, Any]) -> None:
-        """Hold `data` instead of what it held."""
+        """Replace its content by `data`."""
         if not isinstance(data, Mapping):
             raise BadInput(f"{self._what} must be a dictionary, not {data!r}")
         fresh = self._checked(dict(data), self._what)
-        super().update(fresh)  # first, so that nobody finds it empty in between
+        super().update(fresh)  # first, so that it is never empty in between
         for key in self.keys() - fresh.keys():
             super().__delitem__(key)
         self._written()
 
     def _checked(self, data: dict[str, Any], what: str) -> dict[str, Any]:
         for key in data:
-            if not isinstance(key, str):  # JSON would turn it into one, and it would not be found
+            if not isinstance(key, str):  # JSON would turn it into one
                 raise BadInput(f"{self._what}: a key must be a string, not {key!r}")
         fresh: dict[str, Any] = plain(data, what)
         return fresh
 
 
 class Sealed(_Attached):
-    """A dictionary that may only be read; a write raises a TypeError with `reason`."""
+    """A read-only dictionary; a write raises a TypeError with `reason`."""
 
     def __init__(self, data: Mapping[str, Any], reason: str) -> None:
         super().__init__(data)

@@ -1,10 +1,13 @@
-"""Detectors that fail a test which leaves a thread, an open file or a pin behind."""
+"""The same tests wherever they run; a thread, an open file or a pin that one leaves fails it."""
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import threading
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,46 @@ from labnode.drivers.gpio.factories import pins_in_use
 
 _PATIENCE = 3.0  # seconds in which a thread that has been told to end may do so
 _WATCHED = re.compile(r"socket:|pipe:|/dev/pts/|/dev/ptmx|.*\.db(-wal|-shm)?$|.*/lock$")
+
+
+def pytest_configure() -> None:
+    """Nothing depends on the shell: not on its settings of a node, not on nohup or `&` in it."""
+    for name in list(os.environ):
+        if name.startswith("LABNODE_") and not name.startswith("LABNODE_TEST_"):
+            del os.environ[name]
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            # Not heard here either; but programs that the tests start get the default again.
+            signal.signal(number, lambda *_: None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.skip("only root can (.ci/run runs them as root)")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter,
+) -> Generator[None, None, None]:
+    """Say in one line what was skipped and why, below everything but the numbers."""
+    yield
+    places: dict[str, list[str]] = defaultdict(list)
+    for report in terminalreporter.stats.get("skipped", ()):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        places[reason].append(report.nodeid.partition("::")[0])
+    if places:
+        said = [f"{why}: {_in_short(files)}" for why, files in sorted(places.items())]
+        terminalreporter.write_line(f"skipped: {'; '.join(said)}")
+
+
+def _in_short(files: list[str]) -> str:
+    """How many tests, and their files; a folder, where it is more than one file of it."""
+    folders = defaultdict(set)
+    for file in files:
+        folders[file.rpartition("/")[0]].add(file)
+    where = [folder if len(of) > 1 else min(of) for folder, of in sorted(folders.items())]
+    return f"{len(files)} in {', '.join(where)}"
 
 
 @pytest.fixture(autouse=True)

@@ -26,21 +26,22 @@ HOUSE = """
     events    ->
     context   ->
     jsondata  -> errors
+    files     ->
     schema    -> errors
     settings  -> schema errors
-    store     -> clock errors
+    store     -> files clock errors
     drivers   -> schema waker clock errors
     board     -> drivers schema events clock errors
     worker    -> clock errors
     tasks     -> worker store jsondata context events clock errors
     sessions  -> tasks worker store jsondata events audit clock errors
-    lab       -> sessions tasks worker board drivers schema context events clock errors
+    lab       -> sessions tasks worker board drivers schema files context events clock errors
     control   -> clock errors
     http      -> settings waker clock errors
     weblab    -> http sessions settings jsondata audit clock errors
     web       -> +lab http settings waker
     labnode   -> lab
-    system    -> context events clock
+    system    -> context events audit clock
     doctor    -> system board drivers settings errors
     wizard    -> board drivers schema
     node      -> everything

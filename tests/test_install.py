@@ -545,3 +545,56 @@ def test_continuous_integration_runs_the_tests_from_anywhere(
     result = machine.start([str(machine.clone / ".ci" / "run")], tmp_path)
     assert result.returncode == 0
     assert machine.calls("python -m pytest") == ["python -m pytest"]
+
+
+@pytest.fixture
+def ci(machine: Machine) -> Machine:
+    """One that is root's, where `id` and `runuser` agree on who somebody is."""
+    for tool in ("tar", "dirname"):
+        (machine.bin / tool).symlink_to(shutil.which(tool) or f"/usr/bin/{tool}")
+    machine.python()
+    machine.says("apt-get")
+    machine.says("useradd")
+    machine.says("chown")
+    machine.command("id", '#!/usr/bin/env bash\n[[ $1 == -u ]] && echo "${TEST_ID:-0}"\n')
+    machine.says("runuser", 'shift 3; TEST_ID=1000 FAIL_pytest=${FAIL_user:-0} exec "$@"')
+    return machine
+
+
+def run_ci(ci: Machine, **environment: str) -> subprocess.CompletedProcess[str]:
+    return ci.start(["bash", str(ci.clone / ".ci" / "run")], Path("/"), **environment)
+
+
+def test_as_root_it_tests_as_an_ordinary_user_and_then_what_only_root_can(ci: Machine) -> None:
+    (ci.clone / ".git").mkdir()
+    result = run_ci(ci)
+    assert result.returncode == 0, result.stderr
+    calls = ci.calls()
+    steps = ["apt-get", "useradd", "runuser -u labnode-tests", "python -m pytest"]
+    steps += ["python -B -m pytest -p no:cacheprovider -m root"]
+    at = [next(i for i, call in enumerate(calls) if call.startswith(step)) for step in steps]
+    assert at == sorted(at)
+    assert not any(call.startswith("apt-get") for call in calls[at[2] :])
+    assert result.stdout.count("3 passed\n") == 2
+    (home,) = {word[5:] for call in calls for word in call.split() if word.startswith("HOME=")}
+    assert not Path(home).exists()
+    assert not (ci.clone / ".venv").exists()
+
+
+@pytest.mark.parametrize("failing", ["FAIL_user", "FAIL_pytest"])
+def test_a_failure_of_either_is_one_of_both(ci: Machine, failing: str) -> None:
+    result = run_ci(ci, **{failing: "1"})
+    assert result.returncode == 1
+    assert result.stdout.count("3 passed\n") == 2
+
+
+def test_only_root_installs_the_tools_of_the_tests_alone(ci: Machine) -> None:
+    assert ci.run("test", "--tools").returncode == 0
+    assert ci.calls("apt-get")[-1].endswith("avrdude openocd")
+    assert not (ci.clone / ".venv").exists()
+    refused = ci.run("test", "--tools", TEST_ID="1000")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "install.sh: only root can install the tools of the tests: sudo ./install.sh test --tools\n"
+    )
+    assert ci.run("test", "--tools", "tests").returncode == 2

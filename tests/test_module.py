@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from labnode.board import BoardFile, load_board
+from labnode.drivers.framework.registry import load_drivers
 from labnode.errors import ConfigError
 from labnode.lab import Lab
 from labnode.lab.loader import load_lab as load_lab_of
@@ -19,6 +20,7 @@ LAB = "from labnode import Lab\nlab = Lab()\n"
 @pytest.fixture(autouse=True)
 def _own_imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a module changes for the whole process is undone."""
+    load_drivers()  # of which only the first time registers them
     before = set(sys.modules)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)

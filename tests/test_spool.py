@@ -67,7 +67,7 @@ def test_who_throws_away_a_thousand_files_leaves_nothing_behind(spool: Spool) ->
         else:
             spool.remove(spooled.keep(".hex"))
     assert spool.coming_in() == 0
-    assert spool._owned == {}
+    assert spool._files == []
 
 
 def test_what_the_last_node_has_left_is_gone(spool: Spool) -> None:

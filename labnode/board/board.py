@@ -3,194 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from labnode.board.config.board_file import BoardFile
 from labnode.board.interlocks import Emergency, Fault, Interlocks
-from labnode.board.services import DriverServices, Post, Wait, alone
+from labnode.board.services import Alone, FaultStore, HardwareWorker, RunningTask, Until
 from labnode.board.simulation import Simulation
 from labnode.board.snapshot import Snapshot, Snapshots, describe, reason
 from labnode.clock import Clock
 from labnode.drivers.framework.driver import Driver, Lendable, Simulatable
 from labnode.drivers.framework.output import Output
+from labnode.drivers.framework.services import DeviceView, PendingPost
 from labnode.drivers.gpio.factories import mock_factory, real_factory
 from labnode.errors import BadInput, DeviceError, Interlocked, LabnodeError, NotFound
-from labnode.events import Bus
+from labnode.events import Bus, DeviceChanged, EmergencyPressed
 from labnode.schema import did_you_mean
-
-_RETRY = 0.25  # seconds until a device that could not be polled is polled again
-
-
-class Polls:
-    """Hardware thread only."""
-
-    def __init__(self, devices: Mapping[str, Driver], snapshots: Snapshots, clock: Clock) -> None:
-        self._devices = devices
-        self._snapshots = snapshots
-        self._clock = clock
-        self._not_before: dict[str, float] = {}  # of those that failed
-
-    def run(self, names: Iterable[str]) -> None:
-        """Poll those of `names` that are due."""
-        now = self._clock.now()
-        for name in names:
-            due = self.due(name)
-            if due is not None and due <= now:
-                if self._snapshots.poll(name):
-                    self._not_before.pop(name, None)
-                else:
-                    self._not_before[name] = now + _RETRY
-                self._snapshots.read([name])
-
-    def due(self, name: str) -> float | None:
-        """When a device is to be polled next."""
-        due = self._devices[name].due()
-        return None if due is None else max(due, self._not_before.get(name, due))
-
-
-class Orders:
-    """Hardware thread only. `opened` gives the devices that are open; `refresh` reads one again."""
-
-    def __init__(
-        self,
-        file: BoardFile,
-        emergency: Emergency,
-        interlocks: Interlocks,
-        *,
-        opened: Callable[[], Collection[str]],
-        refresh: Callable[[str], None],
-    ) -> None:
-        self._devices = file.devices
-        self._emergency = emergency
-        self._interlocks = interlocks
-        self._opened = opened
-        self._refresh = refresh
-
-    def command(self, device: str, command: str, args: Any = None) -> Any:
-        """Call a command with JSON arguments, a list or an object; its result is JSON.
-
-        NotFound: there is no such device or command; BadInput: the arguments; Interlocked or Busy:
-        not now; else DeviceError.
-        """
-        driver = self.driver(device)
-        spec = driver.commands.get(command)
-        if spec is None:
-            there = f"; it has {', '.join(driver.commands)}" if driver.commands else ""
-            hint = did_you_mean(command, driver.commands) or there
-            raise NotFound(f"'{device}' has no command {command!r}{hint}")
-        arguments = spec.bind(f"{device}.{command}", args)
-        return self._do(
-            f"{device}.{command}", driver, lambda: getattr(driver, command)(**arguments)
-        )
-
-    def put(self, device: str, value: Any) -> None:
-        """Bring an output to a value; errors as those of `command`."""
-        output = self.driver(device)
-        assert isinstance(output, Output)
-        self._do(device, output, lambda: output.put(value))
-
-    def begin(self) -> None:
-        """Give outputs the value that a session begins with, where they have one."""
-        for name, driver in self._devices.items():
-            if isinstance(driver, Output) and driver.initial is not None:
-                try:
-                    self.put(name, driver.initial)
-                except LabnodeError as error:
-                    log.warning("device %s does not begin with its value: %s", name, error)
-
-    def permit(self, device: str, value: Any) -> None:
-        """Interlocked when an output must not be `value` now."""
-        output = self.driver(device)
-        assert isinstance(output, Output)
-        self._emergency.permit(output, value)
-        self._interlocks.permit(device, value)
-
-    def lend(self, device: str) -> AbstractContextManager[str]:
-        """The path of a device's port, the caller's alone inside the block."""
-        driver = self.driver(device)
-        if not isinstance(driver, Lendable):
-            raise DeviceError(f"'{device}' has no port to lend: it is a {driver.kind}")
-        return driver.lent()
-
-    def driver(self, name: str) -> Driver:
-        """The device's driver; NotFound."""
-        if name not in self._devices:
-            hint = did_you_mean(name, self._devices)
-            raise NotFound(f"there is no device {name!r}{hint}")
-        return self._devices[name]
-
-    def need_open(self, name: str) -> None:
-        """DeviceError when the device is not open."""
-        if name not in self._opened():
-            raise DeviceError(f"'{name}' is not open")
-
-    def _do(self, where: str, driver: Driver, action: Callable[[], Any]) -> Any:
-        self.need_open(driver.name)
-        if self._emergency.why is not None:
-            raise Interlocked(f"The board is stopped: {self._emergency.why}")
-        try:
-            return action()
-        except LabnodeError:
-            raise
-        except Exception as error:
-            raise DeviceError(f"{where}: {reason(error)}") from error
-        finally:
-            self._refresh(driver.name)
-
-
-class Lineup:
-    """`opened` are the names in the order of opening, with one that failed half way."""
-
-    def __init__(self, devices: Mapping[str, Driver]) -> None:
-        self.opened: list[str] = []
-        self._devices = devices
-
-    def open(self) -> None:
-        """Open every device until one does not: then a DeviceError says why."""
-        for name, driver in self._devices.items():
-            self.opened.append(name)
-            try:
-                driver.open()
-            except Exception as error:
-                log.exception("device %s did not open", name)
-                raise DeviceError(f"'{name}' did not open: {reason(error)}") from error
-
-    def each(
-        self, what: str, do: Callable[[Driver], None], names: Collection[str] | None = None
-    ) -> list[str]:
-        """Do one thing to the devices that are open; a sentence for each that did not."""
-        return self._each([n for n in self.opened if names is None or n in names], what, do)
-
-    def close(self) -> list[str]:
-        """Close every device, the last one first; a sentence for each that did not."""
-        names, self.opened = self.opened, []
-        return self._each(names[::-1], "close", lambda driver: driver.close())
-
-    def _each(self, names: list[str], what: str, do: Callable[[Driver], None]) -> list[str]:
-        failures = []
-        for name in names:
-            try:
-                do(self._devices[name])
-            except Exception as error:
-                log.exception("device %s did not %s", name, what)
-                failures.append(f"'{name}' did not {what}: {reason(error)}")
-        return failures
-
 
 log = logging.getLogger(__name__)
 
 _MOST_ROUNDS = 10  # of interlocks that set off each other
+_RETRY = 0.25  # seconds until a device that could not be polled is polled again
 
 
 class Board:
     """A board file at run time; its drivers belong to this board alone.
 
-    Everything is for the hardware thread, except `attach` (before it starts), `snapshot`, `faults`
-    and `describe`, which any thread may read, and `halt`, `make_safe` and `fault`, for emergencies.
+    Everything is for the hardware thread, except `snapshot`, `faults` and `describe`, which any
+    thread may read, and `halt`, `make_safe` and `fault`, for emergencies.
     """
 
     def __init__(
@@ -200,26 +42,28 @@ class Board:
         clock: Clock,
         bus: Bus,
         simulate: bool,
+        worker: HardwareWorker | None = None,
+        tasks: RunningTask | None = None,
+        store: FaultStore | None = None,
         pins: Any = None,
         work_dir: Path | None = None,
     ) -> None:
         """`pins` is a gpiozero factory that the caller closes.
 
         Without it the board has its own: a mock one with `simulate`, else this machine's, for
-        which lgpio makes a pipe in `work_dir`.
+        which lgpio makes a pipe in `work_dir`. Without a node's `worker`, `tasks` and `store` the
+        board stands alone: changes of inputs are not seen, and latched faults are not kept.
         """
+        alone = Alone(clock)
         self.file = file
-        self.pins = mock_factory() if simulate and pins is None else pins
-        self.around = alone(clock, self.halt)
-        self.simulation = (
-            Simulation(file.simulate, self._drive, lambda: self.snapshot, clock)
-            if simulate
-            else None
-        )
         self.bus = bus
-        self.emergency = Emergency(clock)
-        self._clock = clock
+        self.clock = clock
+        self.worker = worker or alone
+        self.tasks = tasks or alone
+        self._acknowledge_emergency = PendingPost(self.worker, self._after_emergency)
+        self.pins = mock_factory() if simulate and pins is None else pins
         self.work_dir = work_dir
+        self.emergency = Emergency(clock)
         self._owns_pins = self.pins is None
         self._outputs = {n: d for n, d in file.devices.items() if isinstance(d, Output)}
         self.interlocks = Interlocks(
@@ -228,27 +72,17 @@ class Board:
             self.emergency,
             clock=clock,
             bus=bus,
-            snapshot=lambda: self.snapshot,
+            store=store or alone,
         )
-        self._snapshots = Snapshots(file.devices, bus, self.interlocks.lock)
-        self.versioned = self._snapshots.versioned  # any thread
-        self._lineup = Lineup(file.devices)
-        orders = Orders(
-            file,
-            self.emergency,
-            self.interlocks,
-            opened=lambda: self._opened,
-            refresh=self.refresh,
-        )
-        self.command = orders.command
-        self.put = orders.put
-        self.permit = orders.permit
-        self.lend = orders.lend
-        self._orders = orders
-        self._polls = Polls(file.devices, self._snapshots, clock)
+        self._snapshots = Snapshots(file.devices, self.interlocks)
+        self.simulation = Simulation(file.simulate, self, clock) if simulate else None
+        self._opened: list[str] = []  # in the order of opening, with one that failed half way
+        self._retry_at: dict[str, float] = {}  # when devices whose poll failed are polled again
         for name, driver in file.devices.items():
             driver.attach(name, self.services(name))
             driver.follow(file.scripts.get(name))
+
+    # ------------------------------------------------------------------ any thread
 
     @property
     def snapshot(self) -> Snapshot:
@@ -258,27 +92,74 @@ class Board:
         """
         return self._snapshots.latest
 
+    def versioned(self) -> tuple[int, Snapshot]:
+        """The snapshot with its version, which grows with each change."""
+        return self._snapshots.versioned
+
     @property
     def faults(self) -> tuple[Fault, ...]:
         """The interlocks that act, or have acted and are latched."""
         return self.interlocks.faults
 
     def obstacles(self) -> list[str]:
-        """Why nobody should be let onto the board: the faults that are latched."""
+        """Why nobody may start to use the board: the faults that are latched."""
         return [f"{fault.name}: {fault.message}" for fault in self.faults if fault.latched]
+
+    def describe(
+        self, locales: Sequence[str | None] = (), *, hidden: bool = False
+    ) -> list[dict[str, Any]]:
+        """What the page has to know of the devices on it; with `hidden`, of all devices."""
+        names = self.file.devices if hidden else self.file.on_page()
+        return [describe(name, self.file.devices[name], locales) for name in names]
+
+    def services(self, name: str) -> DriverServices:
+        """What a driver called `name` is given."""
+        return DriverServices(self, name)
+
+    # ------------------------------------------------------------------ emergencies, any thread
 
     @property
     def halted(self) -> str | None:
         """Why everything is stopped, None when it is not."""
         return self.emergency.why
 
-    def services(self, name: str) -> DriverServices:
-        """What a driver called `name` would be handed."""
-        return DriverServices(self, name, self._clock, simulated=self.simulation is not None)
+    def halt(self, why: str) -> list[str]:
+        """Emergency stop: everything safe now, and until `resume`; says what could not be."""
+        self.emergency.begin(why)
+        return self.make_safe()
 
-    def attach(self, post: Post, wait: Wait, **more: Any) -> None:
-        """What the worker and the tasks offer; `more` is the rest of Surroundings."""
-        self.around = replace(self.around, post=post, wait=wait, **more)
+    def press_emergency(self, why: str) -> None:
+        """A device asks for an emergency stop: everything is made safe, then the bus is told."""
+        self.halt(why)
+        self.bus.publish(EmergencyPressed(why))
+
+    def resume(self) -> None:
+        """The emergency is over: outputs may be commanded again."""
+        self.emergency.end()
+
+    def make_safe(self) -> list[str]:
+        """Drive to safe what can be; says what could not be, never raises.
+
+        It does not wait for the hardware thread, which may hang.
+        """
+        failures = self._each("make safe", lambda driver: driver.make_safe())
+        try:
+            self._acknowledge_emergency.post()  # many presses, one acknowledgement
+        except Exception:
+            log.exception("the snapshot after an emergency is not taken")
+        return failures
+
+    def fault(self) -> str | None:
+        """What the hardware thread should have done and has not, or None."""
+        return self.emergency.fault(self._outputs.values())
+
+    def _after_emergency(self) -> None:
+        self.emergency.acknowledge()
+        if self.emergency.why is not None:  # a command that was half way may have come after
+            self._each("make safe", _stay_safe)
+        self.refresh(*self._opened)
+
+    # ------------------------------------------------------------------ open, reset, close
 
     def open(self) -> None:
         """Open every device; if one fails, all are closed (safe) and a DeviceError says why."""
@@ -286,11 +167,15 @@ class Board:
             raise DeviceError("the board is open already")
         if self.pins is None and self._needs_pins():
             self.pins = real_factory(self.work_dir)
-        try:
-            self._lineup.open()
-        except DeviceError as error:
-            raise DeviceError("; ".join([str(error), *self._close()])) from error.__cause__
-        self._snapshots.read(self._opened)
+        for name, driver in self.file.devices.items():
+            self._opened.append(name)
+            try:
+                driver.open()
+            except Exception as error:
+                log.exception("device %s did not open", name)
+                failures = [f"'{name}' did not open: {reason(error)}", *self._close()]
+                raise DeviceError("; ".join(failures)) from error
+        self._read(self._opened)
         if self.simulation is not None:
             self.simulation.restart()
         self._settle()
@@ -302,18 +187,24 @@ class Board:
 
     def reset(self, names: Collection[str] | None = None) -> None:
         """Bring all devices, or some, to safe; one DeviceError names all that failed."""
-        failures = self._lineup.each("reset", lambda driver: driver.reset(), names)
+        chosen = [name for name in self._opened if names is None or name in names]
+        failures = self._each("reset", lambda driver: driver.reset(), chosen)
         self.refresh(*self._opened)
         _raise(failures)
 
     def prepare(self) -> None:
-        """Before a session: what devices need, then the values that it begins with."""
-        _raise(self._lineup.each("prepare", lambda driver: driver.prepare()))
-        self._orders.begin()
+        """Before a session: what devices need, then their initial values."""
+        _raise(self._each("prepare", lambda driver: driver.prepare()))
+        for name, output in self._outputs.items():
+            if output.initial is not None:
+                try:
+                    self.put(name, output.initial)
+                except LabnodeError as error:
+                    log.warning("device %s does not begin with its value: %s", name, error)
 
     def clean(self) -> None:
         """After a session; one DeviceError names all that failed."""
-        _raise(self._lineup.each("clean up", lambda driver: driver.clean()))
+        _raise(self._each("clean up", lambda driver: driver.clean()))
 
     def close(self) -> None:
         """Close every device, the last one first; one DeviceError names all that failed.
@@ -322,62 +213,147 @@ class Board:
         """
         _raise(self._close())
 
-    def make_safe(self) -> list[str]:
-        """Drive to safe what can be, from any thread; says what could not be, never raises.
-
-        For the moment when the hardware thread does not answer: nothing here waits for it.
-        """
-        failures = self._lineup.each("make safe", lambda driver: driver.make_safe())
-        try:
-            self.around.post(self._after_emergency)
-        except Exception:
-            log.exception("the snapshot after an emergency is not taken")
+    def _close(self) -> list[str]:
+        names, self._opened = self._opened, []
+        failures = self._each("close", lambda driver: driver.close(), names[::-1])
+        self._publish(self._snapshots.forget(names))
+        if self._owns_pins and self.pins is not None:
+            pins, self.pins = self.pins, None
+            try:
+                pins.close()
+            except Exception as error:
+                log.exception("the GPIO chip did not close")
+                failures.append(f"the GPIO chip did not close: {reason(error)}")
         return failures
 
-    def halt(self, why: str) -> list[str]:
-        """Emergency stop, from any thread: everything safe now, and until `resume`.
+    def _each(
+        self, what: str, do: Callable[[Driver], None], names: Iterable[str] | None = None
+    ) -> list[str]:
+        """Do one thing to devices, by default all that are open; a sentence for each failure."""
+        failures = []
+        for name in list(self._opened if names is None else names):
+            try:
+                do(self.file.devices[name])
+            except Exception as error:
+                log.exception("device %s did not %s", name, what)
+                failures.append(f"'{name}' did not {what}: {reason(error)}")
+        return failures
 
-        Says what could not be made safe.
+    # ------------------------------------------------------------------ commands
+
+    def command(self, device: str, command: str, args: Any = None) -> Any:
+        """Call a command with JSON arguments, a list or an object; its result is JSON.
+
+        NotFound: there is no such device or command; BadInput: the arguments; Interlocked or Busy:
+        not now; else DeviceError.
         """
-        self.emergency.begin(why)
-        return self.make_safe()
+        driver = self._driver(device)
+        spec = driver.commands.get(command)
+        if spec is None:
+            there = f"; it has {', '.join(driver.commands)}" if driver.commands else ""
+            hint = did_you_mean(command, driver.commands) or there
+            raise NotFound(f"'{device}' has no command {command!r}{hint}")
+        where = f"{device}.{command}"
+        arguments = spec.bind(where, args)
+        with self._commanding(driver, where):
+            return getattr(driver, command)(**arguments)
 
-    def resume(self) -> None:
-        """The emergency is over: outputs may be commanded again (any thread)."""
-        self.emergency.end()
+    def put(self, device: str, value: Any) -> None:
+        """Bring an output to a value; errors as those of `command`."""
+        output = self._outputs[device]
+        with self._commanding(output, device):
+            output.put(value)
 
-    def fault(self) -> str | None:
-        """What the hardware thread should have done and has not, or None (any thread)."""
-        return self.emergency.fault(self._outputs.values())
+    @contextmanager
+    def _commanding(self, driver: Driver, where: str) -> Iterator[None]:
+        """Inside the block a device is commanded; afterwards the snapshot has what came of it."""
+        self._need_open(driver.name)
+        if self.halted is not None:
+            raise Interlocked(f"The board is stopped: {self.halted}")
+        try:
+            yield
+        except LabnodeError:
+            raise
+        except Exception as error:
+            raise DeviceError(f"{where}: {reason(error)}") from error
+        finally:
+            self.refresh(driver.name)
 
-    def poll(self) -> float | None:
-        """Do what is due; seconds until the next is, None if nothing is waited for."""
-        self._polls.run(self._opened)
-        moving = None if self.simulation is None else self.simulation.move()
-        if self._opened:
-            self._settle()
-        times = [*map(self._polls.due, self._opened), self.interlocks.due(), moving]
-        following = min((time for time in times if time is not None), default=None)
-        return None if following is None else max(0.0, following - self._clock.now())
+    def permit(self, device: str, value: Any) -> None:
+        """Interlocked when an output must not be `value` now."""
+        self.emergency.permit(self._outputs[device], value)
+        self.interlocks.permit(device, value, self.snapshot)
 
-    def refresh(self, *devices: str) -> None:
-        """Read `devices` again, tell what has changed, let interlocks and a simulation follow."""
-        self._snapshots.read([name for name in devices if name in self._opened])
-        if self._opened:
-            self._settle()
+    def lend(self, device: str) -> AbstractContextManager[str]:
+        """The path of a device's port, the caller's alone inside the block."""
+        driver = self._driver(device)
+        if not isinstance(driver, Lendable):
+            raise DeviceError(f"'{device}' has no port to lend: it is a {driver.kind}")
+        return driver.lent()
 
     def clear_faults(self) -> list[str]:
         """End the latched faults that are over; the names of those that are not."""
-        left = self.interlocks.clear()
+        left = self.interlocks.clear(self.snapshot)
         self._settle()
         return left
 
-    def describe(
-        self, locales: Sequence[str | None] = (), *, hidden: bool = False
-    ) -> list[dict[str, Any]]:
-        """What the page has to know of the devices on it; with `hidden`, of all devices."""
-        names = self.file.devices if hidden else self.file.on_page()
-        return [describe(name, self.file.devices[name], locales) for name in names]
+    def _driver(self, name: str) -> Driver:
+        if name not in self.file.devices:
+            hint = did_you_mean(name, self.file.devices)
+            raise NotFound(f"there is no device {name!r}{hint}")
+        return self.file.devices[name]
+
+    def _need_open(self, name: str) -> None:
+        if name not in self._opened:
+            raise DeviceError(f"'{name}' is not open")
+
+    # ------------------------------------------------------------------ polls and snapshots
+
+    def poll(self) -> float | None:
+        """Do what is due; seconds until the next is, None if nothing is waited for."""
+        now = self.clock.now()
+        for name in self._opened:
+            due = self._due(name)
+            if due is not None and due <= now:
+                if self._snapshots.poll(name):
+                    self._retry_at.pop(name, None)
+                else:
+                    self._retry_at[name] = now + _RETRY
+                self._read([name])
+        moving = None if self.simulation is None else self.simulation.move()
+        if self._opened:
+            self._settle()
+        times = [*map(self._due, self._opened), self.interlocks.due(), moving]
+        following = min((time for time in times if time is not None), default=None)
+        return None if following is None else max(0.0, following - self.clock.now())
+
+    def _due(self, name: str) -> float | None:
+        due = self.file.devices[name].due()
+        return None if due is None else max(due, self._retry_at.get(name, due))
+
+    def refresh(self, *devices: str) -> None:
+        """Read `devices` again, publish what changed, let interlocks and a simulation follow."""
+        self._read([name for name in devices if name in self._opened])
+        if self._opened:
+            self._settle()
+
+    def _read(self, names: Collection[str]) -> None:
+        self._publish(self._snapshots.read(names))
+
+    def _publish(self, changes: Iterable[DeviceChanged]) -> None:
+        for change in changes:
+            self.bus.publish(change)
+
+    def _settle(self) -> None:
+        for _ in range(_MOST_ROUNDS):
+            if self.simulation is not None:
+                self.simulation.settle()
+            if not (touched := self.interlocks.settle(self.snapshot)):
+                return
+            self._read([name for name in touched if name in self._opened])
+        log.error("the interlocks set off each other without end")
+
+    # ------------------------------------------------------------------ simulation
 
     def simulate(self, device: str, value: Any) -> None:
         """Make an input show `value` (JSON), as if something outside had changed.
@@ -393,45 +369,60 @@ class Board:
         finally:
             self.refresh()
 
-    def _close(self) -> list[str]:
-        names = self._opened
-        failures = self._lineup.close()
-        self._snapshots.forget(names)
-        if self._owns_pins and self.pins is not None:
-            pins, self.pins = self.pins, None
-            try:
-                pins.close()
-            except Exception as error:
-                log.exception("the GPIO chip did not close")
-                failures.append(f"the GPIO chip did not close: {reason(error)}")
-        return failures
-
-    @property
-    def _opened(self) -> list[str]:
-        return self._lineup.opened
-
-    def _drive(self, name: str, value: Any) -> None:
-        driver = self._orders.driver(name)
+    def drive_input(self, name: str, value: Any) -> None:
+        """Make the mock hardware of an input show `value`, for the simulation."""
+        driver = self._driver(name)
         if not isinstance(driver, Simulatable):
             raise BadInput(f"'{name}' cannot be simulated: a {driver.kind} is no input")
-        self._orders.need_open(name)
+        self._need_open(name)
         driver.simulate(value)
-        self._snapshots.read([name])
+        self._read([name])
 
-    def _settle(self) -> None:
-        for _ in range(_MOST_ROUNDS):
-            if self.simulation is not None:
-                self.simulation.settle()
-            if not (touched := self.interlocks.settle()):
-                return
-            self._snapshots.read([name for name in touched if name in self._opened])
-        log.error("the interlocks set off each other without end")
 
-    def _after_emergency(self) -> None:
-        self.emergency.heard()
-        if self.emergency.why is not None:  # a command that was half way may have come after
-            self._lineup.each("make safe", _stay_safe)
-        self.refresh(*self._opened)
+class DriverServices:
+    """What one driver sees of its board; see drivers.framework.services.Services."""
+
+    def __init__(self, board: Board, name: str) -> None:
+        self.clock = board.clock
+        self.simulated = board.simulation is not None
+        self.folder = board.file.path.parent
+        self.state_dir = board.work_dir
+        self._board = board
+        self._name = name
+
+    @property
+    def pins(self) -> Any:
+        return self._board.pins  # a board makes its own when it is opened
+
+    def publish(self) -> None:
+        self._board.refresh(self._name)
+
+    def permit(self, value: Any) -> None:
+        self._board.permit(self._name, value)
+
+    def emergency(self, why: str) -> None:
+        self._board.press_emergency(why)
+
+    def device(self, name: str) -> DeviceView:
+        return self._board.file.devices[name]
+
+    def command(self, device: str, command: str, args: Any = None) -> Any:
+        return self._board.command(device, command, args)
+
+    def lend(self, device: str) -> AbstractContextManager[str]:
+        return self._board.lend(device)
+
+    def post(self, call: Callable[[], None]) -> None:
+        self._board.worker.post(call)
+
+    def wait(self, seconds: float, until: Until | None = None) -> bool:
+        return self._board.tasks.pause(seconds, until)
+
+    def outlast(self, seconds: float, over: Until) -> bool:
+        return self._board.worker.outlast(seconds, over)
+
+    def progress(self, percent: float | None = None, line: str | None = None) -> None:
+        self._board.tasks.progress(percent, line)
 
 
 def _stay_safe(driver: Driver) -> None:

@@ -1,4 +1,4 @@
-"""Every output of a board at its safe value, without a node: when that is dead, or not started."""
+"""Every output of a board at its safe value, without a node: when it is dead, or not started."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ log = logging.getLogger(__name__)
 
 
 def outputs(file: BoardFile) -> dict[str, Driver]:
-    """The devices that have a safe value; pins first: a plug in the network may take its time."""
+    """The devices that have a safe value; pins first, because network plugs may be slow."""
     found = {name: driver for name, driver in file.devices.items() if hasattr(driver, "safe")}
     return dict(sorted(found.items(), key=lambda item: not _has_pin(item[1])))
 
 
 def drive_safe(file: BoardFile, pins: Any, clock: Clock) -> list[str]:
-    """Drive every output to its safe value, whatever fails; a sentence for each that did.
+    """Drive every output to its safe value, whatever fails; a sentence for each failure.
 
-    Only outputs are opened: to open a serial port would reset an Arduino. Closing them leaves
+    Only outputs are opened: opening a serial port would reset an Arduino. Closing them leaves
     their level driven. `pins` is a gpiozero factory that the caller closes.
     """
     Board(file, clock=clock, bus=Bus(), simulate=False, pins=pins)  # gives drivers their services

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from labnode.board.config.expressions import Expression, Readings
 from labnode.clock import Clock
 
 _TICK = 0.2  # seconds between two steps of what moves
-_NEAR = 1e-3  # of the way: what is as near as this has arrived
+_NEAR = 1e-3  # of the target: what is as near as this has arrived
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Link:
 
     @property
     def moves(self) -> bool:
-        """Does it need time to follow its expression?"""
+        """Whether it changes while its expression stays the same."""
         return bool(self.lag or self.noise)
 
 
 def in_order(links: Mapping[str, Link]) -> dict[str, Link]:
-    """The links, each after those whose inputs it looks at; ValueError when they go in a circle.
+    """The links, each after those whose inputs it reads; ValueError when they form a circle.
 
-    What a lag follows was there before it, so a circle with a lag in it is none.
+    A link with a lag follows values that were there before, so it may be part of a circle.
     """
     ordered: dict[str, Link] = {}
 
@@ -54,25 +54,28 @@ def in_order(links: Mapping[str, Link]) -> dict[str, Link]:
     return ordered
 
 
+class MockBoard(Protocol):
+    """A board, as far as its simulation needs it."""
+
+    @property
+    def snapshot(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+    def drive_input(self, name: str, value: Any) -> None:
+        """Make the mock hardware of an input show `value`."""
+
+
 class Simulation:
     """Drives the mock hardware of inputs: by their links, or by hand. Hardware thread only."""
 
-    def __init__(
-        self,
-        links: Mapping[str, Link],
-        drive: Callable[[str, Any], None],
-        snapshot: Callable[[], Mapping[str, Mapping[str, Any]]],
-        clock: Clock,
-    ) -> None:
+    def __init__(self, links: Mapping[str, Link], board: MockBoard, clock: Clock) -> None:
         self._links = in_order(links)
-        self._drive = drive
-        self._snapshot = snapshot
+        self._board = board
         self._clock = clock
         self._random = random.Random(0)
         self._driven: dict[str, Any] = {}
         self._positions: dict[str, float] = {}  # of what moves
         self._by_hand: set[str] = set()  # what stays where it was driven
-        self._dead: set[str] = set()  # what cannot be read until it is driven anew
+        self._dead: set[str] = set()  # what cannot be read until it is driven again
         self._moved_at = 0.0
         self._due: float | None = None
 
@@ -87,19 +90,19 @@ class Simulation:
         lags = name in self._links and self._links[name].lag
         if lags and isinstance(value, int | float) and math.isfinite(value):
             self._positions[name] = float(value)
-        self._drive(name, value)
+        self._board.drive_input(name, value)
         if value is None:
             self._dead.add(name)
         self.settle()
 
     def settle(self) -> None:
-        """Bring to every linked input what its expression says now.
+        """Drive every linked input to what its expression says now.
 
-        An input keeps what it shows while its expression is missing a value, or says the same as
-        before: what was driven by hand in between stays.
+        An input keeps its value while its expression is missing one or says the same as before:
+        what was driven by hand in between stays.
         """
         for name, link in self._links.items():
-            value = link.value.evaluate(Readings(self._snapshot()))
+            value = link.value.evaluate(Readings(self._board.snapshot))
             if value is None or name in self._dead or self._driven.get(name) == value:
                 continue
             self._driven[name] = value
@@ -108,10 +111,10 @@ class Simulation:
                 self._positions.setdefault(name, value if link.start is None else link.start)
                 self._wake()
             else:
-                self._drive(name, value)
+                self._board.drive_input(name, value)
 
     def move(self) -> float | None:
-        """Let what follows with a lag, or shakes, go on; when it wants to be called again."""
+        """Move inputs that have a lag or noise; when to call this again."""
         now = self._clock.now()
         if self._due is None or self._due > now:
             return self._due
@@ -122,13 +125,13 @@ class Simulation:
             target, position = float(self._driven[name]), self._positions[name]
             part = 1 - math.exp(-passed / link.lag) if link.lag else 1.0
             self._positions[name] = position = position + (target - position) * part
-            self._drive(name, position + self._random.gauss(0, link.noise))
+            self._board.drive_input(name, position + self._random.gauss(0, link.noise))
             if link.noise or abs(target - position) > _NEAR * max(1.0, abs(target)):
                 self._due = now + _TICK
         return self._due
 
     def restart(self) -> None:
-        """Forget what was driven: the hardware has been opened anew."""
+        """Forget what was driven: the hardware has just been opened."""
         self._driven.clear()
         self._positions.clear()
         self._by_hand.clear()

@@ -1,19 +1,19 @@
-"""The steps of a sequence: one thing each that a board does by itself."""
+"""The steps of a sequence: each is one thing that a board does by itself."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Annotated, Any, Protocol, cast
 
 from labnode.board.config.expressions import Expression
 from labnode.drivers.framework.driver import Conversing, Driver, Programmable
 from labnode.drivers.framework.output import NumberOutput
 from labnode.errors import DeviceError
-from labnode.schema import Text
+from labnode.schema import Doc, Duration, Text
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +21,15 @@ _RAMP_STEP = 0.1  # seconds
 
 
 class Stage(Protocol):
-    """What steps do their work with, on the hardware thread."""
+    """What steps act on (hardware thread only)."""
 
     devices: Mapping[str, Driver]
 
+    def refresh(self, device: str) -> None: ...
+    def evaluate(self, expression: Expression) -> Any: ...
+
     def check(self) -> None:
-        """Interlocked when no further step may be done: after an emergency stop."""
+        """Interlocked after an emergency stop: no further step may run."""
 
     def put(self, device: str, value: Any) -> None:
         """Command an output, within its limits and the interlocks."""
@@ -34,24 +37,20 @@ class Stage(Protocol):
     def make_safe(self, devices: tuple[str, ...] | None) -> None:
         """Reset some devices, or all."""
 
-    def evaluate(self, expression: Expression) -> Any: ...
-
     def pause(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """True as soon as `until()` is, False after `seconds`; others are served meanwhile.
 
-        Stopped when the sequence shall end, TooLate when its time is up.
+        Stopped when the sequence has to end, TooLate when its time is up.
         """
 
     def run_program(self, argv: tuple[str, ...], timeout: float) -> tuple[bool, tuple[str, ...]]:
-        """Whether a program ended well, and what it said."""
+        """Whether a program succeeded, and its output."""
 
     def run_task(self, name: str, arguments: Mapping[str, Any]) -> None:
-        """Run one of the lab's tasks here; what it raises is raised."""
+        """Run one of the lab's tasks here; DeviceError when it fails."""
 
     def notify(self, text: Text) -> None:
-        """Tell the students."""
-
-    def refresh(self, device: str) -> None: ...
+        """Show the students a message."""
 
 
 class Step(Protocol):
@@ -88,7 +87,7 @@ class Pulse:
 
 @dataclass(frozen=True)
 class Ramp:
-    """An output led to a value in small steps, `over` seconds long."""
+    """An output brought to a value in small steps that take `over` seconds in all."""
 
     device: str
     to: float
@@ -166,7 +165,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Converse:
-    """Send something to a serial device, and wait for what it shall answer."""
+    """Send something to a serial device, and wait for the expected answer."""
 
     device: str
     send: str | None
@@ -183,25 +182,25 @@ class Converse:
             port.ask(self.send, self.expect, self.timeout)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunProgram:
-    argv: tuple[str, ...]
-    timeout: float
+    argv: Annotated[list[str], Doc("A program and its arguments.")]
+    timeout: Annotated[Duration, Doc("How long it may take.")] = 10.0
 
     def run(self, stage: Stage) -> None:
-        well, said = stage.run_program(self.argv, self.timeout)
-        if not well:
-            last = f": {said[-1]}" if said else ""
+        succeeded, output = stage.run_program(tuple(self.argv), self.timeout)
+        if not succeeded:
+            last = f": {output[-1]}" if output else ""
             raise DeviceError(f"the program '{self.argv[0]}' failed{last}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunTask:
-    name: str
-    arguments: Mapping[str, Any]
+    name: Annotated[str, Doc("A task of the lab's module.")]
+    args: Annotated[dict[str, Any], Doc("Its arguments by name.")] = field(default_factory=dict)
 
     def run(self, stage: Stage) -> None:
-        stage.run_task(self.name, self.arguments)
+        stage.run_task(self.name, self.args)
 
 
 @dataclass(frozen=True)

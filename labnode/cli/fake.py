@@ -195,16 +195,14 @@ def _remembered() -> dict[str, Any]:
 
 
 def _remember(url: str, session_id: str) -> None:
+    from labnode.files import private
+
     memory = _memory()
     new = memory.with_suffix(".new")
     try:
         memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(new, "w", encoding="utf-8", opener=_private) as file:
+        with open(new, "w", encoding="utf-8", opener=private) as file:
             json.dump({"url": url, "session_id": session_id}, file)
         new.replace(memory)
     except OSError as error:
         click.echo(f"labnode: the session {session_id} is not remembered: {error}", err=True)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

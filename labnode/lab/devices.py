@@ -1,9 +1,9 @@
-"""lab.devices: the board's devices for Python, every command run on the hardware thread."""
+"""lab.devices: the board's devices for Python; commands run on the hardware thread."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from labnode import context
@@ -14,16 +14,15 @@ from labnode.worker import Worker
 
 
 class Device:
-    """One device: its driver's commands as methods, and what it was last seen to be.
+    """One device: its driver's commands as methods, and its last known value.
 
-    A command waits for the hardware thread: Busy after 5 s, SessionOver when the session that asks
-    is over by then, BadInput for arguments that the command does not take, DeviceError when the
-    device does not do it.
+    A command waits for the hardware thread. Busy after 5 s; SessionOver if the session has ended by
+    then; BadInput for wrong arguments; DeviceError if the device fails.
 
-    A programmer has `program(path)`, relative to the board file, and `blank()`, which wait as long
-    as it takes: in a task on the hardware thread as a part of that, elsewhere for the node's own
-    task `NAME.program`. BadFile: the file is not for this chip. ToolFailed says why it did not
-    work, AlreadyRunningError and TooLittleTime why it was not tried.
+    A programmer has `program(path)`, relative to the board file, and `blank()`. They wait until
+    programming is done: on the hardware thread they are a part of the current task or hook,
+    elsewhere they run the task `NAME.program`. BadFile if the file is not for this chip, ToolFailed
+    if programming fails, AlreadyRunningError or TooLittleTime if it cannot start now.
     """
 
     def __init__(self, name: str, board: Board, worker: Worker, programming: Programming) -> None:
@@ -34,34 +33,33 @@ class Device:
 
     @property
     def value(self) -> Any:
-        """The value (JSON) as last seen; reading it does not wait for the hardware."""
+        """The last known value (JSON); reading it does not wait for the hardware."""
         return self._board.snapshot[self._name]["value"]
 
     @property
     def state(self) -> dict[str, Any]:
-        """The value and what else the driver tells."""
+        """The value and the driver's other fields."""
         return dict(self._board.snapshot[self._name])
 
     def command(self, name: str, arguments: Any = None) -> Any:
         """Call a command by its name with JSON arguments, a list or an object."""
-        if self._worker.on_hardware_thread:  # a hook or a task: the session's end waits for it
+        if self._worker.on_hardware_thread:  # in a hook or task; the session's end waits for it
             return self._board.command(self._name, name, arguments)
         user, in_task = context.current_user.get(), context.current_task.get() is not None
 
-        def asked_from_elsewhere() -> Any:
-            # What waited in the queue for longer than its session lasted comes too late.
-            if user is not None:
+        def checked_command() -> Any:
+            if user is not None:  # the session may have ended while the call was queued
                 user.check_may_act(in_task=in_task)
             return self._board.command(self._name, name, arguments)
 
-        return self._worker.call(asked_from_elsewhere)
+        return self._worker.call(checked_command)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name.startswith("_"):  # or copying a Device would ask it for ever
+        if name.startswith("_"):  # or copying a Device would never end
             raise AttributeError(name)
         if name in ("program", "blank") and self._name in self._programming.programmers:
-            # They take longer than a command may.
-            return self._program if name == "program" else self._blank
+            program = partial(self._programming.run, self._name)  # takes longer than a command may
+            return program if name == "program" else partial(program, None)
         command = self._board.file.devices[self._name].commands.get(name)
         if command is None:
             raise AttributeError(f"device {self._name!r} has no command {name!r}")
@@ -75,12 +73,6 @@ class Device:
             return self.command(name, {**dict(zip(names, args, strict=True)), **kwargs})
 
         return call
-
-    def _program(self, image: str | Path) -> Any:
-        return self._programming.run(self._name, Path(image))
-
-    def _blank(self) -> Any:
-        return self._programming.run(self._name, None)
 
     def __repr__(self) -> str:
         return f"<Device {self._name} {self.value!r}>"

@@ -7,6 +7,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar, Unpack, get_args, overload
 
 from bottle import Bottle
@@ -16,13 +17,15 @@ from labnode.errors import LabnodeError
 from labnode.lab import hooks, pages
 from labnode.lab.devices import Devices
 from labnode.lab.node import Level, Node
-from labnode.sessions import ANONYMOUS, AnonymousUser, Reason, Session, User
+from labnode.sessions import ANONYMOUS, AnonymousUser, Reason, User
 from labnode.tasks import Task, TaskFunction
 from labnode.tasks.api import TaskOptions
 
 log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_NO_NODE = "The lab belongs to no running node yet."
 
 
 class Lab:
@@ -41,13 +44,14 @@ class Lab:
         self._user_loader: Callable[[str], Any] = lambda _: None
         self._initial_url: Callable[[], str] | None = None
         self._running: Node | None = None
+        self._devices: Devices | None = None
 
     # ------------------------------------------------------------------ declaring
 
     def on_start(self, function: F) -> F:
         """Call `function(client_data, server_data)` on the hardware thread before a session.
 
-        What it raises fails the start. It may run again after a restart (`lab.restarted`).
+        If it raises, the start fails. It may run again after a restart (`lab.restarted`).
         """
         hooks.check("on_start", function, "client_data", "server_data")
         self._on_start.append(function)
@@ -84,21 +88,21 @@ class Lab:
         return declare if function is None else declare(function)
 
     def user_loader(self, function: F) -> F:
-        """Have `function(username_unique)` load what `lab.user.user` is."""
+        """Have `function(username_unique)` load `lab.user.user`."""
         hooks.check("user_loader", function, "username_unique")
         self._user_loader = function
         return function
 
     def initial_url(self, function: F) -> F:
-        """Have `function()` say where a student goes first, instead of the generated page."""
+        """Have `function()` return where a student goes first, instead of the generated page."""
         hooks.check("initial_url", function)
         self._initial_url = function
         return function
 
     def websocket(self, path: str, access: Level = "active") -> Callable[[F], F]:
-        """Have `function(ws)` called, in a thread of its own, for each WebSocket opened at `path`.
+        """Call `function(ws)` in its own thread for each WebSocket opened at `path`.
 
-        `for message in ws` ends when the page closes it, or the session ends; see WebSocket.
+        `for message in ws` ends when the page closes it or the session ends; see WebSocket.
         """
         if not path.startswith("/") or path in self.websockets:
             raise LabnodeError(f"@lab.websocket needs a path of its own, with a slash: {path!r}.")
@@ -116,29 +120,30 @@ class Lab:
 
     @property
     def user(self) -> User | AnonymousUser:
-        """Who asks: the student of this request, hook or task, or the anonymous user."""
+        """The student of this request, hook or task, or the anonymous user."""
         return context.current_user.get() or ANONYMOUS
 
     @property
     def devices(self) -> Devices:
         """The board's devices by name."""
-        node = self._node
-        return Devices(node.board, node.worker, node.programming)
+        if self._devices is None:
+            raise LabnodeError(_NO_NODE)
+        return self._devices
 
     @property
     def restarted(self) -> bool:
-        """Has the node gone down in the middle of this session and taken it up again?"""
+        """Whether the node was restarted in the middle of this session."""
         return isinstance(self.user, User) and self.user.session.restarted
 
     @property
     def current_task(self) -> Task | None:
-        """The task that this code runs in, or None."""
+        """The task that this code is in, or None."""
         task: Task | None = context.current_task.get()
         return task
 
     @property
     def current_task_stopping(self) -> bool:
-        """Was the task that this code runs in asked to stop?"""
+        """Whether the task that this code is in was asked to stop."""
         return self.current_task is not None and self.current_task.stopping
 
     @property
@@ -175,7 +180,7 @@ class Lab:
     def join_tasks(
         self, which: str | TaskFunction[..., Any], timeout: float | None = None, stop: bool = False
     ) -> None:
-        """Wait for this session's tasks of a function, having asked them to stop if `stop`."""
+        """Wait for this session's tasks of a function; with `stop`, ask them to stop first."""
         tasks = self.get_running_tasks(which)
         for task in tasks if stop else ():
             task.stop()
@@ -183,14 +188,14 @@ class Lab:
             task.join(timeout)
 
     def wait(self, seconds: float) -> bool:
-        """Let `seconds` pass; False as soon as the task, the hook or the session shall end.
+        """Let `seconds` pass; False as soon as the task, the hook or the session has to end.
 
-        On the hardware thread, devices and other requests are served meanwhile: never time.sleep.
+        Use it instead of time.sleep: on the hardware thread it serves devices and requests.
         """
         return self._node.tasks.pause(seconds)
 
     def poll(self) -> None:
-        """The student is there (as every request of the student says by itself)."""
+        """Tell that the student is still there, as every request of the student does by itself."""
         if isinstance(self.user, User):
             self._node.sessions.poll(self.user.session)
 
@@ -200,21 +205,21 @@ class Lab:
             self._node.sessions.end(self.user.session, Reason.EXITED)
 
     def observer_link(self) -> str:
-        """An address for a teacher, who sees there what the student does, and can do nothing."""
+        """An address where a teacher can watch the session, without controlling anything."""
         if not isinstance(self.user, User):
             raise LabnodeError("Nobody is logged in, so there is no session to be observed.")
-        return self._node.observer_link(self.user.session)
+        return self._node.observers.link(self.user.session)
 
     def push(self, event: str, data: Any = None) -> None:
         """Send `{"event": event, "data": data}` to all WebSockets of the current user's session.
 
-        Where there is no current user, to those of all sessions. Never waits: a page that reads too
-        slowly loses its WebSocket.
+        Without a current user, to all sessions. Never waits: a page that reads too slowly loses its
+        WebSocket.
         """
-        self._node.push(self.user.session_id, event, data)
+        self._node.pages.push(self.user.session_id, event, data)
 
     def record(self, action: str, /, **data: Any) -> None:
-        """Write down what the current user does, with JSON data (up to 4 KiB) about it."""
+        """Store an action of the current user, with JSON data (up to 4 KiB) about it."""
         user = self.user
         self._node.sessions.actions.record(
             user.session_id, user.username_unique or None, action, data
@@ -223,7 +228,7 @@ class Lab:
     def actions(
         self, session_id: str | None = None, username_unique: str | None = None
     ) -> list[dict[str, Any]]:
-        """What was recorded in one session, or of one user, or at all, oldest first.
+        """The recorded actions of one session, of one user, or all, oldest first.
 
         Each has `session_id`, `username_unique`, `at` (seconds since 1970), `action` and `data`.
         """
@@ -231,15 +236,15 @@ class Lab:
 
     @property
     def locales(self) -> list[str]:
-        """The languages to speak to whoever asks, the best first ("es", "en-GB")."""
+        """The languages of the current request, the best first ("es", "en-GB")."""
         return pages.locales(self.user)
 
     def text(self, texts: str | Mapping[str, str]) -> str:
-        """The text for whoever asks, of one for each language: `{"en": ..., "es": ...}`."""
+        """The text in the best language, from one per language: `{"en": ..., "es": ...}`."""
         return pages.text(texts, self.locales)
 
     def poll_script(self) -> str:
-        """HTML for a template of the lab's own that keeps the session while the page is open."""
+        """HTML for the lab's own templates that keeps the session while the page is open."""
         return pages.poll_script(self.user) if isinstance(self.user, User) else ""
 
     def create_token(self, size: int = 32) -> str:
@@ -249,43 +254,57 @@ class Lab:
     # ------------------------------------------------------------------ the node's side
 
     def bind(self, node: Node) -> None:
-        """Belong to a running node from now on."""
+        """Join a running node: its devices, tasks and buttons are the lab's from now on."""
         self._running = node
-        self.functions |= node.turnover.buttons(node.tasks)
+        self._devices = Devices(node.board, node.worker, node.programming)
+        self.functions |= node.sequences.buttons()
         for function in self.functions.values():
             function.bind(node.tasks)
 
-    def prepare(self, session: Session, alone: bool) -> None:
-        """Make the board ready for a session, if it is alone on it; then on_start."""
+    def prepare(self, user: User, alone: bool) -> None:
+        """Make the board ready for a session that is `alone` on it, then run on_start."""
+        session, request = user.session, user.session.request
         if alone:
-            self._node.turnover.prepare(session.id)
-        with context.acting(user=session.user):
+            self._node.board.reset()
+            self._node.board.prepare()
+            self._node.sequences.run("on_start", session.id)
+        with context.acting(user=user):
             for hook in self._on_start:
-                if session.reason is not None:  # it ends already: what is left would be in vain
+                if session.reason is not None:  # it is ending already
                     return
-                hooks.run(
-                    hook, dict(session.request.client_data), dict(session.request.server_data)
-                )
+                hooks.run(hook, dict(request.client_data), dict(request.server_data))
 
-    def clean(self, session: Session, alone: bool) -> None:
-        """Make it clean again: on_dispose, then the board; one LabnodeError if any failed."""
+    def clean(self, user: User, alone: bool) -> None:
+        """Run on_dispose, then clean the board if the session was `alone` on it.
+
+        A failure skips nothing; one LabnodeError names all of them.
+        """
+        session, board = user.session, self._node.board
         failures: list[Exception] = []
-        with context.acting(user=session.user):
+
+        def attempt(function: Callable[[], object], failed: str) -> None:
+            try:
+                function()
+            except Exception as error:
+                log.exception(failed)
+                failures.append(error)
+
+        with context.acting(user=user):
             for hook in self._on_dispose:
-                try:
-                    hooks.run(hook)
-                except Exception as error:
-                    log.exception("A lab's on_dispose failed; the clean-up goes on.")
-                    failures.append(error)
+                attempt(
+                    partial(hooks.run, hook), "A lab's on_dispose failed; the clean-up goes on."
+                )
         session.sealed = True
         self._node.programming.forget(session.id)
         if alone:
-            failures += self._node.turnover.clean(session.id)
+            on_dispose = partial(self._node.sequences.run, "on_dispose", session.id)
+            for part in (on_dispose, board.clean, board.reset):
+                attempt(part, "A part of the clean-up failed; it goes on.")
         if failures:
             raise LabnodeError("; ".join(str(f) or type(f).__name__ for f in failures))
 
     def load_user(self, username_unique: str) -> Any:
-        """What the lab's user_loader returns, None without one."""
+        """The result of the lab's user_loader, None without one."""
         return self._user_loader(username_unique)
 
     def first_url(self) -> str | None:
@@ -295,7 +314,7 @@ class Lab:
     @property
     def _node(self) -> Node:
         if self._running is None:
-            raise LabnodeError("The lab belongs to no running node yet.")
+            raise LabnodeError(_NO_NODE)
         return self._running
 
 

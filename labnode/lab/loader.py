@@ -1,4 +1,4 @@
-"""The Python beside a board file: loaded, and its Lab found."""
+"""Loads the Python module beside a board file and finds its Lab."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from labnode.lab import Lab
 
 
 def load_lab(file: BoardFile) -> Lab:
-    """The Lab that a board's module makes; an empty one without a module.
+    """The Lab of a board's module; an empty one without a module.
 
-    ConfigError names the line that failed. What lies beside the module can be imported by it.
+    ConfigError names the line that failed. The module can import files from its own folder.
     """
     lab = Lab() if file.module is None else _load(file.module)
     wrong = check_tasks(file.sequences, lab.functions)

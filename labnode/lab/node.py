@@ -1,21 +1,32 @@
-"""The running node as a lab and its surroundings see it."""
+"""The running node as a lab and the web pages see it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from labnode.board import Board
 from labnode.lab.programming import Programming
 from labnode.lab.recordings import Recordings
-from labnode.lab.sequences import Turnover
+from labnode.lab.sequences import Sequences
 from labnode.sessions import Session, Sessions
 from labnode.tasks import Tasks
 from labnode.worker import Worker
 
 Level = Literal["active", "login", "public"]
-"""Who a route is for: the student whose turn it is, also one whose time is over, anybody."""
+"""Who may use a route: the student whose turn it is, also after the time is up, anybody."""
+
+
+class Pages(Protocol):
+    """The open pages of students."""
+
+    def push(self, session_id: str | None, event: str, data: Any) -> None:
+        """Send an event to the WebSockets of one session, or of all."""
+
+
+class ObserverLinks(Protocol):
+    def link(self, session: Session) -> str:
+        """An address to watch a session at."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +38,7 @@ class Node:
     tasks: Tasks
     sessions: Sessions
     programming: Programming
-    turnover: Turnover
+    sequences: Sequences
     recordings: Recordings
-    push: Callable[[str | None, str, Any], None] = lambda _session_id, _event, _data: None
-    observer_link: Callable[[Session], str] = lambda _session: ""
+    pages: Pages
+    observers: ObserverLinks

@@ -1,4 +1,4 @@
-"""What a lab's own pages need: the student's language, and a script that keeps the session."""
+"""For a lab's own pages: the student's language, and a script that keeps the session."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from labnode.sessions import AnonymousUser, User
 
 
 def locales(user: User | AnonymousUser | None = None) -> list[str]:
-    """The languages to speak in this request, the best first.
+    """The languages for this request, the best first.
 
-    Asked for by `?locale=`, then the user's as the central server has it, then the browser's.
-    Outside a request, the user's alone.
+    `?locale=`, then the user's language at the central server, then the browser's. Outside of a
+    request only the user's.
     """
     own = [user.locale or ""] if user is not None else []
     try:
@@ -27,15 +27,15 @@ def locales(user: User | AnonymousUser | None = None) -> list[str]:
 
 
 def text(texts: str | Mapping[str, str], languages: list[str]) -> str:
-    """The text for the first of `languages` that there is one for, else the English one."""
+    """The text in the first of `languages` that it has, else in English."""
     return Text(texts if isinstance(texts, str) else dict(texts)).pick(*languages)
 
 
 def poll_script(user: User) -> str:
-    """A script element for a page of the lab's own; it needs no other script.
+    """A script element for the lab's own pages; it needs no other script.
 
-    It says every 5 s that the student is there, also while the page is hidden, and when the page
-    is closed. When the session is over it leads to where the lab sends its students then.
+    It polls every 5 s, also while the page is hidden, and reports when the page is closed. At the
+    end of the session it goes to where the lab sends its students then.
     """
     base = request.environ.get("labnode.base", "")
     callback = f"{base}/callback/{user.session.token}"

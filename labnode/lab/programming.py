@@ -1,4 +1,4 @@
-"""Programming: files are written into chips by tasks of the node's own, one for each programmer."""
+"""Programming chips: the node's own task `NAME.program` for each programmer of the board."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _RAISED: tuple[type[LabnodeError], ...] = (AlreadyRunningError, TooLittleTime, S
 
 
 class Programming:
-    """The tasks `NAME.program`; a programmer that students may not use has one, too."""
+    """The tasks `NAME.program`, also of programmers that students may not use."""
 
     def __init__(self, board: Board, tasks: Tasks, worker: Worker, state_dir: Path) -> None:
         self.spool = Spool(state_dir / "spool")
         self._worker = worker
-        self._images: dict[str, Path] = {}  # by device: the last one that was started
+        self._images: dict[str, Path] = {}  # by device, of its latest task
         self.programmers: Mapping[str, Programmer] = {
             name: driver
             for name, driver in board.file.devices.items()
@@ -45,25 +45,26 @@ class Programming:
     def start(
         self, device: str, image: Path | None, *, name: str = "", languages: Sequence[str] = ()
     ) -> Task:
-        """Have a file written soon, None for the blank image; `name` is what people call it.
+        """Queue writing a file (None: the blank image); `name` is shown to people.
 
-        As with every task, it may have failed already: another one runs, or there is too little
-        time. What becomes of a file of the spool is this task's business from then on.
+        Like every task it may have failed already, for example because another one is running. The
+        task deletes a file of the spool when it ends.
         """
         function = self._of(device)
         task = function.delay(None if image is None else str(image), name, list(languages))
         done_with = image if task.failed else self._images.pop(device, None)
-        if done_with is not None:  # at the latest now: its task may have been stopped in the queue
+        if done_with is not None:  # its task may have been cancelled in the queue
             self.spool.remove(done_with)
         if not task.failed and image is not None:
             self._images[device] = image
         return task
 
-    def run(self, device: str, image: Path | None) -> Any:
-        """Write a file, or the blank image, and wait; what goes wrong is raised."""
+    def run(self, device: str, image: str | Path | None) -> Any:
+        """Write a file (None: the blank image) and wait; failures are raised."""
+        image = None if image is None else Path(image)
         function = self._of(device)
         programmer = self.programmers[device]
-        if self._worker.on_hardware_thread:  # as a part of the task or the hook that runs
+        if self._worker.on_hardware_thread:  # as a part of the current task or hook
             return programmer.blank() if image is None else programmer.program(image)
         task = function.delay(None if image is None else str(image), "", []).join()
         if task.error is None:
@@ -77,7 +78,7 @@ class Programming:
         raise DeviceError(message)
 
     def forget(self, session_id: str) -> None:
-        """A session is over: what it has left in the spool is thrown away."""
+        """A session is over: delete its files in the spool."""
         self.spool.empty(session_id)
 
     def _of(self, device: str) -> TaskFunction[..., Any]:
@@ -99,10 +100,10 @@ class Programming:
                 if path is not None:
                     self.spool.remove(path)
 
-        program.__name__ = f"{device}.program"  # no function of a lab can be called that
+        program.__name__ = f"{device}.program"  # cannot be the name of a function of the lab
         return TaskFunction(program, unique="global", estimated_time=programmer.estimated_time)
 
 
 def in_language(error: Worded, languages: Sequence[str]) -> None:
-    """Have an error say its sentence in the first of the languages in which there is one."""
+    """Give an error its text in the first of the languages that it has."""
     error.args = (pages.text(error.texts, list(languages)),)

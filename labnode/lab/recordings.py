@@ -1,4 +1,4 @@
-"""Recordings: the values of devices over the time of a session, for the student to take home."""
+"""Recordings: the values of devices during a session, for the student to download."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import json
 import logging
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,30 +21,32 @@ from labnode.sessions import Session, Sessions
 
 log = logging.getLogger(__name__)
 
-_MOST_ROWS = 20_000  # then every other is left out, and only every other is taken
+_MOST_ROWS = 20_000  # then every other row is dropped, and the interval doubles
 _SUFFIX = ".json.gz"
 
-Row = list[Any]  # seconds since the beginning, then the value of each device
+Row = list[Any]  # seconds since the start, then the value of each device
 
 
 @dataclass
 class Recording:
-    """What was recorded in one session; `began` is wall time, `every` is in seconds."""
+    """The recording of one session; `began` is wall time, `every` is in seconds."""
 
     devices: list[str]
     began: float
     every: float
     rows: list[Row] = field(default_factory=list)
+    zero: float = 0.0  # `began` by the monotonic clock
+    due: float = 0.0  # when the next row is (monotonic)
 
     def add(self, row: Row) -> None:
-        """Take one more row; a session of any length fits into memory."""
+        """Add a row; a session of any length fits into memory."""
         self.rows.append(row)
         if len(self.rows) >= _MOST_ROWS:
             del self.rows[1::2]
             self.every *= 2
 
     def csv(self) -> str:
-        """With a heading; truth is 1 or 0, and what was missing is empty."""
+        """With a header line; true and false are 1 and 0, missing values are empty."""
         file = io.StringIO()
         writer = csv.writer(file)
         writer.writerow(["seconds", "time", *self.devices])
@@ -63,10 +65,10 @@ class Recording:
 
 
 class Recordings:
-    """Records every session that is active, in memory; a file of each is written at its end.
+    """Records every active session in memory, and writes a file at its end.
 
-    A thread ("recorder") wakes up while there is something to record. What a crash interrupts is
-    lost; what a stop interrupts goes on when the session does.
+    A thread ("recorder") takes the rows. After a crash the recording is lost; after a stop of the
+    node it continues with the session.
     """
 
     def __init__(self, directory: Path, sessions: Sessions, board: Board, clock: Clock) -> None:
@@ -76,51 +78,45 @@ class Recordings:
         self._board = board
         self._clock = clock
         self._wake = clock.event()
-        self._lock = threading.Lock()  # of what is recorded
-        self._running: dict[str, tuple[Recording, float, float]] = {}  # by tag: began, next row
+        self._lock = threading.Lock()
+        self._running: dict[str, Recording] = {}  # by the session's tag
         self._stopping = False
         self._news = board.bus.subscribe(SessionChanged, wake=self._wake.set)
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     def start(self) -> None:
-        """Begin, where the board says what to record."""
+        """Begin to record, if the board file says what."""
         if self._spec is not None:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._thread = threading.Thread(
-                target=self._run, args=[self._spec], name="recorder", daemon=True
-            )
             self._thread.start()
 
     def stop(self, timeout: float) -> bool:
-        """Write what has not ended, to go on with it later; False when that took too long."""
+        """Write what is being recorded and end the thread; False if that took too long."""
         self._stopping = True
         self._board.bus.unsubscribe(self._news)
         self._wake.set()
-        if self._thread is None:
-            return True
-        self._thread.join(timeout)
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def of(self, session: Session) -> Recording | None:
-        """What has been recorded in a session so far, None when there is nothing."""
+        """The recording of a session so far, or None."""
         with self._lock:
-            running = self._running.get(session.tag)
-            if running is not None:
-                recording = running[0]
-                return Recording(
-                    recording.devices, recording.began, recording.every, recording.rows.copy()
-                )
+            if (recording := self._running.get(session.tag)) is not None:
+                return replace(recording, rows=recording.rows.copy())
         return self._read(session.tag)
 
     # ------------------------------------------------------------------ the thread
 
-    def _run(self, spec: RecordSpec) -> None:
-        self._prune(spec)
+    def _run(self) -> None:
+        spec = self._spec
+        assert spec is not None
+        self._prune(spec.keep)
         while not self._stopping:
             self._wake.clear()
             try:
                 self._follow(spec)
-                due = self._sample(spec)
+                due = self._sample()
             except Exception:
                 log.exception("A turn of the recorder failed.")
                 due = self._clock.now() + spec.every
@@ -129,52 +125,49 @@ class Recordings:
             self._end(tag)
 
     def _follow(self, spec: RecordSpec) -> None:
-        """Begin with the sessions that have become active, end with those that are no more."""
+        """Begin recordings of sessions that have become active, end those of others."""
         self._news.drain()
         active = {session.tag for session in self._sessions.live() if session.active}
         for tag in active - self._running.keys():
             self._begin(tag, spec)
         for tag in self._running.keys() - active:
             self._end(tag)
-            self._prune(spec)
+            self._prune(spec.keep)
 
     def _begin(self, tag: str, spec: RecordSpec) -> None:
-        now = self._clock.now()
-        found = self._read(tag)
-        if found is None or found.devices != spec.devices:
-            found = Recording(spec.devices, self._clock.wall(), spec.every)
-        passed = found.rows[-1][0] if found.rows else 0.0  # and the wall clock may have jumped
-        began = now - max(passed, self._clock.wall() - found.began)
+        recording = self._read(tag)
+        if recording is None or recording.devices != spec.devices:
+            recording = Recording(spec.devices, self._clock.wall(), spec.every)
+        passed = recording.rows[-1][0] if recording.rows else 0.0  # the wall clock may have jumped
+        recording.due = self._clock.now()
+        recording.zero = recording.due - max(passed, self._clock.wall() - recording.began)
         with self._lock:
-            self._running[tag] = (found, began, now)
+            self._running[tag] = recording
 
     def _end(self, tag: str) -> None:
-        recording, _, _ = self._running[tag]
         path = self._directory / f"{tag}{_SUFFIX}"
+        content = json.dumps(self._running[tag].to_json()).encode()
         try:
             draft = path.with_suffix(".new")
-            draft.write_bytes(gzip.compress(json.dumps(recording.to_json()).encode(), mtime=0))
+            draft.write_bytes(gzip.compress(content, mtime=0))
             draft.replace(path)
         except OSError as error:
             log.error("What was recorded is lost: %s", error)
         with self._lock:
             del self._running[tag]
 
-    def _sample(self, spec: RecordSpec) -> float | None:
-        """Take the rows that are due; when the next one is."""
+    def _sample(self) -> float | None:
+        """Add the rows that are due; returns when the next one is."""
         now = self._clock.now()
         snapshot = self._board.snapshot
-        values = [snapshot[name]["value"] for name in spec.devices]
-        dues = []
         with self._lock:
-            for tag, (recording, began, due) in self._running.items():
-                following = due
-                if due <= now:
-                    recording.add([round(now - began, 3), *values])
-                    following += recording.every * (1 + int((now - due) / recording.every))
-                    self._running[tag] = (recording, began, following)
-                dues.append(following)
-        return min(dues, default=None)
+            for recording in self._running.values():
+                if recording.due <= now:
+                    values = [snapshot[name]["value"] for name in recording.devices]
+                    recording.add([round(now - recording.zero, 3), *values])
+                    missed = int((now - recording.due) / recording.every)
+                    recording.due += recording.every * (1 + missed)
+            return min((recording.due for recording in self._running.values()), default=None)
 
     # ------------------------------------------------------------------ files
 
@@ -189,9 +182,9 @@ class Recordings:
             log.error("A recording cannot be read: %s", error)
             return None
 
-    def _prune(self, spec: RecordSpec) -> None:
-        """Delete what is older than it is to be kept."""
-        oldest = self._clock.wall() - spec.keep
+    def _prune(self, keep: float) -> None:
+        """Delete recordings that are older than `keep` seconds."""
+        oldest = self._clock.wall() - keep
         try:
             for path in self._directory.iterdir():
                 if path.stat().st_mtime < oldest:

@@ -1,4 +1,4 @@
-"""The turnover of the board between students, and its sequences at any time."""
+"""The board's sequences: run around sessions, by buttons of the page, and at any other time."""
 
 from __future__ import annotations
 
@@ -19,28 +19,91 @@ from labnode.sessions import Sessions
 from labnode.tasks import TaskFunction, Tasks
 from labnode.worker import harmless
 
+log = logging.getLogger(__name__)
 
-class BoardStage:
-    """See board.steps.Stage; `session_id` is whose sequence it is, None between sessions."""
+
+class Sequences:
+    """The sequences of a board; hardware thread only. `functions` are the lab's tasks by name."""
 
     def __init__(
         self,
-        sequence: Sequence,
-        *,
         board: Board,
         sessions: Sessions,
+        tasks: Tasks,
         clock: Clock,
         functions: Mapping[str, TaskFunction[..., Any]],
-        session_id: str | None,
     ) -> None:
-        self.devices = board.file.devices
+        self.board = board
+        self.sessions = sessions
+        self.clock = clock
+        self.functions = functions
+        self._tasks = tasks
+
+    def run(self, name: str, session_id: str | None = None) -> bool:
+        """Run a sequence if the board has it; False if it was not completed.
+
+        Its `on_error` says whether a failure is only logged, raised, or also a quarantine.
+        """
+        sequence = self.board.file.sequences.get(name)
+        if sequence is None:
+            return True
+        try:
+            sequence.run(SequenceRun(sequence, self, session_id), self.clock.now)
+        except Stopped:
+            log.info("%s was ended before it was done.", name)
+            raise
+        except BaseException as caught:  # noqa: BLE001 - made harmless
+            if self.board.halted is not None:  # everything is safe, and in quarantine already
+                log.warning("%s was ended by the emergency stop.", name)
+                return False
+            error = harmless(caught)
+            why = f"{name}: {error}"
+            log.warning("%s (%s)", why, "; ".join(getattr(caught, "__notes__", [])))
+            if sequence.on_error == "warn":
+                return False
+            if sequence.on_error == "quarantine" and self.sessions.quarantine.why != why:
+                self.sessions.quarantine.impose(why)
+            raise LabnodeError(why) from error
+        return True
+
+    def buttons(self) -> dict[str, TaskFunction[..., Any]]:
+        """A task for each sequence that has a label, so that students can start it."""
+        return {
+            name: self._button(sequence, sequence.label)
+            for name, sequence in self.board.file.sequences.items()
+            if sequence.label is not None
+        }
+
+    def _button(self, sequence: Sequence, label: Text) -> TaskFunction[..., Any]:
+        def press() -> None:
+            session_id = getattr(context.current_user.get(), "session_id", None)
+            try:
+                sequence.run(
+                    SequenceRun(sequence, self, session_id), self.clock.now, self._tasks.progress
+                )
+            except BaseException:  # it may have done any of its steps
+                self.board.reset(sequence.outputs())
+                raise
+
+        press.__name__ = sequence.name
+        words = label.words if isinstance(label.words, str) else dict(label.words)
+        return TaskFunction(press, unique="global", label=words)
+
+
+class SequenceRun:
+    """One run of a sequence, as its steps see it (see board.steps.Stage).
+
+    `session_id` is the session that it belongs to, None outside of sessions.
+    """
+
+    def __init__(self, sequence: Sequence, sequences: Sequences, session_id: str | None) -> None:
+        self.devices = sequences.board.file.devices
         self._sequence = sequence
-        self._board = board
-        self._sessions = sessions
-        self._clock = clock
-        self._functions = functions
+        self._sequences = sequences
+        self._board = sequences.board
+        self._clock = sequences.clock
         self._session_id = session_id
-        self._deadline = clock.now() + sequence.timeout
+        self._deadline = self._clock.now() + sequence.timeout
 
     def check(self) -> None:
         if self._board.halted is not None:
@@ -63,7 +126,7 @@ class BoardStage:
         if fulfilled():
             return True
         left = max(0.0, self._deadline - self._clock.now())
-        passed = self._board.around.wait(
+        passed = self._board.tasks.pause(
             min(seconds, left), lambda: fulfilled() or self._board.halted is not None
         )
         self.check()
@@ -79,7 +142,7 @@ class BoardStage:
         return False
 
     def run_program(self, argv: tuple[str, ...], timeout: float) -> tuple[bool, tuple[str, ...]]:
-        if self._board.simulation is not None:  # there may be no such program, nor its hardware
+        if self._board.simulation is not None:  # the program or its hardware may be missing
             log.info("Simulated, so not run: %s", " ".join(argv))
             return True, ()
         left = max(0.1, self._deadline - self._clock.now())
@@ -96,7 +159,7 @@ class BoardStage:
         return ended.well, ended.output
 
     def run_task(self, name: str, arguments: Mapping[str, Any]) -> None:
-        function = self._functions.get(name)
+        function = self._sequences.functions.get(name)
         if function is None:
             raise NotFound(f"the lab has no task {name!r}")
         task = function.run_sync(**arguments)
@@ -104,109 +167,7 @@ class BoardStage:
             raise DeviceError(f"the task {name!r} failed: {task.error['message']}")
 
     def notify(self, text: Text) -> None:
-        for session in self._sessions.live():
+        for session in self._sequences.sessions.live():
             if self._session_id in (None, session.id):
-                session.tell(text.words)
+                session.notify(text.words)
         self._board.bus.publish(Notice(text.words, self._session_id))
-
-
-log = logging.getLogger(__name__)
-
-
-class Turnover:
-    """Hardware thread only."""
-
-    def __init__(
-        self,
-        board: Board,
-        sessions: Sessions,
-        clock: Clock,
-        functions: Mapping[str, TaskFunction[..., Any]],
-    ) -> None:
-        self._board = board
-        self._sessions = sessions
-        self._clock = clock
-        self._functions = functions
-
-    def prepare(self, session_id: str) -> None:
-        """Make the board ready for a student, who has it alone: safe, blank, then `on_start`."""
-        self._board.reset()
-        self._board.prepare()
-        self.run("on_start", session_id)
-
-    def clean(self, session_id: str) -> list[Exception]:
-        """`on_dispose`, blank, safe: one failure skips nothing; returns all of them."""
-        failures: list[Exception] = []
-        for part in (
-            lambda: self.run("on_dispose", session_id),
-            self._board.clean,
-            self._board.reset,
-        ):
-            try:
-                part()
-            except Exception as error:
-                log.warning("A part of the clean-up failed; it goes on.", exc_info=True)
-                failures.append(error)
-        return failures
-
-    def run(self, name: str, session_id: str | None = None) -> bool:
-        """Run a sequence of the board, if it has it; whether it did all of it.
-
-        What goes wrong is logged, raised or a quarantine as well, as its `on_error` says.
-        """
-        sequence = self._board.file.sequences.get(name)
-        if sequence is None:
-            return True
-        stage = self._stage(sequence, session_id)
-        try:
-            sequence.run(stage, self._clock.now)
-        except Stopped:
-            log.info("%s was ended before it was done.", name)
-            raise
-        except BaseException as caught:  # noqa: BLE001 - made harmless
-            if self._board.halted is not None:  # everything is safe, and in quarantine already
-                log.warning("%s was ended by the emergency stop.", name)
-                return False
-            error = harmless(caught)
-            why = f"{name}: {error}"
-            log.warning("%s (%s)", why, "; ".join(getattr(caught, "__notes__", [])))
-            if sequence.on_error == "warn":
-                return False
-            if sequence.on_error == "quarantine" and self._sessions.quarantine.why != why:
-                self._sessions.quarantine.impose(why)
-            raise LabnodeError(why) from error
-        return True
-
-    def buttons(self, tasks: Tasks) -> dict[str, TaskFunction[..., Any]]:
-        """The sequences that students start, each as a task."""
-        return {
-            name: self._button(sequence, sequence.label, tasks)
-            for name, sequence in self._board.file.sequences.items()
-            if sequence.label is not None
-        }
-
-    def _button(self, sequence: Sequence, label: Text, tasks: Tasks) -> TaskFunction[..., Any]:
-        def press() -> None:
-            session_id = getattr(context.current_user.get(), "session_id", None)
-            stage = self._stage(sequence, session_id)
-            try:
-                sequence.run(stage, self._clock.now, lambda percent: tasks.progress(percent, None))
-            except BaseException:  # nobody knows how far it was: what it has set is made safe
-                self._board.reset(sequence.outputs())
-                raise
-
-        press.__name__ = sequence.name
-        words = label.words if isinstance(label.words, str) else dict(label.words)
-        function = TaskFunction(press, unique="global", label=words)
-        function.bind(tasks)
-        return function
-
-    def _stage(self, sequence: Sequence, session_id: str | None) -> BoardStage:
-        return BoardStage(
-            sequence,
-            board=self._board,
-            sessions=self._sessions,
-            clock=self._clock,
-            functions=self._functions,
-            session_id=session_id,
-        )

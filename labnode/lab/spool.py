@@ -1,37 +1,41 @@
-"""The spool: where files of students wait for their device, under names that nobody chose."""
+"""The spool: uploaded files that wait for their device, under random names."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
 import shutil
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-_ROOM = 16 << 20  # bytes that stay free on the disk, whoever uploads
+from labnode.files import private
+
+_ROOM = 16 << 20  # bytes of the disk that stay free
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,10}")
 
 
 class NoRoom(OSError):
-    """The disk would be full."""
+    """The disk is nearly full."""
 
 
 class Spooled:
-    """A file that is coming in; `close` has it wait, `discard` throws it away. Any one thread."""
+    """A file of `owner` (a session) that is being uploaded, until `keep` or `discard`; one thread.
 
-    def __init__(self, path: Path, limit: int, gone: Callable[[Spooled], None]) -> None:
-        self._gone = gone
-        self.path = path
-        self.limit = limit  # bytes; whoever writes sees to it
+    `limit` is in bytes; the writer has to respect it.
+    """
+
+    def __init__(self, spool: Spool, owner: str, limit: int) -> None:
+        self.owner = owner
+        self.limit = limit
+        self.path = spool.folder / f"{secrets.token_hex(16)}.part"
         self.size = 0
         self.kept = False
+        self._spool = spool
         self._hash = hashlib.sha256()
-        self._file: BinaryIO = open(path, "xb", opener=_private)  # noqa: SIM115
+        self._file: BinaryIO = open(self.path, "xb", opener=private)  # noqa: SIM115
 
     @property
     def sha256(self) -> str:
@@ -43,7 +47,7 @@ class Spooled:
         self.size += len(data)
 
     def keep(self, suffix: str) -> Path:
-        """It is complete, of the kind `suffix` (".hex"); returns its path from now on."""
+        """The upload is complete; returns the new path, which ends in `suffix` (".hex")."""
         if not _SUFFIX.fullmatch(suffix):
             raise ValueError(f"{suffix!r} is no ending of a file in the spool")
         self._file.close()
@@ -52,65 +56,50 @@ class Spooled:
         return self.path
 
     def discard(self) -> None:
-        """Throw it away, unless it was kept; idempotent."""
+        """Delete the file unless it is kept; idempotent."""
         if not self.kept:
             with suppress(OSError):
                 self._file.close()
-            self.path.unlink(missing_ok=True)
-            self._gone(self)
+            self._spool.remove(self.path)
 
 
 class Spool:
-    """A folder that is emptied at boot, and of what an `owner` (a session) left when that is over.
+    """A folder of uploaded files, emptied at the start of the node.
 
-    Nothing in it has to survive anything: what waits in it when the node ends is never used again.
+    It needs no fsync: files from before a restart are never used.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        self._owned: dict[str, list[Spooled]] = {}
+        self._files: list[Spooled] = []
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def begin(self, owner: str, limit: int) -> Spooled:
-        """Room for a file of at most `limit` bytes; NoRoom, or another OSError of the disk."""
+        """A new file of at most `limit` bytes; NoRoom, or another OSError of the disk."""
         if shutil.disk_usage(self.folder).free < limit + _ROOM:
             raise NoRoom("the disk is nearly full")
-        spooled = Spooled(self.folder / f"{secrets.token_hex(16)}.part", limit, self._forget)
+        spooled = Spooled(self, owner, limit)
         with self._lock:
-            self._owned.setdefault(owner, []).append(spooled)
+            self._files.append(spooled)
         return spooled
 
-    def _forget(self, spooled: Spooled) -> None:
-        with self._lock:
-            for owner, files in list(self._owned.items()):
-                files[:] = [file for file in files if file is not spooled]
-                if not files:
-                    del self._owned[owner]
-
     def coming_in(self, owner: str | None = None) -> int:
-        """How many files are coming in, for one owner or all."""
+        """How many files of one owner, or of all, are being uploaded."""
         with self._lock:
-            owners = list(self._owned.values()) if owner is None else [self._owned.get(owner, [])]
-            return sum(not file.kept for files in owners for file in files)
+            return sum(not file.kept and owner in (None, file.owner) for file in self._files)
 
     def remove(self, path: Path) -> None:
-        """Throw a file away that was kept; one that is none of the spool's stays."""
+        """Delete a file; one outside of the spool stays."""
         if path.parent == self.folder:
             path.unlink(missing_ok=True)
             with self._lock:
-                found = [f for files in self._owned.values() for f in files if f.path == path]
-            for spooled in found:
-                self._forget(spooled)
+                self._files = [file for file in self._files if file.path != path]
 
     def empty(self, owner: str) -> None:
-        """Throw away whatever is there of `owner`."""
+        """Delete all files of `owner`."""
         with self._lock:
-            files = self._owned.pop(owner, [])
-        for file in files:
-            file.path.unlink(missing_ok=True)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+            paths = [file.path for file in self._files if file.owner == owner]
+        for path in paths:
+            self.remove(path)

@@ -8,6 +8,7 @@ import threading
 from labnode import audit
 from labnode.board import Board
 from labnode.errors import Busy
+from labnode.events import EmergencyPressed
 from labnode.sessions import Reason, Sessions
 from labnode.store import Happening, Store
 
@@ -30,6 +31,7 @@ class EmergencyStop:
         self._releasing = threading.Lock()  # one release at a time: its write waits for the disk
         self._presses = 0
         self.why: str | None = None
+        self._buttons = board.bus.subscribe(EmergencyPressed, wake=self._press_by_button)
 
     def restore(self) -> None:
         """The node starts: what was stopped before is stopped still."""
@@ -59,6 +61,11 @@ class EmergencyStop:
         for session in self._sessions.live():
             self._sessions.end(session, Reason.ESTOP)
         return failures
+
+    def _press_by_button(self) -> None:
+        """On the thread that saw the button, which has made everything safe already."""
+        for event in self._buttons.drain():
+            self.press(event.why)
 
     def release(self) -> str | None:
         """A person says that the danger is over; returns what `why` was.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from labnode.audit import session_tag
 from labnode.clock import Clock
 from labnode.errors import BadInput
 from labnode.sessions import Session, Sessions
@@ -70,7 +70,7 @@ class History:
             for row in told:
                 row["student"] = students.get(row["session"])
         for row in told:
-            row["session"] = _tag(row["session"])
+            row["session"] = row["session"] and session_tag(row["session"])
         return told
 
     def _students(self, ids: Iterable[str | None]) -> dict[str | None, str]:
@@ -148,8 +148,3 @@ def _short(value: Any) -> Any:
 
 def _flat(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, dict | list) else value
-
-
-def _tag(session_id: str | None) -> str | None:
-    """What the logs call a session, see Session.tag."""
-    return session_id and hashlib.sha256(session_id.encode()).hexdigest()[:8]

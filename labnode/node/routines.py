@@ -9,7 +9,7 @@ from labnode.board import Board
 from labnode.clock import Clock
 from labnode.errors import LabnodeError
 from labnode.events import FaultChanged, SessionChanged
-from labnode.lab import Turnover
+from labnode.lab.sequences import Sequences
 from labnode.sessions import Sessions
 from labnode.worker import Hook, Worker
 
@@ -29,14 +29,14 @@ class Upkeep:
     """
 
     def __init__(
-        self, board: Board, worker: Worker, sessions: Sessions, clock: Clock, turnover: Turnover
+        self, board: Board, worker: Worker, sessions: Sessions, clock: Clock, sequences: Sequences
     ) -> None:
         self._board = board
-        self._sequences = board.file.sequences
+        self._specs = board.file.sequences
         self._worker = worker
         self._sessions = sessions
         self._clock = clock
-        self._turnover = turnover
+        self._sequences = sequences
         self._wake = clock.event()
         self._stopping = False
         self._hook: Hook | None = None
@@ -53,10 +53,10 @@ class Upkeep:
         try:
             self._do("on_boot")
         except LabnodeError as error:
-            if self._sequences["on_boot"].on_error == "fail":
+            if self._specs["on_boot"].on_error == "fail":
                 raise
             log.error("%s", error)
-        if {"on_idle", "on_fault", "selftest"} & self._sequences.keys():
+        if {"on_idle", "on_fault", "selftest"} & self._specs.keys():
             self._thread.start()
 
     def stop(self, timeout: float) -> bool:
@@ -108,7 +108,7 @@ class Upkeep:
     def _fault(self, event: FaultChanged) -> None:
         if event.state == "cleared":
             self._faults.discard(event.name)
-        elif "on_fault" in self._sequences and event.name not in self._faults:
+        elif "on_fault" in self._specs and event.name not in self._faults:
             self._faults.add(event.name)
             log.warning("Fault '%s': on_fault begins.", event.name)
             self._worker.queue(self._on_fault)  # at once: it is served while a task waits
@@ -116,7 +116,7 @@ class Upkeep:
     def _on_fault(self) -> None:
         done = False
         try:
-            done = self._turnover.run("on_fault")
+            done = self._sequences.run("on_fault")
         finally:
             if not done and not self._sessions.live():
                 self._board.reset()
@@ -127,14 +127,14 @@ class Upkeep:
             return None
         dues = []
         now = self._clock.now()
-        idle = self._sequences.get("on_idle")
+        idle = self._specs.get("on_idle")
         if idle is not None and not self._idled:
             if self._free_since + idle.after <= now:
                 self._idled = True
                 self._attempt("on_idle")
             else:
                 dues.append(self._free_since + idle.after)
-        test = self._sequences.get("selftest")
+        test = self._specs.get("selftest")
         if test is not None:
             if self._test_at(test.every) <= self._clock.now():
                 self._tested_at = self._clock.now()
@@ -166,7 +166,7 @@ class Upkeep:
 
     def _do(self, name: str, at_most: float | None = None) -> bool:
         """Run a sequence there and make everything safe after it; whether it did all of it."""
-        sequence = self._sequences.get(name)
+        sequence = self._specs.get(name)
         if sequence is None:
             return False
         outcome: list[bool] = []
@@ -176,7 +176,7 @@ class Upkeep:
             if name not in ("on_boot", "on_shutdown") and self._sessions.live():
                 return  # a student was quicker
             try:
-                outcome.append(self._turnover.run(name))
+                outcome.append(self._sequences.run(name))
             finally:
                 kept = name == "on_boot" and any(outcome)  # until the first student comes
                 if not kept and not self._sessions.live():

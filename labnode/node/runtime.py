@@ -1,4 +1,4 @@
-"""A board at work: everything that is made from one board file, started and stopped in order."""
+"""Everything that is built from one board file, started and stopped in order."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from functools import partial
 from labnode.board import Board, BoardFile
 from labnode.clock import Clock
 from labnode.events import Bus
-from labnode.lab import Lab, Node, Turnover
+from labnode.lab import Lab, Node
 from labnode.lab.programming import Programming
 from labnode.lab.recordings import Recordings
+from labnode.lab.sequences import Sequences
 from labnode.node import failsafe
 from labnode.node.commands import Commands
 from labnode.node.estop import EmergencyStop
@@ -41,9 +42,9 @@ _MAKE_SAFE_WITHIN = 2.0
 class Bench:
     """A board with its threads, tasks, sessions, lab and pages, from `start()` to `stop()`.
 
-    Nothing of it outlives a change of the board but what is in the state directory, which has to
-    be this bench's alone. `site` is all that it serves. `http_threads` is how many threads may call
-    that; `listen` False leaves out what has a socket of its own; `url` and `fault` are the node's.
+    Only the state directory, which no other bench may use, outlives a change of the board. `site`
+    is the WSGI app, called by up to `http_threads` threads. With `listen` False, nothing opens a
+    socket of its own. `url` and `fault` are the node's.
     """
 
     def __init__(
@@ -67,27 +68,27 @@ class Bench:
         self.bus = Bus()
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
-            self.board = Board(
-                file,
-                clock=clock,
-                bus=self.bus,
-                simulate=simulate,
-                work_dir=settings.state_dir,
-            )
             self.store = Store(settings.state_dir / "labnode.db", clock)
             undo.callback(self.store.close)
             queues = Queues(settings.state_dir / "queue.db")
             undo.callback(queues.close)
             self.worker = Worker(
-                self.board,
                 clock,
                 background=settings.background_threads,
-                seats=http_threads // 2,
+                slots=http_threads // 2,
                 hung_after=hung_after,
             )
             self.tasks = Tasks(self.store, self.worker, clock, self.bus, queues)
-            self.board.interlocks.restore(self.store.recall("faults") or [])
-            self.board.interlocks.remember = partial(self.store.remember_soon, "faults")
+            self.board = Board(
+                file,
+                clock=clock,
+                bus=self.bus,
+                simulate=simulate,
+                worker=self.worker,
+                tasks=self.tasks,
+                store=self.store,
+                work_dir=settings.state_dir,
+            )
             self.sessions = Sessions(
                 file.session,
                 secret,
@@ -96,11 +97,9 @@ class Bench:
                 worker=self.worker,
                 clock=clock,
                 bus=self.bus,
-                prepare=lab.prepare,
-                clean=lab.clean,
-                load_user=lab.load_user,
+                lab=lab,
+                board=self.board,
                 keep_expired=settings.expired_users_timeout,
-                faults=self.board.obstacles,
                 hook_limit=HOOK_LIMIT + file.turnover_time,
             )
             self._pruning = Pruning(
@@ -111,13 +110,6 @@ class Bench:
                 idle=lambda: not self.sessions.live(),
             )
             self.estop = EmergencyStop(self.board, self.sessions, self.store)
-            self.board.attach(
-                self.worker.post,
-                self.tasks.pause,
-                progress=self.tasks.progress,
-                outlast=self.worker.outlast,
-                emergency=self.estop.press,
-            )
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
             access = Access(
                 self.sessions,
@@ -126,8 +118,8 @@ class Bench:
                 file.lab.name,
                 recording=file.record is not None,
             )
-            turnover = Turnover(self.board, self.sessions, clock, lab.functions)
-            self.upkeep = Upkeep(self.board, self.worker, self.sessions, clock, turnover)
+            sequences = Sequences(self.board, self.sessions, self.tasks, clock, lab.functions)
+            self.upkeep = Upkeep(self.board, self.worker, self.sessions, clock, sequences)
             kept = settings.state_dir / "recordings"
             self.recordings = Recordings(kept, self.sessions, self.board, clock)
             self.node = node = Node(
@@ -136,10 +128,10 @@ class Bench:
                 self.tasks,
                 self.sessions,
                 Programming(self.board, self.tasks, self.worker, settings.state_dir),
-                turnover,
+                sequences,
                 self.recordings,
-                observer_link=access.observers.link,
-                push=self.websockets.push,
+                pages=self.websockets,
+                observers=access.observers,
             )
             lab.bind(node)
             self.commands = Commands(node, clock, self.store, self.estop, url=url)
@@ -160,15 +152,16 @@ class Bench:
             self._undo = undo.pop_all()
 
     def start(self) -> None:
-        """Open the board, finish what the last run left, begin to take students.
+        """Open the board, finish what the last run left, and accept students.
 
-        DeviceError when a device does not open; what was begun is left to `stop`.
+        DeviceError if a device does not open; call `stop` also then.
         """
         if self._listen:
             self.telemetry.start()
             self.websockets.start()
         self.estop.restore()
         self.worker.start(
+            self.board,
             partial(self.tasks.next_job, Lane.HARDWARE),
             partial(self.tasks.next_job, Lane.BACKGROUND),
         )
@@ -180,9 +173,9 @@ class Bench:
         self.telemetry.ready = True
 
     def stop(self) -> bool:
-        """End everything, devices safe first; False when something did not end.
+        """Stop everything and make the devices safe; False if something did not end in time.
 
-        Sessions that are active stay so in the store, to be resumed by the next run.
+        Active sessions stay active in the store, and the next run resumes them.
         """
         ended = True
 
@@ -201,7 +194,7 @@ class Bench:
             self.upkeep.last_words,
             partial(self.recordings.stop, 0.5),
             partial(self.sessions.reaper.stop, 0.5),
-            # Before the worker, which still serves the last words of their handlers.
+            # Before the worker, which their handlers may still call.
             partial(self.websockets.stop, 0.5),
             stop_worker,
             partial(self.telemetry.stop, 0.2),
@@ -209,28 +202,28 @@ class Bench:
         return all_done(steps) and ended
 
     def close(self) -> None:
-        """Let go of the files, when nobody asks any more; idempotent."""
+        """Close the files after `stop`; idempotent."""
         self._undo.close()
 
     def turn(self) -> None:
-        """What is done now and then, by the main thread."""
+        """Periodic work of the main thread."""
         self._pruning.turn()
 
     def fault(self) -> str | None:
-        """Why this process must not go on owning the hardware, or None."""
+        """Why this process must end itself, or None."""
         parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
         parts += [self.tasks.overdue, self.store.fault]
         parts += [self.websockets.fault, self.telemetry.fault]
         return next((fault for part in parts if (fault := part()) is not None), None)
 
     def make_safe(self) -> None:
-        """Drive the outputs to safe past the hardware thread, which may hold on to anything."""
+        """Drive the outputs to safe without the hardware thread, which may be stuck."""
         for failure in failsafe.within(_MAKE_SAFE_WITHIN, self.board.make_safe):
             log.critical("Not safe: %s.", failure)
 
 
 def all_done(steps: list[Callable[[], object]]) -> bool:
-    """Do every step, whatever happens to others; False when one failed."""
+    """Do every step even if others fail; False if one failed."""
     done = True
     for step in steps:
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from labnode.errors import Busy, ConfigError, Forbidden
+from labnode.files import private
 
 
 class StateDir:
@@ -55,7 +56,7 @@ class StateDir:
                 return secret
         secret = secrets.token_urlsafe(32).encode()
         new = self.path / "secret_key.new"
-        with open(new, "wb", opener=_private) as out:
+        with open(new, "wb", opener=private) as out:
             out.write(secret + b"\n")
             out.flush()
             os.fsync(out.fileno())
@@ -87,14 +88,10 @@ def without_node(path: Path) -> Iterator[None]:
 
 def _locked(directory: Path, mode: Literal["ab", "rb"]) -> BinaryIO:
     """The lock of a state directory, held until it is closed; "ab" makes it."""
-    lock = open(directory / "lock", mode, opener=_private)  # noqa: SIM115 - the caller closes it
+    lock = open(directory / "lock", mode, opener=private)  # noqa: SIM115 - the caller closes it
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock.close()
         raise
     return lock
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -1,4 +1,4 @@
-"""Actions: what labs write down of what their users do."""
+"""Actions: what labs record about what their users do."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from typing import Any
 from labnode.clock import Clock
 from labnode.errors import BadInput
 from labnode.jsondata import plain
-from labnode.sessions.session import Session
 from labnode.store import Row, Store
 
 log = logging.getLogger(__name__)
 
 _MOST_NAME = 100  # characters
 _MOST_DATA = 4096  # bytes of JSON
-_MOST_WAITING = 2000  # actions that the disk has not taken yet
-_PAGE = 500  # rows that are read at once: others want the database, too
+_MOST_WAITING = 2000  # actions that are not stored yet
+_PAGE = 500  # rows per query, so that others get their turn at the database
 
 _INSERT = """
 INSERT INTO actions (session_id, username_unique, at, action, data) VALUES (?, ?, ?, ?, ?)
@@ -28,13 +27,13 @@ INSERT INTO actions (session_id, username_unique, at, action, data) VALUES (?, ?
 
 
 class Actions:
-    """The table `actions`; what comes in quick succession is written together."""
+    """The table `actions`; those recorded in quick succession are stored together."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._lock = threading.Lock()
-        self._batch: list[tuple[Any, ...]] = []  # not given to the disk yet
+        self._batch: list[tuple[Any, ...]] = []  # not stored yet
         self._lost = 0
 
     def record(
@@ -44,10 +43,10 @@ class Actions:
         action: str,
         data: dict[str, Any],
     ) -> None:
-        """Write an action down soon; BadInput for no name, no JSON data, or too much of it.
+        """Store an action soon; BadInput if the name or the JSON data is invalid or too long.
 
-        Where the disk does not keep up, it is lost, and the log says so: not even a full disk may
-        keep a lab from cleaning its board.
+        If the disk does not keep up, actions are lost and the log says so: even with a full disk a
+        lab must be able to clean its board.
         """
         if not isinstance(action, str) or not action.isprintable() or not action:
             raise BadInput(f"An action has a name of printable characters, not {action!r}.")
@@ -92,52 +91,3 @@ class Actions:
                 log.error("%d actions were lost: the disk did not keep up.", self._lost)
                 self._lost = 0
         db.conn.executemany(_INSERT, batch)
-
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two writes; each doubles the pause
-
-
-class UserData:
-    """Keeps `session.data` in the store; after `close()`, at once."""
-
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
-        self._clock = clock
-        self._closed = False
-
-    def written(self, session: Session) -> None:
-        """The lab has written something; `save_if_due` should be called soon."""
-        session.unsaved = True
-        if self._closed:
-            self._save(session)
-
-    def save_if_due(self, session: Session) -> float | None:
-        """Store what is due; returns when something will be (monotonic)."""
-        if not session.unsaved:
-            return None
-        now = self._clock.now()
-        due = session.saved_at + session.save_pause
-        if now < due:
-            return due
-        calm = now >= due + session.save_pause
-        session.save_pause = _FIRST_PAUSE if calm else min(2 * session.save_pause, _LONGEST_PAUSE)
-        self._save(session)
-        return None
-
-    def news(self, session: Session) -> dict[str, Any]:
-        """The column `data` where it has changed, for whoever is storing other columns anyway."""
-        return self._column(session) if session.unsaved else {}
-
-    def close(self, sessions: list[Session]) -> None:
-        """The node stops: what was written is stored now, what will be as it is written."""
-        self._closed = True
-        for session in sessions:
-            if session.unsaved:
-                self._save(session)
-
-    def _save(self, session: Session) -> None:
-        self._store.update("sessions", session.id, self._column(session))
-
-    def _column(self, session: Session) -> dict[str, Any]:
-        session.unsaved, session.saved_at = False, self._clock.now()
-        return {"data": dict(session.data)}

@@ -1,4 +1,4 @@
-"""Who may start next: one at a time, in the order of asking, when a seat on the board is free."""
+"""Admission: which start is next, one at a time in the order of the requests."""
 
 from __future__ import annotations
 
@@ -6,74 +6,78 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from labnode.clock import Clock
 from labnode.errors import Busy
 from labnode.sessions.session import Reason, Session, StartRequest, State
-from labnode.sessions.state_machine import Life
+from labnode.sessions.state_machine import StateMachine
 from labnode.worker import Signal, Worker
 
-_TURN = 10.0  # seconds for an answer that is due to be given; its thread only has to wake up
+_ANSWER_WITHIN = 10.0  # seconds until an earlier start is answered; its thread only has to wake up
+
+
+class Obstacles(Protocol):
+    def obstacles(self) -> list[str]:
+        """Why no session can start at all, one sentence each; empty if one can."""
 
 
 @dataclass(eq=False)
 class _Ticket:
-    """A start that has been asked for and is not answered yet."""
+    """A start request that is not answered yet."""
 
-    signal: Signal  # there may be a seat
     answered: Signal
     session: Session | None = None
 
 
 class Admission:
-    """The queue of starts in front of the board; `refuse` raises where no new one may begin."""
+    """The queue of start requests; while there are `obstacles`, all are refused."""
 
     def __init__(
-        self, seats: int, life: Life, worker: Worker, clock: Clock, refuse: Callable[[], None]
+        self,
+        seats: int,
+        machine: StateMachine,
+        worker: Worker,
+        clock: Clock,
+        obstacles: Obstacles,
     ) -> None:
         self._seats = seats
-        self._life = life
+        self._machine = machine
         self._worker = worker
         self._clock = clock
-        self._refuse = refuse
+        self._obstacles = obstacles
         self._queue: deque[_Ticket] = deque()
-        self._unanswered: list[_Ticket] = []  # in the order of asking
+        self._unanswered: list[_Ticket] = []  # in the order of the requests
 
     @contextmanager
     def enter(
         self, request: StartRequest, patience: float, create: Callable[[], Session]
     ) -> Iterator[tuple[Session, bool]]:
-        """The session for `request` and whether it is new; the end of the block is the answer.
+        """The session for `request` and whether it is new; answer the request after the block.
 
-        Waits up to `patience` seconds for the clean-up of the session before; Busy after that, or
-        at once where another client holds the board. The block ends after those of all starts that
-        came before and whose answer is due: a central server that has replaced a session while it
-        started keeps the id that comes last.
+        Waits up to `patience` seconds for the clean-up of the session before, then raises Busy; it
+        raises Busy at once if another client uses the board. The block ends after those of all
+        earlier requests that can be answered: a central server that replaces a session while it
+        starts keeps the id of the last answer.
         """
-        ticket = _Ticket(self._worker.signal(), self._worker.signal())
-        with self._life.lock:
+        ticket = _Ticket(self._worker.signal())
+        with self._machine.lock:
             self._queue.append(ticket)
             self._unanswered.append(ticket)
         try:
             try:
                 ticket.session, new = self._admit(ticket, request, patience, create)
             finally:
-                with self._life.lock:
+                with self._machine.lock:
                     self._queue.remove(ticket)
-                self.look_again()
+                self._machine.seat_may_be_free()
             yield ticket.session, new
         finally:
-            for elder in self._due_before(ticket):
-                self._worker.wait_for(elder.answered, _TURN)
-            with self._life.lock:
+            for earlier in self._due_before(ticket):
+                self._worker.wait_for(earlier.answered, _ANSWER_WITHIN)
+            with self._machine.lock:
                 self._unanswered.remove(ticket)
             ticket.answered.set()
-
-    def look_again(self) -> None:
-        """A seat has become free, or the first in the queue has left it."""
-        with self._life.lock:
-            for ticket in self._queue:
-                ticket.signal.set()
 
     def _admit(
         self,
@@ -84,47 +88,48 @@ class Admission:
     ) -> tuple[Session, bool]:
         deadline = self._clock.now() + patience
         while True:
-            with self._life.lock:
+            with self._machine.lock:
                 if (same := self._same_reservation(request)) is not None:
                     return same, False
-                self._refuse()
+                if obstacles := self._obstacles.obstacles():
+                    raise Busy(" ".join(obstacles), retry_after=30)
                 if self._queue[0] is ticket:
-                    live = self._life.live()
+                    live = self._machine.live()
                     if len(live) < self._seats:
                         return create(), True
                     self._make_room(request, live)
-                ticket.signal = self._worker.signal()
+                seat = self._machine.seat_signal()
             left = deadline - self._clock.now()
-            if left <= 0 or not self._worker.wait_for(ticket.signal, left):
+            if left <= 0 or not self._worker.wait_for(seat, left):
                 raise Busy("The board is still being cleaned.", retry_after=5)
 
     def _same_reservation(self, request: StartRequest) -> Session | None:
-        for session in self._life.live():
-            asked = session.request
-            if (
-                request.reservation_id is not None
-                and (asked.client, asked.reservation_id) == (request.client, request.reservation_id)
-                and session.reason is None
-            ):
+        """The session of an earlier request with the same reservation id, unless it is ending."""
+        if request.reservation_id is None:
+            return None
+        wanted = (request.client, request.reservation_id)
+        for session in self._machine.live():
+            same = (session.request.client, session.request.reservation_id) == wanted
+            if same and session.reason is None:
                 return session
         return None
 
     def _make_room(self, request: StartRequest, live: Collection[Session]) -> None:
-        """The scheduler of a client knows best: its new session replaces its old one."""
+        """End a session of the same client: its scheduler knows which session is current."""
         for session in live:
-            self._life.end_if_over(session)
+            self._machine.end_if_over(session)
         if any(session.reason is not None for session in live):
-            return  # one of them is ending already: its seat is the next
+            return  # its seat will be free soon
         mine = [s for s in live if s.request.client == request.client]
         if not mine:
             raise Busy("The board is in use by another central server.", retry_after=30)
-        self._life.end(min(mine, key=_last_heard_of), Reason.SUPERSEDED)
+        self._machine.end(min(mine, key=_last_status), Reason.SUPERSEDED)
 
     def _due_before(self, ticket: _Ticket) -> list[_Ticket]:
-        with self._life.lock:
-            elders = self._unanswered[: self._unanswered.index(ticket)]
-            return [e for e in elders if e.session is not None and e.session.started.is_set()]
+        with self._machine.lock:
+            earlier = self._unanswered[: self._unanswered.index(ticket)]
+            return [e for e in earlier if e.session is not None and e.session.started.is_set()]
 
 
-def _last_heard_of(session: Session) -> tuple[bool, float]:
+def _last_status(session: Session) -> tuple[bool, float]:
     return session.state is State.STARTING, session.last_status

@@ -1,4 +1,4 @@
-"""The rules of a board's sessions, and when they end a session by themselves."""
+"""When sessions end by themselves: the board's rules, the reaper thread, and after a restart."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from labnode.clock import Clock
 from labnode.sessions.session import Reason, Session, State
 from labnode.store import Row
 
+log = logging.getLogger(__name__)
+
+_HUNG_AFTER = 60.0  # seconds; a turn may wait for the database, for 40 s at most
+_RESUMES = 2  # a session that brings the node down must not do it forever
+
 
 class SessionRules(Protocol):
-    """The `session:` section of a board file; seconds, `timeout` -1 meaning never."""
+    """The `session:` section of a board file; times in seconds, `timeout` -1 means never."""
 
     @property
     def users(self) -> int: ...
@@ -34,9 +39,9 @@ class SessionRules(Protocol):
 
 
 def ends(session: Session, rules: SessionRules) -> list[tuple[float, Reason]]:
-    """When a session ends by itself (monotonic), and why; the earliest first.
+    """When a session ends by itself (monotonic time) and why, earliest first.
 
-    One that is still starting ends with its slot alone.
+    While it starts, only the end of its slot counts.
     """
     found = []
     if session.deadline is not None:
@@ -53,17 +58,12 @@ def ends(session: Session, rules: SessionRules) -> list[tuple[float, Reason]]:
 
 
 def why_over(session: Session, rules: SessionRules, now: float) -> Reason | None:
-    """The reason for which a session is over by now, or None."""
+    """The reason why a session is over by now, or None."""
     return next((reason for at, reason in ends(session, rules) if now >= at), None)
 
 
-log = logging.getLogger(__name__)
-
-_HUNG_AFTER = 60.0  # seconds; a turn may wait for the database, for 40 s at most
-
-
 class Reaper:
-    """Calls `step` whenever it is woken and whenever the seconds that it returned are over."""
+    """A thread that calls `step` when woken, and after the seconds that `step` returned."""
 
     def __init__(self, step: Callable[[], float | None], clock: Clock) -> None:
         self._step = step
@@ -77,11 +77,11 @@ class Reaper:
         self._thread.start()
 
     def wake(self) -> None:
-        """Something has changed: look again."""
+        """Call `step` soon."""
         self._wake.set()
 
     def stop(self, timeout: float) -> bool:
-        """End the thread; False when it did not end in time."""
+        """End the thread; False if it did not end in time."""
         self._stopping = True
         self._wake.set()
         if self._thread.ident is not None:
@@ -93,7 +93,7 @@ class Reaper:
         return self._thread.is_alive()
 
     def fault(self) -> str | None:
-        """Why sessions come to no end any more, or None; any thread may ask."""
+        """Why sessions do not end any more, or None; any thread may ask."""
         if not self.alive:
             return "the reaper has died"
         began = self._turn_began
@@ -115,17 +115,14 @@ class Reaper:
                 self._wake.wait(pause)
 
 
-_RESUMES = 2  # a session that brings the node down must not do it for ever
-
-
 def fates(rows: Sequence[Row], clock: Clock, *, resume: bool, seats: int) -> list[Reason | None]:
-    """Why each of the stored sessions, oldest first, has to end; None: it goes on.
+    """Why each stored session, oldest first, has to end after a restart; None: it is resumed.
 
-    At most as many go on as there are seats, the newest ones, and none unless `resume`.
+    Only the newest sessions are resumed, at most one per seat, and none unless `resume`.
     """
     found = [_fate(row, clock, resume) for row in rows]
-    going_on = [n for n, reason in enumerate(found) if reason is None]
-    for n in going_on[:-seats]:
+    resumed = [n for n, reason in enumerate(found) if reason is None]
+    for n in resumed[:-seats]:
         found[n] = Reason.RESTART
     return found
 
@@ -134,8 +131,8 @@ def _fate(row: Row, clock: Clock, resume: bool) -> Reason | None:
     if row["reason"]:
         return Reason(row["reason"])
     if row["boot_id"] != clock.boot_id or row["deadline"] is None:
-        return Reason.RESTART  # after a reboot nobody knows how long it was dark
+        return Reason.RESTART  # after a reboot nobody knows how long the machine was off
     if row["deadline"] <= clock.now():
         return Reason.TIME
-    goes_on = resume and row["state"] == State.ACTIVE and row["resumed"] < _RESUMES
-    return None if goes_on else Reason.RESTART
+    resumes = resume and row["state"] == State.ACTIVE and row["resumed"] < _RESUMES
+    return None if resumes else Reason.RESTART

@@ -1,4 +1,4 @@
-"""Quarantine: a board that could not be cleaned takes no student until somebody says it may."""
+"""Quarantine: a board that could not be cleaned takes no students until a person clears it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ log = logging.getLogger(__name__)
 
 
 class Quarantine:
-    """Why the board is in quarantine (`why`, None when it is not); survives restarts.
+    """Why the board is in quarantine (`why`, None if it is not); survives restarts.
 
-    What comes first counts, for that is what a person has to look at; only an `urgent` reason takes
-    its place.
+    The first reason stays, because a person has to look at it; only an `urgent` one replaces it.
     """
 
     def __init__(self, store: Store) -> None:
@@ -25,7 +24,7 @@ class Quarantine:
         self.why: str | None = store.recall("quarantine")
 
     def impose(self, why: str, *, urgent: bool = False) -> None:
-        """No new session from now on; waits for no disk."""
+        """Allow no new session; does not wait for the disk."""
         log.error("The board is in quarantine: %s", why)
         with self._lock:
             if self.why is None or self._ending or urgent:

@@ -1,4 +1,4 @@
-"""One session of a student: what was asked for, how far it is, why it ends."""
+"""One session of a student: the request for it, its state, and why it ends."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from labnode.audit import session_tag
 from labnode.worker import Hook, Signal
-
-if TYPE_CHECKING:
-    from labnode.sessions.users import User
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartRequest:
-    """What a central server says of the student whose turn it is."""
+    """A central server's request to start a session, for the student whose turn it is."""
 
-    client: str  # the central server, by the name of its credentials
+    client: str  # the name of the central server's credentials
     length: float  # seconds
     reservation_id: str | None = None
-    elapsed: float = 0.0  # seconds of the slot that are already over
+    elapsed: float = 0.0  # seconds of the slot that have already passed
     counts_start: bool = True  # False: the time counts from the end of on_start
     username: str = ""
     username_unique: str = ""
@@ -37,7 +35,7 @@ class StartRequest:
 
 
 class Deletion(Enum):
-    """How far the clean-up of a session is."""
+    """The answer to a request to delete a session."""
 
     DONE = "done"
     PENDING = "pending"
@@ -66,7 +64,7 @@ class Reason(StrEnum):
 
     @classmethod
     def _missing_(cls, _value: object) -> Reason:
-        return cls.RESTART  # another version of labnode has stored it
+        return cls.RESTART  # stored by another version of labnode
 
 
 _MOST_NOTICES = 10
@@ -75,20 +73,20 @@ _REQUEST_COLUMNS = [f.name for f in fields(StartRequest) if f.name != "elapsed"]
 
 @dataclass(eq=False, kw_only=True)
 class Session:
-    """Changed under the lock of `Sessions` alone; times are by the monotonic clock."""
+    """Changed under the lock of the state machine; times are by the monotonic clock."""
 
     id: str
-    token: str  # names it in the student's URL
-    handle: str  # names it in the student's cookie
+    token: str  # identifies it in the student's URL
+    handle: str  # identifies it in the student's cookie
     request: StartRequest
-    length: float  # seconds that its student may have
+    length: float  # seconds
     created_at: float  # by the wall clock
-    started: Signal  # it is active, or its start is over in another way, or the node stops
-    disposed: Signal  # likewise
+    started: Signal  # it is active, or its start has failed, or the node stops
+    disposed: Signal  # it is disposed, or the node stops
     state: State = State.STARTING
-    reason: Reason | None = None  # set as soon as it is to end, also while it still starts
+    reason: Reason | None = None  # set when it has to end, also while it still starts
     failure: str | None = None  # why its start failed
-    deadline: float | None = None  # None: counts from the end of on_start
+    deadline: float | None = None  # None until on_start has ended, if the time counts from then
     active_since: float = 0.0
     last_poll: float = 0.0
     last_status: float = 0.0
@@ -96,30 +94,29 @@ class Session:
     leaving_at: float | None = None
     over_at: float = 0.0
     ended_at: float | None = None  # by the wall clock
-    cookie: str | None = None  # the hash of the cookie of the one browser that may use it
+    cookie: str | None = None  # the hash of the cookie of the only browser that may use it
     data: dict[str, Any] = field(default_factory=dict)
-    unsaved: bool = False  # data has been written and is not stored yet
+    unsaved: bool = False  # `data` has changes that are not stored yet
     saved_at: float = 0.0
     save_pause: float = 1.0  # seconds until its data may be stored again
-    resumed: int = 0  # times it was taken up again after a restart
-    on_board: bool = False  # from before on_start to on_dispose; the hardware thread's
+    resumed: int = 0  # times it was resumed after a restart
+    on_board: bool = False  # from before on_start to on_dispose; hardware thread only
     clean_by: float = 0.0  # when its clean-up begins at the latest
-    cleaning: bool = False  # it has begun, or waits for the hardware thread
+    cleaning: bool = False  # its clean-up is queued or has begun
     cleaned: bool = False
-    sealed: bool = False  # its devices are safe: not even its tasks may touch them any more
+    sealed: bool = False  # its devices are safe: not even its tasks may use them any more
     hook: Hook | None = None
-    notices: tuple[dict[str, Any], ...] = ()  # what its student has been told; any thread reads
-    user: User = field(init=False)
+    notices: tuple[dict[str, Any], ...] = ()  # messages to its student; any thread reads
 
-    def tell(self, text: str | Mapping[str, str]) -> None:
-        """Tell its student something, who may come only later (hardware thread)."""
+    def notify(self, text: str | Mapping[str, str]) -> None:
+        """Add a message to its student, who may open the page later (hardware thread)."""
         number = self.notices[-1]["number"] + 1 if self.notices else 1
         self.notices = (*self.notices[1 - _MOST_NOTICES :], {"number": number, "text": text})
 
     @property
     def tag(self) -> str:
-        """What the logs call it: tells sessions apart, opens nothing."""
-        return hashlib.sha256(self.id.encode()).hexdigest()[:8]
+        """What the logs call it."""
+        return session_tag(self.id)
 
     @property
     def active(self) -> bool:
@@ -128,7 +125,7 @@ class Session:
 
     @property
     def restarted(self) -> bool:
-        """The node went down in the middle of it and took it up again."""
+        """The node was restarted in the middle of it."""
         return self.resumed > 0
 
     def time_left(self, now: float) -> float:
@@ -152,7 +149,7 @@ class Session:
         }
 
     def progress(self) -> dict[str, Any]:
-        """The columns that change with its state."""
+        """The columns that change during the session."""
         return {
             "state": str(self.state),
             "reason": self.reason and str(self.reason),
@@ -163,13 +160,13 @@ class Session:
 
 
 def request_from_row(row: dict[str, Any]) -> StartRequest:
-    """The request of a stored session; what cannot be read any more is as if never sent."""
+    """The request of a stored session; columns that are empty get their defaults."""
     values = {name: row[name] for name in _REQUEST_COLUMNS if row[name] is not None}
     values["counts_start"] = bool(row["counts_start"])
     return StartRequest(**values)
 
 
 def derive(secret: bytes, purpose: str, session_id: str) -> str:
-    """A name for a session that cannot be guessed nor turned back into its id."""
+    """A text that identifies a session, cannot be guessed and does not reveal its id."""
     mac = hmac.new(secret, f"{purpose}:{session_id}".encode(), hashlib.sha256).digest()
     return urlsafe_b64encode(mac).decode().rstrip("=")

@@ -1,10 +1,9 @@
-"""What the central server and the student's side can ask of the node's sessions."""
+"""All sessions of the node, for the central server's protocol, the student's side and the node."""
 
 from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -13,8 +12,8 @@ from labnode.clock import Clock
 from labnode.errors import Busy, StartFailed, StorageError
 from labnode.events import Bus
 from labnode.sessions.actions import Actions
-from labnode.sessions.admission import Admission
-from labnode.sessions.expiry import Reaper, SessionRules, fates
+from labnode.sessions.admission import Admission, Obstacles
+from labnode.sessions.expiry import SessionRules, fates
 from labnode.sessions.session import (
     Deletion,
     Reason,
@@ -24,25 +23,24 @@ from labnode.sessions.session import (
     derive,
     request_from_row,
 )
-from labnode.sessions.state_machine import HOOK_LIMIT, BoardWork, Life, Work
-from labnode.sessions.users import ReturningUsers, User
+from labnode.sessions.state_machine import HOOK_LIMIT, StateMachine
+from labnode.sessions.users import LabHooks, User
 from labnode.store import Happening, Row, Store
 from labnode.tasks import Tasks
 from labnode.worker import Worker
 
-_GIVE_UP = 3  # times the hook limit: after that a start is not waited for any more
+_GIVE_UP = 3  # times the hook limit: how long a start request waits
 _PATIENCE = 5.0  # seconds that a student's request waits for a session that is being resumed
-_LEAVING = 10.0  # seconds between the page's last word and its leaving; a reload says it as well
+_LEAVING = 10.0  # seconds after which a page that was closed was not just reloaded
 
 
 class Sessions:
     """All sessions of the node.
 
-    `secret` is what callback addresses and cookies are derived with. `prepare` and `clean` run on
-    the hardware thread; where `clean` raises, the board goes into quarantine. `keep_expired` is how
-    many seconds a session that is over still answers to its student; `faults` says what of the
-    board itself is against new sessions. `hook_limit` is how many seconds on_start or on_dispose,
-    with the board's sequences, may wait in all.
+    `secret` derives callback addresses and cookies. `lab` has the hooks around a session, `board`
+    tells of faults that forbid new sessions. A disposed session answers its student for another
+    `keep_expired` seconds. on_start and on_dispose, with the board's sequences, may wait for
+    `hook_limit` seconds in all.
     """
 
     def __init__(
@@ -55,11 +53,9 @@ class Sessions:
         worker: Worker,
         clock: Clock,
         bus: Bus,
-        prepare: Work,
-        clean: Work,
-        load_user: Callable[[str], Any] = lambda _: None,
+        lab: LabHooks,
+        board: Obstacles,
         keep_expired: float = 3600.0,
-        faults: Callable[[], list[str]] = list,
         hook_limit: float = HOOK_LIMIT,
     ) -> None:
         self.rules = rules
@@ -70,108 +66,112 @@ class Sessions:
         self._store = store
         self._worker = worker
         self._clock = clock
-        self._load_user = load_user
-        self._faults = faults
+        self._board = board
         self._give_up = _GIVE_UP * hook_limit
-        self._returning = ReturningUsers(store, clock)
-        self._life = Life(
+        self._machine = StateMachine(
             rules,
             store=store,
             tasks=tasks,
             worker=worker,
             clock=clock,
             bus=bus,
-            work=BoardWork(prepare, clean, hook_limit),
-            returning=self._returning,
+            lab=lab,
             keep_expired=keep_expired,
+            hook_limit=hook_limit,
         )
-        self._admission = Admission(rules.users, self._life, worker, clock, self._refuse)
-        self.quarantine = self._life.quarantine
-        self.live = self._life.live
-        self.end = self._life.end
-        self.step = self._life.step
-        self.reaper = Reaper(self.step, clock)
-        self._life.wake_reaper = self.reaper.wake
-        tasks.on_finished = tasks.on_limited = self.reaper.wake
-        self._life.seat_is_free = self._admission.look_again
+        self.quarantine = self._machine.quarantine
+        self.reaper = self._machine.reaper
+        self._admission = Admission(rules.users, self._machine, worker, clock, self)
+
+    def live(self) -> list[Session]:
+        """The sessions that are not disposed, oldest first."""
+        return self._machine.live()
+
+    def user(self, session: Session) -> User:
+        """The student of a session."""
+        return self._machine.users.of(session)
+
+    def end(self, session: Session, reason: Reason) -> None:
+        """End a session; if it is ending already, the first reason stays."""
+        self._machine.end(session, reason)
+
+    def step(self) -> float | None:
+        """One turn of the reaper; returns the seconds until the next, None for never."""
+        return self._machine.step()
 
     # ------------------------------------------------------------------ the central server
 
     def start(self, request: StartRequest) -> Session:
-        """The session for `request`, its board ready; waits for that.
+        """The session for `request`, once its board is ready.
 
-        StartFailed, after the clean-up, when on_start fails; Busy when the board is not free, in
-        quarantine, drained or held by another client.
+        StartFailed, after the clean-up, if on_start fails; Busy if the board is not free, in
+        quarantine, drained or used by another client.
         """
         arrived = self._clock.now()
 
         def create() -> Session:
-            session = self._new(secrets.token_urlsafe(24), request, self._clock.wall(), {})
+            # No dash: `labnode fake dispose ID` would take one in front for an option.
+            session = self._new(secrets.token_hex(24), request, self._clock.wall(), {})
             if request.counts_start:
                 session.deadline = arrived + session.length - request.elapsed
             return session
 
         entrance = self._admission.enter(request, self.rules.start_wait, create)
-        with self._worker.seat(), entrance as (session, new):
+        with self._worker.slot(), entrance as (session, new):
             if new:
-                self._life.launch(session)
+                self._machine.launch(session)
             self._wait_until_started(session)
         return session
 
     def _wait_until_started(self, session: Session) -> None:
-        """StartFailed when the session is not going to be used, its clean-up done."""
+        """StartFailed, after the clean-up, if the session cannot be used."""
         if not self._worker.wait_for(session.started, self._give_up):
-            self._life.fail(session, "The board did not get ready in time.")
-        elif session.active and not self._is_kept(session):
-            self._life.fail(session, "The node's database does not keep the session.")
+            self._machine.fail(session, "The board did not get ready in time.")
+        elif session.active and not self._is_stored(session.id, "state != 'starting'"):
+            # a full disk may drop changes silently
+            self._machine.fail(session, "The node's database does not keep the session.")
             self._worker.wait_for(session.disposed, self._give_up)
         if session.failure is not None:
             raise StartFailed(session.failure)
         if session.state is State.STARTING and session.reason is None:
             raise Busy("The node is stopping.", retry_after=10)
 
-    def _is_kept(self, session: Session) -> bool:
-        """Is it in the store that the session is active? A full disk takes changes silently."""
-        try:
-            kept = self._store.select("sessions", "id = ? AND state != 'starting'", session.id)
-        except StorageError:
-            return False
-        return bool(kept)
-
     def status(self, session_id: str) -> float:
-        """When the central server should ask again, in seconds; -1: the session is over."""
-        session = self._life.sessions.get(session_id)
+        """The seconds until the central server should ask again; -1: the session is over."""
+        session = self._machine.sessions.get(session_id)
         if session is None or session.state is State.DISPOSED:
             return -1
         now = self._clock.now()
         session.last_status = now
-        self._life.end_if_over(session)
+        self._machine.end_if_over(session)
         if not session.active:
             return 2
         if self.rules.poll_interval == 0:
             return 0
         seconds = max(1.0, min(self.rules.poll_interval, session.time_left(now)))
-        seconds = math.floor(seconds * 100) / 100  # down, so as not to be past the end
+        seconds = math.floor(seconds * 100) / 100  # not past the end
         return int(seconds) if seconds == int(seconds) else seconds
 
     def delete(self, session_id: str) -> Deletion:
-        """End a session; waits up to `dispose_wait` for its clean-up, and never raises Busy."""
-        session = self._life.sessions.get(session_id)
+        """End a session; waits up to `dispose_wait` for its clean-up. Never raises Busy."""
+        session = self._machine.sessions.get(session_id)
         if session is None:
-            return Deletion.DONE if self._was_disposed(session_id) else Deletion.UNKNOWN
+            # it may have been disposed before a restart of the node
+            known = self._is_stored(session_id, "state = 'disposed'")
+            return Deletion.DONE if known else Deletion.UNKNOWN
         self.end(session, Reason.DELETED)
-        with suppress(Busy):  # too many wait already; an error would count as clean
+        with suppress(Busy):  # too many threads wait; an error would count as clean
             self._worker.wait_for(session.disposed, self.rules.dispose_wait)
         return Deletion.DONE if session.state is State.DISPOSED else Deletion.PENDING
 
-    def _was_disposed(self, session_id: str) -> bool:
-        """Was it one of ours, that has been cleaned up before the node was restarted?"""
+    def _is_stored(self, session_id: str, condition: str) -> bool:
+        """Whether the store has the session in a state; False if it does not answer."""
         with suppress(StorageError):
-            return bool(self._store.select("sessions", "id = ? AND state = 'disposed'", session_id))
+            return bool(self._store.select("sessions", f"id = ? AND {condition}", session_id))
         return False
 
     def end_all(self, reason: Reason, timeout: float) -> bool:
-        """End all and wait for their clean-up; False when one was not clean in time."""
+        """End all sessions and wait for the clean-up; False if one was not clean in time."""
         end = self._clock.now() + timeout
         sessions = self.live()
         for session in sessions:
@@ -179,34 +179,30 @@ class Sessions:
         return all(s.disposed.wait(max(0.0, end - self._clock.now())) for s in sessions)
 
     def obstacles(self) -> list[str]:
-        """Why no new session can start at all; empty when one could."""
+        """Why no session can start at all, one sentence each; empty if one can."""
         reasons = []
         if self.quarantine.why is not None:
             reasons.append(f"The board is in quarantine: {self.quarantine.why}")
-        reasons += self._faults()
+        reasons += self._board.obstacles()
         if self.draining:
             reasons.append("The node takes no new sessions: it is being drained.")
         if self._closing:
             reasons.append("The node is stopping.")
         return reasons
 
-    def _refuse(self) -> None:
-        if obstacles := self.obstacles():
-            raise Busy(" ".join(obstacles), retry_after=30)
-
     # ------------------------------------------------------------------ the student
 
     def by_token(self, token: str) -> Session | None:
-        """The session that a callback address names, also for a while after its end."""
-        return next((s for s in list(self._life.sessions.values()) if s.token == token), None)
+        """The session of a callback address, also for a while after its end."""
+        return next((s for s in list(self._machine.sessions.values()) if s.token == token), None)
 
     def by_handle(self, handle: str) -> Session | None:
-        """The session that a cookie names, also for a while after its end."""
-        return next((s for s in list(self._life.sessions.values()) if s.handle == handle), None)
+        """The session of a cookie, also for a while after its end."""
+        return next((s for s in list(self._machine.sessions.values()) if s.handle == handle), None)
 
     def bind(self, session: Session, cookie: str) -> bool:
-        """True when `cookie` is that of the one browser the session belongs to, or becomes it."""
-        with self._life.lock:
+        """Whether `cookie` is that of the session's browser; the first cookie becomes it."""
+        with self._machine.lock:
             if session.cookie is None:
                 session.cookie = cookie
                 audit.connected(session.id)
@@ -215,23 +211,23 @@ class Sessions:
             return secrets.compare_digest(session.cookie, cookie)
 
     def poll(self, session: Session) -> None:
-        """The student is there."""
-        with self._life.lock:
+        """The student is still there."""
+        with self._machine.lock:
             session.last_poll, session.leaving_at = self._clock.now(), None
             first, session.connected = not session.connected, True
-        if first:  # silence ends it sooner now than never coming did
+        if first:  # from now on inactivity may end it, sooner than `connect_timeout`
             self.reaper.wake()
 
     def leaving(self, session: Session) -> None:
-        """The student's page closes; it has 10 s to be a reload."""
-        with self._life.lock:
+        """The student's page was closed: unless it comes back within 10 s, the session ends."""
+        with self._machine.lock:
             session.leaving_at = self._clock.now() + _LEAVING
         self.reaper.wake()
 
     def ready(self, session: Session) -> bool:
-        """Is it active? One that is being resumed after a restart is waited for.
+        """Whether the session is active; waits while it is being resumed after a restart.
 
-        Busy when that takes longer than 5 s.
+        Busy if that takes longer than 5 s.
         """
         if session.state is State.STARTING and session.reason is None:
             self._worker.wait_for(session.started, _PATIENCE)
@@ -242,29 +238,29 @@ class Sessions:
     # ------------------------------------------------------------------ the node
 
     def recover(self) -> None:
-        """After a start of the node: clean up after what was not finished, or resume it."""
+        """After a start of the node: clean up or resume the sessions that were not disposed."""
         rows = self._store.select("sessions", "state != 'disposed'", order="rowid")
         resume = self.rules.on_restart == "resume" and self.quarantine.why is None
         reasons = fates(rows, self._clock, resume=resume, seats=self.rules.users)
-        sessions = [self._recovered(row) for row in rows]  # all, before the first has the board
+        sessions = [self._recovered(row) for row in rows]  # all, before a hook runs
         for session, reason in zip(sessions, reasons, strict=True):
             if reason is not None:
-                self._life.clean_up(session, reason)
+                self._machine.clean_up(session, reason)
         for session in sessions:
             if session.reason is None:
-                self._life.resume(session)
+                self._machine.resume(session)
 
     def close(self) -> None:
-        """The node stops: no more starts; active sessions stay as they are, to be resumed."""
+        """The node stops: no more starts; active sessions stay stored, to be resumed."""
         self._closing = True
-        self._admission.look_again()
-        self._life.close()
+        self._machine.seat_may_be_free()
+        self._machine.close()
 
     def _recovered(self, row: Row) -> Session:
         session = self._new(row["id"], request_from_row(row), row["created_at"], row["data"] or {})
         session.resumed = row["resumed"]
         session.cookie = row["cookie"]
-        session.on_board = True  # as far as anybody knows
+        session.on_board = True  # it may have been
         if row["boot_id"] == self._clock.boot_id:
             session.deadline = row["deadline"]
         return session
@@ -284,8 +280,5 @@ class Sessions:
             disposed=self._worker.signal(),
             data=data,
         )
-        session.user = User(
-            session, self._clock, self._life.data_written, self._load_user, self._returning
-        )
-        self._life.sessions[session_id] = session
+        self._machine.add(session)
         return session

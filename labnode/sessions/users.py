@@ -1,20 +1,21 @@
-"""The user as labs see it: the student of a session, or nobody."""
+"""The users of sessions as labs see them, and what is kept of students who return."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from labnode.clock import Clock
 from labnode.errors import Forbidden, LabnodeError, SessionOver, StorageError
 from labnode.jsondata import JsonDict, Sealed
+from labnode.sessions.expiry import Reaper
 from labnode.sessions.session import Reason, Session, State
 from labnode.store import Store, Work
 
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two writes; each doubles the pause
 _SEEN = """
 INSERT INTO users (username_unique, first_seen, last_seen, secret, folder)
 VALUES (:username_unique, :now, :now, :secret, :folder)
@@ -22,40 +23,99 @@ ON CONFLICT (username_unique) DO UPDATE SET last_seen = excluded.last_seen
 """
 
 
-@dataclass(frozen=True)
-class Belongings:
-    """What is one student's own."""
+class LabHooks(Protocol):
+    """The lab, as far as sessions need it.
 
-    secret: str
-    path: Path
+    `prepare` and `clean` run on the hardware thread; `alone`: no other session is on the board.
+    """
 
-    def folder(self) -> Path:
-        """The directory, made if it is not there; StorageError when it cannot be."""
-        try:
-            for directory in (self.path.parent, self.path):
-                directory.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"A user's folder cannot be made: {error}.") from error
-        return self.path
+    def prepare(self, user: User, alone: bool) -> None:
+        """Make the board ready for a session."""
+
+    def clean(self, user: User, alone: bool) -> None:
+        """Clean the board after a session; if it raises, the board is quarantined."""
+
+    def load_user(self, username_unique: str) -> Any:
+        """The lab's own object for a user, or None."""
 
 
-class ReturningUsers:
-    """The table `users`, by `username_unique`, and the directory `users` beside the database."""
+class Users:
+    """The users of all sessions: their data, and the table `users` of those who return.
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    The lab's data about a session (`user.data`) is stored soon after it was written; after
+    `close()`, immediately. Folders are in the directory `users` beside the database.
+    """
+
+    def __init__(self, store: Store, clock: Clock, lab: LabHooks, reaper: Reaper) -> None:
+        self.lab = lab
         self._store = store
         self._clock = clock
+        self._reaper = reaper
         self._folders = store.path.parent / "users"
+        self._users: dict[str, User] = {}
+        self._closed = False
+
+    def add(self, session: Session) -> None:
+        self._users[session.id] = User(session, self, self._clock)
+
+    def of(self, session: Session) -> User:
+        """The user of a session."""
+        return self._users.get(session.id) or User(session, self, self._clock)
+
+    def forget(self, session: Session) -> None:
+        self._users.pop(session.id, None)
+
+    # ------------------------------------------------------------------ user.data
+
+    def data_written(self, session: Session) -> None:
+        """The lab has written to the session's data."""
+        session.unsaved = True
+        if self._closed:
+            self._save(session)
+        self._reaper.wake()
+
+    def save_if_due(self, session: Session) -> float | None:
+        """Store the data if that is due; returns when it will be (monotonic), None if stored."""
+        if not session.unsaved:
+            return None
+        now = self._clock.now()
+        due = session.saved_at + session.save_pause
+        if now < due:
+            return due
+        calm = now >= due + session.save_pause
+        session.save_pause = _FIRST_PAUSE if calm else min(2 * session.save_pause, _LONGEST_PAUSE)
+        self._save(session)
+        return None
+
+    def changed_data(self, session: Session) -> dict[str, Any]:
+        """The column `data` if it has changed, for a caller that stores other columns anyway."""
+        return self._column(session) if session.unsaved else {}
+
+    def close(self, sessions: list[Session]) -> None:
+        """The node stops: store all changes now, and later ones immediately."""
+        self._closed = True
+        for session in sessions:
+            if session.unsaved:
+                self._save(session)
+
+    def _save(self, session: Session) -> None:
+        self._store.update("sessions", session.id, self._column(session))
+
+    def _column(self, session: Session) -> dict[str, Any]:
+        session.unsaved, session.saved_at = False, self._clock.now()
+        return {"data": dict(session.data)}
+
+    # ------------------------------------------------------------------ returning users
 
     def seen(self, username_unique: str) -> Work[None] | None:
-        """The change of the database when a session of this user starts; None without a name."""
+        """The database change for a user whose session starts; None without a name."""
         if not username_unique:
             return None
         values = {
             "username_unique": username_unique,
             "now": self._clock.wall(),
             "secret": secrets.token_urlsafe(32),
-            "folder": secrets.token_hex(16),  # no name in a path: it may be "../../etc"
+            "folder": secrets.token_hex(16),  # not the name, which may be "../../etc"
         }
 
         def change(db: Any) -> None:
@@ -63,8 +123,8 @@ class ReturningUsers:
 
         return change
 
-    def find(self, username_unique: str) -> Belongings:
-        """What is this user's own; LabnodeError without a name."""
+    def belongings(self, username_unique: str) -> tuple[str, Path]:
+        """The secret and the folder of a user; LabnodeError without a name."""
         change = self.seen(username_unique)
         if change is None:
             raise LabnodeError(
@@ -75,11 +135,11 @@ class ReturningUsers:
         if not rows:  # the session was started by a labnode that did not keep users yet
             self._store.run(change)
             rows = self._store.select("users", "username_unique = ?", username_unique)
-        return Belongings(rows[0]["secret"], self._folders / rows[0]["folder"])
+        return rows[0]["secret"], self._folders / rows[0]["folder"]
 
 
 class AnonymousUser:
-    """Somebody without a session: has what a User has, with nothing in it."""
+    """Somebody without a session: the attributes of a User, all empty."""
 
     is_anonymous = True
     read_only = False
@@ -93,7 +153,7 @@ class AnonymousUser:
     request_client_data = request_server_data = data
 
     def check_may_act(self, *, in_task: bool) -> None:
-        """A view that is for anybody may use the devices."""
+        """A public view may use the devices."""
 
     @property
     def secret(self) -> str:
@@ -111,27 +171,18 @@ ANONYMOUS = AnonymousUser()
 
 
 class User:
-    """The student of a session, now or, once it is over, as it was.
+    """The student of a session, also after its end.
 
-    Names and keys are those that the central server sent.
+    The names are those that the central server sent.
     """
 
     is_anonymous = False
     read_only = False
 
-    def __init__(
-        self,
-        session: Session,
-        clock: Clock,
-        data_written: Callable[[Session], None],
-        load: Callable[[str], Any],
-        returning: ReturningUsers,
-    ) -> None:
+    def __init__(self, session: Session, users: Users, clock: Clock) -> None:
         self.session = session
+        self._users = users
         self._clock = clock
-        self._load = load
-        self._returning = returning
-        self._data_written = data_written
         self._data = self._stored_data()
         request = session.request
         self.session_id = session.id
@@ -149,12 +200,12 @@ class User:
 
     @property
     def active(self) -> bool:
-        """May the student use the lab (or is it being made ready for that)?"""
+        """Whether the student may use the lab, or it is being made ready for that."""
         return self.session.state in (State.STARTING, State.ACTIVE) and not self.session.reason
 
     @property
     def exited(self) -> bool:
-        """Did the student leave before the time was up?"""
+        """Whether the student left before the time was up."""
         return self.session.reason is Reason.EXITED
 
     @property
@@ -164,7 +215,7 @@ class User:
 
     @property
     def time_without_polling(self) -> float:
-        """Seconds since the student's browser was last heard of."""
+        """Seconds since the last request of the student's browser."""
         return self._clock.now() - self.session.last_poll
 
     @property
@@ -181,7 +232,7 @@ class User:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The lab's own JSON data about this session; it is stored soon after it is written."""
+        """The lab's own JSON data about this session, stored soon after each change."""
         return self._data
 
     @data.setter
@@ -191,32 +242,38 @@ class User:
     @property
     def user(self) -> Any:
         """What the lab's `@lab.user_loader` returns for `username_unique`, else None."""
-        return self._load(self.username_unique)
+        return self._users.lab.load_user(self.username_unique)
 
     @property
     def secret(self) -> str:
-        """A random text of this student's own, the same in all their sessions; fits into URLs.
+        """A random URL-safe text, the same in all sessions of this student.
 
         LabnodeError without a `username_unique`.
         """
-        return self._belongings.secret
+        return self._belongings[0]
 
     @property
     def folder(self) -> Path:
-        """A directory of this student's own, the same in all their sessions.
+        """A directory for this student, the same in all their sessions.
 
-        LabnodeError without a `username_unique`, StorageError when it cannot be made.
+        LabnodeError without a `username_unique`, StorageError if it cannot be created.
         """
-        return self._belongings.folder()
+        folder = self._belongings[1]
+        try:
+            for directory in (folder.parent, folder):
+                directory.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"A user's folder cannot be made: {error}.") from error
+        return folder
 
     @cached_property
-    def _belongings(self) -> Belongings:
-        return self._returning.find(self.username_unique)
+    def _belongings(self) -> tuple[str, Path]:
+        return self._users.belongings(self.username_unique)
 
     def check_may_act(self, *, in_task: bool) -> None:
-        """SessionOver when what this user has asked for may not reach the hardware any more.
+        """SessionOver if this user may not use the devices any more.
 
-        A task may finish what it does until the devices are made safe; a view may not.
+        A view may use them while the session is active, a task until they are made safe.
         """
         if self.session.sealed or not (in_task or self.session.active):
             raise SessionOver("The session is over.")
@@ -226,27 +283,28 @@ class User:
 
     def _save(self) -> None:
         if self.session.state is State.DISPOSED:
-            self._data = self._stored_data()  # what has just been written into it is void
+            self._data = self._stored_data()  # without what has just been written
             raise SessionOver("The session is over; its user data can only be read.")
         self.session.data = dict(self._data)
-        self._data_written(self.session)
+        self._users.data_written(self.session)
 
     def __str__(self) -> str:
         return f"{self.full_name or self.username} ({self.session.state})"
 
 
 class Observer(AnonymousUser):
-    """Sees a session as long as it is active; for whatever is not meant for observers, nobody."""
+    """Somebody who watches a session while it is active; elsewhere an anonymous user."""
 
     read_only = True
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, student: User) -> None:
+        self.session = student.session
+        self._student = student
 
     @property
-    def active(self) -> bool:  # type: ignore[override]  # of nobody it is always the same
-        """May the session still be looked at?"""
-        return self.session.user.active
+    def active(self) -> bool:  # type: ignore[override]  # a constant of AnonymousUser
+        """Whether the session may still be watched."""
+        return self._student.active
 
     @property
     def session_id(self) -> str:  # type: ignore[override]
@@ -255,7 +313,7 @@ class Observer(AnonymousUser):
     @property
     def time_left(self) -> float:  # type: ignore[override]
         """Seconds, 0 when the session is over."""
-        return self.session.user.time_left
+        return self._student.time_left
 
     def check_may_act(self, *, in_task: bool) -> None:  # noqa: ARG002 - a User's needs it
         raise Forbidden("Whoever observes a session can do nothing in it.")

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from labnode.errors import LabnodeError
+from labnode.files import private
 from labnode.store.file import migrations
 
 DATABASE = "labnode.db"
@@ -143,7 +144,7 @@ def _check_room(state_dir: Path, target: Path) -> None:
 
 def _pack(state_dir: Path, database: Path, archive: Path) -> int:
     """Write the archive; returns the number of users' files."""
-    with open(archive, "wb", opener=_private) as out:
+    with open(archive, "wb", opener=private) as out:
         with tarfile.open(fileobj=out, mode="w") as tar:
             tar.add(database, DATABASE)
             with contextlib.suppress(FileNotFoundError):
@@ -178,7 +179,7 @@ def _unpack(archive: Path, place: Path) -> int:
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             source = tar.extractfile(member)
             assert source is not None
-            with source, open(target, "wb", opener=_private) as out:
+            with source, open(target, "wb", opener=private) as out:
                 _copy(source, out)
             number += path.parts[0] == _USERS
     if not (place / DATABASE).exists():
@@ -221,7 +222,3 @@ def _sync(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -9,7 +9,6 @@ import array
 import contextlib
 import errno
 import fcntl
-import hashlib
 import logging
 import os
 import re
@@ -20,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 from labnode import context
+from labnode.audit import session_tag
 
 SOCKET = "/run/systemd/journal/socket"
 
@@ -94,8 +94,7 @@ class JournalHandler(logging.Handler):
         facts: dict[str, Any] = dict(getattr(record, "facts", {}))
         session_id = getattr(context.current_user.get(), "session_id", None)
         if session_id is not None:
-            tag = hashlib.sha256(str(session_id).encode()).hexdigest()[:8]  # see Session.tag
-            facts.setdefault("session", tag)
+            facts.setdefault("session", session_tag(str(session_id)))
         if (task := context.current_task.get()) is not None:
             facts.setdefault("task", getattr(task, "task_id", ""))
         for name, value in facts.items():

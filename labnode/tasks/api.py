@@ -1,30 +1,18 @@
-"""TaskFunction: what `@lab.task` makes of a function."""
+"""What labs use of tasks: TaskFunction, which `@lab.task` makes of a function, and Task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import partial, update_wrapper
 from inspect import BoundArguments, signature
 from math import inf
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, TypeVar
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar
 
 from labnode.errors import BadInput, LabnodeError
-from labnode.jsondata import plain
-from labnode.tasks.runs import Lane
-
-if TYPE_CHECKING:
-    pass
-    from labnode.tasks.tasks import Tasks
-from collections.abc import Mapping
-from copy import deepcopy
-from typing import TYPE_CHECKING
-
-from labnode.jsondata import JsonDict, Sealed
-
-if TYPE_CHECKING:
-    from labnode.tasks.runs import Run
-    from labnode.tasks.tasks import Tasks
-
+from labnode.jsondata import JsonDict, Sealed, plain
+from labnode.tasks.runs import Lane, Run
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,8 +20,21 @@ R = TypeVar("R")
 Unique = Literal["global", "user"]
 
 
+class TaskService(Protocol):
+    """The node's tasks, as far as these classes need them; see Tasks."""
+
+    def submit(self, invocation: Invocation) -> Task: ...
+    def run_directly(self, invocation: Invocation) -> Any: ...
+    def run_sync(self, invocation: Invocation, timeout: float | None) -> Task: ...
+    def stop(self, task_id: str) -> None: ...
+    def wait(self, run: Run, seconds: float) -> bool: ...
+    def join(self, task_id: str, timeout: float | None, error_on_timeout: bool) -> None: ...
+    def look(self, task_id: str) -> dict[str, Any] | None: ...
+    def set_data(self, run: Run, data: dict[str, Any]) -> None: ...
+
+
 class TaskOptions(TypedDict, total=False):
-    """What `@lab.task` takes; see TaskFunction."""
+    """The options of `@lab.task`; see TaskFunction."""
 
     unique: Unique | None
     label: str | dict[str, str] | None
@@ -44,11 +45,11 @@ class TaskOptions(TypedDict, total=False):
 class TaskFunction(Generic[P, R]):
     """A function that can run as a task.
 
-    `unique` lets one run exist at a time, in all ("global") or for each session ("user"), and puts
-    it on the hardware thread; others run in the background. `label` (a text, or one for each
-    language) offers it on the page. It is refused to students who have less than `estimated_time`
-    seconds left, and asked to stop when it has run for `max_runtime` seconds. One that shall stop
-    and does not, for whatever reason, has its child processes killed after 5 s.
+    `unique` allows one run at a time, in all ("global") or per session ("user"), and runs it on the
+    hardware thread; other tasks run in the background. `label` (a text, or one per language) adds a
+    button to the page. Students who have less than `estimated_time` seconds left cannot start it.
+    After `max_runtime` seconds it is asked to stop. If a task does not stop within 5 s after it was
+    asked to, its child processes are killed.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class TaskFunction(Generic[P, R]):
     ) -> None:
         if unique not in (None, "global", "user"):
             raise ValueError(f"unique is 'global', 'user' or None, not {unique!r}")
-        update_wrapper(self, function)  # first: it brings the function's own attributes too
+        update_wrapper(self, function)  # first: it copies the function's attributes, too
         self.function = function
         self.name = function.__name__
         self.unique = unique
@@ -70,56 +71,61 @@ class TaskFunction(Generic[P, R]):
         self.estimated_time = _seconds("estimated_time", estimated_time)
         self.max_runtime = _seconds("max_runtime", max_runtime)
         self.lane = Lane.BACKGROUND if unique is None else Lane.HARDWARE
-        self._tasks: Tasks | None = None
+        self._tasks: TaskService | None = None
 
-    def bind(self, tasks: Tasks) -> None:
-        """Belong to a running node from now on."""
+    def bind(self, tasks: TaskService) -> None:
+        """Run on a node from now on."""
         self._tasks = tasks
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run here and now and return the result.
+        """Run in this thread and return the result.
 
-        AlreadyRunningError where unique forbids it, TooLittleTime where estimated_time does.
+        AlreadyRunningError if `unique` forbids it, TooLittleTime if `estimated_time` does.
         """
-        _, named = self._take(args, kwargs)
-        call = partial(self.function, *args, **kwargs)
-        result: R = self._bound().run_directly(self, call, named)
+        invocation = replace(  # with the caller's own arguments, as in any other call
+            self._invocation(args, kwargs), call=partial(self.function, *args, **kwargs)
+        )
+        result: R = self._bound().run_directly(invocation)
         return result
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> Task:
-        """Have it run soon, on its own thread; returns the task at once.
+        """Queue a run and return its task at once.
 
-        Never raises for what only the moment decides: where unique or estimated_time forbids it, or
-        the session is over, the task returned has already failed and says so. BadInput for
-        arguments that the function does not take or that are not JSON data; it gets them as they
-        are now.
+        BadInput for arguments that the function does not take or that are not JSON data; they are
+        copied. If `unique` or `estimated_time` forbids the run, or the session is over, the
+        returned task has already failed, with the reason in its `error`.
         """
-        return self._bound().submit(self, *self._take(args, kwargs))
+        return self._bound().submit(self._invocation(args, kwargs))
 
     def run_sync(self, *args: Any, timeout: float | None = None, **kwargs: Any) -> Task:
         """Run it and wait until it is finished, at most `timeout` seconds; returns the task.
 
-        On a worker thread it runs at once in that thread, so that nothing waits for itself.
+        On a worker thread it runs in that thread at once, because that thread cannot wait for it.
         """
-        call, named = self._take(args, kwargs)
-        return self._bound().run_sync(self, call, named, timeout)
+        return self._bound().run_sync(self._invocation(args, kwargs), timeout)
 
-    def _take(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Callable[[], R], dict[str, Any]]:
-        """A call with a copy of the arguments, and that copy by name."""
+    def _invocation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Invocation:
         try:
             bound: BoundArguments = signature(self.function).bind(*args, **kwargs)
         except TypeError as error:
             raise BadInput(f"Task {self.name!r}: {error}.") from None
         named = plain(dict(bound.arguments), f"The arguments of task {self.name!r}")
         bound.arguments.update(named)
-        return partial(self.function, *bound.args, **bound.kwargs), named
+        return Invocation(self, partial(self.function, *bound.args, **bound.kwargs), named)
 
-    def _bound(self) -> Tasks:
+    def _bound(self) -> TaskService:
         if self._tasks is None:
             raise LabnodeError(f"Task {self.name!r} runs on a node only; none has been started.")
         return self._tasks
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One call of a task function; `arguments` are a copy of them as JSON data, by name."""
+
+    function: TaskFunction[..., Any]
+    call: Callable[[], Any]
+    arguments: dict[str, Any]
 
 
 def _seconds(option: str, value: float | None) -> float | None:
@@ -131,23 +137,25 @@ def _seconds(option: str, value: float | None) -> float | None:
 
 
 class Task:
-    """A view of one task that does not change under your feet.
+    """One task, as it was when it was last retrieved.
 
-    Outside the task, `retrieve()` brings what is new. Inside, `data` is written to (everyone who
-    looks sees it at once), `stopping` is always fresh and `wait()` lets time pass.
+    `retrieve()` updates it. Inside the task itself `data` can be written (everybody sees it at
+    once), `stopping` is always current, and `wait()` lets time pass.
     """
 
-    def __init__(self, tasks: Tasks, row: Mapping[str, Any], inside: Run | None = None) -> None:
-        self.inside = inside  # of the task that looks at itself
+    def __init__(
+        self, tasks: TaskService, row: Mapping[str, Any], inside: Run | None = None
+    ) -> None:
+        self.inside = inside  # the run, in the task that is seen from inside
         self._tasks = tasks
         self._row = row
         self._data: dict[str, Any]
         if inside is None:
-            self._look(row)
+            self._update(row)
         else:
-            self._data = JsonDict("task.data", inside.data, self._tell)
+            self._data = JsonDict("task.data", inside.data, self._publish_data)
 
-    def _look(self, row: Mapping[str, Any]) -> None:
+    def _update(self, row: Mapping[str, Any]) -> None:
         self._row = row
         if self.inside is None:  # inside, `data` is the one that is written to
             data = deepcopy(row["data"] or {})
@@ -155,26 +163,23 @@ class Task:
 
     @property
     def task_id(self) -> str:
-        task_id: str = self._row["id"]
-        return task_id
+        return str(self._row["id"])
 
     @property
     def name(self) -> str:
         """The name of the task's function."""
-        name: str = self._row["name"]
-        return name
+        return str(self._row["name"])
 
     @property
     def session_id(self) -> str | None:
-        """The session that started it, or None (the lab itself)."""
+        """The session that started it, None if the lab did."""
         session_id: str | None = self._row["session_id"]
         return session_id
 
     @property
     def status(self) -> str:
         """`submitted`, `running`, `done` or `failed`."""
-        status: str = self._row["status"]
-        return status
+        return str(self._row["status"])
 
     @property
     def submitted(self) -> bool:
@@ -210,7 +215,7 @@ class Task:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the task tells of its progress (JSON data)."""
+        """The task's progress (JSON data)."""
         return self._data
 
     @data.setter
@@ -221,55 +226,54 @@ class Task:
 
     @property
     def stopping(self) -> bool:
-        """Was it asked to stop?"""
+        """Whether it was asked to stop."""
         if self.inside is not None:
             return self.inside.stop.is_set()
         return bool(self._row.get("stopping"))
 
     def stop(self) -> None:
-        """Ask it to stop; one that has not begun never will."""
+        """Ask it to stop; if it has not begun, it is cancelled."""
         self._tasks.stop(self.task_id)
 
     def wait(self, seconds: float) -> bool:
-        """Inside the task: let `seconds` pass, False as soon as it is asked to stop.
+        """Inside the task: let `seconds` pass; False as soon as it is asked to stop.
 
-        On the hardware thread the board lives on meanwhile: calls and sensors are served. Stopped
-        is raised when the task goes on waiting long after it was asked to stop.
+        On the hardware thread, calls and sensors are served meanwhile. Raises Stopped if the task
+        goes on waiting long after it was asked to stop.
         """
         if self.inside is None:
             raise TypeError("Only the task itself can wait(); use join() to wait for a task.")
         return self._tasks.wait(self.inside, seconds)
 
     def join(self, timeout: float | None = None, error_on_timeout: bool = True) -> Task:
-        """Wait until it is finished, at most `timeout` seconds; returns it, retrieved.
+        """Wait until it is finished, at most `timeout` seconds; returns it, updated.
 
-        TooLate (a TimeoutError) when it takes longer, unless `error_on_timeout` is False. Deadlock
-        when it could never finish because of this very wait. SessionOver in a view whose session
-        ends meanwhile.
+        TooLate (a TimeoutError) if it takes longer, unless `error_on_timeout` is False. Deadlock if
+        it could not finish because of this wait. SessionOver in a view whose session ends.
         """
         self._tasks.join(self.task_id, timeout, error_on_timeout)
         return self.retrieve()
 
     def retrieve(self) -> Task:
-        """Bring what is new; returns the task."""
+        """Update this object; returns it."""
         row = self._tasks.look(self.task_id)
         if row is not None:
-            self._look(row)
+            self._update(row)
         return self
 
     def store(self) -> Task:
-        """Inside the task: tell everyone `data`; only needed after a change deep inside it."""
+        """Inside the task: publish `data`; only needed after a change deep inside it."""
         if self.inside is None:
             raise TypeError("A task's data is stored inside the task only.")
-        self._tell()
+        self._publish_data()
         return self
 
-    def _tell(self) -> None:
+    def _publish_data(self) -> None:
         assert self.inside is not None
-        self._tasks.tell(self.inside, self._data)
+        self._tasks.set_data(self.inside, self._data)
 
     def to_json(self) -> dict[str, Any]:
-        """What the page gets of a task."""
+        """What the page gets."""
         return {
             "task_id": self.task_id,
             "name": self.name,

@@ -1,4 +1,4 @@
-"""The queues that tasks wait in: Huey's SQLite storage, driven by our own threads."""
+"""The queues of tasks: Huey's SQLite storage, served by our own threads."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from labnode.worker import Job
 
 log = logging.getLogger(__name__)
 
-logging.getLogger("huey").setLevel(logging.WARNING)  # else a line for every task, twice
+logging.getLogger("huey").setLevel(logging.WARNING)  # or it logs each task twice
 
 
 class Queues:
-    """One queue a lane, all in the file `path`; a message is nothing but a task's id.
+    """One queue per lane in the file `path`; a message is a task's id.
 
-    What is in it never outlives the process (the store fails such tasks as interrupted), so the
-    file begins empty and needs no fsync.
+    The messages do not outlive the process (recovery marks such tasks as interrupted in the store),
+    so the file begins empty and needs no fsync.
     """
 
     def __init__(self, path: Path) -> None:
-        """ConfigError when there can be no such file."""
+        """ConfigError if the file cannot be created."""
         try:
             for suffix in ("", "-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -51,28 +51,28 @@ class Queues:
             ) from error
 
     def serve(self, execute: Callable[[str], None]) -> None:
-        """Call `execute(task_id)` for each message that is taken; it raises nothing."""
+        """Have the jobs of `take` call `execute(task_id)`, which raises nothing."""
         self._execute = execute
         self._messages = {
             lane: huey.task(name="execute")(execute) for lane, huey in self._hueys.items()
         }
 
     def put(self, lane: Lane, task_id: str) -> None:
-        """Queue a task; whoever serves the lane must be woken afterwards."""
+        """Queue a task; the caller then wakes the threads of the lane."""
         self._hueys[lane].enqueue(self._messages[lane].s(task_id))
 
     def take(self, lane: Lane) -> Job | None:
         """The oldest message of `lane` as a job, or None."""
         message = self._hueys[lane].dequeue()
-        return None if message is None else partial(self._work_off, self._hueys[lane], message)
+        return None if message is None else partial(self._run_message, self._hueys[lane], message)
 
     def close(self) -> None:
         for huey in self._hueys.values():
             huey.storage.close()
 
-    def _work_off(self, huey: SqliteHuey, message: Any) -> None:
+    def _run_message(self, huey: SqliteHuey, message: Any) -> None:
         try:
             huey.execute(message)
-        except Exception:  # it looks into its file before and after, which a full disk may refuse
+        except Exception:  # it uses its file, which a full disk may refuse
             log.exception("Huey could not execute a task.")
-            self._execute(*message.args)  # nothing happens if it has begun
+            self._execute(*message.args)  # does nothing if it has begun

@@ -1,4 +1,4 @@
-"""One run of a task as the node keeps it in memory while it matters."""
+"""Runs of tasks as the node keeps them in memory, and the registry of all of them."""
 
 from __future__ import annotations
 
@@ -19,37 +19,19 @@ from labnode.clock import Clock
 from labnode.errors import LabnodeError, SessionOver
 from labnode.worker import Signal
 
-
-def children_of_thread(native_id: int) -> frozenset[int]:
-    """The processes that a thread of this process has started and not yet waited for.
-
-    From /proc/PID/task/TID/children, see proc(5); empty where the kernel does not have it.
-    """
-    with suppress(OSError):
-        children = Path(f"/proc/self/task/{native_id}/children").read_text()
-        return frozenset(int(pid) for pid in children.split())
-    return frozenset()
-
-
-def kill_processes(pids: Collection[int]) -> None:
-    """End processes at once, each with its group where it leads one."""
-    for pid in pids:
-        with suppress(OSError):  # it has ended by itself
-            if os.getpgid(pid) == pid:
-                os.killpg(pid, signal.SIGKILL)
-            else:
-                os.kill(pid, signal.SIGKILL)
+_REMEMBERED = 256  # finished runs kept in memory; older ones are in the store only
+_order = count()
 
 
 class Lane(Enum):
-    """Where a task runs: what is unique on the hardware thread, the rest in the background."""
+    """Where a task runs: unique ones on the hardware thread, others in the background."""
 
     HARDWARE = "hardware"
     BACKGROUND = "background"
 
 
 class Status(StrEnum):
-    """How far a task is; `new` is never seen outside: it is not stored yet."""
+    """The status of a run; `new` ones are not stored yet and never seen outside."""
 
     NEW = "new"
     SUBMITTED = "submitted"
@@ -62,12 +44,9 @@ class Status(StrEnum):
         return self in (Status.DONE, Status.FAILED)
 
 
-_order = count()
-
-
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended; it is the run's own once it is durable."""
+    """How a run ended; the run takes it over once it is stored."""
 
     status: Status
     finished_at: float
@@ -77,7 +56,7 @@ class Outcome:
 
 @dataclass(eq=False, kw_only=True)
 class Run:
-    """Changed under the lock of the registry alone, but for `data`, which its own thread writes."""
+    """One run of a task, changed under the registry's lock."""
 
     id: str
     name: str
@@ -90,25 +69,25 @@ class Run:
     submitted_at: float
     stop: Signal
     finished: Signal
-    parent: Run | None = None  # the run that this one is a part of
-    max_runtime: float = inf  # seconds from its beginning
+    parent: Run | None = None  # the run that called this one
+    max_runtime: float = inf  # seconds
     status: Status = Status.NEW
     data: dict[str, Any] = field(default_factory=dict)
     outcome: Outcome | None = None
     started_at: float | None = None
-    due_at: float = inf  # when it shall have ended, by the monotonic clock
-    stop_asked_at: float | None = None  # likewise
-    thread: int | None = None  # where it runs
-    native_thread: int = 0  # the same for the kernel
-    others_children: frozenset[int] = frozenset()  # processes that this thread had before
+    due_at: float = inf  # when its max_runtime is over (monotonic)
+    stop_asked_at: float | None = None  # monotonic
+    thread: int | None = None  # the thread that runs it
+    native_thread: int = 0  # its id for the kernel
+    others_children: frozenset[int] = frozenset()  # processes that the thread had before
     children_killed: bool = False
     joiners: list[Signal] = field(default_factory=list)  # set when it is finished
-    waits: list[Signal] = field(default_factory=list)  # of its own; set when it shall stop
-    order: int = field(default_factory=_order.__next__)  # of submission; the wall clock may jump
+    waits: list[Signal] = field(default_factory=list)  # its own; set when it is asked to stop
+    order: int = field(default_factory=_order.__next__)  # the wall clock may jump
 
     @property
     def working(self) -> bool:
-        """Its function has been called and has not returned."""
+        """Whether its function is being called."""
         return self.thread is not None
 
     @property
@@ -116,17 +95,17 @@ class Run:
         return self.status is Status.SUBMITTED and self.outcome is None
 
     def begin(self, clock: Clock) -> None:
-        """It runs in this thread from now on."""
+        """It begins in this thread."""
         self.status, self.thread = Status.RUNNING, threading.get_ident()
         self.native_thread = threading.get_native_id()
         self.others_children = children_of_thread(self.native_thread)
         self.started_at, self.due_at = clock.wall(), clock.now() + self.max_runtime
 
     def finish(self) -> None:
-        """Its outcome is durable; what it needed to run is let go."""
+        """Its outcome is stored; drop what it needed to run."""
         assert self.outcome is not None
         self.status = self.outcome.status
-        self.function, self.user, self.parent = _nothing, None, None
+        self.function, self.user, self.parent = _no_function, None, None
 
     def row(self) -> dict[str, Any]:
         """The columns of the table `tasks`."""
@@ -147,12 +126,15 @@ class Run:
         }
 
     def view(self) -> dict[str, Any]:
-        """What a Task shows of it."""
+        """What a Task shows."""
         return {**self.row(), "stopping": self.stop.is_set()}
 
 
+def _no_function() -> None: ...
+
+
 def describe_error(error: BaseException) -> dict[str, str]:
-    """What a task's `error` says of an exception: `code`, `class` and `message`."""
+    """A task's `error` for an exception: `code`, `class` and `message`."""
     code = error.code if isinstance(error, LabnodeError) else "exception"
     try:
         message = str(error)
@@ -161,14 +143,29 @@ def describe_error(error: BaseException) -> dict[str, str]:
     return {"code": code, "class": type(error).__name__, "message": message}
 
 
-def _nothing() -> None: ...
+def children_of_thread(native_id: int) -> frozenset[int]:
+    """The child processes that a thread of this process has started and not yet waited for.
+
+    From /proc/PID/task/TID/children, see proc(5); empty if the kernel does not have it.
+    """
+    with suppress(OSError):
+        children = Path(f"/proc/self/task/{native_id}/children").read_text()
+        return frozenset(int(pid) for pid in children.split())
+    return frozenset()
 
 
-_REMEMBERED = 256  # finished runs kept in memory; older ones are in the store alone
+def kill_processes(pids: Collection[int]) -> None:
+    """Kill processes, each with its process group if it leads one."""
+    for pid in pids:
+        with suppress(OSError):  # it has ended by itself
+            if os.getpgid(pid) == pid:
+                os.killpg(pid, signal.SIGKILL)
+            else:
+                os.kill(pid, signal.SIGKILL)
 
 
 class Registry:
-    """Guards every run with one `lock`, which is never held while waiting for anything."""
+    """All runs, under one `lock` that is never held while waiting for anything."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -183,7 +180,7 @@ class Registry:
             self._sessions.add(session_id)
 
     def close_session(self, session_id: str) -> list[Run]:
-        """No more runs in this session; its unfinished ones are returned, their views woken."""
+        """Allow no more runs in a session and wake its views; returns its unfinished runs."""
         with self.lock:
             self._sessions.discard(session_id)
             for signal in self._watchers.pop(session_id, ()):
@@ -191,7 +188,7 @@ class Registry:
             return [run for run in self._runs.values() if run.session_id == session_id]
 
     def close(self) -> list[Run]:
-        """No more runs at all; the unfinished ones are returned, all views woken."""
+        """Allow no more runs at all and wake all views; returns the unfinished runs."""
         with self.lock:
             self._closed = True
             for signal in chain(*self._watchers.values()):
@@ -215,11 +212,11 @@ class Registry:
                     self._watchers.pop(session_id, None)
 
     def is_open(self, session_id: str | None) -> bool:
-        """May something be started in this session (None: by the lab itself)?"""
+        """Whether runs may start in this session (None: by the lab itself)."""
         return not self._closed and (session_id is None or session_id in self._sessions)
 
     def check_open(self, run: Run) -> None:
-        """SessionOver when `run` comes too late."""
+        """SessionOver if the session of `run` is over."""
         if not self.is_open(run.session_id):
             raise SessionOver(f"Task {run.name!r} cannot start: its session is over.")
 
@@ -231,7 +228,7 @@ class Registry:
             self._runs.pop(run.id, None)
 
     def remember(self, run: Run) -> None:
-        """Move a run to the finished ones; the caller holds the lock, as for all that follows."""
+        """Move a run to the finished ones; the caller holds the lock, as in all methods below."""
         self._runs.pop(run.id, None)
         self._finished[run.id] = run
         while len(self._finished) > _REMEMBERED:
@@ -244,7 +241,7 @@ class Registry:
         return self._runs.get(run_id) or self._finished.get(run_id)
 
     def parts(self, run: Run) -> list[Run]:
-        """The unfinished runs that are a part of `run`."""
+        """The unfinished runs that `run` has called."""
         return [part for part in self._runs.values() if part.parent is run]
 
     def working(self) -> list[Run]:

@@ -1,4 +1,4 @@
-"""How tasks, hooks and views wait: never for themselves, and never for longer than they live."""
+"""How tasks, hooks and views wait: never for themselves, and not beyond their own end."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Until = Callable[[], bool] | None
 
 
 class Waits:
-    """Knows which thread waits for which runs."""
+    """Waits for time and for runs, and knows which thread waits for which runs."""
 
     def __init__(self, registry: Registry, worker: Worker, clock: Clock) -> None:
         self._registry = registry
         self._worker = worker
         self._clock = clock
-        self._waiting: dict[int, list[Run]] = {}  # thread -> what it waits for, the last one last
-        self._told = threading.local()  # the session whose end a view has been told
+        self._waiting: dict[int, list[Run]] = {}  # by thread; the latest wait last
+        self._seen = threading.local()  # `over`: the session that ended during a wait
 
     def wait(self, run: Run, seconds: float, until: Until = None) -> bool:
         """See Task.wait and, for `until`, pause()."""
@@ -36,10 +36,10 @@ class Waits:
         return self._let_pass(run.stop, seconds, until)
 
     def pause(self, seconds: float, until: Until = None) -> bool:
-        """Let `seconds` pass in a task, a hook or a view; False as soon as it shall end.
+        """Let `seconds` pass in a task, a hook or a view; False as soon as it has to end.
 
-        On the hardware thread it also ends, with True, when `until()` is true. SessionOver in a
-        view that waits again after it was told that its session is over.
+        On the hardware thread it also returns, with True, as soon as `until()` is true. SessionOver
+        in a view that waits again after its session has ended.
         """
         run = own_run()
         if run is not None:
@@ -49,10 +49,10 @@ class Waits:
         session = (_session_id(),)
         signal = self._worker.signal()
         with self._registry.watch(*session, signal):
-            if signal.is_set() and getattr(self._told, "over", None) == session:
-                raise SessionOver("The session is over.")  # else it might spin for ever
+            if signal.is_set() and getattr(self._seen, "over", None) == session:
+                raise SessionOver("The session is over.")  # or it might spin forever
             passed = self._let_pass(signal, seconds)
-        self._told.over = None if passed else session
+        self._seen.over = None if passed else session
         return passed
 
     def join(self, run_id: str, timeout: float | None, error_on_timeout: bool) -> None:
@@ -79,9 +79,9 @@ class Waits:
             raise TooLate(f"Task {run.name!r} did not finish within {timeout:g} s.")
 
     def _wait_for(self, run: Run, signal: Signal, timeout: float | None) -> None:
-        """Return when `run` is finished or the time is over; raise where the waiter has to end.
+        """Return when `run` is finished (`signal` is set) or the time is over.
 
-        `signal` is one that is set when `run` is finished.
+        Raises if the waiter has to end.
         """
         deadline = float("inf") if timeout is None else self._clock.now() + timeout
         own = own_run()
@@ -99,13 +99,13 @@ class Waits:
         raise Stopped(f"The wait for task {run.name!r} was ended: the waiter has to stop.")
 
     def _patience(self, run: Run) -> float:
-        """Until when a run may wait."""
+        """Until when a run may wait (monotonic)."""
         if run.stop_asked_at is None:
             return float("inf")
         return run.stop_asked_at + (_LAST_GRACE if self._worker.stopping else _GRACE)
 
     def _let_pass(self, signal: Signal, seconds: float | None, until: Until = None) -> bool:
-        """True when `seconds` are over, False as soon as `signal` is set or a hook has to end."""
+        """True after `seconds`, False as soon as `signal` is set or the hook has to end."""
         if self._worker.on_hardware_thread:
             if until is None:
                 return self._worker.pause(seconds, signal.is_set)
@@ -126,14 +126,14 @@ class Waits:
             finally:
                 with self._registry.lock:
                     own.waits.remove(signal)
-        elif self._worker.on_worker_thread:  # a hook, whose end the worker sees
+        elif self._worker.on_worker_thread:  # a hook; the worker knows when it has to end
             yield
         else:
             with self._registry.watch(_session_id(), signal):
                 yield
 
     def _check_end(self, run: Run, me: int) -> None:
-        """Deadlock when `run` can end only after this thread, which is about to wait for it."""
+        """Deadlock if `run` can end only after this thread `me` has stopped waiting for it."""
         runs, seen = [run], set[int]()
         while runs:
             thread = self._thread_for(runs.pop())
@@ -147,14 +147,14 @@ class Waits:
                 runs += self._waiting.get(thread, ())
 
     def _thread_for(self, run: Run) -> int | None:
-        """The thread without which a run cannot end, None when any may do."""
+        """The thread without which a run cannot end, None if any thread may run it."""
         if run.may_begin and run.lane is Lane.HARDWARE:
             return self._worker.hardware_thread
         return run.thread
 
 
 def own_run() -> Run | None:
-    """The run of the task that this code is in."""
+    """The run of the current task."""
     task = context.current_task.get()
     run: Run | None = None if task is None else task.inside
     return run

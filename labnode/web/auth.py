@@ -100,7 +100,7 @@ class Access:
         session, nonce = self._named_by(request.get_cookie(self._cookie) or "")
         if session is None or not self._sessions.bind(session, nonce):
             return ANONYMOUS
-        return session.user
+        return self._sessions.user(session)
 
     def holder(self, cookies: str) -> Session | None:
         """The session that a Cookie header belongs to, without binding or polling it."""

@@ -97,7 +97,7 @@ class Streams:
 
     def snapshot(self, name: str) -> HTTPResponse:
         """One picture of now; DeviceGone when there is none."""
-        with self._node.worker.seat():
+        with self._node.worker.slot():
             picture = self._capture(name).fresh(_SNAPSHOT_AGE, _SNAPSHOT_WITHIN)
         response = HTTPResponse(picture.jpeg)
         response.content_type = "image/jpeg"

@@ -7,7 +7,7 @@ from bottle import Bottle, HTTPResponse, request
 from labnode import context
 from labnode.http.replies import json_reply, redirect
 from labnode.lab import Lab
-from labnode.sessions import AnonymousUser, Observer, Reason, Session, Sessions, State, User
+from labnode.sessions import AnonymousUser, Reason, Session, Sessions, State, User
 from labnode.settings import Settings
 from labnode.web.auth import Access, viewer
 from labnode.web.files import send_page
@@ -43,7 +43,7 @@ class Entry:
             status = 200 if request.method == "HEAD" else 503
             return HTTPResponse("", status, **{"Cache-Control": "no-store"})
         if session.state in (State.DISPOSING, State.DISPOSED):
-            return self._access.over(session.user)
+            return self._access.over(self._sessions.user(session))
         user = self._access.identify()
         known = isinstance(user, User) and user.session is session
         if not known and session.cookie is not None:
@@ -59,7 +59,8 @@ class Entry:
         """The student is there."""
         session = self._mine(token)
         self._sessions.poll(session)
-        return json_reply({"success": True, "time_left": session.user.time_left})
+        time_left = self._sessions.user(session).time_left
+        return json_reply({"success": True, "time_left": time_left})
 
     def leaving(self, token: str) -> HTTPResponse:
         """The page closes or reloads; the next 10 s show which."""
@@ -75,11 +76,11 @@ class Entry:
 
     def enter_to_observe(self, token: str) -> HTTPResponse:
         """Set the observer's cookie for this session, in place of one for another."""
-        session = self._access.observers.find(token)
-        if session is None:
+        observer = self._access.observers.find(token)
+        if observer is None:
             return self._access.forbidden()
-        if not session.user.active:
-            return self._access.over(Observer(session))
+        if not observer.active:
+            return self._access.over(observer)
         response = redirect(f"{self._settings.base_path}/observe")
         response.set_header("Cache-Control", "no-store")
         cookie = self._access.set_cookie(self._access.observer_cookie, token)
@@ -101,7 +102,7 @@ class Entry:
         return session
 
     def _first_page(self, session: Session) -> str:
-        with context.acting(user=session.user):
+        with context.acting(user=self._sessions.user(session)):
             return self._lab.first_url() or f"{self._settings.base_path}/"
 
 

@@ -62,9 +62,9 @@ class Visitor:
             return self.user
         session = self.user.session
         if self.level == "active":
-            return session.user if session.active else None
+            return self.user if session.active else None
         if self.sessions.by_handle(session.handle) is session:
-            return session.user
+            return self.user
         return ANONYMOUS if self.level == "public" else None
 
 
@@ -286,7 +286,7 @@ class WebSockets:
     def _run(self, handler: Handler, ws: WebSocket, user: User | AnonymousUser) -> None:
         ws.handed_to_this_thread()
         try:
-            with context.acting(user=user), self._worker.outside_the_pool():
+            with context.acting(user=user), self._worker.without_slot():
                 hooks.run(handler, ws)
         except (WebSocketClosed, SessionOver) as error:
             if not ws.closed:

@@ -25,18 +25,17 @@ class Observers:
         """Opens the session's page for looking, no more, until the session ends."""
         return f"{self._settings.external_url(self._host())}/observe/{self._token(session)}"
 
-    def find(self, token: str) -> Session | None:
-        """The session that the end of a link names, also for a while after the session's end."""
+    def find(self, token: str) -> Observer | None:
+        """The observer that a link's token makes, also for a while after the session's end."""
         session = self._sessions.by_handle(token.partition(".")[0])
         if session is None:
             return None
         known = hmac.compare_digest(self._token(session).encode(), token.encode())
-        return session if known else None
+        return Observer(self._sessions.user(session)) if known else None
 
     def identify(self, cookie: str) -> Observer | None:
         """The observer that the request's cookie makes of its browser."""
-        session = self.find(request.get_cookie(cookie) or "")
-        return None if session is None else Observer(session)
+        return self.find(request.get_cookie(cookie) or "")
 
     def _token(self, session: Session) -> str:
         return f"{session.handle}.{derive(self._secret, 'observer', session.id)[:_MAC]}"

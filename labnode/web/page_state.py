@@ -106,7 +106,7 @@ class PageState:
 
     def session(self, viewer: Viewer) -> dict[str, Any]:
         """The student and the time left; `read_only` for an observer."""
-        user = viewer.session.user
+        user = self._node.sessions.user(viewer.session)
         return {
             "read_only": viewer.read_only,
             "active": user.active,

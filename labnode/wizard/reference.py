@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from labnode.board.config.board_file import BoardKeys, LabName, SessionSpec
 from labnode.board.config.devices import LinkKeys
-from labnode.board.config.interlock_rules import RuleForm, Words
+from labnode.board.config.expressions import Words
+from labnode.board.config.interlock_rules import RuleForm
 from labnode.board.config.page import Item, RecordSpec
 from labnode.board.config.sequences import SelfTest, SequenceKeys, StepKeys
 from labnode.drivers.framework.commands import Command

@@ -1,4 +1,4 @@
-"""The background threads, which run plain tasks and reach devices by calls alone."""
+"""The background threads, which run plain tasks and reach devices only by calls."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _RETRY = 1.0  # seconds until a source that failed is asked again
 class Background:
     """`number` threads that take jobs from one source and sleep while there are none.
 
-    A thread whose job waits for another job gives its place to one more thread meanwhile, so there
-    are always `number` that get on with the work.
+    While the job of a thread waits for another job, one more thread takes its place, so `number`
+    threads always work.
     """
 
     def __init__(self, number: int) -> None:
@@ -99,16 +99,16 @@ class Background:
     def _next_turn(self, looked: int) -> int | None:
         """Wait for a turn after `looked`; None when the thread has to end."""
         with self._wake:
-            while self._turn == looked and not self._shall_end:
+            while self._turn == looked and not self._must_end:
                 self._wake.wait()
-            if self._shall_end:
+            if self._must_end:
                 self._places += 1
                 del self._threads[threading.current_thread().name]
                 return None
             return self._turn
 
     @property
-    def _shall_end(self) -> bool:
+    def _must_end(self) -> bool:
         return self._stopping or self._places < 0
 
     def _next_job(self) -> Job | None:

@@ -12,190 +12,15 @@ from typing import Any, Protocol
 from labnode.clock import Clock, Event
 from labnode.errors import Busy, LabnodeError, Stopped, TooLate
 
-Job = Callable[[], None]
-Source = Callable[[], Job | None]  # the next job of a lane, or None
-
-
-class Signal:
-    """An event that every thread may wait for, the hardware thread too."""
-
-    def __init__(self, event: Event, wake: Callable[[], None]) -> None:
-        self.is_set = event.is_set
-        self.wait = event.wait
-        self._event = event
-        self._wake = wake
-
-    def set(self) -> None:
-        self._event.set()
-        self._wake()
-
-
-class Hook:
-    """A start or a clean-up on the hardware thread; no job and no other hook runs meanwhile.
-
-    `finished` is called with None or the exception, on the hardware thread. `limit` is how many
-    seconds the function may wait in all; `stopping` asks it to come to an end.
-    """
-
-    def __init__(
-        self, function: Job, finished: Callable[[Exception | None], None], limit: float
-    ) -> None:
-        self.limit = limit
-        self.deadline = float("inf")
-        self.stopping = False
-        self.told_at: float | None = None  # when it first saw that it shall end
-        self._function = function
-        self._finished = finished
-        self._lock = threading.Lock()
-        self._taken = False
-
-    def run(self, now: float) -> None:
-        """Run the function, unless the hook has been withdrawn."""
-        if not self._take():
-            return
-        self.deadline = now + self.limit
-        error: Exception | None = None
-        try:
-            self._function()
-        except BaseException as caught:  # noqa: BLE001 - handed to the owner of the hook
-            error = harmless(caught)
-        self._finished(error)
-
-    def withdraw(self) -> None:
-        """It never runs, and never is `finished`; one that has begun is asked to stop."""
-        self._take()
-        self.stopping = True
-
-    def _take(self) -> bool:
-        with self._lock:
-            taken, self._taken = self._taken, True
-        return not taken
-
-
-def harmless(error: BaseException) -> Exception:
-    """`error` for another thread: sys.exit() in a lab's function ends that function alone."""
-    if isinstance(error, Exception):
-        return error
-    return LabnodeError(f"It was ended by {error!r}.")
-
-
-class Call:
-    """A function on its way to the hardware thread and its outcome on the way back.
-
-    `done` is called when there is an outcome.
-    """
-
-    def __init__(self, function: Callable[[], Any], done: Callable[[], None]) -> None:
-        self._function = function
-        self._done = done
-        self._context = contextvars.copy_context()  # the caller's user and task
-        self._lock = threading.Lock()
-        self.abandoned = False  # whoever made it waits no longer, so it must not wait either
-        self._taken = False
-        self._over = False
-        self._result: Any = None
-        self._error: Exception | None = None
-
-    def run(self) -> None:
-        """Run the function, unless somebody has collected the call already."""
-        if self._take():
-            try:
-                self._result = self._context.run(self._function)
-            except BaseException as error:  # noqa: BLE001 - raised again where the call was made
-                self._error = harmless(error)
-            self._end()
-
-    def refuse(self, error: Exception) -> None:
-        """Have the caller get `error`; the function will not run."""
-        if self._take():
-            self._error = error
-            self._end()
-
-    def collect(self) -> Any:
-        """What the function returned; what it raised is raised.
-
-        Busy when it has not come to its end; if it had not begun, it never will.
-        """
-        begun = not self._take()
-        if not self._over and begun:
-            self.abandoned = True
-            raise Busy("The board is still working on this; it takes longer than expected.")
-        if not self._over:
-            raise Busy("The board is busy and did not answer in time.")
-        if self._error is not None:
-            raise self._error
-        return self._result
-
-    def _take(self) -> bool:
-        with self._lock:
-            taken, self._taken = self._taken, True
-        return not taken
-
-    def _end(self) -> None:
-        self._over = True
-        self._done()
-
-
-class Calls:
-    """The calls that wait; `wake` makes the hardware thread serve them."""
-
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
-        self._queue: deque[Call] = deque()
-        self._lock = threading.Lock()
-        self._closed = False
-        self._serving = False
-        self._current: Call | None = None
-
-    def put(self, call: Call) -> None:
-        with self._lock:
-            closed = self._closed
-            if not closed:
-                self._queue.append(call)
-        if closed:
-            call.refuse(_stopping())
-        self._wake()
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether a call is being run whose caller has gone."""
-        return self._current is not None and self._current.abandoned
-
-    def serve(self) -> None:
-        """Run the calls that are waiting now; what comes meanwhile has to wait for the next turn.
-
-        A call that waits lets polls happen, but not other calls: they would nest.
-        """
-        if self._serving:
-            return
-        self._serving = True
-        try:
-            for _ in range(len(self._queue)):  # the present ones: a flood starves no one
-                self._current = self._queue.popleft()
-                self._current.run()
-        finally:
-            self._serving = False
-            self._current = None
-        if self._queue:
-            self._wake()  # the wake-up of what came while a call waited has been used up by it
-
-    def close(self) -> None:
-        """Refuse all calls from now on: nobody serves them any more."""
-        with self._lock:
-            self._closed = True
-        while self._queue:
-            self._queue.popleft().refuse(_stopping())
-
-
-def _stopping() -> Busy:
-    return Busy("The node is stopping.")
-
-
 log = logging.getLogger(__name__)
 
+_BATCH = 20  # posts in a turn; then calls and polls have theirs
 _RETRY = 1.0  # seconds until the board or the queue is asked again after it failed
-_HOOK_GRACE = 5.0  # seconds in which a hook that shall end may go on waiting
+_HOOK_GRACE = 5.0  # seconds in which a hook that was asked to stop may go on waiting
 _STOP_GRACE = 1.0  # the same for everything on this thread when the node stops
+
+Job = Callable[[], None]
+Source = Callable[[], Job | None]  # the next job of a lane, or None
 
 
 class Hardware(Protocol):
@@ -213,23 +38,26 @@ class HardwareThread:
     the thread dies. `busy_since` is when its turn began, None while it rests.
     """
 
-    def __init__(self, board: Hardware, clock: Clock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.opened = threading.Event()
         self.error: BaseException | None = None
         self.busy_since: float | None = None
         self.stopping = False
         self.thread = threading.Thread(target=self._run, name="hardware", daemon=True)
-        self._board = board
         self._clock = clock
         self._stopped_at = 0.0
         self._wake = clock.event()
-        self._calls = Calls(self.wake)
         self._posts: deque[Callable[[], None]] = deque()
+        self._calls: deque[Call] = deque()
+        self._calls_lock = threading.Lock()
+        self._takes_calls = True
+        self._call: Call | None = None  # the one that runs
         self._hooks: deque[Hook] = deque()
-        self._hook: Hook | None = None
+        self._hook: Hook | None = None  # the one that runs
         self._polling = False
 
-    def start(self, jobs: Source) -> None:
+    def start(self, board: Hardware, jobs: Source) -> None:
+        self._board = board
         self._source = jobs
         self.thread.start()
 
@@ -240,9 +68,11 @@ class HardwareThread:
         self.wake()
 
     @property
-    def is_here(self) -> bool:
+    def is_current(self) -> bool:
         """Is this the thread that asks?"""
         return threading.current_thread() is self.thread
+
+    # ------------------------------------------------------------------ from any thread
 
     def wake(self) -> None:
         """Make it look for work."""
@@ -255,55 +85,17 @@ class HardwareThread:
 
     def put(self, call: Call) -> None:
         """Run `call` in one of the next turns."""
-        self._calls.put(call)
+        with self._calls_lock:
+            if self._takes_calls:
+                self._calls.append(call)
+        if not self._takes_calls:
+            call.refuse()
+        self.wake()
 
     def hook(self, hook: Hook) -> None:
         """Run `hook` as soon as no job and no other hook runs."""
         self._hooks.append(hook)
         self.wake()
-
-    # ------------------------------------------------------------------ waiting, on this thread
-
-    def pause(self, seconds: float | None, over: Callable[[], bool]) -> bool:
-        """See Worker.pause."""
-        hook = self._hook
-        left = None if hook is None else hook.deadline - self._clock.now()
-        limited = left is not None and (seconds is None or left < seconds)
-
-        def ended() -> bool:
-            stopping = self.stopping or self._calls.abandoned
-            return over() or stopping or (hook is not None and hook.stopping)
-
-        if self.serve_until(ended, left if limited else seconds):
-            self._insist(hook)
-            return False
-        if hook is not None and limited:
-            raise TooLate(f"A start or clean-up may take {hook.limit:g} s, and they are over.")
-        return True
-
-    def serve_until(self, over: Callable[[], bool], seconds: float | None) -> bool:
-        """True as soon as it is `over()`, False after `seconds`; calls and polls are served."""
-        deadline = None if seconds is None else self._clock.now() + seconds
-        while True:
-            self.busy_since = self._clock.now()  # a turn
-            self._wake.clear()  # before looking, so that what comes meanwhile wakes us again
-            due = self._serve()  # also when it is over: nobody has to wait for those who spin
-            if over():
-                return True
-            now = self._clock.now()
-            if deadline is not None and now >= deadline:
-                return False
-            self._rest(_earliest(due, None if deadline is None else deadline - now))
-
-    def _insist(self, hook: Hook | None) -> None:
-        """End what was asked to stop long ago and goes on waiting."""
-        now = self._clock.now()
-        if self.stopping and now - self._stopped_at > _STOP_GRACE:
-            raise Stopped("The node is stopping.")
-        if hook is not None and hook.stopping:
-            hook.told_at = now if hook.told_at is None else hook.told_at
-            if now - hook.told_at > _HOOK_GRACE:
-                raise Stopped("A start or clean-up was asked to stop and did not.")
 
     # ------------------------------------------------------------------ turns
 
@@ -312,24 +104,27 @@ class HardwareThread:
             self._board.open()
         except BaseException as error:  # noqa: BLE001 - raised again where the start was asked for
             self.error = error
-            self._calls.close()
+            self._refuse_calls()
             return
         finally:
             self.opened.set()
         try:
             while not self.stopping:
                 self._turn()
-        except BaseException as error:  # fault() tells it, the agent ends
+        except BaseException as error:  # fault() reports it, the agent ends
             self.error = error
             log.critical("The hardware thread dies.", exc_info=True)
         finally:
-            self._calls.close()
+            self._refuse_calls()
             logged(self._board.close)
 
     def _turn(self) -> None:
-        self.busy_since = self._clock.now()
-        self._wake.clear()
-        due = self._serve()
+        due = None
+        # What is posted by now comes before a hook or a job; what is posted meanwhile may wait.
+        for _ in range(0, max(1, len(self._posts)), _BATCH):
+            self.busy_since = self._clock.now()
+            self._wake.clear()
+            due = self._serve()
         if self._hooks:
             self._hook = self._hooks.popleft()
             try:
@@ -354,20 +149,40 @@ class HardwareThread:
         self.busy_since = self._clock.now()
 
     def _serve(self) -> float | None:
-        """Run posts, the calls that wait, and the polls that are due; when to poll again.
+        """Run some posts, waiting calls and due polls; seconds until the next poll.
 
-        While a call waits, no other is begun; but what pins and devices tell is always heard, or
-        an interlock would not see it.
+        While a call waits, no other begins. Posts still run, or interlocks would miss what pins and
+        devices report.
         """
-        hook, self._hook = self._hook, None  # what is served is no part of the hook that waits
+        hook, self._hook = self._hook, None  # what is served is not a part of the hook that waits
         try:
-            for _ in range(len(self._posts)):  # the present ones: a flood starves no one
+            for _ in range(min(_BATCH, len(self._posts))):  # a flood starves no one
                 if self._posts:
                     contextvars.Context().run(logged, self._posts.popleft())
-            self._calls.serve()
+            if self._call is None:
+                self._serve_calls()
             return None if self._polling else self._poll()
         finally:
             self._hook = hook
+            if self._posts:
+                self.wake()  # their own wake-up may be used up
+
+    def _serve_calls(self) -> None:
+        """Run the calls that wait now; those that come meanwhile wait for the next turn."""
+        try:
+            for _ in range(len(self._calls)):
+                self._call = self._calls.popleft()
+                self._call.run()
+        finally:
+            self._call = None
+        if self._calls:
+            self.wake()  # a call that waited has used up their wake-up
+
+    def _refuse_calls(self) -> None:
+        with self._calls_lock:
+            self._takes_calls = False
+        while self._calls:
+            self._calls.popleft().refuse()
 
     def _poll(self) -> float | None:
         self._polling = True  # a poll that waits must not be begun again
@@ -379,16 +194,164 @@ class HardwareThread:
         finally:
             self._polling = False
 
+    # ------------------------------------------------------------------ waiting, on this thread
+
+    def pause(self, seconds: float | None, over: Callable[[], bool]) -> bool:
+        """See Worker.pause."""
+        hook = self._hook
+        left = None if hook is None else hook.deadline - self._clock.now()
+        limited = left is not None and (seconds is None or left < seconds)
+
+        def ended() -> bool:
+            abandoned = self._call is not None and self._call.abandoned
+            return over() or self.stopping or abandoned or (hook is not None and hook.stopping)
+
+        if self.serve_until(ended, left if limited else seconds):
+            self._check_grace(hook)
+            return False
+        if hook is not None and limited:
+            raise TooLate(f"A start or clean-up may take {hook.limit:g} s, and they are over.")
+        return True
+
+    def serve_until(self, over: Callable[[], bool], seconds: float | None) -> bool:
+        """True as soon as it is `over()`, False after `seconds`; calls and polls are served."""
+        deadline = None if seconds is None else self._clock.now() + seconds
+        while True:
+            self.busy_since = self._clock.now()  # a turn
+            self._wake.clear()  # before looking, so that what comes meanwhile wakes us again
+            due = self._serve()  # even if it is over: a loop of short waits must not starve others
+            if over():
+                return True
+            now = self._clock.now()
+            if deadline is not None and now >= deadline:
+                return False
+            waits = (due, None if deadline is None else deadline - now)
+            self._rest(min((wait for wait in waits if wait is not None), default=None))
+
+    def _check_grace(self, hook: Hook | None) -> None:
+        """Raise Stopped when the hook or the node was asked to stop long ago."""
+        now = self._clock.now()
+        if self.stopping and now - self._stopped_at > _STOP_GRACE:
+            raise Stopped("The node is stopping.")
+        if hook is not None and hook.stopping:
+            hook.noticed_at = now if hook.noticed_at is None else hook.noticed_at
+            if now - hook.noticed_at > _HOOK_GRACE:
+                raise Stopped("A start or clean-up was asked to stop and did not.")
+
+
+class Call:
+    """A function on its way to the hardware thread and its outcome on the way back.
+
+    `done` is set when there is an outcome.
+    """
+
+    def __init__(self, function: Callable[[], Any], done: Event) -> None:
+        self.abandoned = False  # nobody waits for it any more, so it must not wait either
+        self._function = function
+        self._done = done
+        self._context = contextvars.copy_context()  # the caller's user and task
+        self._claim = threading.Lock()  # whoever gets it first runs, refuses or withdraws the call
+        self._result: Any = None
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        """Run the function, unless the call has been collected already."""
+        if self._claim.acquire(blocking=False):
+            try:
+                self._result = self._context.run(self._function)
+            except BaseException as error:  # noqa: BLE001 - raised again where the call was made
+                self._error = harmless(error)
+            self._done.set()
+
+    def refuse(self) -> None:
+        """The node stops: the function never runs, and its caller gets Busy."""
+        if self._claim.acquire(blocking=False):
+            self._error = Busy("The node is stopping.")
+            self._done.set()
+
+    def collect(self, timeout: float) -> Any:
+        """What the function returned; what it raised is raised.
+
+        Busy when it has not ended within `timeout` seconds; if it had not begun, it never will.
+        """
+        if not self._done.wait(timeout):
+            if self._claim.acquire(blocking=False):
+                raise Busy("The board is busy and did not answer in time.")
+            if not self._done.is_set():
+                self.abandoned = True
+                raise Busy("The board is still working on this; it takes longer than expected.")
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+class Hook:
+    """A start or a clean-up on the hardware thread; no job and no other hook runs meanwhile.
+
+    `finished` is called with None or the exception, on the hardware thread. `limit` is how many
+    seconds the function may wait in all; `stopping` asks it to end.
+    """
+
+    def __init__(
+        self, function: Job, finished: Callable[[Exception | None], None], limit: float
+    ) -> None:
+        self.limit = limit
+        self.deadline = float("inf")
+        self.stopping = False
+        self.noticed_at: float | None = None  # when `stopping` first ended one of its waits
+        self._function = function
+        self._finished = finished
+        self._claim = threading.Lock()  # whoever gets it first runs or withdraws the hook
+
+    def run(self, now: float) -> None:
+        """Run the function, unless the hook has been withdrawn."""
+        if not self._claim.acquire(blocking=False):
+            return
+        self.deadline = now + self.limit
+        error: Exception | None = None
+        try:
+            self._function()
+        except BaseException as caught:  # noqa: BLE001 - given to `finished`
+            error = harmless(caught)
+        self._finished(error)
+
+    def withdraw(self) -> None:
+        """It never runs, and `finished` is never called; one that has begun is asked to stop."""
+        self._claim.acquire(blocking=False)
+        self.stopping = True
+
+
+class Signal:
+    """An event that every thread may wait for, the hardware thread too."""
+
+    def __init__(self, event: Event, wake: Callable[[], None]) -> None:
+        self._event = event
+        self._wake = wake
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def set(self) -> None:
+        self._event.set()
+        self._wake()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Any thread but the hardware thread; see Worker.wait_for."""
+        return self._event.wait(timeout)
+
+
+def harmless(error: BaseException) -> Exception:
+    """`error` for another thread: sys.exit() in a lab's function ends that function alone."""
+    if isinstance(error, Exception):
+        return error
+    return LabnodeError(f"It was ended by {error!r}.")
+
 
 def logged(function: Callable[[], None]) -> None:
-    """Call a function whose failure is nobody's but the log's."""
+    """Call a function; what it raises is only logged."""
     try:
         function()
     except LabnodeError as error:
         log.warning("%s", error)
     except BaseException:
         log.exception("The hardware thread could not do something.")
-
-
-def _earliest(*seconds: float | None) -> float | None:
-    return min((s for s in seconds if s is not None), default=None)

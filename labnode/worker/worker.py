@@ -1,4 +1,4 @@
-"""The worker: how others have something done on the hardware thread, and wait for it."""
+"""The worker: how other threads run something on the hardware thread, and wait for it."""
 
 from __future__ import annotations
 
@@ -12,75 +12,39 @@ from labnode.errors import Busy, TooLate
 from labnode.worker.background import Background
 from labnode.worker.hardware import Call, Hardware, HardwareThread, Hook, Signal, Source, logged
 
-
-class Seats:
-    """At most `number` threads wait at the same time; one that has a seat keeps it when nested."""
-
-    def __init__(self, number: int) -> None:
-        self._free = threading.BoundedSemaphore(number)
-        self._mine = threading.local()
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Inside the block the thread may wait; Busy when no seat is free."""
-        if getattr(self._mine, "seated", False):
-            yield
-            return
-        if not self._free.acquire(blocking=False):
-            raise Busy("Too many requests are waiting for the board.")
-        self._mine.seated = True
-        try:
-            yield
-        finally:
-            self._mine.seated = False
-            self._free.release()
-
-    @contextmanager
-    def not_needed(self) -> Iterator[None]:
-        """Inside the block this thread, which is none of the pool's, waits without one."""
-        self._mine.seated = True
-        try:
-            yield
-        finally:
-            self._mine.seated = False
-
-
 T = TypeVar("T")
 
 
 class Worker:
-    """One owner of the hardware, and the way for all others to have something done there.
+    """The hardware thread and the background threads, and how others use them.
 
-    `call_timeout` is how long a caller waits for a call, `hung_after` how long a turn may take
-    before the hardware counts as without an owner (seconds); `seats` is how many threads of the
-    HTTP pool may wait at the same time.
+    `call_timeout` is how many seconds a caller waits for a call, `hung_after` after how many
+    seconds in one turn the hardware thread counts as hung; `slots` is how many threads of the HTTP
+    pool may wait at the same time.
     """
 
     def __init__(
         self,
-        board: Hardware,
         clock: Clock,
         *,
         background: int = 2,
-        seats: int = 10,
+        slots: int = 10,
         call_timeout: float = 5.0,
         hung_after: float = 30.0,
     ) -> None:
         self._clock = clock
         self._call_timeout = call_timeout
         self._hung_after = hung_after
-        self._seats = Seats(seats)
+        self._wait_limiter = WaitLimiter(slots)
         self._background = Background(background)
-        self._hardware = HardwareThread(board, clock)
+        self._hardware = HardwareThread(clock)
         self._thread = self._hardware.thread
-        self.wake = self._hardware.wake
-        self.wake_background = self._background.wake
 
     # ------------------------------------------------------------------ life
 
-    def start(self, jobs: Source, background_jobs: Source) -> None:
+    def start(self, board: Hardware, jobs: Source, background_jobs: Source) -> None:
         """Open the board on the hardware thread, then take jobs; the board's error if it fails."""
-        self._hardware.start(jobs)
+        self._hardware.start(board, jobs)
         if not self._hardware.opened.wait(self._hung_after):
             raise TooLate(f"The board did not open within {self._hung_after:g} s.")
         if self._hardware.error is not None:
@@ -102,7 +66,7 @@ class Worker:
         return self._hardware.stopping
 
     def fault(self) -> str | None:
-        """Why the hardware has no owner any more, or tasks nobody, or None; any thread may ask."""
+        """Which thread has died or hangs, or None; any thread may ask."""
         if self.stopping or not self._hardware.opened.is_set():
             return None
         if not self._thread.is_alive():
@@ -122,8 +86,8 @@ class Worker:
         self._hardware.post(function)
 
     def queue(self, function: Callable[[], None]) -> None:
-        """Run `function`, which may wait, on the hardware thread soon, as a call of nobody's."""
-        self._hardware.put(Call(lambda: logged(function), lambda: None))
+        """Run `function`, which may wait, on the hardware thread soon (fire-and-forget)."""
+        self._hardware.put(Call(lambda: logged(function), self._clock.event()))
 
     def call(self, function: Callable[[], T]) -> T:
         """The result of `function`, run on the hardware thread; on that thread itself, at once.
@@ -134,16 +98,14 @@ class Worker:
             return function()
         if self.stopping:
             raise Busy("The node is stopping.")
-        done = self.signal()
-        call = Call(function, done.set)
-        with self.seat():
+        call = Call(function, self._clock.event())
+        with self.slot():
             self._hardware.put(call)
-            self.wait_for(done, self._call_timeout)
-        try:
-            result: T = call.collect()
-        except Busy:
-            self.wake()  # if it waits, its wait is over
-            raise
+            try:
+                result: T = call.collect(self._call_timeout)
+            except Busy:
+                self.wake()  # if it waits, its wait is over
+                raise
         return result
 
     def hook(self, hook: Hook) -> None:
@@ -155,6 +117,14 @@ class Worker:
         hook.withdraw()
         self.wake()
 
+    def wake(self) -> None:
+        """Make the hardware thread look for work."""
+        self._hardware.wake()
+
+    def wake_background(self) -> None:
+        """Make the background threads look for jobs."""
+        self._background.wake()
+
     # ------------------------------------------------------------------ waiting
 
     @property
@@ -164,7 +134,7 @@ class Worker:
 
     @property
     def on_hardware_thread(self) -> bool:
-        return self._hardware.is_here
+        return self._hardware.is_current
 
     @property
     def on_worker_thread(self) -> bool:
@@ -174,19 +144,19 @@ class Worker:
         """A new event that `wait_for` can wait for."""
         return Signal(self._clock.event(), self.wake)
 
-    def seat(self) -> AbstractContextManager[None]:
-        """Room for a thread of the HTTP pool that is going to wait; Busy when half the pool does.
+    def slot(self) -> AbstractContextManager[None]:
+        """Inside the block a thread of the HTTP pool may wait; Busy when half the pool does.
 
-        The other half stays free for those who only ask, above all the central server's status.
+        The other half stays free for quick requests, above all the central server's status.
         """
-        return nullcontext() if self.on_worker_thread else self._seats.taken()
+        return nullcontext() if self.on_worker_thread else self._wait_limiter.slot()
 
-    def outside_the_pool(self) -> AbstractContextManager[None]:
-        """For a thread that takes none from the HTTP pool: inside the block it needs no seat."""
-        return self._seats.not_needed()
+    def without_slot(self) -> AbstractContextManager[None]:
+        """Inside the block a thread that is not of the HTTP pool waits without a slot."""
+        return self._wait_limiter.exempt()
 
     def away(self) -> AbstractContextManager[None]:
-        """Room for a thread that is going to wait for a task: in the background, another's.
+        """Inside the block this thread waits for a task; in the background another takes its place.
 
         Deadlock when too many wait there.
         """
@@ -198,18 +168,18 @@ class Worker:
         """True when `signal` is set, False after `timeout` seconds.
 
         On the hardware thread calls and polls are served meanwhile, and the wait ends when the node
-        stops; a thread of the HTTP pool needs a seat (Busy when there is none).
+        stops; a thread of the HTTP pool needs a slot (Busy when none is free).
         """
         if self.on_hardware_thread:
             self._hardware.serve_until(lambda: signal.is_set() or self.stopping, timeout)
             return signal.is_set()
-        with self.seat():
+        with self.slot():
             return signal.wait(timeout)
 
     def outlast(self, seconds: float, over: Callable[[], bool]) -> bool:
         """Serve calls and polls on the hardware thread until it is `over()`; False after `seconds`.
 
-        No stop ends this: it is for the last moments of what was asked to stop.
+        No stop ends this: it is for the short end of what was asked to stop.
         """
         return self._hardware.serve_until(over, seconds)
 
@@ -218,7 +188,38 @@ class Worker:
 
         False as soon as it is `over()`, or the hook that runs is asked to stop, or the node stops,
         or nobody waits any more for the call that runs.
-        TooLate when the hook has used up its limit; Stopped in what goes on pausing long after it
-        was asked to stop.
+        TooLate when the hook has used up its limit; Stopped when it pauses again long after it was
+        asked to stop.
         """
         return self._hardware.pause(seconds, over)
+
+
+class WaitLimiter:
+    """At most `number` threads wait at the same time; nested waits of a thread share its slot."""
+
+    def __init__(self, number: int) -> None:
+        self._free = threading.BoundedSemaphore(number)
+        self._mine = threading.local()
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Inside the block the thread may wait; Busy when no slot is free."""
+        if getattr(self._mine, "may_wait", False):
+            yield
+            return
+        if not self._free.acquire(blocking=False):
+            raise Busy("Too many requests are waiting for the board.")
+        try:
+            with self.exempt():
+                yield
+        finally:
+            self._free.release()
+
+    @contextmanager
+    def exempt(self) -> Iterator[None]:
+        """Inside the block this thread waits without a slot."""
+        self._mine.may_wait = True
+        try:
+            yield
+        finally:
+            self._mine.may_wait = False

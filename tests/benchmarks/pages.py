@@ -51,7 +51,7 @@ def main() -> None:
 @contextmanager
 def browser(directory: Path) -> Iterator[Chrome]:
     options = ChromeOptions()
-    for flag in (*FLAGS, "--no-sandbox", f"--user-data-dir={directory / 'chromium'}"):
+    for flag in (*FLAGS, f"--user-data-dir={directory / 'chromium'}"):
         options.add_argument(flag)
     options.binary_location = "/usr/bin/chromium"
     chrome = Chrome(options=options, service=Service("/usr/bin/chromedriver"))

@@ -29,16 +29,36 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
 
 
 class Rig:
-    """A board with the clock, the bus and the queue that the worker would have."""
+    """A board with the clock, the bus, and what the worker, the tasks and the store would do."""
 
-    def __init__(self, path: Path, **options: Any) -> None:
+    def __init__(self, path: Path, kept: Any = None, **options: Any) -> None:
         self.clock = ManualClock()
         self.bus = Bus()
         self.changes = self.bus.subscribe(DeviceChanged)
         self.posted: deque[Callable[[], None]] = deque()
-        options = {"simulate": True, **options}
+        self.kept = kept
+        self.remembered: list[tuple[str, Any]] = []
+        options = {"simulate": True, "worker": self, "tasks": self, "store": self, **options}
         self.board = Board(load_board(path), clock=self.clock, bus=self.bus, **options)
-        self.board.attach(self.posted.append, lambda seconds, until: True)
+
+    def post(self, function: Callable[[], None]) -> None:
+        self.posted.append(function)
+
+    def outlast(self, seconds: float, over: Callable[[], bool]) -> bool:
+        return over()
+
+    def pause(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
+        return True
+
+    def progress(self, percent: float | None = None, line: str | None = None) -> None:
+        pass
+
+    def recall(self, key: str) -> Any:
+        assert key == "faults"
+        return self.kept
+
+    def remember_soon(self, key: str, value: Any) -> None:
+        self.remembered.append((key, value))
 
     def serve(self) -> None:
         while self.posted:

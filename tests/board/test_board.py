@@ -156,7 +156,7 @@ def test_make_safe_never_raises_even_when_nobody_takes_the_news(rig: Make) -> No
     def refuse(_: object) -> None:
         raise RuntimeError("stopped")
 
-    rig.board.attach(refuse, lambda seconds, until: True)
+    rig.post = refuse
     assert rig.board.make_safe() == []
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from labnode.board import load_board
 from labnode.errors import ConfigError, Interlocked
-from labnode.events import FaultChanged
+from labnode.events import EmergencyPressed, FaultChanged
 
 Make = Callable[..., Any]
 
@@ -107,12 +107,10 @@ def test_a_latched_fault_is_told_and_stays_until_it_is_over_and_cleared(board: M
 
 
 def test_latched_faults_are_remembered_and_restored(board: Make, rig: Make) -> None:
-    first, remembered = board(HOT), []
-    first.board.interlocks.remember = remembered.append
+    first = board(HOT)
     show(first, "hot", True)
-    assert remembered == [["too-hot"]]
-    again = rig(DEVICES + HOT)
-    again.board.interlocks.restore(["too-hot", "of another file"])
+    assert first.remembered == [("faults", ["too-hot"])]
+    again = rig(DEVICES + HOT, kept=["too-hot", "of another file"])
     again.board.open()
     assert (value(again, "heater"), value(again, "fan")) == (False, 1.0)
 
@@ -208,9 +206,9 @@ def test_a_latched_fault_is_not_cleared_while_nobody_knows_that_it_is_over(
         "  heater: {driver: relay, pin: 17}\n"
         "  temp: {driver: thermometer}\n"
         "interlocks:\n"
-        "  - {name: hot, when: temp > 75, force: {heater: off}, latch: true}\n"
+        "  - {name: hot, when: temp > 75, force: {heater: off}, latch: true}\n",
+        kept=["hot"],
     )
-    made.board.interlocks.restore(["hot"])
     made.board.open()
     assert made.board.clear_faults() == ["hot"]
     show(made, "temp", 20.0)
@@ -325,14 +323,49 @@ def test_after_an_interlock_the_limits_of_an_output_count_again(rig: Make) -> No
 
 def test_a_halt_that_the_hardware_thread_does_not_hear_is_a_fault(board: Make) -> None:
     rig = board()
-    posted: list[Any] = []
-    rig.board.attach(posted.append, lambda _: True)
     rig.board.halt("the red button")
     assert rig.board.fault() is None
     rig.clock.advance(1.5)
     assert rig.board.fault() == "nobody has acknowledged an emergency stop"
-    posted.pop()()
+    rig.posted.pop()()
     assert rig.board.fault() is None
+
+
+def test_making_an_output_safe_does_not_wait_for_the_retry_of_another_rule(board: Make) -> None:
+    rig = board(
+        "  - {name: hot, when: hot, force: {fan: 0.3}}\n"
+        "  - {name: closed, require: not door, for: [fan]}\n"
+    )
+    rig.board.command("fan", "set", [0.8])
+    fan = rig.board.file.devices["fan"]
+    drive, fan.drive = fan.drive, lambda _: None  # it does not obey
+    show(rig, "hot", True)
+    assert value(rig, "fan") == 0.8
+    fan.drive = drive
+    show(rig, "door", True)
+    assert value(rig, "fan") == 0.0
+
+
+def test_a_button_makes_everything_safe_before_anybody_is_told_of_it(rig: Make) -> None:
+    made = rig(
+        "devices:\n"
+        "  heater: {driver: relay, pin: 17}\n"
+        "  stop: {driver: button, pin: 27, role: estop}\n"
+    )
+    made.board.open()
+    made.board.command("heater", "on")
+    levels = []
+
+    def fail() -> None:
+        levels.append(made.level("GPIO17"))
+        raise RuntimeError("the database is gone")
+
+    made.bus.subscribe(EmergencyPressed, wake=fail)
+    made.board.pins.pin("GPIO27").drive_low()
+    assert levels == [0]
+    assert made.board.halted == "'stop' is pressed"
+    with pytest.raises(Interlocked, match="stopped: 'stop' is pressed"):
+        made.board.command("heater", "on")
 
 
 def test_an_output_that_is_overdue_is_a_fault(rig: Make) -> None:

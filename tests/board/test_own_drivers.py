@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from labnode.board import load_board
-from labnode.drivers.framework.registry import registry
+from labnode.board.config.python_files import set_aside
+from labnode.drivers.framework.registry import load_drivers, registry
 from labnode.errors import ConfigError
 
 Write = Callable[[str], Path]
@@ -27,9 +29,9 @@ class Own(Driver):
 
 @pytest.fixture(autouse=True)
 def _own_imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    load_drivers()  # of which only the first time registers them
     before = set(sys.modules)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield
     for name in set(sys.modules) - before:
         del sys.modules[name]
@@ -64,6 +66,23 @@ def test_a_file_that_has_changed_counts_when_the_board_is_read_again(
     for number in (1, 2):
         save(tmp_path, "a.py", number=number)
         assert load_board(path).devices["a"].number == number  # type: ignore[attr-defined]
+
+
+def test_so_it_does_when_it_changes_within_a_second_and_python_keeps_bytecode(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = write("drivers: [a.py]\ndevices: {a: {driver: own}}\n")
+    for number in (1, 2):
+        (tmp_path / "count.py").write_text(f"NUMBER = {number}\n")
+        (tmp_path / "a.py").write_text(
+            "from count import NUMBER\n" + DRIVER.format(kind="own", number="NUMBER")
+        )
+        for name in ("count.py", "a.py"):
+            os.utime(tmp_path / name, (1, 1))
+        set_aside(tmp_path)
+        assert load_board(path).devices["a"].number == number  # type: ignore[attr-defined]
+    assert not (tmp_path / "__pycache__").exists()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +18,7 @@ from .standin import StandIn
 
 FLAGS = [
     "--headless=new",
+    "--no-sandbox",  # it shows our own pages only, and many a container lets nobody make one
     "--disable-gpu",
     "--disable-quic",
     "--disable-dev-shm-usage",
@@ -53,8 +53,6 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     for flag in FLAGS:
         options.add_argument(flag)
     options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")
     # With both paths given selenium has no reason to look for, or download, anything.
     browser = Chrome(options=options, service=Service(chromedriver))
     try:

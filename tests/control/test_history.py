@@ -135,7 +135,7 @@ def test_events_come_in_their_order(client: LabClient, ask: Any) -> None:
 
 def test_actions_are_told_with_the_student_only_if_asked_for(client: LabClient, ask: Any) -> None:
     student = client.student(full_name="Ada Lovelace", username="ada")
-    with context.acting(user=client.agent.sessions.live()[0].user):
+    with context.acting(user=client.agent.sessions.user(client.agent.sessions.live()[0])):
         client.lab.record("heat", to=40)
     client.agent.store.recall("nothing")  # the store has done what was asked for before
     (action,) = ask("actions")

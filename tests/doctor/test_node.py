@@ -7,7 +7,6 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -86,7 +85,8 @@ def test_without_a_node_its_port_has_to_be_free(bed: Bed) -> None:
 
 
 def test_a_state_directory_that_others_may_read_is_told(bed: Bed) -> None:
-    (bed.root / "state").mkdir(mode=0o755)
+    (bed.root / "state").mkdir()
+    (bed.root / "state").chmod(0o755)
     assert bed.found(node.files) == [("warning", f"Others may look into {bed.root}/state.")]
 
 
@@ -112,6 +112,7 @@ Run = Callable[..., tuple[int, str, str]]
 def run(bed: Bed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     for name in ("LABNODE_WEBLAB_USERNAME", "LABNODE_WEBLAB_PASSWORD", "STATE_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LABNODE_PORT", "0")  # whoever has 8080 of this machine
     monkeypatch.setenv("HOME", str(bed.root))
     bed.write("board.yaml", BOARD)
 
@@ -136,8 +137,8 @@ def test_a_machine_with_a_problem_is_told_with_code_1(run: Run, bed: Bed) -> Non
 
 
 def test_warnings_alone_are_code_0_and_json_says_all(run: Run, bed: Bed) -> None:
-    port = "port: 0\nweblab: {username: u, password: p}\n"
-    path = settings_file(bed, f"board: board.yaml\nstate_dir: state\n{port}")
+    text = "board: board.yaml\nstate_dir: state\nweblab: {username: u, password: p}\n"
+    path = settings_file(bed, text)
     code, out, _ = run("--settings", path, "--simulate", "--json")
     answer = json.loads(out)
     assert (code, answer["ok"]) == (0, True)
@@ -158,10 +159,11 @@ def test_every_mistake_in_the_files_is_a_finding(run: Run, bed: Bed) -> None:
 
 
 def test_a_running_node_is_seen_by_its_state_directory(
-    run: Run, bed: Bed, running: Agent, tmp_path: Path
+    run: Run, bed: Bed, running: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = running.web.address[1]
-    text = f"port: {port}\nstate_dir: state\nweblab: {{username: u, password: p}}\n"
+    monkeypatch.setenv("LABNODE_PORT", str(port))
+    text = "state_dir: state\nweblab: {username: u, password: p}\n"
     path = settings_file(bed, f"board: board.yaml\n{text}")
     code, out, _ = run("--settings", path, "--simulate")
     assert code == 0

@@ -208,6 +208,24 @@ def test_one_that_is_not_there_is_an_os_error_and_leaves_nothing(runner: Runner)
         runner.run(["no-such-program-here"])
 
 
+def test_a_directory_of_the_path_that_may_not_be_searched_says_nothing_of_a_program(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'closed'}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(FileNotFoundError):
+        runner.run(["no-such-program-here"])
+
+
+def test_one_that_is_there_and_may_not_be_run_is_not_said_to_be_missing(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text").touch(mode=0o644)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PermissionError):
+        runner.run(["text"])
+
+
 def test_it_is_gone_when_the_one_who_listens_fails(runner: Runner) -> None:
     def fail(lines: Sequence[str], rest: str) -> None:
         runner.lines += lines

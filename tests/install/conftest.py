@@ -50,7 +50,7 @@ case "$*" in
             '[[ $1 != weblab-config ]] || echo for the central server' >"${{0%/*}}/labnode"
         chmod +x "${{0%/*}}/labnode" ;;
     "-I - "*labnode/*.yaml) cat >/dev/null ;;
-    "-I -"*) exec {sys.executable} "$@" ;;
+    "-I -"*) exec '{sys.executable}' "$@" ;;
 esac
 """
 

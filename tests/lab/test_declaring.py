@@ -136,7 +136,7 @@ def test_logging_out_ends_it(node: SmallNode, lab: Lab) -> None:
     node.run_as(session, lab.logout)
     assert not session.active
     node.turn()
-    assert session.user.exited
+    assert node.user(session).exited
 
 
 def test_tokens_fit_into_urls(lab: Lab) -> None:

@@ -163,7 +163,7 @@ def test_the_socket_is_for_its_user_alone(node: Node) -> None:
     assert stat.S_IMODE(node.state.stat().st_mode) == 0o700
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@pytest.mark.root
 def test_another_user_is_refused_even_where_the_files_let_him_in(node: Node) -> None:
     node.state.chmod(0o755)
     (node.state / "control.sock").chmod(0o666)

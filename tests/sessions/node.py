@@ -14,10 +14,11 @@ from labnode.board import Board, load_board
 from labnode.clock import Event, ManualClock
 from labnode.errors import LabnodeError
 from labnode.events import Bus
-from labnode.lab import Lab, Node, Turnover
+from labnode.lab import Lab, Node
 from labnode.lab.programming import Programming
 from labnode.lab.recordings import Recordings
-from labnode.sessions import Deletion, Session, Sessions, StartRequest
+from labnode.lab.sequences import Sequences
+from labnode.sessions import Deletion, Session, Sessions, StartRequest, User
 from labnode.store import Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
@@ -122,6 +123,16 @@ class Asked:
         return self.answer
 
 
+class NoPages:
+    """The web's part in a node without one."""
+
+    def push(self, session_id: str | None, event: str, data: Any) -> None:
+        pass
+
+    def link(self, session: Session) -> str:
+        return ""
+
+
 class SmallNode:
     """What an agent builds, but for the web; `step()` is the reaper's turn unless `reaper`."""
 
@@ -145,12 +156,18 @@ class SmallNode:
         told = ", ".join(f"{key}: {value}" for key, value in rules.items())
         path.write_text(BOARD.format(rules=told), encoding="utf-8")
         file = load_board(path)
-        self.board = Board(file, clock=self.clock, bus=self.bus, simulate=True)
         self.store = store(directory / "labnode.db", self.clock)
         self.queues = Queues(directory / "queue.db")
-        self.worker = Worker(self.board, self.clock, seats=seats)
+        self.worker = Worker(self.clock, slots=seats)
         self.tasks = Tasks(self.store, self.worker, self.clock, self.bus, self.queues)
-        self.board.attach(self.worker.post, self.tasks.pause)
+        self.board = Board(
+            file,
+            clock=self.clock,
+            bus=self.bus,
+            simulate=True,
+            worker=self.worker,
+            tasks=self.tasks,
+        )
         self.sessions = Sessions(
             file.session,
             b"secret",
@@ -159,12 +176,11 @@ class SmallNode:
             worker=self.worker,
             clock=self.clock,
             bus=self.bus,
-            prepare=self.lab.prepare,
-            clean=self.lab.clean,
-            load_user=self.lab.load_user,
+            lab=self.lab,
+            board=self.board,
             keep_expired=keep_expired,
         )
-        turnover = Turnover(self.board, self.sessions, self.clock, self.lab.functions)
+        sequences = Sequences(self.board, self.sessions, self.tasks, self.clock, self.lab.functions)
         programming = Programming(self.board, self.tasks, self.worker, directory)
         self.lab.bind(
             Node(
@@ -173,8 +189,10 @@ class SmallNode:
                 self.tasks,
                 self.sessions,
                 programming,
-                turnover,
+                sequences,
                 Recordings(directory / "recordings", self.sessions, self.board, self.clock),
+                pages=NoPages(),
+                observers=NoPages(),
             )
         )
         self.asked: list[Asked] = []
@@ -184,6 +202,7 @@ class SmallNode:
 
     def __enter__(self) -> SmallNode:
         self.worker.start(
+            self.board,
             lambda: self.tasks.next_job(Lane.HARDWARE),
             lambda: self.tasks.next_job(Lane.BACKGROUND),
         )
@@ -261,7 +280,7 @@ class SmallNode:
     def turn(self) -> None:
         """As many turns of the reaper as something happens in."""
         self.step()
-        while self.sessions._life._happened:
+        while self.sessions._machine._reports:
             self.step()
         self.step()
 
@@ -350,10 +369,13 @@ class SmallNode:
 
     def run_as(self, session: Session, function: Callable[[], Any]) -> Any:
         """What a view of the session's student returns, in this thread."""
-        with context.acting(user=session.user):
+        with context.acting(user=self.user(session)):
             return function()
 
     # ------------------------------------------------------------------ what can be seen
+
+    def user(self, session: Session) -> User:
+        return self.sessions.user(session)
 
     def values(self) -> dict[str, Any]:
         return {name: state["value"] for name, state in self.board.snapshot.items()}

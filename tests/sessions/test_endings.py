@@ -51,7 +51,7 @@ def test_a_session_ends_with_its_slot(node: SmallNode) -> None:
 def test_nobody_has_the_board_for_longer_than_max_time(boot: Boot) -> None:
     node = boot(max_time=40, timeout=-1)
     session = node.connected(length=600)
-    assert session.user.time_left == 40
+    assert node.user(session).time_left == 40
     node.advance(39.5)
     assert session.active
     node.advance(0.5)
@@ -61,7 +61,7 @@ def test_nobody_has_the_board_for_longer_than_max_time(boot: Boot) -> None:
 def test_what_is_over_of_the_slot_before_the_start_is_over(boot: Boot) -> None:
     node = boot(timeout=-1)
     session = node.connected(length=30, elapsed=20.5)
-    assert session.user.time_left == 9.5
+    assert node.user(session).time_left == 9.5
     node.advance(9.5)
     assert_over(node, session, Reason.TIME)
 
@@ -71,7 +71,7 @@ def test_the_time_of_on_start_counts(boot: Boot, lab: Lab) -> None:
     node = boot(timeout=-1)
     starting = node.ask_start(length=30)
     node.advance(12)
-    assert starting.session.user.time_left == 18
+    assert node.user(starting.session).time_left == 18
 
 
 def test_the_time_of_on_start_does_not_count_where_the_server_says_so(boot: Boot, lab: Lab) -> None:
@@ -79,7 +79,7 @@ def test_the_time_of_on_start_does_not_count_where_the_server_says_so(boot: Boot
     node = boot(timeout=-1)
     starting = node.ask_start(length=30, counts_start=False)
     node.advance(12)
-    assert starting.session.user.time_left == 30
+    assert node.user(starting.session).time_left == 30
     node.advance(29)
     assert starting.session.active
     node.advance(1)
@@ -87,8 +87,9 @@ def test_the_time_of_on_start_does_not_count_where_the_server_says_so(boot: Boot
 
 
 def test_max_time_holds_where_on_start_does_not_count(boot: Boot) -> None:
-    session = boot(max_time=40).start(length=600, counts_start=False)
-    assert session.user.time_left == 40
+    node = boot(max_time=40)
+    session = node.start(length=600, counts_start=False)
+    assert node.user(session).time_left == 40
 
 
 def test_a_student_who_is_not_heard_of_for_15_s_has_gone(node: SmallNode) -> None:
@@ -140,7 +141,7 @@ def test_the_page_that_closes_is_given_10_s(boot: Boot) -> None:
     assert session.active
     node.advance(0.5)
     assert_over(node, session, Reason.EXITED)
-    assert session.user.exited
+    assert node.user(session).exited
 
 
 def test_a_page_that_is_loaded_again_has_not_left(boot: Boot) -> None:
@@ -176,7 +177,7 @@ def test_leaving_does_not_prolong_a_session(node: SmallNode) -> None:
 def test_logging_out_ends_a_session(node: SmallNode) -> None:
     session = node.connected()
     node.sessions.end(session, Reason.EXITED)
-    assert not session.user.active
+    assert not node.user(session).active
     node.turn()
     assert_over(node, session, Reason.EXITED)
 
@@ -185,7 +186,7 @@ def test_the_central_server_ends_a_session(node: SmallNode) -> None:
     session = node.connected()
     assert node.delete(session) is Deletion.DONE
     assert_over(node, session, Reason.DELETED)
-    assert not session.user.exited
+    assert not node.user(session).exited
 
 
 def test_of_two_reasons_the_first_counts(node: SmallNode) -> None:
@@ -211,8 +212,8 @@ def test_a_wall_clock_that_jumps_ten_years_changes_nothing(node: SmallNode, jump
     node.clock.jump_wall(jump)
     node.turn()
     assert session.active
-    assert session.user.time_left == 20
-    assert session.user.time_without_polling == 10
+    assert node.user(session).time_left == 20
+    assert node.user(session).time_without_polling == 10
     assert node.sessions.status(session.id) == 5
     node.advance(4)
     assert session.active
@@ -227,7 +228,7 @@ def test_the_wall_clock_may_jump_while_the_board_is_made_ready(boot: Boot, lab: 
     starting = node.ask_start(length=30)
     node.clock.jump_wall(-1e9)
     node.advance(5)
-    assert starting.session.user.time_left == 25
+    assert node.user(starting.session).time_left == 25
     node.clock.jump_wall(2e9)
     node.delete(starting.session)
     assert_over(node, starting.session, Reason.DELETED)

@@ -108,7 +108,7 @@ class Walk:
         self.board = board
         self.chance = random.Random(seed)
         self.reaped = node.sessions.reaper.alive  # else the reaper's turns are steps of the walk
-        self.before = set(node.sessions._life.sessions.values())
+        self.before = set(node.sessions._machine.sessions.values())
         self.sessions: list[Session] = []
         self.starts: list[Asked] = []
         self.deletes: list[Asked] = []
@@ -194,7 +194,7 @@ class Walk:
     # ------------------------------------------------------------------ what must always hold
 
     def look(self) -> None:
-        known = self.node.sessions._life.sessions.values()
+        known = self.node.sessions._machine.sessions.values()
         self.sessions += [s for s in known if s not in self.before and s not in self.sessions]
         live = self.node.sessions.live()
         assert len(live) <= self.node.sessions.rules.users

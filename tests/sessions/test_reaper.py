@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from labnode import context
 from labnode.clock import ManualClock
 from labnode.sessions import Reaper, Reason
 
@@ -81,6 +82,24 @@ def test_leaving_wakes_it(boot: Boot, clock: WatchedClock) -> None:
     clock.advance(10)
     node.settle()
     assert session.reason is Reason.EXITED
+
+
+def test_the_progress_of_a_task_does_not_wake_it_and_its_end_does(
+    boot: Boot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = boot()
+    woken: list[str] = []
+    monkeypatch.setattr(node.sessions.reaper._wake, "set", lambda: woken.append("woken"))
+
+    @node.lab.task(unique="global")
+    def work() -> None:
+        before = len(woken)
+        for percent in range(100):
+            context.current_task.get().data["percent"] = percent
+        assert len(woken) == before
+
+    assert work.run_sync().error is None
+    assert woken
 
 
 def test_an_idle_node_does_not_step(boot: Boot, clock: WatchedClock) -> None:

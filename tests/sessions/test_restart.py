@@ -79,7 +79,7 @@ def test_its_time_goes_on_while_the_node_is_down(boot: Boot) -> None:
     node.clock.advance(30)
     node = boot(timeout=-1)
     node.turn()
-    assert again(node, session).user.time_left == 70
+    assert node.user(again(node, session)).time_left == 70
     node.sessions.poll(again(node, session))
     node.advance(70)
     assert_cleaned(node, session, Reason.TIME)
@@ -92,7 +92,7 @@ def test_the_wall_clock_may_jump_while_the_node_is_down(boot: Boot) -> None:
     node.clock.jump_wall(-3e8)
     node = boot(timeout=-1)
     node.turn()
-    assert again(node, session).user.time_left == 100
+    assert node.user(again(node, session)).time_left == 100
 
 
 def test_the_clocks_of_polling_start_anew(boot: Boot) -> None:
@@ -119,7 +119,7 @@ def test_the_time_that_did_not_count_yet_counts_from_the_first_start(boot: Boot,
     node.kill()
     node = boot(timeout=-1)
     node.advance(20)
-    assert again(node, starting.session).user.time_left == 80
+    assert node.user(again(node, starting.session)).time_left == 80
 
 
 def test_the_data_of_the_lab_are_there_again(boot: Boot, lab: Lab) -> None:
@@ -132,16 +132,16 @@ def test_the_data_of_the_lab_are_there_again(boot: Boot, lab: Lab) -> None:
 
     node = boot()
     session = node.start(client_data={"a": [1, 2]}, server_data={"b": {"c": None}})
-    session.user.data["folder"] = "xyz"
+    node.user(session).data["folder"] = "xyz"
     node.advance(1)
     node.kill()
     node = boot()
     node.turn()
     found = again(node, session)
     assert seen == [{}, {"starts": 1, "folder": "xyz"}]
-    assert found.user.data == {"starts": 2, "folder": "xyz"}
-    assert found.user.request_client_data == {"a": [1, 2]}
-    assert found.user.request_server_data == {"b": {"c": None}}
+    assert node.user(found).data == {"starts": 2, "folder": "xyz"}
+    assert node.user(found).request_client_data == {"a": [1, 2]}
+    assert node.user(found).request_server_data == {"b": {"c": None}}
 
 
 def test_its_browser_is_still_its_only_one(boot: Boot) -> None:
@@ -413,15 +413,15 @@ def test_a_task_that_was_interrupted_does_not_hold_up_its_session(boot: Boot, la
 def test_what_the_student_wrote_just_before_a_stop_is_kept(boot: Boot) -> None:
     node = boot()
     session = node.connected()
-    session.user.data["a"] = 1
+    node.user(session).data["a"] = 1
     node.turn()
-    session.user.data["b"] = 2  # less than a second later
+    node.user(session).data["b"] = 2  # less than a second later
     node.sessions.close()
-    session.user.data["c"] = 3  # by a task on its way to the end
+    node.user(session).data["c"] = 3  # by a task on its way to the end
     node.store.run(lambda db: None)
     node.kill()
     node = boot()
-    assert again(node, session).user.data == {"a": 1, "b": 2, "c": 3}
+    assert node.user(again(node, session)).data == {"a": 1, "b": 2, "c": 3}
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from .node import SmallNode
 Boot = Callable[..., SmallNode]
 
 
-def own(session: Session) -> tuple[str, Path]:
-    return session.user.secret, session.user.folder
+def own(node: SmallNode, session: Session) -> tuple[str, Path]:
+    return node.user(session).secret, node.user(session).folder
 
 
 def stored(node: SmallNode) -> list[dict[str, Any]]:
@@ -28,50 +28,51 @@ def stored(node: SmallNode) -> list[dict[str, Any]]:
 
 def test_they_are_the_same_in_the_next_session(node: SmallNode) -> None:
     first = node.connected(username_unique="ada@school")
-    before = own(first)
+    before = own(node, first)
     (before[1] / "program.hex").write_text("mine")
     node.delete(first)
     node.clock.advance(7 * 24 * 3600)
-    assert own(node.connected(username_unique="ada@school")) == before
+    assert own(node, node.connected(username_unique="ada@school")) == before
     assert (before[1] / "program.hex").read_text() == "mine"
 
 
 def test_they_are_the_same_after_a_restart(boot: Boot) -> None:
     node = boot()
     session = node.connected(username_unique="ada@school")
-    before = own(session)
+    before = own(node, session)
     node.delete(session)
     node.stop()
-    assert own(boot().connected(username_unique="ada@school")) == before
+    node = boot()
+    assert own(node, node.connected(username_unique="ada@school")) == before
 
 
 def test_a_session_that_goes_on_after_a_restart_still_has_them(boot: Boot) -> None:
     node = boot()
-    before = own(node.connected(username_unique="ada@school"))
+    before = own(node, node.connected(username_unique="ada@school"))
     node.stop()
     node = boot()
     node.turn()
     (session,) = node.sessions.live()
-    assert own(session) == before
+    assert own(node, session) == before
 
 
 def test_a_session_from_before_there_were_such_users_gets_them_now(node: SmallNode) -> None:
     session = node.connected(username_unique="ada@school")
     node.store.run(lambda db: db.execute("DELETE FROM users"))
-    before = own(session)
+    before = own(node, session)
     node.delete(session)
-    assert own(node.connected(username_unique="ada@school")) == before
+    assert own(node, node.connected(username_unique="ada@school")) == before
 
 
 def test_they_are_each_users_own(node: SmallNode) -> None:
-    ada = own(node.connected(username_unique="ada@school"))
-    bob = own(node.connected(username_unique="bob@school"))
+    ada = own(node, node.connected(username_unique="ada@school"))
+    bob = own(node, node.connected(username_unique="bob@school"))
     assert ada[0] != bob[0]
     assert ada[1] != bob[1]
 
 
 def test_the_secret_is_long_and_fits_into_urls(node: SmallNode) -> None:
-    secret = node.connected(username_unique="ada@school").user.secret
+    secret = node.user(node.connected(username_unique="ada@school")).secret
     assert re.fullmatch(r"[\w-]{43}", secret)
 
 
@@ -80,16 +81,16 @@ def test_the_folder_is_private_and_made_when_it_is_asked_for(
 ) -> None:
     session = node.connected(username_unique="ada@school")
     assert not (tmp_path / "users").exists()
-    folder = session.user.folder
+    folder = node.user(session).folder
     assert folder.parent == tmp_path / "users"
     assert [p.stat().st_mode & 0o777 for p in (folder, folder.parent)] == [0o700, 0o700]
     folder.rmdir()
-    assert session.user.folder.is_dir()
+    assert node.user(session).folder.is_dir()
 
 
 @pytest.mark.parametrize("name", ["../../evil", "ada/../..", "a" * 5000, "ada\0", "ñandú", "."])
 def test_no_name_leads_out_of_the_directory(node: SmallNode, tmp_path: Path, name: str) -> None:
-    folder = node.connected(username_unique=name).user.folder
+    folder = node.user(node.connected(username_unique=name)).folder
     assert folder.parent == tmp_path / "users"
     assert re.fullmatch(r"[0-9a-f]{32}", folder.name)
 
@@ -98,14 +99,14 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(node: SmallNode, tmp_path:
     (tmp_path / "users").write_text("in the way")
     session = node.connected(username_unique="ada@school")
     with pytest.raises(StorageError, match="folder cannot be made"):
-        _ = session.user.folder
+        _ = node.user(session).folder
 
 
 @pytest.mark.parametrize("what", ["secret", "folder"])
 def test_without_a_unique_name_there_is_nothing_to_keep(node: SmallNode, what: str) -> None:
     session = node.connected()
     with pytest.raises(LabnodeError, match="no unique name"):
-        getattr(session.user, what)
+        getattr(node.user(session), what)
     assert stored(node) == []
 
 
@@ -128,8 +129,8 @@ def test_hooks_views_and_tasks_find_them(node: SmallNode, lab: Lab) -> None:
     seen.append(node.run_as(session, lambda: lab.user.secret))
     seen.append(node.run_as(session, look.run_sync).result)
     node.delete(session)
-    seen.append(session.user.secret)
-    assert seen == [session.user.secret] * 5
+    seen.append(node.user(session).secret)
+    assert seen == [node.user(session).secret] * 5
 
 
 def test_when_they_came_first_and_last_is_known(node: SmallNode) -> None:
@@ -151,7 +152,7 @@ def test_a_start_writes_them_down_with_the_session_and_looking_does_not(
     session = node.connected(username_unique="ada@school")
     before = changes()
     for _ in range(3):
-        own(session)
+        own(node, session)
     assert changes() == before
 
 

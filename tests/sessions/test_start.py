@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -82,6 +83,10 @@ def test_a_start_is_answered_when_that_is_stored(node: SmallNode) -> None:
     node.settle()
     assert starting.session is session
     assert node.row(session)["state"] == "active"
+
+
+def test_an_id_is_no_option_of_a_command(node: SmallNode) -> None:
+    assert re.fullmatch("[0-9a-f]+", node.start().id)
 
 
 def test_the_next_start_waits_for_the_clean_up(boot: Boot, hooks: Hooks) -> None:
@@ -290,7 +295,7 @@ def test_a_successor_waits_for_the_answer_of_a_thread_that_is_slow(
 
     def wait_and_be_held(signal: Signal, timeout: float | None) -> bool:
         result = wait_for(signal, timeout)
-        (session, *_) = node.sessions._life.sessions.values()
+        (session, *_) = node.sessions._machine.sessions.values()
         if signal is session.started:
             held.wait()
         return result

@@ -27,7 +27,7 @@ def test_whole_numbers_are_told_without_a_point(boot: Boot) -> None:
 def test_status_never_reaches_past_the_end_of_the_slot(boot: Boot) -> None:
     node = boot(timeout=-1)
     session = node.connected(length=10)
-    while (left := session.user.time_left) > 1:
+    while (left := node.user(session).time_left) > 1:
         assert 1 <= node.sessions.status(session.id) <= left
         node.advance(0.617)
 

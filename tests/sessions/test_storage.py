@@ -182,7 +182,7 @@ def test_a_disk_that_is_full_all_the_time_makes_no_difference_to_the_board(
     del node.store.refuses
     session = node.connected()
     node.store.refuses = lambda table, row: True
-    session.user.data["a"] = 1
+    node.user(session).data["a"] = 1
     assert node.sessions.bind(session, "cookie")
     node.advance(2)
     assert node.delete(session) is Deletion.DONE

@@ -100,7 +100,7 @@ def test_on_start_gets_the_data_of_both_sides(node: SmallNode, lab: Lab) -> None
     node.start(**ADA)
     assert got == [{"level": 3}, {"request.username": "ada"}]
     got[0]["mine"] = 1  # the hook's own copy
-    assert node.sessions.live()[0].user.request_client_data == {"level": 3}
+    assert node.user(node.sessions.live()[0]).request_client_data == {"level": 3}
 
 
 def test_on_start_has_not_been_without_polling_since_the_machine_was_booted(
@@ -166,7 +166,7 @@ def test_nobody_has_no_data_to_write(node: SmallNode, lab: Lab) -> None:
 
 
 def test_what_the_server_sent_is_read_only(node: SmallNode) -> None:
-    user = node.start(**ADA).user
+    user = node.user(node.start(**ADA))
     with pytest.raises(TypeError, match="read only"):
         user.request_client_data["level"] = 4
     with pytest.raises(TypeError, match="read only"):
@@ -174,7 +174,7 @@ def test_what_the_server_sent_is_read_only(node: SmallNode) -> None:
 
 
 def test_an_experiment_without_a_name_has_no_id(node: SmallNode) -> None:
-    user = node.start().user
+    user = node.user(node.start())
     assert user.experiment_id is None
 
 
@@ -186,17 +186,18 @@ def test_a_user_is_loaded_each_time(boot: Boot, lab: Lab) -> None:
         loaded.append(username_unique)
         return f"row {len(loaded)}"
 
-    user = boot().start(**ADA).user
+    node = boot()
+    user = node.user(node.start(**ADA))
     assert (user.user, user.user) == ("row 1", "row 2")
     assert loaded == ["ada@school"] * 2
 
 
 def test_without_a_loader_there_is_no_such_user(node: SmallNode) -> None:
-    assert node.start(**ADA).user.user is None
+    assert node.user(node.start(**ADA)).user is None
 
 
 def test_a_user_says_who_it_is(node: SmallNode) -> None:
-    assert str(node.start(**ADA).user) == "Ada Lovelace (active)"
+    assert str(node.user(node.start(**ADA))) == "Ada Lovelace (active)"
 
 
 # ---------------------------------------------------------------------- data
@@ -237,37 +238,37 @@ def test_every_way_to_write_is_stored(
     node: SmallNode, write: Callable[[Any], Any], left: dict[str, Any]
 ) -> None:
     session = node.connected()
-    session.user.data["a"] = 1
+    node.user(session).data["a"] = 1
     node.advance(5)
-    write(session.user.data)
+    write(node.user(session).data)
     node.advance(5)
-    assert session.user.data == stored(node, session) == left
+    assert node.user(session).data == stored(node, session) == left
 
 
 def test_data_can_be_assigned_as_a_whole(node: SmallNode) -> None:
     session = node.connected()
-    session.user.data["a"] = 1
-    session.user.data = {"b": 2}
+    node.user(session).data["a"] = 1
+    node.user(session).data = {"b": 2}
     node.advance(5)
-    assert session.user.data == stored(node, session) == {"b": 2}
+    assert node.user(session).data == stored(node, session) == {"b": 2}
 
 
 def test_only_json_can_be_kept(node: SmallNode) -> None:
     session = node.connected()
     with pytest.raises(BadInput, match=r"user\.data"):
-        session.user.data["a"] = object()
+        node.user(session).data["a"] = object()
     with pytest.raises(BadInput, match=r"user\.data"):
-        session.user.data["a"] = float("nan")
-    assert session.user.data == {}
+        node.user(session).data["a"] = float("nan")
+    assert node.user(session).data == {}
 
 
 def test_a_write_is_stored_within_a_second(node: SmallNode) -> None:
     session = node.connected()
     node.advance(5)
-    session.user.data["a"] = 1
+    node.user(session).data["a"] = 1
     node.turn()
     assert stored(node, session) == {"a": 1}
-    session.user.data["a"] = 2
+    node.user(session).data["a"] = 2
     node.turn()
     assert stored(node, session) == {"a": 1}
     node.advance(1)
@@ -279,22 +280,22 @@ def test_a_lab_that_writes_all_the_time_is_stored_ever_less_often(boot: Boot) ->
     session = node.connected(length=3600)
     before = writes(node)
     for second in range(600):
-        session.user.data["second"] = second
+        node.user(session).data["second"] = second
         node.advance(1)
     assert writes(node) - before < 40
     node.advance(30)
     assert stored(node, session) == {"second": 599}
     node.advance(120)
-    session.user.data["second"] = 600  # after a calm it is stored soon again
+    node.user(session).data["second"] = 600  # after a calm it is stored soon again
     node.turn()
-    session.user.data["second"] = 601
+    node.user(session).data["second"] = 601
     node.advance(1)
     assert stored(node, session) == {"second": 601}
 
 
 def test_nothing_is_stored_while_nothing_is_written(node: SmallNode) -> None:
     session = node.connected()
-    session.user.data["a"] = 1
+    node.user(session).data["a"] = 1
     node.advance(5)
     before = writes(node)
     for _ in range(5):
@@ -310,23 +311,23 @@ def test_what_on_dispose_writes_is_stored(node: SmallNode, lab: Lab) -> None:
 
     session = node.connected()
     node.delete(session)
-    assert stored(node, session) == session.user.data == {"score": 7}
+    assert stored(node, session) == node.user(session).data == {"score": 7}
 
 
 def test_after_the_end_data_can_only_be_read(node: SmallNode) -> None:
     session = node.connected()
-    data = session.user.data
+    data = node.user(session).data
     data["a"] = 1
     node.delete(session)
     for write in (
         lambda: data.update(a=2),
-        lambda: session.user.data.pop("a"),
-        lambda: setattr(session.user, "data", {"b": 1}),
+        lambda: node.user(session).data.pop("a"),
+        lambda: setattr(node.user(session), "data", {"b": 1}),
     ):
         with pytest.raises(SessionOver):
             write()
         node.turn()
-        assert session.user.data == stored(node, session) == {"a": 1}
+        assert node.user(session).data == stored(node, session) == {"a": 1}
 
 
 def test_what_a_last_task_writes_while_the_session_ends_is_stored(
@@ -348,6 +349,6 @@ def test_what_a_last_task_writes_while_the_session_ends_is_stored(
 def test_sessions_do_not_share_data(boot: Boot) -> None:
     node = boot(users=2)
     one, two = node.connected(), node.connected()
-    one.user.data["a"] = 1
-    assert two.user.data == {}
-    assert isinstance(two.user, User)
+    node.user(one).data["a"] = 1
+    assert node.user(two).data == {}
+    assert isinstance(node.user(two), User)

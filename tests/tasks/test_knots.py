@@ -61,7 +61,7 @@ class Knot:
 @pytest.mark.parametrize("cut", [False, True], ids=["left alone", "cut"])
 @pytest.mark.parametrize("seed", range(4))
 def test_whoever_waits_for_whom_all_tasks_end(tmp_path: Path, seed: int, cut: bool) -> None:
-    rig = TasksRig(tmp_path, Clock(), seats=20)
+    rig = TasksRig(tmp_path, Clock(), slots=20)
     rig.start()
     untied = 0
     try:

@@ -165,7 +165,7 @@ class Books:
 def test_users_who_do_everything_at_once_leave_the_books_in_order(
     tmp_path: Path, seed: int
 ) -> None:
-    rig = TasksRig(tmp_path, Clock(), seats=8)
+    rig = TasksRig(tmp_path, Clock(), slots=8)
     rig.start()
     books = Books(rig)
     for name in ("ada", "bob"):
@@ -245,7 +245,7 @@ def test_a_session_that_closes_at_any_moment_leaves_nothing_running(
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_node_can_stop_at_any_moment(tmp_path: Path, seed: int) -> None:
-    rig = TasksRig(tmp_path, Clock(), seats=8)
+    rig = TasksRig(tmp_path, Clock(), slots=8)
     rig.start()
     books = Books(rig)
     for name in ("ada", "bob"):

@@ -12,7 +12,7 @@ from labnode import context
 from labnode.errors import BadInput, NotFound, TooLate
 from labnode.events import TaskChanged
 
-from ..worker.rig import PATIENCE, TasksRig, as_user, eventually
+from ..worker.rig import PATIENCE, Ends, TasksRig, as_user, eventually
 
 LANES = pytest.mark.parametrize("unique", [None, "global"], ids=["background", "hardware"])
 
@@ -421,13 +421,11 @@ def test_changes_are_told_on_the_bus_in_order(rig: TasksRig) -> None:
     assert [event.status for event in told] == ["submitted", "running", "running", "done"]
 
 
-def test_the_end_of_each_task_is_told_to_the_sessions(rig: TasksRig) -> None:
-    ended = threading.Semaphore(0)
-    rig.tasks.on_finished = ended.release
+def test_the_end_of_each_task_is_published(rig: TasksRig) -> None:
+    ends = Ends(rig)
     rig.task(lambda: 1).delay()
     rig.task(lambda: 1)()
-    for _ in range(2):
-        assert ended.acquire(timeout=PATIENCE)
+    ends.wait_for(2)
 
 
 def test_a_function_of_no_node_says_so() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from labnode import context
 from labnode.clock import Clock
 
-from ..worker.rig import PATIENCE, TasksRig, as_user
+from ..worker.rig import PATIENCE, Ends, TasksRig, as_user
 
 
 def files() -> int:
@@ -24,8 +24,7 @@ def threads() -> list[str]:
 
 
 def test_a_thousand_tasks_in_a_row_leave_no_traces(rig: TasksRig) -> None:
-    ended = threading.Semaphore(0)
-    rig.tasks.on_finished = ended.release
+    ends = Ends(rig)
     rig.tasks.open_session("ada")
     chore = rig.task(lambda number: number)
     heat = rig.task(lambda number: {"number": number}, unique="global")
@@ -42,8 +41,7 @@ def test_a_thousand_tasks_in_a_row_leave_no_traces(rig: TasksRig) -> None:
                 assert heat.delay(n).join().result == {"number": n}
                 assert parent.delay(n).join().result == n
                 assert task.join().result == n
-        for _ in range(number):
-            assert ended.acquire(timeout=PATIENCE)
+        ends.wait_for(number)
         rig.rests()
         gc.collect()
 

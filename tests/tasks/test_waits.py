@@ -361,7 +361,7 @@ def test_views_that_wait_end_when_the_node_stops(rig: TasksRig) -> None:
     gate.set()
 
 
-@pytest.mark.parametrize("rig", [{"seats": 1}], indirect=True)
+@pytest.mark.parametrize("rig", [{"slots": 1}], indirect=True)
 def test_a_view_that_finds_no_seat_is_busy_at_once_and_its_task_runs(rig: TasksRig) -> None:
     gate = rig.gate()
     blocker = rig.task(lambda: gate.wait(PATIENCE)).delay()

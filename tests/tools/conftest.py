@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import shlex
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -109,14 +110,20 @@ def stage(tmp_path: Path) -> Stage:
 
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
-    """Put a Python program called `name` on the PATH, before the real one."""
+    """Put a Python program called `name` on the PATH, before the real one.
+
+    A shell starts it: the path of this Python may have a space, or be too long for a first line.
+    """
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
     def make(name: str, program: str) -> Path:
         path = folder / name
-        path.write_text(f"#!{sys.executable} -S\n{program}\n")
+        file = tmp_path / f"{name}.py"
+        file.write_text(f"{program}\n")
+        start = shlex.join((sys.executable, "-S", str(file)))
+        path.write_text(f'#!/bin/sh\nexec {start} "$@"\n')
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         return path
 

@@ -133,6 +133,7 @@ def test_a_board_that_is_not_there_ends_with_a_sentence(
         mcu(port=str(tmp_path / "ttyACM9")).program(write(stage.folder, image("hello\n")))
 
 
+@real
 def test_a_console_without_a_board_lends_nothing(
     mcu: Callable[..., Avrdude], stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,7 @@ def test_a_config_file_that_does_not_exist_is_the_lab_s_mistake(fpga: Fpga, stag
         fpga(config=["interface/nothing-like-that.cfg"]).program(write(stage.folder, bitstream()))
 
 
+@real
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
@@ -117,6 +118,7 @@ def test_a_bitstream_for_something_else_reaches_no_chip(
     assert tap.configuration == b""
 
 
+@real
 def test_it_opens_no_ports_of_its_own(fpga: Fpga, stage: Stage) -> None:
     from labnode.drivers.tools.base import Job
     from labnode.drivers.tools.content import Content

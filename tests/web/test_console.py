@@ -300,7 +300,7 @@ def test_a_read_only_console_is_for_looking(node: Node, cookie: str) -> None:
 
 def test_an_observer_sees_what_the_student_sees_and_sends_nothing(node: Node) -> None:
     session, _ = node.session()
-    link = node.lab._node.observer_link(session)
+    link = node.lab._node.observers.link(session)
     status, headers, _ = node.http("GET", urlsplit(link).path)
     assert status == 302
     observer = Terminal(node, headers["set-cookie"].partition(";")[0])

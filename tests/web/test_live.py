@@ -66,7 +66,7 @@ def test_all_pages_are_told_the_same(node: Node) -> None:
 def test_a_task_is_told_to_the_pages_of_its_own_session(node: Node) -> None:
     (session, ada), (_, bob) = node.session(), node.session("bob")
     (page, _), (other, _) = live(node, ada), live(node, bob)
-    with context.acting(user=session.user):
+    with context.acting(user=node.agent.sessions.user(session)):
         task = node.lab.functions["in_the_background"].delay().task_id
     seen: list[str] = []
     while "done" not in seen:
@@ -117,7 +117,7 @@ def test_pushes_of_the_lab_come_on_the_same_socket(node: Node) -> None:
 def test_what_a_sequence_says_comes_on_the_same_socket(node: Node) -> None:
     (session, cookie), (_, other) = node.session(), node.session("bob")
     (page, _), (others, _) = live(node, cookie), live(node, other)
-    session.tell({"en": "Hot", "es": "Calor"})
+    session.notify({"en": "Hot", "es": "Calor"})
     node.agent.bench.bus.publish(Notice({"en": "Hot", "es": "Calor"}, session.id))
     assert page.json() == {"notices": [{"number": 1, "text": {"en": "Hot", "es": "Calor"}}]}
     drive(node, True)

@@ -211,7 +211,7 @@ def test_pictures_are_for_the_active_student_alone(node: Node, what: str) -> Non
 
 def test_an_observer_sees_the_camera(node: Node, browse: Any) -> None:
     session, _ = node.session()
-    link = node.lab._node.observer_link(session)
+    link = node.lab._node.observers.link(session)
     _, headers, _ = node.http("GET", urlsplit(link).path)
     browser = browse(headers["set-cookie"].partition(";")[0])
     assert browser.picture()

@@ -239,7 +239,7 @@ def test_the_user_is_looked_at_anew_before_each_message(node: Node) -> None:
     session, cookie = node.session()
     page = node.open("/who", cookie)
     assert page.send("").json() == {"user": "ada", "active": True, "data": {}}
-    with context.acting(user=session.user):
+    with context.acting(user=node.agent.sessions.user(session)):
         node.lab.user.data["key"] = 1
     assert page.send("").json() == {"user": "ada", "active": True, "data": {"key": 1}}
     node.end(session)
@@ -331,7 +331,7 @@ def test_a_task_pushes_to_all_pages_of_its_session_alone(node: Node, task: str) 
     _, other = node.session("bob")
     pages = [node.open("/echo", cookie), node.open("/who", cookie)]
     elsewhere = node.open("/echo", other)
-    with context.acting(user=session.user):
+    with context.acting(user=node.agent.sessions.user(session)):
         node.lab.functions[task].delay()
     for page in pages:
         event = page.json()

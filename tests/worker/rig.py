@@ -13,13 +13,13 @@ from typing import Any, Generic, TypeVar
 
 from labnode import context
 from labnode.clock import Clock, Event, ManualClock
-from labnode.events import Bus
+from labnode.events import Bus, TaskChanged
 from labnode.store import Store
 from labnode.tasks import Lane, Task, TaskFunction, Tasks
 from labnode.tasks.queues import Queues
 from labnode.worker import Hook, Worker
 
-PATIENCE = 10.0  # real seconds; what takes longer hangs
+PATIENCE = 60.0  # real seconds; what takes longer hangs
 
 T = TypeVar("T")
 
@@ -164,13 +164,13 @@ class WorkerRig:
     def __init__(self, clock: Clock | None = None, **options: Any) -> None:
         self.clock = clock or WatchedClock()
         self.board = FakeBoard()
-        self.worker = Worker(self.board, self.clock, **options)
+        self.worker = Worker(self.clock, **options)
         self.jobs: list[Callable[[], None]] = []
         self.background_jobs: list[Callable[[], None]] = []
         self._gates: list[threading.Event] = []
 
     def start(self) -> None:
-        self.worker.start(lambda: _pop(self.jobs), lambda: _pop(self.background_jobs))
+        self.worker.start(self.board, lambda: _pop(self.jobs), lambda: _pop(self.background_jobs))
 
     def close(self) -> None:
         for gate in self._gates:
@@ -275,7 +275,9 @@ class TasksRig(WorkerRig):
 
     def start(self) -> None:
         self.worker.start(
-            lambda: self.tasks.next_job(Lane.HARDWARE), lambda: self.tasks.next_job(Lane.BACKGROUND)
+            self.board,
+            lambda: self.tasks.next_job(Lane.HARDWARE),
+            lambda: self.tasks.next_job(Lane.BACKGROUND),
         )
         self.tasks.recover()
 
@@ -384,3 +386,19 @@ def _raiser(error: BaseException) -> Callable[[], Any]:
         raise error
 
     return fail
+
+
+class Ends:
+    """The ends of tasks that have been published since it was made or last waited."""
+
+    def __init__(self, rig: TasksRig) -> None:
+        self._happened = threading.Event()
+        self._news = rig.bus.subscribe(TaskChanged, wake=self._happened.set, limit=100_000)
+
+    def wait_for(self, number: int) -> None:
+        """Return when `number` tasks have ended."""
+        while number > 0:
+            assert self._happened.wait(PATIENCE), f"{number} tasks have not ended"
+            self._happened.clear()
+            number -= sum(event.status in ("done", "failed") for event in self._news.drain())
+        assert number == 0

@@ -263,3 +263,72 @@ def test_wait_for_tells_whether_the_signal_came_in_time(rig: WorkerRig) -> None:
     signal.set()
     assert there.result() is True
     assert rig.worker.call(lambda: rig.worker.wait_for(signal, 3)) is True
+
+
+def test_a_call_does_not_wait_for_all_that_was_posted_before_it(rig: WorkerRig) -> None:
+    ran = [0]
+    asked = threading.Event()
+    free = rig.gate()
+
+    def post() -> None:
+        ran[0] += 1
+
+    def job() -> None:
+        asked.set()
+        free.wait(PATIENCE)
+
+    going = rig.job(job)
+    assert asked.wait(PATIENCE)
+    for _ in range(1000):
+        rig.worker.post(post)
+    call = rig.go(lambda: rig.worker.call(lambda: ran[0])).waits()
+    free.set()
+    going.result()
+    assert call.result() < 100
+    eventually(lambda: ran[0] == 1000)
+
+
+def test_posts_are_turns_for_the_watchdog(rig: WorkerRig) -> None:
+    since: list[float | None] = []
+    free = rig.gate()
+
+    def post() -> None:
+        since.append(rig.worker._hardware.busy_since)
+        rig.manual.advance(1.0)
+
+    going = rig.job(lambda: free.wait(PATIENCE))
+    for _ in range(100):
+        rig.worker.post(post)
+    began = rig.clock.now()
+    free.set()
+    going.result()
+    eventually(lambda: len(since) == 100)
+    assert since[-1] is not None
+    assert since[-1] > began + 50  # of the 100 s that they took
+
+
+def test_a_job_does_not_wait_for_what_is_posted_without_end(rig: WorkerRig) -> None:
+    over = rig.gate()
+
+    def again() -> None:
+        if not over.is_set():
+            rig.worker.post(again)
+
+    for _ in range(100):
+        rig.worker.post(again)
+    assert rig.job(lambda: "done").result() == "done"
+    over.set()
+
+
+def test_a_job_begins_after_what_was_posted_before_it(rig: WorkerRig) -> None:
+    ran: list[int] = []
+    free = rig.gate()
+    first = rig.job(lambda: free.wait(PATIENCE))
+    for number in range(100):
+        rig.worker.post(lambda number=number: ran.append(number))  # type: ignore[misc]
+    second: list[int] = []
+    rig.jobs.append(lambda: second.append(len(ran)))
+    free.set()
+    first.result()
+    eventually(lambda: second)
+    assert second == [100]

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from labnode.board.config.devices import read_devices, read_links
+from labnode.board.config.devices import Lookup, read_devices, read_links
+from labnode.board.config.expressions import Words
 from labnode.board.config.include import load_document
-from labnode.board.config.interlock_rules import Rule, RuleForm, Words, read_rules
+from labnode.board.config.interlock_rules import Rule, RuleForm, read_rules
 from labnode.board.config.page import Item, Page, RecordSpec, check_record, devices_of, read_page
 from labnode.board.config.python_files import python_file, read_drivers
 from labnode.board.config.sequences import Sequence, SequenceKeys, read_sequences
@@ -31,7 +32,7 @@ from labnode.schema import (
 
 @dataclass(frozen=True, kw_only=True)
 class LabName:
-    """The experiment that central servers know this board as: name@category."""
+    """What central servers call this board: name@category."""
 
     name: Annotated[
         str, Doc("The name of the experiment; by default that of the board file without .yaml.")
@@ -46,7 +47,7 @@ class LabName:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionSpec:
-    """How long things may take, in seconds, and how many students share the board."""
+    """How many students share the board, and time limits in seconds."""
 
     users: Annotated[int, Between(1), Doc("How many students may use the board at once.")] = 1
     max_time: Annotated[
@@ -109,7 +110,7 @@ class BoardFile:
 
 @dataclass(frozen=True, kw_only=True)
 class BoardKeys:
-    """The keys of the file; sections are read by whoever knows what is in them."""
+    """The keys of the file; what is in a `Section` is read by the module that knows it."""
 
     schema: Annotated[
         Section | None, Like(Literal[1]), Doc("The kind of file that this is: 1, in every file.")
@@ -174,15 +175,12 @@ def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
             raise problems.error()  # all else is about devices
         kinds = read_drivers(document.child("drivers"), path, problems)
         devices = read_devices(document.child("devices"), kinds, problems, path.parent)
-        interlocks = read_rules(document.child("interlocks"), devices, problems)
-        sequences = read_sequences(
-            document.child("sequences"), devices, path.absolute().parent, problems
-        )
-        check_record(
-            None if top is None else top.record, document.child("record"), devices, problems
-        )
-        simulate, scripts = read_links(document.child("simulate"), devices, problems)
-        page = read_page(document.child("page"), devices, problems)
+        lookup = Lookup(devices, problems)
+        interlocks = read_rules(document.child("interlocks"), lookup)
+        sequences = read_sequences(document.child("sequences"), lookup, path.absolute().parent)
+        check_record(None if top is None else top.record, document.child("record"), lookup)
+        simulate, scripts = read_links(document.child("simulate"), lookup)
+        page = read_page(document.child("page"), lookup)
         lab = document.child("module")
         module = None if lab.content is None else python_file(lab, path, problems)
     assert top is not None

@@ -9,8 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from labnode.board.config.expressions import WORDS
-from labnode.board.config.interlock_rules import Words, expression
+from labnode.board.config.expressions import WORDS, Expression, ExpressionError, Words
 from labnode.board.simulation import Link, in_order
 from labnode.drivers.buses.bus_pins import RESERVED
 from labnode.drivers.framework.driver import Claim, Driver, Lendable, Ref, Simulatable
@@ -28,49 +27,73 @@ from labnode.schema import (
     shown,
 )
 
-
-class Claims:
-    """Claims with their owners, collected device by device; a conflict names both places."""
-
-    def __init__(self, problems: Problems) -> None:
-        self._problems = problems
-        self._owners: dict[Claim, tuple[str, Section, Claim]] = {}
-
-    def add(self, name: str, place: Section, driver: Driver) -> None:
-        told: set[str] = set()  # a bus has several pins; who wires over one may wire over all
-        for claim in driver.claims():
-            reason = self._conflict(name, place, claim)
-            if reason and reason not in told:
-                self._problems.add(place.key_where, f"'{name}' uses {claim}{reason}")
-                told.add(reason)
-            self._owners.setdefault(claim, (name, place, claim))
-
-    def _conflict(self, name: str, place: Section, claim: Claim) -> str:
-        """Why the claim cannot be had, "" where it can."""
-        for reserved, reason in RESERVED.items():
-            if claim == reserved and claim.bus != reserved.bus:
-                return f", which {reason}"
-        if claim not in self._owners:
-            return ""
-        owner, other, first = self._owners[claim]
-        if first.bus and first.bus == claim.bus:
-            return ""
-        if owner == name:
-            return " twice"
-        use = f" for the {first.bus}" if first.bus else ""
-        return f", which '{owner}' ({_line(other, place)}) already uses{use}"
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 
 
-def _line(other: Section, place: Section) -> str:
-    """ "line 12", or with its file where that is another one."""
-    file, _, line = other.key_where.rpartition(":")
-    here = place.key_where.rpartition(":")[0] == file
-    return f"line {line}" if here else other.key_where
+@dataclass(frozen=True)
+class Lookup:
+    """Finds the devices that other parts of the file name; a mistake is added to `problems`.
 
+    A device with problems of its own is None, and nothing more is said of it.
+    """
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+    devices: Mapping[str, Driver | None]
+    problems: Problems
 
-Devices = Mapping[str, Driver | None]  # None: it has problems, but its name is known
+    def device(self, name: str, where: Section | str) -> Driver | None:
+        """The device called `name`, if there is one."""
+        if name not in self.devices:
+            hint = did_you_mean(name, self.devices)
+            self.problems.add(where, f"there is no device {name!r}{hint}")
+        return self.devices.get(name)
+
+    def visible(self, name: str, where: Section | str, what: str) -> bool:
+        """Whether there is such a device; `what` shows it, so students have to have access."""
+        driver = self.device(name, where)
+        if driver is not None and driver.access != "user":
+            self.problems.add(where, f"'{name}' has access: {driver.access}, so no {what}")
+        return name in self.devices
+
+    def output(self, name: str, where: Section | str) -> Output | None:
+        """The output called `name`, if there is one."""
+        driver = self.device(name, where)
+        if driver is not None and not isinstance(driver, Output):
+            self.problems.add(where, f"'{name}' is no output: a {driver.kind} cannot be set")
+        return driver if isinstance(driver, Output) else None
+
+    def values(self, section: Mapping[str, Section]) -> dict[str, Any]:
+        """The values that a mapping gives to outputs, each checked by its driver."""
+        found: dict[str, Any] = {}
+        for name, value in section.items():
+            output = self.output(name, value)
+            if output is not None and not value.bad:
+                found[name] = self.accepted(name, output, value.value, value)
+        return found
+
+    def accepted(self, name: str, output: Output, value: Any, where: Section) -> Any:
+        """The value as the output's `drive` gets it."""
+        try:
+            return output.accept(name, value)
+        except BadInput as error:
+            self.problems.add(where, str(error))
+        return None
+
+    def expression(self, section: Section, what: str) -> Expression | None:
+        """The expression that a scalar is."""
+        if section.bad:
+            return None
+        content = section.content
+        if not isinstance(content, str | bool | int | float):
+            self.problems.add(
+                section, f"expected an expression for {what}, not {shown(section.value)}"
+            )
+            return None
+        text = str(content).lower() if isinstance(content, bool) else section.text
+        try:
+            return Expression.parse(text, self.devices)
+        except ExpressionError as error:
+            self.problems.add(section, f"the expression {text!r} for {what}, {error}")
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +118,7 @@ def read_devices(
     `folder` is where the board file is.
     """
     devices: dict[str, Driver | None] = {}
+    lookup = Lookup(devices, problems)
     claims = Claims(problems)
     for name, options in section.items():
         _check_name(name, options, problems)
@@ -104,68 +128,54 @@ def read_devices(
             for mistake in driver.mistakes(folder):
                 problems.add(options, f"'{name}': {mistake}")
     for name, options in section.items():
-        _check_refs(devices[name], options, devices, problems)
+        _check_refs(devices[name], options, lookup)
     return devices
 
 
-def read_links(
-    section: Section, devices: Devices, problems: Problems
-) -> tuple[dict[str, Link], dict[str, Any]]:
+def read_links(section: Section, lookup: Lookup) -> tuple[dict[str, Link], dict[str, Any]]:
     """What `simulate:` says: the links of inputs, and the scripts of drivers that have one."""
     links: dict[str, Link] = {}
     scripts: dict[str, Any] = {}
     for name, link in section.items():
-        if not is_known(name, link.key_where, devices, problems) or devices[name] is None:
+        driver = lookup.device(name, link.key_where)
+        if driver is None:
             continue
-        driver = devices[name]
-        if driver is not None and driver.script is not None:
-            scripts[name] = build(driver.script, link, problems, name=f"the simulated '{name}'")
+        if driver.script is not None:
+            what = f"the simulated '{name}'"
+            scripts[name] = build(driver.script, link, lookup.problems, name=what)
         elif not isinstance(driver, Simulatable):
-            problems.add(
-                link.key_where,
-                f"'{name}' cannot be simulated: a {driver and driver.kind} is no input",
+            lookup.problems.add(
+                link.key_where, f"'{name}' cannot be simulated: a {driver.kind} is no input"
             )
-        elif (built := _link(name, link, devices, problems)) is not None:
+        elif (built := _link(name, link, lookup)) is not None:
             links[name] = built
     try:
         return in_order(links), scripts
     except ValueError as error:
-        problems.add(section, str(error))
+        lookup.problems.add(section, str(error))
         return {}, {}
 
 
-def is_known(name: str, where: str, devices: Devices, problems: Problems) -> bool:
-    """Whether there is such a device; if not, that is a problem."""
-    if name not in devices:
-        problems.add(where, f"there is no device {name!r}{did_you_mean(name, devices)}")
-    return name in devices
-
-
-def _link(name: str, section: Section, devices: Devices, problems: Problems) -> Link | None:
+def _link(name: str, section: Section, lookup: Lookup) -> Link | None:
     if section.bad:
         return None
-    spec = LinkKeys(value=section)
+    spec: LinkKeys | None = LinkKeys(value=section)
     if isinstance(section.content, dict):
-        built = build(LinkKeys, section, problems, name=f"the simulated '{name}'")
-        if built is None:
-            return None
-        spec = built
-    value = expression(spec.value, devices, problems, f"'{name}'")
-    return None if value is None else Link(value, spec.lag, spec.noise, spec.start)
+        spec = build(LinkKeys, section, lookup.problems, name=f"the simulated '{name}'")
+    value = None if spec is None else lookup.expression(spec.value, f"'{name}'")
+    if spec is None or value is None:
+        return None
+    return Link(value, spec.lag, spec.noise, spec.start)
 
 
 def _check_name(name: str, options: Section, problems: Problems) -> None:
-    if not _NAME.fullmatch(name):
-        problems.add(
-            options.key_where,
-            f"{name!r} cannot be the name of a device: it is a letter, then letters, digits and "
-            "'_', 40 at most",
-        )
+    if not NAME.fullmatch(name):
+        why = "it is a letter, then letters, digits and '_', 40 at most"
     elif name in WORDS or keyword.iskeyword(name):
-        problems.add(
-            options.key_where,
-            f"{name!r} cannot be the name of a device: it means something in expressions or Python",
-        )
+        why = "it means something in expressions or Python"
+    else:
+        return
+    problems.add(options.key_where, f"{name!r} cannot be the name of a device: {why}")
 
 
 def _device(
@@ -196,7 +206,7 @@ def _device(
 
 
 def _is_valid(driver: Driver | None, name: str, options: Section, problems: Problems) -> bool:
-    """Whether an output's own values are such as it may have."""
+    """Whether the values in an output's options are allowed."""
     if not isinstance(driver, Output):
         return driver is not None
     before = len(problems)
@@ -210,15 +220,51 @@ def _is_valid(driver: Driver | None, name: str, options: Section, problems: Prob
     return len(problems) == before
 
 
-def _check_refs(
-    driver: Driver | None, options: Section, devices: Devices, problems: Problems
-) -> None:
+def _check_refs(driver: Driver | None, options: Section, lookup: Lookup) -> None:
     for field in fields(driver) if driver is not None else ():
         name = getattr(driver, field.name)
         if not isinstance(name, Ref):
             continue
         place = options.child(field.metadata.get("key", field.name))
-        if is_known(name, place.where, devices, problems):
-            other = devices[name]
-            if field.name == "port" and other is not None and not isinstance(other, Lendable):
-                problems.add(place, f"'{name}' has no port to lend: it is a {other.kind}")
+        other = lookup.device(name, place)
+        if field.name == "port" and other is not None and not isinstance(other, Lendable):
+            lookup.problems.add(place, f"'{name}' has no port to lend: it is a {other.kind}")
+
+
+class Claims:
+    """What devices claim, collected device by device; a conflict names both places."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._owners: dict[Claim, tuple[str, Section, Claim]] = {}
+
+    def add(self, name: str, place: Section, driver: Driver) -> None:
+        reasons = {""}  # each once: a bus has several pins, all of which may be used by one device
+        for claim in driver.claims():
+            reason = self._conflict(name, place, claim)
+            if reason not in reasons:
+                self._problems.add(place.key_where, f"'{name}' uses {claim}{reason}")
+                reasons.add(reason)
+            self._owners.setdefault(claim, (name, place, claim))
+
+    def _conflict(self, name: str, place: Section, claim: Claim) -> str:
+        """Why the device cannot have the claim, "" when it can."""
+        for reserved, reason in RESERVED.items():
+            if claim == reserved and claim.bus != reserved.bus:
+                return f", which {reason}"
+        if claim not in self._owners:
+            return ""
+        owner, other, first = self._owners[claim]
+        if first.bus and first.bus == claim.bus:
+            return ""
+        if owner == name:
+            return " twice"
+        use = f" for the {first.bus}" if first.bus else ""
+        return f", which '{owner}' ({_line(other, place)}) already uses{use}"
+
+
+def _line(other: Section, place: Section) -> str:
+    """ "line 12", or with its file when that is another one."""
+    file, _, line = other.key_where.rpartition(":")
+    here = place.key_where.rpartition(":")[0] == file
+    return f"line {line}" if here else other.key_where

@@ -7,17 +7,29 @@ import operator
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from labnode.schema import did_you_mean
 
-ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+_LONGEST = 1000  # characters
+_DEEPEST = 30  # parentheses and nots inside each other
+_MOST = 200  # parts; each is a step of recursion at most
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)|(?P<name>[A-Za-z_]\w*)"
+    r"|(?P<sign><=|>=|==|!=|&&|\|\||[-+*/<>!().,])|(?P<end>$)|(?P<other>.))",
+    re.ASCII | re.DOTALL,
+)
+WORDS = frozenset({"and", "or", "not", "true", "false"})  # no device can have these names
+Words = str | bool | int | float  # what an expression may look like to YAML
+
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
     "/": operator.truediv,
 }
-COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -25,7 +37,7 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-FUNCTIONS: dict[str, Callable[..., Any]] = {"abs": abs, "max": max, "min": min}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"abs": abs, "max": max, "min": min}
 
 
 @dataclass(frozen=True)
@@ -47,92 +59,13 @@ class Readings:
         return self.value(device) is None or bool(self.snapshot[device].get("stale", False))
 
 
-class Node(Protocol):
-    def evaluate(self, readings: Readings) -> Any: ...
-
-
-@dataclass(frozen=True)
-class Constant:
-    value: bool | float
-
-    def evaluate(self, readings: Readings) -> Any:  # noqa: ARG002
-        return self.value
-
-
-@dataclass(frozen=True)
-class Reading:
-    read: Callable[[Readings, str], Any]  # Readings.value, .connected or .stale
-    device: str
-
-    def evaluate(self, readings: Readings) -> Any:
-        return self.read(readings, self.device)
-
-
-@dataclass(frozen=True)
-class Calculation:
-    function: Callable[..., Any]
-    operands: tuple[Node, ...]
-
-    def evaluate(self, readings: Readings) -> Any:
-        values = [operand.evaluate(readings) for operand in self.operands]
-        if not all(isinstance(value, int | float) for value in values):
-            return None
-        try:
-            if not all(math.isfinite(value) for value in values):  # nan > 75 would be false
-                return None
-            result = self.function(*values)
-            return result if math.isfinite(result) else None
-        except (ZeroDivisionError, OverflowError):
-            return None
-
-
-@dataclass(frozen=True)
-class Not:
-    operand: Node
-
-    def evaluate(self, readings: Readings) -> Any:
-        value = self.operand.evaluate(readings)
-        return None if value is None else not value
-
-
-@dataclass(frozen=True)
-class Junction:
-    decisive: bool  # True: or; False: and
-    left: Node
-    right: Node
-
-    def evaluate(self, readings: Readings) -> Any:
-        missing = False
-        for side in (self.left, self.right):
-            value = side.evaluate(readings)
-            if value is None:
-                missing = True
-            elif bool(value) is self.decisive:
-                return self.decisive
-        return None if missing else not self.decisive
-
-
-__all__ = ["WORDS", "Expression", "ExpressionError", "Readings"]
-
-_LONGEST = 1000  # characters
-_DEEPEST = 30  # parentheses and nots inside each other
-_MOST = 200  # parts; each is a step of recursion at most
-
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)|(?P<name>[A-Za-z_]\w*)"
-    r"|(?P<sign><=|>=|==|!=|&&|\|\||[-+*/<>!().,])|(?P<end>$)|(?P<other>.))",
-    re.ASCII | re.DOTALL,
-)
-WORDS = frozenset({"and", "or", "not", "true", "false"})  # no device can have these names
-
-
 class ExpressionError(ValueError):
-    """The text is no expression; the sentence says at which character and what was expected."""
+    """The text is not an expression; says at which character and what was expected."""
 
 
 @dataclass(frozen=True)
 class Expression:
-    """A parsed expression; `names` are the devices it looks at."""
+    """A parsed expression; `names` are the devices whose state it reads."""
 
     text: str
     names: frozenset[str]
@@ -148,12 +81,63 @@ class Expression:
         return cls(text, frozenset(parser.names), root)
 
     def evaluate(self, readings: Readings) -> Any:
-        """A number or a bool; None when it hangs on a value that is missing.
+        """A number or a bool; None when it depends on a value that is missing.
 
         A comparison or a calculation with a missing value is missing, and so is a division by
-        zero; `and` and `or` are decided by one side where that is enough.
+        zero; `and` and `or` need only one side where that is decisive.
         """
-        return self._root.evaluate(readings)
+        return self._root(readings)
+
+
+Node = Callable[[Readings], Any]  # a part of an expression: its value, None when that is missing
+
+
+def _constant(value: bool | float) -> Node:
+    return lambda _readings: value
+
+
+def _reading(read: Callable[[Readings, str], Any], device: str) -> Node:
+    return lambda readings: read(readings, device)
+
+
+def _calculation(function: Callable[..., Any], *operands: Node) -> Node:
+    def evaluate(readings: Readings) -> Any:
+        values = [operand(readings) for operand in operands]
+        if not all(isinstance(value, int | float) for value in values):
+            return None
+        try:
+            if not all(math.isfinite(value) for value in values):  # nan > 75 would be false
+                return None
+            result = function(*values)
+            return result if math.isfinite(result) else None
+        except (ZeroDivisionError, OverflowError):
+            return None
+
+    return evaluate
+
+
+def _negation(operand: Node) -> Node:
+    def evaluate(readings: Readings) -> Any:
+        value = operand(readings)
+        return None if value is None else not value
+
+    return evaluate
+
+
+def _junction(decisive: bool, left: Node, right: Node) -> Node:
+    """`or` (True is decisive), or `and` (False is)."""
+
+    def evaluate(readings: Readings) -> Any:
+        missing = False
+        for side in (left, right):
+            value = side(readings)
+            if value is None:
+                missing = True
+            elif bool(value) is decisive:
+                return decisive
+        return None if missing else not decisive
+
+    return evaluate
 
 
 class _Parser:
@@ -174,7 +158,7 @@ class _Parser:
         root = self._any()
         kind, word, _ = self._tokens[self._next]
         if kind != "end":
-            if word in COMPARISONS:
+            if word in _COMPARISONS:
                 raise self._wrong("one comparison at a time, as in 'a < b and b < c'")
             raise self._expected("and, or, a comparison or the end")
         return root
@@ -182,44 +166,44 @@ class _Parser:
     def _any(self) -> Node:
         node = self._all()
         while self._take("or", "||"):
-            node = self._part(Junction(True, node, self._all()))
+            node = self._part(_junction(True, node, self._all()))
         return node
 
     def _all(self) -> Node:
         node = self._not()
         while self._take("and", "&&"):
-            node = self._part(Junction(False, node, self._not()))
+            node = self._part(_junction(False, node, self._not()))
         return node
 
     def _not(self) -> Node:
         if self._take("not"):
-            return self._part(Not(self._deeper(self._not)))
+            return self._part(_negation(self._deeper(self._not)))
         return self._comparison()
 
     def _comparison(self) -> Node:
         node = self._sum()
-        sign = self._take(*COMPARISONS)
+        sign = self._take(*_COMPARISONS)
         if sign:
-            node = self._part(Calculation(COMPARISONS[sign], (node, self._sum())))
+            node = self._part(_calculation(_COMPARISONS[sign], node, self._sum()))
         return node
 
     def _sum(self) -> Node:
         node = self._product()
         while sign := self._take("+", "-"):
-            node = self._part(Calculation(ARITHMETIC[sign], (node, self._product())))
+            node = self._part(_calculation(_ARITHMETIC[sign], node, self._product()))
         return node
 
     def _product(self) -> Node:
         node = self._factor()
         while sign := self._take("*", "/"):
-            node = self._part(Calculation(ARITHMETIC[sign], (node, self._factor())))
+            node = self._part(_calculation(_ARITHMETIC[sign], node, self._factor()))
         return node
 
     def _factor(self) -> Node:
         if self._take("!"):
-            return self._part(Not(self._deeper(self._factor)))
+            return self._part(_negation(self._deeper(self._factor)))
         if self._take("-"):
-            return self._part(Calculation(operator.neg, (self._deeper(self._factor),)))
+            return self._part(_calculation(operator.neg, self._deeper(self._factor)))
         if self._take("("):
             node = self._deeper(self._any)
             self._need(")")
@@ -227,10 +211,10 @@ class _Parser:
         kind, word, _ = self._tokens[self._next]
         if kind == "number":
             self._next += 1
-            return self._part(Constant(float(word)))
+            return self._part(_constant(float(word)))
         if kind == "name" and word in ("true", "false"):
             self._next += 1
-            return self._part(Constant(word == "true"))
+            return self._part(_constant(word == "true"))
         if kind == "name" and word not in WORDS:
             return self._part(self._named())
         raise self._expected("a device, a number or '('")
@@ -240,27 +224,27 @@ class _Parser:
             return self._call()
         device = self._device()
         if not self._take("."):
-            return Reading(Readings.value, device)
+            return _reading(Readings.value, device)
         if not self._take("connected"):
             raise self._expected("'connected'")
-        return Reading(Readings.connected, device)
+        return _reading(Readings.connected, device)
 
     def _call(self) -> Node:
         function = self._tokens[self._next][1]
-        known = ("stale", *FUNCTIONS)
+        known = ("stale", *_FUNCTIONS)
         if function not in known:
             hint = did_you_mean(function, known) or f"; there are {', '.join(sorted(known))}"
             raise self._wrong(f"there is no function '{function}'{hint}")
         self._next += 2
         if function == "stale":
-            node: Node = Reading(Readings.stale, self._device())
+            node: Node = _reading(Readings.stale, self._device())
         else:
             operands = [self._deeper(self._any)]
             while function != "abs" and self._take(","):
                 operands.append(self._deeper(self._any))
             # One operand: max of one number is that number, and not of what is in it.
             alone = len(operands) == 1 and function != "abs"
-            node = operands[0] if alone else Calculation(FUNCTIONS[function], tuple(operands))
+            node = operands[0] if alone else _calculation(_FUNCTIONS[function], *operands)
         self._need(")")
         return node
 

@@ -1,4 +1,4 @@
-"""`include:` in board files: other YAML files whose content becomes part of the board."""
+"""`include:` in board files: other YAML files that are parts of the board."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load_document(
 
     Mappings are merged key by key, and the file that includes has the last word. The lists at the
     top of the files (interlocks, the page's rows) are joined, the included ones first; any other
-    list is replaced. Two files that are included beside each other may not say different things.
+    list is replaced. Two files that one file includes must not contradict each other.
 
     ConfigError when one of the files cannot be read: nothing is known about its devices then.
     """
@@ -62,7 +62,7 @@ class _Reader:
         return section.entries() if isinstance(section.content, list) else [section]
 
     def _included(self, entry: Section, by: Path, above: tuple[Path, ...]) -> Section | None:
-        """The content of an included file; None where it is there already, or cannot be had."""
+        """The content of an included file; None when it is included already, or has a problem."""
         try:
             path = self._path(entry, by, above)
             if path in self.files:
@@ -105,7 +105,7 @@ class _Reader:
         return path
 
     def _compare(self, one: Section, other: Section, path: str) -> None:
-        """Tell where two included files say different things."""
+        """Add a problem wherever two included files contradict each other."""
         for key, section in other.items():
             if key not in one or section.content is None:
                 continue  # or a heading with nothing under it

@@ -6,29 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from labnode.board.config.expressions import Expression, ExpressionError
-from labnode.drivers.framework.driver import Driver
-from labnode.drivers.framework.output import Output
-from labnode.errors import BadInput
-from labnode.schema import (
-    Doc,
-    Duration,
-    Like,
-    Problems,
-    Section,
-    Text,
-    build,
-    did_you_mean,
-    shown,
-)
-
-Devices = Mapping[str, Driver | None]  # None: its own problems have been told
-Words = str | bool | int | float  # what an expression may look like to YAML
+from labnode.board.config.devices import Lookup
+from labnode.board.config.expressions import Expression, Words
+from labnode.schema import Doc, Duration, Like, Section, Text, build, shown
 
 
 @dataclass(frozen=True)
 class _Named:
-    """What every interlock has: a name, and what people are told while it acts."""
+    """What every interlock has: a name, and what people read while it acts."""
 
     name: str
     message: Text
@@ -54,8 +39,8 @@ class Require(_Named):
 class When(_Named):
     """While the expression is true, for `for_time` seconds at least, outputs are held at values.
 
-    One that hangs on a missing value is not true. With `latch` what was true once holds until it
-    is over and a person says so.
+    An expression with a missing value is not true. With `latch` the rule acts until the expression
+    is false and a person clears it.
     """
 
     expression: Expression
@@ -114,110 +99,63 @@ RuleForm = _Mutex | _Require | _When
 _FORMS: dict[str, type] = {"mutex": _Mutex, "require": _Require, "when": _When}
 
 
-def read_rules(section: Section, devices: Devices, problems: Problems) -> tuple[Rule, ...]:
-    """The interlocks that can be built; what is wrong with the others is added to `problems`."""
+def read_rules(section: Section, lookup: Lookup) -> tuple[Rule, ...]:
+    """The interlocks that have no problems."""
     rules: dict[str, Rule] = {}
     for entry in section.entries():
-        rule = _rule(entry, devices, problems)
+        rule = _rule(entry, lookup)
         if rule is None:
             continue
         if rule.name in rules:
-            problems.add(entry, f"there are two interlocks called {rule.name!r}")
+            lookup.problems.add(entry, f"there are two interlocks called {rule.name!r}")
         rules[rule.name] = rule
     return tuple(rules.values())
 
 
-def expression(
-    section: Section, devices: Devices, problems: Problems, what: str
-) -> Expression | None:
-    """The expression that a scalar is."""
-    if section.bad:
-        return None
-    if not isinstance(section.content, str | bool | int | float):
-        problems.add(section, f"expected an expression for {what}, not {shown(section.value)}")
-        return None
-    content = section.content
-    text = str(content).lower() if isinstance(content, bool) else section.text
-    try:
-        return Expression.parse(text, devices)
-    except ExpressionError as error:
-        problems.add(section, f"the expression {text!r} for {what}, {error}")
-    return None
-
-
-def output(name: str, place: Section, devices: Devices, problems: Problems) -> Output | None:
-    """The output called `name`; None after telling that there is no such one."""
-    if name not in devices:
-        problems.add(place, f"there is no device {name!r}{did_you_mean(name, devices)}")
-        return None
-    driver = devices[name]
-    if driver is not None and not isinstance(driver, Output):
-        problems.add(place, f"'{name}' is no output: a {driver.kind} cannot be set")
-    return driver if isinstance(driver, Output) else None
-
-
-def values(section: Mapping[str, Section], devices: Devices, problems: Problems) -> dict[str, Any]:
-    """The values that a mapping gives to outputs, each checked by its driver."""
-    found: dict[str, Any] = {}
-    for name, value in section.items():
-        driver = output(name, value, devices, problems)
-        if driver is None or value.bad:
-            continue
-        try:
-            found[name] = driver.accept(name, value.value)
-        except BadInput as error:
-            problems.add(value, str(error))
-    return found
-
-
-def _rule(entry: Section, devices: Devices, problems: Problems) -> Rule | None:
+def _rule(entry: Section, lookup: Lookup) -> Rule | None:
     if entry.bad:
         return None
-    forms = [key for key in _FORMS if key in entry]
+    forms = [form for key, form in _FORMS.items() if key in entry]
     if len(forms) != 1:
-        problems.add(
+        lookup.problems.add(
             entry,
             "an interlock has one of the keys 'when' (with 'force'), 'require' (with 'for') or "
             "'mutex'",
         )
         return None
-    before = len(problems)
-    spec = build(_FORMS[forms[0]], entry, problems, name="interlock")
-    if spec is None:
-        return None
+    before = len(lookup.problems)
+    spec: Any = build(forms[0], entry, lookup.problems, name="interlock")
+    rule = None if spec is None else _built(spec, entry, lookup)
+    return rule if len(lookup.problems) == before else None
+
+
+def _built(spec: RuleForm, entry: Section, lookup: Lookup) -> Rule | None:
+    what = f"the interlock '{spec.name}'"
     message = spec.message or Text(
         {"en": f"The interlock '{spec.name}' acts.", "es": f"Actúa el enclavamiento '{spec.name}'."}
     )
-    rule = _built(spec, entry, message, devices, problems)
-    return rule if len(problems) == before else None
-
-
-def _built(
-    spec: Any, entry: Section, message: Text, devices: Devices, problems: Problems
-) -> Rule | None:
-    what = f"the interlock '{spec.name}'"
     if isinstance(spec, _Mutex):
-        names = _outputs(spec.mutex, devices, problems)
+        names = _outputs(spec.mutex, lookup)
         if len(spec.mutex) < 2:
             place = spec.mutex[0] if spec.mutex else entry
-            problems.add(place, f"{what}: a mutex is of two devices or more")
+            lookup.problems.add(place, f"{what}: a mutex is of two devices or more")
         return Mutex(spec.name, message, names, spec.wait)
     if isinstance(spec, _Require):
-        condition = expression(spec.require, devices, problems, what)
-        names = _outputs(spec.devices, devices, problems)
+        condition = lookup.expression(spec.require, what)
+        names = _outputs(spec.devices, lookup)
         return Require(spec.name, message, condition, names) if condition else None
-    condition = expression(spec.when, devices, problems, what)
-    force = values(spec.force, devices, problems)
+    condition = lookup.expression(spec.when, what)
+    force = lookup.values(spec.force)
     if condition is None:
         return None
     return When(spec.name, message, condition, force, spec.latch, spec.for_time)
 
 
-def _outputs(entries: list[Section], devices: Devices, problems: Problems) -> tuple[str, ...]:
+def _outputs(entries: list[Section], lookup: Lookup) -> tuple[str, ...]:
     names = []
     for entry in entries:
         if not isinstance(entry.content, str):
-            problems.add(entry, f"expected the name of a device, not {shown(entry.value)}")
-        elif output(entry.content, entry, devices, problems) is not None:
+            lookup.problems.add(entry, f"expected the name of a device, not {shown(entry.value)}")
+        elif lookup.output(entry.content, entry) is not None:
             names.append(entry.content)
     return tuple(names)

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from labnode.board.config.devices import Devices, is_known
-from labnode.schema import (
-    Between,
-    Doc,
-    Duration,
-    Problems,
-    Section,
-    Text,
-    build,
-    did_you_mean,
-    shown,
-)
+from labnode.board.config.devices import Lookup
+from labnode.schema import Between, Doc, Duration, Section, Text, build, did_you_mean, shown
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextBlock:
-    """`{text: ...}`: words for the student; an empty line begins a paragraph."""
+    """`{text: ...}`: text for the student; an empty line begins a paragraph."""
 
     text: Annotated[Text, Doc("Words for the student, in one language or several.")]
     label: Annotated[Text | None, Doc("A heading.")] = None
@@ -61,15 +51,18 @@ class TaskCard:
 Item = str | TextBlock | Plot | TaskCard
 Page = tuple[tuple[Item, ...], ...]
 
-PARTS: tuple[type[TextBlock | Plot | TaskCard], ...] = (TextBlock, Plot, TaskCard)
+_KINDS: dict[str, type[TextBlock | Plot | TaskCard]] = {
+    "text": TextBlock,
+    "plot": Plot,
+    "task": TaskCard,
+}
 
-_KINDS = dict(zip(("text", "plot", "task"), PARTS, strict=True))
 
-
-def read_page(section: Section, devices: Devices, problems: Problems) -> Page:
-    """The rows; a device or a task stands on the page once."""
-    reader = _Reader(devices, problems)
-    return tuple(tuple(reader.items(row)) for row in section.entries())
+def read_page(section: Section, lookup: Lookup) -> Page:
+    """The rows; a device or a task is on the page once."""
+    reader = _PageReader(lookup)
+    rows = (map(reader.read, row.entries()) for row in section.entries())
+    return tuple(tuple(item for item in row if item is not None) for row in rows)
 
 
 def describe_page(page: Page, locales: Sequence[str | None]) -> list[list[Any]]:
@@ -98,22 +91,16 @@ def check_page(page: Page, tasks: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-class _Reader:
-    def __init__(self, devices: Devices, problems: Problems) -> None:
-        self._devices = devices
-        self._problems = problems
+class _PageReader:
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+        self._problems = lookup.problems
         self._seen: set[str] = set()
 
-    def items(self, row: Section) -> Iterator[Item]:
-        for entry in row.entries():
-            item = self._item(entry)
-            if item is not None:
-                yield item
-
-    def _item(self, entry: Section) -> Item | None:
+    def read(self, entry: Section) -> Item | None:
         if isinstance(entry.content, str):
-            known = self._is_for_students(entry.content, entry)
-            self._once(entry.content, entry)
+            known = self._lookup.visible(entry.content, entry, "page")
+            self._check_once(entry.content, entry)
             return entry.content if known else None
         kind = next((kind for key, kind in _KINDS.items() if key in entry), None)
         if kind is None:
@@ -127,20 +114,12 @@ class _Reader:
         item = build(kind, entry, self._problems, name="this part of the page")
         if isinstance(item, Plot):
             for name in entry.child("plot").entries():
-                self._is_for_students(str(name.content), name)
+                self._lookup.visible(str(name.content), name, "page")
         if isinstance(item, TaskCard):
-            self._once(item.task, entry)
+            self._check_once(item.task, entry)
         return item
 
-    def _is_for_students(self, name: str, place: Section) -> bool:
-        if not is_known(name, place.where, self._devices, self._problems):
-            return False
-        driver = self._devices[name]
-        if driver is not None and driver.access != "user":
-            self._problems.add(place, f"'{name}' has access: {driver.access}, so no page")
-        return True
-
-    def _once(self, name: str, place: Section) -> None:
+    def _check_once(self, name: str, place: Section) -> None:
         if name in self._seen:
             self._problems.add(place, f"'{name}' is on the page twice")
         self._seen.add(name)
@@ -167,12 +146,7 @@ class RecordSpec:
             raise ValueError("a device is recorded once")
 
 
-def check_record(
-    spec: RecordSpec | None, section: Section, devices: Devices, problems: Problems
-) -> None:
-    """The devices have to exist, and to be such as students may see."""
+def check_record(spec: RecordSpec | None, section: Section, lookup: Lookup) -> None:
+    """The devices have to exist, and students have to have access to them."""
     for name in spec.devices if spec is not None else ():
-        if is_known(name, section.where, devices, problems):
-            driver = devices[name]
-            if driver is not None and driver.access != "user":
-                problems.add(section, f"'{name}' has access: {driver.access}, so no recording")
+        lookup.visible(name, section, "recording")

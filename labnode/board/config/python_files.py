@@ -1,4 +1,4 @@
-"""Files that a board names: they are beside it or below it, nowhere else."""
+"""Python files that a board names, which are beside it or below it, and how they are imported."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 def import_file(path: Path, name: str) -> ModuleType:
-    """The module that the file at `path` makes, run anew each time, under `name` in sys.modules.
+    """The file at `path` as a module called `name`, which is run again at each import.
 
-    ConfigError names the line that failed. What lies beside the file can be imported by it.
+    ConfigError names the line that failed. The file can import the modules beside it.
     """
     directory = str(path.parent.absolute())
     if directory not in sys.path:
@@ -30,17 +30,21 @@ def import_file(path: Path, name: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses and others look for its names
+    # Bytecode would hide a change of the same second that leaves a file as long as it was.
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         log.debug("%s could not be loaded.", path, exc_info=True)
         raise ConfigError(Problem(_where(error, path), _sentence(error))) from error
+    finally:
+        sys.dont_write_bytecode = before
     return module
 
 
 def set_aside(directory: Path) -> dict[str, ModuleType]:
-    """Take the modules that lie beside a board out of those that are imported; by their names."""
+    """Remove the modules that are beside a board from sys.modules; returns them by name."""
     beside = {
         name.partition(".")[0]
         for name, module in list(sys.modules.items())
@@ -52,7 +56,7 @@ def set_aside(directory: Path) -> dict[str, ModuleType]:
 
 
 def _lies_in(directory: Path, file: Path, name: str) -> bool:
-    """Is this file a module, or the first of a package, of that directory?"""
+    """Whether this file is a module, or the __init__ of a package, of that directory."""
     home = file.absolute().parent
     return "." not in name and (home.parent if file.stem == "__init__" else home) == directory
 
@@ -78,7 +82,7 @@ Kinds = dict[str, type[Driver]]
 
 
 def python_file(section: Section, board: Path, problems: Problems) -> Path | None:
-    """The Python file that a section names; None, with a problem told, where it names none."""
+    """The Python file that a section names; None, and a problem, when it names none."""
     name = section.content
     if section.bad:
         return None
@@ -103,7 +107,7 @@ def python_file(section: Section, board: Path, problems: Problems) -> Path | Non
 def read_drivers(section: Section, board: Path, problems: Problems) -> Kinds:
     """All drivers by name: labnode's, and those of the files that the board lists.
 
-    A file's drivers are this board's alone, and are made anew each time that the board is read.
+    A file's drivers belong to this board alone, and the file runs each time the board is read.
     """
     kinds: Kinds = dict(load_drivers())
     for entry in section.entries():
@@ -121,7 +125,7 @@ def read_drivers(section: Section, board: Path, problems: Problems) -> Kinds:
 
 
 def _drivers_of(path: Path, problems: Problems) -> Kinds | None:
-    """What a file registers; None where it cannot be imported."""
+    """The drivers that a file registers; None when it cannot be imported."""
     before = dict(registry)
     try:
         import_file(path, f"labnode_driver_{path.stem}")

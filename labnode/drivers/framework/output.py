@@ -74,12 +74,12 @@ class Output(Driver):
         (given,) = self.commands["set"].bind(where, [value]).values()
         return self.check(where, given)
 
-    # ------------------------------------------------------------------ the ways to the hardware
+    # ------------------------------------------------------------------ driving the hardware
 
     def put(self, value: Any, where: str = "set") -> None:
-        """The way of every command: `value`, where limits and interlocks allow it.
+        """Every command ends here: drive to `value`, if limits and interlocks allow it.
 
-        BadInput: it is no value for this device; Interlocked or Busy: not now.
+        BadInput: this device cannot have the value; Interlocked or Busy: not now.
         """
         value = self.check(f"{self.name}.{where}", value)
         now = self.services.clock.now()
@@ -89,12 +89,12 @@ class Output(Driver):
         self._drive(value, now)
 
     def force(self, value: Any) -> None:
-        """The way of the board's interlocks: no limit delays it."""
+        """For the board's interlocks: no limit delays it."""
         self._drive(value, self.services.clock.now())
         self._on_since = None  # the interlock decides how long, no limit
 
     def release(self) -> None:
-        """The interlocks let go of it: from now on its own limits count."""
+        """No interlock holds it any more: from now on its own limits count."""
         if not self.is_safe(self.value):
             self._on_since = self.services.clock.now()
 

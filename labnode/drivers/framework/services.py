@@ -1,20 +1,26 @@
-"""What a driver is handed by its board: all that it knows of what is above it."""
+"""What a board gives its drivers: all that they know of what is above them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from labnode.clock import Clock
 
-if TYPE_CHECKING:
-    from labnode.drivers.framework.driver import Driver
+
+class DeviceView(Protocol):
+    """Another device of the board, which may be looked at but not commanded."""
+
+    @property
+    def value(self) -> Any: ...
+
+    def state(self) -> dict[str, Any]: ...
 
 
 class Services(Protocol):
-    """What a driver is handed by its board."""
+    """What a board gives one driver."""
 
     @property
     def pins(self) -> Any:
@@ -34,29 +40,29 @@ class Services(Protocol):
 
     @property
     def folder(self) -> Path:
-        """Where the board file is, and the files that it names."""
+        """Where the board file and the files that it names are."""
 
     @property
     def state_dir(self) -> Path | None:
-        """Where the node keeps what has to survive it; None: nowhere."""
+        """Where the node keeps what has to survive a restart; None: nowhere."""
 
     def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
-        """Let others use the hardware thread meanwhile; False once the task shall stop.
+        """Let others use the hardware thread meanwhile; False once the task has to stop.
 
-        It ends early when `until()` is true, which is looked at whenever something was posted.
+        It ends early when `until()` is true, which is checked whenever something was posted.
         """
 
     def outlast(self, seconds: float, over: Callable[[], bool]) -> bool:
         """Let others use the hardware thread until it is `over()`; False after `seconds`.
 
-        For the short end of what was asked to stop: nothing else ends this.
+        No stop ends this: it is for the short end of what was asked to stop.
         """
 
-    def device(self, name: str) -> Driver:
-        """Another device of the board, to look at."""
+    def device(self, name: str) -> DeviceView:
+        """Another device of the board."""
 
     def command(self, device: str, command: str, args: Any = None) -> Any:
-        """Have another device of the board do something, within its limits and interlocks."""
+        """Command another device of the board, within its limits and interlocks."""
 
     def emergency(self, why: str) -> None:
         """Stop everything on the node, at once (any thread)."""
@@ -65,15 +71,40 @@ class Services(Protocol):
         """Interlocked when the board's interlocks forbid this output to be `value` now."""
 
     def lend(self, device: str) -> AbstractContextManager[str]:
-        """The path of another device's port, which is the caller's inside the block."""
+        """The path of another device's port, the caller's alone inside the block."""
 
     def progress(self, percent: float | None = None, line: str | None = None) -> None:
-        """How far the running task is (0 to 100), and a line of what it says."""
+        """The progress of the running task (0 to 100), and a line of its output."""
+
+
+class Poster(Protocol):
+    """Runs calls on the hardware thread."""
+
+    def post(self, call: Callable[[], None], /) -> None: ...
+
+
+class PendingPost:
+    """A call that is posted again only after it has begun, for events that may come in floods."""
+
+    def __init__(self, poster: Poster, call: Callable[[], None]) -> None:
+        self._poster = poster
+        self._call = call
+        self._pending = False
+
+    def post(self) -> None:
+        """Have it run soon (any thread)."""
+        if not self._pending:
+            self._pending = True
+            self._poster.post(self._run)
+
+    def _run(self) -> None:
+        self._pending = False  # before the call: what happens during it needs another one
+        self._call()
 
 
 @runtime_checkable
 class Counting(Protocol):
-    """A driver that counts what would flood its snapshot: bytes, say."""
+    """A driver with counters that change too often for the snapshot, of bytes, say."""
 
     def counters(self) -> dict[str, int]:
-        """Numbers since the board was opened, by their names; any thread may ask."""
+        """Counts since the board was opened, by name; any thread may ask."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
 import select
+import shutil
 import signal
 import subprocess
 from collections import deque
@@ -126,14 +128,8 @@ class _Process:
         self._fresh = self._news = False  # it has said something; the hardware thread was told so
         self._told_at = float("-inf")
         self._deadline = self._now() + timeout
-        self._popen = subprocess.Popen(
-            argv,
-            cwd=folder,
-            env={**_environment(folder), **environment, _MARK: self._mark},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+        self._popen = _start(
+            argv, folder, {**_environment(folder), **environment, _MARK: self._mark}
         )
         assert self._popen.stdout is not None
         self._output = self._popen.stdout.fileno()
@@ -274,6 +270,27 @@ class _Process:
                 with suppress(OSError):  # it has ended, or is somebody else's
                     if mark in (entry / "environ").read_bytes().split(b"\0"):
                         os.kill(int(entry.name), signal.SIGKILL)
+
+
+def _start(
+    argv: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """FileNotFoundError: it is not installed. Any other OSError: it is, and does not start."""
+    try:
+        return subprocess.Popen(
+            argv,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except PermissionError as error:
+        # A directory of the PATH that may not be searched gives this for what is nowhere, too.
+        if shutil.which(argv[0], os.F_OK, environment["PATH"]) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0]) from error
+        raise
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -9,8 +9,8 @@ import gpiozero
 
 from labnode.drivers.framework.bank import InputBank, number
 from labnode.drivers.framework.driver import Widget
-from labnode.drivers.framework.input import Input
 from labnode.drivers.framework.registry import register
+from labnode.drivers.gpio.edges import EdgeInput
 from labnode.drivers.gpio.pin import Pin
 from labnode.drivers.gpio.pwm_pins import Group
 from labnode.schema import Doc, Duration
@@ -18,7 +18,7 @@ from labnode.schema import Doc, Duration
 
 @register("digital_input")
 @dataclass(kw_only=True)
-class DigitalInput(Input):
+class DigitalInput(EdgeInput):
     """A pin that is read: on or off.
 
     With `role: estop` it is an emergency stop: everything is stopped when it comes on, and stays so
@@ -78,8 +78,13 @@ class DigitalInput(Input):
             self.simulate(False)  # at rest: what a mock pin shows is an open contact
         self.hardware.when_activated = self._edge
         self.hardware.when_deactivated = self._edge
+        self.watch(self.hardware.pin)
         self.opened()
         self.arrived(self.read())
+
+    @property
+    def may_pause(self) -> bool:
+        return self.role != "estop"  # samples would have to wait for the hardware thread
 
     @property
     def value(self) -> bool:
@@ -108,12 +113,7 @@ class DigitalInput(Input):
         if self.role == "estop" and self.hardware is not None and self.read():
             # From here: the hardware thread may be busy, and hears of it afterwards.
             self.services.emergency(f"'{self.name}' is pressed")
-        self.services.post(self._changed)
-
-    def _changed(self) -> None:
-        if self.hardware is not None:
-            self.arrived(self.read())
-            self.services.publish()
+        self.edge()
 
 
 @register("button")
@@ -131,7 +131,7 @@ class Button(DigitalInput):
 
 @register("digital_input_bank")
 @dataclass(kw_only=True)
-class DigitalInputBank(InputBank):
+class DigitalInputBank(InputBank, EdgeInput):
     """Several pins that are read together, as a number: the lights of another board.
 
     The first of `pins` is the lowest bit. With `pull_up: true` the pins rest high and a bit is 1
@@ -169,9 +169,10 @@ class DigitalInputBank(InputBank):
                     bounce_time=self.bounce_time,
                     pin_factory=self.services.pins,
                 )
-                member.when_activated = member.when_deactivated = self._edge
+                member.when_activated = member.when_deactivated = self.edge
                 group.add(member)
         self.hardware = group
+        self.watch(*(member.pin for member in group.members))
         self.opened()
         self.arrived(self.read())
 
@@ -192,11 +193,3 @@ class DigitalInputBank(InputBank):
 
     def _sample(self) -> int:
         return self.read()  # of mock pins, in a simulation
-
-    def _edge(self) -> None:  # on the pin library's thread
-        self.services.post(self._changed)
-
-    def _changed(self) -> None:
-        if self.hardware is not None:
-            self.arrived(self.read())
-            self.services.publish()

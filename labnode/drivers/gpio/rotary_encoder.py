@@ -10,17 +10,19 @@ import gpiozero
 from labnode.drivers.framework.driver import command
 from labnode.drivers.framework.input import Sensor
 from labnode.drivers.framework.registry import register
+from labnode.drivers.gpio.edges import EdgeInput
 from labnode.drivers.gpio.pin import Pin
 from labnode.schema import Between, Doc, Duration
 
 
 @register("rotary_encoder")
 @dataclass(kw_only=True)
-class RotaryEncoder(Sensor):
+class RotaryEncoder(Sensor, EdgeInput):
     """A knob or a slow wheel that counts its steps, clockwise up, counter-clockwise down.
 
     It counts from 0, where a reset brings it back to, as far as `max_steps` in each direction, and
     with `wrap` goes on at the other end. `max_steps: 0` is no limit. `scale` makes of it an angle.
+    More than 1,000 steps in a second are not counted.
 
     Example::
 
@@ -43,7 +45,8 @@ class RotaryEncoder(Sensor):
             wrap=self.wrap,
             pin_factory=self.services.pins,
         )
-        self.hardware.when_rotated = self._rotated
+        self.hardware.when_rotated = self.edge
+        self.watch(self.hardware.a.pin, self.hardware.b.pin)
         self.opened()
         self.arrived(0)
 
@@ -55,11 +58,3 @@ class RotaryEncoder(Sensor):
         """Count from 0 again."""
         self.hardware.steps = 0
         self.arrived(0)
-
-    def _rotated(self) -> None:  # on the pin library's thread
-        self.services.post(self._changed)
-
-    def _changed(self) -> None:
-        if self.hardware is not None:
-            self.arrived(self.read())
-            self.services.publish()

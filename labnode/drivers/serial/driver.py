@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 from labnode.drivers.framework.driver import Widget, command, private_command
 from labnode.drivers.framework.registry import register
+from labnode.drivers.framework.services import PendingPost
 from labnode.drivers.serial.line import Line
 from labnode.drivers.serial.options import LineEnding, SerialOptions
 from labnode.drivers.serial.port import Port, TtyPort
@@ -107,6 +108,8 @@ class Serial(SerialOptions):
     # ------------------------------------------------------------------ life
 
     def open(self) -> None:
+        # A wait looks at its end whenever the thread is woken.
+        self._look_again = PendingPost(self.services, lambda: None)
         self.hardware = self.line = Line(
             self.name,
             self.services,
@@ -214,7 +217,7 @@ class Serial(SerialOptions):
             nonlocal left, lost
             left -= number
             lost = lost or not number
-            self._look_again()
+            self._look_again.post()
 
         self.line.write(data, written)
         while left and not lost:
@@ -301,12 +304,9 @@ class Serial(SerialOptions):
 
     def _wait(self, seconds: float, until: Callable[[], bool]) -> None:
         """Let others use the hardware thread until something has happened; Stopped to end."""
-        self.line.listen(self._look_again)
+        self.line.listen(self._look_again.post)
         try:
             if not until() and not self.services.wait(seconds, until):
                 raise Stopped(f"The wait for '{self.name}' was ended.")
         finally:
-            self.line.unlisten(self._look_again)
-
-    def _look_again(self) -> None:
-        self.services.post(lambda: None)  # a wait looks at its end whenever the thread is woken
+            self.line.unlisten(self._look_again.post)

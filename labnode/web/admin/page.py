@@ -74,7 +74,7 @@ class NodeView:
         }
 
     def _student(self, session: Session) -> Row:
-        user = session.user
+        user = self._node.sessions.user(session)
         return {
             "id": session.tag,
             "name": user.full_name or user.username or "?",
@@ -82,7 +82,7 @@ class NodeView:
             "state": str(session.state),
             "left": duration(user.time_left),
             "client": session.request.client,
-            "link": self._node.observer_link(session) if user.active else None,
+            "link": self._node.observers.link(session) if user.active else None,
         }
 
     def _device(self, about: Row) -> Row:

@@ -1,0 +1,107 @@
+"""Inputs that hear of the edges of their pins, and go on when these come in a flood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from labnode.drivers.framework.input import Input
+from labnode.drivers.framework.services import PendingPost
+
+_FLOOD = 1000  # edges in a second; with more, the pins are sampled
+_SAMPLE_EVERY = 0.01  # seconds
+_SAMPLES = 100  # a second of them says whether the pins are calm
+_CALM = 10  # of these, the most that may differ from the one before
+
+
+@dataclass(kw_only=True)
+class EdgeInput(Input):
+    """An input that is read after an edge of one of its pins.
+
+    `open` calls `watch`; each edge calls `edge`, on the pin library's thread, which asks the
+    hardware thread for a turn unless one is asked for already. After more than 1,000 edges in a
+    second edge detection pauses and the pins are sampled 100 times a second, until a second has
+    passed in which at most 10 samples differed from the one before. The state says so meanwhile:
+    `edges_paused`.
+    """
+
+    def attach(self, name: str, services: Any) -> None:
+        super().attach(name, services)
+        # What hears of the pins' edges, while nothing does.
+        self._paused: list[Callable[[Any, Any], None]] = []
+        self._sample_at = 0.0
+
+    @property
+    def may_pause(self) -> bool:
+        """Whether its edges may go unheard while there are too many."""
+        return True
+
+    def watch(self, *pins: Any) -> None:
+        """Hear of these pins' edges; to be called in `open`, once the library does."""
+        self._pins: Sequence[Any] = pins
+        self._turn = PendingPost(self.services, self._changed)
+        self._second = self.services.clock.now()
+        self._edges = 0
+
+    def edge(self) -> None:
+        """A pin has changed (the pin library's thread)."""
+        if self._paused:  # a sample, or the last edge before the pause: read by `poll`
+            return
+        now = self.services.clock.now()
+        if now - self._second >= 1.0:
+            self._second, self._edges = now, 0
+        self._edges += 1
+        self._turn.post()
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "edges_paused": True} if self._paused else super().state()
+
+    def due(self) -> float | None:
+        times = (super().due(), self._sample_at if self._paused else None)
+        return min((time for time in times if time is not None), default=None)
+
+    def poll(self) -> None:
+        super().poll()
+        if self._paused and self._sample_at <= self.services.clock.now():
+            self._sample_at = self.services.clock.now() + _SAMPLE_EVERY
+            self._sample_pins()
+            self.arrived(self.read())
+
+    def _changed(self) -> None:
+        if self.hardware is not None:
+            if self._edges > _FLOOD and self.may_pause:
+                self._pause()
+            self.arrived(self.read())
+            self.services.publish()
+
+    def _pause(self) -> None:
+        self._paused = [pin.when_changed for pin in self._pins]
+        for pin in self._pins:
+            pin.when_changed = None
+        self._levels = [pin.state for pin in self._pins]
+        self._samples = self._changes = self._edges = 0
+        self._sample_at = self.services.clock.now() + _SAMPLE_EVERY
+
+    def _sample_pins(self) -> None:
+        before, self._levels = self._levels, [pin.state for pin in self._pins]
+        self._changes += self._levels != before
+        self._samples += 1
+        told = self._paused
+        if self._samples == _SAMPLES:
+            if self._changes <= _CALM:
+                self._resume()
+            self._samples = self._changes = 0
+        # As if they were edges: gpiozero compares the next edge with what it heard last, so the
+        # last of these comes when it hears edges again.
+        for pin, when_changed in zip(self._pins, told, strict=True):
+            when_changed(self.services.pins.ticks(), pin.state)
+
+    def _resume(self) -> None:
+        for pin, when_changed in zip(self._pins, self._paused, strict=True):
+            pin.when_changed = when_changed
+        self._paused = []
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._paused = []

@@ -1,0 +1,59 @@
+"""How long calls and interlocks of a real node take while pins flood it with edges, printed beside
+what they should take.
+
+    python -m tests.benchmarks.flood
+"""
+
+from __future__ import annotations
+
+import signal
+import statistics
+import tempfile
+from pathlib import Path
+
+from tests.benchmarks.__main__ import HERE, row
+from tests.process.machine import Machine, Student
+
+RATE = 10_000  # edges in a second
+NUMBER = 100
+JOB = 15  # seconds
+A_CALL = 50.0  # ms
+AN_INTERLOCK = 20.0  # ms
+
+
+def main() -> None:
+    print("| What | Measured | Target | Measured / target |")
+    print("| --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as directory:
+        machine = Machine(Path(directory))
+        try:
+            node = machine.node(board=HERE / "flood.yaml", PYTHONPATH=str(HERE.parents[1]))
+            student = Student(*node.server.new(assigned_time=3000))
+            for rate in (0, RATE):
+                measure(student, rate)
+            late = student.get(f"/busy/{RATE}/{JOB}").json["seconds"]
+            row(f"a call after a job of {JOB} s, {RATE} edges/s", 1000 * late, A_CALL, "ms")
+            node.server.delete(student.session_id)
+            node.send(signal.SIGTERM)
+            node.wait()
+        finally:
+            machine.end()
+
+
+def measure(student: Student, rate: int) -> None:
+    student.get("/flood/0/10")  # warm
+    measured = student.get(f"/flood/{rate}/{NUMBER}").json
+    when = f"{rate} edges/s"
+    row(f"edges that came, {when}", measured["rate"], None, "/s")
+    for what, seconds, target in (
+        ("a call", measured["calls"], A_CALL),
+        ("edge of an input to the output that it holds", measured["trips"], AN_INTERLOCK),
+    ):
+        row(f"{what}, {when}, median", 1000 * statistics.median(seconds), target, "ms")
+        last = 1000 * statistics.quantiles(seconds, n=100)[98]
+        row(f"{what}, {when}, 99 of 100", last, target, "ms")
+        row(f"{what}, {when}, the slowest of {NUMBER}", 1000 * max(seconds), target, "ms")
+
+
+if __name__ == "__main__":
+    main()
