@@ -37,7 +37,7 @@ def redirect(url: str) -> HTTPResponse:
 
 
 def wants_json() -> bool:
-    """Does the request want JSON rather than a page?"""
+    """Whether the request is a program's, not for a page."""
     if request.path.startswith("/api/") or is_upgrade():
         return True
     accept = request.get_header("Accept", "")

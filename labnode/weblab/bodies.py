@@ -66,8 +66,7 @@ def get_object(fields: dict[str, Any], key: str) -> dict[str, Any]:
 
 def get_number(fields: dict[str, Any], key: str) -> float | None:
     """The number of `key`, which may be written as a string; None if it is missing."""
-    value = fields.get(key)
-    if value is None or value == "":
+    if (value := fields.get(key)) in (None, ""):
         return None
     try:
         number = math.nan if isinstance(value, bool) else float(value)
@@ -80,8 +79,7 @@ def get_number(fields: dict[str, Any], key: str) -> float | None:
 
 def get_text(fields: dict[str, Any], key: str) -> str | None:
     """The string of `key`; None if it is missing or empty."""
-    value = fields.get(key)
-    if value is None or value == "":
+    if (value := fields.get(key)) in (None, ""):
         return None
     if not isinstance(value, str) or "\0" in value:
         raise BadInput(f"{key} must be a string, not {shown(value)}.")
@@ -90,8 +88,7 @@ def get_text(fields: dict[str, Any], key: str) -> str | None:
 
 def get_flag(fields: dict[str, Any], key: str, default: bool) -> bool:
     """The boolean of `key`; `default` if it is missing."""
-    value = fields.get(key)
-    if value is None or value == "":
+    if (value := fields.get(key)) in (None, ""):
         return default
     flag = _FLAGS.get(str(value).lower()) if isinstance(value, bool | int | str) else None
     if flag is None:

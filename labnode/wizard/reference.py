@@ -1,4 +1,4 @@
-"""The lists of options in docs/, made from the same dataclasses that read the board files."""
+"""The lists of options in docs/, from the dataclasses that read the board files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FAMILIES: dict[str, type[Driver]] = {"output": Output, "sensor": Sensor, "input
 
 
 def blocks() -> dict[str, str]:
-    """What stands between the lines `<!-- NAME -->` and `<!-- end -->` of the pages in docs/."""
+    """The text between the lines `<!-- NAME -->` and `<!-- end -->` in docs/."""
     return {
         "keys of a board": _table(options(BoardKeys)),
         "keys of lab": _table(options(LabName)),
@@ -50,7 +50,7 @@ def blocks() -> dict[str, str]:
 
 
 def refreshed(page: str) -> str:
-    """A page of docs/ with its blocks made anew; ValueError for one that is unknown."""
+    """A page of docs/ with its blocks updated; ValueError for an unknown one."""
     known = blocks()
 
     def block(match: re.Match[str]) -> str:
@@ -90,7 +90,7 @@ def _own(cls: type[Driver], base: type[Driver]) -> list[Option]:
 
 
 def _steps() -> str:
-    """The kinds of steps, without what only a table of options says."""
+    """The table of steps, without defaults."""
     rows = ["| step | what | |", "| --- | --- | --- |"]
     for option in options(StepKeys):
         rows.append(f"| `{option.key}` | {in_words(option.type)} | {option.doc} |")

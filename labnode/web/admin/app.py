@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -30,7 +31,7 @@ from labnode.web.auth import check_origin
 
 log = logging.getLogger(__name__)
 
-Ask = Mapping[str, Callable[..., dict[str, Any]]]
+Commands = Mapping[str, Callable[..., dict[str, Any]]]
 """The commands of the control socket, by name."""
 
 _CHALLENGE = 'Basic realm="labnode administration", charset="UTF-8"'
@@ -56,7 +57,7 @@ class Admin:
         credentials: Pair,
         settings: Settings,
         node: Node,
-        ask: Ask,
+        commands: Commands,
         clock: Clock,
         *,
         fault: Callable[[], str | None],
@@ -68,7 +69,7 @@ class Admin:
         self._bench = secrets.token_hex(4)  # open pages see by it that all is new
         self._settings = settings
         self._node = node
-        self._ask = ask
+        self._commands = commands
         self._clock = clock
         self._fault = fault
         self._app = Bottle()
@@ -81,7 +82,7 @@ class Admin:
         self._app.post("/admin/reset", callback=self.reset)
         self._app.post("/admin/devices/<device>/<command>", callback=self.try_out)
         for action in _ACTIONS:
-            self._app.post(f"/admin/{action}", callback=self._does(action))
+            self._app.post(f"/admin/{action}", callback=partial(self.command, action))
 
     def start(self) -> None:
         """Start keeping the last lines of the log."""
@@ -104,7 +105,9 @@ class Admin:
     def page(self) -> HTTPResponse:
         """The node's state now; an open page asks for it repeatedly."""
         language = texts.language(locales())
-        view = NodeView(self._node, self._ask, self._clock, language=language, fault=self._fault)
+        view = NodeView(
+            self._node, self._commands, self._clock, language=language, fault=self._fault
+        )
         values = view.values(self._tail.entries[::-1])
         page = html.render_admin(language, bench=self._bench, **values)
         return HTTPResponse(page, **{"Cache-Control": "no-store"})
@@ -116,7 +119,7 @@ class Admin:
         return {}
 
     def try_out(self, device: str, command: str) -> dict[str, Any]:
-        """Let a device do something; the fields of the form are the command's arguments."""
+        """Run a device's command; the fields of the form are its arguments."""
         parameters = {
             parameter["name"]: parameter
             for each in self._node.board.describe(hidden=True)
@@ -127,14 +130,11 @@ class Admin:
         self._log(f"{device}.{command}")
         return {"result": self._trial.command(device, command, _arguments(parameters))}
 
-    def _does(self, action: str) -> Callable[[], dict[str, Any]]:
-        def do() -> dict[str, Any]:
-            self._log(action)
-            if action == "estop":
-                return self._ask[action](why="the administration's page")
-            return self._ask[action]()
-
-        return do
+    def command(self, action: str) -> dict[str, Any]:
+        """Do a command of the control socket."""
+        self._log(action)
+        why = {"why": "the administration's page"} if action == "estop" else {}
+        return self._commands[action](**why)
 
     def _log(self, what: str) -> None:
         address = request.environ.get("REMOTE_ADDR", "")
@@ -241,13 +241,17 @@ def _json(text: str) -> Any:
 
 @contextmanager
 def administration(
-    settings: Settings, node: Node, ask: Ask, clock: Clock, fault: Callable[[], str | None]
+    settings: Settings,
+    node: Node,
+    commands: Commands,
+    clock: Clock,
+    fault: Callable[[], str | None],
 ) -> Iterator[Admin | None]:
     """The administration during the block, where the settings have credentials for it."""
     if settings.admin is None:
         yield None
         return
-    admin = Admin(settings.admin, settings, node, ask, clock, fault=fault)
+    admin = Admin(settings.admin, settings, node, commands, clock, fault=fault)
     admin.start()
     try:
         yield admin

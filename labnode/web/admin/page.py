@@ -26,20 +26,20 @@ _MOST = 50  # rows of a list
 class NodeView:
     """The node in one language.
 
-    `ask` are the commands of the control socket; `fault` says what is wrong with the node.
+    `commands` are those of the control socket; `fault` says what is wrong with the node.
     """
 
     def __init__(
         self,
         node: Node,
-        ask: Mapping[str, Callable[..., Row]],
+        commands: Mapping[str, Callable[..., Row]],
         clock: Clock,
         *,
         language: str,
         fault: Callable[[], str | None],
     ) -> None:
         self._node = node
-        self._ask = ask
+        self._commands = commands
         self._clock = clock
         self._language = language
         self._fault = fault
@@ -47,7 +47,7 @@ class NodeView:
 
     def values(self, log: list[LogEntry]) -> Row:
         """The values of the template, except those of all pages."""
-        status = self._ask["status"]()
+        status = self._commands["status"]()
         live = self._node.sessions.live()
         file = self._node.board.file
         return {
@@ -137,7 +137,7 @@ class NodeView:
     def _rows(self, what: str, *, names: bool) -> list[Row]:
         """The last rows of the history; none if the disk fails, so that the page still works."""
         try:
-            rows: list[Row] = self._ask[what](last=_MOST, names=names)[what]
+            rows: list[Row] = self._commands[what](last=_MOST, names=names)[what]
         except StorageError:
             return []
         return rows
