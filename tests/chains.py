@@ -144,7 +144,9 @@ def _visit(watch: Watch, directory: Path) -> dict[str, Chain]:
             "client_initial_data": {},
             "server_initial_data": {"priority.queue.slot.length": 60},
         }
-        with watch.chain(RequestReader.feed, Store.insert, begin, Bus.publish, Signal.set) as start:
+        with watch.chain(
+            RequestReader.feed, Store.insert, begin, Store.update, Signal.set
+        ) as start:
             _, answer = _ask(
                 base, "POST", "/weblab/sessions/", body, {"Authorization": f"Basic {basic}"}
             )

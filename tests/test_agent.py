@@ -261,10 +261,6 @@ class Dead:
     [
         (lambda agent: (agent.store, "_thread"), "the database's thread has died"),
         (lambda agent: (agent._control, "_thread"), "the thread of the control socket has died"),
-        (
-            lambda agent: (agent.bench.websockets._hub, "_thread"),
-            "the thread of the WebSockets has died",
-        ),
     ],
 )
 def test_every_thread_that_dies_is_a_fault(
@@ -305,7 +301,7 @@ def test_a_background_thread_that_dies_is_a_fault(build: Build) -> None:
     [
         ("store", "_busy_since", 61, "the database has been busy with one thing for 60 s"),
         ("reaper", "_turn_began", 61, "the reaper had no end of its turn for 60 s"),
-        ("hub", "_turn_began", 31, "the thread of the WebSockets had no turn for 30 s"),
+        ("reactor", "_turn_began", 31, "the web server's thread http had no turn for 30 s"),
     ],
 )
 def test_a_thread_that_hangs_is_a_fault(
@@ -316,7 +312,7 @@ def test_a_thread_that_hangs_is_a_fault(
     parts = {
         "store": agent.store,
         "reaper": agent.sessions.reaper,
-        "hub": agent.bench.websockets._hub,
+        "reactor": agent.web._reactor,
     }
     setattr(parts[part], mark, agent.clock.now() - seconds)
     assert agent.fault() == said

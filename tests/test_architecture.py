@@ -6,14 +6,24 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.house import (
+    MOST,
+    ROOT,
+    House,
+    Source,
+    figures,
+    imports,
+    is_ours,
+    name_of,
+    read_house,
+    room_of,
+)
+
+Rule = Callable[[House], Iterator[str]]
 
 # A room is a module or a package in labnode/; `labnode` is labnode/__init__.py. A room may import
 # the rooms in its row, which stand above it, so there are no cycles. "+tasks" is tasks and all that
@@ -74,6 +84,15 @@ DISTRIBUTIONS = {"serial": "pyserial", "yaml": "pyyaml"}  # where the two names 
 FROM_THE_SYSTEM = {"lgpio"}  # apt's python3-lgpio: not every Pi has a wheel of it
 
 MOST_LINES = 500
+# Attributes that libraries call: gpiozero's pins and devices, sqlite3's connections, Bottle's apps.
+HOOKS_OF_LIBRARIES = {
+    "when_activated",
+    "when_changed",
+    "when_deactivated",
+    "when_rotated",
+    "text_factory",
+    "default_error_handler",
+}
 FORBIDDEN_NAMES = {"util", "utils", "common", "core", "helper", "helpers", "manager", "managers"}
 TIME_READERS = re.compile(
     r"(time|monotonic|perf_counter|clock_gettime)(_ns)?|sleep|localtime|gmtime"
@@ -101,121 +120,6 @@ def allowed_rooms() -> dict[str, set[str]]:
                 assert plain in allowed, f"{room} may import only what stands above it, not {plain}"
                 allowed[room] |= {plain, *(allowed[plain] if name != plain else ())}
     return allowed
-
-
-# --- what there is to judge ---
-
-
-@dataclass(frozen=True)
-class Source:
-    """One file in labnode/."""
-
-    path: str  # "labnode/web/app.py"
-    text: str
-
-    @cached_property
-    def tree(self) -> ast.Module:
-        return ast.parse(self.text, self.path)
-
-    @cached_property
-    def module(self) -> str:
-        """ "labnode.web.app"; "labnode.web" for labnode/web/__init__.py."""
-        parts = PurePosixPath(self.path).with_suffix("").parts
-        return ".".join(parts[:-1] if self.is_package else parts)
-
-    @property
-    def is_package(self) -> bool:
-        return self.path.endswith("/__init__.py")
-
-    def at(self, node: ast.AST, message: str) -> str:
-        return f"{self.path}:{getattr(node, 'lineno', 1)}: {message}"
-
-
-@dataclass(frozen=True)
-class Import:
-    """One name that a file imports; `when` is "loading", "called" or "typing"."""
-
-    node: ast.AST
-    module: str  # "labnode.web.app", "yaml.nodes"
-    name: str | None  # what is taken out of the module; None for the module itself
-    when: str
-
-
-House = Sequence[Source]
-Rule = Callable[[House], Iterator[str]]
-
-
-def imports(source: Source, house: House) -> Iterator[Import]:
-    """Every import in `source`, those inside functions and under TYPE_CHECKING too."""
-    modules = {other.module for other in house}
-
-    def walk(node: ast.AST, when: str) -> Iterator[Import]:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(node, alias.name, None, when)
-        elif isinstance(node, ast.ImportFrom):
-            base = origin(source, node)
-            for alias in node.names:
-                inner = f"{base}.{alias.name}"
-                is_module = inner in modules
-                name = None if is_module else alias.name
-                yield Import(node, inner if is_module else base, name, when)
-        elif isinstance(node, ast.Call) and (name := imported_by_call(node)):
-            yield Import(node, name, None, when)
-        for part in ast.iter_child_nodes(node):
-            yield from walk(part, moment(node, part, when))
-
-    yield from walk(source.tree, "loading")
-
-
-def origin(source: Source, node: ast.ImportFrom) -> str:
-    """The module after `from`, dots resolved."""
-    if not node.level:
-        return node.module or ""
-    package = source.module if source.is_package else source.module.rpartition(".")[0]
-    for _ in range(node.level - 1):
-        package = package.rpartition(".")[0]
-    return f"{package}.{node.module}" if node.module else package
-
-
-def imported_by_call(node: ast.Call) -> str | None:
-    """The name in import_module("name") and __import__("name")."""
-    function = node.func.attr if isinstance(node.func, ast.Attribute) else name_of(node.func)
-    if function in ("import_module", "__import__") and node.args:
-        first = node.args[0]
-        if isinstance(first, ast.Constant) and isinstance(first.value, str):
-            return first.value
-    return None
-
-
-def moment(node: ast.AST, part: ast.AST, when: str) -> str:
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-        return "called"
-    if isinstance(node, ast.If) and part in node.body and is_type_checking(node.test):
-        return "typing"
-    return when
-
-
-def is_type_checking(test: ast.expr) -> bool:
-    return name_of(test).rpartition(".")[2] == "TYPE_CHECKING"
-
-
-def name_of(node: ast.AST) -> str:
-    """ "threading.Thread" for such an expression, "" for any other."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        before = name_of(node.value)
-        return f"{before}.{node.attr}" if before else ""
-    return ""
-
-
-def room_of(module: str) -> str:
-    return module.split(".")[1] if "." in module else module
-
-
-def is_ours(module: str) -> bool:
-    return module == "labnode" or module.startswith("labnode.")
 
 
 # --- the rules: each names every place that breaks it, as "file:line: what is wrong" ---
@@ -247,7 +151,7 @@ def modules_import_each_other_in_no_circle(house: House) -> Iterator[str]:
     edges: dict[str, dict[str, str]] = {source.module: {} for source in house}
     for source in house:
         for found in imports(source, house):
-            if found.when == "loading" and found.module in edges and found.module != source.module:
+            if found.when != "called" and found.module in edges and found.module != source.module:
                 edges[source.module].setdefault(found.module, source.at(found.node, ""))
     done: set[str] = set()
 
@@ -376,6 +280,65 @@ def names_thread(node: ast.AST) -> bool:
     return False
 
 
+def no_function_is_put_into_another_object(house: House) -> Iterator[str]:
+    """What a part needs comes in by its constructor: only that can be followed from there."""
+    methods = methods_of(house)
+    for source in house:
+        seen = set[ast.AST]()
+        for scope in ast.walk(source.tree):
+            if not isinstance(scope, ast.FunctionDef | ast.Module):
+                continue
+            functions = {part.name for part in scope.body if isinstance(part, ast.FunctionDef)}
+            for target, value in assignments(scope):
+                own = isinstance(target.value, ast.Name) and target.value.id in ("self", "cls")
+                text = f"{ast.unparse(target)} = {ast.unparse(value)}"
+                if target.attr in HOOKS_OF_LIBRARIES or target in seen:
+                    continue
+                if not own and is_function(value, functions, methods):
+                    seen.add(target)
+                    yield source.at(target, f"{text} puts a function into another object")
+                elif own and isinstance(value, ast.Attribute) and value.attr in methods:
+                    seen.add(target)
+                    yield source.at(target, f"{text} is another object's method: write a method")
+
+
+def methods_of(house: House) -> set[str]:
+    """The names that only methods have: no property and no attribute in the house has them."""
+    methods, others = set[str](), set[str]()
+    for source in house:
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.ClassDef):
+                for part in node.body:
+                    if isinstance(part, ast.FunctionDef):
+                        (others if part.decorator_list else methods).add(part.name)
+                    elif isinstance(part, ast.AnnAssign):
+                        others.add(name_of(part.target))
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                value = node.value
+                for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                    same = isinstance(value, ast.Attribute) and value.attr == name_of(target)[5:]
+                    if name_of(target).startswith("self.") and not same:
+                        others.add(name_of(target)[5:])
+    return methods - others
+
+
+def assignments(scope: ast.AST) -> Iterator[tuple[ast.Attribute, ast.expr]]:
+    """Each `a.b = value` in a function or module."""
+    for node in ast.walk(scope):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Attribute):
+                    yield target, node.value
+
+
+def is_function(value: ast.expr, functions: set[str], methods: set[str]) -> bool:
+    if isinstance(value, ast.Call):
+        return name_of(value.func).rpartition(".")[2] == "partial"
+    if isinstance(value, ast.Attribute):
+        return value.attr in methods
+    return isinstance(value, ast.Lambda) or (isinstance(value, ast.Name) and value.id in functions)
+
+
 def calls(house: House) -> Iterator[tuple[Source, ast.Call]]:
     for source in house:
         for node in ast.walk(source.tree):
@@ -389,6 +352,7 @@ def keyword(node: ast.Call, name: str) -> ast.expr | None:
 
 # --- the house as it stands ---
 
+wires = no_function_is_put_into_another_object
 RULES: list[Rule] = [
     rooms_import_only_what_stands_in_their_row,
     modules_import_each_other_in_no_circle,
@@ -400,15 +364,18 @@ RULES: list[Rule] = [
     only_the_clock_reads_time,
     text_is_never_run_as_code,
     threads_have_names,
+    no_function_is_put_into_another_object,
 ]
 
 
 @pytest.fixture(scope="module")
 def labnode() -> House:
-    return [
-        Source(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
-        for path in sorted((ROOT / "labnode").rglob("*.py"))
-    ]
+    return read_house()
+
+
+def test_the_house_is_no_larger_than_its_figures_allow(labnode: House) -> None:
+    found = figures(labnode)
+    assert {name: found[name] for name in MOST if found[name] > MOST[name]} == {}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -569,6 +536,20 @@ def test_an_import_inside_a_function_makes_no_circle() -> None:
         (threads_have_names, "threading.Timer(1, f)", "a Timer, whose thread has no name"),
         (threads_have_names, "ThreadPoolExecutor(2)", "a pool without thread_name_prefix="),
         (threads_have_names, "class A(Thread): pass", "A does not name its thread"),
+        (wires, "def f(a): a.then = lambda: 1", "a.then = lambda: 1 puts a function into"),
+        (wires, "def f(a): a.b.then = partial(f, 1)", "a.b.then = partial(f, 1) puts a function"),
+        (wires, "def f(a):\n  def g(): pass\n  a.then = g", "a.then = g puts a function into"),
+        (
+            wires,
+            "class A:\n  def wake(self): pass\ndef f(a, b): b.then = a.wake",
+            "b.then = a.wake puts a function into",
+        ),
+        (
+            wires,
+            "class A:\n  def wake(self): pass\n"
+            "class B:\n  def __init__(self, a): self.wake = a.wake",
+            "self.wake = a.wake is another object's method",
+        ),
     ],
 )
 def test_a_broken_rule_is_found_and_placed(rule: Rule, text: str, problem: str) -> None:
@@ -587,6 +568,9 @@ def test_a_broken_rule_is_found_and_placed(rule: Rule, text: str, problem: str) 
         (only_the_clock_reads_time, "clock.now(); self.time(); task.time.sleep; sleep(1)"),
         (text_is_never_run_as_code, "db.exec(x); lab.eval(x); run(['ls'], shell=False)"),
         (threads_have_names, "threading.Thread(target=f, name='reaper')"),
+        (wires, "class A:\n  def __init__(self, f): self.f, self.g = f, lambda: 1"),
+        (wires, "def f(a, b): a.name = b.name; a.when_changed = lambda: 1"),
+        (wires, "class A:\n  @property\n  def n(self): pass\ndef f(a, b): b.n = a.n"),
         (threads_have_names, "ThreadPoolExecutor(2, thread_name_prefix='tool')"),
         (
             threads_have_names,

@@ -1,18 +1,33 @@
-"""One client's connection, and the limits that it has to keep."""
+"""The clients' connections: accepted within limits, read as whole requests, answered, closed."""
 
 from __future__ import annotations
 
+import errno
+import logging
+import selectors
 import socket
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from queue import SimpleQueue
 from wsgiref.types import WSGIEnvironment
 
 import h11
 
-from labnode.http.request import RequestReader
+from labnode.clock import Clock
+from labnode.http.reactor import Group, Participant, Reactor
+from labnode.http.request import TOO_MANY, Refusal, RequestReader
 from labnode.http.writer import Large, Writer, nothing_large
+
+logger = logging.getLogger(__name__)
+
+_PIECE = 16384  # bytes read at once
+_LINGER = 2.0  # seconds that a client which still sends gets to read its last answer
+_MAX_LINGERING = 16  # such connections, on top of the limits
+_RETRY_ACCEPT = 1.0  # seconds
+_SLOWEST = 8192  # bytes per second of a large body on average, after the first seconds
+_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class ClientGone(Exception):
@@ -34,84 +49,262 @@ class Limits:
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()  # exempt from per_address
 
 
-class Body:
-    """The rest of an answer; whoever has it owns `socket`."""
+class Listener(Participant):
+    """Accepts clients within the limits.
 
-    def __init__(self, sock: socket.socket, http: h11.Connection) -> None:
-        self.socket = sock
-        self._http = http
+    A connection with a whole request is in `requests`; who takes it there serves it, and calls its
+    `give_back`. Large bodies are written by `writer`, whose `run` needs a thread.
+    """
 
-    def framed(self, data: bytes) -> bytes:
-        """`data` as it goes over the wire."""
-        return bytes(self._http.send(h11.Data(data=data)) or b"")
+    deadline: float | None = None
+
+    def __init__(self, sock: socket.socket, limits: Limits, reactor: Reactor) -> None:
+        super().__init__(sock, reactor)
+        self.limits = limits
+        self.writer = Writer(limits.large)
+        self.requests: SimpleQueue[Connection | None] = SimpleQueue()
+        self.connections: Group[Connection] = Group()
+        self._pausing = False
+        self._now = Clock().now
+        sock.setblocking(False)
+        reactor.adopt(self)
+
+    @property
+    def interest(self) -> int:
+        return 0 if self._pausing else selectors.EVENT_READ
+
+    def ready(self, events: int) -> None:  # noqa: ARG002 - it can only be read
+        # At the end of the turn, so that nobody who has just sent something counts as idle.
+        self.deadline = self._now()
+
+    def tick(self) -> None:
+        self.deadline = None
+        if self._pausing:
+            self._pausing = False
+            return
+        try:
+            sock, (address, port, *_) = self.socket.accept()
+        except OSError as error:
+            if error.errno in _NO_RESOURCES:  # the listener stays readable: do not spin on it
+                logger.warning("No connection can be accepted for now: %s", error)
+                self._pausing = True
+                self.deadline = self._now() + _RETRY_ACCEPT
+            return
+        sock.setblocking(False)
+        connection = Connection(sock, address, port, self)
+        self.connections.add(connection)
+        self.reactor.adopt(connection)
+
+    def failed(self, error: Exception) -> None:
+        logger.error("A connection could not be accepted", exc_info=error)
+
+    def admit(self, newcomer: Connection) -> None:
+        """Refusal when there are too many connections, and none that is idle can be closed."""
+        counted = [c for c in self.connections.members if c.state is not State.LINGERING]
+        neighbours = [c for c in counted if c.address == newcomer.address]
+        if not newcomer.trusted and len(neighbours) > self.limits.per_address:
+            self._make_room(newcomer, neighbours, "from your address")
+        elif len(counted) > self.limits.connections:
+            self._make_room(newcomer, counted, "at the moment")
+
+    def _make_room(self, newcomer: Connection, crowd: list[Connection], when: str) -> None:
+        """Close the connection that has been idle for longest: keeping it open was a favour."""
+        idle = [c for c in crowd if c.state is State.IDLE and c is not newcomer]
+        if not idle:
+            raise Refusal(503, f"There are too many connections {when}; try again soon.")
+        self.reactor.discard(min(idle, key=lambda c: c.since))
+
+    def check_memory(self) -> None:
+        """Refusal when the bodies that are read take too much of it."""
+        if sum(each.reader.size for each in self.connections.members) > self.limits.memory:
+            raise Refusal(503, TOO_MANY)
+
+    def limit_lingering(self) -> None:
+        """Close the connection that lingers for longest, when there are too many."""
+        lingering = [c for c in self.connections.members if c.state is State.LINGERING]
+        if len(lingering) > _MAX_LINGERING:
+            self.reactor.discard(min(lingering, key=lambda c: c.since))
 
 
 class State(Enum):
     """What a connection is doing."""
 
+    NEW = "it is just accepted"
     IDLE = "no byte of a request has come"
     READING = "a part of a request has come, or a large body is not all written"
     SERVING = "a whole request is with the application"
     LINGERING = "the last answer is sent, what still comes is thrown away"
 
 
-class Connection:
-    """One client's socket; lent to whoever serves its request, else touched by its loop only.
+class Connection(Participant):
+    """One client's socket, lent to whoever serves its request.
 
-    Whoever serves a request may go on with another protocol: send h11's 101 answer, and own the
-    socket from then on. What the client has sent since is in `reader.http.trailing_data`. Or it may
-    `hand_over` an answer whose body does not end soon.
+    A client that drips costs a socket and no thread. A view may have it `become` something else.
     """
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        address: str,
-        port: int,
-        limits: Limits,
-        writer: Writer | None = None,
-    ) -> None:
-        self.socket = sock
+    deadline: float | None = None  # when it has to leave its state
+
+    def __init__(self, sock: socket.socket, address: str, port: int, listener: Listener) -> None:
+        super().__init__(sock, listener.reactor, listener.connections)
         self.address = address.removeprefix("::ffff:")  # IPv4 on an IPv6 listener
         self.port = port
-        self.trusted = any(ip_address(self.address) in network for network in limits.trusted)
+        self.limits = listener.limits
+        self.trusted = any(ip_address(self.address) in network for network in self.limits.trusted)
+        self.reader = RequestReader(
+            self.limits.max_head, self.limits.max_body, listener.writer, self
+        )
         self.request: WSGIEnvironment | None = None  # the one that is being served
-        self.reader = RequestReader(limits.max_head, limits.max_body, writer)
-        self.state = State.IDLE
+        self.successor: Participant | None = None
+        self.state = State.NEW
         self.since = 0.0  # when it entered its state
-        self.deadline: float | None = None  # when it has to leave it
-        self.handed_over = False
-        self.successor: Callable[[Body], None] | None = None
-        self._send_deadline = limits.read_deadline
+        self._listener = listener
+        self._now = Clock().now
+        self._writing = False  # nothing is read while the writer has something of the body
+        self._lent = False  # to whoever serves its request
 
-    def hand_over(self, successor: Callable[[Body], None]) -> None:
-        """Have `successor` own the rest of the answer, once its head and what the view returns of
-        its body are sent. The connection ends with it; a client that goes before never gets there.
+    # ------------------------------------------------------------------ whoever serves its request
+
+    def become(self, successor: Participant) -> None:
+        """Hand the socket to `successor` when the view has returned.
+
+        The view has made h11's 101 answer, or what it returns is the beginning of an answer whose
+        rest `successor` sends. If that beginning cannot be sent, `successor` is closed.
         """
         self.successor = successor
+
+    def send(self, data: bytes) -> None:
+        """Wait until the client's side has taken all of `data`; ClientGone when it does not."""
+        try:
+            self.socket.settimeout(self.limits.read_deadline)  # sendall: for all of it together
+            self.socket.sendall(data)
+        except OSError as error:
+            self.reader.http.send_failed()
+            raise ClientGone from error
+
+    def framed(self, data: bytes) -> bytes:
+        """A piece of the answer's body as it goes over the wire."""
+        return bytes(self.reader.http.send(h11.Data(data=data)) or b"")
+
+    def give_back(self) -> None:
+        """Whoever served its request has no more to do with it."""
+        self._lent = False
+        if not self.wake():
+            self.close()
 
     @property
     def reusable(self) -> bool:
         """Whether its request is answered and another one may follow."""
         return self.reader.http.our_state is h11.DONE
 
-    def succeed(self) -> None:
-        """Hand over now."""
-        assert self.successor is not None
-        self.handed_over = True
-        # As another object: the server may still close the one that it knows, when it stops.
-        self.successor(Body(socket.socket(fileno=self.socket.detach()), self.reader.http))
+    # ------------------------------------------------------------------ the reactor
 
     @property
-    def switched(self) -> bool:
-        """Whether it goes on with another protocol."""
-        return self.reader.http.our_state is h11.SWITCHED_PROTOCOL
+    def interest(self) -> int:
+        return 0 if self._writing or self.state is State.SERVING else selectors.EVENT_READ
 
-    def send(self, data: bytes) -> None:
-        """Wait until the client's side has taken all of `data`; ClientGone when it does not."""
+    def ready(self, events: int) -> None:  # noqa: ARG002 - it is only read
         try:
-            self.socket.settimeout(self._send_deadline)  # sendall: for all of it together
-            self.socket.sendall(data)
-        except OSError as error:
-            self.reader.http.send_failed()
-            raise ClientGone from error
+            data = self.socket.recv(_PIECE)
+        except BlockingIOError:
+            return
+        if not data:
+            self.over = True
+        elif self.state is not State.LINGERING:
+            self._read(data)
+
+    def woken(self) -> None:
+        if self.state is State.NEW:
+            self._enter(State.IDLE, self.limits.read_deadline)
+            self._listener.admit(self)
+        elif self.state is State.SERVING and not self._lent:
+            self._take_back()
+        elif self._writing:
+            self._go_on()
+
+    def tick(self) -> None:
+        if self.state is State.READING:
+            raise Refusal(408, f"The request took over {self.limits.read_deadline:g} seconds.")
+        self.over = True
+
+    def failed(self, error: Exception) -> None:
+        if isinstance(error, Refusal):
+            logger.debug("Refused %s: %s", self.address, error)
+            with suppress(OSError):
+                self.socket.send(error.response())
+            self._linger()
+        else:
+            super().failed(error)
+
+    def stop(self) -> None:
+        if self.state is not State.SERVING:
+            self.over = True
+
+    def close(self) -> None:
+        if self._lent:
+            with suppress(OSError):  # ends a send that waits; whoever serves it gives it back
+                self.socket.shutdown(socket.SHUT_RDWR)
+            return
+        super().close()
+        self.reader.clear()
+        if self.successor is not None:
+            self.successor.close()
+
+    def _read(self, data: bytes) -> None:
+        reader = self.reader
+        self.request = reader.feed(data)
+        if self.state is State.IDLE and reader.received:
+            self._enter(State.READING, self.limits.read_deadline)
+        if reader.large_body is not None:
+            self.deadline = self.since + self.limits.read_deadline + reader.received / _SLOWEST
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """See to what has been read, or wait for the writer and read nothing until then."""
+        reader, body = self.reader, self.reader.large_body
+        self._writing = body is not None and body.pending
+        if self._writing:
+            return
+        if body is not None and body.failure is not None:
+            if isinstance(body.failure, OSError):
+                raise Refusal(507, "The lab's computer has no room for the file.")
+            raise body.failure
+        if self.request is not None:
+            self._enter(State.SERVING, None)
+            self._lent = True
+            self._listener.requests.put(self)
+            return
+        if reader.size > _PIECE:
+            self._listener.check_memory()
+        if go_on := reader.go_on():
+            self.socket.send(go_on)
+
+    def _take_back(self) -> None:
+        self.request = None
+        self.socket.setblocking(False)
+        answer = self.reader.http.our_state
+        if self.successor is not None and answer in (h11.SWITCHED_PROTOCOL, h11.SEND_BODY):
+            self.reader.clear()
+            self._listener.connections.discard(self)
+            self.reactor.replace(self, self.successor)
+        elif self.reusable and not self.reactor.stopping:
+            self._enter(State.IDLE, self.limits.keep_alive)
+            self._read(b"")  # the next request may have come with the last one
+        else:
+            self._linger()
+
+    def _linger(self) -> None:
+        """End the connection so that its last answer arrives even if the client still sends."""
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.over = True
+            return
+        self._writing = False
+        self.reader.clear()
+        self._enter(State.LINGERING, _LINGER)
+        self._listener.limit_lingering()
+
+    def _enter(self, state: State, seconds: float | None) -> None:
+        self.state = state
+        self.since = self._now()
+        self.deadline = None if seconds is None else self.since + seconds

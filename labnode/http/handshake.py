@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import socket
-from dataclasses import dataclass
 
 import h11
 from bottle import HTTPResponse, request
 from wsproto.utilities import generate_accept_token
 
-from labnode.http import Connection
+from labnode.http.connection import Connection
 from labnode.http.replies import is_upgrade, json_reply
 
 _VERSION = "13"  # RFC 6455's, the only one
-
-
-@dataclass(frozen=True)
-class Taken:
-    """A socket that is not the web server's any more."""
-
-    socket: socket.socket
-    greeting: bytes  # the answer, to be sent first
-    early: bytes  # what the client has sent since its request
 
 
 def refusal() -> HTTPResponse | None:
@@ -44,9 +33,11 @@ def refusal() -> HTTPResponse | None:
     return None if problem is None else _reply(problem, 400)
 
 
-def take() -> Taken:
-    """Take the socket of the current request, which has no `refusal`."""
-    connection: Connection = request.environ["labnode.connection"]
+def accept(connection: Connection) -> tuple[bytes, bytes]:
+    """End HTTP on the current request's connection, which has no `refusal`.
+
+    Returns the answer, to be sent first, and what the client has sent since its request.
+    """
     token = generate_accept_token(request.get_header("Sec-WebSocket-Key").encode())
     headers = [
         (b"Upgrade", b"websocket"),
@@ -55,10 +46,7 @@ def take() -> Taken:
     ]
     http = connection.reader.http
     early, _ = http.trailing_data
-    greeting = http.send(h11.InformationalResponse(status_code=101, headers=headers))
-    # As another object: the server may still close the one that it knows, when it stops.
-    sock = socket.socket(fileno=connection.socket.detach())
-    return Taken(sock, greeting, early)
+    return http.send(h11.InformationalResponse(status_code=101, headers=headers)), early
 
 
 def _upgrade_required(message: str) -> HTTPResponse:

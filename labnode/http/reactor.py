@@ -1,489 +1,263 @@
-"""Every open connection, on one thread: reads whole requests, within limits of time and number."""
+"""One selector loop for every socket of a web server: requests, WebSockets and streams."""
 
 from __future__ import annotations
 
-import errno
 import logging
 import selectors
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable
-from contextlib import closing, suppress
-from functools import partial
-from queue import SimpleQueue
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
 
 from labnode.clock import Clock
-from labnode.errors import Busy
-from labnode.http.connection import Connection, Limits, State
-from labnode.http.request import TOO_MANY, Refusal
-from labnode.http.websocket import FAILED, SESSION_OVER, STOPPING, Channel, WebSocketLimits
-from labnode.http.writer import LargeBody, Writer
 from labnode.waker import Waker
 
 logger = logging.getLogger(__name__)
 
-_PIECE = 16384  # bytes read at once
-_LINGER = 2.0  # seconds that a client which still sends gets to read its last answer
-_MAX_LINGERING = 16  # such connections, on top of the limits
-_RETRY_ACCEPT = 1.0  # seconds
-_SLOWEST = 8192  # bytes per second of a large body on average, after the first seconds
-_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+HUNG_AFTER = 30.0  # seconds for a turn, in which nothing waits
+_GRACE = 0.5  # seconds for the reactor to come to it
 
 
-class Loop:
-    """The owner of the listener and all sockets.
+class Participant:
+    """A socket, and what to do when it can be read or written.
 
-    A connection with a whole request is lent out through `requests`, until `give_back`. The loop
-    never waits for one client, so a client that drips costs a socket and no thread; nor for the
-    disk, which is `writer`'s business; and it sleeps when it has nothing to do.
+    The reactor's thread calls the methods, one at a time; none of them may wait. What they raise
+    goes to `failed`. `deadline` is when `tick` is due. One that is `over` is closed.
     """
 
-    def __init__(self, listener: socket.socket, limits: Limits) -> None:
-        self.requests: SimpleQueue[Connection | None] = SimpleQueue()
+    over = False
+
+    def __init__(
+        self, sock: socket.socket, reactor: Reactor, group: Group[Any] | None = None
+    ) -> None:
+        self.socket = sock
+        self.reactor = reactor
+        self.group = group
+
+    def wake(self) -> bool:
+        """Have `woken` called soon; False once the reactor has ended. Any thread."""
+        return self.reactor.wake(self)
+
+    @property
+    def interest(self) -> int:
+        """The selector's events to watch the socket for; 0: none."""
+        return selectors.EVENT_READ
+
+    @property
+    def deadline(self) -> float | None:
+        return None
+
+    def ready(self, events: int) -> None:
+        """The socket can be read or written."""
+
+    def woken(self) -> None:
+        """Somebody has called `wake`, or the reactor has just adopted it."""
+
+    def tick(self) -> None:
+        self.over = True
+
+    def failed(self, error: Exception) -> None:
+        if not isinstance(error, OSError):
+            logger.error("A connection is closed because of a fault in the server", exc_info=error)
+        self.over = True
+
+    def stop(self) -> None:
+        """The reactor stops. Called every turn until the participant is over."""
+        self.over = True
+
+    def close(self) -> None:
+        """Close the socket, for good; idempotent. Any thread."""
+        self.socket.close()
+        if self.group is not None:
+            self.group.discard(self)
+
+
+P = TypeVar("P", bound=Participant)
+
+
+class Group(Generic[P]):
+    """Participants that are counted, woken and stopped together. Any thread.
+
+    They are members from before they are adopted until they are closed.
+    """
+
+    def __init__(self) -> None:
+        self.members: frozenset[P] = frozenset()  # replaced as a whole
+        self.stop_by: float | None = None  # None: it goes on
+        self._now = Clock().now
+        self._changed = threading.Condition()
+
+    def add(self, member: P) -> None:
+        with self._changed:
+            self.members |= {member}
+
+    def discard(self, member: P) -> None:
+        with self._changed:
+            self.members -= {member}
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Wake all members: something has changed that may matter to them."""
+        for member in self.members:
+            member.wake()
+
+    def stop(self, timeout: float) -> None:
+        """Wake all members, which end by `stop_by`, `timeout` seconds from now; wait for that."""
+        self.stop_by = self._now() + timeout
+        self.wake()
+        with self._changed:
+            self._changed.wait_for(lambda: not self.members, timeout + _GRACE)
+
+
+class Reactor:
+    """Calls its participants when they have something to do, and sleeps while none has.
+
+    `run` ends after `stop` when all participants are over, and after `abandon` at once.
+    """
+
+    def __init__(self) -> None:
         self.stopping = False
         self.abandoned = False
-        self._listener = listener
-        self.writer = Writer(limits.large, self)
-        self._limits = limits
         self._now = Clock().now
-        self._open: set[Connection] = set()
-        self._accept_again: float | None = None
-        self._lock = threading.Lock()  # of what follows
-        self._returned: list[Connection] = []
-        self._written: list[LargeBody] = []
-        self._over = False  # nothing is added to them any more
+        self._turn_began: float | None = None  # None: it waits
+        self._participants: set[Participant] = set()
         self._waker = Waker()
         self._selector = selectors.DefaultSelector()
-        listener.setblocking(False)
         self._selector.register(self._waker.descriptor, selectors.EVENT_READ)
-        self._selector.register(listener, selectors.EVENT_READ)
+        self._lock = threading.Lock()  # of what follows
+        self._woken: dict[Participant, None] = {}
+        self._ended = False
 
     def run(self) -> None:
-        """Loop until `stop` and the end of the last answer, or `abandon`."""
         try:
-            while not self.abandoned and not (self.stopping and not self._open):
+            while not self.abandoned and not (self.stopping and not self._participants):
                 try:
                     self.turn()
                 except Exception:
-                    logger.exception("A turn of the web server's loop failed")
+                    logger.exception("A turn of the web server's reactor failed")
         finally:
             self._end()
 
-    def turn(self) -> None:
-        """Wait for something to happen, and see to all that has happened."""
-        accept = False
-        for key, _ in self._selector.select(self._timeout()):
-            if key.data is not None:
-                self._guard(key.data, self._receive)
-            elif key.fileobj is self._listener:
-                accept = True  # last, so that nobody who has just sent something counts as idle
-            else:
-                self._waker.heard()
-        for connection in self._take_returned():
-            self._guard(connection, self._take_back)
-        for body in self._take_written():
-            body.pending -= 1
-            for connection in [c for c in self._open if c.reader.large_body is body]:
-                self._guard(connection, self._go_on)
-        now = self._now()
-        for connection in [c for c in self._open if c.deadline is not None and c.deadline <= now]:
-            self._guard(connection, self._expire)
-        if self.stopping:
-            self._close_unserved()
-        elif accept:
-            self._accept()
-        elif self._accept_again is not None and self._accept_again <= now:
-            self._accept_again = None
-            self._selector.register(self._listener, selectors.EVENT_READ)
+    @property
+    def hung(self) -> bool:
+        """Whether a turn takes far too long."""
+        began = self._turn_began
+        return began is not None and self._now() - began > HUNG_AFTER
 
-    def give_back(self, connection: Connection) -> None:
-        """Whoever served its request has no more to do with it. From any thread."""
-        with self._lock:
-            over = self._over
-            if not over:
-                self._returned.append(connection)
-        if over:
-            connection.reader.clear()
-            connection.socket.close()
-        else:
-            self._waker.wake()
+    # Any thread.
 
-    def written(self, body: LargeBody) -> None:
-        """The writer has taken a step of it. From any thread."""
+    def wake(self, participant: Participant) -> bool:
+        """See `Participant.wake`."""
         with self._lock:
-            if not self._over:
-                self._written.append(body)
+            if self._ended:
+                return False
+            self._woken[participant] = None
         self._waker.wake()
+        return True
 
     def stop(self) -> None:
-        """Take no more connections and requests, finish those that are served. From any thread."""
         self.stopping = True
         self._waker.wake()
 
     def abandon(self) -> None:
-        """Cut off also the requests that are being served. From any thread."""
         self.stopping = self.abandoned = True
         self._waker.wake()
 
-    def _take_returned(self) -> list[Connection]:
-        with self._lock:
-            returned, self._returned = self._returned, []
-        return returned
+    # The reactor's thread.
 
-    def _take_written(self) -> list[LargeBody]:
-        with self._lock:
-            written, self._written = self._written, []
-        return written
+    def adopt(self, participant: Participant) -> None:
+        """Own it from now on."""
+        self._participants.add(participant)
+        self._call(participant, participant.woken)
 
-    def _timeout(self) -> float | None:
-        deadlines = [c.deadline for c in self._open if c.deadline is not None]
-        if self._accept_again is not None:
-            deadlines.append(self._accept_again)
-        return max(0.0, min(deadlines) - self._now()) if deadlines else None
+    def replace(self, old: Participant, new: Participant) -> None:
+        """Go on with another participant that has the same socket."""
+        self._participants.discard(old)
+        self._unwatch(old)
+        self.adopt(new)
 
-    def _guard(self, connection: Connection, step: Callable[[Connection], None]) -> None:
-        """Take a step for one connection, whose troubles end that connection and never the loop."""
-        try:
-            step(connection)
-        except Refusal as refusal:
-            logger.debug("Refused %s: %s", connection.address, refusal)
-            with suppress(OSError):
-                connection.socket.send(refusal.response())
-            self._linger(connection)
-        except OSError:
-            self._close(connection)
-        except Exception:
-            logger.exception("A connection is closed because of a fault in the server")
-            self._close(connection)
+    def discard(self, participant: Participant) -> None:
+        """Close it."""
+        self._participants.discard(participant)
+        self._unwatch(participant)
+        participant.close()
 
-    def _accept(self) -> None:
-        try:
-            sock, (address, port, *_) = self._listener.accept()
-        except OSError as error:
-            if error.errno in _NO_RESOURCES:  # the listener stays readable: do not spin on it
-                logger.warning("No connection can be accepted for now: %s", error)
-                self._selector.unregister(self._listener)
-                self._accept_again = self._now() + _RETRY_ACCEPT
-            return
-        sock.setblocking(False)
-        connection = Connection(sock, address, port, self._limits, self.writer)
-        self._open.add(connection)
-        self._watch(connection)
-        self._enter(connection, State.IDLE, self._limits.read_deadline)
-        self._guard(connection, self._admit)
-
-    def _admit(self, newcomer: Connection) -> None:
-        counted = [c for c in self._open if c.state is not State.LINGERING]
-        neighbours = [c for c in counted if c.address == newcomer.address]
-        if not newcomer.trusted and len(neighbours) > self._limits.per_address:
-            self._make_room(newcomer, neighbours, "from your address")
-        elif len(counted) > self._limits.connections:
-            self._make_room(newcomer, counted, "at the moment")
-
-    def _make_room(self, newcomer: Connection, crowd: list[Connection], when: str) -> None:
-        """Close the connection that has been idle for longest: keeping it open was a favour."""
-        idle = [c for c in crowd if c.state is State.IDLE and c is not newcomer]
-        if not idle:
-            raise Refusal(503, f"There are too many connections {when}; try again soon.")
-        self._close(min(idle, key=lambda c: c.since))
-
-    def _receive(self, connection: Connection) -> None:
-        try:
-            data = connection.socket.recv(_PIECE)
-        except BlockingIOError:
-            return
-        if not data:
-            self._close(connection)
-        elif connection.state is not State.LINGERING:
-            self._read(connection, data)
-
-    def _read(self, connection: Connection, data: bytes) -> None:
-        reader = connection.reader
-        connection.request = reader.feed(data)
-        if connection.state is State.IDLE and reader.received:
-            self._enter(connection, State.READING, self._limits.read_deadline)
-        if reader.large_body is not None:
-            allowed = self._limits.read_deadline + reader.received / _SLOWEST
-            connection.deadline = connection.since + allowed
-        self._go_on(connection)
-
-    def _go_on(self, connection: Connection) -> None:
-        """See to what has been read, or wait for the writer and read nothing until then."""
-        reader, body = connection.reader, connection.reader.large_body
-        if body is not None and body.pending:
-            self._unwatch(connection)
-            return
-        if body is not None and body.failure is not None:
-            if isinstance(body.failure, OSError):
-                raise Refusal(507, "The lab's computer has no room for the file.")
-            raise body.failure
-        if connection.request is not None:
-            self._unwatch(connection)
-            self._enter(connection, State.SERVING, None)
-            self.requests.put(connection)
-            return
-        self._watch(connection)
-        if reader.size > _PIECE and sum(c.reader.size for c in self._open) > self._limits.memory:
-            raise Refusal(503, TOO_MANY)
-        if go_on := reader.go_on():
-            connection.socket.send(go_on)
-
-    def _take_back(self, connection: Connection) -> None:
-        connection.request = None
-        if connection.switched or connection.handed_over:
-            self._open.discard(connection)
-            return
-        connection.socket.setblocking(False)
-        self._watch(connection)
-        if connection.reusable and not self.stopping:
-            self._enter(connection, State.IDLE, self._limits.keep_alive)
-            self._read(connection, b"")  # the next request may have come with the last one
-        else:
-            self._linger(connection)
-
-    def _expire(self, connection: Connection) -> None:
-        if connection.state is State.READING:
-            raise Refusal(408, f"The request took over {self._limits.read_deadline:g} seconds.")
-        self._close(connection)
-
-    def _linger(self, connection: Connection) -> None:
-        """End the connection so that its last answer arrives even if the client still sends."""
-        try:
-            connection.socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._close(connection)
-            return
-        connection.reader.clear()
-        self._watch(connection)
-        self._enter(connection, State.LINGERING, _LINGER)
-        lingering = [c for c in self._open if c.state is State.LINGERING]
-        if len(lingering) > _MAX_LINGERING:
-            self._close(min(lingering, key=lambda c: c.since))
-
-    def _watch(self, connection: Connection) -> None:
-        if connection.socket not in self._selector.get_map():
-            self._selector.register(connection.socket, selectors.EVENT_READ, connection)
-
-    def _unwatch(self, connection: Connection) -> None:
-        with suppress(KeyError, ValueError):  # it is not watched, or closed
-            self._selector.unregister(connection.socket)
-
-    def _enter(self, connection: Connection, state: State, seconds: float | None) -> None:
-        connection.state = state
-        connection.since = self._now()
-        connection.deadline = None if seconds is None else connection.since + seconds
-
-    def _close(self, connection: Connection) -> None:
-        self._open.discard(connection)
-        connection.reader.clear()
-        self._unwatch(connection)
-        connection.socket.close()
-
-    def _close_unserved(self) -> None:
-        if self._listener.fileno() >= 0:
-            with suppress(KeyError):  # accepting was suspended
-                self._selector.unregister(self._listener)
-            self._listener.close()
-        for connection in [c for c in self._open if c.state is not State.SERVING]:
-            self._close(connection)
-
-    def _end(self) -> None:
-        self._close_unserved()
-        with self._lock:
-            self._over = True
-            for connection in self._open:
-                with suppress(OSError):  # ends a send that waits; whoever serves it closes it
-                    connection.socket.shutdown(socket.SHUT_RDWR)
-        for connection in self._take_returned():
-            connection.reader.clear()
-            connection.socket.close()
-        self.writer.close()
-        self._selector.close()
-        self._waker.close()
-
-
-_HUNG_AFTER = 30.0  # seconds for a turn, in which it waits for nobody
-
-
-class Hub:
-    """Reads, writes and closes the sockets of its channels from `start` to `stop`.
-
-    It never waits for one of them, and sleeps when none has anything to do.
-    """
-
-    def __init__(self, limits: WebSocketLimits) -> None:
-        self._limits = limits
-        self._now = Clock().now
-        self._lock = threading.Lock()  # of what follows
-        self._thread: threading.Thread | None = None
-        self._channels: set[Channel] = set()  # replaced as a whole: others read it without the lock
-        self._waker: Waker | None = None  # None: not running
-        self._stopping = True
-        self._stop_at = 0.0
-        self._turn_began: float | None = None  # None: it waits
-        self._look_again = False  # some who are here may have to go
-        self._new: deque[Channel] = deque()
-        self._changed: deque[Channel] = deque()
-
-    @property
-    def channels(self) -> set[Channel]:
-        """Those that are open now."""
-        return self._channels
-
-    def start(self) -> None:
-        self._stopping, self._waker = False, Waker()
-        self._thread = threading.Thread(
-            target=self._run, args=(self._waker,), name="websockets", daemon=True
-        )
-        self._thread.start()
-
-    def stop(self, timeout: float) -> None:
-        """Close all, those that do not answer after `timeout` seconds without waiting for it."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        with self._lock:
-            self._stop_at = self._now() + timeout
-            self._stopping = True
-        for channel in self._channels:
-            channel.end(STOPPING)
-        self._wake()
-        thread.join(timeout + 1.0)
-
-    def fault(self) -> str | None:
-        """Why channels are not served any more, or None; any thread may ask."""
-        thread, began = self._thread, self._turn_began
-        if thread is None or self._stopping:
-            return None
-        if not thread.is_alive():
-            return "the thread of the WebSockets has died"
-        if began is not None and self._now() - began > _HUNG_AFTER:
-            return f"the thread of the WebSockets had no turn for {_HUNG_AFTER:g} s"
-        return None
-
-    def check_room(self, session_id: str | None, looking: bool = False) -> None:
-        """Busy when another channel of this session would be one too many.
-
-        Those of observers (`looking`) are counted apart: they take none from the student.
-        """
-        kind = (session_id, looking)
-        mine = sum((each.session_id, each.looking) == kind for each in self._channels)
-        if self._stopping:
-            raise Busy("The lab is not serving WebSockets now.")
-        if len(self._channels) >= self._limits.sockets or mine >= self._limits.per_session:
-            raise Busy("There are too many WebSockets open; close some, or try again later.")
-
-    def adopt(self, channel: Channel) -> None:
-        """Own a channel from now on. Any thread."""
-        with self._lock:
-            running = not self._stopping
-            if running:
-                channel.wake = self._tell
-                self._channels = self._channels | {channel}
-                self._new.append(channel)
-        if running:
-            self._wake()
-        else:
-            channel.end(STOPPING)
-            channel.socket.close()
-
-    def look_again(self) -> None:
-        """Have all channels checked that may have to be closed. Any thread."""
-        self._look_again = True
-        self._wake()
-
-    def _tell(self, channel: Channel) -> None:
-        """A channel has something to send, or ends."""
-        self._changed.append(channel)
-        self._wake()
-
-    def _wake(self) -> None:
-        waker = self._waker
-        if waker is not None:
-            waker.wake()
-
-    # ------------------------------------------------------------------ the thread
-
-    def _run(self, waker: Waker) -> None:
-        with selectors.DefaultSelector() as selector, closing(waker):
-            selector.register(waker.descriptor, selectors.EVENT_READ, waker)
-            while not self._is_over():
-                try:
-                    self._turn(selector)
-                except Exception:
-                    logger.exception("A turn of the WebSockets' hub failed")
-            for channel in self._channels:
-                self._drop(selector, channel)
-            with self._lock:
-                if self._waker is waker:
-                    self._waker = None
-                self._new.clear()
-                self._changed.clear()
-
-    def _is_over(self) -> bool:
-        return self._stopping and (not self._channels or self._now() >= self._stop_at)
-
-    def _turn(self, selector: selectors.BaseSelector) -> None:
-        """Wait for something to happen, and see to all that has happened."""
+    def turn(self) -> None:
+        """Wait until something happens, and call whoever it concerns."""
         self._turn_began = None
-        happened = selector.select(self._timeout())
+        happened = self._selector.select(self._timeout())
         self._turn_began = self._now()
         for key, events in happened:
-            if isinstance(key.data, Channel):
-                self._see_to(selector, key.data, partial(Channel.ready, events=events))
+            if key.data is None:
+                self._waker.heard()
             else:
-                key.data.heard()
-        while self._new:
-            self._see_to(selector, self._new.popleft(), Channel.begin)
-        while self._changed:
-            self._see_to(selector, self._changed.popleft(), Channel.write)
-        if self._look_again:
-            self._look_again = False
-            for channel in self._channels:
-                if not channel.receiver.may_stay():
-                    channel.end(SESSION_OVER)
+                self._call(key.data, key.data.ready, events)
+        for participant in self._take_woken():
+            self._call(participant, participant.woken)
+        if self.stopping:
+            for participant in list(self._participants):
+                self._call(participant, participant.stop)
         now = self._now()
-        for channel in [c for c in self._channels if c.deadline <= now]:
-            self._see_to(selector, channel, Channel.tick)
+        for participant in list(self._participants):
+            if (deadline := participant.deadline) is not None and deadline <= now:
+                self._call(participant, participant.tick)
 
     def _timeout(self) -> float | None:
-        deadlines = [channel.deadline for channel in self._channels]
-        if self._stopping:
-            deadlines.append(self._stop_at)
+        deadlines = [d for p in self._participants if (d := p.deadline) is not None]
         return max(0.0, min(deadlines) - self._now()) if deadlines else None
 
-    def _see_to(
-        self, selector: selectors.BaseSelector, channel: Channel, step: Callable[[Channel], None]
-    ) -> None:
-        """Take a step for one channel, whose troubles end that channel and never the hub."""
-        if channel not in self._channels:
+    def _take_woken(self) -> list[Participant]:
+        with self._lock:
+            woken, self._woken = self._woken, {}
+        return list(woken)
+
+    def _call(self, participant: Participant, step: Callable[..., None], *events: int) -> None:
+        """Take a step, whose failure is that participant's and never the reactor's."""
+        if participant not in self._participants:
             return
         try:
-            step(channel)
-            self._watch(selector, channel)
-        except OSError:
-            channel.lose()
+            step(*events)
+            self._settle(participant)
+        except Exception as error:  # noqa: BLE001 - `failed` says what it is
+            self._fail(participant, error)
+
+    def _fail(self, participant: Participant, error: Exception) -> None:
+        try:
+            participant.failed(error)
+            self._settle(participant)
         except Exception:
-            logger.exception("A WebSocket is closed because of a fault in the hub")
-            channel.over = channel.ending is not None
-            channel.end(FAILED)
-        if channel.over:
-            self._drop(selector, channel)
+            logger.exception("A connection that has failed is cut off")
+            self.discard(participant)
 
-    def _watch(self, selector: selectors.BaseSelector, channel: Channel) -> None:
-        key = selector.get_map().get(channel.socket)
-        if key is None and channel.interest:
-            selector.register(channel.socket, channel.interest, channel)
-        elif key is not None and not channel.interest:
-            selector.unregister(channel.socket)
-        elif key is not None and key.events != channel.interest:
-            selector.modify(channel.socket, channel.interest, channel)
+    def _settle(self, participant: Participant) -> None:
+        """Close it if it is over, else watch its socket for what it waits for."""
+        if participant not in self._participants:
+            return
+        if participant.over:
+            self.discard(participant)
+            return
+        sock, interest = participant.socket, participant.interest
+        key = self._selector.get_map().get(sock)
+        if not interest:
+            self._unwatch(participant)
+        elif key is None:
+            self._selector.register(sock, interest, participant)
+        elif key.events != interest:
+            self._selector.modify(sock, interest, participant)
 
-    def _drop(self, selector: selectors.BaseSelector, channel: Channel) -> None:
-        with suppress(KeyError, ValueError):  # it was not watched
-            selector.unregister(channel.socket)
-        channel.socket.close()
-        channel.end(STOPPING)
+    def _unwatch(self, participant: Participant) -> None:
+        with suppress(KeyError, ValueError):  # it is not watched, or closed
+            self._selector.unregister(participant.socket)
+
+    def _end(self) -> None:
         with self._lock:
-            self._channels = self._channels - {channel}
+            self._ended = True
+            self._woken.clear()
+        for participant in self._participants:
+            try:
+                participant.close()
+            except Exception:
+                logger.exception("A connection was not closed in order")
+        self._selector.close()
+        self._waker.close()

@@ -1,4 +1,4 @@
-"""Replies of the student's side: JSON, redirects and errors."""
+"""Replies in JSON, redirects, and the Bottle plugins that make them of what a view does."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from bottle import HTTPResponse, request, response
+from bottle import BottleException, HTTPError, HTTPResponse, request, response
 
 from labnode.errors import Busy, LabnodeError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def json_reply(value: Any, status: int = 200) -> HTTPResponse:
@@ -50,21 +50,34 @@ def is_upgrade() -> bool:
 
 
 class Errors:
-    """A Bottle plugin: what a route raises on purpose becomes its status and one sentence."""
+    """A Bottle plugin: what a view raises on purpose becomes a `reply` with one sentence.
+
+    A bug becomes an HTTPError for the application's error handler, which logs it; Bottle would
+    also write it to the standard error.
+    """
 
     name = "labnode-errors"
     api = 2
 
-    def apply(self, callback: Callable[..., Any], _route: Any) -> Callable[..., Any]:
-        def answered(*args: Any, **kwargs: Any) -> Any:
+    def __init__(self, reply: Callable[[LabnodeError], HTTPResponse] = error_reply) -> None:
+        self._reply = reply
+
+    def apply(self, view: Callable[..., Any], _route: Any) -> Callable[..., Any]:
+        reply = self._reply
+
+        def answer(*args: Any, **kwargs: Any) -> Any:
             try:
-                return callback(*args, **kwargs)
+                return view(*args, **kwargs)
             except LabnodeError as error:
                 if error.status >= 500 and not isinstance(error, Busy):  # anybody may click fast
-                    log.warning("%s %s: %s", request.method, request.path, error)
-                return error_reply(error)
+                    logger.warning("%s %s: %s", request.method, request.path, error)
+                return reply(error)
+            except BottleException:
+                raise
+            except Exception as error:  # noqa: BLE001 - the boundary of a request
+                raise HTTPError(500, "Internal Server Error", error) from None
 
-        return answered
+        return answer
 
 
 class OwnPages:
@@ -76,15 +89,15 @@ class OwnPages:
     name = "labnode-own-pages"
     api = 2
 
-    def apply(self, callback: Callable[..., Any], _route: Any) -> Callable[..., Any]:
-        def answered(*args: Any, **kwargs: Any) -> Any:
-            reply = callback(*args, **kwargs)
-            answer = reply if isinstance(reply, HTTPResponse) else response
-            if "Referrer-Policy" not in answer.headers:
-                answer.set_header("Referrer-Policy", "same-origin")
+    def apply(self, view: Callable[..., Any], _route: Any) -> Callable[..., Any]:
+        def answer(*args: Any, **kwargs: Any) -> Any:
+            reply = view(*args, **kwargs)
+            headed = reply if isinstance(reply, HTTPResponse) else response
+            if "Referrer-Policy" not in headed.headers:
+                headed.set_header("Referrer-Policy", "same-origin")
             return reply
 
-        return answered
+        return answer
 
 
 def _header_safe(url: str) -> str:

@@ -12,7 +12,7 @@ from wsgiref.types import WSGIEnvironment
 
 import h11
 
-from labnode.http.writer import LargeBody, Writer
+from labnode.http.writer import LargeBody, Waiter, Writer
 
 _MAX_HEADERS = 100
 TOO_MANY = "There are too many large requests at the moment; try again soon."
@@ -54,14 +54,20 @@ class Refusal(Exception):
 class RequestReader:
     """Makes requests out of the bytes of one connection, in whatever pieces they come.
 
-    A body for which `writer` has a sink goes there, and the sink is `environ["labnode.body"]`. A
-    request is there only when nothing of `large_body` is pending.
+    A body for which `writer` has a sink goes there, and the sink is `environ["labnode.body"]`;
+    `waiter` hears of it. The request may be served when nothing of `large_body` is pending.
 
     `http` is the connection's protocol, for the answers too. What a client sends after a request
     waits there until that is answered.
     """
 
-    def __init__(self, max_head: int, max_body: int, writer: Writer | None = None) -> None:
+    def __init__(
+        self,
+        max_head: int,
+        max_body: int,
+        writer: Writer | None = None,
+        waiter: Waiter | None = None,
+    ) -> None:
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=max_head)
         self.received = 0  # bytes of the request that is being read
         self.size = 0  # bytes of the body in memory, until its request is answered
@@ -70,6 +76,7 @@ class RequestReader:
         self._max_head = max_head
         self._max_body = max_body
         self._writer = writer
+        self._waiter = waiter
         self._environ: WSGIEnvironment | None = None  # of the request whose body is missing
 
     def feed(self, data: bytes) -> WSGIEnvironment | None:
@@ -135,12 +142,12 @@ class RequestReader:
         chunked = environ.pop("HTTP_TRANSFER_ENCODING", None)  # Bottle would look for chunks again
         if chunked and (length or event.http_version == b"1.0"):
             raise Refusal(400, "Transfer-Encoding with Content-Length or HTTP/1.0 is ambiguous.")
-        if (length or chunked) and self._writer is not None:
+        if (length or chunked) and self._writer is not None and self._waiter is not None:
             environ["CONTENT_LENGTH"] = length or ""
             sink = self._writer.large(environ)
             if sink is not None and self._writer.full:
                 raise Refusal(503, TOO_MANY)
-            self.large_body = None if sink is None else self._writer.begin(sink)
+            self.large_body = None if sink is None else self._writer.begin(sink, self._waiter)
         if length and int(length) > self._limit:
             raise self._body_too_large()
         if self.large_body is not None:

@@ -33,7 +33,7 @@ class Response:
         try:
             result = app(environ, self._start)
             try:
-                if not self._connection.switched:
+                if self._http.our_state is not h11.SWITCHED_PROTOCOL:
                     self._send_all(result)
             finally:
                 if close := getattr(result, "close", None):
@@ -42,7 +42,9 @@ class Response:
             raise
         except (Exception, SystemExit):
             logger.exception("The application failed in a %s request", environ["REQUEST_METHOD"])
-            if not self._head_sent:
+            if self._head_sent:
+                self._http.send_failed()
+            else:
                 refusal = Refusal(500, "Something went wrong in the lab; its log says what.")
                 self._connection.send(refusal.response(bodyless=self._bodyless))
 
@@ -75,10 +77,7 @@ class Response:
                 self._write(piece)
         if not self._head_sent:
             self._write(b"")
-        if self._connection.successor is not None:
-            self._connection.succeed()
-            return
-        if end := self._http.send(h11.EndOfMessage()):
+        if self._connection.successor is None and (end := self._http.send(h11.EndOfMessage())):
             self._connection.send(end)
 
     def _write(self, piece: bytes) -> None:

@@ -14,8 +14,8 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from labnode.clock import Clock
 from labnode.errors import ConfigError
-from labnode.http.connection import ClientGone, Connection, Limits
-from labnode.http.reactor import Loop
+from labnode.http.connection import ClientGone, Connection, Limits, Listener
+from labnode.http.reactor import HUNG_AFTER, Reactor
 from labnode.http.response import Response
 from labnode.http.writer import Large, nothing_large
 
@@ -28,12 +28,12 @@ _CUT_OFF = 0.5  # seconds that stop() gives, after its timeout, to threads whose
 class WebServer:
     """Serves `app` from `start` to `stop`; may be started again.
 
-    One thread, `name`, reads requests as a whole; `threads` threads, "http-1" and so on, call `app`
-    and send what it answers, so `app` never waits for a slow sender. Times are in seconds, sizes in
-    bytes. `trusted_proxies` are addresses or networks that `per_address` does not limit.
-    `environ["labnode.connection"]` is the client's `Connection`. Bodies for which `large` has a
-    sink go there as they come, and may take longer, as long as they keep coming; one thread,
-    "http-writer", waits for the disk.
+    One thread, `name`, has all sockets and reads requests as a whole; `threads` threads, "http-1"
+    and so on, call `app` and send what it answers, so `app` never waits for a slow sender. Times
+    are in seconds, sizes in bytes. `trusted_proxies` are addresses or networks that `per_address`
+    does not limit. `environ["labnode.connection"]` is the client's `Connection`. Bodies for which
+    `large` has a sink go there as they come, and may take longer, as long as they keep coming; one
+    thread, "http-writer", waits for the disk.
     """
 
     def __init__(
@@ -70,25 +70,29 @@ class WebServer:
             trusted=tuple(_network(proxy) for proxy in trusted_proxies),
         )
         self._lock = threading.Lock()  # of start and stop
-        self._loop: Loop | None = None
-        self._threads: list[threading.Thread] = []  # the loop's, and the pool
+        self._reactor: Reactor | None = None
+        self._listener: Listener | None = None
+        self._threads: list[threading.Thread] = []  # the reactor's, the writer's, and the pool
 
     def start(self) -> None:
         """Listen and serve; ConfigError says why the address cannot be used."""
         with self._lock:
-            if self._loop is not None:
+            if self._reactor is not None:
                 raise RuntimeError("the web server is already started")
-            listener = _listen(*self._wanted)
-            self.address = listener.getsockname()[:2]
-            self._loop = loop = Loop(listener, self._limits)
-            work = partial(self._work, loop)
+            sock = _listen(*self._wanted)
+            self.address = sock.getsockname()[:2]
+            reactor = self._reactor = Reactor()
+            listener = self._listener = Listener(sock, self._limits, reactor)
+            serve = partial(_serve, self._app, self.address, listener)
             # Daemons: a view that never returns must not keep the process from ending.
             self._threads = [
-                threading.Thread(target=loop.run, name=self._name, daemon=True),
-                threading.Thread(target=loop.writer.run, name=f"{self._name}-writer", daemon=True),
+                threading.Thread(target=reactor.run, name=self._name, daemon=True),
+                threading.Thread(
+                    target=listener.writer.run, name=f"{self._name}-writer", daemon=True
+                ),
             ]
             self._threads += [
-                threading.Thread(target=work, name=f"{self._name}-{number}", daemon=True)
+                threading.Thread(target=serve, name=f"{self._name}-{number}", daemon=True)
                 for number in range(1, self._size + 1)
             ]
             for thread in self._threads:
@@ -96,11 +100,15 @@ class WebServer:
 
     def fault(self) -> str | None:
         """Why requests are not served any more, or None; any thread may ask."""
-        loop, threads = self._loop, list(self._threads)
-        if loop is None or loop.stopping:
+        reactor, threads = self._reactor, list(self._threads)
+        if reactor is None or reactor.stopping:
             return None
         dead = [thread.name for thread in threads if not thread.is_alive()]
-        return f"the web server's thread {dead[0]} has died" if dead else None
+        if dead:
+            return f"the web server's thread {dead[0]} has died"
+        if reactor.hung:
+            return f"the web server's thread {self._name} had no turn for {HUNG_AFTER:g} s"
+        return None
 
     def stop(self, timeout: float = 5.0) -> None:
         """Close what is idle at once; requests in flight get `timeout` seconds, then are cut off.
@@ -108,50 +116,59 @@ class WebServer:
         All threads have ended then, except those of views that hang: these end with the view.
         """
         with self._lock:
-            loop, self._loop = self._loop, None
-            if loop is None:
+            reactor, listener = self._reactor, self._listener
+            self._reactor = self._listener = None
+            if reactor is None or listener is None:
                 return
-            loop.stop()
+            reactor.stop()
             self._threads[0].join(timeout)
-            loop.abandon()  # nothing is left to be cut off, if it has ended in time
+            reactor.abandon()  # nothing is left to be cut off, if it has ended in time
             now = Clock().now
             deadline = now() + _CUT_OFF
             for _ in range(self._size):
-                loop.requests.put(None)
+                listener.requests.put(None)
+            self._threads[0].join(_CUT_OFF)
+            listener.writer.close()
             for thread in self._threads:
                 thread.join(max(0.0, deadline - now()))
             hanging = [thread.name for thread in self._threads if thread.is_alive()]
             if hanging:
                 logger.warning("Requests still run after the stop, in %s", ", ".join(hanging))
 
-    def _work(self, loop: Loop) -> None:
-        while (connection := loop.requests.get()) is not None:
-            try:
-                if connection.request is not None and not loop.abandoned:
-                    environ = self._environ(connection, connection.request)
-                    Response(connection, last=loop.stopping).run(self._app, environ)
-            except ClientGone:
-                logger.debug("%s went away before its answer", connection.address)
-            except Exception:
-                logger.exception("A request failed because of a fault in the server")
-            finally:
-                loop.give_back(connection)
 
-    def _environ(self, connection: Connection, request: WSGIEnvironment) -> WSGIEnvironment:
-        return request | {
-            "SERVER_NAME": self.address[0],
-            "SERVER_PORT": str(self.address[1]),
-            "REMOTE_ADDR": connection.address,
-            "REMOTE_PORT": str(connection.port),
-            "labnode.connection": connection,
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.input_terminated": True,
-            "wsgi.errors": sys.stderr,
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-        }
+def _serve(app: WSGIApplication, address: tuple[str, int], listener: Listener) -> None:
+    """Serve one request after the other: a thread of the pool."""
+    reactor = listener.reactor
+    while (connection := listener.requests.get()) is not None:
+        try:
+            if connection.request is not None and not reactor.abandoned:
+                environ = _environ(connection, connection.request, address)
+                Response(connection, last=reactor.stopping).run(app, environ)
+        except ClientGone:
+            logger.debug("%s went away before its answer", connection.address)
+        except Exception:
+            logger.exception("A request failed because of a fault in the server")
+        finally:
+            connection.give_back()
+
+
+def _environ(
+    connection: Connection, request: WSGIEnvironment, address: tuple[str, int]
+) -> WSGIEnvironment:
+    return request | {
+        "SERVER_NAME": address[0],
+        "SERVER_PORT": str(address[1]),
+        "REMOTE_ADDR": connection.address,
+        "REMOTE_PORT": str(connection.port),
+        "labnode.connection": connection,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:

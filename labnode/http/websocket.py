@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+import logging
 import selectors
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.connection import Connection as Framing
+from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from wsproto.frame_protocol import CloseReason
 
 from labnode.clock import Clock
 from labnode.errors import BadInput
+from labnode.http.connection import Connection
+from labnode.http.reactor import Group, Participant
+
+logger = logging.getLogger(__name__)
+
+_PIECE = 1 << 16  # bytes read or written at once
+_OVERHEAD = 100  # bytes that a waiting message costs beyond its own
+_SEND_BUFFER = 1 << 17  # the kernel's: the rest of what a slow page has to read waits here
 
 
 def encoded(message: Any, limit: int) -> tuple[str | bytes, int]:
@@ -38,11 +47,6 @@ def encoded(message: Any, limit: int) -> tuple[str | bytes, int]:
     if size > limit:
         raise BadInput(f"The message has {size} bytes; a WebSocket takes at most {limit}.")
     return data, size
-
-
-def framed(message: str | bytes) -> TextMessage | BytesMessage:
-    """A message for the protocol."""
-    return TextMessage(message) if isinstance(message, str) else BytesMessage(message)
 
 
 class Assembly:
@@ -104,19 +108,17 @@ FAILED = Ending(CloseReason.INTERNAL_ERROR, "failed")
 LOST = Ending(CloseReason.ABNORMAL_CLOSURE, "lost", by_client=True)
 
 
-_PIECE = 1 << 16  # bytes read or written at once
-_OVERHEAD = 100  # bytes that a waiting message costs beyond its own
-_SEND_BUFFER = 1 << 17  # the kernel's: the rest of what a slow page has to read waits here
-
-
 class Receiver(Protocol):
-    """Who is told what a client sends; must not wait, as the hub's thread calls it."""
+    """Who is told what a client sends; must not wait, as the reactor's thread calls it."""
+
+    def begin(self, channel: Channel) -> None:
+        """This is the client's channel. Called once, before all else."""
 
     def may_stay(self) -> bool:
         """Whether the client may still have this WebSocket. Any thread asks."""
 
     def full(self) -> bool:
-        """Whether it has enough messages until it says `Channel.go_on`."""
+        """Whether it has enough messages until it says `Channel.wake`."""
 
     def message(self, message: str | bytes) -> None:
         """Take a message."""
@@ -129,8 +131,8 @@ class Receiver(Protocol):
 class Source(Protocol):
     """A receiver that is asked for messages when the client has room for them.
 
-    So nothing queues up for a client that is slow. `Channel.go_on` says that there are some; the
-    hub's thread asks, and must not wait.
+    So nothing queues up for a client that is slow. `Channel.wake` says that there are some; the
+    reactor's thread asks, and must not wait.
     """
 
     def waiting(self) -> bool:
@@ -140,13 +142,17 @@ class Source(Protocol):
         """The next message, None while there is none."""
 
 
-class Channel:
-    """`send`, `end` and `go_on` are for every thread, the rest is the hub's alone."""
+class Channel(Participant):
+    """An open WebSocket. `send`, `end` and `wake` are for every thread.
+
+    `wake` says that the receiver is not full any more, has something to send, or may not stay.
+    """
 
     def __init__(
         self,
-        sock: socket.socket,
+        connection: Connection,
         receiver: Receiver,
+        group: Group[Channel],
         limits: WebSocketLimits,
         *,
         session_id: str | None,
@@ -154,29 +160,28 @@ class Channel:
         greeting: bytes,
         early: bytes,
     ) -> None:
-        self.socket = sock
+        super().__init__(connection.socket, connection.reactor, group)
         self.session_id = session_id
         self.looking = looking  # an observer's
         self.receiver = receiver
         self.ending: Ending | None = None
-        self.over = False  # nothing more to do but to close the socket
-        self.wake: Callable[[Channel], None] = lambda _: None
+        self._channels = group
         self._source = receiver if isinstance(receiver, Source) else None
         self._limits = limits
         self._now = Clock().now
         self._room = threading.Condition()  # its lock: of the queue and the ending
         self._queue: deque[tuple[str | bytes, int]] = deque()
         self._queued = 0
-        self._protocol = Connection(ConnectionType.SERVER, trailing_data=early)
+        self._protocol = Framing(ConnectionType.SERVER, trailing_data=early)
         self._out = bytearray(greeting)
         self._assembly = Assembly(limits.message)
+        self._begun = False
         self._deaf = False  # what the client sends makes no sense any more
         self._said_all = False  # the close frame is in _out, or has been sent
         self._heard = self._now()
         self._pinged: float | None = None
         self._closing_since: float | None = None
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
     # ------------------------------------------------------------------ any thread
 
@@ -194,7 +199,7 @@ class Channel:
         if not room:
             self.end(TOO_SLOW)
         elif self.ending is None:
-            self.wake(self)
+            self.wake()
         return self.ending is None
 
     def end(self, ending: Ending) -> None:
@@ -208,20 +213,15 @@ class Channel:
                 self._queued = 0
             self._room.notify_all()
         self.receiver.ended()
-        self.wake(self)
-
-    def go_on(self) -> None:
-        """The receiver is not full any more, or has something to send."""
-        self.wake(self)
+        self.wake()
 
     def _has_room(self, size: int) -> bool:
         return not self._queue or self._queued + size + _OVERHEAD <= self._limits.queue
 
-    # ------------------------------------------------------------------ the hub's
+    # ------------------------------------------------------------------ the reactor's thread
 
     @property
     def interest(self) -> int:
-        """What the hub has to watch the socket for; 0: nothing."""
         reading = 0 if self._held else selectors.EVENT_READ
         is_open = self._protocol.state is ConnectionState.OPEN
         writing = self._out or (is_open and (self._queue or self._source_waits))
@@ -238,39 +238,58 @@ class Channel:
 
     @property
     def deadline(self) -> float:
-        """When `tick` is due."""
         if self._closing_since is not None:
-            return self._closing_since + self._limits.close_within
+            close_by = self._closing_since + self._limits.close_within
+            return min(close_by, self._channels.stop_by or close_by)
         if self._pinged is not None:
             return self._pinged + self._limits.pong_within
         return self._heard + self._limits.ping_every
 
-    def begin(self) -> None:
-        """Read what the client has sent with its request."""
-        self._read_events()
-        self.write()
+    def woken(self) -> None:
+        if not self._begun:  # the client may have sent something with its request
+            self._begun = True
+            self._read_events()
+        if self._channels.stop_by is not None:
+            self.end(STOPPING)
+        elif not self.receiver.may_stay():
+            self.end(SESSION_OVER)
+        self._write()
 
     def ready(self, events: int) -> None:
-        """The socket can be read or written."""
         if events & selectors.EVENT_READ:
             self._receive()
-        self.write()
+        self._write()
 
     def tick(self) -> None:
-        """Its deadline has come: ask whether the client is still there, or give it up."""
+        """Ask whether the client is still there, or give it up."""
         now = self._now()
         if self._held:  # nobody listens, so nothing can be heard
             self._heard, self._pinged = now, None
         elif self._closing_since is not None or self._pinged is not None:
-            self.lose()
+            self._lose()
         elif not self.receiver.may_stay():
             self.end(SESSION_OVER)
         else:
             self._pinged = now
             self._out += self._protocol.send(Ping())
-            self.write()
+            self._write()
 
-    def write(self) -> None:
+    def failed(self, error: Exception) -> None:
+        if isinstance(error, OSError):
+            self._lose()
+            return
+        logger.error("A WebSocket is closed because of a fault in the server", exc_info=error)
+        self.over = self.ending is not None
+        self.end(FAILED)
+
+    def stop(self) -> None:
+        self.end(STOPPING)
+
+    def close(self) -> None:
+        super().close()
+        self.end(STOPPING)
+
+    def _write(self) -> None:
         """Give the kernel what it takes now."""
         if self.ending is not None and self._closing_since is None:
             self._closing_since = self._now()
@@ -291,8 +310,10 @@ class Channel:
                 self._room.notify_all()
             if message is None and self._source is not None and self.ending is None:
                 message = self._source.next_message()
-            if message is not None:
-                self._out += self._protocol.send(framed(message))
+            if isinstance(message, str):
+                self._out += self._protocol.send(TextMessage(message))
+            elif message is not None:
+                self._out += self._protocol.send(BytesMessage(message))
             elif self.ending is not None:
                 close = CloseConnection(self.ending.code, self.ending.reason)
                 self._out += self._protocol.send(close)
@@ -315,7 +336,7 @@ class Channel:
             return
         self._heard, self._pinged = self._now(), None
         if not data:
-            self.lose()
+            self._lose()
         elif not self._deaf:
             self._protocol.receive_data(data)
             self._read_events()
@@ -353,6 +374,6 @@ class Channel:
         else:
             self.over = True
 
-    def lose(self) -> None:
+    def _lose(self) -> None:
         self.end(LOST)
         self.over = True

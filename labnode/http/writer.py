@@ -42,10 +42,11 @@ def nothing_large(_head: WSGIEnvironment) -> Sink | None:
     return None
 
 
-class Progress(Protocol):
-    """Who has to know when the writer has done something."""
+class Waiter(Protocol):
+    """Who waits for the writer to have taken a step."""
 
-    def written(self, body: LargeBody) -> None: ...
+    def wake(self) -> object:
+        """Called on the writer's thread."""
 
 
 class Writer:
@@ -55,9 +56,8 @@ class Writer:
     are refused while it is `full`.
     """
 
-    def __init__(self, large: Large, progress: Progress) -> None:
+    def __init__(self, large: Large) -> None:
         self.large = large
-        self.progress = progress
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._lock = threading.Lock()  # of what follows
         self._bodies = 0  # that are not done with
@@ -73,11 +73,11 @@ class Writer:
         """Whether the disk takes too long for the bodies that there are: no other may begin."""
         return self._bodies >= _MOST
 
-    def begin(self, sink: Sink) -> LargeBody:
+    def begin(self, sink: Sink, waiter: Waiter) -> LargeBody:
         """A body for `sink`, which counts until it is discarded."""
         with self._lock:
             self._bodies += 1
-        return LargeBody(sink, self)
+        return LargeBody(sink, self, waiter)
 
     def discard(self, sink: Sink) -> None:
         """Have it thrown away, if nobody has taken it."""
@@ -107,13 +107,20 @@ class Writer:
 
 
 class LargeBody:
-    """A body on its way to `sink`, for the thread that reads it; the writer sets only `failure`."""
+    """A body on its way to `sink`, for the thread that reads it."""
 
-    def __init__(self, sink: Sink, writer: Writer) -> None:
+    def __init__(self, sink: Sink, writer: Writer, waiter: Waiter) -> None:
         self.sink = sink
         self.failure: Exception | None = None  # the first one; nothing is written after it
-        self.pending = 0  # steps that `Progress.written` was not called for
         self._writer = writer
+        self._waiter = waiter
+        self._queued = 0  # steps
+        self._taken = 0  # of them, by the writer's thread
+
+    @property
+    def pending(self) -> bool:
+        """Whether the writer has something to do for it."""
+        return self._taken < self._queued
 
     def open(self) -> None:
         self._queue(self.sink.open)
@@ -126,13 +133,14 @@ class LargeBody:
         self._writer.discard(self.sink)
 
     def _queue(self, step: Callable[[], object]) -> None:
-        self.pending += 1
+        self._queued += 1
         self._writer.queue(partial(self._take, step))
 
     def _take(self, step: Callable[[], object]) -> None:
         try:
             if self.failure is None:
                 step()
-        except Exception as error:  # noqa: BLE001 - for the client, see the loop
+        except Exception as error:  # noqa: BLE001 - the client is told
             self.failure = error
-        self._writer.progress.written(self)
+        self._taken += 1
+        self._waiter.wake()

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,7 +21,7 @@ from labnode.lab import Lab
 from labnode.node import failsafe
 from labnode.node.apply import PATIENCE, Changeover
 from labnode.node.estop import EmergencyStop
-from labnode.node.front import secured, starting
+from labnode.node.front import Wsgi, front
 from labnode.node.runtime import Bench, all_done
 from labnode.node.state_dir import StateDir
 from labnode.sessions import Sessions
@@ -69,7 +69,7 @@ class Agent:
         self.safety = failsafe.SafetyWatch(self, self.clock)
         self._listen = listen
         self._ready = False
-        self._starting = secured(starting, settings)
+        self.app = front(self, settings)
         self._stopping = False
         self._ended = threading.Event()
         self._undo = contextlib.ExitStack()
@@ -133,9 +133,10 @@ class Agent:
         host, port = self.web.address
         return f"http://{f'[{host}]' if ':' in host else host}:{port}{self.settings.base_path}"
 
-    def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """All that the node serves, in WSGI."""
-        return (self.bench.site if self._ready else self._starting)(environ, start_response)
+    @property
+    def site(self) -> Wsgi | None:
+        """What the board at work serves; None while there is none."""
+        return self.bench.site if self._ready else None
 
     def start(self) -> None:
         """Open the board, finish what the last run left, begin to take students.

@@ -1,4 +1,4 @@
-"""The front door: proxies believed or not, the base path taken off, the right side called."""
+"""Which application answers: proxies believed or not, the base path taken off."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Protocol
 
 from labnode.lab.pages import accepted
 from labnode.settings import Settings
@@ -14,7 +14,52 @@ from labnode.web import html
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
+_STARTING = "The lab is just starting; ask again in a moment."
 _FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST")
+
+
+class Sites(Protocol):
+    """Who has the application of the board at work."""
+
+    @property
+    def site(self) -> Wsgi | None:
+        """None while there is no such board."""
+
+
+def front(sites: Sites, settings: Settings) -> Wsgi:
+    """All that a node serves: the site of the board at work, or a request for patience.
+
+    Each answer has the security headers, where it has none of its own.
+    """
+    headers = _security_headers(settings)
+
+    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        def start(status: str, given: list[tuple[str, str]], *error: Any) -> Any:
+            present = {name.lower() for name, _ in given}
+            added = [(name, value) for name, value in headers if name.lower() not in present]
+            return start_response(status, given + added, *error)
+
+        return (sites.site or starting)(environ, start)
+
+    return serve
+
+
+def starting(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """A WSGI application that asks for patience, of a browser with a page that asks again.
+
+    Health checks get the truth, and 200 as ever.
+    """
+    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+    if environ.get("PATH_INFO", "").endswith("/weblab/health"):
+        start_response("200 OK", headers)
+        return [json.dumps({"found": True, "success": False, "message": _STARTING}).encode()]
+    headers += [("Retry-After", "2")]
+    if "text/html" in environ.get("HTTP_ACCEPT", ""):
+        headers[0] = ("Content-Type", "text/html; charset=UTF-8")
+        start_response("503 Service Unavailable", headers)
+        return [html.render_loading(accepted(environ.get("HTTP_ACCEPT_LANGUAGE", ""))).encode()]
+    start_response("503 Service Unavailable", headers)
+    return [json.dumps({"error": True, "code": "busy", "message": _STARTING}).encode()]
 
 
 def site(student: Wsgi, protocol: Wsgi, settings: Settings, admin: Wsgi | None = None) -> Wsgi:
@@ -42,21 +87,6 @@ def site(student: Wsgi, protocol: Wsgi, settings: Settings, admin: Wsgi | None =
         if admin is not None and f"{environ['PATH_INFO']}/".startswith("/admin/"):
             return admin(environ, start)
         return student(environ, start)
-
-    return secured(serve, settings)
-
-
-def secured(app: Wsgi, settings: Settings) -> Wsgi:
-    """`app` with the security headers in each of its answers that has none of its own."""
-    headers = _security_headers(settings)
-
-    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        def start(status: str, given: list[tuple[str, str]], *error: Any) -> Any:
-            present = {name.lower() for name, _ in given}
-            added = [(name, value) for name, value in headers if name.lower() not in present]
-            return start_response(status, given + added, *error)
-
-        return app(environ, start)
 
     return serve
 
@@ -111,24 +141,3 @@ def _security_headers(settings: Settings) -> list[tuple[str, str]]:
         ("X-Content-Type-Options", "nosniff"),
         ("Referrer-Policy", "no-referrer"),
     ]
-
-
-_MESSAGE = "The lab is just starting; ask again in a moment."
-
-
-def starting(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """A WSGI application that asks for patience, of a browser with a page that asks again.
-
-    Health checks get the truth, and 200 as ever.
-    """
-    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
-    if environ.get("PATH_INFO", "").endswith("/weblab/health"):
-        start_response("200 OK", headers)
-        return [json.dumps({"found": True, "success": False, "message": _MESSAGE}).encode()]
-    headers += [("Retry-After", "2")]
-    if "text/html" in environ.get("HTTP_ACCEPT", ""):
-        headers[0] = ("Content-Type", "text/html; charset=UTF-8")
-        start_response("503 Service Unavailable", headers)
-        return [html.render_loading(accepted(environ.get("HTTP_ACCEPT_LANGUAGE", ""))).encode()]
-    start_response("503 Service Unavailable", headers)
-    return [json.dumps({"error": True, "code": "busy", "message": _MESSAGE}).encode()]

@@ -1,4 +1,4 @@
-"""Pictures of cameras: one at a time, and streams of them, sent from a thread of their own."""
+"""Pictures of cameras: one at a time, and streams of them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import logging
 import selectors
 import threading
 from collections.abc import Callable
-from contextlib import closing, suppress
-from functools import partial
+from contextlib import suppress
 from typing import Any, Protocol, cast
 
 from bottle import Bottle, HTTPResponse, request
@@ -16,15 +15,16 @@ from labnode import context
 from labnode.clock import Clock
 from labnode.errors import Busy, NotFound
 from labnode.events import Bus, SessionChanged
-from labnode.http import Body, Connection
+from labnode.http import Connection
+from labnode.http.reactor import Group, Participant
 from labnode.lab import Node
 from labnode.sessions import Observer, Session, User
-from labnode.waker import Waker
 
 logger = logging.getLogger(__name__)
 
 _MOST = 32  # streams
 _MOST_PER_SESSION = 4
+_PIECE = 1 << 16  # bytes sent at once
 _STALLED = 10.0  # seconds in which a browser has to take something
 _SNAPSHOT_AGE = 1.0  # seconds that a picture may be old
 _SNAPSHOT_WITHIN = 4.0
@@ -45,25 +45,21 @@ class Capture(Protocol):
 
     latest: Picture | None
 
-    def look(self, viewer: Callable[[], None]) -> None: ...
-    def look_away(self, viewer: Callable[[], None]) -> None: ...
+    def look(self, viewer: Callable[[], object]) -> None: ...
+    def look_away(self, viewer: Callable[[], object]) -> None: ...
     def fresh(self, max_age: float, timeout: float) -> Picture: ...
 
 
 class Streams:
-    """All streams of the node, sent by one thread, "streams", from the first one to `stop`.
+    """All streams of the node, until `stop`.
 
-    It never waits for a browser: one that is slow misses pictures, and has one on its way at most.
+    Nobody waits for a browser: one that is slow misses pictures, and has one on its way at most.
     """
 
     def __init__(self, bus: Bus) -> None:
-        self._now = Clock().now
-        self._lock = threading.Lock()  # of what follows
-        self._viewers: set[_Viewer] = set()  # replaced as a whole
-        self._waker: Waker | None = None  # None: there is no thread
-        self._stopping = False
-        self._thread: threading.Thread | None = None
-        bus.subscribe(SessionChanged, wake=self._wake, limit=1)
+        self._viewers: Group[Viewer] = Group()
+        self._door = threading.Lock()  # one comes in at a time, so that the limits are kept
+        bus.subscribe(SessionChanged, wake=self._viewers.wake, limit=1)
 
     def serve(self, app: Bottle, node: Node) -> None:
         self._node = node
@@ -72,11 +68,7 @@ class Streams:
 
     def stop(self, timeout: float) -> None:
         """Cut all off, and take no more."""
-        with self._lock:
-            self._stopping = True
-        self._wake()
-        if self._thread is not None:
-            self._thread.join(timeout)
+        self._viewers.stop(timeout)
 
     # ------------------------------------------------------------------ views
 
@@ -85,14 +77,13 @@ class Streams:
         user = context.current_user.get()
         assert isinstance(user, User | Observer)
         capture = self._capture(name)
-        self._check_room(user.session)
+        connection: Connection | None = request.environ.get("labnode.connection")
+        if connection is not None and request.method == "GET":
+            self._open(connection, capture, user.session)
         response = HTTPResponse(iter([_MARK]))  # of what is no iterator Bottle tells the length
         response.content_type = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
         response.set_header("Cache-Control", "no-store")
         response.set_header("X-Accel-Buffering", "no")  # nginx would keep pictures to itself
-        connection: Connection | None = request.environ.get("labnode.connection")
-        if connection is not None and request.method == "GET":
-            connection.hand_over(partial(self._adopt, capture, user.session))
         return response
 
     def snapshot(self, name: str) -> HTTPResponse:
@@ -110,146 +101,85 @@ class Streams:
             raise NotFound(f"There is no camera {name!r} for students.")
         return cast(Any, driver).capture  # type: ignore[no-any-return]
 
-    def _check_room(self, session: Session) -> None:
-        mine = sum(viewer.session is session for viewer in self._viewers)
-        if len(self._viewers) >= _MOST or mine >= _MOST_PER_SESSION:
-            raise Busy("There are too many pages that show a camera; close some.")
-
-    def _adopt(self, capture: Capture, session: Session, body: Body) -> None:
-        viewer = _Viewer(capture, session, body, self._wake)
-        with self._lock:
-            running = not self._stopping
-            if running:
-                self._viewers = self._viewers | {viewer}
-                self._begin()
-        if running:
-            capture.look(viewer.wake)
-            self._wake()
-        else:
-            body.socket.close()
-
-    def _begin(self) -> None:
-        if self._waker is not None:
-            return
-        self._waker = Waker()
-        self._thread = threading.Thread(
-            target=self._run, args=(self._waker,), name="streams", daemon=True
-        )
-        self._thread.start()
-
-    # ------------------------------------------------------------------ the thread
-
-    def _wake(self) -> None:
-        waker = self._waker
-        if waker is not None:
-            waker.wake()
-
-    def _run(self, waker: Waker) -> None:
-        with selectors.DefaultSelector() as selector, closing(waker):
-            selector.register(waker.descriptor, selectors.EVENT_READ, waker)
-            while not self._stopping:
-                try:
-                    self._turn(selector)
-                except Exception:
-                    logger.exception("A turn of the streams failed")
-            for viewer in self._viewers:
-                self._drop(selector, viewer)
-            self._waker = None
-
-    def _turn(self, selector: selectors.BaseSelector) -> None:
-        deadlines = [viewer.deadline for viewer in self._viewers if viewer.deadline is not None]
-        timeout = max(0.0, min(deadlines) - self._now()) if deadlines else None
-        for key, _ in selector.select(timeout):
-            if isinstance(key.data, Waker):
-                key.data.heard()
-        now = self._now()
-        for viewer in self._viewers:
-            try:
-                stays = viewer.go_on(now)
-            except OSError:
-                stays = False
-            except Exception:
-                logger.exception("A stream is closed because of a fault")
-                stays = False
-            if stays:
-                viewer.watch(selector)
-            else:
-                self._drop(selector, viewer)
-
-    def _drop(self, selector: selectors.BaseSelector, viewer: _Viewer) -> None:
-        with self._lock:
-            self._viewers = self._viewers - {viewer}
-        viewer.leave(selector)
+    def _open(self, connection: Connection, capture: Capture, session: Session) -> None:
+        """Have the current request's connection go on as a viewer; Busy when there are too many."""
+        viewer = Viewer(connection, capture, session, self._viewers)
+        with self._door:
+            viewers = self._viewers.members
+            mine = sum(each.session is session for each in viewers)
+            if len(viewers) >= _MOST or mine >= _MOST_PER_SESSION:
+                raise Busy("There are too many pages that show a camera; close some.")
+            self._viewers.add(viewer)
+        connection.become(viewer)
 
 
-class _Viewer:
-    """One browser that looks at one camera."""
+class Viewer(Participant):
+    """One browser that looks at one camera; `wake` says that there is a new picture."""
+
+    deadline: float | None = None  # when it has to have taken something
 
     def __init__(
-        self,
-        capture: Capture,
-        session: Session,
-        body: Body,
-        wake: Callable[[], None],
+        self, connection: Connection, capture: Capture, session: Session, group: Group[Viewer]
     ) -> None:
+        super().__init__(connection.socket, connection.reactor, group)
         self.session = session
-        self.deadline: float | None = None  # when it has to have taken something
+        self._viewers = group
+        self._connection = connection
         self._capture = capture
-        self._body = body
+        self._now = Clock().now
+        self._looking = False
         self._out = memoryview(b"")
         self._seen = 0  # the number of the last picture
-        self._wake = wake
-        body.socket.setblocking(False)
 
-    def wake(self) -> None:
-        """There is a new picture."""
-        self._wake()
+    @property
+    def interest(self) -> int:
+        return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
 
-    def go_on(self, now: float) -> bool:
-        """Send what the browser takes now; False when it is over."""
-        if not self.session.active or self._has_left():
-            return False
-        while self._out or self._take_newest(now):
-            try:
-                sent = self._body.socket.send(self._out)
-            except BlockingIOError:
-                break
-            self._out = self._out[sent:]
-            self.deadline = now + _STALLED if self._out else None
-        return self.deadline is None or now < self.deadline
+    def ready(self, events: int) -> None:
+        if events & selectors.EVENT_READ and self._has_left():
+            self.over = True
+        else:
+            self._write()
 
-    def _take_newest(self, now: float) -> bool:
+    def woken(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self._capture.look(self.wake)
+        self._write()
+
+    def close(self) -> None:
+        self._capture.look_away(self.wake)
+        super().close()
+
+    def _write(self) -> None:
+        """Give the kernel a piece: all of a picture at once would keep others waiting."""
+        if not self.session.active or self._viewers.stop_by is not None:
+            self.over = True
+        elif self._out or self._take_newest():
+            with suppress(BlockingIOError):
+                self._out = self._out[self.socket.send(self._out[:_PIECE]) :]
+                self.deadline = self._now() + _STALLED if self._out else None
+            if not self._out:
+                self._take_newest()
+
+    def _take_newest(self) -> bool:
         """Have a picture to send that the browser has not got."""
         picture = self._capture.latest
         if picture is None or picture.number == self._seen:
             return False
         self._seen = picture.number
-        self._out = memoryview(self._body.framed(_part(picture.jpeg)))
-        self.deadline = now + _STALLED
+        self._out = memoryview(self._connection.framed(_part(picture.jpeg)))
+        self.deadline = self._now() + _STALLED
         return True
-
-    def watch(self, selector: selectors.BaseSelector) -> None:
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
-        key = selector.get_map().get(self._body.socket)
-        if key is None:
-            selector.register(self._body.socket, events)
-        elif key.events != events:
-            selector.modify(self._body.socket, events)
-
-    def leave(self, selector: selectors.BaseSelector) -> None:
-        self._capture.look_away(self.wake)
-        with suppress(KeyError, ValueError):  # it was not watched
-            selector.unregister(self._body.socket)
-        self._body.socket.close()
 
     def _has_left(self) -> bool:
         """Whether the browser has closed; what it says besides is of no interest."""
         try:
-            return not self._body.socket.recv(4096)
+            return not self.socket.recv(4096)
         except BlockingIOError:
             return False
 
 
 def _part(jpeg: bytes) -> bytes:
     head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
-    return head + jpeg + b"\r\n" + _MARK
+    return b"".join((head, jpeg, b"\r\n", _MARK))

@@ -86,7 +86,7 @@ class Consoles:
             return refusal
         position = console.line.reader(*_place(request.query))
         page = _Page(console, position, user, self._node.sessions)
-        page.begin(self._websockets.take_over(page, user.session_id))
+        self._websockets.open(page, user.session_id)
         return ""  # the web server sees that HTTP is over and sends nothing of this
 
     def _console(self, name: str) -> Console:
@@ -110,9 +110,9 @@ def _place(query: Any) -> tuple[str | None, int | None]:
 
 
 class _Page:
-    """A page at a port, for the hub: a Receiver that is a Source, too.
+    """A page at a port: a Receiver that is a Source, too.
 
-    The hub's thread and the port's io thread are here; `_lock` is of what both write.
+    The reactor's thread and the port's io thread are here; `_lock` is of what both write.
     """
 
     def __init__(
@@ -134,15 +134,11 @@ class _Page:
         hello = {"epoch": line.epoch, "offset": position.offset, "read_only": self._read_only}
         self._news = [{"type": "hello", **hello, **_visible(self._status)}]
 
+    # ------------------------------------------------------------------ a Receiver
+
     def begin(self, channel: Channel) -> None:
-        """The request has become this channel."""
         self._channel = channel
         self._line.listen(self._wake)
-        if channel.ending is not None:
-            self._line.unlisten(self._wake)
-        self._wake()
-
-    # ------------------------------------------------------------------ the hub's: a Receiver
 
     def may_stay(self) -> bool:
         return self._user.session.active
@@ -168,7 +164,7 @@ class _Page:
     def ended(self) -> None:
         self._line.unlisten(self._wake)
 
-    # ------------------------------------------------------------------ the hub's: a Source
+    # ------------------------------------------------------------------ a Source
 
     def waiting(self) -> bool:
         return (
@@ -236,7 +232,7 @@ class _Page:
 
     def _wake(self) -> None:
         if self._channel is not None:
-            self._channel.go_on()
+            self._channel.wake()
 
     def _end(self, ending: Ending) -> None:
         if self._channel is not None:

@@ -1,4 +1,4 @@
-"""What a lab's handler has in its hand: messages in, messages out, and the user they are from."""
+"""The lab's WebSockets: those that are open, and the handlers that speak to their pages."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bottle import Bottle
+from bottle import Bottle, request
 from wsproto.frame_protocol import CloseReason
 
 from labnode import context
 from labnode.clock import Clock
 from labnode.errors import BadInput, Busy, LabnodeError, SessionOver
 from labnode.events import Bus, SessionChanged
-from labnode.http import handshake
-from labnode.http.reactor import Hub
+from labnode.http import Connection, handshake
+from labnode.http.reactor import Group
 from labnode.http.websocket import (
     FAILED,
     SESSION_OVER,
@@ -36,6 +36,10 @@ from labnode.web.camera import Streams
 from labnode.web.live import Live
 from labnode.web.page_state import PageState
 from labnode.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[..., object]
 
 _OVERHEAD = 100  # bytes that a waiting message costs beyond its own
 
@@ -81,7 +85,7 @@ class WebSocket:
     """
 
     def __init__(self, visitor: Visitor, limits: WebSocketLimits) -> None:
-        self.channel: Channel  # given by whoever makes it
+        self.channel: Channel  # see `begin`
         self._visitor = visitor
         self._limits = limits
         self._thread: int | None = None  # the handler's
@@ -107,7 +111,7 @@ class WebSocket:
             message = self._inbox.popleft()
             self._size -= len(message) + _OVERHEAD
         if was_full and not self.full():
-            self.channel.go_on()
+            self.channel.wake()
         if not self._check_user():
             return None
         if isinstance(self._visitor.user, User):
@@ -157,7 +161,10 @@ class WebSocket:
         """The handler runs here."""
         self._thread = threading.get_ident()
 
-    # ------------------------------------------------------------------ the hub's: a Receiver
+    # ------------------------------------------------------------------ a Receiver
+
+    def begin(self, channel: Channel) -> None:
+        self.channel = channel
 
     def may_stay(self) -> bool:
         return self._visitor.now() is not None
@@ -176,11 +183,6 @@ class WebSocket:
             self._changed.notify_all()
 
 
-logger = logging.getLogger(__name__)
-
-Handler = Callable[..., object]
-
-
 class WebSockets:
     """All WebSockets of the node; each handler runs in a thread of its own, "websocket-N"."""
 
@@ -190,29 +192,30 @@ class WebSockets:
         self.limits = limits or WebSocketLimits()
         self._sessions = sessions
         self._worker = worker
-        self._hub = Hub(self.limits)
-        # Only that something has changed is of interest: then all are looked at.
-        bus.subscribe(SessionChanged, wake=self._hub.look_again, limit=1)
-        self.live = Live(self.take_over, sessions, bus)
-        self.streams = Streams(bus)  # which last as long as WebSockets, off the pool as they are
+        self.live = Live(self, sessions, bus)
+        self.streams = Streams(bus)  # which last as long as WebSockets
+        self._channels: Group[Channel] = Group()
         self._door = threading.Lock()  # one comes in at a time, so that the limits are kept
+        self._started = False
         self._numbers = itertools.count(1)
         self._threads: set[threading.Thread] = set()
         self._free_threads = threading.BoundedSemaphore(self.limits.handlers)
+        # Only that something has changed is of interest: then all are looked at.
+        bus.subscribe(SessionChanged, wake=self._channels.wake, limit=1)
 
-    def serve(self, app: Bottle, lab: Lab, picture: PageState) -> None:
+    def serve(self, app: Bottle, lab: Lab, page: PageState) -> None:
         """Add the routes of the page's own WebSocket and of the lab's."""
-        self.live.serve(app, picture)
+        self.live.serve(app, page)
         for path, (handler, level) in lab.websockets.items():
             app.get(path, callback=partial(self._open, handler, level), access=level)
 
     def start(self) -> None:
-        self._hub.start()
+        self._started = True
         self.live.start()
 
     def fault(self) -> str | None:
         """Why WebSockets are not served any more, or None; any thread may ask."""
-        return self._hub.fault() or self.live.fault()
+        return self.live.fault()
 
     def stop(self, timeout: float) -> bool:
         """Close all and end their handlers; False when a handler goes on after `timeout` s."""
@@ -220,7 +223,7 @@ class WebSockets:
         end = now() + timeout
         self.live.stop(timeout / 4)
         self.streams.stop(timeout / 4)
-        self._hub.stop(timeout / 2)
+        self._channels.stop(timeout / 2)
         for thread in list(self._threads):
             thread.join(max(0.0, end - now()))
         going_on = [thread.name for thread in list(self._threads) if thread.is_alive()]
@@ -231,31 +234,48 @@ class WebSockets:
     def push(self, session_id: str | None, event: str, data: Any) -> None:
         """Send an event to the WebSockets of one session, or of all; BadInput if it is not JSON."""
         message, size = encoded({"event": event, "data": data}, self.limits.message)
-        for channel in self._hub.channels:
+        for channel in self._channels.members:
             of_it = channel.session_id == session_id if session_id else channel.session_id
             if of_it and channel.receiver.may_stay():
                 channel.send(message, size)
 
-    def take_over(self, receiver: Receiver, session_id: str | None) -> Channel:
+    # ------------------------------------------------------------------ channels
+
+    def open(self, receiver: Receiver, session_id: str | None) -> None:
         """Make the current request a WebSocket, which `handshake.refusal` does not refuse.
 
-        Busy when there are too many.
+        Busy when there are too many. The view that calls it returns nothing else.
         """
+        connection: Connection = request.environ["labnode.connection"]
+        looking = isinstance(context.current_user.get(), Observer)
         with self._door:
-            looking = isinstance(context.current_user.get(), Observer)
-            self._hub.check_room(session_id, looking)
-            taken = handshake.take()
+            self._check_room(session_id, looking)
+            greeting, early = handshake.accept(connection)
             channel = Channel(
-                taken.socket,
+                connection,
                 receiver,
+                self._channels,
                 self.limits,
                 session_id=session_id,
                 looking=looking,
-                greeting=taken.greeting,
-                early=taken.early,
+                greeting=greeting,
+                early=early,
             )
-            self._hub.adopt(channel)
-        return channel
+            self._channels.add(channel)
+        receiver.begin(channel)
+        connection.become(channel)
+
+    def _check_room(self, session_id: str | None, looking: bool) -> None:
+        """Busy when another channel of this session would be one too many.
+
+        Those of observers (`looking`) are counted apart: they take none from the student.
+        """
+        kind, channels = (session_id, looking), self._channels.members
+        mine = sum((each.session_id, each.looking) == kind for each in channels)
+        if not self._started or self._channels.stop_by is not None:
+            raise Busy("The lab is not serving WebSockets now.")
+        if len(channels) >= self.limits.sockets or mine >= self.limits.per_session:
+            raise Busy("There are too many WebSockets open; close some, or try again later.")
 
     # ------------------------------------------------------------------ handlers
 
@@ -269,7 +289,7 @@ class WebSockets:
         try:
             user = context.current_user.get() or ANONYMOUS
             ws = WebSocket(Visitor(user, level, self._sessions), self.limits)
-            ws.channel = self.take_over(ws, user.session_id)
+            self.open(ws, user.session_id)
             thread = threading.Thread(
                 target=self._run,
                 args=(partial(handler, **named), ws, user),

@@ -6,8 +6,7 @@ import json
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from bottle import Bottle
 
@@ -32,19 +31,23 @@ _PAUSE = 0.02
 _PAUSE_PER_PAGE = 0.001
 
 
+class Channels(Protocol):
+    """Where a page's WebSocket is opened; see lab_websockets.WebSockets."""
+
+    def open(self, receiver: Receiver, session_id: str | None) -> None: ...
+
+
 class Live:
     """Tells all open pages what changes, from one thread, "live".
 
-    It sleeps while nothing changes, and never waits for a page: the hub closes one that reads too
-    slowly. A page says something every few seconds, whatever it is, and hears how much time is
+    It sleeps while nothing changes, and never waits for a page: one that reads too slowly is
+    closed. A page says something every few seconds, whatever it is, and hears how much time is
     left: that keeps its session, and both ends know that the other one is there.
     """
 
-    def __init__(
-        self, take_over: Callable[[Receiver, str | None], Channel], sessions: Sessions, bus: Bus
-    ) -> None:
-        self._picture: PageState  # given by `serve`
-        self._take_over = take_over
+    def __init__(self, channels: Channels, sessions: Sessions, bus: Bus) -> None:
+        self._state: PageState  # given by `serve`
+        self._channels = channels
         self._sessions = sessions
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -60,8 +63,8 @@ class Live:
         self._pages: list[Page] = []  # the thread's own, as is what follows
         self._shown: dict[str, Any] = {}  # the states of devices that all pages have
 
-    def serve(self, app: Bottle, picture: PageState) -> None:
-        self._picture = picture
+    def serve(self, app: Bottle, state: PageState) -> None:
+        self._state = state
         app.get("/api/live", callback=self._open, access="observer")
 
     def start(self) -> None:
@@ -86,17 +89,17 @@ class Live:
         if refusal is not None:
             return refusal
         page = Page(viewer(), self)
-        page.channel = self._take_over(page, page.asking.session_id)
+        self._channels.open(page, page.viewer.session_id)
         self._new.append(page)
         self._wake.set()
         return ""  # the web server sees that HTTP is over and sends nothing of this
 
-    # ------------------------------------------------------------------ the hub's thread
+    # ------------------------------------------------------------------ the reactor's thread
 
     def heard(self, page: Page) -> None:
         """A page says that it is there."""
-        if isinstance(page.asking, User):  # one who only looks keeps nobody's session
-            self._sessions.poll(page.asking.session)
+        if isinstance(page.viewer, User):  # one who only looks keeps nobody's session
+            self._sessions.poll(page.viewer.session)
         self._asking.append(page)
         self._wake.set()
 
@@ -130,17 +133,17 @@ class Live:
             if page.channel.ending is not None:  # it left before it was seen, and told so then
                 continue
             self._pages.append(page)
-            page.tell(self._picture.state(page.asking))
+            page.tell(self._state.state(page.viewer))
         while self._asking:
             page = self._asking.popleft()
             if page in self._pages:
-                page.tell({"time_left": round(page.asking.time_left, 3)})
+                page.tell({"time_left": round(page.viewer.time_left, 3)})
 
     def _tell_devices(self) -> None:
         self._devices.drain()
         if not self._pages and not self._new:
             return
-        news = self._picture.devices(changed_since=self._shown)
+        news = self._state.devices(changed_since=self._shown)
         if news["devices"]:
             self._shown.update(news["devices"])
             message = _text(news)
@@ -149,7 +152,7 @@ class Live:
 
     def _tell_faults(self) -> None:
         if self._faults.drain() and self._pages:
-            message = _text({"faults": self._picture.faults()})
+            message = _text({"faults": self._state.faults()})
             for page in self._pages:
                 page.send(message)
 
@@ -161,30 +164,30 @@ class Live:
         for session_id, task_ids in changed.items():
             pages = self._of(session_id)
             if pages:
-                message = _text({"tasks": self._picture.tasks(task_ids)})
+                message = _text({"tasks": self._state.tasks(task_ids)})
                 for page in pages:
                     page.send(message)
 
     def _tell_sessions(self) -> None:
         for session_id in {event.session_id for event in self._session_changes.drain()}:
             for page in self._of(session_id):
-                page.tell({"session": self._picture.session(page.asking)})
+                page.tell({"session": self._state.session(page.viewer)})
 
     def _tell_notices(self) -> None:
         for notice in self._notices.drain():
             for page in self._pages if notice.session_id is None else self._of(notice.session_id):
-                page.tell({"notices": self._picture.notices(page.asking)})
+                page.tell({"notices": self._state.notices(page.viewer)})
 
     def _of(self, session_id: str) -> list[Page]:
-        return [page for page in self._pages if page.asking.session_id == session_id]
+        return [page for page in self._pages if page.viewer.session_id == session_id]
 
 
 class Page:
-    """One open page, for the hub: a Receiver."""
+    """One open page: a Receiver."""
 
-    def __init__(self, asking: Viewer, live: Live) -> None:
-        self.asking = asking
-        self.channel: Channel  # given by whoever makes it, before anything is told
+    def __init__(self, viewer: Viewer, live: Live) -> None:
+        self.viewer = viewer
+        self.channel: Channel  # see `begin`
         self._live = live
 
     def tell(self, news: dict[str, Any]) -> None:
@@ -196,8 +199,11 @@ class Page:
         else:
             self.channel.end(SESSION_OVER)
 
+    def begin(self, channel: Channel) -> None:
+        self.channel = channel
+
     def may_stay(self) -> bool:
-        return self.asking.session.active
+        return self.viewer.session.active
 
     def full(self) -> bool:
         return False

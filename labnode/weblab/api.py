@@ -17,6 +17,7 @@ import bottle
 from labnode.clock import Clock
 from labnode.errors import BadInput, Busy, LabnodeError
 from labnode.http.basic_auth import Credentials, Denied
+from labnode.http.replies import Errors
 from labnode.sessions import Deletion, Sessions
 from labnode.settings import Settings
 from labnode.weblab import lde, messages
@@ -51,7 +52,7 @@ def protocol_app(sessions: Sessions, settings: Settings, *, clock: Clock) -> bot
     protocol = ServerApi(sessions, settings, clock)
     app.add_hook("before_request", protocol.authenticate)
     app.add_hook("after_request", protocol.note_rejection)
-    app.install(_errors_as_json)
+    app.install(Errors(_refusal))
     app.get("/weblab/health", callback=protocol.health)
     for dialect in (WEBLAB, LDE):
         protocol.serve(app, dialect)
@@ -187,24 +188,14 @@ def _own_error(error: bottle.HTTPError) -> bottle.HTTPResponse:
         case 405:
             message = f"{bottle.request.environ['REQUEST_METHOD']} is not possible at this address."
         case _:
+            _log.error("A request of a central server failed", exc_info=error.exception)
             message = "Something went wrong in the laboratory; its log says what."
     allow = error.headers.get("Allow")
     return _reply(messages.failure(message), error.status_code, {"Allow": allow} if allow else {})
 
 
-def _errors_as_json(view: Callable[..., bottle.HTTPResponse]) -> Callable[..., Any]:
-    def answer(*args: Any, **kwargs: Any) -> bottle.HTTPResponse:
-        try:
-            return view(*args, **kwargs)
-        except bottle.HTTPResponse:
-            raise
-        except LabnodeError as error:
-            raise _failure(error.status, error) from None
-        except Exception:  # noqa: BLE001 - the boundary of a request
-            _log.exception("A request of a central server failed")
-            raise bottle.HTTPError(500) from None
-
-    return answer
+def _refusal(error: LabnodeError) -> bottle.HTTPResponse:
+    return _failure(error.status, error)
 
 
 def _fields() -> dict[str, Any]:

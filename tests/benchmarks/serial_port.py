@@ -83,7 +83,7 @@ def node(home: Path, board: str) -> Iterator[str]:
     with (home / "errors").open("w") as errors:
         process = subprocess.Popen(
             [*command, "--state-dir", str(home / "state")],
-            env=environment(home, PYTHONPATH=str(Path(__file__).parents[2])),
+            env=environment(home),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

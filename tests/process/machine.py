@@ -19,6 +19,7 @@ from labnode.clock import Clock
 from labnode.weblab.fake import CentralServer
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]  # whose labnode is tested, wherever another one is installed
 PROBE = HERE / "probe.yaml"
 SAFE = {"GPIO17": "0.0", "GPIO24": "1.0", "GPIO25": "0.0", "GPIO18": "1.0"}
 USERNAME, PASSWORD = "weblab", "a password"
@@ -33,6 +34,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return {
         **given,
         "HOME": str(home),
+        "PYTHONPATH": str(ROOT),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONWARNINGS": "error",
         "LABNODE_WEBLAB_USERNAME": USERNAME,

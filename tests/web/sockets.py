@@ -200,7 +200,7 @@ class Node:
 
     def channels(self) -> list[Channel]:
         """The WebSockets that are open and not about to be closed."""
-        return [c for c in self.agent.bench.websockets._hub.channels if c.ending is None]
+        return [c for c in self.agent.bench.websockets._channels.members if c.ending is None]
 
     @property
     def address(self) -> tuple[str, int]:

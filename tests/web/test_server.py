@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
 from typing import Any
 
 import bottle
@@ -27,8 +26,8 @@ from hypothesis import strategies as st
 
 from labnode.errors import ConfigError
 from labnode.http import Connection, WebServer
-from labnode.http.connection import ClientGone, Limits
-from labnode.http.reactor import Loop
+from labnode.http.connection import ClientGone, Limits, Listener
+from labnode.http.reactor import Participant, Reactor
 from labnode.http.request import RequestReader
 
 PATIENCE = 20.0  # seconds after which a wait has failed; nothing here takes a tenth of it
@@ -158,14 +157,14 @@ def open_descriptors() -> int:
 
 
 @contextmanager
-def stepped(listener: socket.socket, limits: Limits = FOR_ONE) -> Iterator[Loop]:
-    """A loop without a thread: the test takes its turns."""
-    loop = Loop(listener, limits)
+def stepped(sock: socket.socket, limits: Limits = FOR_ONE) -> Iterator[tuple[Reactor, Listener]]:
+    """A reactor without a thread: the test takes its turns."""
+    reactor = Reactor()
     try:
-        yield loop
+        yield reactor, Listener(sock, limits, reactor)
     finally:
-        loop.abandon()
-        loop.run()
+        reactor.abandon()
+        reactor.run()
 
 
 @pytest.fixture
@@ -393,31 +392,92 @@ def test_no_banner_says_what_serves(start: Start, connect: Connect) -> None:
     assert "server" not in connect(start()).get().headers
 
 
-def test_a_view_may_go_on_with_another_protocol_and_owns_the_socket(
+class Chat(Participant):
+    """Says what it hears, in capitals."""
+
+    def __init__(self, connection: Connection, heard: bytes = b"") -> None:
+        super().__init__(connection.socket, connection.reactor)
+        self.heard = heard
+        self.closed = threading.Event()
+
+    def ready(self, events: int) -> None:
+        data = self.socket.recv(100)
+        self.over = not data
+        self.socket.send(data.upper())
+
+    def woken(self) -> None:
+        self.socket.send(self.heard.upper())
+
+    def close(self) -> None:
+        super().close()
+        self.closed.set()
+
+
+UPGRADE = b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n"
+
+
+def test_a_view_may_go_on_with_another_protocol_until_the_server_stops(
     start: Start, connect: Connect
 ) -> None:
-    taken: SimpleQueue[Connection] = SimpleQueue()
+    chats = []
 
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         connection = environ["labnode.connection"]
         headers = [("Connection", "Upgrade"), ("Upgrade", "chat")]
         answer = h11.InformationalResponse(status_code=101, headers=headers)
         connection.send(connection.reader.http.send(answer))
-        taken.put(connection)
-        return []
+        assert connection.reader.http.trailing_data == (b"early", False)
+        chats.append(Chat(connection, b"early"))
+        connection.become(chats[0])
+        return [b"nothing of this is sent"]
 
     server = start(app)
     client = connect(server)
-    client.send(b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\nearly")
+    client.send(UPGRADE + b"early")
     assert client.answer().status == 101
+    assert client.file.read(5) == b"EARLY"
+    client.send(b"late")
+    assert client.file.read(4) == b"LATE"
     server.stop()
-    connection = taken.get(timeout=PATIENCE)
-    with closing(connection.socket) as sock:
-        assert connection.reader.http.trailing_data == (b"early", False)
-        client.send(b"late")
-        assert sock.recv(5) == b"late"
-        sock.sendall(b"hello")
-        assert client.file.read(5) == b"hello"
+    assert client.ended()
+    assert chats[0].closed.is_set()
+
+
+def test_an_answer_may_be_gone_on_with_after_its_head(start: Start, connect: Connect) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        connection = environ["labnode.connection"]
+        connection.become(Chat(connection))
+        start_response("200 OK", [("Content-Length", "9")])
+        return [b"first"]
+
+    client = connect(start(app)).send(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n")
+    head = [client.file.readline() for _ in range(5)]
+    assert b"Connection: close\r\n" in head
+    assert client.file.read(5) == b"first"
+    client.send(b"more")
+    assert client.file.read(4) == b"MORE"
+
+
+def test_what_a_view_that_fails_would_have_gone_on_with_is_closed(
+    start: Start, connect: Connect
+) -> None:
+    chats = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        connection = environ["labnode.connection"]
+        chats.append(Chat(connection))
+        connection.become(chats[-1])
+        if environ["PATH_INFO"] == "/late":
+            start_response("200 OK", [])
+            yield b"first"
+        raise RuntimeError("the view fails")
+
+    server = start(app)
+    for path in ("/", "/late"):
+        client = connect(server).send(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        client.file.read()
+        client.close()
+        assert chats[-1].closed.wait(PATIENCE)
 
 
 # What the application may answer
@@ -864,33 +924,36 @@ def test_a_connection_that_is_ending_takes_nobodys_place(start: Start, connect: 
 
 
 def test_who_has_just_sent_a_request_is_not_closed_as_idle_for_a_newcomer() -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener, stepped(listener) as loop:
-        address = listener.getsockname()
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as server,
+        stepped(server) as (reactor, listener),
+    ):
+        address = server.getsockname()
         with closing(socket.create_connection(address)) as first:
-            loop.turn()
+            reactor.turn()
             first.sendall(b"GET / HTTP/1.0\r\n\r\n")
             with closing(socket.create_connection(address)) as newcomer:
-                loop.turn()
+                reactor.turn()
                 assert newcomer.recv(12) == b"HTTP/1.1 503"
-            request = loop.requests.get_nowait()
+            request = listener.requests.get_nowait()
             assert request is not None
-            loop.give_back(request)
+            request.give_back()
 
 
-def test_what_is_given_back_while_the_loop_ends_is_closed_too() -> None:
+def test_what_is_given_back_while_the_reactor_ends_is_closed_too() -> None:
     limits = replace(FOR_ONE, connections=2, per_address=2)
     with (
-        closing(socket.create_server(("127.0.0.1", 0))) as listener,
+        closing(socket.create_server(("127.0.0.1", 0))) as server,
         ExitStack() as clients,
-        stepped(listener, limits) as loop,
+        stepped(server, limits) as (reactor, listener),
     ):
         served = []
         for _ in range(2):
-            client = socket.create_connection(listener.getsockname())
+            client = socket.create_connection(server.getsockname())
             clients.enter_context(closing(client)).sendall(b"GET / HTTP/1.0\r\n\r\n")
-            loop.turn()
-            loop.turn()
-            connection = loop.requests.get_nowait()
+            reactor.turn()
+            reactor.turn()
+            connection = listener.requests.get_nowait()
             assert connection is not None
             served.append(connection)
         first, second = served
@@ -903,12 +966,12 @@ def test_what_is_given_back_while_the_loop_ends_is_closed_too() -> None:
 
             def close(self) -> None:
                 self.sock.close()
-                other = threading.Thread(target=loop.give_back, args=(second,))
+                other = threading.Thread(target=second.give_back)
                 other.start()
                 other.join(PATIENCE)
 
         first.socket = Closing(first.socket)  # type: ignore[assignment]
-        loop.give_back(first)
+        first.give_back()
     assert second.socket.fileno() == -1
 
 
@@ -986,8 +1049,13 @@ def test_a_stream_whose_client_vanishes_is_closed(
 
 def test_a_connection_on_which_sending_failed_takes_no_other_request() -> None:
     near, far = socket.socketpair()
-    with near, far:
-        connection = Connection(near, "127.0.0.1", 1, FOR_ONE)
+    with (
+        near,
+        far,
+        closing(socket.create_server(("127.0.0.1", 0))) as server,
+        stepped(server) as (_, listener),
+    ):
+        connection = Connection(near, "127.0.0.1", 1, listener)
         far.close()
         connection.reader.feed(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n")
         connection.reader.http.send(h11.Response(status_code=204, headers=[]))
@@ -1013,24 +1081,27 @@ def test_a_client_that_does_not_read_its_answer_gives_the_thread_free(
 def test_without_descriptors_accepting_pauses_and_goes_on_later(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labnode.http.reactor._RETRY_ACCEPT", 0.05)
+    monkeypatch.setattr("labnode.http.connection._RETRY_ACCEPT", 0.05)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener, stepped(listener) as loop:
-        client = socket.create_connection(listener.getsockname())
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as server,
+        stepped(server) as (reactor, listener),
+    ):
+        client = socket.create_connection(server.getsockname())
         with closing(client):
             resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, hard))
             try:
-                loop.turn()  # nothing can be accepted
-                loop.turn()  # only waits, although somebody knocks
+                reactor.turn()  # nothing can be accepted
+                reactor.turn()  # only waits, although somebody knocks
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             assert [record.levelname for record in caplog.records] == ["WARNING"]
             client.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            loop.turn()
-            loop.turn()
-            request = loop.requests.get_nowait()
+            reactor.turn()
+            reactor.turn()
+            request = listener.requests.get_nowait()
             assert request is not None
-            loop.give_back(request)
+            request.give_back()
 
 
 # Start and stop

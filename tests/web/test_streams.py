@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from labnode.http import Body
+from labnode.http import Connection
+from labnode.web.camera import Streams
 
 from . import sockets
 from .sockets import PATIENCE, Node, running, until
@@ -37,8 +38,12 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
         yield node
 
 
+def streams(node: Node) -> Streams:
+    return node.agent.bench.websockets.streams
+
+
 def viewers(node: Node) -> int:
-    return len(node.agent.bench.websockets.streams._viewers)
+    return len(streams(node)._viewers.members)
 
 
 def looked_at(node: Node) -> bool:
@@ -162,7 +167,7 @@ def test_a_browser_that_is_slow_misses_pictures_and_costs_no_memory(
     driver: Any = node.agent.board.file.devices["camera"]
     for _ in range(100):
         quick.picture()
-    for viewer in node.agent.bench.websockets.streams._viewers:
+    for viewer in streams(node)._viewers.members:
         assert len(viewer._out) <= 10_000  # a picture
     assert driver.capture.latest.number >= 100
     assert slow.picture()
@@ -173,10 +178,51 @@ def test_a_browser_that_takes_nothing_is_dropped(
 ) -> None:
     monkeypatch.setattr("labnode.web.camera._STALLED", 0.05)
     sent: list[bytes] = []
-    monkeypatch.setattr(Body, "framed", lambda self, data: sent.append(data) or data * 2000)
+    monkeypatch.setattr(Connection, "framed", lambda self, data: sent.append(data) or data * 2000)
     browse(node.session()[1])
     until(lambda: sent)
     until(lambda: viewers(node) == 0)
+
+
+def test_a_stalled_stream_and_a_slow_websocket_delay_no_request(
+    node: Node, browse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    framed = Connection.framed
+    monkeypatch.setattr(Connection, "framed", lambda self, data: framed(self, data) * 2000)
+    _, cookie = node.session()
+    browse(cookie)  # reads nothing
+    until(lambda: [viewer for viewer in streams(node)._viewers.members if viewer._out])
+    node.open("/count", cookie).send("go")  # nor does this one, of 8 MB
+    until(lambda: [channel for channel in node.channels() if channel._queue])
+    for _ in range(20):
+        assert node.http("GET", "/api/session", Cookie=cookie)[0] == 200
+    assert viewers(node) == 1
+    assert [channel for channel in node.channels() if channel._queue]
+
+
+def test_a_large_picture_is_sent_in_pieces_between_which_others_have_their_turn(
+    node: Node, browse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces: list[int] = []
+
+    class Taking:
+        """A socket that takes whatever it gets."""
+
+        def __init__(self, sock: socket.socket) -> None:
+            self.fileno, self.close, self.recv = sock.fileno, sock.close, sock.recv
+
+        def send(self, data: memoryview) -> int:
+            pieces.append(len(data))
+            return len(data)
+
+    monkeypatch.setattr(Connection, "framed", lambda self, data: data.ljust(500_000))
+    browser = browse(node.session()[1])
+    until(lambda: viewers(node))
+    (viewer,) = streams(node)._viewers.members
+    viewer.socket = Taking(viewer.socket)  # type: ignore[assignment]
+    until(lambda: len(pieces) > 20)
+    assert max(pieces) == 1 << 16
+    browser.close()
 
 
 def test_a_snapshot_is_one_picture(node: Node) -> None:

@@ -153,7 +153,7 @@ def test_a_violation_is_answered_with_its_code(
     assert event.code == code
     assert page.at_end()  # without waiting for what cannot be understood
     page.close()
-    until(lambda: not node.agent.bench.websockets._hub.channels)
+    until(lambda: not node.agent.bench.websockets._channels.members)
 
 
 def test_a_client_that_does_not_answer_a_close_is_cut_off(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_40_clients_that_leave_at_once_leave_nothing_behind(
             else:
                 page.close()
         node.pages.clear()
-        until(lambda: not node.agent.bench.websockets._hub.channels, "all channels are dropped")
+        until(lambda: not node.agent.bench.websockets._channels.members, "all channels are dropped")
         until(lambda: not node.agent.bench.websockets._threads, "all handlers have ended")
         until(lambda: not node.agent.bench.websockets.live._pages, "no page is told anything")
 

@@ -17,7 +17,7 @@ from bottle import Bottle, HTTPError, HTTPResponse, request, static_file
 from labnode.clock import Clock
 from labnode.errors import LabnodeError
 from labnode.http.basic_auth import Credentials, Denied
-from labnode.http.replies import error_reply, json_reply, redirect
+from labnode.http.replies import Errors, error_reply, json_reply, redirect
 from labnode.lab import Node
 from labnode.lab.pages import locales
 from labnode.settings import Client, Settings
@@ -75,7 +75,8 @@ class Admin:
         self._app = Bottle()
         self._app.default_error_handler = self._error
         self._app.add_hook("before_request", self._check)
-        self._app.install(self._answered)
+        self._app.install(Errors(self._refusal))
+        self._app.install(self._done)
         self._app.get("/admin", callback=self.page)
         self._app.get("/admin/", callback=lambda: redirect(self._home))
         self._app.get("/admin/static/<path:path>", callback=_static)
@@ -157,14 +158,11 @@ class Admin:
     def _home(self) -> str:
         return f"{self._settings.base_path}/admin"
 
-    def _answered(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+    def _done(self, view: Callable[..., Any]) -> Callable[..., Any]:
         """A Bottle plugin: what buttons do is told to a script in JSON, else by the page."""
 
         def answer(*args: Any, **kwargs: Any) -> HTTPResponse:
-            try:
-                done = callback(*args, **kwargs)
-            except LabnodeError as error:
-                return self._refusal(error)
+            done = view(*args, **kwargs)
             if isinstance(done, HTTPResponse):
                 return done
             if not _is_browser():
@@ -177,8 +175,7 @@ class Admin:
 
     def _refusal(self, error: LabnodeError) -> HTTPResponse:
         if not _is_browser():
-            reply = {"error": True, "code": error.code, "message": error.message}
-            return json_reply(reply, error.status)
+            return error_reply(error)
         return HTTPResponse(self._message(error.message), error.status)
 
     def _error(self, error: HTTPError) -> Any:
