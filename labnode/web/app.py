@@ -21,7 +21,7 @@ from labnode.web.lab_websockets import WebSockets
 from labnode.web.page_state import PageState
 from labnode.web.uploads import Uploads
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def student_app(
@@ -60,7 +60,7 @@ def student_app(
 def _error(error: HTTPError) -> Any:
     """The answer to what Bottle refuses, and to a bug."""
     if error.status_code >= 500:
-        _log.error("%s %s failed.", request.method, request.path, exc_info=error.exception)
+        log.error("%s %s failed.", request.method, request.path, exc_info=error.exception)
         message = "Something went wrong in the lab; it was written to its log."
     else:
         message = f"{error.body}"

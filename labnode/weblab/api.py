@@ -24,7 +24,7 @@ from labnode.weblab import lde, messages
 from labnode.weblab.bodies import MAX_BODY, read_body
 from labnode.weblab.rejections import Rejections
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _EXTENSION = r"\.[A-Za-z0-9_]+"  # api.php: WebLab-Deusto's http_experiment_extension
 _ID = rf"(?!(?:api|test|new|status|action)(?:{_EXTENSION})?$)[^/]+"
@@ -125,7 +125,7 @@ class ServerApi:
         request, skew = dialect.parse_start(_fields(), client, self._clock.wall())
         base = self._settings.external_url(self._host(), bottle.request.environ["wsgi.url_scheme"])
         if skew:
-            _log.warning("The slot of %s began %.0f s ago by this node's clock", client, skew)
+            log.warning("The slot of %s began %.0f s ago by this node's clock", client, skew)
         # A failure must be an HTTP error: after a 200 the student is sent to a dead link.
         try:
             session = self._sessions.start(request)
@@ -133,8 +133,8 @@ class ServerApi:
             raise
         except LabnodeError as error:
             raise _failure(503, error) from None
-        except Exception:  # noqa: BLE001 - hooks of a lab may raise anything
-            _log.exception("A session could not be started")
+        except Exception:  # hooks of a lab may raise anything
+            log.exception("A session could not be started")
             raise _failure(503, "The laboratory could not be started.") from None
         return _reply({"url": f"{base}/callback/{session.token}", "session_id": session.id})
 
@@ -165,8 +165,8 @@ class ServerApi:
         # student to a board that is not clean.
         try:
             state = self._sessions.delete(session_id)
-        except Exception:  # noqa: BLE001 - the boundary of a request
-            _log.exception("A session could not be deleted")
+        except Exception:
+            log.exception("A session could not be deleted")
             state = Deletion.PENDING
         return _reply(dialect.deletion(state))
 
@@ -188,7 +188,7 @@ def _own_error(error: bottle.HTTPError) -> bottle.HTTPResponse:
         case 405:
             message = f"{bottle.request.environ['REQUEST_METHOD']} is not possible at this address."
         case _:
-            _log.error("A request of a central server failed", exc_info=error.exception)
+            log.error("A request of a central server failed", exc_info=error.exception)
             message = "Something went wrong in the laboratory; its log says what."
     allow = error.headers.get("Allow")
     return _reply(messages.failure(message), error.status_code, {"Allow": allow} if allow else {})
