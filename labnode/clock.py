@@ -115,6 +115,11 @@ class _ManualEvent(Event):
             return self._flag
 
 
+def earliest(*times: float | None) -> float | None:
+    """The first of these times; None when there is none."""
+    return min((time for time in times if time is not None), default=None)
+
+
 def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

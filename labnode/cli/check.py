@@ -28,7 +28,6 @@ def check(boards: tuple[Path, ...], settings: Path | None) -> None:
     not be meant so, and programs that the board needs and this machine has not got, are told too.
     """
     from labnode.board import load_board
-    from labnode.drivers.gpio.pwm_pins import Doubtful
     from labnode.lab.loader import load_lab
 
     problems = []
@@ -42,8 +41,8 @@ def check(boards: tuple[Path, ...], settings: Path | None) -> None:
             devices = len(file.devices)
             click.echo(f"{board}: OK, {devices} device{'' if devices == 1 else 's'}")
             for name, driver in file.devices.items():
-                for doubt in driver.doubts() if isinstance(driver, Doubtful) else ():
-                    click.echo(f"{board}: '{name}': {doubt}", err=True)
+                for warning in driver.warnings():
+                    click.echo(f"{board}: '{name}': {warning}", err=True)
                 for program, package in driver.programs.items():
                     if shutil.which(program) is None:
                         how = f"sudo apt-get install {package}"

@@ -14,7 +14,7 @@ from labnode.schema import Between, Duration
 @register("cpu_temperature")
 @dataclass(kw_only=True)
 class CpuTemperature(Sensor):
-    """The temperature of the Pi's processor, in °C. It slows down at 80 °C.
+    """The temperature of the Pi's processor, in °C. The Pi slows down at 80 °C.
 
     Example::
 
@@ -26,9 +26,6 @@ class CpuTemperature(Sensor):
     digits: int = 1
 
     file: ClassVar[Path] = Path("/sys/class/thermal/thermal_zone0/temp")
-
-    def open(self) -> None:
-        self.opened()
 
     def read(self) -> float:
         return int(self.file.read_text()) / 1000

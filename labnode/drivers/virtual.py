@@ -1,4 +1,4 @@
-"""A variable: what sequences, Python and the student may set and everybody can see."""
+"""A variable that sequences, Python and students can set."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ _WIDGETS = {bool: "switch", str: "text"}
 @register("virtual")
 @dataclass(kw_only=True)
 class Virtual(Output):
-    """A variable: a truth, a number or a text that sequences, Python and the student may set.
+    """A variable: true/false, a number or a text that sequences, Python and students can set.
 
-    Which of them it is follows from `safe`, the value that it has before and after every student.
-    With `min` and `max` a number is a slider; a text may be one of `choices`.
+    The type of `safe` is the type of the variable. A number with `min` and `max` is a slider.
 
     Example::
 
@@ -30,10 +29,10 @@ class Virtual(Output):
 
     safe: bool | float | str = False
     initial: bool | float | str | None = None
-    min: Annotated[float | None, Doc("The least that a number may be.")] = None
-    max: Annotated[float | None, Doc("The most that a number may be.")] = None
+    min: Annotated[float | None, Doc("The lowest number.")] = None
+    max: Annotated[float | None, Doc("The highest number.")] = None
     step: Annotated[float | None, Doc("The steps of the slider.")] = None
-    choices: Annotated[list[str] | None, Doc("The texts that it may be.")] = None
+    choices: Annotated[list[str] | None, Doc("The texts that are allowed; by default any.")] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,7 +63,7 @@ class Virtual(Output):
         return self._value
 
     def describe(self) -> dict[str, Any]:
-        limits = {"min": self.min, "max": self.max, "step": self.step, "choices": self.choices}
+        limits = {name: getattr(self, name) for name in ("min", "max", "step", "choices")}
         given = {name: limit for name, limit in limits.items() if limit is not None}
         slider = "slider" if {"min", "max"} <= given.keys() else "value"
         return {**super().describe(), "widget": _WIDGETS.get(self._kind, slider), **given}

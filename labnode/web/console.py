@@ -24,7 +24,7 @@ _NEXT_STUDENT = Ending(4002, "reset")
 
 
 class LinePosition(Protocol):
-    """A page's position in the output of a port; see drivers.serial.buffer."""
+    """A page's position in the output of a port: PageReader in drivers.serial.line."""
 
     offset: int
 
@@ -34,7 +34,7 @@ class LinePosition(Protocol):
 
 
 class ConsoleLine(Protocol):
-    """What a page needs of a port; see drivers.serial.line."""
+    """What a page needs of a port: Line in drivers.serial.line."""
 
     epoch: str
     generation: int

@@ -26,8 +26,7 @@ from labnode.drivers.gpio.hardware_pwm import HardwarePwm
 from labnode.drivers.gpio.light_sensor import LightSensor
 from labnode.drivers.gpio.motor import Motor
 from labnode.drivers.gpio.pin import Pin
-from labnode.drivers.gpio.pwm_output import PwmOutput
-from labnode.drivers.gpio.rgb_led import RgbLed
+from labnode.drivers.gpio.pwm_output import PwmOutput, RgbLed
 from labnode.drivers.gpio.servo import Servo
 from labnode.drivers.virtual import Virtual
 from labnode.errors import DeviceError

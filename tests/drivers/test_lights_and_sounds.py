@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from labnode.drivers.gpio.pin import Pin
-from labnode.drivers.gpio.rgb_led import RgbLed
-from labnode.drivers.gpio.tonal_buzzer import TonalBuzzer
+from labnode.drivers.gpio.pwm_output import RgbLed, TonalBuzzer
 from labnode.errors import BadInput
 
 PINS = {"red": Pin(17), "green": Pin(27), "blue": Pin(22)}

@@ -18,7 +18,7 @@ from labnode.clock import Clock
 from labnode.drivers.framework.slow import SlowSwitch
 from labnode.drivers.gpio.factories import mock_factory
 from labnode.drivers.network.http_switch import HttpSwitch, WebAddress
-from labnode.drivers.programs.command_switch import CommandSwitch, HubLocation, UsbPower
+from labnode.drivers.programs.command import CommandSwitch, HubLocation, UsbPower
 from labnode.errors import DeviceError
 from labnode.node.agent import Agent
 from labnode.testing import LabClient
@@ -136,7 +136,7 @@ def tasmota(bench: Any, plug: Plug, **options: Any) -> HttpSwitch:
 
 
 def wait_for(bench: Any, switch: SlowSwitch, value: Any) -> None:
-    assert bench.until(lambda: switch.value is value and not switch._handed)
+    assert bench.until(lambda: switch.value is value and not switch._pending)
 
 
 # --- plugs ---
@@ -219,7 +219,7 @@ def test_what_did_not_work_is_told_and_made_safe(
     assert switch.state() == {"value": None, "error": sentence}
     plug.trouble = ""
     plug.go_on.set()
-    bench.until(lambda: not switch._handed)
+    bench.until(lambda: not switch._pending)
     bench.clock.advance(2)
     switch.poll()
     wait_for(bench, switch, False)

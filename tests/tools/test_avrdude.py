@@ -137,7 +137,7 @@ def test_a_board_that_is_not_there_ends_with_a_sentence(
 def test_a_console_without_a_board_lends_nothing(
     mcu: Callable[..., Avrdude], stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labnode.drivers.tools.step._PATIENCE", 0.1)
+    monkeypatch.setattr("labnode.drivers.tools.base._PORT_WITHIN", 0.1)
     with pytest.raises(ToolFailed, match="cannot be found"):
         mcu(port=Ref("console")).program(write(stage.folder, image("hello\n")))
 

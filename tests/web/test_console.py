@@ -151,12 +151,12 @@ def test_a_page_that_comes_back_misses_nothing_and_sees_nothing_twice(
     seen = b""
     for number in range(20):
         part = everything[3000 * number : 3000 * (number + 1)]
-        port.tape.write(part[:1500])
-        port._tell()
+        port.received.write(part[:1500])
+        port._notify()
         terminal.sees(part[1000:1500])
         terminal.page.vanish()  # without having heard that there is more
-        port.tape.write(part[1500:])
-        port._tell()
+        port.received.write(part[1500:])
+        port._notify()
         seen += terminal.seen
         terminal = Terminal(node, cookie, terminal.place)
     terminal.sees(everything[-100:])
@@ -170,7 +170,7 @@ def test_a_page_that_comes_back_misses_nothing_and_sees_nothing_twice(
 def test_a_place_that_means_nothing_here_is_the_beginning_of_the_history(
     node: Node, cookie: str, place: str, begins: int
 ) -> None:
-    line(node).tape.write(bytes(120))
+    line(node).received.write(bytes(120))
     terminal = Terminal(node, cookie, place.format(line(node).epoch))
     assert terminal.hello["offset"] == begins
 
@@ -182,12 +182,12 @@ def test_a_page_that_is_too_slow_is_told_where_how_much_is_missing(node: Node, c
     while not port.dropped_bytes:  # it reads nothing until it has missed something
         assert total < 1 << 30, "a page that reads nothing has missed nothing"
         piece = b"%07d\n" % (total // 8) * 8192
-        port.tape.write(piece)
-        port._tell()
+        port.received.write(piece)
+        port._notify()
         total += len(piece)
         time.sleep(0.001)
-    port.tape.write(b"the end")
-    port._tell()
+    port.received.write(b"the end")
+    port._notify()
     terminal.sees(b"the end")
     dropped = sum(news["bytes"] for news in terminal.told if news["type"] == "dropped")
     assert dropped == port.dropped_bytes > 0
@@ -199,8 +199,8 @@ def test_a_page_gets_no_more_than_its_rate_and_all_of_it(node: Node, cookie: str
     everything = random.Random(3).randbytes(600_000)
     terminal = Terminal(node, cookie, name="slow")
     begun = time.monotonic()
-    port.tape.write(everything)
-    port._tell()
+    port.received.write(everything)
+    port._notify()
     terminal.sees(everything[-50:])
     assert terminal.seen == everything
     assert time.monotonic() - begun > 0.3
@@ -309,8 +309,8 @@ def test_an_observer_sees_what_the_student_sees_and_sends_nothing(node: Node) ->
     observer.page.send(b"hello")
     assert observer.news("refused")
     assert session.last_poll == before
-    line(node).tape.write(b"what the student sees")
-    line(node)._tell()
+    line(node).received.write(b"what the student sees")
+    line(node)._notify()
     observer.sees(b"what the student sees")
     node.end(session)
     assert observer.page.closing().code == 4001
@@ -327,7 +327,7 @@ def test_what_a_device_says_at_three_megabaud_reaches_the_page_complete(
     board = BOARD.replace("/dev/ttyTEST", os.ttyname(near))
     monkeypatch.setattr(sockets, "BOARD", board)
     monkeypatch.setattr(
-        "labnode.drivers.serial.driver.ScriptedPort",
+        "labnode.drivers.serial.options.ScriptedPort",
         lambda path, *_: TtyPort(path, 3_000_000, Frame()) if "pts" in path else Silent(path),
     )
     everything = random.Random(4).randbytes(3_000_000)

@@ -239,7 +239,7 @@ def test_a_snapshot_that_cannot_be_taken_says_why(
     _, cookie = node.session()
     monkeypatch.setattr("labnode.web.camera._SNAPSHOT_WITHIN", 0.01)
     driver: Any = node.agent.board.file.devices["camera"]
-    monkeypatch.setattr(driver.capture, "_is_fresh", lambda since: False)
+    monkeypatch.setattr(driver.capture, "_latest_since", lambda at: None)
     status, _, body = node.http("GET", "/api/devices/camera/snapshot", Cookie=cookie)
     assert status == 503
     assert b"'camera' has no picture" in body

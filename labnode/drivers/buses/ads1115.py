@@ -1,9 +1,8 @@
-"""An input of the analog converter ADS1115 on an I2C bus."""
+"""A channel of the analog converter ADS1115 on an I2C bus."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Annotated, Literal
 
 from labnode.drivers.buses.bus_pins import I2cAddress
@@ -20,8 +19,8 @@ _NO_COMPARATOR = 0x0003
 _CHANNELS = {"0-1": 0, "0-3": 1, "1-3": 2, "2-3": 3, "0": 4, "1": 5, "2": 6, "3": 7}
 _RANGES = [("2/3", 6.144), (1, 4.096), (2, 2.048), (4, 1.024), (8, 0.512), (16, 0.256)]
 _GAINS = {gain: (code, volts) for code, (gain, volts) in enumerate(_RANGES)}
-_RATES = {128: 4, 250: 5, 475: 6, 860: 7}  # a slower one would hold up the hardware thread
-_MOST_LOOKS = 200  # until a conversion has ended: at least 8 ms, even on a fast bus
+_RATES = {128: 4, 250: 5, 475: 6, 860: 7}  # slower ones would block the hardware thread
+_MOST_POLLS = 200  # of a conversion: at least 8 ms, even on a fast bus
 
 
 @register("ads1115")
@@ -29,10 +28,9 @@ _MOST_LOOKS = 200  # until a conversion has ended: at least 8 ms, even on a fast
 class Ads1115(I2cPart, Sensor):
     """An input of the analog converter ADS1115 on an I2C bus, in volts.
 
-    `channel` is an input against ground, 0 to 3, or one against another, "0-1". With
-    `gain` 1 it measures up to 4.096 V, with 2 up to 2.048 V, and so on; no pin may get more than
-    the chip's supply. The address is 0x48, or as its pin ADDR says 0x49 to 0x4b. (Texas Instruments
-    SBAS444E, section 9.)
+    `channel` is an input against ground, 0 to 3, or against another input, "0-1". No input may
+    exceed the chip's supply voltage. The pin ADDR selects the address, 0x48 to 0x4b. (Texas
+    Instruments SBAS444E, section 9.)
 
     Example::
 
@@ -45,23 +43,19 @@ class Ads1115(I2cPart, Sensor):
     unit: str = "V"
     channel: Annotated[
         Literal[0, 1, 2, 3, "0-1", "0-3", "1-3", "2-3"],
-        Doc("The input, 0 to 3, or the difference of two, 0-1."),
+        Doc("The input, 0 to 3, or the difference of two, such as 0-1."),
     ]
     gain: Annotated[
         Literal["2/3", 1, 2, 4, 8, 16],
-        Doc("It can tell voltages up to 4.096 V / gain from each other; 2/3 is up to 6.144 V."),
+        Doc("Full scale: ±4.096 V / gain (2/3: ±6.144 V)."),
     ] = 1
     data_rate: Annotated[
         Literal[128, 250, 475, 860],
-        Doc("How fast it converts, per second; the slower, the less noise."),
+        Doc("Conversions per second; slower ones have less noise."),
     ] = 250
 
     def parts(self) -> list[str]:
         return [f"input {self.channel}"]
-
-    def open(self) -> None:
-        self.hardware = self.open_chip()
-        self.opened()
 
     def read(self) -> float:
         gain, volts = _GAINS[self.gain]
@@ -74,7 +68,7 @@ class Ads1115(I2cPart, Sensor):
             | _NO_COMPARATOR
         )
         self.hardware.write(_CONFIG, *config.to_bytes(2, "big"))
-        for _ in repeat(None, _MOST_LOOKS):
+        for _ in range(_MOST_POLLS):
             if int.from_bytes(self.hardware.read(_CONFIG, 2), "big") & _READY:
                 break
         else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from labnode.drivers.buses.bus_pins import I2cAddress
-from labnode.drivers.buses.i2c import Chip, I2cPart
+from labnode.drivers.buses.i2c import I2cPart
 from labnode.drivers.framework.input import Sensor
 from labnode.drivers.framework.registry import register
 from labnode.errors import DeviceError
@@ -16,10 +16,10 @@ from labnode.schema import Doc
 _ID, _CTRL_HUM, _CTRL_MEAS, _CONFIG, _DATA = 0xD0, 0xF2, 0xF4, 0xF5, 0xF7
 _BME280, _BMP280 = 0x60, 0x58
 _SLEEP = 0x00
-_ALWAYS = 0x27  # temperature and pressure once each, measured again and again
+_CONTINUOUS = 0x27  # normal mode, temperature and pressure without oversampling
 _HUMIDITY_ONCE = 0x01
 _EVERY_250_MS = 0x60
-_NOTHING_YET = 0x80000  # what the data registers have before the first measurement
+_NOTHING_YET = 0x80000  # in the data registers before the first measurement
 _UNITS = {"temperature": "°C", "humidity": "%", "pressure": "hPa"}
 
 
@@ -28,9 +28,9 @@ _UNITS = {"temperature": "°C", "humidity": "%", "pressure": "hPa"}
 class Bme280(I2cPart, Sensor):
     """Temperature (°C), humidity (%) or air pressure (hPa) of a BME280 on an I2C bus.
 
-    For all three there are three devices. A BMP280, which has no humidity, does for the others. The
-    address is 0x76, or 0x77 where its pin SDO is high. (Bosch BST-BME280-DS002, sections 4 and 5,
-    the formulas are those of appendix 8.1.)
+    Use one device for each quantity. A BMP280 works too, without humidity. The address is 0x76, or
+    0x77 if the pin SDO is high. (Bosch BST-BME280-DS002, sections 4 and 5; formulas of appendix
+    8.1.)
 
     Example::
 
@@ -41,7 +41,7 @@ class Bme280(I2cPart, Sensor):
 
     address: I2cAddress = 0x76
     measure: Annotated[
-        Literal["temperature", "humidity", "pressure"], Doc("Which of the three it tells.")
+        Literal["temperature", "humidity", "pressure"], Doc("The quantity that is measured.")
     ] = "temperature"
 
     def __post_init__(self) -> None:
@@ -51,15 +51,23 @@ class Bme280(I2cPart, Sensor):
     def parts(self) -> list[str]:
         return [self.measure]
 
-    def open(self) -> None:
-        self.hardware = self.open_chip()
-        if not self.services.simulated:
-            try:
-                self._begin(self.hardware)
-            except BaseException:
-                self.close()
-                raise
-        self.opened()
+    def begin(self) -> None:
+        if self.services.simulated:
+            return
+        chip = self.hardware
+        (kind,) = chip.read(_ID)
+        if kind not in (_BME280, _BMP280):
+            raise DeviceError(
+                f"at address 0x{self.address:02x} there is no BME280 (its identity is 0x{kind:02x})"
+            )
+        if kind == _BMP280 and self.measure == "humidity":
+            raise DeviceError("the chip is a BMP280, which does not measure humidity")
+        self._trim = Trim.of(chip)
+        if chip.read(_CTRL_MEAS)[0] != _CONTINUOUS:  # else another device has set up the chip
+            chip.write(_CTRL_MEAS, _SLEEP)  # only then does it accept a configuration
+            chip.write(_CONFIG, _EVERY_250_MS)
+            chip.write(_CTRL_HUM, _HUMIDITY_ONCE)
+            chip.write(_CTRL_MEAS, _CONTINUOUS)
 
     def read(self) -> float | None:
         data = self.hardware.read(_DATA, 8)
@@ -74,25 +82,10 @@ class Bme280(I2cPart, Sensor):
             return self._trim.pressure(int(fine), pressure) / 100
         return self._trim.humidity(int(fine), int.from_bytes(data[6:8], "big"))
 
-    def _begin(self, chip: Chip) -> None:
-        (kind,) = chip.read(_ID)
-        if kind not in (_BME280, _BMP280):
-            raise DeviceError(
-                f"at address 0x{self.address:02x} there is no BME280 (its identity is 0x{kind:02x})"
-            )
-        if kind == _BMP280 and self.measure == "humidity":
-            raise DeviceError("the chip is a BMP280, which does not measure humidity")
-        self._trim = Trim.of(chip)
-        if chip.read(_CTRL_MEAS)[0] != _ALWAYS:  # else another device of it has begun
-            chip.write(_CTRL_MEAS, _SLEEP)  # only then does it take a configuration
-            chip.write(_CONFIG, _EVERY_250_MS)
-            chip.write(_CTRL_HUM, _HUMIDITY_ONCE)
-            chip.write(_CTRL_MEAS, _ALWAYS)
-
 
 @dataclass(frozen=True)
 class Trim:
-    """What each chip has been measured to need: `t` is dig_T1, dig_T2 ... of the datasheet."""
+    """The trimming parameters of a chip: `t` is dig_T1, dig_T2 ... of the datasheet."""
 
     t: tuple[int, ...]
     p: tuple[int, ...]
@@ -106,7 +99,7 @@ class Trim:
         return cls(words[:3], words[3:], (h1, h2, h3, e4 << 4 | e5 & 15, e6 << 4 | e5 >> 4, h6))
 
     def fine(self, read: int) -> float:
-        """The temperature in 1/5120 °C, which the others need as well."""
+        """The temperature in 1/5120 °C, which the other formulas use (t_fine)."""
         t1, t2, t3 = self.t
         first = (read / 16384 - t1 / 1024) * t2
         return first + (read / 131072 - t1 / 8192) ** 2 * t3

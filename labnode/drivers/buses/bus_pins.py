@@ -1,14 +1,7 @@
-"""Which pins the Pi's buses take, and which lines of its config.txt switch them on.
+"""The pins of the Pi's buses, and the lines of its config.txt that enable them.
 
-A driver that uses a bus adds to its claims, and says what has to be in config.txt::
-
-    def claims(self) -> list[Claim]:
-        return [*super().claims(), *i2c_claims(self.bus, self.address)]
-
-    def boot_config(self) -> list[str]:
-        return i2c_boot_config(self.bus)
-
-The devices of a bus share its pins; a light on one of them is a mistake, found at load.
+A driver of a part on a bus adds them to its `claims` and its `boot_config`. The devices of a bus
+share its pins; another device on one of them is refused at load.
 """
 
 from __future__ import annotations
@@ -34,7 +27,7 @@ BUS_PINS = {
     "enable_uart=1": _UART_PINS,
     "dtoverlay=w1-gpio,gpiopin=4 (or without gpiopin)": (4,),
 }
-"""The pins that a line of config.txt takes; lines that name their pins are not here."""
+"""The pins that a line of config.txt takes; lines that name their pins are left out."""
 
 HARDWARE_PWM = tuple(_PWM)
 
@@ -73,7 +66,7 @@ def spi_boot_config(port: int, device: int) -> list[str]:
 
 
 def uart_claims(port: str) -> list[Claim]:
-    """The pins of the Pi's own serial port; nothing where `port` is another one."""
+    """The pins of the Pi's own serial port; none if `port` is another one."""
     return [pin.claim for pin in map(Pin, _UART_PINS)] if port in _UART_PORTS else []
 
 
@@ -91,10 +84,10 @@ def one_wire_boot_config(pin: Pin) -> list[str]:
 
 
 def pwm_claims(pin: Pin) -> list[Claim]:
-    """What else the kernel's PWM on a pin takes: its channel, which two pins can show."""
-    channel, _ = _PWM[pin.number]
-    first, second = (number for number, (other, _) in _PWM.items() if other == channel)
-    return [Claim("PWM channel", f"{channel} (GPIO{first} and GPIO{second})")]
+    """The channel of the kernel's PWM on a pin, which another pin can use, too."""
+    channel = pwm_channel(pin)
+    pins = " and ".join(f"GPIO{number}" for number, (other, _) in _PWM.items() if other == channel)
+    return [Claim("PWM channel", f"{channel} ({pins})")]
 
 
 def pwm_channel(pin: Pin) -> int:
@@ -102,15 +95,14 @@ def pwm_channel(pin: Pin) -> int:
 
 
 def pwm_boot_config(pin: Pin) -> list[str]:
-    """The overlay for one pin; `labnode bootconfig` joins those of two."""
+    """The overlay for one pin; `labnode bootconfig` merges those of two."""
     return [f"dtoverlay=pwm,pin={pin.number},func={_PWM[pin.number][1]}", "dtparam=audio=off"]
 
 
 def _has_pwm(pin: Pin) -> Pin:
     if pin.number not in _PWM:
-        raise ValueError(
-            f"{pin.name} has no hardware PWM; GPIO12, GPIO13, GPIO18 and GPIO19 have it"
-        )
+        names = "GPIO12, GPIO13, GPIO18 and GPIO19"
+        raise ValueError(f"{pin.name} has no hardware PWM; {names} have it")
     return pin
 
 

@@ -1,4 +1,4 @@
-"""A temperature sensor DS18B20 on a 1-Wire bus."""
+"""The temperature sensor DS18B20 on a 1-Wire bus."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from labnode.errors import DeviceError, DeviceGone
 from labnode.schema import Between, Doc, Duration, shown
 
 _READING = re.compile(r"^((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)\n.* t=(-?\d+)$", re.M)
-_POWER_ON = 85_000  # thousandths of a degree: in its register until it has measured
-_USUAL = Pin(4)
-_MEASURED = 0x10  # byte 6 beside a measured 85 °C; a chip that has just got power has 0x0c there
+_POWER_ON = 85_000  # thousandths of a degree: in the register until the first measurement
+_DEFAULT_PIN = Pin(4)
+_MEASURED = 0x10  # byte 6 with a measured 85 °C; after power-on it is 0x0c
 
 
 class SensorId(str):
-    """The number that each sensor has from its maker: 28-0316a4a1f2ff."""
+    """The serial number of a sensor: 28-0316a4a1f2ff."""
 
     json_schema = {"type": "string", "pattern": "^28-[0-9A-Fa-f]{12}$"}  # noqa: RUF012
 
@@ -39,19 +39,19 @@ class SensorId(str):
 @register("ds18b20")
 @dataclass(kw_only=True)
 class Ds18b20(SlowSensor):
-    """A temperature sensor DS18B20 on a 1-Wire bus, in °C. It takes 0.75 s to measure; several
-    on one bus take turns.
+    """A temperature sensor DS18B20 on a 1-Wire bus, in °C. Measuring takes 0.75 s; the sensors of
+    a bus take turns.
 
-    What comes with a wrong checksum is no reading, nor is 85 °C from a sensor that has only just
-    got power (its register at power-on, Analog Devices DS18B20 Rev. 6, table 1).
+    Data with a wrong checksum is no reading, nor is the 85 °C that the sensor shows at power-on
+    before its first measurement (Analog Devices DS18B20 Rev. 6, table 1).
 
     Example::
 
         temp: {driver: ds18b20, id: 28-0316a4a1f2ff, sample_every: 1s, stale_after: 5s}
     """
 
-    id: Annotated[SensorId, Doc("The sensor's own number, as in /sys/bus/w1/devices.")]
-    pin: Annotated[Pin, Doc("The pin of the bus, as in the Pi's config.txt.")] = _USUAL
+    id: Annotated[SensorId, Doc("The sensor's serial number, as in /sys/bus/w1/devices.")]
+    pin: Annotated[Pin, Doc("The pin of the bus, as in the Pi's config.txt.")] = _DEFAULT_PIN
     unit: str = "°C"
     sample_every: Annotated[Duration, Between(0.8)] = 2.0
 
@@ -72,7 +72,7 @@ class Ds18b20(SlowSensor):
         if found is None:
             raise DeviceGone(f"sensor {self.id} does not answer")
         scratchpad, crc = bytes.fromhex(found[1]), found[2]
-        if crc != "YES" or not any(scratchpad):  # all 0 have the checksum 0: the wire is shorted
+        if crc != "YES" or not any(scratchpad):  # all 0: the wire is shorted
             raise DeviceError(f"what sensor {self.id} says is damaged on its way")
         thousandths = int(found[3])
         if thousandths == _POWER_ON and scratchpad[6] != _MEASURED:

@@ -1,9 +1,9 @@
-"""Chips on an I2C bus: their registers, and the options that all of their drivers have."""
+"""Chips on an I2C bus: what all of their drivers have in common, and their registers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from labnode.drivers.buses.bus_pins import I2cAddress, I2cBus, i2c_boot_config, i2c_claims
 from labnode.drivers.framework.driver import Claim, Driver
@@ -11,21 +11,55 @@ from labnode.errors import DeviceError, DeviceGone
 from labnode.schema import Doc
 
 
-class Chip(Protocol):
-    """The registers of a chip; it goes on to the next one with each byte."""
+@dataclass(kw_only=True)
+class I2cPart(Driver):
+    """A chip on an I2C bus, or a part of one: several devices may each have a part of a chip."""
 
-    def read(self, register: int, count: int = 1) -> bytes: ...
+    chip = ""  # "PCA9685"; without an annotation: not an option
 
-    def write(self, register: int, *data: int) -> None: ...
+    bus: Annotated[I2cBus, Doc("The number of the I2C bus.")] = 1
+    address: Annotated[I2cAddress, Doc("The chip's address on the bus.")]
 
-    def close(self) -> None: ...
+    def parts(self) -> list[str]:
+        """The parts of the chip that only this device may use: "channel 2"."""
+        return []
+
+    def shared_as(self) -> str:
+        """Devices may share a chip if they say the same here."""
+        return f"{self.chip} 0x{self.address:02x} of bus {self.bus}"
+
+    def claims(self) -> list[Claim]:
+        *pins, address = i2c_claims(self.bus, self.address)
+        chip = I2cPart.shared_as(self)
+        own = [Claim(f"{part} of", chip) for part in self.parts()]
+        return [*super().claims(), *pins, replace(address, bus=self.shared_as()), *own]
+
+    def boot_config(self) -> list[str]:
+        return i2c_boot_config(self.bus)
+
+    def open(self) -> None:
+        simulated = self.services.simulated
+        self.hardware = MockChip() if simulated else WiredChip(self.bus, self.address)
+        try:
+            self.begin()
+            self.opened()
+        except BaseException:
+            chip, self.hardware = self.hardware, None
+            chip.close()
+            raise
+
+    def begin(self) -> None:
+        """Set up the chip, which `hardware` is; an output is safe afterwards."""
 
 
 class WiredChip:
-    """A chip on a bus of this machine. DeviceGone: it does not answer."""
+    """The registers of a chip on a bus of this machine; DeviceGone when it does not answer.
+
+    Several bytes are those of a register and of the next ones.
+    """
 
     def __init__(self, bus: int, address: int) -> None:
-        from smbus2 import SMBus  # noqa: PLC0415  (1 MB, for boards that have such a chip)
+        from smbus2 import SMBus  # noqa: PLC0415  (1 MB, only for boards with such a chip)
 
         self._address = address
         self._name = f"address 0x{address:02x} of I2C bus {bus}"
@@ -54,7 +88,7 @@ class WiredChip:
 
 
 class MockChip:
-    """A chip of a simulation: it keeps what is written."""
+    """The registers of a simulated chip, which keep what is written."""
 
     def __init__(self) -> None:
         self.registers = bytearray(256)
@@ -66,33 +100,3 @@ class MockChip:
         self.registers[register : register + len(data)] = bytes(data)
 
     def close(self) -> None: ...
-
-
-@dataclass(kw_only=True)
-class I2cPart(Driver):
-    """A chip on an I2C bus, or a part of one: several devices may have each a part of a chip."""
-
-    chip = ""  # "PCA9685"; without an annotation: it is no option
-
-    bus: Annotated[I2cBus, Doc("The number of the I2C bus.")] = 1
-    address: Annotated[I2cAddress, Doc("The chip's address on the bus.")]
-
-    def shared_as(self) -> str:
-        """Which devices may share the chip: those that say the same."""
-        return f"{self.chip} 0x{self.address:02x} of bus {self.bus}"
-
-    def parts(self) -> list[str]:
-        """What of the chip is this device's alone: "channel 2"."""
-        return []
-
-    def claims(self) -> list[Claim]:
-        *pins, address = i2c_claims(self.bus, self.address)
-        chip = f"{self.chip} 0x{self.address:02x} of bus {self.bus}"
-        own = [Claim(f"{part} of", chip) for part in self.parts()]
-        return [*super().claims(), *pins, replace(address, bus=self.shared_as()), *own]
-
-    def open_chip(self) -> Chip:
-        return MockChip() if self.services.simulated else WiredChip(self.bus, self.address)
-
-    def boot_config(self) -> list[str]:
-        return i2c_boot_config(self.bus)

@@ -1,4 +1,4 @@
-"""The registers of the expander MCP23017, of which several devices may have some pins each."""
+"""The I/O expander MCP23017 on an I2C bus: banks of inputs and outputs, which share the chip."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from labnode.drivers.buses.bus_pins import I2cAddress
-from labnode.drivers.buses.i2c import Chip, I2cPart
+from labnode.drivers.buses.i2c import I2cPart
 from labnode.drivers.framework.bank import Bank, InputBank, OutputBank
 from labnode.drivers.framework.registry import register
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc, Duration, shown
 
-# Of port A; port B has the next one each (IOCON.BANK = 0, as after power-on).
-DIRECTION, INVERT, CONTROL, PULL_UP, PORT, LATCH = 0x00, 0x02, 0x0A, 0x0C, 0x12, 0x14
+# Of port A; the register after each is that of port B (IOCON.BANK = 0, as after power-on).
+_DIRECTION, _CONTROL, _PULL_UP, _PORT, _LATCH = 0x00, 0x0A, 0x0C, 0x12, 0x14
 _BANKED = 0x80
 
 
@@ -31,13 +31,13 @@ class ExpanderPin(str):
 
     @property
     def place(self) -> int:
-        """Its bit in the 16 of both ports, A0 is 0."""
+        """Its bit in the 16 bits of both ports; A0 is 0."""
         return 8 * (self[0] == "B") + int(self[1])
 
 
 @dataclass(kw_only=True)
 class Expander(I2cPart, Bank):
-    """A bank of pins of an MCP23017 (Microchip DS20001952), whose other pins are others'."""
+    """A bank of some pins of an MCP23017 (Microchip DS20001952)."""
 
     chip = "MCP23017"
 
@@ -51,20 +51,23 @@ class Expander(I2cPart, Bank):
     def width(self) -> int:
         return len(self.pins)
 
-    def begin(self, chip: Chip) -> None:
-        """The chip as this device thinks that it is."""
-        if chip.read(CONTROL)[0] & _BANKED:
-            raise DeviceError(
-                f"the chip at 0x{self.address:02x} is no MCP23017 as it is at power-on"
-            )
+    @property
+    def ones(self) -> int:
+        """All bits."""
+        return (1 << self.width) - 1
 
-    def get(self, register: int) -> int:
+    def begin(self) -> None:
+        if self.hardware.read(_CONTROL)[0] & _BANKED:
+            chip = f"the chip at 0x{self.address:02x}"
+            raise DeviceError(f"{chip} is no MCP23017 as it is at power-on")
+
+    def read_bits(self, register: int) -> int:
         """This device's bits of a register."""
         both = int.from_bytes(self.hardware.read(register, 2), "little")
         return sum((both >> pin.place & 1) << bit for bit, pin in enumerate(self.pins))
 
-    def put_bits(self, register: int, value: int) -> None:
-        """Write this device's bits of a register, and those of others as they are."""
+    def write_bits(self, register: int, value: int) -> None:
+        """Write this device's bits of a register and keep those of others."""
         both = int.from_bytes(self.hardware.read(register, 2), "little")
         for bit, pin in enumerate(self.pins):
             both = both & ~(1 << pin.place) | (value >> bit & 1) << pin.place
@@ -76,8 +79,7 @@ class Expander(I2cPart, Bank):
 class Mcp23017InputBank(Expander, InputBank):
     """Pins of the expander MCP23017 on an I2C bus that are read together, as a number.
 
-    The first of `pins` is the lowest bit. They are read every `sample_every` seconds. A7 and B7 of
-    newer chips are outputs only.
+    They are read every `sample_every` seconds. On newer chips A7 and B7 are outputs only.
 
     Example::
 
@@ -86,28 +88,24 @@ class Mcp23017InputBank(Expander, InputBank):
 
     sample_every: Annotated[Duration, Between(0.01)] = 0.1
     pull_up: Annotated[
-        bool, Doc("Whether the pins rest high, and a bit is 1 while its pin is low.")
+        bool, Doc("Whether the pins are pulled up, and a bit is 1 while its pin is low.")
     ] = False
 
-    def open(self) -> None:
-        self.hardware = self.open_chip()
-        try:
-            self.begin(self.hardware)
-            ones = (1 << self.width) - 1
-            self.put_bits(DIRECTION, ones)
-            self.put_bits(PULL_UP, ones if self.pull_up else 0)
-            self.opened()
-            self.arrived(self._sample())
-        except BaseException:
-            self.close()
-            raise
+    def begin(self) -> None:
+        super().begin()
+        self.write_bits(_DIRECTION, self.ones)
+        self.write_bits(_PULL_UP, self.ones if self.pull_up else 0)
+
+    def opened(self) -> None:
+        super().opened()
+        self.arrived(self._sample())
 
     def read(self) -> int:
-        levels = self.get(PORT)
-        return ~levels & (1 << self.width) - 1 if self.pull_up else levels
+        levels = self.read_bits(_PORT)
+        return ~levels & self.ones if self.pull_up else levels
 
     def simulate(self, value: Any) -> None:
-        super().simulate(None if value is None else int(value) & (1 << self.width) - 1)
+        super().simulate(None if value is None else int(value) & self.ones)
 
 
 @register("mcp23017_output_bank")
@@ -115,8 +113,8 @@ class Mcp23017InputBank(Expander, InputBank):
 class Mcp23017OutputBank(Expander, OutputBank):
     """Pins of the expander MCP23017 on an I2C bus that are driven together, as a number.
 
-    The first of `pins` is the lowest bit. Its address is 0x20, or as its pins A0 to A2 say up to
-    0x27. It keeps the safe value when labnode has ended.
+    The chip's pins A0 to A2 select its address, 0x20 to 0x27. The outputs stay safe after labnode
+    has stopped.
 
     Example::
 
@@ -125,24 +123,17 @@ class Mcp23017OutputBank(Expander, OutputBank):
 
     active_high: Annotated[bool, Doc("false: a pin is low while its bit is 1.")] = True
 
-    def open(self) -> None:
-        self.hardware = self.open_chip()
-        try:
-            self.begin(self.hardware)
-            self.reset()  # before they become outputs: safe from the first moment
-            self.put_bits(DIRECTION, 0)
-        except BaseException:
-            chip, self.hardware = self.hardware, None
-            chip.close()
-            raise
-        self.opened()
+    def begin(self) -> None:
+        super().begin()
+        self.reset()  # before they become outputs: safe from the first moment
+        self.write_bits(_DIRECTION, 0)
 
     def drive(self, value: int) -> None:
-        self.put_bits(LATCH, self._levels(value))
+        self.write_bits(_LATCH, self._levels(value))
 
     @property
     def value(self) -> int:
-        return self._levels(self.get(LATCH))
+        return self._levels(self.read_bits(_LATCH))
 
     def _levels(self, value: int) -> int:
-        return value if self.active_high else ~value & (1 << self.width) - 1
+        return value if self.active_high else ~value & self.ones

@@ -1,4 +1,4 @@
-"""A channel of an analog converter MCP3xxx on an SPI bus."""
+"""A channel of an analog converter of the family MCP3xxx on an SPI bus."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from labnode.drivers.framework.registry import register
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc
 
-_CHIPS: dict[str, tuple[Any, int, int]] = {  # converter, bits, channels
-    "MCP3002": (gpiozero.MCP3002, 10, 2),
-    "MCP3004": (gpiozero.MCP3004, 10, 4),
-    "MCP3008": (gpiozero.MCP3008, 10, 8),
-    "MCP3202": (gpiozero.MCP3202, 12, 2),
-    "MCP3204": (gpiozero.MCP3204, 12, 4),
-    "MCP3208": (gpiozero.MCP3208, 12, 8),
-    "MCP3302": (gpiozero.MCP3302, 12, 4),
-    "MCP3304": (gpiozero.MCP3304, 12, 8),
+_CHIPS = {  # bits, channels; gpiozero has a class with the name of each
+    "MCP3002": (10, 2),
+    "MCP3004": (10, 4),
+    "MCP3008": (10, 8),
+    "MCP3202": (12, 2),
+    "MCP3204": (12, 4),
+    "MCP3208": (12, 8),
+    "MCP3302": (12, 4),
+    "MCP3304": (12, 8),
 }
 
 
@@ -32,8 +32,7 @@ _CHIPS: dict[str, tuple[Any, int, int]] = {  # converter, bits, channels
 class Mcp3xxx(Sensor):
     """A channel of an analog converter MCP3xxx on an SPI bus, in volts.
 
-    `max_voltage` is what the chip has at its pin VREF. With `differential: true` it is the voltage
-    of one channel against its neighbour, 0 against 1, 1 against 0, 2 against 3.
+    With `differential: true` it measures channel 0 against 1, 1 against 0, 2 against 3 and so on.
 
     Example::
 
@@ -42,29 +41,20 @@ class Mcp3xxx(Sensor):
 
     chip: Annotated[
         Literal[
-            "MCP3002",
-            "MCP3004",
-            "MCP3008",
-            "MCP3202",
-            "MCP3204",
-            "MCP3208",
-            "MCP3302",
-            "MCP3304",
+            "MCP3002", "MCP3004", "MCP3008", "MCP3202", "MCP3204", "MCP3208", "MCP3302", "MCP3304"
         ],
-        Doc("Which converter it is."),
+        Doc("The type of the converter."),
     ]
     channel: Annotated[int, Between(0, 7), Doc("The channel, from 0.")]
-    max_voltage: Annotated[
-        float, Between(0.1, 6), Doc("The voltage at the chip's pin VREF, which is the highest.")
-    ] = 3.3
-    differential: Annotated[bool, Doc("Whether it measures against the channel beside.")] = False
+    max_voltage: Annotated[float, Between(0.1, 6), Doc("Full scale: the voltage at VREF.")] = 3.3
+    differential: Annotated[bool, Doc("Whether to measure against the neighbour.")] = False
     port: Annotated[int, Between(0, 1), Doc("The number of the SPI bus.")] = 0
     device: Annotated[int, Between(0, 2), Doc("The chip select of the bus.")] = 0
     unit: str = "V"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _, _, channels = _CHIPS[self.chip]
+        _, channels = _CHIPS[self.chip]
         if self.channel >= channels:
             raise ValueError(f"a {self.chip} has the channels 0 to {channels - 1}")
         if self.port == 0 and self.device == 2:
@@ -82,19 +72,18 @@ class Mcp3xxx(Sensor):
     def open(self) -> None:
         if not self.services.simulated:
             self.hardware = self._converter()
-        self.opened()
+        super().open()
 
     def read(self) -> float:
-        _, bits, _ = _CHIPS[self.chip]
+        bits, _ = _CHIPS[self.chip]
         return float(self.hardware.raw_value) * self.max_voltage / (1 << bits)
 
     def _converter(self) -> Any:
-        converter, _, _ = _CHIPS[self.chip]
         with warnings.catch_warnings():
-            # Without the kernel's SPI gpiozero would wag the pins itself, for ever.
+            # Without the kernel's SPI gpiozero would fall back to toggling the pins itself.
             warnings.simplefilter("error", gpiozero.SPISoftwareFallback)
             try:
-                return converter(
+                return getattr(gpiozero, self.chip)(
                     channel=self.channel,
                     differential=self.differential,
                     port=self.port,

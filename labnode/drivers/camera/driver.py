@@ -1,4 +1,4 @@
-"""A camera on the page, by way of an MJPEG server of this machine."""
+"""A camera on the page, through an MJPEG server on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from labnode.drivers.framework.driver import Claim, Driver, Widget
 from labnode.drivers.framework.registry import register
 from labnode.schema import Between, Doc, Duration
 
-_CONNECT_WITHIN = 1.0  # seconds; it is this machine
+_CONNECT_WITHIN = 1.0  # seconds, on this machine
 
 
 def _loopback(text: str) -> str:
@@ -54,12 +54,11 @@ def _path(text: str) -> str:
 @register("mjpeg")
 @dataclass(kw_only=True)
 class Mjpeg(Driver):
-    """A camera, whose pictures the session's browsers see, and nobody else.
+    """A camera whose pictures only the browsers of the session see.
 
-    With `device: /dev/video0` labnode runs ustreamer (apt install ustreamer) for it. Any other
-    MJPEG server of this machine is named by its `url`, or by its Unix `socket`. However many
-    browsers look, the pictures are taken once; while nobody looks, one is taken every `idle_every`
-    or none at all.
+    With `device: /dev/video0` labnode runs ustreamer (apt install ustreamer). Any other MJPEG
+    server on this machine is named by its `url` or its Unix `socket`. All browsers share the same
+    pictures; without viewers, one is taken every `idle_every`, or none at all.
 
     Example::
 
@@ -68,17 +67,21 @@ class Mjpeg(Driver):
 
     widget: ClassVar[Widget] = "camera"
 
-    device: Annotated[Path | None, Doc("The camera, for which labnode runs ustreamer.")] = None
+    device: Annotated[
+        Path | None, Doc("The camera's device file; labnode runs ustreamer for it.")
+    ] = None
     url: Annotated[LoopbackUrl | None, Doc("The address of an MJPEG server on this machine.")] = (
         None
     )
     socket: Annotated[Path | None, Doc("The Unix socket of an MJPEG server.")] = None
-    path: Annotated[str, _path, Doc("What the server at the socket is asked for.")] = "/stream"
+    path: Annotated[str, _path, Doc("The path to request from the server at the socket.")] = (
+        "/stream"
+    )
     rate: Annotated[float, Between(0.1, 60), Doc("Pictures per second, at most.")] = 10.0
     resolution: Annotated[str, _size, Doc("Width and height of ustreamer's pictures.")] = "640x480"
     quality: Annotated[int, Between(1, 100), Doc("The quality of ustreamer's JPEGs.")] = 80
     idle_every: Annotated[
-        Duration | None, Doc("How often a picture is taken while nobody looks; null: never.")
+        Duration | None, Doc("How often a picture is taken without viewers; null: never.")
     ] = None
 
     def __post_init__(self) -> None:
@@ -87,7 +90,7 @@ class Mjpeg(Driver):
             said = f", not {' and '.join(given)}" if given else ""
             raise ValueError(f"say one of device, url and socket{said}")
         if self.device is not None:
-            self.programs = {"ustreamer": "ustreamer"}  # type: ignore[misc]  # of this one alone
+            self.programs = {"ustreamer": "ustreamer"}  # type: ignore[misc]  # of this device alone
 
     def claims(self) -> list[Claim]:
         return [] if self.device is None else [Claim("camera", str(self.device))]
@@ -100,7 +103,6 @@ class Mjpeg(Driver):
             self._source(),
             rate=self.rate,
             idle_every=self.idle_every or None,
-            changed=self.services.publish,
         )
         self.capture.start()
 
@@ -117,7 +119,7 @@ class Mjpeg(Driver):
             self.ustreamer.stop()
 
     def make_safe(self) -> None:
-        """Looking is safe."""
+        """A camera has no output."""
 
     def state(self) -> dict[str, Any]:
         error = self.capture.error

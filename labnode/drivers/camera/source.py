@@ -1,4 +1,4 @@
-"""Where pictures come from: an MJPEG server of this machine, or a test picture."""
+"""Where pictures come from: an MJPEG server on this machine, or a test picture."""
 
 from __future__ import annotations
 
@@ -17,22 +17,20 @@ from typing import Protocol
 from labnode.drivers.framework.io_thread import IoLoop
 from labnode.errors import DeviceGone
 
-_PATIENCE = 10.0  # seconds in which a server has to say something
+_PATIENCE = 10.0  # seconds that a server may send nothing
 _LARGEST = 8 << 20  # bytes of a picture
-_LONGEST_LINE = 1 << 16  # bytes of a header, or of what stands for one between two pictures
+_LONGEST_LINE = 1 << 16  # bytes of a header, and of all headers of a picture
 _JPEG = b"\xff\xd8"
 
 
 class Source(Protocol):
-    """Pictures, as long as somebody asks for them, on the io thread that is given."""
-
     def pictures(self, thread: IoLoop) -> Iterator[bytes]:
-        """JPEGs; waits in `thread`, ends when that stops, DeviceGone when there are no more."""
+        """JPEGs; waits in `thread`, ends when it stops, DeviceGone when there are no more."""
 
 
 @dataclass(frozen=True)
 class TestPicture:
-    """A test picture that moves, a given number of times per second."""
+    """A moving test picture, `rate` times per second."""
 
     rate: float
 
@@ -49,13 +47,10 @@ class TestPicture:
 
 @dataclass(frozen=True)
 class MjpegServer:
-    """A server that answers GET `path` with multipart/x-mixed-replace.
-
-    `connect` makes a connection to it; `host` is what it is called in the request.
-    """
+    """A server that answers GET `path` with multipart/x-mixed-replace."""
 
     connect: Callable[[IoLoop], socket.socket]
-    host: str
+    host: str  # in the request
     path: str
 
     def pictures(self, thread: IoLoop) -> Iterator[bytes]:
@@ -83,13 +78,13 @@ class MjpegServer:
             raise DeviceGone(f"the camera's server sends {said}, not multipart/x-mixed-replace")
         # Some servers write the dashes before a boundary into its name, some do not.
         mark = re.compile(rb"--+" + re.escape(boundary.strip("-").encode()) + rb"(--)?\s*")
-        _before(response, mark)
+        _until(response, mark)
         while True:
             yield _picture(response, mark)
 
 
 def _picture(response: http.client.HTTPResponse, mark: re.Pattern[bytes]) -> bytes:
-    """The picture after a boundary, and the next boundary read."""
+    """The picture after a boundary; reads the next boundary, too."""
     head = bytearray()
     while (line := _line(response)).strip():
         head += line
@@ -101,18 +96,18 @@ def _picture(response: http.client.HTTPResponse, mark: re.Pattern[bytes]) -> byt
         if int(length) > _LARGEST:
             raise DeviceGone(f"the camera's server sends a picture of {length} bytes")
         picture = response.read(int(length))
-        _before(response, mark)
+        _until(response, mark)
     else:
-        picture = _before(response, mark).removesuffix(b"\n").removesuffix(b"\r")
+        picture = _until(response, mark).removesuffix(b"\n").removesuffix(b"\r")
     if not picture.startswith(_JPEG):
         raise DeviceGone("the camera's server sends something that is no JPEG")
-    if headers.get("X-UStreamer-Online") == "false":  # it sends a picture that says so, too
+    if headers.get("X-UStreamer-Online") == "false":  # it sends a picture of these words
         raise DeviceGone("ustreamer gets no pictures from the camera")
     return picture
 
 
-def _before(response: http.client.HTTPResponse, mark: re.Pattern[bytes]) -> bytes:
-    """All that comes before the next boundary, which is read too."""
+def _until(response: http.client.HTTPResponse, mark: re.Pattern[bytes]) -> bytes:
+    """Everything up to the next boundary, which is read, too."""
     data = bytearray()
     while not mark.fullmatch(line := _line(response)):
         data += line
@@ -133,7 +128,7 @@ class _Stopped(Exception):
 
 
 class _Incoming(io.RawIOBase):
-    """What comes over a socket; waits on the io thread, which can be woken."""
+    """A socket as a file; it waits on the io thread, which can be woken."""
 
     def __init__(self, sock: socket.socket, thread: IoLoop) -> None:
         self._socket = sock
@@ -143,13 +138,13 @@ class _Incoming(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        waited_until = self._thread.now() + _PATIENCE
+        waited_until = self._thread.clock.now() + _PATIENCE
         while True:
             try:
                 return self._socket.recv_into(buffer)
             except BlockingIOError:
                 pass
-            left = waited_until - self._thread.now()
+            left = waited_until - self._thread.clock.now()
             if left <= 0:
                 raise DeviceGone(f"the camera's server says nothing for {_PATIENCE:g} s")
             self._thread.wait(left, [self._socket.fileno()])

@@ -1,4 +1,4 @@
-"""ustreamer, which reads a camera of this machine and serves its pictures at a Unix socket."""
+"""ustreamer, which serves the pictures of a camera at a Unix socket."""
 
 from __future__ import annotations
 
@@ -19,16 +19,13 @@ log = logging.getLogger(__name__)
 
 PATH = "/stream?extra_headers=1"  # so that each picture says whether the camera is there
 _STARTS_WITHIN = 5.0  # seconds
-_ENDS_WITHIN = 0.5  # seconds after being asked to, before it is killed
+_ENDS_WITHIN = 0.5  # seconds until it is killed
 _LOOK_EVERY = 0.05  # seconds
 
 
 @dataclass
 class Ustreamer:
-    """Runs from the first `connect` to `stop`.
-
-    It is started by the io thread and ends with it at the latest, however that ends.
-    """
+    """Runs from the first `connect` to `stop`, at most as long as the io thread that started it."""
 
     device: Path
     resolution: str
@@ -40,8 +37,8 @@ class Ustreamer:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def connect(self, thread: IoLoop) -> socket.socket:
-        """A connection to it, on the io thread; DeviceGone when it does not run."""
-        deadline = thread.now() + _STARTS_WITHIN
+        """A connection to it (io thread); DeviceGone when it does not run."""
+        deadline = thread.clock.now() + _STARTS_WITHIN
         if self._process is None or self._process.poll() is not None:
             self._start()
         assert self._process is not None
@@ -53,12 +50,12 @@ class Ustreamer:
                 if self._process.poll() is not None:
                     code = self._process.returncode
                     raise DeviceGone(f"ustreamer has ended with code {code}") from None
-                if thread.stopping or thread.now() > deadline:
+                if thread.stopping or thread.clock.now() > deadline:
                     raise
             thread.wait(_LOOK_EVERY)
 
     def stop(self) -> None:
-        """End it; after the io thread, on any thread."""
+        """End it, after the io thread (any thread)."""
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
@@ -96,7 +93,7 @@ class Ustreamer:
         try:
             self._process = subprocess.Popen(
                 command,
-                env={"PATH": os.environ.get("PATH", os.defpath)},  # nothing that is secret
+                env={"PATH": os.environ.get("PATH", os.defpath)},  # no secrets
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Banks: outputs and inputs of several bits, driven and read as one number."""
+"""Banks: outputs and inputs of several bits that are one number."""
 
 from __future__ import annotations
 
@@ -16,21 +16,19 @@ from labnode.schema import Doc
 
 @dataclass(kw_only=True)
 class Bank(Driver):
-    """What both have: a `width`, and names for the bits. The first bit is the lowest, 1."""
+    """Several bits, with names; a subclass has `width`. The first bit is the lowest, 1."""
 
     widget: ClassVar[Widget] = "bank"
 
-    bits: Annotated[
-        list[str] | None, Doc("What the bits are called, the lowest (the first) one first.")
-    ] = None
+    bits: Annotated[list[str] | None, Doc("The names of the bits, the lowest bit first.")] = None
 
     @property
     @abstractmethod
     def width(self) -> int:
-        """How many bits it has."""
+        """The number of bits."""
 
-    def check_bits(self) -> None:
-        """ValueError when the names are not those of the bits; to be called once there are some."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.bits is not None and len(self.bits) != self.width:
             raise ValueError(f"bits has {len(self.bits)} names for {self.width} bits")
 
@@ -41,14 +39,13 @@ class Bank(Driver):
 
 @dataclass(kw_only=True)
 class OutputBank(Bank, Output):
-    """An output of several bits; a subclass has `width`, `drive(value: int)` and `value`."""
+    """An output of several bits; a subclass has `drive(value: int)` and `value`."""
 
     safe: int = 0
     initial: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_bits()
         for name in ("safe", "initial"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1 << self.width:
@@ -67,10 +64,8 @@ class OutputBank(Bank, Output):
     def set_bit(self, bit: int, value: bool) -> None:
         """Bit 0 is the lowest; the others stay as they are."""
         if not 0 <= bit < self.width:
-            raise BadInput(
-                f"{self.name}.set_bit: 'bit' must be a whole number from 0 to {self.width - 1}, "
-                f"not {bit}"
-            )
+            expected = f"a whole number from 0 to {self.width - 1}"
+            raise BadInput(f"{self.name}.set_bit: 'bit' must be {expected}, not {bit}")
         mask = 1 << bit
         self.put(self.value | mask if value else self.value & ~mask, "set_bit")
 
@@ -80,15 +75,11 @@ class OutputBank(Bank, Output):
 
 @dataclass(kw_only=True)
 class InputBank(Bank, Input):
-    """An input of several bits; a subclass has `width` and what Input wants."""
+    """An input of several bits; a subclass has `read`."""
 
     at_first: ClassVar[Any] = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_bits()
-
 
 def number(bits: Sequence[Any]) -> int:
-    """The number that bits are, the lowest first."""
+    """The number that these bits make, the lowest first."""
     return sum(1 << place for place, bit in enumerate(bits) if bit)

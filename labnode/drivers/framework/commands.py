@@ -37,18 +37,14 @@ class Parameter:
 
     def describe(self) -> dict[str, Any]:
         """JSON for the page."""
-        about: dict[str, Any] = {"name": self.name, "type": self.kind}
-        if self.choices:
-            about["choices"] = list(self.choices)
-        if not self.required:
-            about["default"] = self.default
-        return about
+        choices = {"choices": list(self.choices)} if self.choices else {}
+        default = {} if self.required else {"default": self.default}
+        return {"name": self.name, "type": self.kind, **choices, **default}
 
     def accept(self, value: Any) -> Any:
         """The value as the method gets it; ValueError when it is not what is expected.
 
-        JSON knows one kind of number and Python counts True as 1: a float takes whole numbers too,
-        but truth is never a number here, nor a number the truth.
+        A float may come as a whole number, but true is never a number here, nor 1 true.
         """
         if value is None and self.optional:
             return None
@@ -71,22 +67,20 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Command:
-    """A method of a driver, by name, with what it takes."""
+    """A method of a driver, with its parameters."""
 
     name: str
     parameters: tuple[Parameter, ...]
-    doc: str = ""
-    students: bool = True  # False: for Python and sequences alone
+    students: bool = True  # False: only for Python and sequences
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Command:
-        """The command that a method is; TypeError when a parameter's type cannot come as JSON."""
+        """The command of a method; TypeError when a parameter's type is none of JSON's."""
         hints = get_type_hints(function)
         _, *parameters = inspect.signature(function).parameters.values()
         return cls(
             name=function.__name__,
             parameters=tuple(_parameter(function, p, hints.get(p.name)) for p in parameters),
-            doc=inspect.getdoc(function) or "",
             students=getattr(function, _MARK),
         )
 
@@ -97,8 +91,7 @@ class Command:
     def bind(self, where: str, arguments: Any) -> dict[str, Any]:
         """Arguments by name from a list (by position), an object (by name) or None.
 
-        BadInput names the command (`where`, "heater.set"), the argument, what was expected and
-        what came.
+        `where` names the command in errors, "heater.set".
         """
         given = self._by_name(where, arguments)
         bound: dict[str, Any] = {}
@@ -161,26 +154,24 @@ def _parameter(function: Callable[..., Any], parameter: inspect.Parameter, hint:
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     kinds = [option for option in options if option is not type(None)]
     optional = len(kinds) < len(options)
-    ending = " or null" if optional else ""
+    choices: tuple[Any, ...] = ()
     if set(kinds) == _ANY:
-        expected = f"true or false, a number or a text{ending}"
-        return Parameter(parameter.name, "any", expected, parameter.default, optional)
-    if len(kinds) == 1 and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
-        if get_origin(kinds[0]) is Literal:
-            choices = get_args(kinds[0])
-            expected = "one of " + ", ".join(json.dumps(choice) for choice in choices) + ending
-            return Parameter(
-                parameter.name, "choice", expected, parameter.default, optional, choices
-            )
-        if kinds[0] in _KINDS:
-            kind = kinds[0].__name__
-            expected = _KINDS[kinds[0]] + ending
-            return Parameter(parameter.name, kind, expected, parameter.default, optional)
-    raise TypeError(
-        f"command {function.__qualname__}: '{parameter.name}' must be annotated as bool, int, "
-        "float, str, Literal or bool | float | str, or as one of them | None, so that it can be "
-        "checked"
-    )
+        kind, expected = "any", "true or false, a number or a text"
+    elif len(kinds) == 1 and get_origin(kinds[0]) is Literal:
+        kind, choices = "choice", get_args(kinds[0])
+        expected = "one of " + ", ".join(json.dumps(choice) for choice in choices)
+    elif len(kinds) == 1 and kinds[0] in _KINDS:
+        kind, expected = kinds[0].__name__, _KINDS[kinds[0]]
+    else:
+        kind = ""
+    if not kind or parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        raise TypeError(
+            f"command {function.__qualname__}: '{parameter.name}' must be annotated as bool, int, "
+            "float, str, Literal or bool | float | str, or as one of them | None, so that it can "
+            "be checked"
+        )
+    expected += " or null" if optional else ""
+    return Parameter(parameter.name, kind, expected, parameter.default, optional, choices)
 
 
 def _came(value: Any) -> str:

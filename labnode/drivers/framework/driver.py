@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -33,9 +33,9 @@ Widget = Literal[
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that only one device of a board can have: a pin, a port.
+    """Something that one device of a board has for itself: a pin, a port.
 
-    Claims of the same `bus` do not exclude each other: the pins of the bus of two I2C parts.
+    Claims with the same `bus` may be shared: two I2C parts share the pins of their bus.
     """
 
     kind: str
@@ -67,15 +67,15 @@ class Ref(str):
 
 @runtime_checkable
 class Lendable(Protocol):
-    """A device whose port can be lent to a program, which then has it alone."""
+    """A device that can lend its port to a program."""
 
     def lent(self) -> AbstractContextManager[str]:
-        """Let go of the port; inside the block its path is the caller's (hardware thread)."""
+        """The path of the port, which is the caller's alone inside the block (hardware thread)."""
 
 
 @runtime_checkable
 class Programmable(Protocol):
-    """A device that writes images into something (hardware thread; it waits by services.wait)."""
+    """A device that programs a board with images (hardware thread; waits by services.wait)."""
 
     def program(self, image: Path) -> Any: ...
     def blank(self) -> None: ...
@@ -83,168 +83,157 @@ class Programmable(Protocol):
 
 @runtime_checkable
 class Conversing(Protocol):
-    """A device that texts are sent to and expected from (hardware thread, likewise)."""
+    """A device to send text to and expect text from (hardware thread; waits by services.wait)."""
 
     def send(self, text: str) -> None: ...
     def expect(self, pattern: str, timeout: float) -> Any: ...
 
     def ask(self, text: str, expect: str, timeout: float) -> Any:
-        """Send, and wait for what comes after that and fits."""
+        """Send, and wait for an answer that matches."""
 
 
 @runtime_checkable
 class Simulatable(Protocol):
-    """An input: in a simulation its hardware can be made to show a value."""
+    """An input whose value can be set in a simulation."""
 
     def simulate(self, value: Any) -> None:
-        """Make the mock hardware behave as if `value` was there (hardware thread)."""
+        """Make the mock hardware show `value` (hardware thread)."""
 
 
 @dataclass(kw_only=True)
 class Driver:
-    """One device of a board. Its fields are its YAML options; `@command` methods its controls.
+    """One device of a board. Its fields are its YAML options, its `@command` methods its commands.
 
-    Every option says in one sentence what it is for, as the last thing in its annotation:
-    `Annotated[Pin, Doc("The pin that is driven.")]`. Editors and docs/drivers.md show that; a test
-    looks for it. A subclass that gives only another default need not repeat it. The docstring of
-    the class is the driver's page in docs/drivers.md; it ends with "Example::" and YAML.
+    Every option says in one sentence what it is for, as the last part of its annotation:
+    `Annotated[Pin, Doc("The pin that is driven.")]`. Editors and docs/drivers.md show it. A
+    subclass that only changes the default need not repeat it. The docstring of the class is the
+    driver's entry in docs/drivers.md, where there is a complete driver as well; it ends with
+    "Example::" and YAML.
 
-    Options that do not go together are a ValueError with a sentence in `__post_init__`.
-
-    A driver is used by the hardware thread alone (but see `make_safe`), starts no threads and holds
-    no locks. It is safe after `open`, after `reset` and after `close`. Only `open` and `close` are
-    called while it is not open. A relay, say, is no more than this::
-
-        @register("relay")
-        @dataclass(kw_only=True)
-        class Relay(Driver):
-            widget: ClassVar[Widget] = "switch"
-
-            pin: Annotated[Pin, Doc("The pin that switches the relay.")]
-            safe: Annotated[bool, Doc("Whether it is on while nobody uses it.")] = False
-
-            def open(self) -> None:
-                self.hardware = gpiozero.OutputDevice(
-                    self.pin.name, initial_value=self.safe, pin_factory=self.services.pins
-                )
-
-            def reset(self) -> None:
-                self.hardware.value = self.safe
-
-            @property
-            def value(self) -> bool:
-                return bool(self.hardware.value)
-
-            @command
-            def set(self, value: bool) -> None:
-                self.hardware.value = value
+    Only the hardware thread uses a driver (but see `make_safe`); it starts no threads and holds no
+    locks. It is safe after `open`, `reset` and `close`. While it is not open, only `open` and
+    `close` are called.
     """
 
     kind: ClassVar[str] = ""  # "led"; given by @register
     commands: ClassVar[Mapping[str, Command]] = {}  # by name; given by @register
     widget: ClassVar[Widget] = "value"  # how the page shows it
-    script: ClassVar[type | None] = None  # a dataclass of what `simulate:` may say of it
-    programs: ClassVar[Mapping[str, str]] = {}  # what it runs: program -> Debian's package of it
+    script: ClassVar[type | None] = None  # a dataclass: what `simulate:` may contain
+    programs: ClassVar[Mapping[str, str]] = {}  # that it runs: program -> its Debian package
 
     label: Annotated[
-        Text | None, Doc("What the page calls the device; by default its name on the board.")
+        Text | None, Doc("The name on the page; by default the device's name on the board.")
     ] = None
-    group: Annotated[Text | None, Doc("The heading on the page that the device stands under.")] = (
-        None
-    )
-    unit: Annotated[str, Doc("What the value is measured in, such as °C.")] = ""
+    group: Annotated[Text | None, Doc("The heading above the device on the page.")] = None
+    unit: Annotated[str, Doc("The unit of the value, such as °C.")] = ""
     icon: Annotated[str, Doc("A character beside the label (☀), or a picture's name (fan).")] = ""
     access: Annotated[
         Literal["user", "system", "none"],
         Doc(
-            "Who may use the device: user is the student, system the board's sequences and the "
-            "lab's Python, none only labnode itself."
+            "Who may use the device: students (user), only the board's sequences and the lab's "
+            "Python (system), or only labnode itself (none)."
         ),
     ] = "user"
     confirm: Annotated[
-        bool | Text, Doc("Whether the page asks before each command; a text is its question.")
+        bool | Text, Doc("Whether the page asks before each command; a text is the question.")
     ] = False
 
+    def __post_init__(self) -> None:
+        """Raise ValueError with a sentence for options that exclude each other."""
+
     def attach(self, name: str, services: Services) -> None:
-        """Called by the board, once, before anything else."""
+        """The board calls this once, before anything else."""
         self.name: str = name
         self.services: Services = services
         self.hardware: Any = None
         self.scripted: Any = None
 
     def follow(self, script: Any) -> None:
-        """What `simulate:` says of this device, built as `script`; called before `open`."""
+        """Take what `simulate:` says about this device, a `script`; called before `open`."""
         self.scripted = script
 
     def claims(self) -> list[Claim]:
-        """What this device must have for itself: here, whatever its options claim."""
+        """What no other device of the board may use: by default what its options claim."""
         values = (getattr(self, option.name) for option in fields(self))
-        return [option.claim for value in values for option in _claimables(value)]
+        lists = (value if isinstance(value, list | tuple) else [value] for value in values)
+        return [item.claim for items in lists for item in items if isinstance(item, Claimable)]
 
     def mistakes(self, folder: Path) -> list[str]:  # noqa: ARG002
-        """What is wrong with the files in `folder`, the board's, that its options name."""
+        """What is wrong with the files that its options name, in the board's `folder`."""
+        return []
+
+    def warnings(self) -> list[str]:
+        """Options that are allowed but probably a mistake, a sentence each (`labnode check`)."""
         return []
 
     def boot_config(self) -> list[str]:
-        """The lines of the Pi's config.txt that this device cannot work without (see buses.py)."""
+        """The lines that this device needs in the Pi's config.txt (see buses/bus_pins.py)."""
         return []
 
     def rest_level(self) -> dict[int, bool]:
-        """For each GPIO that it drives, whether that is high while the device is safe.
+        """Whether each GPIO that it drives is high while the device is safe.
 
-        The Pi is told to hold these levels from power-on, long before labnode starts.
+        The Pi's config.txt sets these levels at power-on, long before labnode starts.
         """
         return {}
 
     def open(self) -> None:
-        """Take the hardware, safe from the first moment; `hardware` is what a library gives."""
+        """Take the hardware, safe from the first moment; `hardware` is the library's object."""
+        self.opened()
+
+    def opened(self) -> None:
+        """Call this at the end of `open`."""
 
     def prepare(self) -> None:
-        """Before a session, once all devices are safe: it may take its time (services.wait)."""
+        """Before a session, once all devices are safe; may take long (services.wait)."""
 
     def clean(self) -> None:
-        """After a session, before all devices are made safe, likewise; failing is a quarantine."""
+        """After a session, before all devices are made safe; a failure quarantines the board."""
 
     def reset(self) -> None:
         """Bring the hardware to its safe state and forget what the last student did."""
 
     def close(self) -> None:
-        """Make safe and let go of the hardware; twice, or after an open that failed, is fine."""
+        """Make safe and release the hardware; fine twice, or after a failed `open`."""
         if self.hardware is None:
             return
         try:
-            self.reset()
+            self.park()
         finally:
             hardware, self.hardware = self.hardware, None
             hardware.close()
 
+    def park(self) -> None:
+        """Make safe in a way that lasts when the hardware is released."""
+        self.reset()
+
     def make_safe(self) -> None:
-        """Drive outputs to safe in an emergency: from any thread, at once, without waiting."""
+        """Drive outputs to safe in an emergency: any thread, at once, without waiting."""
         self.reset()
 
     def due(self) -> float | None:
-        """When `poll` wants to be called (seconds of `services.clock`); None: not at all."""
+        """When to call `poll` (seconds of `services.clock`); None: not at all."""
         return None
 
     def poll(self) -> None:
-        """Called at the time that `due` says; the board reads the state afterwards."""
+        """Called when `due`; the board reads the state afterwards."""
 
     @property
     def value(self) -> Any:
-        """The device's value as JSON; None while there is none."""
+        """The value as JSON; None while there is none."""
         return None
 
     def state(self) -> dict[str, Any]:
-        """What the board's snapshot has of this device: "value", and what else is to be seen."""
+        """What the board's snapshot shows of this device: "value" and more."""
         return {"value": self.value}
 
     def describe(self) -> dict[str, Any]:
-        """What else the page has to know to show the device (min, max, step ...)."""
+        """What else the page needs to show the device (min, max, step ...)."""
         return {}
 
 
 def command(function: F) -> F:
-    """Make a method of a driver a control: `lab.devices.NAME.method()`, HTTP and the page.
+    """Make a method of a driver a command: `lab.devices.NAME.method()`, HTTP and the page.
 
     Its parameters are annotated bool, int, float, str or Literal (or one of them | None) and its
     result is JSON. Raise BadInput for a value that is out of range.
@@ -253,11 +242,5 @@ def command(function: F) -> F:
 
 
 def private_command(function: F) -> F:
-    """A control for Python and sequences alone."""
+    """Make a method a command for Python and sequences only."""
     return mark(function, students=False)
-
-
-def _claimables(value: Any) -> Iterator[Claimable]:
-    for option in value if isinstance(value, list | tuple) else (value,):
-        if isinstance(option, Claimable):
-            yield option

@@ -1,4 +1,4 @@
-"""What is read: inputs with the time of their last reading, and sensors that give numbers."""
+"""Inputs, which know when they were last read, and sensors, whose value is a number."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar
 
+from labnode.clock import earliest
 from labnode.drivers.framework.driver import Driver
 from labnode.schema import Between, Doc, Duration
 
 
 @dataclass(kw_only=True)
 class Input(Driver):
-    """A device that is read every `sample_every` seconds, or when it says that it has changed.
+    """A device that is read every `sample_every` seconds, or when it changes.
 
-    A value is *stale* when it was read more than `stale_after` seconds ago. A subclass has `read`;
-    what comes by itself is handed to `arrived`.
+    A value is *stale* when it was read more than `stale_after` seconds ago. A subclass has `read`,
+    or calls `arrived` with each new value.
     """
 
     sample_every: Annotated[
-        Duration | None, Between(0.001), Doc("How often it is read, in seconds.")
+        Duration | None, Between(0.001), Doc("The time between readings, in seconds.")
     ] = None
     stale_after: Annotated[
-        Duration | None, Between(0.001), Doc("The age at which a value is no longer trusted.")
+        Duration | None, Between(0.001), Doc("The age at which a value becomes stale.")
     ] = None
 
-    at_first: ClassVar[Any] = None  # what a simulated one shows until it is told something else
+    at_first: ClassVar[Any] = None  # a simulated input's value until `simulate`
 
     def __post_init__(self) -> None:
         every, after = self.sample_every, self.stale_after
         if every is not None and after is not None and after <= every:
-            raise ValueError(
-                f"stale_after ({after:g} s) must be longer than sample_every ({every:g} s)"
-            )
+            given = f"stale_after ({after:g} s)"
+            raise ValueError(f"{given} must be longer than sample_every ({every:g} s)")
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)
@@ -41,26 +41,23 @@ class Input(Driver):
         self._sampled: float | None = None
         self._simulated: Any = None
         self._next: float | None = None
-        self._told_stale = False
+        self._known_stale = False
 
     def read(self) -> Any:
-        """The value now, None when there is none (hardware thread; a few milliseconds)."""
+        """The value now, None if there is none (hardware thread; a few milliseconds)."""
         return None
 
     def arrived(self, value: Any) -> None:
-        """A value that was read just now (hardware thread)."""
+        """Take a value that was read just now (hardware thread)."""
         self._value = value
         self._sampled = self.services.clock.now()
-        self._told_stale = False
+        self._known_stale = False
 
     def simulate(self, value: Any) -> None:
-        """Read `value` from now on; with None nothing can be read any more."""
+        """Read `value` from now on; with None there is nothing to read any more."""
         if value is not None:
             self.arrived(value)
-        self._simulated = value  # after that: what it cannot show is not read again and again
-
-    def reset(self) -> None:
-        """Nothing: whoever is there next may read it too."""
+        self._simulated = value  # last: a value that `arrived` refuses is not read again and again
 
     def close(self) -> None:
         super().close()
@@ -71,26 +68,23 @@ class Input(Driver):
         return self._value
 
     def state(self) -> dict[str, Any]:
-        if self.sample_every is None and self.stale_after is None:  # it says when it changes
+        if self.sample_every is None and self.stale_after is None:  # it is read when it changes
             return super().state()
         return {**super().state(), "sampled": self._sampled, "stale": self.stale}
 
     @property
     def stale(self) -> bool:
-        """Is there no value that can be trusted?"""
         if self._sampled is None:
             return True
         after = self.stale_after
         return after is not None and self.services.clock.now() - self._sampled >= after
 
     def due(self) -> float | None:
-        return min(
-            (time for time in (self._next, self._stale_at()) if time is not None), default=None
-        )
+        return earliest(self._next, self._stale_at())
 
     def poll(self) -> None:
         now = self.services.clock.now()
-        self._told_stale = self.stale
+        self._known_stale = self.stale
         if self._next is not None and self._next <= now:
             assert self.sample_every is not None
             self._next = now + self.sample_every  # before reading, which may fail
@@ -99,7 +93,7 @@ class Input(Driver):
                 self.arrived(value)
 
     def opened(self) -> None:
-        """To be called at the end of `open`: reading begins."""
+        """Call this at the end of `open`: reading begins."""
         self._forget()
         if self.sample_every is not None:
             self._next = self.services.clock.now()
@@ -108,35 +102,35 @@ class Input(Driver):
         return self._simulated if self.services.simulated else self.read()
 
     def _stale_at(self) -> float | None:
-        if self.stale_after is None or self._sampled is None or self._told_stale:
+        if self.stale_after is None or self._sampled is None or self._known_stale:
             return None
         return self._sampled + self.stale_after
 
     def _forget(self) -> None:
         self._value = self._sampled = self._next = None
         self._simulated = self.at_first
-        self._told_stale = False
+        self._known_stale = False
 
 
 @dataclass(kw_only=True)
 class Sensor(Input):
-    """An input that gives a number: what `read` gives, made right by `calibration`, or by `scale`
-    and `offset` (value * scale + offset).
+    """An input whose value is a number: the reading, corrected by `scale` and `offset` (reading *
+    scale + offset) or by `calibration`.
 
-    `calibration` has pairs of what is read and what it is, `[[0, 0], [1023, 100]]`; between and
-    beyond them it goes on in straight lines. A simulated sensor shows its value as it is.
+    `calibration` has pairs of a reading and its true value, `[[0, 0], [1023, 100]]`; straight lines
+    connect and extend them. A simulated sensor shows its value uncorrected.
     """
 
     sample_every: Annotated[Duration | None, Between(0.001)] = 1.0
     at_first: ClassVar[Any] = 0.0
 
-    scale: Annotated[float, Doc("What is read is multiplied by this.")] = 1.0
-    offset: Annotated[float, Doc("This is added, after scale.")] = 0.0
+    scale: Annotated[float, Doc("The reading is multiplied by this.")] = 1.0
+    offset: Annotated[float, Doc("Added to the reading, after scale.")] = 0.0
     calibration: Annotated[
         list[tuple[float, float]] | None,
-        Doc("Pairs of what is read and what it is, [[0, 0], [1023, 100]], instead of scale."),
+        Doc("Pairs of a reading and its true value, [[0, 0], [1023, 100]], instead of scale."),
     ] = None
-    digits: Annotated[int, Between(0, 12), Doc("How many decimals the value has.")] = 3
+    digits: Annotated[int, Between(0, 12), Doc("The decimals of the value.")] = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -149,9 +143,7 @@ class Sensor(Input):
             raise ValueError("calibration needs two pairs at least, what is read rising")
 
     def arrived(self, value: Any) -> None:
-        number = float(value)
-        if not self.services.simulated:
-            number = self._corrected(number)
+        number = float(value) if self.services.simulated else self._corrected(float(value))
         super().arrived(round(number, self.digits))
 
     def _corrected(self, read: float) -> float:

@@ -1,4 +1,4 @@
-"""Io threads: one for each device that is slow or never silent, and the only user of that."""
+"""Io threads: one for each device that is slow or always sending, and its only user."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_STOP_WITHIN = 1.0  # seconds that close() waits for a thread; the whole stop of a node has 5
+_STOP_WITHIN = 1.0  # seconds; the whole stop of a node has 5
 
 
 class _Thread:
     """A thread `io-NAME`; started by its driver's `open`, ended by its `close`.
 
-    What it has to say to the driver it posts, so that the hardware thread alone touches the driver.
-    After `stop` nothing that was posted arrives any more.
+    It posts what is for the driver, which only the hardware thread touches; nothing that was posted
+    arrives after `stop`.
     """
 
     def __init__(self, name: str, services: Services) -> None:
         self.stopping = False
-        self.now = services.clock.now
+        self.clock = services.clock
         self._services = services
-        self._thread = threading.Thread(target=self._live, name=f"io-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._run_logged, name=f"io-{name}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self, timeout: float = _STOP_WITHIN) -> bool:
-        """End it (hardware thread); False when it still waits for its device after `timeout` s."""
+        """End it (hardware thread); False when it still waits for its device after `timeout`."""
         self.stopping = True
         self.wake()
         if self._thread.ident is not None:
@@ -51,10 +51,10 @@ class _Thread:
         self._services.post(lambda: None if self.stopping else call())
 
     def wake(self) -> None:
-        """Have it look for work, or for its end. Any thread."""
+        """Make it look for work and at `stopping` (any thread)."""
         raise NotImplementedError
 
-    def _live(self) -> None:
+    def _run_logged(self) -> None:
         try:
             self._run()
         except Exception:
@@ -72,7 +72,7 @@ class _Job:
 
 
 class IoThread(_Thread):
-    """Does slow things for a device: again and again, or when asked::
+    """Runs slow jobs of a device, repeatedly or on request::
 
         def open(self) -> None:
             self.io = IoThread(self.name, self.services)
@@ -90,7 +90,7 @@ class IoThread(_Thread):
     def __init__(self, name: str, services: Services) -> None:
         super().__init__(name, services)
         self._name = name
-        self._awake = services.clock.event()
+        self._awake = self.clock.event()
         self._lock = threading.Lock()  # of what is asked for
         self._asked: _Job | None = None
         self._repeated: _Job | None = None
@@ -104,13 +104,13 @@ class IoThread(_Thread):
         done: Callable[[T], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """Run `job` now and `every` seconds, counted from beginning to beginning.
+        """Run `job` now and every `every` seconds, from start to start; replaces the last `repeat`.
 
-        One that takes longer is not made up for. The last `repeat` is the one that counts.
+        Runs that are missed because one takes longer are left out.
         """
         with self._lock:
             self._repeated, self._every = _Job(job, done, failed), every
-            self._due = self.now()
+            self._due = self.clock.now()
         self.wake()
 
     def submit(
@@ -119,7 +119,7 @@ class IoThread(_Thread):
         done: Callable[[T], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """Run `job` once, as soon as the one that runs has ended; Busy when one waits already."""
+        """Run `job` once, after the one that is running; Busy when one is already waiting."""
         with self._lock:
             if self._asked is not None:
                 raise Busy(f"'{self._name}' is still busy with what it was asked before.")
@@ -131,7 +131,7 @@ class IoThread(_Thread):
 
     def _run(self) -> None:
         while not self.stopping:
-            self._awake.clear()  # before looking, so that what comes meanwhile wakes us again
+            self._awake.clear()  # before looking: what comes meanwhile wakes it again
             job, rest = self._next()
             if job is not None:
                 self._do(job)
@@ -139,12 +139,12 @@ class IoThread(_Thread):
                 self._awake.wait(rest)
 
     def _next(self) -> tuple[_Job | None, float | None]:
-        """The job that is due, or how long there is none."""
+        """The job that is due, or the seconds until there is one."""
         with self._lock:
             job, self._asked = self._asked, None
             if job is not None or self._repeated is None:
                 return job, None
-            now = self.now()
+            now = self.clock.now()
             if now < self._due:
                 return None, self._due - now
             self._due = now + self._every
@@ -153,7 +153,7 @@ class IoThread(_Thread):
     def _do(self, job: _Job) -> None:
         try:
             result = job.run()
-        except Exception as error:  # noqa: BLE001 - it is the driver's to say what that means
+        except Exception as error:  # noqa: BLE001 - the driver handles it
             failure = error
             self.post(lambda: job.failed(failure))
         else:
@@ -173,7 +173,7 @@ class IoLoop(_Thread):
         super().start()
 
     def wake(self) -> None:
-        """End the `wait` that is or comes next."""
+        """End the current or the next `wait`."""
         if self._waker is not None:
             self._waker.wake()
 
@@ -183,9 +183,9 @@ class IoLoop(_Thread):
         reading: Collection[int] = (),
         writing: Collection[int] = (),
     ) -> tuple[set[int], set[int]]:
-        """The descriptors that can be read and written, by the loop; none after a `wake`.
+        """For the loop: the descriptors that can be read and written; none after a `wake`.
 
-        A descriptor whose device is gone can be read: that says so.
+        A descriptor whose device is gone counts as readable.
         """
         assert self._waker is not None
         poll = select.poll()

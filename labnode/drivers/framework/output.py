@@ -1,4 +1,4 @@
-"""What is driven: outputs, which stay within their limits whoever commands them."""
+"""Outputs, which keep their limits whatever commands them: switches, numbers, duty cycles."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+from labnode.clock import earliest
 from labnode.drivers.framework.driver import Driver, Widget, command
 from labnode.errors import BadInput, Busy
 from labnode.schema import Between, Doc, Duration
@@ -19,29 +20,29 @@ _RESTS = {"en": "It has just been switched off and rests.", "es": "Acaba de apag
 class Output(Driver):
     """A device that is driven. A subclass has `safe`, `drive` and commands that call `put`.
 
-    For the limits an output is *on* while it is not at its safe value. Coming back to safe is never
-    refused and never delayed.
+    For limits, an output counts as *on* whenever it is not at its safe value. Going back to safe is
+    never refused and never delayed.
     """
 
     safe: Annotated[
-        Any, Doc("The value at the start, before and after every student, and at the end.")
+        Any, Doc("The value when labnode starts and stops, and before and after every student.")
     ] = None
     initial: Annotated[
-        Any, Doc("What a session begins with, once everything is safe; by default that is kept.")
+        Any, Doc("The value at the start of a session; by default the safe value.")
     ] = None
     pulse: Annotated[
-        Duration | None, Doc("How long it is on at a time: it goes back to safe by itself.")
+        Duration | None, Doc("The time that it stays on before it goes back to safe by itself.")
     ] = None
     max_on_time: Annotated[
-        Duration | None, Doc("How long it may be on at the most before it is made safe.")
+        Duration | None, Doc("The longest time that it may be on before it goes back to safe.")
     ] = None
     min_off_time: Annotated[
-        Duration | None, Doc("How long it has to stay safe before it may be on again.")
+        Duration | None, Doc("How long it stays safe before it may be on again.")
     ] = None
     max_per_second: Annotated[
         float | None,
         Between(0.001, 1000),
-        Doc("How often it may be commanded in a second; making it safe is always possible."),
+        Doc("The most commands per second; going back to safe is always possible."),
     ] = None
 
     def __post_init__(self) -> None:
@@ -56,7 +57,7 @@ class Output(Driver):
         self._resting = False
         self._retry_at: float | None = None  # when it is tried again to make it safe
         self._error: str | None = None
-        self._credit = self._most_credit
+        self._credit = 0.0  # full at the first command: the last one was long ago
         self._credited_at = float("-inf")
 
     # ------------------------------------------------------------------ what a subclass writes
@@ -109,7 +110,7 @@ class Output(Driver):
         self._drive(self.safe, self.services.clock.now())
 
     def opened(self) -> None:
-        """To be called at the end of `open`: nobody knows how long it has been off before."""
+        """Call this at the end of `open`: how long it was off before is unknown."""
         self._on_since = None
         self._off_since = self.services.clock.now()
         self._resting = bool(self.min_off_time)
@@ -120,11 +121,10 @@ class Output(Driver):
     # ------------------------------------------------------------------ time
 
     def due(self) -> float | None:
-        times = [self._ends_at(), self._rested_at()]
-        return min((time for time in times if time is not None), default=None)
+        return earliest(self._ends_at(), self._rested_at())
 
     def poll(self) -> None:
-        """Ends what has been on for long enough, or could not be made safe the last time."""
+        """Make it safe if it has been on for long enough, or if that failed the last time."""
         now = self.services.clock.now()
         ends = self._ends_at()
         if ends is not None and ends <= now:
@@ -143,15 +143,11 @@ class Output(Driver):
         locked = {"locked": _RESTS} if self._resting else {}
         return {**super().state(), **locked, **({"error": self._error} if self._error else {})}
 
-    @property
-    def _most_credit(self) -> float:
-        return max(1.0, self.max_per_second or 1.0)
-
     def _ends_at(self) -> float | None:
         if self._retry_at is not None:
             return self._retry_at
-        lasts = [time for time in (self.pulse, self.max_on_time) if time is not None]
-        return self._on_since + min(lasts) if lasts and self._on_since is not None else None
+        lasts = earliest(self.pulse, self.max_on_time)
+        return None if lasts is None or self._on_since is None else self._on_since + lasts
 
     def _rested_at(self) -> float | None:
         return self._off_since + (self.min_off_time or 0) if self._resting else None
@@ -165,7 +161,7 @@ class Output(Driver):
             )
         if self.max_per_second is not None:
             gained = (now - self._credited_at) * self.max_per_second
-            self._credit = min(self._most_credit, self._credit + gained)
+            self._credit = min(max(1.0, self.max_per_second), self._credit + gained)
             self._credited_at = now
             if self._credit < 1:
                 raise Busy(
@@ -182,20 +178,15 @@ class Output(Driver):
             self._retry_at = now + _RETRY
             self._error = f"{type(error).__name__}: {error}"
             if not self.is_safe(value):
-                self._drive(self.safe, now)  # nobody knows what a half of it has done
+                self._drive(self.safe, now)  # it may have worked half-way
             raise
         self._retry_at = None
         self._error = None
-        if self.is_safe(value):
-            self._rest(now)
-        elif self._on_since is None:
-            self._on_since = now
-
-    def _rest(self, now: float) -> None:
-        if self._on_since is not None:
-            self._off_since = now
+        if not self.is_safe(value):
+            self._on_since = now if self._on_since is None else self._on_since
+        elif self._on_since is not None:
+            self._on_since, self._off_since = None, now
             self._resting = bool(self.min_off_time)
-        self._on_since = None
 
 
 @dataclass(kw_only=True)
@@ -230,21 +221,23 @@ class SwitchOutput(Output):
 
 @dataclass(kw_only=True)
 class NumberOutput(Output):
-    """An output that is a number from `lowest` to `highest`, of which `min` to `max` may be set.
+    """An output whose value is a number from `lowest` to `highest`.
 
-    Its safe value may always be set. With `step` only whole steps from `min` may be.
+    Commands may set `min` to `max`, with `step` only in whole steps from `min`, and always `safe`.
     """
 
     widget: ClassVar[Widget] = "slider"
-    lowest = 0.0  # without annotations: these are no options
+    lowest = 0.0  # without annotations: not options
     highest = 1.0
 
     safe: float = 0.0
     initial: float | None = None
-    min: Annotated[float | None, Doc("The least that may be set, besides the safe value.")] = None
-    max: Annotated[float | None, Doc("The most that may be set.")] = None
+    min: Annotated[float | None, Doc("The lowest value that commands may set, besides safe.")] = (
+        None
+    )
+    max: Annotated[float | None, Doc("The highest value that commands may set.")] = None
     step: Annotated[
-        float | None, Between(0.000001), Doc("What may be set goes in steps of this, from min.")
+        float | None, Between(0.000001), Doc("Commands set whole steps of this size, from min.")
     ] = None
 
     def __post_init__(self) -> None:
@@ -278,7 +271,7 @@ class NumberOutput(Output):
         return {**super().describe(), "min": self.least, "max": self.most, "step": step}
 
     def nearest(self, value: float) -> float:
-        """The value next to `value` that may be set."""
+        """The value nearest to `value` that commands may set."""
         if self.step is not None:
             value = self.least + round((value - self.least) / self.step) * self.step
         return min(self.most, max(self.least, value))
@@ -298,3 +291,19 @@ class NumberOutput(Output):
     def _values(self) -> str:
         steps = "" if self.step is None else f" in steps of {self.step:g}"
         return f"a number from {self.least:g} to {self.most:g}{steps}"
+
+
+@dataclass(kw_only=True)
+class DutyCycleOutput(NumberOutput):
+    """An output that is on for a part of the time, from 0 to 1; 0 may always be set."""
+
+    @command
+    def on(self) -> None:
+        self.put(self.most, "on")
+
+    @command
+    def off(self) -> None:
+        self.put(0.0, "off")
+
+    def _allowed(self, value: float) -> bool:
+        return value == 0 or super()._allowed(value)

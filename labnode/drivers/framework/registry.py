@@ -1,4 +1,4 @@
-"""The drivers that there are, by the name that a board file calls them."""
+"""All drivers, by their names in board files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ D = TypeVar("D", bound=type[Driver])
 
 registry: dict[str, type[Driver]] = {}
 
-_ROOMS = Path(__file__).parents[1]
-
 
 def register(kind: str) -> Callable[[D], D]:
-    """Name a driver, as in `driver: led`. It comes above `@dataclass(kw_only=True)`."""
+    """Name a driver, as in `driver: led`; stands above `@dataclass(kw_only=True)`."""
 
     def add(cls: D) -> D:
         if kind in registry:
@@ -36,8 +34,8 @@ def register(kind: str) -> Callable[[D], D]:
 
 
 def load_drivers() -> dict[str, type[Driver]]:
-    """Every driver that there is, by name."""
-    for module in pkgutil.walk_packages([str(_ROOMS)], "labnode.drivers."):
+    """Import every driver of labnode; all drivers by name."""
+    for module in pkgutil.walk_packages([str(Path(__file__).parents[1])], "labnode.drivers."):
         if "._" not in module.name:
             importlib.import_module(module.name)
     return registry

@@ -1,4 +1,4 @@
-"""Sensors whose reading takes longer than the hardware thread can wait: an io thread reads them."""
+"""Sensors and switches too slow for the hardware thread: each has an io thread of its own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
+from labnode.clock import earliest
+from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.input import Sensor
 from labnode.drivers.framework.io_thread import IoThread
 from labnode.drivers.framework.output import SwitchOutput
@@ -19,25 +21,47 @@ from labnode.schema import Between, Doc, Duration
 
 log = logging.getLogger(__name__)
 
+_RETRY = 2.0  # seconds until a switch that did not become safe is made safe again
+_CLOSING = 2.0  # seconds that a close waits for that: the whole stop of a node has 5
+_EMERGENCY = 0.2  # seconds that an emergency waits for that: it has 1 s for all devices
+
 
 @dataclass(kw_only=True)
-class SlowSensor(Sensor):
-    """A subclass has `read`, which runs on the io thread, takes its time and does not touch `self`
-    but for its options and what it alone uses.
-
-    While it cannot be read its state has an "error"; its value stays and gets old.
-    """
-
-    sample_every: Annotated[Duration, Between(0.05)] = 2.0
+class SlowDriver(Driver):
+    """A device behind an io thread; while that fails its state has an "error"."""
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)
         self._io: IoThread | None = None
-        self._trouble: str | None = None
+        self._failure: str | None = None
+
+    def interrupt(self) -> None:
+        """End what the io thread is doing (hardware thread, before the io thread stops)."""
+
+    def state(self) -> dict[str, Any]:
+        error = {} if self._failure is None else {"error": self._failure}
+        return {**super().state(), **error}
+
+    def _failed(self, error: Exception, what: str = "") -> None:
+        before, self._failure = self._failure, " ".join(str(error).split()) or type(error).__name__
+        if self._failure != before:  # log it once, not every time
+            log.warning("device %s%s: %s", self.name, what, self._failure)
+        self.services.publish()
+
+
+@dataclass(kw_only=True)
+class SlowSensor(SlowDriver, Sensor):
+    """A sensor whose reading takes long.
+
+    A subclass has `read`, which runs on the io thread, may take long, and touches nothing of `self`
+    but options and what it alone uses. When reading fails, the value stays and gets stale.
+    """
+
+    sample_every: Annotated[Duration, Between(0.05)] = 2.0
 
     def open(self) -> None:
-        """To be called at the end of a subclass's own."""
-        self._trouble = None
+        """A subclass calls this at the end of its own `open`."""
+        self._failure = None
         if not self.services.simulated:
             self._io = IoThread(self.name, self.services)
             self._io.repeat(self.sample_every, self.read, self._took, self._missed)
@@ -47,7 +71,7 @@ class SlowSensor(Sensor):
     def opened(self) -> None:
         super().opened()
         if self._io is not None:
-            self._next = None  # it is not the hardware thread that reads
+            self._next = None  # the io thread reads, not the hardware thread
 
     def close(self) -> None:
         io, self._io = self._io, None
@@ -58,80 +82,60 @@ class SlowSensor(Sensor):
         finally:
             super().close()
 
-    def interrupt(self) -> None:
-        """End the reading that may be under way (hardware thread, before the io thread stops)."""
-
-    def state(self) -> dict[str, Any]:
-        error = {} if self._trouble is None else {"error": self._trouble}
-        return {**super().state(), **error}
-
     def _took(self, value: Any) -> None:
         if value is not None:
-            self._trouble = None
+            self._failure = None
             self.arrived(value)
         self.services.publish()
 
     def _missed(self, error: Exception) -> None:
-        told, self._trouble = self._trouble, " ".join(str(error).split()) or type(error).__name__
-        if self._trouble != told:  # once, not with every reading
-            log.warning("device %s cannot be read: %s", self.name, self._trouble)
-        self.services.publish()
-
-
-_RETRY = 2.0  # seconds until what did not become safe is made safe again
-_CLOSING = 2.0  # seconds that a close waits for it: the whole stop of a node has 5
-_EMERGENCY = 0.2  # seconds that an emergency waits for it: it has 1 s for all devices
+        self._failed(error, " cannot be read")
 
 
 @dataclass(kw_only=True)
-class SlowSwitch(SwitchOutput):
-    """A switch at the other end of a wire that is not ours: a plug in the network, a hub.
+class SlowSwitch(SlowDriver, SwitchOutput):
+    """A switch that answers slowly or not at all: a plug in the network, a hub.
 
     A subclass has `switch` and `look`, which run on the io thread. A command returns at once; the
-    newest one counts. The value is what has been confirmed, None while nobody knows. What did not
-    work is made safe, again and again until that has worked; a reset waits for it and fails if it
-    does not come.
+    newest one counts. The value is what the switch has confirmed, None while that is unknown. After
+    a failure it is made safe, again and again until that works; a reset waits for this and fails if
+    it does not happen.
     """
 
     time_limit: Annotated[
-        Duration, Between(0.1, 10), Doc("How long it may take to answer, in seconds.")
+        Duration, Between(0.1, 10), Doc("How long to wait for an answer, in seconds.")
     ] = 2.0
     check_every: Annotated[
-        Duration | None, Between(1), Doc("How often it is asked whether it is on, in seconds.")
+        Duration | None, Between(1), Doc("The time between checks of its state, in seconds.")
     ] = 10.0
 
     @abstractmethod
     def switch(self, value: bool) -> bool | None:
-        """Switch it and return what it says it is then, None if it does not say (io thread)."""
+        """Switch it; returns its state as it says itself, None if it does not (io thread)."""
 
     def look(self) -> bool | None:
-        """What it says it is, None if it does not say (io thread)."""
+        """Its state as it says itself, None if it does not (io thread)."""
         return None
-
-    def interrupt(self) -> None:
-        """End what the io thread does (hardware thread, before that stops)."""
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)
-        self._io: IoThread | None = None
         self._value: bool | None = None
-        self._trouble: str | None = None
         self._wanted = self.safe
-        self._handed = False  # the io thread has it, or is about to
-        self._tried = threading.Event()  # that was done what is wanted
+        self._pending = False  # the io thread switches it, or is about to
+        self._attempted = threading.Event()  # the io thread has tried to reach `_wanted`
         self._safe_now = False
-        self._again_at: float | None = None
+        self._switch_again_at: float | None = None
         self._check_at: float | None = None
 
     def open(self) -> None:
         self._wanted = self.safe
-        self._value = self._trouble = None
+        self._value = self._failure = None
         if self.services.simulated:
             self._value = self.safe
         else:
             self._io = IoThread(self.name, self.services)
             self._io.start()
-            self._hand_over()
+            self._start_switching()
             self._check_at = self._after(self.check_every)
         self.opened()
 
@@ -139,83 +143,82 @@ class SlowSwitch(SwitchOutput):
         if self._io is None:
             return
         try:
-            self._make_safe_within(_CLOSING if self._trouble is None else _EMERGENCY)
+            self._make_safe_within(_CLOSING if self._failure is None else _EMERGENCY)
         finally:
             io, self._io = self._io, None
             self.interrupt()
             io.stop()
-            self._handed, self._again_at, self._check_at = False, None, None
-        if not self._safe_now:
-            raise DeviceError(self._unconfirmed())
+            self._pending, self._switch_again_at, self._check_at = False, None, None
+        self._confirm_safe()
 
     def reset(self) -> None:
         super().reset()
         if self._io is not None:
-            self.services.outlast(self._patience, lambda: not self._handed)
-            if not self._safe_now:
-                raise DeviceError(self._unconfirmed())
+            # Twice: one switching may be under way, and this one follows it.
+            self.services.outlast(2 * self.time_limit, lambda: not self._pending)
+            self._confirm_safe()
             self._value = self.safe
 
     def make_safe(self) -> None:
         if self._io is None:
             self._value = self.safe
         else:
-            # The process may end right after this; but for what does not answer nobody waits.
-            self._make_safe_within(_EMERGENCY if self._trouble is None else 0)
+            # The process may end right after this; but do not wait for what does not answer.
+            self._make_safe_within(_EMERGENCY if self._failure is None else 0)
 
     def drive(self, value: bool) -> None:
         if self._io is None:
             self._value = value
-        elif value != self._wanted or not (self._handed or self._again_at):
+        elif value != self._wanted or not (self._pending or self._switch_again_at):
             self._wanted = value
-            self._hand_over()
+            self._start_switching()
 
     @property
     def value(self) -> bool | None:
         return self._value
 
-    def state(self) -> dict[str, Any]:
-        error = {} if self._trouble is None else {"error": self._trouble}
-        return {**super().state(), **error}
-
     def due(self) -> float | None:
-        times = (super().due(), self._again_at, self._check_at)
-        return min((time for time in times if time is not None), default=None)
+        return earliest(super().due(), self._switch_again_at, self._check_at)
 
     def poll(self) -> None:
         super().poll()
+        if self._io is None:
+            return
         now = self.services.clock.now()
-        if self._io is not None and self._again_at is not None and self._again_at <= now:
-            self._hand_over()
-        if self._io is not None and self._check_at is not None and self._check_at <= now:
+        if self._switch_again_at is not None and self._switch_again_at <= now:
+            self._start_switching()
+        if self._check_at is not None and self._check_at <= now:
             self._check_at = self._after(self.check_every)
-            self._ask()
+            self._submit()
 
-    # ------------------------------------------------------------------ to the io thread and back
+    def _confirm_safe(self) -> None:
+        if not self._safe_now:
+            why = self._failure or "no answer"
+            raise DeviceError(f"it has not confirmed that it is {_word(self.safe)}: {why}")
 
     def _make_safe_within(self, seconds: float) -> None:
         self._wanted = self.safe
-        self._hand_over()
-        self._tried.wait(seconds)
+        self._start_switching()
+        self._attempted.wait(seconds)
 
-    def _hand_over(self) -> None:
+    def _start_switching(self) -> None:
         self._safe_now = False
-        self._tried.clear()
-        self._handed, self._again_at = True, None
-        self._ask()
+        self._attempted.clear()
+        self._pending, self._switch_again_at = True, None
+        self._submit()
 
-    def _ask(self) -> None:
+    def _submit(self) -> None:
         assert self._io is not None
-        with suppress(Busy):  # what waits already does what is wanted by then
+        with suppress(Busy):  # the work that waits already will do what is wanted by then
             self._io.submit(self._work, lambda then: then(), self._missed)
 
     def _work(self) -> Callable[[], None]:
-        """Switch it, if that is to be done, or look; gives what the hardware thread does then."""
-        handed = self._handed
+        """Switch or look (io thread); returns what the hardware thread does with the result."""
+        pending = self._pending
         try:
-            return self._switch() if handed else partial(self._looked, self.look())
+            return self._switch() if pending else partial(self._looked, self.look())
         except Exception as error:  # noqa: BLE001 - whatever it is, the device has failed
-            return partial(self._failed if handed else self._missed, error)
+            return partial(self._not_switched if pending else self._missed, error)
 
     def _switch(self) -> Callable[[], None]:
         wanted = self._wanted
@@ -228,52 +231,37 @@ class SlowSwitch(SwitchOutput):
             return partial(self._switched, value)
         finally:
             if wanted == self._wanted:
-                self._tried.set()
+                self._attempted.set()
 
     def _switched(self, value: bool) -> None:
         self._value = value
-        self._trouble = None
-        self._handed = False
+        self._failure = None
+        self._pending = False
         if value != self._wanted:
-            self._hand_over()  # it was told otherwise meanwhile
+            self._start_switching()  # another command came meanwhile
         self.services.publish()
 
-    def _failed(self, error: Exception) -> None:
-        self._handed = False
+    def _not_switched(self, error: Exception) -> None:
+        self._pending = False
         self._value = None
-        self._tell(error)
         if self.is_safe(self._wanted):
-            self._again_at = self._after(_RETRY)
+            self._switch_again_at = self._after(_RETRY)
         else:
-            super().reset()  # nobody knows what a half of it has done
-        self.services.publish()
+            super().reset()  # it may have switched half-way
+        self._failed(error)
 
     def _looked(self, value: bool | None) -> None:
-        if value is not None and not self._handed:
-            self._value, self._trouble = value, None
+        if value is not None and not self._pending:
+            self._value, self._failure = value, None
             self.services.publish()
 
     def _missed(self, error: Exception) -> None:
-        if not self._handed:
+        if not self._pending:
             self._value = None
-        self._tell(error)
-        self.services.publish()
-
-    def _tell(self, error: Exception) -> None:
-        told, self._trouble = self._trouble, " ".join(str(error).split()) or type(error).__name__
-        if self._trouble != told:
-            log.warning("device %s: %s", self.name, self._trouble)
+        self._failed(error)
 
     def _after(self, seconds: float | None) -> float | None:
         return None if seconds is None else self.services.clock.now() + seconds
-
-    @property
-    def _patience(self) -> float:
-        """For one that is under way and for the one that follows it."""
-        return 2 * self.time_limit
-
-    def _unconfirmed(self) -> str:
-        return f"it has not confirmed that it is {_word(self.safe)}: {self._trouble or 'no answer'}"
 
 
 def _word(value: bool) -> str:

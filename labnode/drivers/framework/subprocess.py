@@ -1,4 +1,4 @@
-"""Programs of others: run for the hardware thread, which serves everybody else meanwhile."""
+"""Running other programs: `run` for the hardware thread, Inquiry for an io thread."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ from labnode.drivers.framework.services import Services
 from labnode.errors import DeviceError
 
 _PIECE = 65536
-_MOST_OUTPUT = 8 << 20  # bytes; a program that says more than that has lost its way
-_MOST_LINES = 500  # that wait for the hardware thread
-_LONGEST_LINE = 500  # characters; what follows is left out
-_TAIL = 100  # lines that are kept to see why a program failed
-_TELL_EVERY = 0.1  # seconds between two times that the hardware thread is told of output
-_POLITE = 1.0  # seconds that a program has to end by itself when it shall
-_LAST_WORDS = 0.5  # seconds in which its output is still read once it has ended
-_ENDED_WITHIN = 4.0  # more than all of these
-_LOOK = 1.0  # seconds; the hardware thread is woken by news, this is for boards without a worker
-_MARK = "LABNODE_RUN"  # in the environment of a program and of all that it starts
+_MOST_OUTPUT = 8 << 20  # bytes; a program that prints more is ended
+_MOST_ANSWER = 1 << 16  # bytes that an Inquiry accepts
+_MOST_LINES = 500  # waiting for the hardware thread
+_LONGEST_LINE = 500  # characters; the rest is left out
+_TAIL = 100  # lines kept to see why a program failed
+_NEWS_EVERY = 0.1  # seconds between two wake-ups of the hardware thread for output
+_KILL_AFTER = 1.0  # seconds after SIGTERM
+_LAST_WORDS = 0.5  # seconds in which output is still read after the end
+_ENDED_WITHIN = 4.0  # seconds; more than all of these
+_LOOK = 1.0  # seconds, for boards without a worker: news wakes the hardware thread
+_MARK = "LABNODE_RUN"  # in the environment of a program and everything it starts
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -47,7 +48,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of a program; `code` below 0 is a signal, `output` are its last lines."""
+    """How a program ended; a `code` below 0 is a signal, `output` has its last lines."""
 
     code: int
     output: tuple[str, ...]
@@ -71,21 +72,15 @@ def run(
     hear: Hear = lambda _lines, _rest: None,
     environment: Mapping[str, str] | None = None,
 ) -> Ended:
-    """Run a program in `folder` until it ends, or its `timeout` is over, or the task shall stop.
+    """Run a program in `folder` until it ends, `timeout` is over, or the task is to stop.
 
-    For the hardware thread, where calls, polls and interlocks are served meanwhile. `hear` gets the
-    lines that it has said, and the beginning of the next one, at most every 0.1 s. The program is
-    named by an argument list, never seen by a shell; its environment is no more than PATH and
-    `environment`. When this returns or raises, neither it nor what it has started is left.
-    OSError: it could not be started.
+    For the hardware thread, which serves calls, polls and interlocks meanwhile. `hear` gets the new
+    lines and the beginning of the next one, at most every 0.1 s. No shell sees the arguments; the
+    environment has PATH, `environment` and little else. Afterwards neither the program nor anything
+    that it has started is left. OSError: it could not be started.
     """
     process = _Process(
-        argv,
-        services,
-        name=name,
-        folder=folder,
-        timeout=timeout,
-        environment=environment or {},
+        argv, services, name=name, folder=folder, timeout=timeout, environment=environment or {}
     )
     try:
         while not process.over:
@@ -101,7 +96,7 @@ def run(
 
 
 class _Process:
-    """A program with its io thread, which alone reads it, ends it and sees it end."""
+    """A program, and the io thread that reads its output and ends it."""
 
     def __init__(
         self,
@@ -115,26 +110,25 @@ class _Process:
     ) -> None:
         self.over = False
         self._services = services
-        self._now = services.clock.now
+        self._clock = services.clock
         self._cause = Cause.ITSELF
-        self._ending_at: float | None = None  # when it was asked to end
-        self._asked = self._killed = False
+        self._ending_at: float | None = None  # when the end was decided
+        self._terminated = self._killed = False
         self._exited_at: float | None = None
         self._mark = secrets.token_hex(16)
         self._lines: deque[str] = deque(maxlen=_MOST_LINES)
         self._tail: deque[str] = deque(maxlen=_TAIL)
         self._rest = ""  # of the line that has not ended
         self._size = 0
-        self._fresh = self._news = False  # it has said something; the hardware thread was told so
-        self._told_at = float("-inf")
-        self._deadline = self._now() + timeout
-        self._popen = _start(
-            argv, folder, {**_environment(folder), **environment, _MARK: self._mark}
-        )
+        self._fresh = self._news = False  # there is output; the hardware thread was woken for it
+        self._news_at = float("-inf")
+        self._deadline = self._clock.now() + timeout
+        own = {"HOME": str(folder), "TMPDIR": str(folder)}
+        self._popen = _start(argv, {**own, **environment, _MARK: self._mark}, folder)
         assert self._popen.stdout is not None
-        self._output = self._popen.stdout.fileno()
+        self._output_fd = self._popen.stdout.fileno()
         try:
-            self._ends = os.pidfd_open(self._popen.pid)
+            self._exit_fd = os.pidfd_open(self._popen.pid)
             self._io = IoLoop(name, services, self._watch)
             self._io.start()
         except BaseException:
@@ -161,22 +155,21 @@ class _Process:
         return lines, self._rest
 
     def end(self, cause: Cause) -> None:
-        """Ask it to end; it is killed a second later. Any thread."""
+        """Send SIGTERM, and SIGKILL a second later (any thread)."""
         if self._ending_at is None:
             self._cause = cause
-            self._ending_at = self._now()
+            self._ending_at = self._clock.now()
             self._io.wake()
 
     def close(self) -> None:
-        """Nothing is left of it, however it went."""
         if not self.over:
             self._cause = Cause.STOPPED if self._ending_at is None else self._cause
             self._kill()
         ended = self._io.stop()
         assert self._popen.stdout is not None
-        if ended:  # else its thread still uses them
+        if ended:  # otherwise its thread still uses them
             self._popen.stdout.close()
-            os.close(self._ends)
+            os.close(self._exit_fd)
 
     def ended(self) -> Ended:
         code = self._popen.returncode
@@ -186,7 +179,6 @@ class _Process:
     # ------------------------------------------------------------------ the io thread's side
 
     def _watch(self) -> None:
-        """See it through to its end, whatever happens."""
         try:
             self._read_all()
         finally:
@@ -198,53 +190,53 @@ class _Process:
             self._services.post(_nothing)  # wakes the hardware thread
 
     def _read_all(self) -> None:
-        reading = {self._output, self._ends}
+        reading = {self._output_fd, self._exit_fd}
         while reading and not self._io.stopping:
-            ready, _ = self._io.wait(self._patience(), reading)
-            if self._output in ready and not self._read():
-                reading.discard(self._output)
-            if self._ends in ready:
-                reading.discard(self._ends)
-                self._exited_at = self._now()
-                self._kill()  # what it has started; its own number is taken until it is waited for
+            ready, _ = self._io.wait(self._idle_time(), reading)
+            if self._output_fd in ready and not self._read():
+                reading.discard(self._output_fd)
+            if self._exit_fd in ready:
+                reading.discard(self._exit_fd)
+                self._exited_at = self._clock.now()
+                self._kill()  # what it has started; its pid is not reused before it is waited for
             if self._exited_at is None:
-                self._see_to_its_end()
-            elif self._now() - self._exited_at >= _LAST_WORDS:
+                self._end_in_time()
+            elif self._clock.now() - self._exited_at >= _LAST_WORDS:
                 return
-            if self._fresh and not self._news and self._now() >= self._told_at + _TELL_EVERY:
-                self._fresh, self._news, self._told_at = False, True, self._now()
+            if self._fresh and not self._news and self._clock.now() >= self._news_at + _NEWS_EVERY:
+                self._fresh, self._news, self._news_at = False, True, self._clock.now()
                 self._services.post(_nothing)
 
-    def _patience(self) -> float:
-        """Seconds until there is something to do even if it says nothing."""
+    def _idle_time(self) -> float:
+        """Seconds until there is something to do without output."""
         if self._exited_at is not None:
             due = self._exited_at + _LAST_WORDS
         elif self._killed:
-            due = self._now() + _ENDED_WITHIN
+            due = self._clock.now() + _ENDED_WITHIN
         else:
-            due = self._deadline if self._ending_at is None else self._ending_at + _POLITE
+            due = self._deadline if self._ending_at is None else self._ending_at + _KILL_AFTER
         if self._fresh and not self._news:
-            due = min(due, self._told_at + _TELL_EVERY)
-        return max(0.0, due - self._now())
+            due = min(due, self._news_at + _NEWS_EVERY)
+        return max(0.0, due - self._clock.now())
 
-    def _see_to_its_end(self) -> None:
-        if self._ending_at is None and self._now() >= self._deadline:
+    def _end_in_time(self) -> None:
+        if self._ending_at is None and self._clock.now() >= self._deadline:
             self.end(Cause.TIMEOUT)
         if self._ending_at is not None and not self._killed:
-            if self._now() >= self._ending_at + _POLITE:
+            if self._clock.now() >= self._ending_at + _KILL_AFTER:
                 self._kill()
-            elif not self._asked:
-                self._asked = True
+            elif not self._terminated:
+                self._terminated = True
                 with suppress(ProcessLookupError):
                     os.killpg(self._popen.pid, signal.SIGTERM)
 
     def _read(self) -> bool:
-        """Take a piece of its output; False at the end of that."""
-        data = os.read(self._output, _PIECE)
+        """Take a piece of the output; False at its end."""
+        data = os.read(self._output_fd, _PIECE)
         self._size += len(data)
         if self._size > _MOST_OUTPUT:
             self.end(Cause.FLOOD)
-            return bool(data)  # thrown away
+            return bool(data)  # ignored
         *lines, rest = re.split(r"[\r\n]", self._rest + data.decode(errors="replace"))
         for line in lines:
             self._rest = line
@@ -260,50 +252,20 @@ class _Process:
             self._tail.append(line)
 
     def _kill(self) -> None:
-        """End it at once, with its group and with whatever has left that: all have the mark."""
+        """Kill it, its group, and what has left the group: everything has the mark."""
         self._killed = True
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, signal.SIGKILL)
         mark = f"{_MARK}={self._mark}".encode()
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and int(entry.name) != os.getpid():
-                with suppress(OSError):  # it has ended, or is somebody else's
+                with suppress(OSError):  # ended, or another user's
                     if mark in (entry / "environ").read_bytes().split(b"\0"):
                         os.kill(int(entry.name), signal.SIGKILL)
 
 
-def _start(
-    argv: Sequence[str], folder: Path, environment: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
-    """FileNotFoundError: it is not installed. Any other OSError: it is, and does not start."""
-    try:
-        return subprocess.Popen(
-            argv,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except PermissionError as error:
-        # A directory of the PATH that may not be searched gives this for what is nowhere, too.
-        if shutil.which(argv[0], os.F_OK, environment["PATH"]) is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0]) from error
-        raise
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LC_ALL": "C.UTF-8",  # the messages are known in English
-        "HOME": str(folder),
-        "TMPDIR": str(folder),
-    }
-
-
 def _plain(line: str) -> str:
-    """A line as people may see it."""
+    """A line without escape sequences and control characters."""
     text = _ESCAPES.sub("", line[: 2 * _LONGEST_LINE]).rstrip()
     text = "".join(c for c in text.replace("\t", " ") if c.isprintable())
     return text if len(text) <= _LONGEST_LINE else text[: _LONGEST_LINE - 1] + "…"
@@ -312,11 +274,8 @@ def _plain(line: str) -> str:
 def _nothing() -> None: ...
 
 
-_MOST = 65536  # bytes of an answer; what says more has lost its way
-
-
 class Inquiry:
-    """One program at a time; `end` is for any thread, the rest for the io thread."""
+    """Runs programs that answer soon, one at a time, on an io thread; `end` is for any thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -324,20 +283,13 @@ class Inquiry:
         self._process: subprocess.Popen[bytes] | None = None
 
     def ask(self, argv: Sequence[str], timeout: float) -> str:
-        """What it says (errors too) when it ends well within `timeout`; else DeviceError.
+        """The output (stderr, too) of a program that succeeds within `timeout`; else DeviceError.
 
-        It is named by a list of arguments, never seen by a shell, and nothing of it is left.
+        No shell sees the arguments.
         """
         deadline = self._clock.now() + timeout
         try:
-            process = subprocess.Popen(
-                argv,
-                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            process = _start(argv)
         except OSError as error:
             raise DeviceError(f"{argv[0]} cannot be started: {error.strerror}") from error
         self._process = process
@@ -359,14 +311,14 @@ class Inquiry:
         return text
 
     def end(self) -> None:
-        """End the one that runs, and all that come."""
+        """End the program that runs, and those that follow."""
         self._ended = True
         process = self._process
         if process is not None:
             self._kill(process)
 
     def _read(self, output: int, name: str, deadline: float) -> bytes:
-        """All that it says until it ends, or has closed its output."""
+        """Everything until it closes its output."""
         poll = select.poll()
         poll.register(output, select.POLLIN)
         answer = b""
@@ -378,15 +330,41 @@ class Inquiry:
             if not piece:
                 return answer
             answer += piece
-            if len(answer) > _MOST:
-                raise DeviceError(f"{name} says more than {_MOST} bytes")
+            if len(answer) > _MOST_ANSWER:
+                raise DeviceError(f"{name} says more than {_MOST_ANSWER} bytes")
         raise DeviceError(f"{name} was ended")
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
-        if process.returncode is None:  # its number is its own until it has been waited for
+        if process.returncode is None:  # its pid is not reused before it is waited for
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
 def _too_slow(name: str) -> str:
     return f"{name} took too long and was ended"
+
+
+def _start(
+    argv: Sequence[str], environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own; it sees no more of our environment than PATH.
+
+    FileNotFoundError: it is not installed. Any other OSError: it is, and does not start.
+    """
+    path = os.environ.get("PATH", os.defpath)
+    try:
+        return subprocess.Popen(
+            argv,
+            cwd=folder,
+            # The known messages are English.
+            env={"PATH": path, "LC_ALL": "C.UTF-8", **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except PermissionError as error:
+        # A directory of the PATH that may not be searched gives this for what is nowhere, too.
+        if shutil.which(argv[0], os.F_OK, path) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0]) from error
+        raise

@@ -1,4 +1,4 @@
-"""The Pi's pins through lgpio, which drive their level from the first moment and keep it."""
+"""The Pi's pins through lgpio: outputs have their level from the first moment and keep it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class PiPins(LGPIOFactory):  # type: ignore[misc]
     def _get_revision(self) -> int:
         try:
             return int(super()._get_revision())
-        except PinUnknownPi:  # a simulated chip (gpio-sim), or a relative of the Pi
+        except PinUnknownPi:  # a simulated chip (gpio-sim), or a board like the Pi
             return GENERIC_REVISION
 
 
 class PiPin(LGPIOPin):  # type: ignore[misc]
-    """A pin that does what gpiozero's does, but for the moments that matter to a motor.
+    """A pin like gpiozero's, except in the moments that matter to a motor.
 
     gpiozero claims every pin as a floating input first, starts PWM at 0 whatever the level was, and
     turns an output into a floating input when it closes. Here an output has its level in the same
@@ -67,7 +67,7 @@ class PiPin(LGPIOPin):  # type: ignore[misc]
         level = int(bool(state))
         with _explained(self):
             lgpio.gpio_claim_output(self.factory._handle, self._number, level)
-            # To claim what is an output already changes nothing, not even its level.
+            # Claiming what is an output already changes nothing, not even its level.
             lgpio.gpio_write(self.factory._handle, self._number, level)
         self._claimed = True
 
@@ -95,11 +95,11 @@ class PiPin(LGPIOPin):  # type: ignore[misc]
             self._pwm = None
 
     def _transmit(self) -> None:
-        """Bring frequency and duty to the pin.
+        """Set the pin's frequency and duty cycle.
 
-        lgpio takes a new duty at the end of the current period, which may be seconds away. Fully
-        on and fully off cannot wait, for they are what most outputs call safe: they are written as
-        levels, and no thread of lgpio wakes up for them.
+        lgpio applies a new duty cycle at the end of the current period, which may be seconds away.
+        Fully on and fully off cannot wait, because they are most outputs' safe values: they are
+        written as levels, for which no thread of lgpio wakes up either.
         """
         assert self._pwm is not None
         frequency, duty = self._pwm
@@ -110,7 +110,7 @@ class PiPin(LGPIOPin):  # type: ignore[misc]
             self._pulsing = True
 
     def _stop(self, level: bool) -> None:
-        if self._pulsing:  # to stop what does not run is an error
+        if self._pulsing:  # stopping PWM that does not run is an error
             lgpio.tx_pwm(self.factory._handle, self._number, 0, 0)
             self._pulsing = False
         lgpio.gpio_write(self.factory._handle, self._number, int(level))

@@ -1,4 +1,4 @@
-"""A pin that is read: on or off."""
+"""Pins that are read as on or off, one by one or as a bank: contacts, buttons, sensors."""
 
 from __future__ import annotations
 
@@ -10,23 +10,18 @@ import gpiozero
 from labnode.drivers.framework.bank import InputBank, number
 from labnode.drivers.framework.driver import Widget
 from labnode.drivers.framework.registry import register
-from labnode.drivers.gpio.edges import EdgeInput
-from labnode.drivers.gpio.pin import Pin
-from labnode.drivers.gpio.pwm_pins import Group
+from labnode.drivers.gpio.edges import LevelInput
+from labnode.drivers.gpio.pin import Group, Pin
 from labnode.schema import Doc, Duration
 
 
 @register("digital_input")
 @dataclass(kw_only=True)
-class DigitalInput(EdgeInput):
+class DigitalInput(LevelInput):
     """A pin that is read: on or off.
 
-    With `role: estop` it is an emergency stop: everything is stopped when it comes on, and stays so
-    until somebody says that it is over (`labnode clear`), which needs it to be off.
-
-    With `pull_up: true` the pin rests high and is on while something pulls it low; with
-    `pull_up: false` it rests low and is on while it is high; with `pull_up: null` it floats, and
-    `active_state` says which level is on. Changes shorter than `bounce_time` are not seen.
+    With `role: estop` it is an emergency stop: everything stops when it comes on. Once it is off
+    again, `labnode clear` ends the stop.
 
     Example::
 
@@ -39,19 +34,16 @@ class DigitalInput(EdgeInput):
     pull_up: Annotated[
         bool | None,
         Doc(
-            "true: the pin rests high and is on while it is pulled low; false: it rests low and is "
-            "on while it is high; null: it floats."
+            "true: the pin rests high and is on while it is low; false: it rests low and is on "
+            "while it is high; null: it floats."
         ),
     ] = False
     active_state: Annotated[
-        bool | None, Doc("With pull_up: null, whether the pin is on while it is high.")
+        bool | None, Doc("With pull_up: null, whether it is on while high.")
     ] = None
-    bounce_time: Annotated[
-        Duration | None, Doc("Changes that are shorter than this are not seen.")
-    ] = None
+    bounce_time: Annotated[Duration | None, Doc("Shorter changes are ignored.")] = None
     normally_closed: Annotated[
-        bool,
-        Doc("The contact opens when it is pressed: then it is on, as with a wire that is broken."),
+        bool, Doc("The contact opens when pressed: it is on while open, or if a wire is broken.")
     ] = False
     role: Annotated[
         Literal["estop"] | None, Doc("estop: an emergency stop, which stops everything.")
@@ -75,10 +67,9 @@ class DigitalInput(EdgeInput):
             pin_factory=self.services.pins,
         )
         if self.services.simulated and self.normally_closed:
-            self.simulate(False)  # at rest: what a mock pin shows is an open contact
-        self.hardware.when_activated = self._edge
-        self.hardware.when_deactivated = self._edge
+            self.simulate(False)  # at rest: a mock pin shows an open contact
         self.watch(self.hardware.pin)
+        self.hardware.when_activated = self.hardware.when_deactivated = self._edge
         self.opened()
         self.arrived(self.read())
 
@@ -86,23 +77,14 @@ class DigitalInput(EdgeInput):
     def may_pause(self) -> bool:
         return self.role != "estop"  # samples would have to wait for the hardware thread
 
-    @property
-    def value(self) -> bool:
-        return self.read()
-
     def read(self) -> bool:
         return bool(self.hardware.value) != self.normally_closed
 
     def simulate(self, value: Any) -> None:
         active_high = self.active_state if self.pull_up is None else not self.pull_up
-        if (bool(value) != self.normally_closed) == active_high:
-            self.hardware.pin.drive_high()
-        else:
-            self.hardware.pin.drive_low()
+        high = (bool(value) != self.normally_closed) == active_high
+        (self.hardware.pin.drive_high if high else self.hardware.pin.drive_low)()
         self.arrived(self.read())
-
-    def _sample(self) -> bool:
-        return self.read()  # of a mock pin, in a simulation
 
     def arrived(self, value: Any) -> None:
         super().arrived(value)
@@ -111,7 +93,7 @@ class DigitalInput(EdgeInput):
 
     def _edge(self) -> None:  # on the pin library's thread
         if self.role == "estop" and self.hardware is not None and self.read():
-            # From here: the hardware thread may be busy, and hears of it afterwards.
+            # Here and now: the hardware thread may be busy.
             self.services.emergency(f"'{self.name}' is pressed")
         self.edge()
 
@@ -129,13 +111,37 @@ class Button(DigitalInput):
     pull_up: bool | None = True
 
 
+@register("line_sensor")
+@dataclass(kw_only=True)
+class LineSensor(DigitalInput):
+    """A sensor above the floor (TCRT5000, CNY70): on while it sees a dark line.
+
+    Most modules pull the pin low over the line; use `active_state: true` for the others.
+
+    Example::
+
+        line: {driver: line_sensor, pin: GPIO27, bounce_time: 2ms}
+    """
+
+    pull_up: bool | None = None
+    active_state: bool | None = False
+
+
+@register("motion_sensor")
+@dataclass(kw_only=True)
+class MotionSensor(DigitalInput):
+    """A passive infrared sensor (HC-SR501): on while somebody moves.
+
+    Example::
+
+        somebody: {driver: motion_sensor, pin: GPIO27}
+    """
+
+
 @register("digital_input_bank")
 @dataclass(kw_only=True)
-class DigitalInputBank(InputBank, EdgeInput):
+class DigitalInputBank(InputBank, LevelInput):
     """Several pins that are read together, as a number: the lights of another board.
-
-    The first of `pins` is the lowest bit. With `pull_up: true` the pins rest high and a bit is 1
-    while its pin is pulled low; else they rest low and a bit is 1 while its pin is high.
 
     Example::
 
@@ -144,11 +150,9 @@ class DigitalInputBank(InputBank, EdgeInput):
 
     pins: Annotated[list[Pin], Doc("The pins, the lowest bit first.")]
     pull_up: Annotated[
-        bool, Doc("Whether the pins rest high, and a bit is 1 while its pin is low.")
+        bool, Doc("Whether the pins are pulled up, and a bit is 1 while its pin is low.")
     ] = False
-    bounce_time: Annotated[
-        Duration | None, Doc("Changes that are shorter than this are not seen.")
-    ] = None
+    bounce_time: Annotated[Duration | None, Doc("Shorter changes are ignored.")] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -161,35 +165,26 @@ class DigitalInputBank(InputBank, EdgeInput):
         return len(self.pins)
 
     def open(self) -> None:
-        with Group() as group:
-            for pin in self.pins:
-                member = gpiozero.DigitalInputDevice(
-                    pin.name,
-                    pull_up=self.pull_up,
-                    bounce_time=self.bounce_time,
-                    pin_factory=self.services.pins,
-                )
-                member.when_activated = member.when_deactivated = self.edge
-                group.add(member)
-        self.hardware = group
-        self.watch(*(member.pin for member in group.members))
+        self.hardware = Group(
+            gpiozero.DigitalInputDevice(
+                pin.name,
+                pull_up=self.pull_up,
+                bounce_time=self.bounce_time,
+                pin_factory=self.services.pins,
+            )
+            for pin in self.pins
+        )
+        self.watch(*(member.pin for member in self.hardware.members))
+        for member in self.hardware.members:
+            member.when_activated = member.when_deactivated = self.edge
         self.opened()
         self.arrived(self.read())
-
-    @property
-    def value(self) -> int:
-        return self.read()
 
     def read(self) -> int:
         return number(self.hardware.values)
 
     def simulate(self, value: Any) -> None:
         for place, member in enumerate(self.hardware.members):
-            if bool(int(value) >> place & 1) == self.pull_up:
-                member.pin.drive_low()
-            else:
-                member.pin.drive_high()
+            high = bool(int(value) >> place & 1) != self.pull_up
+            (member.pin.drive_high if high else member.pin.drive_low)()
         self.arrived(self.read())
-
-    def _sample(self) -> int:
-        return self.read()  # of mock pins, in a simulation

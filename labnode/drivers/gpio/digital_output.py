@@ -1,4 +1,4 @@
-"""A pin that is on or off."""
+"""Pins that are on or off, one by one or as a bank: relays, lights, buzzers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ import gpiozero
 from labnode.drivers.framework.bank import OutputBank, number
 from labnode.drivers.framework.output import SwitchOutput
 from labnode.drivers.framework.registry import register
-from labnode.drivers.gpio.pin import Pin
-from labnode.drivers.gpio.pwm_pins import Group
+from labnode.drivers.gpio.pin import Group, Pin
 from labnode.schema import Doc
 
 
 @register("digital_output")
 @dataclass(kw_only=True)
 class DigitalOutput(SwitchOutput):
-    """A pin that is on or off.
-
-    `safe` is its value at the start, after every student and at the end. With `active_high: false`
-    the pin is low while the value is on.
+    """A pin that is on or off. With `active_high: false` it is low while the value is on.
 
     Example::
 
@@ -51,10 +47,32 @@ class DigitalOutput(SwitchOutput):
         return bool(self.hardware.value)
 
 
+@register("relay")
+@dataclass(kw_only=True)
+class Relay(DigitalOutput):
+    """A relay on a pin. Many relay boards switch on while the pin is low: `active_high: false`.
+
+    Example::
+
+        heater: {driver: relay, pin: GPIO17, active_high: false, safe: false}
+    """
+
+
+@register("led")
+@dataclass(kw_only=True)
+class Led(DigitalOutput):
+    """A light on a pin. With `active_high: false` it is wired to 3V3 and on while the pin is low.
+
+    Example::
+
+        lamp: {driver: led, pin: GPIO17}
+    """
+
+
 @register("buzzer")
 @dataclass(kw_only=True)
 class Buzzer(DigitalOutput):
-    """An active buzzer on a pin: on, it sounds with its own tone. See tonal_buzzer for others.
+    """An active buzzer on a pin, with a tone of its own. See tonal_buzzer for passive ones.
 
     Example::
 
@@ -66,9 +84,6 @@ class Buzzer(DigitalOutput):
 @dataclass(kw_only=True)
 class DigitalOutputBank(OutputBank):
     """Several pins that are driven together, as a number: the switches of another board.
-
-    The first of `pins` is the lowest bit. With `active_high: false` a pin is low while its bit
-    is 1.
 
     Example::
 
@@ -89,16 +104,15 @@ class DigitalOutputBank(OutputBank):
         }
 
     def open(self) -> None:
-        with Group() as group:
-            for place, pin in enumerate(self.pins):
-                output = gpiozero.DigitalOutputDevice(
-                    pin.name,
-                    active_high=self.active_high,
-                    initial_value=bool(self.safe >> place & 1),
-                    pin_factory=self.services.pins,
-                )
-                group.add(output)
-        self.hardware = group
+        self.hardware = Group(
+            gpiozero.DigitalOutputDevice(
+                pin.name,
+                active_high=self.active_high,
+                initial_value=bool(self.safe >> place & 1),
+                pin_factory=self.services.pins,
+            )
+            for place, pin in enumerate(self.pins)
+        )
         self.opened()
 
     def drive(self, value: int) -> None:
@@ -107,25 +121,3 @@ class DigitalOutputBank(OutputBank):
     @property
     def value(self) -> int:
         return number(self.hardware.values)
-
-
-@register("led")
-@dataclass(kw_only=True)
-class Led(DigitalOutput):
-    """A light on a pin. With `active_high: false` it is wired to 3V3 and lit by a low pin.
-
-    Example::
-
-        lamp: {driver: led, pin: GPIO17}
-    """
-
-
-@register("relay")
-@dataclass(kw_only=True)
-class Relay(DigitalOutput):
-    """A relay on a pin. Many relay boards close the contact on a low pin: `active_high: false`.
-
-    Example::
-
-        heater: {driver: relay, pin: GPIO17, active_high: false, safe: false}
-    """

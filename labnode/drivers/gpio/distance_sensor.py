@@ -1,9 +1,10 @@
-"""An ultrasonic sensor that measures a distance by its echo."""
+"""An ultrasonic distance sensor."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import Annotated, Any
@@ -12,23 +13,22 @@ import gpiozero
 
 from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.slow import SlowSensor
-from labnode.drivers.gpio.pin import Pin
-from labnode.drivers.gpio.pwm_pins import Group
+from labnode.drivers.gpio.pin import Group, Pin
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc, Duration
 
 _SOUND = 343.26  # m/s in air of 20 °C
-_LONGEST = 0.1  # seconds until the echo has come and gone: 38 ms, if there is nothing to echo
-_SMOOTH = 3  # the median of so many: now and then one is far off
+_ECHO_WITHIN = 0.1  # seconds until the echo has ended: 38 ms if nothing reflects the sound
+_SMOOTH = 3  # the value is the median of so many readings, because single ones are far off
 
 
 @register("distance_sensor")
 @dataclass(kw_only=True)
 class DistanceSensor(SlowSensor):
-    """An ultrasonic sensor (HC-SR04) that measures a distance by its echo, in metres.
+    """An ultrasonic distance sensor (HC-SR04), in metres, exact to about 1 cm.
 
-    What is farther than `max_distance` is no reading: the value gets stale. The echo's 5 V must be
-    brought down to 3.3 V by two resistors. A Pi measures to about 1 cm.
+    If nothing is within `max_distance`, there is no reading: the value gets stale. Two resistors
+    must reduce the 5 V of the echo to 3.3 V.
 
     Example::
 
@@ -36,11 +36,11 @@ class DistanceSensor(SlowSensor):
     """
 
     trigger: Annotated[Pin, Doc("The pin that starts a measurement.")]
-    echo: Annotated[Pin, Doc("The pin that is high while the sound is under way.")]
-    max_distance: Annotated[
-        float, Between(0.02, 10), Doc("The greatest distance that can be, in metres.")
-    ] = 4.0
-    sample_every: Annotated[Duration, Between(0.06)] = 0.5  # an echo has to die away
+    echo: Annotated[Pin, Doc("The pin that is high from the sound to its echo.")]
+    max_distance: Annotated[float, Between(0.02, 10), Doc("The greatest distance, in metres.")] = (
+        4.0
+    )
+    sample_every: Annotated[Duration, Between(0.06)] = 0.5  # the last echo has to die away
     unit: str = "m"
 
     def rest_level(self) -> dict[int, bool]:
@@ -50,14 +50,16 @@ class DistanceSensor(SlowSensor):
         self._heard = threading.Event()
         self._edges: list[Any] = []
         self._recent: deque[float] = deque(maxlen=_SMOOTH)
-        with Group() as group:
-            pins = self.services.pins
-            group.add(gpiozero.DigitalOutputDevice(self.trigger.name, pin_factory=pins))
-            echo = group.add(gpiozero.InputDevice(self.echo.name, pin_factory=pins))
-            echo.pin.edges = "both"
-            echo.pin.when_changed = self._edge
-        self.hardware = group
+        self.hardware = Group(self._devices())
         super().open()
+
+    def _devices(self) -> Iterator[Any]:
+        pins = self.services.pins
+        yield gpiozero.DigitalOutputDevice(self.trigger.name, pin_factory=pins)
+        echo = gpiozero.InputDevice(self.echo.name, pin_factory=pins)
+        yield echo
+        echo.pin.edges = "both"
+        echo.pin.when_changed = self._edge
 
     def read(self) -> float | None:
         trigger, echo = self.hardware.members
@@ -65,9 +67,9 @@ class DistanceSensor(SlowSensor):
             raise DeviceError("the echo does not end: is the sensor wired and powered?")
         self._edges.clear()
         self._heard.clear()
-        trigger.on()  # 10 µs at least, and Python takes longer
+        trigger.on()  # after at least 10 µs: Python takes longer
         trigger.off()
-        if not self._heard.wait(_LONGEST):
+        if not self._heard.wait(_ECHO_WITHIN):
             raise DeviceError("there was no echo")
         rise, fall = self._edges[:2]
         flight = self.services.pins.ticks_diff(fall, rise)

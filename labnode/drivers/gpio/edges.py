@@ -1,4 +1,4 @@
-"""Inputs that hear of the edges of their pins, and go on when these come in a flood."""
+"""Inputs that follow the edges of their pins, and sample the pins if there are too many."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from labnode.clock import earliest
 from labnode.drivers.framework.input import Input
 from labnode.drivers.framework.services import PendingPost
 
-_FLOOD = 1000  # edges in a second; with more, the pins are sampled
+_FLOOD = 1000  # edges in a second: with more, the pins are sampled
 _SAMPLE_EVERY = 0.01  # seconds
-_SAMPLES = 100  # a second of them says whether the pins are calm
-_CALM = 10  # of these, the most that may differ from the one before
+_SAMPLES = 100  # a second of samples shows whether the pins are calm
+_CALM = 10  # samples of these that may differ from the one before
 
 
 @dataclass(kw_only=True)
 class EdgeInput(Input):
     """An input that is read after an edge of one of its pins.
 
-    `open` calls `watch`; each edge calls `edge`, on the pin library's thread, which asks the
-    hardware thread for a turn unless one is asked for already. After more than 1,000 edges in a
-    second edge detection pauses and the pins are sampled 100 times a second, until a second has
-    passed in which at most 10 samples differed from the one before. The state says so meanwhile:
-    `edges_paused`.
+    `open` calls `watch`; the pin library's thread calls `edge`, which posts a reading to the
+    hardware thread unless one is pending. After more than 1,000 edges in a second, edge detection
+    pauses (`edges_paused` in the state) and the pins are sampled 100 times a second, until at most
+    10 samples of a second differ from the one before.
     """
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)
-        # What hears of the pins' edges, while nothing does.
+        # The callbacks of the pins while edge detection is paused.
         self._paused: list[Callable[[Any, Any], None]] = []
         self._sample_at = 0.0
 
     @property
     def may_pause(self) -> bool:
-        """Whether its edges may go unheard while there are too many."""
+        """Whether edge detection may pause while there are too many edges."""
         return True
 
     def watch(self, *pins: Any) -> None:
-        """Hear of these pins' edges; to be called in `open`, once the library does."""
+        """Call this in `open`, before the library calls `edge`."""
         self._pins: Sequence[Any] = pins
         self._turn = PendingPost(self.services, self._changed)
         self._second = self.services.clock.now()
@@ -46,7 +46,7 @@ class EdgeInput(Input):
 
     def edge(self) -> None:
         """A pin has changed (the pin library's thread)."""
-        if self._paused:  # a sample, or the last edge before the pause: read by `poll`
+        if self._paused:  # `poll` reads
             return
         now = self.services.clock.now()
         if now - self._second >= 1.0:
@@ -58,8 +58,7 @@ class EdgeInput(Input):
         return {**super().state(), "edges_paused": True} if self._paused else super().state()
 
     def due(self) -> float | None:
-        times = (super().due(), self._sample_at if self._paused else None)
-        return min((time for time in times if time is not None), default=None)
+        return earliest(super().due(), self._sample_at if self._paused else None)
 
     def poll(self) -> None:
         super().poll()
@@ -87,21 +86,30 @@ class EdgeInput(Input):
         before, self._levels = self._levels, [pin.state for pin in self._pins]
         self._changes += self._levels != before
         self._samples += 1
-        told = self._paused
+        callbacks = self._paused
         if self._samples == _SAMPLES:
             if self._changes <= _CALM:
-                self._resume()
+                for pin, when_changed in zip(self._pins, callbacks, strict=True):
+                    pin.when_changed = when_changed
+                self._paused = []
             self._samples = self._changes = 0
-        # As if they were edges: gpiozero compares the next edge with what it heard last, so the
-        # last of these comes when it hears edges again.
-        for pin, when_changed in zip(self._pins, told, strict=True):
+        # As if they were edges: gpiozero compares the next edge with the last one that it got, so
+        # this comes last, after edge detection may have resumed.
+        for pin, when_changed in zip(self._pins, callbacks, strict=True):
             when_changed(self.services.pins.ticks(), pin.state)
-
-    def _resume(self) -> None:
-        for pin, when_changed in zip(self._pins, self._paused, strict=True):
-            pin.when_changed = when_changed
-        self._paused = []
 
     def _forget(self) -> None:
         super()._forget()
         self._paused = []
+
+
+@dataclass(kw_only=True)
+class LevelInput(EdgeInput):
+    """An input whose value is the levels of its pins at any time, also of a simulation's pins."""
+
+    @property
+    def value(self) -> Any:
+        return self.read()
+
+    def _sample(self) -> Any:
+        return self.read()

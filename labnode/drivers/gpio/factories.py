@@ -1,4 +1,4 @@
-"""Pin factories that leave outputs driven: the Pi's, and a mock one."""
+"""gpiozero's pin factories: the Pi's and a mock one, which leave outputs driven."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from labnode.drivers.gpio.gpiochips import find_chip, list_chips
 from labnode.drivers.gpio.pin import GENERIC_REVISION
 from labnode.errors import DeviceError
 
-_HISTORY = 1000  # changes that a mock pin remembers: a simulated board may run for weeks
+_HISTORY = 1000  # changes that a mock pin keeps: a simulated board may run for weeks
 
 
 def pins_in_use(factory: Any) -> list[str]:
@@ -25,16 +25,16 @@ def pins_in_use(factory: Any) -> list[str]:
 
 
 def mock_levels(factory: Any) -> dict[str, dict[str, Any]]:
-    """What the pins in use show: {"GPIO17": {"function": "output", "level": true}}, any thread."""
+    """The pins in use: {"GPIO17": {"function": "output", "level": true}} (any thread)."""
     pins = {name: factory.pin(name) for name in pins_in_use(factory)}
     return {name: {"function": pin.function, "level": pin.state} for name, pin in pins.items()}
 
 
 class MockPin(MockPWMPin):  # type: ignore[misc]
-    """A mock pin that does as the Pi's pins do under labnode: see `PiPin` in _lgpio.py.
+    """A mock pin that behaves like `PiPin` in _lgpio.py.
 
-    Its `state` is what the pin shows (True, False, or a number from 0 to 1 under PWM), `levels` is
-    everything it has driven as an output.
+    Its `state` is True, False, or a number from 0 to 1 during PWM; `levels` are those that it has
+    driven as an output.
     """
 
     def __init__(self, factory: Any, info: Any) -> None:
@@ -80,14 +80,14 @@ class MockPin(MockPWMPin):  # type: ignore[misc]
 
 
 def mock_factory() -> Any:
-    """A gpiozero factory of mock pins, PWM included; look at `factory.pin("GPIO17").state`."""
+    """A gpiozero factory of mock pins with PWM; `factory.pin("GPIO17").state` shows one."""
     return MockFactory(revision=f"{GENERIC_REVISION:x}", pin_class=MockPin)
 
 
 def real_factory(work_dir: Path | None = None) -> Any:
     """A gpiozero factory of this machine's pins; DeviceError says what is missing.
 
-    lgpio makes a pipe in its working directory (LG_WD): `work_dir`, unless the environment has one.
+    lgpio makes a pipe in its working directory: $LG_WD if it is set, else `work_dir`.
     """
     if work_dir is not None:
         os.environ.setdefault("LG_WD", str(work_dir))

@@ -1,4 +1,4 @@
-"""Which of the machine's GPIO chips has the pins of the header."""
+"""The machine's GPIO chips: which one has the header's pins, and who uses a line."""
 
 from __future__ import annotations
 
@@ -31,14 +31,13 @@ class Chip:
 
 def list_chips(directory: Path = Path("/dev")) -> list[Chip]:
     """All chips by number; DeviceError when one may not be opened."""
-    prefix = "gpiochip"
-    found = (path for path in directory.glob(f"{prefix}*") if path.name[len(prefix) :].isdigit())
-    numbers = {int(path.name.removeprefix(prefix)): path for path in found}
+    names = [(path.name.removeprefix("gpiochip"), path) for path in directory.glob("gpiochip*")]
+    numbers = {int(name): path for name, path in names if name.isdigit()}
     return [Chip(number, _label(numbers[number])) for number in sorted(numbers)]
 
 
 def find_chip(chips: Iterable[Chip]) -> Chip:
-    """The one with the header's pins; DeviceError says what there is instead."""
+    """The chip with the header's pins; DeviceError names the chips if there is none."""
     chips = list(chips)
     for label in LABELS:
         for chip in chips:  # a Pi 5 may show the same chip twice: gpiochip4 is a link to gpiochip0
@@ -57,20 +56,20 @@ def find_chip(chips: Iterable[Chip]) -> Chip:
 
 
 def user_of(chip: Chip, line: int, directory: Path = Path("/dev")) -> str | None:
-    """What has a line of a chip: a program's or a kernel driver's word, "" if it has none.
+    """The consumer of a line, a program or a kernel driver ("" if it has no name); None: free.
 
-    None when the line is free. DeviceError when there is no such line.
+    DeviceError when there is no such line.
     """
     try:
         descriptor = os.open(directory / f"gpiochip{chip.number}", os.O_RDWR | os.O_CLOEXEC)
         try:
-            asked = _LINEINFO.pack(b"", b"", line, 0, 0)
-            told = fcntl.ioctl(descriptor, _GET_LINEINFO, asked)
+            request = _LINEINFO.pack(b"", b"", line, 0, 0)
+            information = fcntl.ioctl(descriptor, _GET_LINEINFO, request)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise DeviceError(f"line {line} of gpiochip{chip.number}: {error.strerror}") from error
-    _, consumer, _, _, flags = _LINEINFO.unpack(told)
+    _, consumer, _, _, flags = _LINEINFO.unpack(information)
     return _text(consumer) if flags & _LINE_USED else None
 
 

@@ -1,4 +1,4 @@
-"""A pin that the Pi's own circuit pulses: exact, and as fast as one likes."""
+"""PWM by the Pi's PWM circuit: exact, and up to 10 MHz."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ from labnode.clock import Clock
 from labnode.drivers.buses.bus_pins import PwmPin, pwm_boot_config, pwm_channel, pwm_claims
 from labnode.drivers.framework.driver import Claim
 from labnode.drivers.framework.registry import register
-from labnode.drivers.gpio.pwm_output import PwmOutput
-from labnode.drivers.gpio.pwm_pins import doubts
+from labnode.drivers.gpio.pwm_output import PwmOutput, safe_warnings
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc
 
-_PI_5 = "1f00098000.pwm"  # the circuit of the header; its four pins have a channel each
+_PI_5 = "1f00098000.pwm"  # the header's circuit, with a channel for each of its four pins
 _PI_5_CHANNELS = {12: 0, 13: 1, 18: 2, 19: 3}
-_BEFORE = "20c000.pwm"  # 20c000, 3f20c000, fe20c000: by the model
-_READY_WITHIN = 2.0  # seconds until udev has given us the files of a new channel
-_LOOK_EVERY = 0.05
+_BEFORE_PI_5 = "20c000.pwm"  # 20c000, 3f20c000, fe20c000: by the model
+_READY_WITHIN = 2.0  # seconds until udev has made the files of a new channel ours
+_POLL_EVERY = 0.05
 
 
 @register("hardware_pwm")
 @dataclass(kw_only=True)
 class HardwarePwm(PwmOutput):
-    """A pin that the Pi's own circuit pulses, exactly and fast: GPIO12, GPIO13, GPIO18 or GPIO19.
+    """Exact and fast PWM by the Pi's PWM circuit, on GPIO12, GPIO13, GPIO18 or GPIO19.
 
-    Its value is from 0 to 1. GPIO12 and GPIO18 have one circuit together, so have GPIO13 and
-    GPIO19; and the Pi's analog sound uses them. It goes on when labnode has ended: `safe` is kept
-    whatever it is.
+    The value is the duty cycle, from 0 to 1. GPIO12 and GPIO18 share a channel, and so do GPIO13
+    and GPIO19; the Pi's analog audio uses them, too. PWM goes on after labnode has stopped, with
+    any `safe`.
 
     Example::
 
@@ -38,7 +37,7 @@ class HardwarePwm(PwmOutput):
     """
 
     pin: PwmPin
-    frequency: Annotated[float, Between(1, 10_000_000), Doc("Pulses per second, in Hz.")] = 1000.0
+    frequency: Annotated[float, Between(1, 10_000_000), Doc("The PWM frequency, in Hz.")] = 1000.0
 
     root: ClassVar[Path] = Path("/sys/class/pwm")
 
@@ -48,58 +47,37 @@ class HardwarePwm(PwmOutput):
     def boot_config(self) -> list[str]:
         return pwm_boot_config(self.pin)
 
-    def doubts(self) -> list[str]:
-        return doubts(f"{self.safe:g}", [self.safe], "from labnode's start on: until then")
+    def warnings(self) -> list[str]:
+        return safe_warnings(f"{self.safe:g}", [self.safe], "from labnode's start on: until then")
 
     def check(self, where: str, value: Any) -> float:
-        period = self._period  # only its whole nanoseconds can be on
-        duty = round(self._duty(super().check(where, value)) * period) / period
-        return round(self._duty(duty), 6)
+        duty = _duty(super().check(where, value), self.active_high)
+        duty = round(duty * self._period) / self._period  # whole nanoseconds
+        return round(_duty(duty, self.active_high), 6)
 
     def open(self) -> None:
         if self.services.simulated:
             super().open()
             return
-        chip, channel = self._circuit()
-        self.hardware = KernelPwm(chip, channel, self.services.clock)
-        try:
-            self.hardware.begin(self._period, self._duty(self.safe))
-        except BaseException:
-            self.hardware = None
-            raise
+        hardware = KernelPwm(*self._channel(), self._period, self.active_high)
+        hardware.begin(self.safe, self.services.clock)
+        self.hardware = hardware
         self.opened()
 
-    def close(self) -> None:
-        if isinstance(self.hardware, KernelPwm):
-            try:
-                self.reset()
-            finally:
-                self.hardware = None  # the channel stays ours and goes on
-        else:
-            super().close()
-
-    def drive(self, value: float) -> None:
-        self.hardware.value = self._duty(value) if isinstance(self.hardware, KernelPwm) else value
-
-    @property
-    def value(self) -> float:
-        if isinstance(self.hardware, KernelPwm):
-            return round(self._duty(self.hardware.value), 6)
-        return super().value
+    def park(self) -> None:
+        self.reset()
 
     @property
     def _period(self) -> int:
         return round(1e9 / self.frequency)
 
-    def _duty(self, value: float) -> float:
-        return value if self.active_high else 1 - value
-
-    def _circuit(self) -> tuple[Path, int]:
+    def _channel(self) -> tuple[Path, int]:
+        """The folder of the circuit, and the pin's channel of it."""
         for chip in sorted(self.root.glob("pwmchip*")):
             device = (chip / "device").resolve().name
             if device == _PI_5:
                 return chip, _PI_5_CHANNELS[self.pin.number]
-            if device.endswith(_BEFORE):
+            if device.endswith(_BEFORE_PI_5):
                 return chip, pwm_channel(self.pin)
         raise DeviceError(
             "there is no PWM circuit: it has to be switched on in the Pi's config.txt, "
@@ -108,35 +86,41 @@ class HardwarePwm(PwmOutput):
 
 
 class KernelPwm:
-    """A channel of a circuit in /sys/class/pwm (the kernel's Documentation/driver-api/pwm.rst)."""
+    """A PWM channel in /sys/class/pwm (the kernel's Documentation/driver-api/pwm.rst)."""
 
-    def __init__(self, chip: Path, channel: int, clock: Clock) -> None:
+    def __init__(self, chip: Path, channel: int, period: int, active_high: bool) -> None:
+        """`period` is in ns; the channel begins to pulse with `begin`."""
+        self._export = (chip / "export", channel)
         self._folder = chip / f"pwm{channel}"
+        self._period = period
+        self._active_high = active_high
+
+    def begin(self, value: float, clock: Clock) -> None:
         if not self._folder.exists():
-            self._write(chip / "export", channel)
+            self._write(*self._export)
         pause, end = clock.event(), clock.now() + _READY_WITHIN
         while not self._writable():
             if clock.now() >= end:
                 raise DeviceError(f"{self._folder} cannot be written: is this user in 'gpio'?")
-            pause.wait(_LOOK_EVERY)
-
-    def begin(self, period: int, duty: float) -> None:
-        """Pulse every `period` ns, with `duty` (0 to 1) from the first one."""
-        self._period = period
-        if self._read("period") != period:
-            with suppress(DeviceError):  # a new channel has no period yet, and takes no 0
+            pause.wait(_POLL_EVERY)
+        if self._read("period") != self._period:
+            with suppress(DeviceError):  # a new channel has no period yet and refuses 0
                 self._write(self._folder / "duty_cycle", 0)
-            self._write(self._folder / "period", period)
-        self.value = duty
+            self._write(self._folder / "period", self._period)
+        self.value = value
         self._write(self._folder / "enable", 1)
 
     @property
     def value(self) -> float:
-        return self._read("duty_cycle") / self._period
+        return _duty(self._read("duty_cycle") / self._period, self._active_high)
 
     @value.setter
-    def value(self, duty: float) -> None:
+    def value(self, value: float) -> None:
+        duty = _duty(value, self._active_high)
         self._write(self._folder / "duty_cycle", round(duty * self._period))
+
+    def close(self) -> None:
+        """Nothing: the channel stays exported and goes on."""
 
     def _writable(self) -> bool:
         try:
@@ -156,3 +140,8 @@ class KernelPwm:
             path.write_text(str(value))
         except OSError as error:
             raise DeviceError(f"{path}: {error.strerror}") from error
+
+
+def _duty(value: float, active_high: bool) -> float:
+    """The duty cycle for a value, or the value for a duty cycle."""
+    return value if active_high else 1 - value

@@ -1,4 +1,4 @@
-"""A light-dependent resistor that charges a capacitor, the faster the brighter it is."""
+"""A light sensor: a light-dependent resistor that charges a capacitor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import gpiozero
 
 from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.slow import SlowSensor
-from labnode.drivers.gpio.digital_input import DigitalInput
 from labnode.drivers.gpio.pin import Pin
 from labnode.schema import Between, Doc, Duration
 
@@ -22,8 +21,8 @@ _DRAIN = 0.1  # seconds until the capacitor is empty
 class LightSensor(SlowSensor):
     """A light-dependent resistor that charges a capacitor at a pin: from 0, dark, to 1, bright.
 
-    The resistor is between 3.3 V and the pin, the capacitor (1 µF) between the pin and ground. 0 is
-    where charging takes `charge_time_limit` or longer.
+    The resistor is between 3.3 V and the pin, the capacitor (1 µF) between the pin and ground. The
+    value is 0 if charging takes `charge_time_limit` or longer.
 
     Example::
 
@@ -37,7 +36,7 @@ class LightSensor(SlowSensor):
     sample_every: Annotated[Duration, Between(0.2)] = 1.0
 
     def open(self) -> None:
-        self._drained = threading.Event()  # never set: what waits for it waits for its time
+        self._closing = threading.Event()
         self._charged = threading.Event()
         self.hardware = gpiozero.InputDevice(
             self.pin.name, pull_up=None, active_state=True, pin_factory=self.services.pins
@@ -45,20 +44,20 @@ class LightSensor(SlowSensor):
         super().open()
 
     def interrupt(self) -> None:
-        self._drained.set()
+        self._closing.set()
         self._charged.set()
 
     def read(self) -> float | None:
         pin, ticks = self.hardware.pin, self.services.pins.ticks
         pin.output_with_state(False)
-        closed = self._drained.wait(_DRAIN)
+        closing = self._closing.wait(_DRAIN)
         pin.function = "input"
-        if closed:
+        if closing:
             return None
         self._charged.clear()
         start = ticks()
         pin.edges = "rising"
-        pin.when_changed = self._rose  # only now: becoming an output has ended it
+        pin.when_changed = self._rose  # only now: becoming an output has cleared it
         if not pin.state:
             self._charged.wait(self.charge_time_limit)
         end = self._at if self._charged.is_set() else ticks()
@@ -69,30 +68,3 @@ class LightSensor(SlowSensor):
     def _rose(self, ticks: Any, _level: Any) -> None:  # on the pin library's thread
         self._at = ticks
         self._charged.set()
-
-
-@register("line_sensor")
-@dataclass(kw_only=True)
-class LineSensor(DigitalInput):
-    """A sensor that looks at the floor (TCRT5000, CNY70): on while it sees a dark line.
-
-    The modules pull their pin low over the line; `active_state: true` is for those that do not.
-
-    Example::
-
-        line: {driver: line_sensor, pin: GPIO27, bounce_time: 2ms}
-    """
-
-    pull_up: bool | None = None
-    active_state: bool | None = False
-
-
-@register("motion_sensor")
-@dataclass(kw_only=True)
-class MotionSensor(DigitalInput):
-    """A passive infrared sensor (HC-SR501): on while it sees somebody move.
-
-    Example::
-
-        somebody: {driver: motion_sensor, pin: GPIO27}
-    """

@@ -1,35 +1,51 @@
-"""A motor with a bridge that has a pin for each direction."""
+"""Motors on bridges: a pin for each direction, or one for the direction and one for the speed."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import gpiozero
 
 from labnode.drivers.framework.driver import command
 from labnode.drivers.framework.output import NumberOutput
 from labnode.drivers.framework.registry import register
-from labnode.drivers.gpio.pin import Pin
-from labnode.drivers.gpio.pwm_pins import Group, pulsing
+from labnode.drivers.gpio.pin import Group, Pin
+from labnode.drivers.gpio.pwm_output import pwm_device
 from labnode.schema import Between, Doc
 
 
 @dataclass(kw_only=True)
-class Turning(NumberOutput):
-    """What all motors have: a speed from -1 (backward) over 0 (stop) to 1 (forward).
-
-    A motor's safe value is to stand still.
-    """
+class MotorOutput(NumberOutput):
+    """A speed from -1 (backward) to 1 (forward); 0, stop, is the only safe value."""
 
     lowest = -1.0
 
-    frequency: Annotated[float, Between(0.1, 10_000), Doc("Pulses per second, in Hz.")] = 100.0
+    frequency: Annotated[float, Between(0.1, 10_000), Doc("The PWM frequency, in Hz.")] = 100.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.safe != 0:
             raise ValueError("a motor stands still while nobody uses it: safe must be 0")
+
+    def open(self) -> None:
+        self.hardware = Group(self.devices())
+        self.reset()
+        self.opened()
+
+    @abstractmethod
+    def devices(self) -> Iterator[Any]:
+        """Open gpiozero's devices, one after the other."""
+
+    def drive(self, value: float) -> None:
+        self.turn(value)
+        self._speed = round(value, 6)
+
+    @abstractmethod
+    def turn(self, speed: float) -> None:
+        """Bring the bridge to a speed."""
 
     @property
     def value(self) -> float:
@@ -47,17 +63,19 @@ class Turning(NumberOutput):
     def stop(self) -> None:
         self.put(0.0, "stop")
 
-    def _take(self, value: float) -> None:
-        self._speed = round(value, 6)
+    def _pwm_device(self, pin: Pin) -> Any:
+        return pwm_device(self.services, pin, frequency=self.frequency)
+
+    def _digital_device(self, pin: Pin) -> Any:
+        return gpiozero.DigitalOutputDevice(pin.name, pin_factory=self.services.pins)
 
 
 @register("motor")
 @dataclass(kw_only=True)
-class Motor(Turning):
+class Motor(MotorOutput):
     """A motor with a bridge that has a pin for each direction (L298N, DRV8833, L9110).
 
-    Its value is the speed, from -1 (backward) to 1. With `pwm: false` it knows only -1, 0 and 1.
-    `enable` is a pin that the bridge needs high to turn; it is high only while the motor turns.
+    Its value is the speed, from -1 (backward) to 1; with `pwm: false` only -1, 0 and 1.
 
     Example::
 
@@ -70,8 +88,10 @@ class Motor(Turning):
     backward_pin: Annotated[Pin, Doc("The pin that turns the motor backward.")] = field(
         metadata={"key": "backward"}
     )
-    enable: Annotated[Pin | None, Doc("A pin of the bridge that is high while it turns.")] = None
-    pwm: Annotated[bool, Doc("false: it has no speeds but -1, 0 and 1.")] = True
+    enable: Annotated[
+        Pin | None, Doc("A pin of the bridge that is high only while the motor turns.")
+    ] = None
+    pwm: Annotated[bool, Doc("false: only the speeds -1, 0 and 1.")] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,38 +102,27 @@ class Motor(Turning):
         pins = (self.forward_pin, self.backward_pin, self.enable)
         return {pin.number: False for pin in pins if pin is not None}
 
-    def open(self) -> None:
-        with Group() as group:
-            for pin in (self.forward_pin, self.backward_pin):
-                group.add(self._output(pin, pulses=self.pwm))
-            if self.enable is not None:
-                group.add(self._output(self.enable, pulses=False))
-        self.hardware = group
-        self.reset()
-        self.opened()
-
-    def drive(self, value: float) -> None:
-        members = self.hardware.members
-        forward, backward = members[:2]
-        if value <= 0:
+    def turn(self, speed: float) -> None:
+        forward, backward, *enables = self.hardware.members
+        if speed <= 0:
             forward.value = 0
-        if value >= 0:
+        if speed >= 0:
             backward.value = 0  # never both on, not even for the moment between two lines
-        for enable in members[2:]:
-            enable.value = bool(value)
-        if value:
-            (forward if value > 0 else backward).value = abs(value)
-        self._take(value)
+        for enable in enables:
+            enable.value = bool(speed)
+        if speed:
+            (forward if speed > 0 else backward).value = abs(speed)
 
-    def _output(self, pin: Pin, *, pulses: bool) -> object:
-        if pulses:
-            return pulsing(self.services, pin, frequency=self.frequency)
-        return gpiozero.DigitalOutputDevice(pin.name, pin_factory=self.services.pins)
+    def devices(self) -> Iterator[Any]:
+        for pin in (self.forward_pin, self.backward_pin):
+            yield self._pwm_device(pin) if self.pwm else self._digital_device(pin)
+        if self.enable is not None:
+            yield self._digital_device(self.enable)
 
 
 @register("phase_enable_motor")
 @dataclass(kw_only=True)
-class PhaseEnableMotor(Turning):
+class PhaseEnableMotor(MotorOutput):
     """A motor with a bridge that has a pin for the direction and one for the speed (DRV8835).
 
     Its value is the speed, from -1 (backward) to 1.
@@ -123,26 +132,20 @@ class PhaseEnableMotor(Turning):
         wheel: {driver: phase_enable_motor, phase: GPIO17, enable: GPIO18}
     """
 
-    phase: Annotated[Pin, Doc("The pin that says the direction; it is high for backward.")]
-    enable: Annotated[Pin, Doc("The pin that pulses: the speed.")]
+    phase: Annotated[Pin, Doc("The pin of the direction, high for backward.")]
+    enable: Annotated[Pin, Doc("The pin of the speed, with PWM.")]
 
     def rest_level(self) -> dict[int, bool]:
         return {self.phase.number: False, self.enable.number: False}
 
-    def open(self) -> None:
-        with Group() as group:
-            group.add(pulsing(self.services, self.enable, frequency=self.frequency))
-            phase = gpiozero.DigitalOutputDevice(self.phase.name, pin_factory=self.services.pins)
-            group.add(phase)
-        self.hardware = group
-        self.reset()
-        self.opened()
-
-    def drive(self, value: float) -> None:
+    def turn(self, speed: float) -> None:
         enable, phase = self.hardware.members
-        backward = value < 0
+        backward = speed < 0
         if phase.value != backward:
-            enable.value = 0  # the bridge must not turn round at full speed
+            enable.value = 0  # the bridge must not reverse at full speed
             phase.value = backward
-        enable.value = abs(value)
-        self._take(value)
+        enable.value = abs(speed)
+
+    def devices(self) -> Iterator[Any]:
+        yield self._pwm_device(self.enable)
+        yield self._digital_device(self.phase)

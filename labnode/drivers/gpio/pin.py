@@ -1,7 +1,8 @@
-"""GPIO pins by name."""
+"""GPIO pins by name, and groups of gpiozero devices on several pins."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,26 +26,22 @@ class Pin:
         "anyOf": [
             {"type": "integer", "minimum": 0, "maximum": 27},
             {"enum": [f"GPIO{number}" for number in range(28)]},
-            {
-                "type": "string",
-                "pattern": "^(BOARD|GPIO|BCM|WPI|J8:|board|gpio)?[0-9]{1,2}$",
-            },
+            {"type": "string", "pattern": "^(BOARD|GPIO|BCM|WPI|J8:|board|gpio)?[0-9]{1,2}$"},
         ]
     }
 
     @property
     def name(self) -> str:
-        """As gpiozero calls it: "GPIO17"."""
+        """gpiozero's name: "GPIO17"."""
         return f"GPIO{self.number}"
 
     @property
     def claim(self) -> Claim:
-        """The pin, for one device alone."""
         return Claim("pin", self.name)
 
     @property
     def fixed_pull_up(self) -> bool:
-        """Whether the board itself pulls it up, as the pins of the I2C bus."""
+        """Whether a resistor on the Pi pulls it up, as for the pins of the I2C bus."""
         return any(pin.name == self.name and pin.pull == "up" for pin in _HEADER.pins.values())
 
     def to_yaml(self) -> str:
@@ -52,7 +49,7 @@ class Pin:
 
     @classmethod
     def from_yaml(cls, value: object) -> Pin:
-        """Parse what a board file says; ValueError with a sentence."""
+        """The pin that a board file names; ValueError with a sentence."""
         if isinstance(value, int | str) and not isinstance(value, bool):
             name = value.upper() if isinstance(value, str) else value
             for pin in _HEADER.pins.values():
@@ -61,6 +58,34 @@ class Pin:
                 if name in pin.names and name != pin.name:
                     raise ValueError(f"{value} is {pin.name}, not a GPIO pin")
         raise ValueError(f"expected {cls.expected}, not {shown(value)}")
+
+
+class Group:
+    """Several gpiozero devices: opened all or none, closed together.
+
+    `devices` opens one after the other: a generator.
+    """
+
+    def __init__(self, devices: Iterable[Any]) -> None:
+        self.members: list[Any] = []
+        try:
+            self.members.extend(devices)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def values(self) -> list[Any]:
+        return [member.value for member in self.members]
+
+    @values.setter
+    def values(self, values: Sequence[Any]) -> None:
+        for member, value in zip(self.members, values, strict=True):
+            member.value = value
+
+    def close(self) -> None:
+        for member in self.members:
+            member.close()
 
 
 def header() -> dict[int, str]:

@@ -1,26 +1,34 @@
-"""A pin that is on for a part of the time: a dimmed light, the speed of a fan."""
+"""PWM on pins, which have a safe level before the first pulse and after the last: dimmed lights,
+fans, colours, tones."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
-from labnode.drivers.framework.driver import command
-from labnode.drivers.framework.output import NumberOutput
+import gpiozero
+from gpiozero.tones import Tone
+
+from labnode.drivers.framework.driver import Services, Widget, command
+from labnode.drivers.framework.output import DutyCycleOutput, NumberOutput, Output
 from labnode.drivers.framework.registry import register
-from labnode.drivers.gpio.pin import Pin
-from labnode.drivers.gpio.pwm_pins import doubts, pulsing, rest_level
+from labnode.drivers.gpio.pin import Group, Pin
+from labnode.errors import BadInput
 from labnode.schema import Between, Doc
+
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
+_LASTS = "only while labnode runs: before and after it"
 
 
 @register("pwm_output")
 @dataclass(kw_only=True)
-class PwmOutput(NumberOutput):
-    """A pin that is on for a part of the time, from 0 to 1, by pulses of `frequency` Hz.
+class PwmOutput(DutyCycleOutput):
+    """PWM on a pin; the value is the duty cycle, from 0 to 1.
 
-    `min` and `max` limit what may be set; off (0) is always possible. `safe` is the value at the
-    start, after every student and at the end; as pulses end with the program, a `safe` between 0
-    and 1 then becomes the nearer of the two (0.5 becomes 0).
+    `min` and `max` limit the value; off (0) is always possible. PWM ends with labnode: a `safe`
+    between 0 and 1 then becomes the nearer of the two (0.5 becomes 0).
 
     Example::
 
@@ -30,20 +38,20 @@ class PwmOutput(NumberOutput):
     pin: Annotated[Pin, Doc("The pin that is driven.")]
     frequency: Annotated[
         float,
-        # Where lgpio stops.
+        # lgpio's limits
         Between(0.1, 10_000, "driver: hardware_pwm goes higher, on GPIO12, 13, 18 and 19"),
-        Doc("Pulses per second, in Hz."),
+        Doc("The PWM frequency, in Hz."),
     ] = 100.0
     active_high: Annotated[bool, Doc("false: the pin is low during a pulse.")] = True
 
     def rest_level(self) -> dict[int, bool]:
         return {self.pin.number: rest_level(self.safe, self.active_high)}
 
-    def doubts(self) -> list[str]:
-        return doubts(f"{self.safe:g}", [self.safe], "only while labnode runs: before and after it")
+    def warnings(self) -> list[str]:
+        return safe_warnings(f"{self.safe:g}", [self.safe], _LASTS)
 
     def open(self) -> None:
-        self.hardware = pulsing(
+        self.hardware = pwm_device(
             self.services,
             self.pin,
             self.safe,
@@ -52,14 +60,8 @@ class PwmOutput(NumberOutput):
         )
         self.opened()
 
-    def close(self) -> None:
-        if self.hardware is None:
-            return
-        hardware, self.hardware = self.hardware, None
-        try:
-            hardware.value = float(self.safe > 0.5)
-        finally:
-            hardware.close()
+    def park(self) -> None:
+        self.hardware.value = float(self.safe > 0.5)
 
     def drive(self, value: float) -> None:
         self.hardware.value = value
@@ -68,9 +70,136 @@ class PwmOutput(NumberOutput):
     def value(self) -> float:
         return round(float(self.hardware.value), 6)
 
+
+@register("pwm_led")
+@dataclass(kw_only=True)
+class PwmLed(PwmOutput):
+    """A dimmable light on a pin, from 0 to 1.
+
+    Example::
+
+        lamp: {driver: pwm_led, pin: GPIO18}
+    """
+
+
+@register("rgb_led")
+@dataclass(kw_only=True)
+class RgbLed(Output):
+    """A light of three colours on three pins; its value is a colour as on the web, "#ff8000".
+
+    Example::
+
+        mood: {driver: rgb_led, red: GPIO17, green: GPIO27, blue: GPIO22, safe: "#000000"}
+    """
+
+    widget: ClassVar[Widget] = "rgb"
+
+    red: Annotated[Pin, Doc("The pin of the red light.")]
+    green: Annotated[Pin, Doc("The pin of the green light.")]
+    blue: Annotated[Pin, Doc("The pin of the blue light.")]
+    active_high: Annotated[bool, Doc("false: a light is lit by a low pin (common anode).")] = True
+    frequency: Annotated[float, Between(0.1, 10_000), Doc("The PWM frequency, in Hz.")] = 100.0
+    safe: str = "#000000"
+    initial: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.safe = _colour("safe", self.safe)
+
+    def rest_level(self) -> dict[int, bool]:
+        return {pin.number: rest_level(duty, self.active_high) for pin, duty in self._safe_duties()}
+
+    def warnings(self) -> list[str]:
+        return safe_warnings(self.safe, _duties(self.safe), _LASTS)
+
+    def open(self) -> None:
+        self.hardware = Group(
+            pwm_device(
+                self.services, pin, duty, frequency=self.frequency, active_high=self.active_high
+            )
+            for pin, duty in self._safe_duties()
+        )
+        self.opened()
+
+    def park(self) -> None:
+        self.hardware.values = [float(duty > 0.5) for duty in _duties(self.safe)]
+
+    def check(self, where: str, value: Any) -> str:
+        try:
+            return _colour("value", value)
+        except ValueError as error:
+            raise BadInput(f"{where}: {error}") from None
+
+    def drive(self, value: str) -> None:
+        self.hardware.values = _duties(value)
+
+    @property
+    def value(self) -> str:
+        return "#" + "".join(f"{round(duty * 255):02x}" for duty in self.hardware.values)
+
+    @command
+    def set(self, value: str) -> None:
+        self.put(value)
+
     @command
     def on(self) -> None:
-        self.put(self.most, "on")
+        self.put("#ffffff", "on")
+
+    @command
+    def off(self) -> None:
+        self.put("#000000", "off")
+
+    def _safe_duties(self) -> Iterable[tuple[Pin, float]]:
+        return zip((self.red, self.green, self.blue), _duties(self.safe), strict=True)
+
+
+@register("tonal_buzzer")
+@dataclass(kw_only=True)
+class TonalBuzzer(NumberOutput):
+    """A passive buzzer or a small loudspeaker on a pin; its value is the tone in Hz, 0 is silence.
+
+    `play` takes the name of a note, by default from A3 (220 Hz) to A5 (880 Hz): `min` and `max`.
+
+    Example::
+
+        speaker: {driver: tonal_buzzer, pin: GPIO22, max_on_time: 5s}
+    """
+
+    highest = 10_000.0  # lgpio's limit
+
+    pin: Annotated[Pin, Doc("The pin that is driven.")]
+    unit: str = "Hz"
+    min: float | None = 220.0
+    max: float | None = 880.0
+    step: float | None = None
+
+    def rest_level(self) -> dict[int, bool]:
+        return {self.pin.number: False}
+
+    def open(self) -> None:
+        self.hardware = pwm_device(self.services, self.pin)
+        self.reset()
+        self.opened()
+
+    def drive(self, value: float) -> None:
+        if value:
+            self.hardware.frequency = value
+        self._tone = value
+        self.hardware.value = 0.5 if value else 0.0
+
+    @property
+    def value(self) -> float:
+        return self._tone
+
+    @command
+    def play(self, note: str) -> None:
+        """A note by its name: "A4", "C#5"."""
+        try:
+            frequency = float(Tone.from_note(note).frequency)
+        except ValueError:
+            expected = "'note' is a note such as A4 or C#5"
+            raise BadInput(f"{self.name}.play: {expected}, not {note!r}") from None
+        self.put(round(frequency, 3), "play")
 
     @command
     def off(self) -> None:
@@ -80,12 +209,46 @@ class PwmOutput(NumberOutput):
         return value == 0 or super()._allowed(value)
 
 
-@register("pwm_led")
-@dataclass(kw_only=True)
-class PwmLed(PwmOutput):
-    """A light on a pin that can be dimmed, from 0 to 1.
+def pwm_device(
+    services: Services,
+    pin: Pin,
+    value: float = 0.0,
+    *,
+    frequency: float = 100.0,
+    active_high: bool = True,
+) -> Any:
+    """A gpiozero device for PWM on a pin, with `value` from 0 to 1.
 
-    Example::
-
-        lamp: {driver: pwm_led, pin: GPIO18}
+    gpiozero makes the pin an output before it sets frequency and value: the pin needs the right
+    level already, or a fan with safe value 1 stops and an inverted heater heats.
     """
+    services.pins.pin(pin.name).output_with_state(rest_level(value, active_high))
+    return gpiozero.PWMOutputDevice(
+        pin.name,
+        active_high=active_high,
+        initial_value=value,
+        frequency=frequency,
+        pin_factory=services.pins,
+    )
+
+
+def rest_level(value: float, active_high: bool = True) -> bool:
+    """The level of a pin for `value` (0 to 1) without PWM."""
+    return (value > 0.5) == active_high
+
+
+def safe_warnings(safe: object, duties: Sequence[float], lasts: str) -> list[str]:
+    """A warning if a safe value has duty cycles between 0 and 1, which do not last for ever."""
+    levels = " and ".join("on" if duty > 0.5 else "off" for duty in duties)
+    pins = "the pin is" if len(duties) == 1 else "the pins are"
+    return [f"safe: {safe} lasts {lasts} {pins} {levels}"] if set(duties) - {0.0, 1.0} else []
+
+
+def _colour(name: str, value: str) -> str:
+    if not _COLOUR.fullmatch(value.lower()):
+        raise ValueError(f"'{name}' must be a colour such as \"#ff8000\", not {value!r}")
+    return value.lower()
+
+
+def _duties(colour: str) -> list[float]:
+    return [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]

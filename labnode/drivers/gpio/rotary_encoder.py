@@ -1,4 +1,4 @@
-"""A knob that counts its steps as it is turned."""
+"""A rotary encoder, which counts the steps of a knob."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from labnode.schema import Between, Doc, Duration
 class RotaryEncoder(Sensor, EdgeInput):
     """A knob or a slow wheel that counts its steps, clockwise up, counter-clockwise down.
 
-    It counts from 0, where a reset brings it back to, as far as `max_steps` in each direction, and
-    with `wrap` goes on at the other end. `max_steps: 0` is no limit. `scale` makes of it an angle.
-    More than 1,000 steps in a second are not counted.
+    It counts from 0 up to `max_steps` in each direction; a reset sets it to 0. `scale` turns steps
+    into an angle. More than 1,000 steps in a second are not counted.
 
     Example::
 
@@ -32,9 +31,9 @@ class RotaryEncoder(Sensor, EdgeInput):
     a: Annotated[Pin, Doc("The pin of the first contact, A or CLK.")]
     b: Annotated[Pin, Doc("The pin of the second contact, B or DT.")]
     max_steps: Annotated[
-        int, Between(0), Doc("How far it counts in each direction; 0 is no limit.")
+        int, Between(0), Doc("How far it counts in each direction; 0: no limit.")
     ] = 16
-    wrap: Annotated[bool, Doc("Whether it goes on at the other end after max_steps.")] = False
+    wrap: Annotated[bool, Doc("Whether it continues at the other end after max_steps.")] = False
     sample_every: Duration | None = None
 
     def open(self) -> None:
@@ -45,8 +44,8 @@ class RotaryEncoder(Sensor, EdgeInput):
             wrap=self.wrap,
             pin_factory=self.services.pins,
         )
-        self.hardware.when_rotated = self.edge
         self.watch(self.hardware.a.pin, self.hardware.b.pin)
+        self.hardware.when_rotated = self.edge
         self.opened()
         self.arrived(0)
 
@@ -55,6 +54,5 @@ class RotaryEncoder(Sensor, EdgeInput):
 
     @command
     def reset(self) -> None:
-        """Count from 0 again."""
         self.hardware.steps = 0
         self.arrived(0)

@@ -1,4 +1,4 @@
-"""A servo on a pin that is told a position, and what all servos have."""
+"""Servos on pins, and what all servos have in common."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+from labnode.clock import earliest
 from labnode.drivers.framework.driver import Widget
 from labnode.drivers.framework.output import NumberOutput
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.pin import Pin
-from labnode.drivers.gpio.pwm_pins import pulsing
+from labnode.drivers.gpio.pwm_output import pwm_device
 from labnode.schema import Between, Doc, Duration
 
 
 @dataclass(kw_only=True)
-class Positioned(NumberOutput):
-    """What all servos have; a subclass has `pulse`, and `frame`, the time from pulse to pulse."""
+class ServoOutput(NumberOutput):
+    """A servo's position, from -1 to 1."""
 
     widget: ClassVar[Widget] = "dial"
     lowest = -1.0
 
-    min_pulse_width: Annotated[Duration, Doc("The pulse at the one end, in seconds.")] = 0.001
-    max_pulse_width: Annotated[Duration, Doc("The pulse at the other end, in seconds.")] = 0.002
+    min_pulse_width: Annotated[Duration, Doc("The pulse at the lower end, in seconds.")] = 0.001
+    max_pulse_width: Annotated[Duration, Doc("The pulse at the upper end, in seconds.")] = 0.002
     detach_after: Annotated[
-        Duration | None, Doc("How long after it was moved the pulses go on; by default always.")
+        Duration | None, Doc("The pulses end this long after a move; by default they go on.")
     ] = None
 
     def __post_init__(self) -> None:
@@ -45,12 +46,12 @@ class Positioned(NumberOutput):
         """Seconds from pulse to pulse."""
 
     @abstractmethod
-    def pulse_width(self, seconds: float) -> None:
-        """Give pulses of this length; 0 is none."""
+    def send_pulses(self, width: float) -> None:
+        """Send pulses of this width in seconds; 0: none."""
 
     def drive(self, value: float) -> None:
-        longer = self._share(value) * (self.max_pulse_width - self.min_pulse_width)
-        self.pulse_width(self.min_pulse_width + longer)
+        share = self._share(value)
+        self.send_pulses((1 - share) * self.min_pulse_width + share * self.max_pulse_width)
         self._position = value
         if self.detach_after is not None:
             self._detach_at = self.services.clock.now() + self.detach_after
@@ -60,36 +61,34 @@ class Positioned(NumberOutput):
         return self._position
 
     def due(self) -> float | None:
-        times = (super().due(), self._detach_at)
-        return min((time for time in times if time is not None), default=None)
+        return earliest(super().due(), self._detach_at)
 
     def poll(self) -> None:
         super().poll()
         if self._detach_at is not None and self._detach_at <= self.services.clock.now():
             self._detach_at = None
-            self.pulse_width(0)
+            self.send_pulses(0)
 
     def _share(self, value: float) -> float:
-        """How far from min_pulse_width to max_pulse_width a position is."""
+        """0 for the position at min_pulse_width, 1 for that at max_pulse_width."""
         return (value + 1) / 2
 
 
 @register("servo")
 @dataclass(kw_only=True)
-class Servo(Positioned):
-    """A servo that is told a position, from -1 over 0 (the middle) to 1.
+class Servo(ServoOutput):
+    """A servo on a pin; its value is a position, from -1 to 1, with 0 in the middle.
 
-    A pulse of `min_pulse_width` is -1, of `max_pulse_width` is 1; look them up, servos differ. The
-    pulses are made by software and tremble a little: with `detach_after` they end once the servo
-    had the time to move, and it keeps its place by friction. They end with labnode, too: while it
-    is stopped a servo has no force.
+    A pulse of `min_pulse_width` is -1, of `max_pulse_width` is 1; see the servo's datasheet. The
+    pulses are made by software and jitter a little: with `detach_after` they end once the servo has
+    moved, and friction holds it. They also end with labnode: then the servo has no force.
 
     Example::
 
         gate: {driver: servo, pin: GPIO17, safe: -1, detach_after: 1s}
     """
 
-    pin: Annotated[Pin, Doc("The pin that gives the pulses.")]
+    pin: Annotated[Pin, Doc("The pin of the servo.")]
     frame_width: Annotated[
         Duration, Between(0.001, 1), Doc("The time from pulse to pulse, in seconds.")
     ] = 0.02
@@ -102,27 +101,21 @@ class Servo(Positioned):
         return {self.pin.number: False}
 
     def open(self) -> None:
-        self.hardware = pulsing(self.services, self.pin, frequency=1 / self.frame_width)
+        self.hardware = pwm_device(self.services, self.pin, frequency=1 / self.frame_width)
         self.reset()
         self.opened()
 
-    def close(self) -> None:
+    def park(self) -> None:
         self._detach_at = None
-        if self.hardware is None:
-            return
-        hardware, self.hardware = self.hardware, None
-        try:
-            hardware.value = 0
-        finally:
-            hardware.close()
+        self.send_pulses(0)
 
-    def pulse_width(self, seconds: float) -> None:
-        self.hardware.value = seconds / self.frame_width
+    def send_pulses(self, width: float) -> None:
+        self.hardware.value = width / self.frame_width
 
 
 @dataclass(kw_only=True)
-class Angular(Positioned):
-    """Servos whose values are angles."""
+class AngleOutput(ServoOutput):
+    """A servo's angle, from `min_angle` to `max_angle`."""
 
     unit: str = "°"
     min_angle: Annotated[float, Doc("The angle at min_pulse_width.")] = -90.0
@@ -140,10 +133,8 @@ class Angular(Positioned):
 
 @register("angular_servo")
 @dataclass(kw_only=True)
-class AngularServo(Angular, Servo):
-    """A servo that is told an angle, from `min_angle` to `max_angle`; see servo for the rest.
-
-    A pulse of `min_pulse_width` is `min_angle`, of `max_pulse_width` is `max_angle`.
+class AngularServo(AngleOutput, Servo):
+    """A servo on a pin; its value is an angle. See servo for the rest.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""A switch in the network that web addresses switch: Tasmota, Shelly, any plug that has such."""
+"""A switch in the network with web addresses: Tasmota, Shelly, and other plugs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CANNOT = re.compile(r"[\x00-\x20\x7f]")
 
 @dataclass(frozen=True)
 class _Family:
-    """How a family of plugs is switched; `{n}` is the relay, which counts from `first`."""
+    """The addresses of a family of plugs; `{n}` is the relay, counted from `first`."""
 
     on: str
     off: str
@@ -82,12 +82,11 @@ class WebAddress(str):
 @register("http_switch")
 @dataclass(kw_only=True)
 class HttpSwitch(SlowSwitch):
-    """A switch in the network that web addresses switch, such as a plug with Tasmota or Shelly.
+    """A switch in the network with web addresses, such as a plug with Tasmota or Shelly.
 
-    For these it takes `family` and `address`; for any other plug `on_url` and `off_url`, and, so
-    that it can be seen whether it did, `state_url` with `on_pattern`. No address but those of the
-    file is ever asked: labnode follows no redirection. Use a network that students cannot reach:
-    plugs do as anybody says.
+    These need `family` and `address`; other plugs need `on_url` and `off_url`, and, to confirm the
+    state, `state_url` with `on_pattern`. labnode follows no redirection. Use a network that
+    students cannot reach: plugs obey anybody.
 
     Example::
 
@@ -96,30 +95,25 @@ class HttpSwitch(SlowSwitch):
 
     family: Annotated[
         Literal["tasmota", "shelly", "shelly_gen1", "other"],
-        Doc("The family of the plug; shelly is its second generation and later ones."),
+        Doc("The family of the plug; shelly: the second generation and later."),
     ] = "other"
     address: Annotated[
-        WebAddress | None, Doc("Where a Tasmota or Shelly is, such as http://192.168.1.20.")
+        WebAddress | None, Doc("The address of a Tasmota or Shelly, such as http://192.168.1.20.")
     ] = None
     relay: Annotated[
-        int | None,
-        Between(0, 31),
-        Doc("Which of its relays it is: Tasmota counts from 1, Shelly from 0."),
+        int | None, Between(0, 31), Doc("The relay: Tasmota counts from 1, Shelly from 0.")
     ] = None
     on_url: Annotated[WebAddress | None, Doc("The address that switches it on.")] = None
     off_url: Annotated[WebAddress | None, Doc("The address that switches it off.")] = None
-    state_url: Annotated[WebAddress | None, Doc("The address that says whether it is on.")] = None
+    state_url: Annotated[WebAddress | None, Doc("The address that returns its state.")] = None
     on_pattern: Annotated[
-        str | None, Doc("A regular expression that is found in that answer while it is on.")
+        str | None, Doc("A regular expression that matches that answer while it is on.")
     ] = None
-    user: Annotated[str, Doc("The name that the plug wants to be told.")] = ""
-    password: Annotated[str, Doc("The password that the plug wants to be told.")] = field(
-        default="", repr=False
-    )
+    user: Annotated[str, Doc("The plug's user name.")] = ""
+    password: Annotated[str, Doc("The plug's password.")] = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        own = (self.on_url, self.off_url, self.state_url, self.on_pattern)
         if self.family == "other":
             if self.on_url is None or self.off_url is None:
                 raise ValueError("an http_switch needs family and address, or on_url and off_url")
@@ -129,7 +123,7 @@ class HttpSwitch(SlowSwitch):
                 raise ValueError("state_url and on_pattern go together")
         elif self.address is None:
             raise ValueError(f"a {self.family} needs its address, such as http://192.168.1.20")
-        elif own != (None,) * 4:
+        elif (self.on_url, self.off_url, self.state_url, self.on_pattern) != (None,) * 4:
             raise ValueError(
                 f"the URLs of a {self.family} are known; leave out on_url and the others"
             )
@@ -157,15 +151,12 @@ class HttpSwitch(SlowSwitch):
         for value, pattern in ((True, plug.is_on), (False, plug.is_off)):
             if re.search(pattern, answer):
                 return value
-        raise DeviceError(f"{self._host} does not say whether it is on: {answer[:80]!r}")
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        raise DeviceError(f"{host} does not say whether it is on: {answer[:80]!r}")
 
     @property
     def _relay(self) -> int:
         return _FAMILIES[self.family].first if self.relay is None else self.relay
-
-    @property
-    def _host(self) -> str:
-        return urlsplit(self.address or self.on_url or "").netloc.rpartition("@")[2]
 
     def _url(self, what: Literal["on", "off", "state"]) -> str | None:
         if self.family == "other":
@@ -176,14 +167,12 @@ class HttpSwitch(SlowSwitch):
         return (self.address or "").rstrip("/") + path
 
     def _get(self, url: str | None) -> str:
-        """The body of a good answer, whole within half of `time_limit`: a switch is two of them."""
+        """The body of a good answer within half of `time_limit`: to switch takes two of them."""
         assert url is not None
         parts = urlsplit(url)
         deadline = self.services.clock.now() + self.time_limit / 2
-        secure = parts.scheme == "https"
-        connection = (HTTPSConnection if secure else HTTPConnection)(
-            parts.hostname or "", parts.port, timeout=self.time_limit / 2
-        )
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=self.time_limit / 2)
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request("GET", target, headers=self._headers())
@@ -201,9 +190,8 @@ class HttpSwitch(SlowSwitch):
         except TimeoutError:
             raise DeviceGone(f"{parts.hostname} does not answer in time") from None
         except (OSError, HTTPException) as error:
-            raise DeviceGone(
-                f"{parts.hostname} does not answer: {str(error) or type(error).__name__}"
-            ) from error
+            reason = str(error) or type(error).__name__
+            raise DeviceGone(f"{parts.hostname} does not answer: {reason}") from error
         finally:
             connection.close()
         if not 200 <= response.status < 300:
@@ -211,8 +199,7 @@ class HttpSwitch(SlowSwitch):
         return body.decode(errors="replace")
 
     def _headers(self) -> Mapping[str, str]:
-        headers = {"Connection": "close", "User-Agent": "labnode"}
-        if self.password and self.family != "tasmota":
-            secret = b64encode(f"{self.user}:{self.password}".encode()).decode()
-            headers["Authorization"] = f"Basic {secret}"
-        return headers
+        secret = b64encode(f"{self.user}:{self.password}".encode()).decode()
+        basic = self.password and self.family != "tasmota"
+        login = {"Authorization": f"Basic {secret}"} if basic else {}
+        return {"Connection": "close", "User-Agent": "labnode", **login}

@@ -1,16 +1,17 @@
-"""The tape: what a port has received, each byte at an offset that never changes."""
+"""What a serial port has received and has still to send: written by one thread, read by others."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 
 
-class Tape:
+class ReceiveBuffer:
     """The last `capacity` bytes of all that came; `start` and `end` are offsets into all of it.
 
-    One thread writes, any thread reads. A reader that is slower than the writer by more than
-    `capacity` finds that its place is gone, and can count what it missed.
+    The offset of a byte never changes. A reader that falls behind by more than `capacity` finds
+    that its place is gone, and can count what it missed.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -26,7 +27,7 @@ class Tape:
 
     @property
     def end(self) -> int:
-        """The offset of the next byte that will come: how many there have been."""
+        """The offset of the next byte: how many there have been."""
         with self._lock:
             return self._start + len(self._bytes)
 
@@ -36,17 +37,13 @@ class Tape:
             self._drop(len(self._bytes) - self._capacity)
 
     def read(self, offset: int, limit: int) -> tuple[int, bytes]:
-        """At most `limit` bytes from `offset` on, and where they really begin.
-
-        That is later than `offset` when the bytes in between are gone.
-        """
+        """At most `limit` bytes, and where they begin: after `offset` if those there are gone."""
         with self._lock:
             begin = max(offset, self._start)
             first = begin - self._start
             return begin, bytes(self._bytes[first : first + limit])
 
-    def forget(self) -> None:
-        """Nobody may read any more what has come until now."""
+    def clear(self) -> None:
         with self._lock:
             self._drop(len(self._bytes))
 
@@ -56,65 +53,50 @@ class Tape:
             self._start += number
 
 
-_BURST = 0.25  # seconds' worth that one who was silent gets at once
-_BREATH = 0.05  # seconds after which there is something again for one that has used up its rate
+Written = Callable[[int], None]
 
 
-class Reader:
-    """Reads a tape from `offset` on; `lost` is told how much was gone before it was read.
+class SendQueue:
+    """Filled by any thread, emptied by the one that owns the port.
 
-    `ask_again` is called when there is something that
-    `max_rate` (bytes per second) allows in some seconds only.
+    `written` is called on that thread, piece by piece, with the number of bytes that have been
+    written, and with 0 when the rest is thrown away.
     """
 
-    def __init__(
-        self,
-        tape: Tape,
-        offset: int,
-        *,
-        now: Callable[[], float],
-        lost: Callable[[int], None],
-        ask_again: Callable[[float], None],
-        max_rate: int | None = None,
-    ) -> None:
-        self.offset = offset
-        self._tape = tape
-        self._now = now
-        self._lost = lost
-        self._ask_again = ask_again
-        self._max_rate = max_rate
-        self._paid_until = 0.0  # the rate is used up until then
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._queue: deque[tuple[memoryview, Written]] = deque()
 
-    def waiting(self) -> bool:
-        """Whether there is something to read now, or a gap."""
-        return self.offset < self._tape.start or (
-            self.offset < self._tape.end and self._allowed() > 0
-        )
+    def __bool__(self) -> bool:
+        return bool(self._queue)
 
-    def skip_gap(self) -> int:
-        """Go on behind what was dropped because nobody read it; how many bytes that were."""
-        gap = max(0, self._tape.start - self.offset)
-        if gap:
-            self.offset += gap
-            self._lost(gap)
-        return gap
+    def put(self, data: bytes, written: Written) -> None:
+        """Queue `data`; nothing else comes into the middle of it."""
+        if data:
+            with self._lock:
+                self._queue.append((memoryview(data), written))
 
-    def read(self, limit: int) -> bytes:
-        """The next bytes, at most `limit`; b"" while there are none, or a gap comes first."""
-        begin, data = self._tape.read(self.offset, min(limit, self._allowed()))
-        if begin > self.offset:
-            return b""
-        self.offset += len(data)
-        if self._max_rate is not None:
-            begun = max(self._paid_until, self._now() - _BURST)
-            self._paid_until = begun + len(data) / self._max_rate
-        return data
+    def write(self, write: Callable[[memoryview], int]) -> int:
+        """Let `write` take what it can of the first entry; how much that was."""
+        with self._lock:
+            if not self._queue:
+                return 0
+            data, written = self._queue.popleft()
+        number = 0
+        try:
+            number = write(data)
+        finally:
+            if number < len(data):
+                with self._lock:
+                    self._queue.appendleft((data[number:], written))
+        if number:
+            written(number)
+        return number
 
-    def _allowed(self) -> int:
-        if self._max_rate is None:
-            return 1 << 30
-        allowed = int(min(_BURST, self._now() - self._paid_until) * self._max_rate)
-        if allowed < self._max_rate * _BREATH:
-            self._ask_again(_BREATH)
-            return 0
-        return allowed
+    def clear(self) -> bool:
+        """Throw everything away; False when there was nothing."""
+        with self._lock:
+            lost, self._queue = self._queue, deque()
+        for _, written in lost:
+            written(0)
+        return bool(lost)

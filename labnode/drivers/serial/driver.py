@@ -12,76 +12,21 @@ from typing import Any, ClassVar, TypeVar
 from labnode.drivers.framework.driver import Widget, command, private_command
 from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.services import PendingPost
+from labnode.drivers.serial.buffer import ReceiveBuffer
 from labnode.drivers.serial.line import Line
 from labnode.drivers.serial.options import LineEnding, SerialOptions
-from labnode.drivers.serial.port import Port, TtyPort
-from labnode.drivers.serial.simulated import ScriptedPort, SerialScript
 from labnode.errors import BadInput, DeviceError, Stopped, TooLate
-
-_LINE_END = re.compile(r"\r\n|\r|\n")
-_MOST = 1 << 16  # characters that a wait looks at: the last ones
-
-
-class Listening:
-    """The text that has come over a line since `offset` and was not taken yet."""
-
-    def __init__(self, line: Line, encoding: str, offset: int) -> None:
-        self._line = line
-        self._offset = offset
-        self._decoder = codecs.getincrementaldecoder(encoding)("replace")
-        self._text = ""
-        self._half = False  # a line was ended by a CR, whose LF may still come
-
-    @property
-    def behind(self) -> bool:
-        """Whether more has come than was looked at."""
-        return self._line.tape.end > self._offset
-
-    @property
-    def text(self) -> str:
-        """All of it, the last 64 K characters at most."""
-        self._offset, data = self._line.tape.read(self._offset, 1 << 30)
-        self._offset += len(data)
-        new = self._decoder.decode(data)
-        if self._half and new:
-            self._half = False
-            new = new.removeprefix("\n")
-        self._text = (self._text + new)[-_MOST:]
-        return self._text
-
-    def take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """The first match; it, and all before it, is taken."""
-        match = pattern.search(self.text)
-        if match is not None:
-            self._text = self._text[match.end() :]
-        return match
-
-    def take_line(self) -> str | None:
-        """The next line that is ended (by LF, CR or both), without its end; it is taken."""
-        match = _LINE_END.search(self.text)
-        if match is None:
-            return None
-        line, self._text = self._text[: match.start()], self._text[match.end() :]
-        self._half = match[0] == "\r" and not self._text
-        return line
-
-    def skip(self) -> None:
-        """Forget what has come until now."""
-        self._offset = self._line.tape.end
-        self._text = ""
-        self._half = False
-        self._decoder.reset()
-
 
 T = TypeVar("T")
 
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _ENDINGS = {"none": "", "lf": "\n", "cr": "\r", "crlf": "\r\n"}
-_BACKLOG = 1 << 20  # bytes that a page may lag behind: 3 s at 3 Mbaud
-_LONGEST = 600.0  # seconds that a wait may take
-_SHOWN = 200  # characters of what was said instead
-_BACK_WITHIN = 3.0  # seconds that a port gets to be there before and after it is lent
-_ANSWER_WITHIN = 2.0  # seconds that the io thread gets for a request
-_OFTEN = 0.5  # seconds after which a wait looks by itself
+_MOST_UNREAD = 1 << 16  # characters that a wait looks at: the last ones
+_LONGEST_WAIT = 600.0  # seconds
+_SHOWN = 200  # characters of what came instead
+_BACK_WITHIN = 3.0  # seconds that a port may be missing before and after it is lent
+_ANSWER_WITHIN = 2.0  # seconds that the io thread has for a request
+_LOOK_EVERY = 0.5  # seconds after which a write looks by itself
 
 
 @register("serial")
@@ -89,13 +34,9 @@ _OFTEN = 0.5  # seconds after which a wait looks by itself
 class Serial(SerialOptions):
     """A serial port with a console on the page, and for Python and sequences.
 
-    It is named by `port` (best as /dev/serial/by-id/... or by-path/...), or found by what its USB
-    device says of itself, `match: {vid: 0x2341, serial: "7543..."}`. The board opens without it; it
-    is taken as soon as it is there, for this program alone, and again after it was unplugged.
-
-    `baudrates` are the ones that students may choose besides `baudrate`. `history` is what a page
-    sees that comes later; `max_rate` is how many bytes per second a page gets at most, what is more
-    is counted as dropped. `line_ending` is what Enter sends. With `read_only` students only look.
+    It is named by `port` (best /dev/serial/by-id/... or by-path/...), or found by the identity
+    of its USB device, `match: {vid: 0x2341, serial: "7543..."}`. The board also starts without it:
+    labnode opens the port, exclusively, as soon as it is there, and again after it was unplugged.
 
     Example::
 
@@ -103,32 +44,20 @@ class Serial(SerialOptions):
     """
 
     widget: ClassVar[Widget] = "console"
-    script: ClassVar[type | None] = SerialScript
 
     # ------------------------------------------------------------------ life
 
     def open(self) -> None:
         # A wait looks at its end whenever the thread is woken.
         self._look_again = PendingPost(self.services, lambda: None)
-        self.hardware = self.line = Line(
-            self.name,
-            self.services,
-            find=self.find,
-            open_port=self._open_port,
-            changed=self.services.publish,
-            baudrate=self.baudrate,
-            capacity=max(self.history, _BACKLOG),
-            history=self.history,
-            max_rate=self.max_rate,
-            write_timeout=self.write_timeout,
-        )
-        self.heard = Listening(self.line, self.encoding, 0)
+        self.hardware = self.line = Line(self)
+        self.unread = UnreadText(self.line.received, self.encoding)
         self.line.start(_ANSWER_WITHIN)
 
     def reset(self) -> None:
         """The next student sees nothing of this one, and finds the usual baud rate."""
         self.line.forget()
-        self.heard.skip()
+        self.unread.skip()
         if self.line.status.baudrate != self.baudrate:
             self._ask(lambda line: line.set_baudrate(self.baudrate))
 
@@ -138,10 +67,10 @@ class Serial(SerialOptions):
             self.line.stop()
 
     def make_safe(self) -> None:
-        """A port has no level of its own; what it is connected to is made safe by other means."""
+        """A port has no safe level; the device behind it is made safe by other means."""
 
     def state(self) -> dict[str, Any]:
-        """Without counters: a snapshot that changed with every byte would flood everybody."""
+        """Without counters, which would change the snapshot with every byte."""
         status = self.line.status
         state = {
             "value": None,
@@ -166,7 +95,6 @@ class Serial(SerialOptions):
 
     @command
     def set_baudrate(self, baudrate: int) -> None:
-        """One of `baudrates`."""
         if baudrate not in self.baudrates:
             choice = ", ".join(map(str, self.baudrates))
             raise BadInput(f"'{self.name}' has no baud rate {baudrate}; it has {choice}")
@@ -185,7 +113,7 @@ class Serial(SerialOptions):
 
     @command
     def set_dtr(self, value: bool) -> None:
-        """The line that resets many a board when it rises."""
+        """A rising DTR resets many boards."""
         self._ask(lambda line: line.port.set_line("dtr", value))
 
     @command
@@ -209,7 +137,7 @@ class Serial(SerialOptions):
             raise BadInput(f"expected bytes such as '01 ff 7e', not {data!r}") from None
 
     def write(self, data: bytes) -> None:
-        """Return when the port has taken all; DeviceError when it does not within its time."""
+        """Return when the port has taken it; DeviceError after `write_timeout`."""
         left = len(data)
         lost = False
 
@@ -221,92 +149,135 @@ class Serial(SerialOptions):
 
         self.line.write(data, written)
         while left and not lost:
-            self._wait(_OFTEN, lambda: not left or lost)
+            self._wait(_LOOK_EVERY, lambda: not left or lost)
         if left:
             self.line.check()
             raise DeviceError(f"'{self.name}' did not take {left} of {len(data)} bytes.")
 
     @private_command
     def expect(self, pattern: str, timeout: float = 3.0) -> list[str | None]:
-        """Wait until the device says what the regular expression `pattern` finds.
+        """Wait for text that matches the regular expression `pattern`.
 
-        The answer is the text that was found, then its groups. What was said until then is taken:
-        the next `expect` begins after it. TooLate after `timeout` seconds.
+        Returns the matching text, then its groups; the next `expect` begins after it. TooLate after
+        `timeout` seconds.
         """
         try:
             wanted = re.compile(pattern, re.MULTILINE)
         except re.error as error:
             raise BadInput(f"{pattern!r} is no regular expression: {error}") from None
-        found = self._until(lambda: self.heard.take(wanted), timeout, repr(pattern))
+        found = self._until(lambda: self.unread.take(wanted), timeout, repr(pattern))
         return [found[0], *found.groups()]
 
     @private_command
     def ask(self, text: str, expect: str = r"(.*)[\r\n]", timeout: float = 3.0) -> str | None:
-        """Send a text and wait for its answer: the first group of `expect`, else all it finds."""
-        self.heard.skip()
+        """Send a text and wait for the answer: the first group of `expect`, or all it matches."""
+        self.unread.skip()
         self.send(text)
         found = self.expect(expect, timeout)
         return found[1] if len(found) > 1 else found[0]
 
     @private_command
     def read_line(self, timeout: float = 3.0) -> str:
-        """The next line that the device says, without its end; TooLate after `timeout` seconds."""
-        return self._until(self.heard.take_line, timeout, "a line")
+        """The device's next line, without its end; TooLate after `timeout` seconds."""
+        return self._until(self.unread.take_line, timeout, "a line")
 
     @contextmanager
     def lent(self) -> Iterator[str]:
-        """The path of the port, for a programmer; nothing else uses it inside the block.
+        """The path of the closed port, for a programmer, which alone uses it inside the block.
 
-        A device that has just got its power, or was reset, is waited for, before and after.
+        Waits before and after for a device that has just been powered or reset.
         """
         self._wait_for_device()
         self._ask(Line.lend)
         try:
             yield self.line.status.path or ""
         finally:
-            self.heard.skip()
+            self.unread.skip()
             self._ask(Line.take_back)
             self._wait_for_device()
 
     # ------------------------------------------------------------------ inside
 
-    def _open_port(self, path: str, baudrate: int) -> Port:
-        if self.services.simulated:
-            script = self.scripted or SerialScript(echo=True)
-            return ScriptedPort(path, script, self.encoding, self.services.clock.now)
-        return TtyPort(path, baudrate, self.frame)
-
     def _wait_for_device(self) -> None:
         self.services.wait(_BACK_WITHIN, lambda: self.line.status.connected)
 
     def _ask(self, action: Callable[[Line], None]) -> None:
-        """Have the io thread do something with the port; it takes a moment only."""
-        request = self.line.request(action)
-        if not request.over.wait(_ANSWER_WITHIN):
-            raise DeviceError(f"'{self.name}' does not react.")
-        if request.error is not None:
-            raise request.error
+        """Have the io thread do something short with the port."""
+        try:
+            self.line.request(action).result(_ANSWER_WITHIN)
+        except TimeoutError:
+            raise DeviceError(f"'{self.name}' does not react.") from None
 
     def _until(self, take: Callable[[], T | None], timeout: float, what: str) -> T:
-        """What `take` finds in what the device has said."""
-        if not 0 <= timeout <= _LONGEST:
-            raise BadInput(f"a wait takes 0 to {_LONGEST:g} seconds, not {timeout:g}")
+        """The first result of `take` that is not None, tried whenever something was received."""
+        if not 0 <= timeout <= _LONGEST_WAIT:
+            raise BadInput(f"a wait takes 0 to {_LONGEST_WAIT:g} seconds, not {timeout:g}")
         deadline = self.services.clock.now() + timeout
         while (found := take()) is None:
             self.line.check()
             left = deadline - self.services.clock.now()
             if left <= 0:
-                last = self.heard.text[-_SHOWN:]
+                last = self.unread.text[-_SHOWN:]
                 said = f"all it said was {last!r}" if last else "it said nothing"
                 raise TooLate(f"'{self.name}' did not say {what} within {timeout:g} s; {said}.")
-            self._wait(left, lambda: self.heard.behind or not self.line.status.connected)
+            self._wait(left, lambda: self.unread.has_more or not self.line.status.connected)
         return found
 
     def _wait(self, seconds: float, until: Callable[[], bool]) -> None:
-        """Let others use the hardware thread until something has happened; Stopped to end."""
+        """Let others use the hardware thread until `until()`; Stopped when the task is to stop."""
         self.line.listen(self._look_again.post)
         try:
             if not until() and not self.services.wait(seconds, until):
                 raise Stopped(f"The wait for '{self.name}' was ended.")
         finally:
             self.line.unlisten(self._look_again.post)
+
+
+class UnreadText:
+    """The text that a line has received and no `expect` or `read_line` has taken."""
+
+    def __init__(self, received: ReceiveBuffer, encoding: str) -> None:
+        self._received = received
+        self._offset = 0
+        self._decoder = codecs.getincrementaldecoder(encoding)("replace")
+        self._text = ""
+        self._half = False  # a line was ended by a CR, whose LF may still come
+
+    @property
+    def has_more(self) -> bool:
+        """Whether more has come than was looked at."""
+        return self._received.end > self._offset
+
+    @property
+    def text(self) -> str:
+        """All of it, the last 64 K characters at most."""
+        self._offset, data = self._received.read(self._offset, 1 << 30)
+        self._offset += len(data)
+        new = self._decoder.decode(data)
+        if self._half and new:
+            self._half = False
+            new = new.removeprefix("\n")
+        self._text = (self._text + new)[-_MOST_UNREAD:]
+        return self._text
+
+    def take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """The first match; it and everything before it is taken."""
+        match = pattern.search(self.text)
+        if match is not None:
+            self._text = self._text[match.end() :]
+        return match
+
+    def take_line(self) -> str | None:
+        """The next complete line (ended by LF, CR or both), without its end."""
+        match = _LINE_END.search(self.text)
+        if match is None:
+            return None
+        line, self._text = self._text[: match.start()], self._text[match.end() :]
+        self._half = match[0] == "\r" and not self._text
+        return line
+
+    def skip(self) -> None:
+        self._offset = self._received.end
+        self._text = ""
+        self._half = False
+        self._decoder.reset()

@@ -1,4 +1,4 @@
-"""Programmers: what brings a student's file into the chip on the board."""
+"""Programmers: they write a student's file into the chip on the board."""
 
 from __future__ import annotations
 

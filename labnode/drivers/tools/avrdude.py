@@ -8,52 +8,39 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from labnode.drivers.framework.registry import register
+from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
 from labnode.drivers.tools.content import Content, bad
 from labnode.drivers.tools.known import Known
 from labnode.drivers.tools.options import Suffixes, Word
 from labnode.schema import Between, Doc, Duration, Size
 
-KIB = 1024
-
-# Of the chips that labs have; any other one needs `flash`.
-_FLASH = {
-    "attiny13": KIB,
-    "attiny25": 2 * KIB,
-    "attiny45": 4 * KIB,
-    "attiny85": 8 * KIB,
-    "attiny84": 8 * KIB,
-    "attiny2313": 2 * KIB,
-    "atmega8": 8 * KIB,
-    "atmega48p": 4 * KIB,
-    "atmega88p": 8 * KIB,
-    "atmega16": 16 * KIB,
-    "atmega168": 16 * KIB,
-    "atmega168p": 16 * KIB,
-    "atmega32": 32 * KIB,
-    "atmega328": 32 * KIB,
-    "atmega328p": 32 * KIB,
-    "atmega328pb": 32 * KIB,
-    "atmega32u4": 32 * KIB,
-    "atmega4809": 48 * KIB,
-    "atmega644p": 64 * KIB,
-    "atmega1280": 128 * KIB,
-    "atmega1284p": 128 * KIB,
-    "atmega2560": 256 * KIB,
+# Chips by the KiB of their flash; any other chip needs `flash`.
+_CHIPS = {
+    1: "attiny13",
+    2: "attiny25 attiny2313",
+    4: "attiny45 atmega48p",
+    8: "attiny85 attiny84 atmega8 atmega88p",
+    16: "atmega16 atmega168 atmega168p",
+    32: "atmega32 atmega328 atmega328p atmega328pb atmega32u4",
+    48: "atmega4809",
+    64: "atmega644p",
+    128: "atmega1280 atmega1284p",
+    256: "atmega2560",
 }
+_FLASH = {chip: kib << 10 for kib, chips in _CHIPS.items() for chip in chips.split()}
 _BOOTLOADERS = {"arduino", "wiring", "stk500v1", "avr109", "urclock"}  # that are in the chip itself
 _AVR = 83  # e_machine
 _FORMATS = {".hex": "i", ".ihex": "i", ".elf": "e"}
-_DATA = 0x800000  # where ELF files of avr-gcc keep what is no flash: RAM, EEPROM, fuses
+_DATA = 0x800000  # from here on ELF files of avr-gcc have what is not flash: RAM, EEPROM, fuses
 
 
 @register("avrdude")
 @dataclass(kw_only=True)
 class Avrdude(Tool):
-    """An AVR chip, written by avrdude: by its bootloader over a serial port, or by an ISP.
+    """An AVR chip, written by avrdude through its bootloader on a serial port, or by an ISP.
 
-    Where the address of a file is outside the chip's flash, or inside the `bootloader` at its end,
-    it is refused before anything is written.
+    A file with addresses outside the chip's flash, or in the `bootloader` at its end, is refused.
 
     Example::
 
@@ -63,23 +50,14 @@ class Avrdude(Tool):
 
     programs: ClassVar[Mapping[str, str]] = {"avrdude": "avrdude"}
     known: ClassVar[Sequence[Known]] = (
-        Known(
-            r"verification mismatch|verification error",
-            "What was written into the chip does not read back as it should: the chip or its "
-            "connection is faulty.",
-            "Lo que se escribió en el chip no se lee como debería: el chip o su conexión falla.",
-        ),
-        Known(
+        known.not_verified(r"verification mismatch|verification error", despite=False),
+        known.wrong_chip(
             r"expected signature for (?P<part>\S+) is|signature doesn't match|invalid device sig",
-            "The chip on the board is not the one that this lab expects.",
-            "El chip de la placa no es el que este laboratorio espera.",
-            final=True,
+            despite=False,
         ),
-        Known(
+        known.not_there(
             r"cannot open port|can't open device|cannot find USB device|could not find USB|"
-            r"ser_open\(\)",
-            "The board cannot be found: it is unplugged, or has no power.",
-            "No se encuentra la placa: está desconectada o no tiene alimentación.",
+            r"ser_open\(\)"
         ),
         Known(
             r"attempt [3-9] of \d+: not in sync: resp=0x00",
@@ -95,36 +73,27 @@ class Avrdude(Tool):
             "su velocidad?",
             hopeless=True,
         ),
-        Known(
-            r"not in sync|not responding|initialization failed|protocol error|timeout",
-            "The board stopped answering while it was programmed.",
-            "La placa dejó de responder mientras se programaba.",
+        known.interrupted(
+            r"not in sync|not responding|initialization failed|protocol error|timeout"
         ),
-        Known(
-            r"input/output error|no such device|unable to (read|write)|ser_(send|recv)",
-            "The board was unplugged while it was programmed.",
-            "La placa se desconectó mientras se programaba.",
+        known.unplugged(
+            r"input/output error|no such device|unable to (read|write)|ser_(send|recv)"
         ),
-        Known(
-            r"out of range|exceeds|not enough space|address 0x\w+ is out",
-            "The file does not fit into the chip.",
-            "El fichero no cabe en el chip.",
-            final=True,
-        ),
+        known.too_large(r"out of range|exceeds|not enough space|address 0x\w+ is out"),
     )
 
-    part: Annotated[Word, Doc("The chip, as avrdude calls it, such as atmega328p.")]
+    part: Annotated[Word, Doc("The chip, by avrdude's name, such as atmega328p.")]
     programmer: Annotated[
         Word, Doc("How the chip is reached, such as arduino (its bootloader) or usbasp.")
     ]
     baudrate: Annotated[
-        int | None, Between(300), Doc("The speed of the port; else avrdude's own for it.")
+        int | None, Between(300), Doc("The port's baud rate; by default avrdude's own.")
     ] = None
     flash: Annotated[
         Size | None, Doc("The size of the flash, for chips whose size labnode does not know.")
     ] = None
     bootloader: Annotated[
-        Size, Doc("The size of the bootloader at the end of the flash, which files must leave out.")
+        Size, Doc("The size of the bootloader at the end of the flash, which files must not use.")
     ] = 0
     accept: Suffixes = field(default_factory=lambda: [".hex"])
     max_size: Size = 1 << 20
@@ -151,7 +120,7 @@ class Avrdude(Tool):
         if self.baudrate is not None:
             argv += ["-b", str(self.baudrate)]
         if self.programmer in _BOOTLOADERS:
-            argv += ["-D"]  # a bootloader erases what it writes; erasing all is no option there
+            argv += ["-D"]  # a bootloader erases what it writes and cannot erase everything
         if not job.verify:
             argv += ["-V"]
         return [[*argv, "-U", f"flash:w:{job.image}:{_FORMATS[job.suffix]}"]]
@@ -171,7 +140,7 @@ class Avrdude(Tool):
                 )
 
     def percent(self, line: str) -> float | None:
-        """Half of it is writing, half reading back: "Writing | #####", 50 of them in all."""
+        """Half is writing, half reading back: "Writing | #####", 50 of # in all."""
         match = re.match(r"(Writing|Reading) \| (#*)", line)
         if match is None:
             return None
@@ -179,7 +148,7 @@ class Avrdude(Tool):
         if match[1] == "Writing":
             self._written = True
             return done
-        return 50 + done if self._written else None  # before, it is the signature that it reads
+        return 50 + done if self._written else None  # before, it reads the signature
 
     @property
     def _name(self) -> str:

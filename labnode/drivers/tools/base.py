@@ -1,61 +1,51 @@
-"""Tool: the base of every programmer, and of a lab's own."""
+"""The base of every programmer, of a lab's own, too."""
 
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import tempfile
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from labnode.drivers.framework.driver import Claim, Driver, Ref, Widget, command
+from labnode.drivers.framework.subprocess import Cause, Ended, Hear, run
 from labnode.drivers.tools.content import Content, bad, read
-from labnode.drivers.tools.known import Known, missing
+from labnode.drivers.tools.known import NOT_THERE, UNPLUGGED, Known, hopeless, judged, missing
 from labnode.drivers.tools.options import Port, Suffixes
-from labnode.drivers.tools.simulated import Rehearsal
-from labnode.drivers.tools.step import Step, percent, port_of, powered
-from labnode.errors import AlreadyRunningError, BadInput, DeviceError, ToolFailed
+from labnode.drivers.tools.simulated import ToolScript
+from labnode.errors import (
+    AlreadyRunningError,
+    BadInput,
+    DeviceError,
+    DeviceGone,
+    Stopped,
+    ToolFailed,
+)
 from labnode.schema import Between, Doc, Duration, Size
 
 log = logging.getLogger(__name__)
 
-
-class Counter:
-    """A number in a small file of its own, so that it survives the program and a power cut."""
-
-    def __init__(self, folder: Path | None, device: str) -> None:
-        self._path = None if folder is None else folder / f"writes-{device}"
-        self.count = 0
-        if self._path is not None:
-            with suppress(OSError, ValueError):
-                self.count = max(0, int(self._path.read_text()))
-
-    def add(self) -> None:
-        """One more; a disk that does not take it does not keep a board from being programmed."""
-        self.count += 1
-        if self._path is None:
-            return
-        new = self._path.with_name(f"{self._path.name}.new")
-        try:
-            new.write_text(f"{self.count}\n")
-            new.replace(self._path)
-        except OSError as error:
-            log.warning("The write counter %s was not stored: %s", self._path.name, error)
-
+_PORT_WITHIN = 6.0  # seconds until a port is there whose device was just plugged in or powered
+_LOOK_EVERY = 0.5  # seconds
+_MOST_LINES = 20  # of 0.1 s of output that are shown
+_PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)? ?%")
+_OF = re.compile(r"\b(\d{1,6}) ?/ ?(\d{1,6})\b")
 
 State = Literal["unknown", "blank", "programmed", "programming"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One writing of a file, for the argument list of a program."""
+    """What `steps` makes argument lists from."""
 
     image: str  # the name of the file in the folder that the program runs in, such as "image.hex"
-    port: str  # what `port` says, "" without one
+    port: str  # its path, "" without one
     verify: bool
     content: Content
 
@@ -66,57 +56,48 @@ class Job:
 
 @dataclass(kw_only=True)
 class Tool(Driver):
-    """A program that writes a file into a chip. A subclass says with what arguments.
+    """A program that writes a file into a chip; docs/programming.md has an example of a subclass.
 
-    docs/programming.md has an example. The student's file is `image.hex`, or whatever its kind is,
-    in a folder of its own, in which the program runs; no name that somebody else chose is ever an
-    argument. Where writing takes several programs, or one several times, `steps` has several
-    argument lists.
+    The program runs in a folder of its own, in which the student's file is `image.hex`, or whatever
+    its kind is: no name that somebody else chose is ever an argument.
     """
 
     widget: ClassVar[Widget] = "upload"
-    script: ClassVar[type | None] = Rehearsal
-    known: ClassVar[Sequence[Known]] = ()  # what its programs say, the most telling first
+    script: ClassVar[type | None] = ToolScript
+    known: ClassVar[Sequence[Known]] = ()  # what its programs print, the most telling first
 
     accept: Annotated[
-        Suffixes, Doc("The kinds of files that it takes, such as [.hex]; the content is checked.")
+        Suffixes, Doc("The accepted kinds of files, such as [.hex]; their content is checked.")
     ] = field(default_factory=list)
-    max_size: Annotated[Size, Between(1), Doc("The size of a file at the most.")] = 1 << 20
+    max_size: Annotated[Size, Between(1), Doc("The largest accepted file.")] = 1 << 20
     port: Annotated[
         Port | None,
-        Doc(
-            "The serial port: the name of a serial device of this board, which lends it, or a path."
-        ),
+        Doc("The serial port: a path, or the name of a serial device, which is paused meanwhile."),
     ] = None
-    timeout: Annotated[
-        Duration, Between(0.1), Doc("How long one attempt may take before it is ended.")
-    ] = 60.0
+    timeout: Annotated[Duration, Between(0.1), Doc("How long one attempt may take.")] = 60.0
     estimated_time: Annotated[
-        Duration | None, Doc("How long it takes: a student who has less time left is refused.")
+        Duration | None,
+        Doc("How long programming takes. Students with less time left cannot start it."),
     ] = None
     retries: Annotated[
-        int, Between(0, 10), Doc("How often it is tried again when it has failed.")
+        int, Between(0, 10), Doc("How many more attempts are made after a failure.")
     ] = 1
     verify: Annotated[
-        bool, Doc("Whether what was written is read back; the blank image always is.")
+        bool, Doc("Whether the file is read back and compared; the blank image always is.")
     ] = True
     blank_image: Annotated[
         Path | None,
-        Doc("A known-good image beside the board file, written before and after every student."),
+        Doc("A known-good image next to the board file, written before and after every student."),
     ] = field(default=None, metadata={"key": "blank"})
     fallback: Annotated[
         Ref | None,
         Doc(
-            "Another programmer of this board: when this one fails for good, that one writes its "
-            "blank image (one with a bootloader, say) and this one tries once more."
+            "Another programmer of this board: when all attempts have failed, it writes its blank "
+            "image (with a bootloader, say), and then this one tries once more."
         ),
     ] = None
-    power: Annotated[Ref | None, Doc("An output that is switched on while a file is written.")] = (
-        None
-    )
-    power_wait: Annotated[
-        Duration, Doc("How long the board takes to be ready once `power` is on.")
-    ] = 1.0
+    power: Annotated[Ref | None, Doc("An output that is on while a file is written.")] = None
+    power_wait: Annotated[Duration, Doc("How long to wait after `power` is switched on.")] = 1.0
 
     def __post_init__(self) -> None:
         if not self.accept:
@@ -131,29 +112,33 @@ class Tool(Driver):
 
     @abstractmethod
     def steps(self, job: Job) -> list[list[str]]:
-        """The argument lists of the programs that write a file, one after the other."""
+        """The argument lists of the programs that write a file, which run in turn."""
 
     def examine(self, content: Content, suffix: str) -> None:
         """BadFile when a file of the right kind is not for this chip."""
 
     def before(self, argv: Sequence[str]) -> None:
-        """What has to be so before a program is started: wait for it, or raise ToolFailed."""
+        """Wait until a program can be started, or raise ToolFailed."""
 
     def percent(self, line: str) -> float | None:
-        """How far a program is, as its last line says, complete or not."""
-        return percent(line)
+        """How far a program is, from a line (maybe incomplete) with "42 %", "42.5%" or "3/12"."""
+        if found := _PERCENT.findall(line):
+            return float(min(100, int(found[-1])))
+        if (match := _OF.search(line)) and 0 < int(match[2]) >= int(match[1]):
+            return 100 * int(match[1]) / int(match[2])
+        return None
 
     def wears(self) -> bool:
-        """Whether writing wears the chip, so that it is counted."""
+        """Whether writing wears the chip and is counted."""
         return True
 
     # ------------------------------------------------------------------ life
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)
-        self.scripted: Rehearsal | None = None
+        self.scripted: ToolScript | None = None
         self._state: State = "unknown"
-        self._writes = Counter(None, name)
+        self._writes = WriteCounter(None, name)
 
     def claims(self) -> list[Claim]:
         if self.port is None or isinstance(self.port, Ref):
@@ -173,18 +158,17 @@ class Tool(Driver):
 
     def open(self) -> None:
         self._state = "unknown"
-        self._writes = Counter(self.services.state_dir, self.name)
+        self._writes = WriteCounter(self.services.state_dir, self.name)
         if not self.services.simulated:
             for program, package in self.programs.items():
                 if not self.installed(program):
                     raise DeviceError(missing(program, package)["en"])
 
     def installed(self, program: str) -> bool:
-        """Whether one of its `programs` is on this machine."""
         return shutil.which(program) is not None
 
     def prepare(self) -> None:
-        """The chip has the blank image, if there is one; it is not written where it is known."""
+        """Write the blank image, if there is one and it is not known to be in the chip."""
         if self.blank_image is not None and self._state != "blank":
             self.blank()
 
@@ -213,25 +197,11 @@ class Tool(Driver):
         """BadFile when it cannot be written (any thread)."""
         self._content(image)
 
-    def _content(self, image: Path) -> Content:
-        suffix = image.suffix.lower()
-        if suffix not in self.accept:
-            kinds = ", ".join(self.accept)
-            raise bad(f"Only {kinds} files are taken.", f"Solo se aceptan ficheros {kinds}.")
-        if image.stat().st_size > self.max_size:
-            raise bad(
-                f"The file has more than {self.max_size} bytes.",
-                f"El fichero tiene más de {self.max_size} bytes.",
-            )
-        content = read(image, suffix)
-        self.examine(content, suffix)
-        return content
-
     def program(self, image: Path) -> dict[str, Any]:
-        """Write a file into the chip, in a task or a hook; relative to the board file.
+        """Write a file, relative to the board file, into the chip; for a task or a hook.
 
-        BadFile: it is not for this chip. ToolFailed says why it did not work, Stopped that the task
-        was asked to stop; what is in the chip then is unknown. AlreadyRunningError: it is at it.
+        BadFile: it is not for this chip. AlreadyRunningError: already programming. After ToolFailed
+        and Stopped the chip's content is unknown.
         """
         path = self.services.folder / image
         try:
@@ -248,6 +218,20 @@ class Tool(Driver):
         path = self.services.folder / self.blank_image
         self._write(path, self._content(path), "blank", verify=True)
 
+    def _content(self, image: Path) -> Content:
+        suffix = image.suffix.lower()
+        if suffix not in self.accept:
+            kinds = ", ".join(self.accept)
+            raise bad(f"Only {kinds} files are taken.", f"Solo se aceptan ficheros {kinds}.")
+        if image.stat().st_size > self.max_size:
+            raise bad(
+                f"The file has more than {self.max_size} bytes.",
+                f"El fichero tiene más de {self.max_size} bytes.",
+            )
+        content = read(image, suffix)
+        self.examine(content, suffix)
+        return content
+
     def _write(
         self, image: Path, content: Content, becomes: State, *, verify: bool
     ) -> dict[str, Any]:
@@ -257,18 +241,36 @@ class Tool(Driver):
         end: State = "unknown"
         self._show("programming")
         try:
-            with powered(self.services, self.power, self.power_wait):
-                self._persist(lambda: self._attempt(image, content, verify))
+            with self._powered():
+                self._try_often(image, content, verify)
             end = becomes
         finally:
             self._show(end)
         seconds = round(self.services.clock.now() - began, 1)
         return {"seconds": seconds, "writes": self._writes.count}
 
-    def _persist(self, attempt_it: Callable[[], None]) -> None:
+    def _show(self, state: State) -> None:
+        self._state = state
+        self.services.publish()
+
+    @contextmanager
+    def _powered(self) -> Iterator[None]:
+        """Inside the block the board has power; afterwards it is as it was."""
+        if self.power is None or self.services.device(self.power).value:
+            yield
+            return
+        self.services.command(self.power, "set", [True])
+        try:
+            if not self.services.wait(self.power_wait):
+                raise stopped()
+            yield
+        finally:
+            self.services.command(self.power, "set", [False])
+
+    def _try_often(self, image: Path, content: Content, verify: bool) -> None:
         for attempt in range(self.retries + 1):
             try:
-                return attempt_it()
+                return self._try_once(image, content, verify)
             except ToolFailed as error:
                 failure = error
                 self.services.progress(line=str(error))
@@ -280,34 +282,113 @@ class Tool(Driver):
             raise failure
         self.services.progress(0, line=f"-- {self.fallback} --")
         self.services.command(self.fallback, "blank")
-        return attempt_it()
+        return self._try_once(image, content, verify)
 
-    def _attempt(self, image: Path, content: Content, verify: bool) -> None:
+    def _try_once(self, image: Path, content: Content, verify: bool) -> None:
         if self.wears():
             self._writes.add()
         with (
-            port_of(self.services, self.port) as port,
+            ExitStack() as lent,
             tempfile.TemporaryDirectory(prefix="labnode-") as folder,
         ):
+            port = self._borrow_port(lent) if isinstance(self.port, Ref) else self.port or ""
             name = f"image{image.suffix.lower()}"
             (Path(folder) / name).symlink_to(image.absolute())
             steps = self.steps(Job(name, port, verify, content))
             for number, argv in enumerate(steps):
                 span = (number / len(steps), (number + 1) / len(steps))
-                step = Step(
-                    argv,
-                    Path(folder),
-                    port if self.port else None,
-                    span,
-                    self.timeout,
-                    self.known,
-                    self.programs,
-                    self.percent,
-                )
                 self.before(argv)
-                step.run(self.services, self.name, self.scripted or Rehearsal())
+                self._run(argv, Path(folder), port, span)
         self.services.progress(100)
 
-    def _show(self, state: State) -> None:
-        self._state = state
-        self.services.publish()
+    def _borrow_port(self, lent: ExitStack) -> str:
+        """The path of the port that another device lends; ToolFailed when it has none."""
+        assert isinstance(self.port, Ref)
+        until = self.services.clock.now() + _PORT_WITHIN
+        while True:
+            try:
+                return lent.enter_context(self.services.lend(self.port))
+            except DeviceGone:
+                if self.services.clock.now() >= until:
+                    raise ToolFailed(NOT_THERE) from None
+            if not self.services.wait(_LOOK_EVERY):
+                raise stopped()
+
+    def _run(self, argv: Sequence[str], folder: Path, port: str, span: tuple[float, float]) -> None:
+        """Run a program, as the part `span` (0 to 1) of the whole work."""
+
+        def progress(percent: float | None, lines: Sequence[str] = ()) -> None:
+            first, last = span
+            whole = None if percent is None else round(100 * first + (last - first) * percent, 1)
+            text = "\n".join(lines[-_MOST_LINES:]) if lines else None
+            if whole is not None or text is not None:
+                self.services.progress(whole, text)
+
+        def hear(lines: Sequence[str], rest: str) -> None:
+            percents = (self.percent(line) for line in (rest, *reversed(lines)))
+            progress(next((percent for percent in percents if percent is not None), None), lines)
+            if (failure := hopeless(lines, self.known)) is not None:
+                raise failure
+            if self._is_gone(port):
+                raise ToolFailed(UNPLUGGED)
+
+        if self.services.simulated:
+            ended = (self.scripted or ToolScript()).play(self.services, progress)
+        elif self._is_gone(port):
+            raise ToolFailed(NOT_THERE)
+        else:
+            ended = self._run_program(argv, folder, hear)
+        if ended.cause is Cause.STOPPED:
+            raise stopped()
+        if (failure := judged(argv[0], ended, self.timeout, self.known)) is not None:
+            raise failure
+
+    def _is_gone(self, port: str) -> bool:
+        if self.port is None:
+            return False
+        return not port or (port.startswith("/") and not Path(port).exists())
+
+    def _run_program(self, argv: Sequence[str], folder: Path, hear: Hear) -> Ended:
+        name = argv[0]
+        try:
+            return run(
+                argv,
+                self.services,
+                name=self.name,
+                folder=folder,
+                timeout=self.timeout,
+                hear=hear,
+            )
+        except FileNotFoundError as error:
+            raise ToolFailed(missing(name, self.programs.get(name)), final=True) from error
+        except OSError as error:
+            why = error.strerror
+            en, es = f"{name} could not be started: {why}.", f"{name} no se pudo iniciar: {why}."
+            raise ToolFailed({"en": en, "es": es}) from error
+
+
+def stopped() -> Stopped:
+    return Stopped("It was stopped before the board was programmed.")
+
+
+class WriteCounter:
+    """A count in a file of its own, which survives a power cut."""
+
+    def __init__(self, folder: Path | None, device: str) -> None:
+        self._path = None if folder is None else folder / f"writes-{device}"
+        self.count = 0
+        if self._path is not None:
+            with suppress(OSError, ValueError):
+                self.count = max(0, int(self._path.read_text()))
+
+    def add(self) -> None:
+        """A full disk does not keep a board from being programmed."""
+        self.count += 1
+        if self._path is None:
+            return
+        new = self._path.with_name(f"{self._path.name}.new")
+        try:
+            new.write_text(f"{self.count}\n")
+            new.replace(self._path)
+        except OSError as error:
+            log.warning("The write counter %s was not stored: %s", self._path.name, error)

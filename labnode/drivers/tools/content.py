@@ -1,4 +1,4 @@
-"""What is in a student's file: its kind is proved by its bytes, not believed by its name."""
+"""What is in a student's file: its bytes prove its kind, not its name."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Ranges = tuple[tuple[int, int], ...]  # of addresses: first, and one after the l
 
 @dataclass(frozen=True)
 class Content:
-    """What a file says of itself; None or empty where its kind does not say it."""
+    """What a file contains; None or empty where its kind does not say."""
 
     size: int  # of the file
     ranges: Ranges = ()
     machine: int | None = None  # ELF's e_machine
     families: frozenset[int] = frozenset()  # of UF2
     part: str = ""  # in the header of a Xilinx bitstream
-    idcode: int | None = None  # that a Xilinx bitstream wants to find
+    idcode: int | None = None  # of the chip that a Xilinx bitstream is for
     usb: tuple[int, int] | None = None  # vendor and product in a DFU suffix
-    entry: int = 0  # of ELF: where it begins
+    entry: int = 0  # of ELF: where the program starts
     head: bytes = b""  # the first bytes of a file of no particular kind
 
 
@@ -37,14 +37,14 @@ def bad(en: str, es: str) -> BadFile:
 
 
 def read(path: Path, suffix: str) -> Content:
-    """The content of a file whose kind is `suffix` (".hex"); BadFile when it is not of it.
+    """The content of a file of the kind `suffix` (".hex"); BadFile when it is not of that kind.
 
-    Kinds without a reader here (".bin") may be anything.
+    Kinds without a reader (".bin") may be anything.
     """
     with path.open("rb") as file:
         if not path.stat().st_size:
             raise bad("The file is empty.", "El fichero está vacío.")
-        # Mapped: bitstreams are large, and their readers look at little of them.
+        # mapped, because bitstreams are large and read only in part
         with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
             return READERS.get(suffix, read_any)(data)
 
@@ -64,10 +64,9 @@ def read_hex(data: mmap) -> Content:
     for number, line in enumerate(map(bytes.strip, data[:].split(b"\n")), 1):
         if not line:
             continue
-        record = _record(line, number)
+        address, kind, payload = _record(line, number)
         if ended:
             raise _bad_hex(number, "something follows the end", "algo sigue al final")
-        address, kind, payload = record
         match kind:
             case 0x00:
                 ranges.append((base + address, base + address + len(payload)))
@@ -76,7 +75,7 @@ def read_hex(data: mmap) -> Content:
             case 0x02 | 0x04 if len(payload) == 2:
                 base = int.from_bytes(payload, "big") << (4 if kind == 0x02 else 16)
             case 0x03 | 0x05 if len(payload) == 4:
-                pass  # where the program starts: the chip does not ask
+                pass  # where the program starts, which the chip ignores
             case _:
                 raise _bad_hex(number, "the record is of no known kind", "el registro es raro")
     if not ended:
@@ -138,15 +137,9 @@ def read_elf(data: mmap) -> Content:
 
 
 def _segments(data: mmap, order: str, wide: bool) -> Iterator[tuple[int, int]]:
-    """The addresses that PT_LOAD segments with bytes of the file are loaded to."""
-    start, size, count = (
-        (*struct.unpack_from(f"{order}Q", data, 32), *struct.unpack_from(f"{order}HH", data, 54))
-        if wide
-        else (
-            *struct.unpack_from(f"{order}I", data, 28),
-            *struct.unpack_from(f"{order}HH", data, 42),
-        )
-    )
+    """The addresses that non-empty PT_LOAD segments are loaded to."""
+    (start,) = struct.unpack_from(f"{order}{'Q' if wide else 'I'}", data, 32 if wide else 28)
+    size, count = struct.unpack_from(f"{order}HH", data, 54 if wide else 42)
     for number in range(count):
         at = start + number * size
         if wide:
@@ -183,7 +176,7 @@ def read_uf2(data: mmap) -> Content:
     return Content(len(data), ranges=merged(ranges), families=frozenset(families))
 
 
-# --- Xilinx bitstreams: a header of tagged fields, then the configuration itself ---
+# --- Xilinx bitstreams: a header of tagged fields, then the configuration ---
 
 _XILINX = bytes.fromhex("00090ff00ff00ff00ff0000001")
 _SYNC = bytes.fromhex("aa995566")
@@ -191,7 +184,7 @@ _WRITE_IDCODE = bytes.fromhex("30018001")
 
 
 def read_bit(data: mmap) -> Content:
-    """A Xilinx bitstream, or one of Lattice, of which no more is known than how it begins."""
+    """A Xilinx bitstream, or one of Lattice, whose first bytes are all that is checked."""
     if data[:2] == b"\xff\x00" or data[:8] == b"LSCC\xff\x00\xff\xff":
         return Content(len(data))
     cut = bad("The bitstream is cut off.", "El bitstream está cortado.")
@@ -206,7 +199,7 @@ def read_bit(data: mmap) -> Content:
     size = int.from_bytes(data[at + 1 : at + 5], "big")
     if tag != b"e" or not size or len(data) < at + 5 + size:
         raise cut
-    body = data[at + 5 : at + 5 + 8192]  # what it is for stands at its beginning
+    body = data[at + 5 : at + 5 + 8192]  # the IDCODE is at its beginning
     start = body.find(_SYNC)
     found = body.find(_WRITE_IDCODE, start) if start >= 0 else -1
     idcode = int.from_bytes(body[found + 4 : found + 8], "big") if found >= 0 else None
@@ -221,17 +214,14 @@ def read_dfu(data: mmap) -> Content:
     product, vendor, _, mark, length, crc = struct.unpack("<HHH3sBI", data[-14:].rjust(14, b"\0"))
     if mark != b"UFD" or length < 16:
         raise bad("This is not a DFU file: its suffix is missing.", "Esto no es un fichero DFU.")
-    if _crc(data) ^ 0xFFFFFFFF != crc:
+    with memoryview(data) as view, view[:-4] as covered:
+        found = zlib.crc32(covered) ^ 0xFFFFFFFF
+    if found != crc:
         raise bad(
             "The DFU file is damaged: its checksum is wrong.",
             "El fichero DFU está dañado: su suma de comprobación es incorrecta.",
         )
     return Content(len(data), usb=(vendor, product))
-
-
-def _crc(data: mmap) -> int:
-    with memoryview(data) as view, view[:-4] as covered:
-        return zlib.crc32(covered)
 
 
 def read_fs(data: mmap) -> Content:

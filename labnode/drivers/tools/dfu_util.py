@@ -19,9 +19,9 @@ from labnode.schema import Between, Doc, Duration, Size
 @register("dfu_util")
 @dataclass(kw_only=True)
 class DfuUtil(Tool):
-    """A chip whose bootloader speaks DFU over USB, such as STM32s, written by dfu-util.
+    """A chip with a DFU bootloader on USB, such as an STM32, written by dfu-util.
 
-    A DFU file says which USB device it is for; one for another is refused.
+    A DFU file names its USB device; one for another device is refused.
 
     Example::
 
@@ -43,7 +43,9 @@ class DfuUtil(Tool):
     serial: Annotated[
         Word | None, Doc("The serial number of the device, if there are several.")
     ] = None
-    alt: Annotated[int, Between(0, 255), Doc("The alternate setting: which memory it is.")] = 0
+    alt: Annotated[
+        int, Between(0, 255), Doc("The alternate setting, which selects the memory.")
+    ] = 0
     address: Annotated[
         Word | None, Doc("Where BIN files go, such as '0x08000000' (DfuSe devices).")
     ] = None
@@ -63,7 +65,7 @@ class DfuUtil(Tool):
         if self.serial is not None:
             argv += ["-S", self.serial]
         if self.address is not None:
-            # DfuSe: it is told itself to leave; others are reset.
+            # DfuSe devices leave the bootloader when asked to; others are reset.
             argv += ["-s", f"{self.address}:leave" if job.suffix == ".bin" else ":leave"]
         else:
             argv += ["-R"]

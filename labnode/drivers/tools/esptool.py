@@ -13,11 +13,11 @@ from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
 from labnode.drivers.tools.content import Content, bad
 from labnode.drivers.tools.known import Known
-from labnode.drivers.tools.options import Suffixes
+from labnode.drivers.tools.options import Suffixes, Target
 from labnode.schema import Between, Doc, Duration, Size
 
-_IMAGE = 0xE9  # the first byte of an application and of a bootloader
-_CHIP = 12  # where the number of the chip is in its header; an ESP8266's has none
+_IMAGE = 0xE9  # the first byte of applications and bootloaders
+_CHIP = 12  # the offset of the chip's number in the header; an ESP8266's has none
 _CHIPS = {
     "esp32": 0,
     "esp32s2": 2,
@@ -32,10 +32,10 @@ _CHIPS = {
 @register("esptool")
 @dataclass(kw_only=True)
 class EspTool(Tool):
-    """An ESP8266, ESP32 or a relative of theirs, written by esptool over a serial port.
+    """An ESP8266, an ESP32 or a relative, written by esptool over a serial port.
 
-    A file goes to `address`: by default an application's, whose bootloader and partition table are
-    in the chip and stay there. With `target: sram` it is run from memory and writes no flash.
+    A file goes to `address`, by default the application's: the chip keeps its bootloader and
+    partition table. With `target: sram` it is run from memory, and no flash is written.
 
     Example::
 
@@ -64,18 +64,16 @@ class EspTool(Tool):
         Literal[
             "esp8266", "esp32", "esp32s2", "esp32s3", "esp32c2", "esp32c3", "esp32c6", "esp32h2"
         ],
-        Doc("The chip on the board; another one is not written."),
+        Doc("The chip on the board; any other is refused."),
     ]
-    baudrate: Annotated[int, Between(300), Doc("The speed of the port.")] = 115200
+    baudrate: Annotated[int, Between(300), Doc("The port's baud rate.")] = 115200
     address: Annotated[
-        int, Between(0), Doc("Where files go in the flash; 0 for images that contain all.")
+        int, Between(0), Doc("Where files go in the flash; 0 for complete images.")
     ] = 0x10000
     flash: Annotated[Size, Doc("The size of the flash.")] = 4 << 20
-    target: Annotated[
-        Literal["flash", "sram"], Doc("Where files go: sram is empty again without power.")
-    ] = "flash"
+    target: Target = "flash"
     stub: Annotated[
-        bool, Doc("Whether esptool loads a helper of its own into the chip, which is faster.")
+        bool, Doc("Whether esptool first loads its own faster loader into the chip.")
     ] = True
     accept: Suffixes = field(default_factory=lambda: [".bin"])
     max_size: Size = 4 << 20
@@ -95,7 +93,6 @@ class EspTool(Tool):
             argv += ["--no-stub"]
         if self.target == "sram":
             return [[*argv, "--no-stub", "load_ram", job.image]]
-        # It compares a hash of what it has written by itself.
         return [[*argv, "write_flash", f"0x{self.address:x}", job.image]]
 
     def examine(self, content: Content, suffix: str) -> None:  # noqa: ARG002
@@ -114,7 +111,7 @@ class EspTool(Tool):
             raise bad("The file does not fit into the flash.", "El fichero no cabe en la flash.")
 
     def installed(self, program: str) -> bool:
-        """PyPI's has had another name up to version 4."""
+        """PyPI's esptool was called esptool.py up to version 4."""
         return super().installed(program) or shutil.which("esptool.py") is not None
 
     def wears(self) -> bool:

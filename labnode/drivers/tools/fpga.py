@@ -1,4 +1,4 @@
-"""FPGA programmers: whether a bitstream is for the chip on the board."""
+"""What FPGA programmers share: a bitstream has to be for the chip on the board."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ class _IdcodeReader:
 
 Idcode = Annotated[int, _IdcodeReader()]
 
-_VERSION = 0x0FFFFFFF  # of the chip: its first 4 bits, which bitstreams leave out
+_ALL_BUT_VERSION = (
+    0x0FFFFFFF  # the first 4 bits are the version of the chip, which bitstreams leave out
+)
 
 
 @dataclass(kw_only=True)
 class FpgaTool(Tool):
-    """A programmer that takes bitstreams; those of Xilinx say what chip they are for."""
+    """A programmer that accepts bitstreams; those of Xilinx name their chip."""
 
     part: Annotated[
         Word | None, Doc("The FPGA, such as xc7a35tcpg236; bitstreams for another are refused.")
@@ -48,7 +50,7 @@ class FpgaTool(Tool):
         if None not in (self.idcode, content.idcode):
             assert self.idcode is not None
             assert content.idcode is not None
-            if (self.idcode ^ content.idcode) & _VERSION:
+            if (self.idcode ^ content.idcode) & _ALL_BUT_VERSION:
                 raise bad(
                     f"The bitstream is for a chip with the IDCODE 0x{content.idcode:08x}, and that "
                     f"of the board is 0x{self.idcode:08x}.",

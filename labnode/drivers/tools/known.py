@@ -1,4 +1,4 @@
-"""What programs say when they fail, and the sentence about it that a student understands."""
+"""What programs print when they fail, and what a student reads instead."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from labnode.drivers.framework.subprocess import Cause, Ended
 from labnode.errors import ToolFailed
@@ -15,8 +16,8 @@ from labnode.errors import ToolFailed
 class Known:
     """A message of a program: a regular expression, and its meaning in English and Spanish.
 
-    `{name}` in a sentence is the group of that name. Where it is `final`, trying again is of no
-    use; `hopeless` ends the program at once; `despite` counts even if it says that all went well.
+    `{name}` in a sentence is the group of that name. `final`: trying again is no use; `hopeless`:
+    the program is ended at once; `despite`: it has failed even if its exit code is 0.
     """
 
     pattern: str
@@ -34,6 +35,61 @@ class Known:
         texts = {"en": self.en.format_map(found), "es": self.es.format_map(found)}
         return ToolFailed(texts, final=self.final)
 
+
+NOT_THERE = {
+    "en": "The board cannot be found: it is unplugged, or has no power.",
+    "es": "No se encuentra la placa: está desconectada o no tiene alimentación.",
+}
+UNPLUGGED = {
+    "en": "The board was unplugged while it was programmed.",
+    "es": "La placa se desconectó mientras se programaba.",
+}
+
+# What several programs say: `wrong_chip(r"unknown chip id")` is a Known.
+not_there = partial(Known, en=NOT_THERE["en"], es=NOT_THERE["es"])
+unplugged = partial(Known, en=UNPLUGGED["en"], es=UNPLUGGED["es"])
+silent = partial(
+    Known,
+    en="The board does not answer: it has no power, or is not ready to be programmed.",
+    es="La placa no responde: no tiene alimentación o no está lista para programarse.",
+)
+wrong_chip = partial(
+    Known,
+    en="The chip on the board is not the one that this lab expects.",
+    es="El chip de la placa no es el que este laboratorio espera.",
+    final=True,
+    despite=True,
+)
+not_verified = partial(
+    Known,
+    en="What was written into the chip does not read back as it should: the chip or its "
+    "connection is faulty.",
+    es="Lo que se escribió en el chip no se lee como debería: el chip o su conexión falla.",
+    despite=True,
+)
+interrupted = partial(
+    Known,
+    en="The board stopped answering while it was programmed.",
+    es="La placa dejó de responder mientras se programaba.",
+)
+too_large = partial(
+    Known,
+    en="The file does not fit into the chip.",
+    es="El fichero no cabe en el chip.",
+    final=True,
+)
+not_for_it = partial(
+    Known,
+    en="The file is not for this chip.",
+    es="El fichero no es para este chip.",
+    final=True,
+)
+misconfigured = partial(
+    Known,
+    en="The lab has set up its programmer wrongly. Tell the lab's staff.",
+    es="El laboratorio tiene mal configurado su programador. Avisa al personal del laboratorio.",
+    final=True,
+)
 
 COMMON = (
     Known(
@@ -59,7 +115,7 @@ COMMON = (
 
 
 def hopeless(lines: Iterable[str], known: Sequence[Known]) -> ToolFailed | None:
-    """What the first of `lines` means after which there is nothing to wait for."""
+    """The failure that the first hopeless message in `lines` means."""
     endings = [message for message in known if message.hopeless]
     found = (message.find(line) for line in lines for message in endings)
     return next((error for error in found if error is not None), None)
@@ -75,7 +131,7 @@ def judged(program: str, ended: Ended, timeout: float, known: Sequence[Known]) -
             }
         )
     if ended.cause is Cause.FLOOD:
-        return _strange(program, "said far too much", "dijo demasiado")
+        return _failed(program, "said far too much", "dijo demasiado")
     messages = [m for m in (*known, *COMMON) if m.despite or not ended.well]
     for message in messages:  # the most telling ones come first in their list
         for line in ended.output:
@@ -85,22 +141,21 @@ def judged(program: str, ended: Ended, timeout: float, known: Sequence[Known]) -
         return None
     if ended.code < 0:
         name = _signal(-ended.code)
-        return _strange(program, f"was ended by {name}", f"terminó por {name}")
+        return _failed(program, f"was ended by {name}", f"terminó por {name}")
     last = ended.output[-1].rstrip(". ") if ended.output else ""
     code = f"(exit code {ended.code})" + (f": {last}" if last else "")
     codigo = f"(código {ended.code})" + (f": {last}" if last else "")
-    return _strange(program, f"failed {code}", f"falló {codigo}")
+    return _failed(program, f"failed {code}", f"falló {codigo}")
 
 
 def missing(program: str, package: str | None) -> dict[str, str]:
-    """That a program is not installed on this machine."""
     en = f"The program '{program}' is not installed on the lab's computer"
     es = f"El programa '{program}' no está instalado en el ordenador del laboratorio"
     how = f" (sudo apt-get install {package})." if package else "."
     return {"en": en + how, "es": es + how}
 
 
-def _strange(program: str, en: str, es: str) -> ToolFailed:
+def _failed(program: str, en: str, es: str) -> ToolFailed:
     return ToolFailed({"en": f"{program} {en}.", "es": f"{program} {es}."})
 
 
@@ -109,75 +164,3 @@ def _signal(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def not_there(pattern: str) -> Known:
-    return Known(
-        pattern,
-        "The board cannot be found: it is unplugged, or has no power.",
-        "No se encuentra la placa: está desconectada o no tiene alimentación.",
-    )
-
-
-def silent(pattern: str, *, despite: bool = False) -> Known:
-    return Known(
-        pattern,
-        "The board does not answer: it has no power, or is not ready to be programmed.",
-        "La placa no responde: no tiene alimentación o no está lista para programarse.",
-        despite=despite,
-    )
-
-
-def wrong_chip(pattern: str) -> Known:
-    return Known(
-        pattern,
-        "The chip on the board is not the one that this lab expects.",
-        "El chip de la placa no es el que este laboratorio espera.",
-        final=True,
-        despite=True,
-    )
-
-
-def not_verified(pattern: str) -> Known:
-    return Known(
-        pattern,
-        "What was written into the chip does not read back as it should: the chip or its "
-        "connection is faulty.",
-        "Lo que se escribió en el chip no se lee como debería: el chip o su conexión falla.",
-        despite=True,
-    )
-
-
-def interrupted(pattern: str) -> Known:
-    return Known(
-        pattern,
-        "The board stopped answering while it was programmed.",
-        "La placa dejó de responder mientras se programaba.",
-    )
-
-
-def too_large(pattern: str) -> Known:
-    return Known(
-        pattern,
-        "The file does not fit into the chip.",
-        "El fichero no cabe en el chip.",
-        final=True,
-    )
-
-
-def not_for_it(pattern: str) -> Known:
-    return Known(
-        pattern,
-        "The file is not for this chip.",
-        "El fichero no es para este chip.",
-        final=True,
-    )
-
-
-def misconfigured(pattern: str) -> Known:
-    return Known(
-        pattern,
-        "The lab has set up its programmer wrongly. Tell the lab's staff.",
-        "El laboratorio tiene mal configurado su programador. Avisa al personal del laboratorio.",
-        final=True,
-    )

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from labnode.drivers.framework.registry import register
 from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job
 from labnode.drivers.tools.fpga import FpgaTool
 from labnode.drivers.tools.known import Known
-from labnode.drivers.tools.options import Suffixes, Word
+from labnode.drivers.tools.options import Suffixes, Target, Word
 from labnode.schema import Doc, Duration, Size
 
 
 @register("openfpgaloader")
 @dataclass(kw_only=True)
 class OpenFpgaLoader(FpgaTool):
-    """An FPGA, configured by openFPGALoader. Its memory is empty again without power, so that no
-    student's design wears it or survives in it, unless `target: flash`.
+    """An FPGA, configured by openFPGALoader.
+
+    Designs are loaded into volatile memory: they vanish at power-off and cause no wear, unless
+    `target: flash`.
 
     Example::
 
@@ -33,8 +35,7 @@ class OpenFpgaLoader(FpgaTool):
             r"device not found|unable to open|can't open|no cable|usb_open|found 0 devices"
         ),
         known.wrong_chip(
-            r"idcode (mismatch|does not match)|unknown device with idcode|"
-            r"mismatch between"
+            r"idcode (mismatch|does not match)|unknown device with idcode|mismatch between"
         ),
         known.silent(r"JTAG init failed|no FPGA|empty chain|all (ones|zeroes)"),
         known.not_verified(r"verify.*fail|fails? to verify|crc error"),
@@ -43,14 +44,12 @@ class OpenFpgaLoader(FpgaTool):
         known.interrupted(r"done is low|fail to configure|write.*fail|load.*fail"),
     )
 
-    board: Annotated[Word | None, Doc("The board, as openFPGALoader -b calls it.")] = None
-    cable: Annotated[Word | None, Doc("The cable, as openFPGALoader -c calls it.")] = None
+    board: Annotated[Word | None, Doc("The board, by its name for openFPGALoader -b.")] = None
+    cable: Annotated[Word | None, Doc("The cable, by its name for openFPGALoader -c.")] = None
     serial: Annotated[Word | None, Doc("The serial number of the cable, if there are several.")] = (
         None
     )
-    target: Annotated[
-        Literal["sram", "flash"], Doc("Where bitstreams go: sram is empty again without power.")
-    ] = "sram"
+    target: Target = "sram"
     accept: Suffixes = field(default_factory=lambda: [".bit"])
     max_size: Size = 32 << 20
     timeout: Duration = 120.0

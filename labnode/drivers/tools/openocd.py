@@ -1,17 +1,17 @@
-"""Microcontrollers and FPGAs by JTAG or SWD, by openocd."""
+"""Microcontrollers and FPGAs on JTAG or SWD, by openocd."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from labnode.drivers.framework.registry import register
 from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job
 from labnode.drivers.tools.fpga import FpgaTool
 from labnode.drivers.tools.known import Known
-from labnode.drivers.tools.options import Suffixes, Word
+from labnode.drivers.tools.options import Suffixes, Target, Word
 from labnode.schema import Doc, Duration, Size
 
 _PROGRAMMED = (".hex", ".elf", ".bin")
@@ -20,11 +20,11 @@ _PROGRAMMED = (".hex", ".elf", ".bin")
 @register("openocd")
 @dataclass(kw_only=True)
 class OpenOcd(FpgaTool):
-    """A chip that is reached by JTAG or SWD, written by openocd.
+    """A chip on JTAG or SWD, written by openocd.
 
-    HEX, ELF and BIN files go into the flash of a microcontroller, or with `target: sram` an ELF
-    file into its memory, where it runs until the power is off. Bitstreams go into the memory of an
-    FPGA (`target: sram` and `pld`), SVF files are played.
+    HEX, ELF and BIN files go into the flash of a microcontroller; with `target: sram` an ELF file
+    goes into its memory and runs until power-off. Bitstreams go into the memory of an FPGA
+    (`target: sram` and `pld`); SVF files are played.
 
     Example::
 
@@ -53,20 +53,18 @@ class OpenOcd(FpgaTool):
 
     config: Annotated[
         list[Word],
-        Doc("Its -f files in this order: of openocd itself, or beside the board file."),
+        Doc("Its -f files in this order: openocd's own, or next to the board file."),
     ]
     commands_before: Annotated[
         list[str],
-        Doc("Commands of openocd's that come after the files, such as 'adapter speed 1000'."),
+        Doc("openocd commands to run after these files, such as 'adapter speed 1000'."),
     ] = field(default_factory=list)
-    target: Annotated[
-        Literal["flash", "sram"], Doc("Where files go: sram is empty again without power.")
-    ] = "flash"
+    target: Target = "flash"
     address: Annotated[
         Word | None, Doc("Where BIN files go in the flash, such as '0x08000000'.")
     ] = None
     pld: Annotated[
-        Word | None, Doc("The FPGA as openocd calls it, a number or a name, to load bitstreams.")
+        Word | None, Doc("The FPGA's number or name in openocd, to load bitstreams.")
     ] = None
     accept: Suffixes = field(default_factory=lambda: [".hex", ".elf"])
     max_size: Size = 4 << 20

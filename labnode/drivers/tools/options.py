@@ -1,12 +1,12 @@
-"""The types of options that programmers have."""
+"""Types of options that programmers share."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from labnode.drivers.framework.driver import Ref
-from labnode.schema import shown
+from labnode.schema import Doc, shown
 
 
 class _PortReader:
@@ -53,3 +53,7 @@ Suffixes = Annotated[list[str], _SuffixesReader()]
 
 Word = Annotated[str, _WordReader()]
 """An argument of a program that cannot be taken for an option or a script."""
+
+Target = Annotated[
+    Literal["flash", "sram"], Doc("Where files go; what is in sram is lost at power-off.")
+]

@@ -9,9 +9,9 @@ from typing import Annotated, ClassVar, Literal
 from labnode.drivers.framework.registry import register
 from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
-from labnode.drivers.tools.content import Content, Ranges, bad
+from labnode.drivers.tools.content import Content, bad
 from labnode.drivers.tools.known import Known
-from labnode.drivers.tools.options import Suffixes, Word
+from labnode.drivers.tools.options import Suffixes, Target, Word
 from labnode.schema import Doc, Duration, Size
 
 Chip = Literal["rp2040", "rp2350"]
@@ -29,39 +29,14 @@ _SRAM: Mapping[str, tuple[int, int]] = {
 }
 
 
-def examine_for(chip: Chip, content: Content, target: str) -> None:
-    """BadFile when a file is for another chip, or not for where it shall go (flash or sram)."""
-    other = content.families and not content.families & _FAMILIES[chip]
-    if other or content.machine not in (None, *_MACHINES[chip]):
-        raise bad(
-            f"The file is for another chip than the {chip.upper()}.",
-            f"El fichero es para otro chip que el {chip.upper()}.",
-        )
-    sram = _SRAM[chip]
-    if target == "sram" and not _inside(content.ranges, sram):
-        raise bad(
-            "The file is not made to run from memory (binary type no_flash).",
-            "El fichero no está hecho para ejecutarse en memoria (tipo no_flash).",
-        )
-    if not all(_inside((one,), _FLASH) or _inside((one,), sram) for one in content.ranges):
-        raise bad(
-            "The file has addresses outside the chip.",
-            "El fichero tiene direcciones fuera del chip.",
-        )
-
-
-def _inside(ranges: Ranges, area: tuple[int, int]) -> bool:
-    return all(area[0] <= start and end <= area[1] for start, end in ranges)
-
-
 @register("picotool")
 @dataclass(kw_only=True)
 class Picotool(Tool):
     """A Raspberry Pi Pico, or another board with an RP2040 or RP2350, written by picotool over USB.
 
-    A program with the USB console of Pico's SDK is asked to give way to the bootloader; for others
-    the board has to be in BOOTSEL mode. With `target: sram` only files that run from memory
-    (no_flash) are taken, and the flash is never written.
+    picotool can restart a program that has the USB console of the Pico SDK into the bootloader;
+    with any other the board has to be in BOOTSEL mode. With `target: sram` only files that run from
+    memory (no_flash) are accepted, and the flash is never written.
 
     Example::
 
@@ -81,9 +56,7 @@ class Picotool(Tool):
     serial: Annotated[Word | None, Doc("The serial number of the board, if there are several.")] = (
         None
     )
-    target: Annotated[
-        Literal["flash", "sram"], Doc("Where files go: sram is empty again without power.")
-    ] = "flash"
+    target: Target = "flash"
     accept: Suffixes = field(default_factory=lambda: [".uf2"])
     max_size: Size = 32 << 20
     timeout: Duration = 60.0
@@ -100,7 +73,27 @@ class Picotool(Tool):
         return [[*argv, "-x", "-f", job.image]]
 
     def examine(self, content: Content, suffix: str) -> None:  # noqa: ARG002
-        examine_for(self.chip, content, self.target)
+        chip, sram = self.chip, _SRAM[self.chip]
+        other = content.families and not content.families & _FAMILIES[chip]
+        if other or content.machine not in (None, *_MACHINES[chip]):
+            raise bad(
+                f"The file is for another chip than the {chip.upper()}.",
+                f"El fichero es para otro chip que el {chip.upper()}.",
+            )
+        if self.target == "sram" and not all(_inside(one, sram) for one in content.ranges):
+            raise bad(
+                "The file is not made to run from memory (binary type no_flash).",
+                "El fichero no está hecho para ejecutarse en memoria (tipo no_flash).",
+            )
+        if not all(_inside(one, _FLASH) or _inside(one, sram) for one in content.ranges):
+            raise bad(
+                "The file has addresses outside the chip.",
+                "El fichero tiene direcciones fuera del chip.",
+            )
 
     def wears(self) -> bool:
         return self.target == "flash"
+
+
+def _inside(addresses: tuple[int, int], area: tuple[int, int]) -> bool:
+    return area[0] <= addresses[0] and addresses[1] <= area[1]

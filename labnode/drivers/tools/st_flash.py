@@ -20,8 +20,9 @@ _START = 0x08000000  # of the flash of every STM32
 @register("st_flash")
 @dataclass(kw_only=True)
 class StFlash(Tool):
-    """An STM32 behind an ST-Link (every Nucleo and Discovery board has one), written by st-flash,
-    which always reads back what it has written.
+    """An STM32 with an ST-Link (every Nucleo and Discovery board has one), written by st-flash.
+
+    st-flash always verifies what it has written.
 
     Example::
 
@@ -38,7 +39,7 @@ class StFlash(Tool):
         known.interrupted(r"write(_flash)?\S* ?(error|fail)|failed to erase|flash loader"),
     )
 
-    flash: Annotated[Size, Doc("The size of the flash, which files must not exceed.")]
+    flash: Annotated[Size, Doc("The size of the flash; larger files are refused.")]
     serial: Annotated[
         Word | None, Doc("The serial number of the ST-Link, if there are several.")
     ] = None

@@ -1,4 +1,4 @@
-"""Boards that show themselves as a disk, on which a UF2 file is dropped."""
+"""Boards with a UF2 bootloader, which is a disk."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Annotated, ClassVar
 
 from labnode.drivers.framework.registry import register
 from labnode.drivers.tools import known
-from labnode.drivers.tools.base import Job, Tool
+from labnode.drivers.tools.base import Job, Tool, stopped
 from labnode.drivers.tools.content import Content, bad
 from labnode.drivers.tools.known import Known
 from labnode.drivers.tools.options import Suffixes
-from labnode.drivers.tools.step import stopped
 from labnode.errors import ToolFailed
 from labnode.schema import Doc, Duration, Size
 
@@ -39,10 +38,9 @@ class _FamilyReader:
 class Uf2(Tool):
     """A board whose bootloader is a disk: the file is copied onto it.
 
-    The disk has to be mounted at `folder` by the system when it appears (docs/programming.md says
-    how). Where the board has a `port`, opening that with 1200 baud, as Arduinos and others
-    understand it, brings the disk up; else the board has to be in its bootloader already. Such a
-    disk cannot be read back.
+    The system has to mount the disk at `folder` when it appears (see docs/programming.md). With a
+    `port`, labnode brings the disk up by opening it at 1200 baud, as for Arduinos; without one the
+    board has to be in its bootloader already. What was written cannot be verified.
 
     Example::
 
@@ -59,7 +57,7 @@ class Uf2(Tool):
     family: Annotated[
         int, _FamilyReader(), Doc("The chip's family ID; files for another are refused.")
     ]
-    disk_wait: Annotated[Duration, Doc("How long the disk takes to appear.")] = 10.0
+    disk_wait: Annotated[Duration, Doc("How long to wait for the disk.")] = 10.0
     accept: Suffixes = field(default_factory=lambda: [".uf2"])
     max_size: Size = 32 << 20
     timeout: Duration = 60.0
@@ -76,7 +74,7 @@ class Uf2(Tool):
         return [*touch, ["cp", "--", job.image, str(self.folder)]]
 
     def before(self, argv: Sequence[str]) -> None:
-        """The disk has to be there before anything is copied onto it."""
+        """Wait for the disk before the file is copied."""
         if argv[0] != "cp" or self.services.simulated:
             return
         until = self.services.clock.now() + self.disk_wait

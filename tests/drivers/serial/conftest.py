@@ -189,4 +189,4 @@ def simulate(make: Make, thread: Thread) -> Make:
 
 def received(driver: Serial) -> bytes:
     """All that is left of what has come."""
-    return driver.line.tape.read(0, 1 << 30)[1]
+    return driver.line.received.read(0, 1 << 30)[1]

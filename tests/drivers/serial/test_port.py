@@ -39,7 +39,7 @@ def test_ten_megabytes_arrive_in_both_directions_byte_by_byte(
     talker = Talker(cable)
     console.write(MANY)
     talker.join()
-    thread.until(lambda: console.line.tape.end == len(MANY))
+    thread.until(lambda: console.line.received.end == len(MANY))
     assert received(console) == MANY
     assert heard.all() == MANY
     assert console.counters() == {
@@ -160,7 +160,7 @@ def test_a_port_that_goes_as_soon_as_it_is_open_is_not_opened_without_end(
             os.close(cable._far)
             cable.plug_silently()
 
-    monkeypatch.setattr("labnode.drivers.serial.driver.TtyPort", Broken)
+    monkeypatch.setattr("labnode.drivers.serial.options.TtyPort", Broken)
     make(port=str(cable.path))
     thread.wait(0.7)  # at once, and after 0, 0.4 s
     assert 2 <= len(opened) <= 4
@@ -171,7 +171,7 @@ def test_what_was_sent_to_a_port_that_was_just_going_is_not_sent_when_it_is_back
 ) -> None:
     cable.unplug()
     thread.until(lambda: not console.state()["connected"])
-    console.line._outbox.put(b"too late", lambda _: None)  # as one does who saw it connected
+    console.line._unsent.put(b"too late", lambda _: None)  # as one does who saw it connected
     cable.plug()
     thread.until(lambda: console.state()["connected"])
     console.send("now")

@@ -124,7 +124,7 @@ def test_a_flood_without_a_line_end_is_held_within_limits(
     talker.join()
     thread.until(lambda: console.line.rx_bytes == len(flood))
     assert len(received(console)) == 1 << 20
-    assert len(console.heard.text) == 1 << 16
+    assert len(console.unread.text) == 1 << 16
 
 
 def test_another_encoding_is_spoken_both_ways(make: Make, cable: Cable) -> None:
