@@ -20,7 +20,7 @@ import labnode
 from labnode.cli import main
 from labnode.cli import node as node_commands
 from labnode.errors import Busy, LabnodeError
-from labnode.weblab.fake import CentralServer, Ending
+from labnode.weblab.fake import CentralServer, SessionEnd
 
 run_commands = importlib.import_module("labnode.cli.run")  # the package has `run` the command
 
@@ -289,13 +289,13 @@ class Lab(CentralServer):
         self.asked.append(session_id)
         return {"over": -1, "quiet": 0}.get(session_id, 4.25)
 
-    def delete(self, session_id: str, *_: Any, **__: Any) -> Ending:
+    def delete(self, session_id: str, *_: Any, **__: Any) -> SessionEnd:
         self.asked.append(session_id)
         return {
-            "unknown": Ending("Not found", 1, True),
-            "slow": Ending("Deleted", 3, True),
-            "lost": Ending("http://lab cannot be reached.", 2, False),
-        }.get(session_id, Ending("Deleted", 1, True))
+            "unknown": SessionEnd("Not found", 1, True),
+            "slow": SessionEnd("Deleted", 3, True),
+            "lost": SessionEnd("http://lab cannot be reached.", 2, False),
+        }.get(session_id, SessionEnd("Deleted", 1, True))
 
 
 @pytest.fixture
@@ -540,7 +540,7 @@ STATUS = {
     ],
 )
 def test_status_is_told_line_by_line(change: dict[str, Any], line: str) -> None:
-    assert line in node_commands._told({**STATUS, **change}).splitlines()
+    assert line in node_commands._text({**STATUS, **change}).splitlines()
 
 
 @pytest.mark.parametrize(

@@ -145,11 +145,11 @@ def test_on_a_terminal_the_time_left_stays_on_one_line(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     clock, said = ManualClock(), list[str]()
     left = demo._TimeLeft(clock, 65, said.append)
-    left.tell(5)
+    left.show(5)
     clock.advance(60)
-    left.tell(5)
+    left.show(5)
     clock.advance(60)
-    left.tell(-1)
+    left.show(-1)
     left.end()
     assert capsys.readouterr().out == "\r1:05 left \r0:05 left \r0:00 left "
     assert said == [""]
@@ -159,7 +159,7 @@ def test_elsewhere_it_is_a_line_every_half_minute() -> None:
     clock, said = ManualClock(), list[str]()
     left = demo._TimeLeft(clock, 300, said.append)
     for _ in range(13):
-        left.tell(5)
+        left.show(5)
         clock.advance(5)
     left.end()
     assert said == ["5:00 left", "4:30 left", "4:00 left"]
@@ -167,5 +167,5 @@ def test_elsewhere_it_is_a_line_every_half_minute() -> None:
 
 def test_a_status_that_fails_is_told() -> None:
     said: list[str] = []
-    demo._TimeLeft(ManualClock(), 300, said.append).tell(LabnodeError("No answer."))
+    demo._TimeLeft(ManualClock(), 300, said.append).show(LabnodeError("No answer."))
     assert said == ["No answer."]

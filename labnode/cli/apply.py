@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from labnode.cli.node import ask_node, which_node
+from labnode.cli.node import Ask, which_node
 from labnode.cli.options import FILE
 from labnode.errors import LabnodeError
 
@@ -27,9 +27,7 @@ _LOOK_EVERY = 0.5  # seconds
     help="How long sessions may take to end.",
 )
 @which_node
-def apply(
-    settings: Path | None, state_dir: Path | None, board: Path | None, now: bool, timeout: float
-) -> None:
+def apply(ask: Ask, board: Path | None, now: bool, timeout: float) -> None:
     """Change the board of a running node.
 
     BOARD is a YAML file; without it, the one that the node serves, as it is by now. It is checked
@@ -42,21 +40,21 @@ def apply(
     options: dict[str, Any] = {"now": now, "timeout": timeout}
     if board is not None:
         options["board"] = str(board.absolute())
-    ask_node("apply", settings, state_dir, **options)
-    _wait(settings, state_dir)
+    ask("apply", **options)
+    _wait(ask)
     click.echo("The node serves the board.")
 
 
-def _wait(settings: Path | None, state_dir: Path | None) -> None:
-    """Return when the board is changed; LabnodeError when it is not going to be."""
+def _wait(ask: Ask) -> None:
+    """Return when the board is changed; LabnodeError when that fails."""
     from labnode.clock import Clock
     from labnode.control import NotRunning
 
     pause = Clock().event()
-    told = ""
+    printed = ""
     while True:
         try:
-            progress = ask_node("applied", settings, state_dir)
+            progress = ask("applied")
         except NotRunning:
             raise LabnodeError(
                 "The node has ended while it changed its board; its log says why."
@@ -65,8 +63,8 @@ def _wait(settings: Path | None, state_dir: Path | None) -> None:
             break
         count = progress["sessions"]
         waiting = f"Waiting for {count} session{'' if count == 1 else 's'} to end."
-        if progress["state"] == "waiting" and count and waiting != told:
-            told = waiting
+        if progress["state"] == "waiting" and count and waiting != printed:
+            printed = waiting
             click.echo(waiting)
         pause.wait(_LOOK_EVERY)
     if progress["error"] is not None:

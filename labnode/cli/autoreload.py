@@ -1,7 +1,7 @@
-"""`labnode run --reload`: sees that a lab's files have changed, and when to start again.
+"""`labnode run --reload`: notices changes of a lab's files, and says when to start again.
 
-The files are asked for their times once a second, from the loop in which a node watches itself.
-What has changed is checked in a process of its own, so that a mistake never ends the node.
+It looks at the files' times once a second, in the loop in which a node watches itself. A separate
+process checks what has changed, so that a mistake never ends the node.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Stamp = tuple[int, int] | None  # None: there is no such file
 
 
 class Process(Protocol):
-    """A check that is going on, as `subprocess.Popen` is one."""
+    """A running check, such as a `subprocess.Popen`."""
 
     def poll(self) -> int | None: ...
     def kill(self) -> None: ...
@@ -30,9 +30,9 @@ class Process(Protocol):
 
 
 class Watcher:
-    """The files of a lab: the board, templates beside it, and what was imported from beside it.
+    """The files of a lab: the board, and the templates and imported Python beside it.
 
-    To be made before the board is loaded: what is saved while it is loaded has changed.
+    Make it before the board is loaded, so that it notices what is saved meanwhile.
     """
 
     def __init__(self, board: Path) -> None:
@@ -50,14 +50,14 @@ class Watcher:
         self._last |= _stamps(new)
 
     def changed(self) -> list[Path]:
-        """What was saved since the last time; nothing as long as somebody is still saving."""
+        """What was saved since the last call; nothing while files still change."""
         self._watched.update(self._templates(), self._imported())
         if self._wide:
             self._watched.update(self._python())
         before, self._last = self._last, _stamps(self._watched)
         if self._last != before:
             return []
-        new = self._wide  # else it is what has been imported only now
+        new = self._wide  # else it has just been imported
         changed = [
             path
             for path, stamp in self._last.items()
@@ -67,10 +67,7 @@ class Watcher:
         return sorted(changed)
 
     def widen(self) -> None:
-        """From now on watch all Python beside the board.
-
-        For changes with mistakes: the next one may mend a file that this process never imported.
-        """
+        """Watch all Python beside the board: a mistake may be in a file never imported here."""
         self._wide = True
         self._known |= _stamps(set(self._python()) - self._watched)
 
@@ -93,10 +90,10 @@ class Watcher:
 
 
 class Reload(Event):
-    """What a node waits for: that it shall stop, or that it may start again with what has changed.
+    """What a node waits for: the order to stop, or a change of files that it can restart with.
 
-    `due` is set in the second case. `check` begins to look for mistakes, and tells them itself.
-    `busy` says whether a session is starting or disposing, which is never cut off.
+    `due` is set in the second case. `check` starts a process that looks for mistakes and prints
+    them. `busy` says whether a session is starting or disposing, which is never cut off.
     """
 
     def __init__(
@@ -125,7 +122,7 @@ class Reload(Event):
         self._what = ""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """True when the node shall stop or start again; looks at the files after `timeout`."""
+        """True when the node has to stop or restart; looks at the files after `timeout`."""
         if self._stop.wait(timeout):
             self._end_check()
             return True
@@ -163,7 +160,7 @@ class Reload(Event):
 
 
 def begin_check(board: Path, settings: Path | None) -> Process:
-    """`labnode check`, which tells mistakes on the standard error."""
+    """Start `labnode check`, which prints mistakes on standard error."""
     options = [] if settings is None else ["--settings", str(settings)]
     return subprocess.Popen(
         command("check", *options, "--", str(board)),

@@ -1,4 +1,4 @@
-"""`labnode backup` and `labnode restore`: what a node keeps, in one file."""
+"""`labnode backup` and `labnode restore`: a node's data in one file."""
 
 # ruff: noqa: PLC0415
 from __future__ import annotations
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from labnode.cli.node import which_node
-from labnode.cli.options import FILE, settings_without_credentials
+from labnode.cli.options import FILE, SETTINGS, STATE_DIR, settings_without_credentials
 from labnode.errors import LabnodeError
 
 
 @click.command()
 @click.argument("file", type=FILE, required=False)
-@which_node
+@SETTINGS
+@STATE_DIR
 def backup(file: Path | None, settings: Path | None, state_dir: Path | None) -> None:
     """Write what a node keeps into one file.
 
@@ -43,7 +43,8 @@ def backup(file: Path | None, settings: Path | None, state_dir: Path | None) -> 
 
 @click.command()
 @click.argument("file", type=FILE)
-@which_node
+@SETTINGS
+@STATE_DIR
 def restore(file: Path, settings: Path | None, state_dir: Path | None) -> None:
     """Put back what `labnode backup` wrote.
 
@@ -66,7 +67,7 @@ def restore(file: Path, settings: Path | None, state_dir: Path | None) -> None:
 
 
 def _directory(settings: Path | None, state_dir: Path | None) -> Path:
-    """The state directory that is meant: of the options, else of the only node of this user."""
+    """The state directory that the options name, else that of this user's only node."""
     directory = settings_without_credentials(settings, {"state_dir": state_dir}).state_dir
     if state_dir or settings or (directory / "labnode.db").exists():
         return directory

@@ -1,4 +1,4 @@
-"""The browser of the person who sits at this machine."""
+"""The browser on this machine's screen."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import webbrowser
 
 
 def open_browser(url: str) -> bool:
-    """Show `url` there; False without a screen, or a browser.
+    """Show `url`; False without a screen or a browser.
 
-    Without a screen Python would start a browser for terminals, over what is to be read there.
-    BROWSER in the environment names one that is wanted all the same.
+    Without a screen Python would start a text browser over the terminal's output; BROWSER in the
+    environment asks for one explicitly.
     """
     if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")):
         return False

@@ -22,7 +22,7 @@ from labnode.weblab.fake import CentralServer
 
 _PORT = 8080
 _FAREWELL = 3.0  # seconds in which the student's browser still gets the last page
-_TELL_EVERY = 30.0  # seconds between two lines about the time, where lines stay
+_SAY_EVERY = 30.0  # seconds between two lines about the time, except on a terminal
 
 Say = Callable[[str], None]
 
@@ -69,7 +69,7 @@ def _agent(board: Path, port: int, directory: Path, password: str) -> Agent:
         "port": port,
     }
     file = load_board(board)
-    # Whoever tries it may take all the time of the slot to open the page.
+    # Opening the page may take the whole slot.
     rules = replace(file.session, connect_timeout=file.session.max_time)
     file = replace(file, session=rules)
     return Agent(file, load_lab(file), load_settings(None, {}, options), simulate=True)
@@ -100,7 +100,7 @@ def _visit(
     def on_status(answer: float | LabnodeError) -> None:
         if (fault := agent.fault()) is not None:
             raise LabnodeError(f"The demo cannot go on: {fault}.")
-        time_left.tell(answer)
+        time_left.show(answer)
 
     server.watch(session_id, on_status, stop)
     time_left.end()
@@ -131,9 +131,9 @@ class _TimeLeft:
         self._end = clock.now() + seconds
         self._say = say
         self._in_place = sys.stdout.isatty()
-        self._told_at = float("-inf")
+        self._said_at = float("-inf")
 
-    def tell(self, answer: float | LabnodeError) -> None:
+    def show(self, answer: float | LabnodeError) -> None:
         """Called with every answer to the central server's "is it over?"."""
         if isinstance(answer, LabnodeError):
             self._say(str(answer))
@@ -143,8 +143,8 @@ class _TimeLeft:
         text = f"{left // 60}:{left % 60:02d} left"
         if self._in_place:
             print(f"\r{text} ", end="", flush=True)  # noqa: T201 - a line that does not stay
-        elif now - self._told_at >= _TELL_EVERY:
-            self._told_at = now
+        elif now - self._said_at >= _SAY_EVERY:
+            self._said_at = now
             self._say(text)
 
     def end(self) -> None:

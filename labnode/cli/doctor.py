@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labnode.cli.options import FILE, SETTINGS, settings_without_credentials
+from labnode.cli.options import FILE, SETTINGS, STATE_DIR, settings_without_credentials
 from labnode.errors import Busy, ConfigError, Forbidden, LabnodeError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _MARKS = {"ok": "ok", "unknown": "?", "warning": "warning", "problem": "PROBLEM"
 @click.command()
 @click.argument("board", type=FILE, required=False)
 @SETTINGS
-@click.option("--state-dir", type=FILE, metavar="DIR", help="The state directory of the node.")
+@STATE_DIR
 @click.option("--simulate", is_flag=True, help="For a node without hardware.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 def doctor(
@@ -49,8 +49,8 @@ def doctor(
     findings = examine(_patient(board, settings, state_dir, simulate))
     problems = [finding for finding in findings if finding.level is Level.PROBLEM]
     if as_json:
-        told = [asdict(finding) for finding in findings]
-        click.echo(json.dumps({"ok": not problems, "findings": told}))
+        report = {"ok": not problems, "findings": [asdict(finding) for finding in findings]}
+        click.echo(json.dumps(report))
     else:
         for finding in findings:
             click.echo(_line(finding))
@@ -68,8 +68,7 @@ def _patient(
     board: Path | None, settings: Path | None, state_dir: Path | None, simulate: bool
 ) -> Patient:
     from labnode.board import load_board
-    from labnode.doctor import Finding, Level, Patient
-    from labnode.doctor.finding import User
+    from labnode.doctor import Finding, Level, Patient, SystemUser
     from labnode.lab.loader import load_lab
     from labnode.settings import load_settings
 
@@ -96,9 +95,9 @@ def _patient(
             wrong += [Finding("board", Level.PROBLEM, f"{p}.") for p in error.problems]
     uid = os.geteuid()
     if uid == 0 and chosen is not None and chosen.state_dir.is_dir():
-        uid = chosen.state_dir.stat().st_uid  # root asks for the node's own user
+        uid = chosen.state_dir.stat().st_uid  # root asks for the node's user
     return Patient(
-        user=User.by_id(uid),
+        user=SystemUser.by_id(uid),
         settings=chosen,
         board=file,
         running=chosen is not None and _runs(chosen),

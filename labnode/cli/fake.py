@@ -1,4 +1,4 @@
-"""`labnode fake`: plays the central server for a node that is running."""
+"""`labnode fake`: plays the central server for a running node."""
 
 # ruff: noqa: PLC0415
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _address(settings: Settings) -> str:
 def _session(
     session_id: str | None, url: str | None, settings: Path | None
 ) -> tuple[CentralServer, str]:
-    """A central server and the session that is meant."""
+    """A central server, and the given session or the remembered one."""
     remembered = _remembered()
     if session_id is None:
         if "session_id" not in remembered:
@@ -181,7 +181,7 @@ def _session(
 
 
 def _memory() -> Path:
-    """Where the last session is remembered, for this user alone."""
+    """The file with the last session, private to this user."""
     states = os.environ.get("XDG_STATE_HOME")
     return (Path(states) if states else Path.home() / ".local/state") / "labnode/fake-session.json"
 

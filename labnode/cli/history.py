@@ -1,16 +1,15 @@
-"""`labnode sessions`, `tasks`, `events` and `actions`: what a node remembers, as tables or JSON."""
+"""`labnode sessions`, `tasks`, `events` and `actions`: a node's history as tables or JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import click
 
-from labnode.cli.node import ask_node, duration, which_node
+from labnode.cli.node import Ask, duration, which_node
 
 Row = Mapping[str, Any]
 
@@ -31,13 +30,12 @@ def _which_rows(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @_which_rows
-def sessions(as_json: bool, **options: Any) -> None:
+def sessions(**options: Any) -> None:
     """List the last sessions of a node.
 
     Those that go on have time left; of the others it says why they ended. Without options this asks
     the one node of this user that is running.
     """
-    rows = _ask("sessions", **options)
     columns = {
         "began": lambda r: _at(r["created_at"]),
         "session": lambda r: r["session"],
@@ -49,17 +47,16 @@ def sessions(as_json: bool, **options: Any) -> None:
         "client": lambda r: r["client"],
         "experiment": lambda r: r["experiment"],
     }
-    _show(rows, columns, as_json, "The node has had no sessions yet.")
+    _show("sessions", columns, "The node has had no sessions yet.", **options)
 
 
 @click.command()
 @_which_rows
-def tasks(as_json: bool, **options: Any) -> None:
+def tasks(**options: Any) -> None:
     """List the last tasks of a node.
 
     Without options this asks the one node of this user that is running.
     """
-    rows = _ask("tasks", **options)
     columns = {
         "submitted": lambda r: _at(r["submitted_at"]),
         "session": lambda r: r["session"],
@@ -74,60 +71,58 @@ def tasks(as_json: bool, **options: Any) -> None:
             else f"{r['percent']:.0f} %"
         ),
     }
-    _show(rows, columns, as_json, "The node has run no tasks yet.")
+    _show("tasks", columns, "The node has run no tasks yet.", **options)
 
 
 @click.command()
 @_which_rows
-def events(as_json: bool, **options: Any) -> None:
+def events(**options: Any) -> None:
     """List what happened last on a node.
 
     Without options this asks the one node of this user that is running.
     """
-    rows = _ask("events", **options)
     columns = {
         "at": lambda r: _at(r["at"]),
         "session": lambda r: r["session"],
         "event": lambda r: r["kind"],
         "": lambda r: _pairs(r["detail"]),
     }
-    _show(rows, columns, as_json, "Nothing has happened on the node yet.")
+    _show("events", columns, "Nothing has happened on the node yet.", **options)
 
 
 @click.command()
 @_which_rows
-def actions(as_json: bool, **options: Any) -> None:
+def actions(**options: Any) -> None:
     """List what students did last, as the lab records it.
 
     That is what the lab's Python gives to lab.record(). Without options this asks the one node of
     this user that is running.
     """
-    rows = _ask("actions", **options)
     columns = {
         "at": lambda r: _at(r["at"]),
         "session": lambda r: r["session"],
         "action": lambda r: r["action"],
         "": lambda r: _pairs(r["data"]),
     }
-    _show(rows, columns, as_json, "The lab has recorded nothing yet.")
+    _show("actions", columns, "The lab has recorded nothing yet.", **options)
 
 
 def _pairs(data: Mapping[str, Any] | None) -> str:
     return ", ".join(f"{k}: {v}" for k, v in (data or {}).items() if v is not None)
 
 
-def _ask(
-    what: str, last: int, names: bool, settings: Path | None, state_dir: Path | None
-) -> list[Row]:
-    answer = ask_node(what, settings, state_dir, last=last, names=names)
-    rows: list[Row] = answer[what]
-    return rows
-
-
 def _show(
-    rows: Sequence[Row], columns: dict[str, Callable[[Row], Any]], as_json: bool, nothing: str
+    what: str,
+    columns: dict[str, Callable[[Row], Any]],
+    nothing: str,
+    *,
+    ask: Ask,
+    last: int,
+    names: bool,
+    as_json: bool,
 ) -> None:
     """Print a row a line, the columns as wide as they need to be."""
+    rows: list[Row] = ask(what, last=last, names=names)[what]
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -136,7 +131,7 @@ def _show(
         return
     if "student" in rows[0]:
         columns = {**columns, "student": lambda r: r["student"]}
-    lines = [list(columns), *([_cell(tell(row)) for tell in columns.values()] for row in rows)]
+    lines = [list(columns), *([_cell(column(row)) for column in columns.values()] for row in rows)]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True) if width)

@@ -1,4 +1,4 @@
-"""`labnode` itself: the group of all commands, and how their errors are told."""
+"""`labnode` itself: the group of all commands, and how it reports their errors."""
 
 from __future__ import annotations
 
@@ -27,37 +27,16 @@ from labnode.cli.weblab import weblab_config
 from labnode.cli.wizard import bootconfig, pinout, schema, suggest
 from labnode.errors import BadInput, ConfigError, LabnodeError
 
-_ANY = {"ignore_unknown_options": True, "allow_extra_args": True}  # such as weblablib's --threads
+# Commands of weblablib, whose users look for them here.
+_NOT_NEEDED = {
+    "loop": "the node itself, which labnode run starts, runs the tasks and ends the sessions",
+    "run-tasks": "the node runs each task in its own threads, about a millisecond after delay()",
+    "clean-expired": "the node ends a session when its time is over, and forgets its user after "
+    "`expired_users_timeout`",
+}
 
 
-@click.command(context_settings=_ANY)
-def loop() -> None:
-    """Not needed; says why."""
-    click.echo(
-        "labnode loop is not needed: the node itself, which labnode run starts, runs the tasks and "
-        "ends the sessions."
-    )
-
-
-@click.command("run-tasks", context_settings=_ANY)
-def run_tasks() -> None:
-    """Not needed; says why."""
-    click.echo(
-        "labnode run-tasks is not needed: the node runs each task in its own threads, about a "
-        "millisecond after delay()."
-    )
-
-
-@click.command("clean-expired", context_settings=_ANY)
-def clean_expired() -> None:
-    """Not needed; says why."""
-    click.echo(
-        "labnode clean-expired is not needed: the node ends a session when its time is over, and "
-        "forgets its user after `expired_users_timeout`."
-    )
-
-
-class _Commands(InOrder):
+class _LabnodeGroup(InOrder):
     """Errors become sentences and an exit code: 2 for what a person wrote, else 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -74,7 +53,7 @@ class _Commands(InOrder):
 
 
 def _leave(code: int, before: Collection[threading.Thread]) -> None:
-    """End the process where the Python of a lab has left threads that would keep it."""
+    """End the process although the Python of a lab has left threads that would keep it alive."""
     left = [t.name for t in threading.enumerate() if not (t.daemon or t in before)]
     if left:
         click.echo(f"labnode: The process ends without: {', '.join(left)}.", err=True)
@@ -83,7 +62,7 @@ def _leave(code: int, before: Collection[threading.Thread]) -> None:
         os._exit(code)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LabnodeGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="labnode")
 def main() -> None:
     """The lab's side of a remote laboratory: serves a board of real hardware to students.
@@ -92,11 +71,19 @@ def main() -> None:
     """
 
 
+def _not_needed(name: str) -> click.Command:
+    return click.Command(
+        name,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+        callback=lambda: click.echo(f"labnode {name} is not needed: {_NOT_NEEDED[name]}."),
+        help="Not needed; says why.",
+    )
+
+
 _COMMANDS: list[click.Command] = [demo, check, run, weblab_config, fake]
 _COMMANDS += [status, sessions, tasks, events, actions, estop, clear, drain, undrain, apply]
 _COMMANDS += [safe, doctor, backup, restore]
 _COMMANDS += [suggest, pinout, bootconfig, schema, simulate]
-_COMMANDS += [loop, run_tasks, clean_expired]
 
-for command in _COMMANDS:
+for command in [*_COMMANDS, *map(_not_needed, _NOT_NEEDED)]:
     main.add_command(command)

@@ -1,51 +1,58 @@
-"""The commands to a node that is running: how it is, and whether it takes students."""
+"""Commands to a running node: its status, and whether it takes students."""
 
 # ruff: noqa: PLC0415
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from labnode.cli.options import FILE, SETTINGS, settings_without_credentials
+from labnode.cli.options import SETTINGS, STATE_DIR, settings_without_credentials
 from labnode.errors import LabnodeError
+
+Ask = Callable[..., dict[str, Any]]
+"""A command of the control socket and its options -> what the node answers."""
 
 
 def which_node(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options that say which node is meant."""
-    state_dir = click.option(
-        "--state-dir", type=FILE, metavar="DIR", help="The state directory of the node."
-    )
-    return SETTINGS(state_dir(command))
+    """Adds the options that name a node; the command gets `ask`, which asks that node."""
+
+    @functools.wraps(command)
+    def asking(settings: Path | None, state_dir: Path | None, **arguments: Any) -> None:
+        command(ask=partial(ask_node, settings, state_dir), **arguments)
+
+    return SETTINGS(STATE_DIR(asking))
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @which_node
-def status(settings: Path | None, state_dir: Path | None, as_json: bool) -> None:
+def status(ask: Ask, as_json: bool) -> None:
     """Tell how the node on this machine is.
 
     Its state is ready (for a student), busy, draining (takes no new students), drained (has none
     any more), quarantine (could not be cleaned) or fault (an interlock is latched). Without options
     this asks the one node of this user that is running.
     """
-    answer = ask_node("status", settings, state_dir)
-    click.echo(json.dumps(answer) if as_json else _told(answer))
+    answer = ask("status")
+    click.echo(json.dumps(answer) if as_json else _text(answer))
 
 
 @click.command()
 @click.option("--why", metavar="TEXT", default="", help="What the log and /test say of it.")
 @which_node
-def estop(settings: Path | None, state_dir: Path | None, why: str) -> None:
+def estop(ask: Ask, why: str) -> None:
     """Stop everything: an emergency.
 
     All devices are made safe at once, whatever goes on; sessions end; the board is in quarantine
     until `labnode clear`.
     """
-    answer = ask_node("estop", settings, state_dir, **({"why": why} if why else {}))
+    answer = ask("estop", **({"why": why} if why else {}))
     if answer["unsafe"]:
         raise LabnodeError(f"NOT SAFE: {'; '.join(answer['unsafe'])}. The rest is stopped.")
     click.echo("Everything is stopped and safe. The board is in quarantine until labnode clear.")
@@ -55,14 +62,14 @@ def estop(settings: Path | None, state_dir: Path | None, why: str) -> None:
 
 @click.command()
 @which_node
-def clear(settings: Path | None, state_dir: Path | None) -> None:
+def clear(ask: Ask) -> None:
     """End a quarantine and latched faults.
 
     A board that could not be cleaned, or was stopped, or whose interlock has latched a fault, takes
     no more students until a person has looked at it and says, with this command, that it is as it
     should be. A fault whose reason is still there stays.
     """
-    answer = ask_node("clear", settings, state_dir)
+    answer = ask("clear")
     was, faults, left = answer["was"], answer["faults"], answer["left"]
     if left:
         raise LabnodeError(f"The reason of a fault is still there: {', '.join(left)}.")
@@ -76,13 +83,13 @@ def clear(settings: Path | None, state_dir: Path | None) -> None:
 
 @click.command()
 @which_node
-def drain(settings: Path | None, state_dir: Path | None) -> None:
+def drain(ask: Ask) -> None:
     """Let a node take no new students, before work on it.
 
     Sessions that have begun go on until they end; `labnode status` says when none is left. It holds
     until `labnode undrain`, or until the node is started again.
     """
-    sessions = ask_node("drain", settings, state_dir)["sessions"]
+    sessions = ask("drain")["sessions"]
     click.echo("The node takes no new students.")
     if sessions:
         click.echo(f"{_count(sessions, 'session')} still to end; labnode status says when.")
@@ -90,9 +97,9 @@ def drain(settings: Path | None, state_dir: Path | None) -> None:
 
 @click.command()
 @which_node
-def undrain(settings: Path | None, state_dir: Path | None) -> None:
+def undrain(ask: Ask) -> None:
     """Let a node take students again, after `labnode drain`."""
-    why = ask_node("undrain", settings, state_dir)["quarantine"]
+    why = ask("undrain")["quarantine"]
     click.echo(
         "The node takes students again."
         if why is None
@@ -101,9 +108,9 @@ def undrain(settings: Path | None, state_dir: Path | None) -> None:
 
 
 def ask_node(
-    command: str, settings: Path | None, state_dir: Path | None, **options: Any
+    settings: Path | None, state_dir: Path | None, command: str, **options: Any
 ) -> dict[str, Any]:
-    """The answer of the node that the options name, or of the only one that runs."""
+    """The answer of the node that is named, or of the only one that runs."""
     from labnode.control import NotRunning, ask
 
     directory = state_dir or settings_without_credentials(settings).state_dir
@@ -130,7 +137,7 @@ def ask_node(
     raise LabnodeError(f"Several nodes are running; --state-dir says which one is meant: {names}.")
 
 
-def _told(status: dict[str, Any]) -> str:
+def _text(status: dict[str, Any]) -> str:
     board, sessions = status["board"], status["sessions"]
     simulated = " (simulated)" if board["simulated"] else ""
     rows = {
@@ -145,15 +152,15 @@ def _told(status: dict[str, Any]) -> str:
         "version": f"{status['version']}, process {status['pid']}",
     }
     if sessions:
-        told = (f"{s['state']}, {duration(s['time_left'])} left" for s in sessions)
-        rows["sessions"] += f" ({'; '.join(told)})"
+        each = (f"{s['state']}, {duration(s['time_left'])} left" for s in sessions)
+        rows["sessions"] += f" ({'; '.join(each)})"
     if status["alarm"]:
         rows["alarm"] = status["alarm"]
     return "\n".join(f"{name:<12}{text}" for name, text in rows.items())
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the two or three units that a person reads."""
+    """Seconds, for people: "45 s", "3 min", "2 d 0 h 5 min"."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

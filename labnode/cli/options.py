@@ -1,4 +1,4 @@
-"""What several commands have in common: their files, and settings without what they do not need."""
+"""Options of several commands, and settings without credentials."""
 
 # ruff: noqa: PLC0415
 from __future__ import annotations
@@ -17,6 +17,9 @@ FILE = click.Path(path_type=Path)
 SETTINGS = click.option(
     "--settings", type=FILE, metavar="FILE", help="The node's settings, a YAML file."
 )
+STATE_DIR = click.option(
+    "--state-dir", type=FILE, metavar="DIR", help="The state directory of the node."
+)
 
 
 class InOrder(click.Group):
@@ -29,10 +32,7 @@ class InOrder(click.Group):
 def settings_without_credentials(
     path: Path | None, options: Mapping[str, Any] | None = None
 ) -> Settings:
-    """The node's settings, for a command that does not need its credentials.
-
-    `options` are those of the command line that are settings.
-    """
+    """The node's settings, for a command without credentials; `options` win over the file."""
     from labnode.settings import load_settings
 
     unused = {"weblab": {"username": "unused", "password": "unused"}, "clients": []}

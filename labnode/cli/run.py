@@ -1,4 +1,4 @@
-"""`labnode run` and `labnode demo`: a node in this process, until it shall stop."""
+"""`labnode run` and `labnode demo`: a node in this process, until it is stopped."""
 
 # ruff: noqa: PLC0415
 from __future__ import annotations
@@ -107,7 +107,7 @@ def run(
 
 
 def _changes(agent: Agent, watcher: Watcher, stop: Event, settings: Path | None) -> Reload:
-    """What the node waits for when it shall also start again."""
+    """What the node waits for with --reload."""
     from labnode.cli.autoreload import Reload, begin_check
     from labnode.sessions import State
 
@@ -158,15 +158,15 @@ def demo(board: Path | None, no_browser: bool, port: int | None, seconds: int) -
 
 
 def _stop_on_signals(*, patient: bool = True) -> Any:
-    """An event that SIGTERM and Ctrl-C set, and the end of the terminal; see nohup(1) for that.
+    """An event set by SIGTERM, Ctrl-C and, unless under nohup(1), the end of the terminal.
 
-    Unless `patient`, a second Ctrl-C interrupts what is done to stop.
+    Unless `patient`, a second Ctrl-C interrupts the stop itself.
     """
     from labnode.clock import Clock
 
     stop = Clock().event()
 
-    def shall_stop(number: int, _frame: object) -> None:
+    def on_signal(number: int, _frame: object) -> None:
         if number == signal.SIGINT and not patient:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         stop.set()
@@ -175,12 +175,12 @@ def _stop_on_signals(*, patient: bool = True) -> Any:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signals.append(signal.SIGHUP)
     for number in signals:
-        signal.signal(number, shall_stop)
+        signal.signal(number, on_signal)
     return stop
 
 
 def _read_again_on_hangup(agent: Agent) -> None:
-    """Without a terminal, whose end SIGHUP would mean, it is the sign to read the board again."""
+    """SIGHUP reloads the board; with a terminal it is the end of that instead."""
     if _has_terminal() or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return
 
@@ -194,7 +194,7 @@ def _read_again_on_hangup(agent: Agent) -> None:
 
 
 def _has_terminal() -> bool:
-    """Is there a terminal that this process belongs to?"""
+    """Whether this process has a controlling terminal."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError:

@@ -1,4 +1,4 @@
-"""`labnode safe`: the outputs of a board at their safe values, without a node."""
+"""`labnode safe`: drives a board's outputs to their safe values, without a node."""
 
 # ruff: noqa: PLC0415
 from __future__ import annotations

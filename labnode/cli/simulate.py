@@ -1,14 +1,13 @@
-"""`labnode simulate`: what the devices of a simulated board show, and what they shall show."""
+"""`labnode simulate`: reads and sets the values of a simulated board's devices."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
 
-from labnode.cli.node import ask_node, which_node
+from labnode.cli.node import Ask, which_node
 
 
 @click.group()
@@ -20,24 +19,23 @@ def simulate() -> None:
 @click.argument("device", required=False)
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @which_node
-def get(device: str | None, settings: Path | None, state_dir: Path | None, as_json: bool) -> None:
+def get(ask: Ask, device: str | None, as_json: bool) -> None:
     """Tell what DEVICE, or all of them, and the pins show."""
-    options = {} if device is None else {"device": device}
-    answer = ask_node("simulate", settings, state_dir, **options)
-    click.echo(json.dumps(answer) if as_json else _told(answer, pins=device is None))
+    answer = ask("simulate", **({} if device is None else {"device": device}))
+    click.echo(json.dumps(answer) if as_json else _text(answer, pins=device is None))
 
 
 @simulate.command("set", context_settings={"ignore_unknown_options": True})
 @click.argument("device")
 @click.argument("value")
 @which_node
-def set_(device: str, value: str, settings: Path | None, state_dir: Path | None) -> None:
+def set_(ask: Ask, device: str, value: str) -> None:
     """Make the input DEVICE show VALUE.
 
     VALUE is a number, true, false, on, off, null (it can no longer be read) or a text.
     """
-    answer = ask_node("simulate", settings, state_dir, device=device, value=_value(value))
-    click.echo(_told(answer, pins=False))
+    answer = ask("simulate", device=device, value=_value(value))
+    click.echo(_text(answer, pins=False))
 
 
 def _value(text: str) -> Any:
@@ -49,7 +47,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _told(answer: dict[str, Any], *, pins: bool) -> str:
+def _text(answer: dict[str, Any], *, pins: bool) -> str:
     lines = []
     for name, state in answer["devices"].items():
         why = f"  ({state['error']})" if "error" in state else ""

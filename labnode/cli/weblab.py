@@ -1,4 +1,4 @@
-"""`labnode weblab-config`: what the people of a central server have to enter there."""
+"""`labnode weblab-config`: the configuration that a central server needs."""
 
 # ruff: noqa: PLC0415
 from __future__ import annotations

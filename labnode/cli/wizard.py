@@ -1,4 +1,4 @@
-"""`labnode suggest`, `pinout`, `bootconfig`, `schema`: to wire a board and to write its file."""
+"""`labnode suggest`, `pinout`, `bootconfig`, `schema`: tools to wire and describe a board."""
 
 # ruff: noqa: PLC0415
 from __future__ import annotations

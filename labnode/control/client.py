@@ -1,4 +1,4 @@
-"""A command's end of the control socket: finds the node that is running and asks it."""
+"""The client end of the control socket: finds the running node and asks it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ask(directory: Path, command: str, **options: Any) -> dict[str, Any]:
     """What the node with the state directory `directory` answers to `command`.
 
     NotRunning when there is none, Forbidden when it is another user's, LabnodeError with the node's
-    sentence when it does not do it.
+    sentence when it refuses.
     """
     line = f"{command} {json.dumps(options)}" if options else command
     try:

@@ -1,4 +1,4 @@
-"""What goes over the control socket: a line with a command, then a line with a JSON object.
+"""The protocol of the control socket: a line with a command, then a line with a JSON object.
 
 A command may have options, a JSON object after its name: `tasks {"last": 5}`. The answer
 is {"result": {...}} or {"error": {"code": ..., "message": ...}}.
@@ -19,10 +19,7 @@ NAME = "control.sock"  # in the state directory
 
 @contextmanager
 def address(directory: Path) -> Iterator[str]:
-    """The socket's address inside the block, which fits however long the directory's path is.
-
-    A path in an address has at most 107 bytes; this one goes by the directory's descriptor.
-    """
+    """The socket's address during the block: by a descriptor, as paths have at most 107 bytes."""
     descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{descriptor}/{NAME}"
@@ -38,25 +35,19 @@ class LineBuffer:
         self._data = b""
 
     def add(self, part: bytes) -> bool:
-        """Add what has come, b"" when no more will; True when nothing has to be waited for."""
+        """Add a part, b"" at the end of the stream; True when there is nothing more to wait for."""
         self._data += part
         return not part or len(self._data) > self._limit or self._data.endswith(b"\n")
 
     def text(self) -> str:
-        """The line without its end.
-
-        What has no end, is longer than the limit or not UTF-8 is not a line: ValueError.
-        """
+        """The line without its end; ValueError if it has no end, is too long or not UTF-8."""
         if len(self._data) > self._limit or not self._data.endswith(b"\n"):
             raise ValueError("this is not a line")
         return self._data[:-1].decode()
 
 
 def read_line(connection: socket.socket, *, timeout: float, limit: int) -> str:
-    """The line that comes, without its end; OSError (TimeoutError) when it does not come in time.
-
-    ValueError for what is not a line.
-    """
+    """The next line; TimeoutError when it is late, other OSErrors, ValueError as in text()."""
     now = Clock().now
     deadline = now() + timeout
     line = LineBuffer(limit)

@@ -10,15 +10,16 @@ import selectors
 import socket
 import struct
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from labnode.clock import Clock
-from labnode.control.pool import Pool
 from labnode.control.protocol import NAME, LineBuffer, address
 from labnode.errors import BadInput, Busy, ConfigError, Forbidden, LabnodeError
 
@@ -26,39 +27,24 @@ log = logging.getLogger(__name__)
 
 Command = Callable[..., dict[str, Any]]
 
-_PATIENCE = 2.0  # seconds for a client to say what it wants, and to take the answer
+_PATIENCE = 2.0  # seconds for a client to send its command, and to read the answer
 _LONGEST = 1000  # bytes of a command's line
 _BACKLOG = 128  # clients that may connect while one is accepted
-_MOST_READING = 32  # clients that have not said yet what they want
+_MOST_READING = 32  # clients whose command has not arrived yet
+_MOST_WAITING = 32  # commands that wait for a thread
+_THREADS = 8  # for each pool
 _URGENT = "estop"
-_ONLY_LOOKING = ("status", "sessions", "tasks", "events", "applied")
+_READ_ONLY = ("status", "sessions", "tasks", "events", "applied")
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """A client that is saying what it wants, and until when it may."""
-
-    line: LineBuffer
-    deadline: float
-
-
-@dataclass(frozen=True)
-class _Request:
-    """The command that a client wants; `name` is None when it was no line of text."""
-
-    connection: socket.socket
-    name: str | None
-    options: str = ""
 
 
 class ControlSocket:
     """Answers `commands` at DIRECTORY/control.sock from `start` to `stop`.
 
-    One thread ("control") hears all clients and waits for none of them; what they ask for is done
-    by others ("control-N"). An emergency stop waits for nobody: it has threads of its own
-    ("control-estop-N"), and a client that says nothing gives way to the next.
-    `directory` has to be this node's alone: what is left of a node that was killed is taken away.
+    One thread ("control") reads all clients and waits for none of them; others ("control-N") do
+    the commands. An emergency stop waits for nothing: it has its own threads ("control-estop-N"),
+    and a silent client is closed for the next one.
+    `directory` has to be this node's alone: the socket of a node that was killed is removed.
     """
 
     def __init__(self, directory: Path, commands: Mapping[str, Command]) -> None:
@@ -67,9 +53,9 @@ class ControlSocket:
         self._now = Clock().now
         self._listener: socket.socket | None = None
         self._stopping = threading.Event()
-        self._reading: dict[socket.socket, _Reading] = {}  # oldest first
-        self._ordinary = Pool("control", self._serve)
-        self._urgent = Pool("control-estop", self._serve)
+        self._reading: dict[socket.socket, _Client] = {}  # oldest first
+        self._ordinary = _Pool("control", self._serve)
+        self._urgent = _Pool("control-estop", self._serve)
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
     def start(self) -> None:
@@ -91,13 +77,13 @@ class ControlSocket:
         self._thread.start()
 
     def fault(self) -> str | None:
-        """Why commands reach the node no more, or None; any thread may ask."""
+        """Why commands no longer reach the node, or None; any thread may ask."""
         if self._listener is None or self._thread.is_alive():
             return None
         return "the thread of the control socket has died"
 
     def stop(self, timeout: float) -> bool:
-        """Take the socket away; False when a thread did not end in time. Idempotent."""
+        """Remove the socket; False when a thread did not end in time. Idempotent."""
         end = self._now() + timeout
         listener, self._listener = self._listener, None
         if listener is not None:
@@ -112,15 +98,12 @@ class ControlSocket:
         if listener is not None:
             listener.close()
         for pool in (self._urgent, self._ordinary):
-            waiting, serving = pool.close()
-            threads += serving
-            for request in waiting:
-                request.connection.close()
+            threads += pool.close()
         for thread in threads:
             thread.join(max(0.0, end - self._now()))
         return not any(thread.is_alive() for thread in threads)
 
-    # ------------------------------------------------------------------ hearing, on "control"
+    # ------------------------------------------------------------------ reading, on "control"
 
     def _run(self) -> None:
         listener = self._listener
@@ -129,7 +112,7 @@ class ControlSocket:
                 self._turn(listener)
         finally:
             for connection in list(self._reading):
-                self._leave(connection)
+                self._drop(connection)
 
     def _turn(self, listener: socket.socket) -> None:
         with selectors.PollSelector() as selector:
@@ -140,12 +123,12 @@ class ControlSocket:
             if connection in ready:
                 self._read(connection)
             elif self._reading[connection].deadline <= self._now():
-                self._leave(connection)
+                self._drop(connection)
         if listener in ready:
             self._accept(listener)
 
     def _time_left(self) -> float | None:
-        """Seconds until the first client has used up its time."""
+        """Seconds until the first client's deadline."""
         oldest = next(iter(self._reading.values()), None)
         return None if oldest is None else max(0.0, oldest.deadline - self._now())
 
@@ -161,8 +144,8 @@ class ControlSocket:
             return
         connection.setblocking(False)
         if len(self._reading) == _MOST_READING:
-            self._leave(next(iter(self._reading)))
-        self._reading[connection] = _Reading(LineBuffer(_LONGEST), self._now() + _PATIENCE)
+            self._drop(next(iter(self._reading)))
+        self._reading[connection] = _Client(LineBuffer(_LONGEST), self._now() + _PATIENCE)
 
     def _read(self, connection: socket.socket) -> None:
         line = self._reading[connection].line
@@ -170,8 +153,8 @@ class ControlSocket:
             whole = line.add(connection.recv(_LONGEST + 1))
         except BlockingIOError:
             return
-        except OSError:  # a client that goes away is no matter
-            self._leave(connection)
+        except OSError:  # the client has gone
+            self._drop(connection)
             return
         if not whole:
             return
@@ -183,27 +166,27 @@ class ControlSocket:
             request = _Request(connection, None)
         pool = self._urgent if request.name == _URGENT else self._ordinary
         if not pool.put(request):
-            _tell(connection, _error(Busy("The node is busy with other commands.")))
+            _send(connection, _error(Busy("The node is busy with other commands.")))
 
-    def _leave(self, connection: socket.socket) -> None:
+    def _drop(self, connection: socket.socket) -> None:
         del self._reading[connection]
         connection.close()
 
-    # ------------------------------------------------------------------ serving, on the others
+    # ------------------------------------------------------------------ serving, on the pools
 
     def _serve(self, request: _Request) -> None:
-        _tell(request.connection, self._answer(request))
+        _send(request.connection, self._answer(request))
 
     def _answer(self, request: _Request) -> dict[str, Any]:
         try:
             if (name := request.name) is None:
                 raise BadInput("A command is one line of text.")
-            process = _same_user(request.connection)  # after reading: else the answer could be lost
+            process = _same_user(request.connection)  # after reading, or the answer could be lost
             if name not in self._commands:
                 known = ", ".join(self._commands)
                 raise BadInput(f"This node knows no command {name!r}; it knows {known}.")
             call = _with_options(name, self._commands[name], request.options)
-            if name not in _ONLY_LOOKING:
+            if name not in _READ_ONLY:
                 log.info("%s, asked for by process %d.", name, process)
             return {"result": call()}
         except LabnodeError as error:
@@ -213,12 +196,81 @@ class ControlSocket:
             return {"error": {"code": "error", "message": "It failed; the node's log says how."}}
 
 
+@dataclass(frozen=True)
+class _Client:
+    """A client whose command is being read, until the deadline."""
+
+    line: LineBuffer
+    deadline: float
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A client's command; `name` is None when it was not a line of text."""
+
+    connection: socket.socket
+    name: str | None
+    options: str = ""
+
+
+class _Pool:
+    """Calls `serve` with each request, in their order, on at most eight threads ("NAME-N").
+
+    A thread lives as long as there is something to serve.
+    """
+
+    def __init__(self, name: str, serve: Callable[[_Request], None]) -> None:
+        self._name = name
+        self._serve = serve
+        self._lock = threading.Lock()
+        self._numbers = count(1)
+        self._waiting: deque[_Request] = deque()
+        self._threads: set[threading.Thread] = set()
+        self._closed = False
+
+    def put(self, request: _Request) -> bool:
+        """Queue `request`; False when too many wait already. Never waits."""
+        with self._lock:
+            if self._closed or len(self._waiting) >= _MOST_WAITING:
+                return False
+            self._waiting.append(request)
+            if len(self._threads) < _THREADS:
+                name = f"{self._name}-{next(self._numbers)}"
+                thread = threading.Thread(target=self._run, name=name, daemon=True)
+                self._threads.add(thread)
+                thread.start()
+        return True
+
+    def close(self) -> list[threading.Thread]:
+        """Serve no more; closes the connections that still wait and returns the busy threads."""
+        with self._lock:
+            self._closed = True
+            for request in self._waiting:
+                request.connection.close()
+            self._waiting.clear()
+            return list(self._threads)
+
+    def _run(self) -> None:
+        while (request := self._next()) is not None:
+            try:
+                self._serve(request)
+            except BaseException:
+                log.exception("A client of the control socket could not be served.")
+
+    def _next(self) -> _Request | None:
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._threads.discard(threading.current_thread())
+            return None
+
+
 def _error(error: LabnodeError) -> dict[str, Any]:
     return {"error": {"code": error.code, "message": error.message}}
 
 
-def _tell(connection: socket.socket, answer: dict[str, Any]) -> None:
-    """Send the answer and close; a client that goes away is no matter."""
+def _send(connection: socket.socket, answer: dict[str, Any]) -> None:
+    """Send the answer and close; a client that has gone is ignored."""
     with connection, contextlib.suppress(OSError):
         connection.settimeout(_PATIENCE)
         connection.sendall(json.dumps(answer).encode() + b"\n")

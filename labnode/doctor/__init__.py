@@ -1,5 +1,6 @@
-"""`labnode doctor`: whether this machine and its settings are fit for a lab, in words."""
+"""`labnode doctor`: whether this machine and its settings are fit for a lab."""
 
-from labnode.doctor.examine import Finding, Level, Patient, examine
+from labnode.doctor.examine import examine
+from labnode.doctor.finding import Finding, Level, Patient, SystemUser
 
-__all__ = ["Finding", "Level", "Patient", "examine"]
+__all__ = ["Finding", "Level", "Patient", "SystemUser", "examine"]

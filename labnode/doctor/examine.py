@@ -1,4 +1,4 @@
-"""The doctor's round: every check, in an order that a person can follow."""
+"""All checks, in an order that a person can follow."""
 
 from __future__ import annotations
 
@@ -23,11 +23,9 @@ CHECKS: dict[str, Check] = {
     "web": node.web,
 }
 
-__all__ = ["CHECKS", "Finding", "Level", "Patient", "examine"]
-
 
 def examine(patient: Patient) -> list[Finding]:
-    """What all checks find; one that fails itself is a finding, too."""
+    """What all checks find; a check that fails is a finding, too."""
     findings: list[Finding] = []
     for name, check in CHECKS.items():
         try:

@@ -1,4 +1,4 @@
-"""What a check of the doctor's finds, and what it knows of the node that it looks at."""
+"""What a check of the doctor finds, and what it knows of the node that it examines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from labnode.board import BoardFile
-from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.driver import Claim, Driver
 from labnode.settings import Settings
 
 
@@ -19,7 +19,7 @@ class Level(StrEnum):
     """How bad it is."""
 
     OK = "ok"
-    UNKNOWN = "unknown"  # could not be looked at here
+    UNKNOWN = "unknown"  # cannot be checked here
     WARNING = "warning"  # works now, and may not for long
     PROBLEM = "problem"  # a lab cannot work like this
 
@@ -35,7 +35,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class User:
+class SystemUser:
     """Who the node runs as."""
 
     name: str
@@ -43,7 +43,7 @@ class User:
     groups: frozenset[int]
 
     @classmethod
-    def by_id(cls, uid: int) -> User:
+    def by_id(cls, uid: int) -> SystemUser:
         try:
             entry = pwd.getpwuid(uid)
         except KeyError:
@@ -59,7 +59,7 @@ class User:
         return info.st_mode >> shift & 0o6 == 0o6
 
     def not_in(self, path: Path) -> str:
-        """What lets the user use `path`, as a sentence for a person."""
+        """The advice that lets the user use `path`."""
         try:
             group = grp.getgrgid(path.stat().st_gid).gr_name
         except KeyError:
@@ -69,9 +69,9 @@ class User:
 
 @dataclass(frozen=True)
 class Patient:
-    """The node to be looked at; what could not be read is None, and `wrong` says why."""
+    """The node to examine; what could not be read is None, and `wrong` says why."""
 
-    user: User
+    user: SystemUser
     settings: Settings | None = None
     board: BoardFile | None = None
     running: bool = False
@@ -82,6 +82,15 @@ class Patient:
     @property
     def devices(self) -> dict[str, Driver]:
         return dict(self.board.devices) if self.board else {}
+
+    @property
+    def claims(self) -> list[Claim]:
+        return [claim for driver in self.devices.values() for claim in driver.claims()]
+
+    def may_not_use(self, path: Path, check: str, level: Level, what: str = "") -> Finding:
+        """The finding that the permissions of `path`, called `what`, keep the user from it."""
+        message = f"The user {self.user.name} may not use {what or path}."
+        return Finding(check, level, message, self.user.not_in(path))
 
 
 Check = Callable[[Patient], Iterator[Finding]]

@@ -1,4 +1,4 @@
-"""The doctor's look at the machine: Python, pins, ports, programs, clock, power, disk."""
+"""The checks of the machine: Python, pins, ports, programs, clock, power, disk."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from labnode.drivers.gpio.gpiochips import Chip, find_chip, list_chips, user_of
 from labnode.errors import DeviceError
 from labnode.system.pi import Machine
 
-_PATIENCE = 5.0  # seconds for timedatectl
+_TIMEOUT = 5.0  # seconds for timedatectl
 _HOT = 75.0  # °C; the firmware slows the processor down at 80
 _LITTLE = 200 << 20  # bytes free on the disk
 _TOO_LITTLE = 20 << 20
-_BUSES = {  # by what claims call them
+_BUSES = {  # by their names in claims
     "I2C": "dev/i2c-{}",
     "SPI": "dev/spidev{}.*",
     "1-Wire": "sys/bus/w1/devices/w1_bus_master*",
@@ -34,10 +34,8 @@ def machine(patient: Patient) -> Iterator[Finding]:
 
 def gpio(patient: Patient) -> Iterator[Finding]:
     """The chip, the library and the board's pins."""
-    claims = [claim for driver in patient.devices.values() for claim in driver.claims()]
-    lines = sorted(
-        {int(c.name.removeprefix("GPIO")) for c in claims if c.kind == "pin" and not c.bus}
-    )
+    pins = {claim.name for claim in patient.claims if claim.kind == "pin" and not claim.bus}
+    lines = sorted(int(name.removeprefix("GPIO")) for name in pins)
     needed = bool(lines) and not patient.simulated
     try:
         chip = find_chip(list_chips(patient.root / "dev"))
@@ -48,9 +46,7 @@ def gpio(patient: Patient) -> Iterator[Finding]:
     device = patient.root / f"dev/gpiochip{chip.number}"
     yield Finding("gpio", Level.OK, f"The pins are those of {device.name}, {chip.label}.")
     if not patient.user.may_use(device):
-        message = f"The user {patient.user.name} may not use {device}."
-        level = Level.PROBLEM if needed else Level.WARNING
-        yield Finding("gpio", level, message, patient.user.not_in(device))
+        yield patient.may_not_use(device, "gpio", Level.PROBLEM if needed else Level.WARNING)
     if needed:
         yield from _library()
         yield from _pins(patient, chip, lines)
@@ -61,13 +57,11 @@ def _library() -> Iterator[Finding]:
         try:
             real_factory(Path(directory)).close()
         except DeviceError as error:
-            yield Finding(
-                "gpio",
-                Level.PROBLEM,
-                _sentence(str(error)),
+            advice = (
                 "sudo apt install python3-lgpio; a virtual environment has to have been made with "
-                "--system-site-packages",
+                "--system-site-packages"
             )
+            yield Finding("gpio", Level.PROBLEM, _sentence(str(error)), advice)
 
 
 def _pins(patient: Patient, chip: Chip, lines: list[int]) -> Iterator[Finding]:
@@ -83,20 +77,16 @@ def _pins(patient: Patient, chip: Chip, lines: list[int]) -> Iterator[Finding]:
     if taken and patient.running:
         yield Finding("pins", Level.OK, f"The running node has {len(taken)} of its pins.")
     elif taken:
-        yield Finding(
-            "pins",
-            Level.PROBLEM,
-            f"Pins of the board are used by something else: {', '.join(taken)}.",
-            "stop that program, or switch off the overlay or bus in the boot configuration",
-        )
+        message = f"Pins of the board are used by something else: {', '.join(taken)}."
+        advice = "stop that program, or switch off the overlay or bus in the boot configuration"
+        yield Finding("pins", Level.PROBLEM, message, advice)
     else:
         yield Finding("pins", Level.OK, f"{len(lines)} pins of the board are free.")
 
 
 def buses(patient: Patient) -> Iterator[Finding]:
     """The buses that devices of the board are on: the kernel's driver, and the right to use it."""
-    claims = [claim for driver in patient.devices.values() for claim in driver.claims()]
-    for bus in sorted({claim.bus for claim in claims if claim.bus}):
+    for bus in sorted({claim.bus for claim in patient.claims if claim.bus}):
         kind, _, number = bus.partition(" bus")
         pattern = _BUSES.get(kind, "").format(number.strip())
         there = sorted(patient.root.glob(pattern)) if pattern else []
@@ -107,8 +97,8 @@ def buses(patient: Patient) -> Iterator[Finding]:
             advice = "put what labnode bootconfig prints into config.txt, then reboot"
             yield Finding("buses", Level.PROBLEM, message, advice)
         elif pattern.startswith("dev/") and not patient.user.may_use(there[0]):
-            message = f"The user {patient.user.name} may not use the {bus}, {there[0]}."
-            yield Finding("buses", Level.PROBLEM, message, patient.user.not_in(there[0]))
+            what = f"the {bus}, {there[0]}"
+            yield patient.may_not_use(there[0], "buses", Level.PROBLEM, what)
         else:
             yield Finding("buses", Level.OK, f"The {bus} is there.")
 
@@ -121,8 +111,7 @@ def serial_ports(patient: Patient) -> Iterator[Finding]:
     wanted = {path for _, path in _device_files(patient)}
     for path in there:
         if path.exists() and not patient.user.may_use(path) and path not in wanted:
-            message = f"The user {patient.user.name} may not use {path}."
-            yield Finding("serial", Level.WARNING, message, patient.user.not_in(path))
+            yield patient.may_not_use(path, "serial", Level.WARNING)
 
 
 def device_files(patient: Patient) -> Iterator[Finding]:
@@ -133,8 +122,8 @@ def device_files(patient: Patient) -> Iterator[Finding]:
             advice = "plug it in, or correct the board file"
             yield Finding("devices", Level.PROBLEM, message, advice)
         elif not patient.user.may_use(path):
-            message = f"The user {patient.user.name} may not use {path}, which '{name}' needs."
-            yield Finding("devices", Level.PROBLEM, message, patient.user.not_in(path))
+            what = f"{path}, which '{name}' needs"
+            yield patient.may_not_use(path, "devices", Level.PROBLEM, what)
         else:
             yield Finding("devices", Level.OK, f"'{name}' has {path}.")
 
@@ -164,17 +153,14 @@ def programs(patient: Patient) -> Iterator[Finding]:
 
 
 def clock(_: Patient) -> Iterator[Finding]:
-    program = shutil.which("timedatectl")
-    said = ""
-    if program is not None:
-        command = [program, "show", "--property=NTPSynchronized", "--value"]
-        try:
-            said = subprocess.run(
-                command, capture_output=True, text=True, timeout=_PATIENCE, check=True
-            ).stdout.strip()
-        except (OSError, subprocess.SubprocessError):
-            said = ""
-    match said:
+    command = ["timedatectl", "show", "--property=NTPSynchronized", "--value"]
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        answer = ""
+    match answer:
         case "yes":
             yield Finding("clock", Level.OK, "The clock is synchronised.")
         case "no":
@@ -189,13 +175,13 @@ def power(patient: Patient) -> Iterator[Finding]:
     pi = Machine(patient.root)
     throttling = pi.throttling()
     if throttling is None:
-        yield Finding("power", Level.UNKNOWN, "This machine does not tell of undervoltage.")
+        yield Finding("power", Level.UNKNOWN, "Undervoltage: not available on this machine.")
     elif facts := throttling.now or throttling.since_boot:
         when = "now" if throttling.now else "since it was switched on"
-        said = ", ".join(sorted(fact.replace("_", " ") for fact in facts))
+        named = ", ".join(sorted(fact.replace("_", " ") for fact in facts))
         low = "undervoltage" in facts
         advice = "use a better power supply and cable" if low else "give it a heat sink or a fan"
-        yield Finding("power", Level.WARNING, f"The firmware tells of {said} {when}.", advice)
+        yield Finding("power", Level.WARNING, f"The firmware tells of {named} {when}.", advice)
     else:
         yield Finding("power", Level.OK, "There was no undervoltage and no throttling.")
     degrees = pi.temperature()

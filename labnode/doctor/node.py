@@ -1,4 +1,4 @@
-"""The doctor's look at the node: its files, its port, its credentials."""
+"""The checks of the node: its files, its port, its credentials."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 from labnode.doctor.finding import Finding, Level, Patient
 from labnode.settings import Settings
 
-_PATIENCE = 5.0  # seconds for an answer of the node
+_TIMEOUT = 5.0  # seconds for an answer of the node
 
 
 def files(patient: Patient) -> Iterator[Finding]:
@@ -45,17 +45,15 @@ def web(patient: Patient) -> Iterator[Finding]:
     else:
         yield from _answers(patient.settings)
     if _is_loopback(host) and not patient.settings.trusted_proxies:
-        yield Finding(
-            "web",
-            Level.WARNING,
-            f"It listens on {host}, which only this machine can reach.",
-            "host: 0.0.0.0 in the settings, or a proxy such as nginx and trusted_proxies",
-        )
+        message = f"It listens on {host}, which only this machine can reach."
+        advice = "host: 0.0.0.0 in the settings, or a proxy such as nginx and trusted_proxies"
+        yield Finding("web", Level.WARNING, message, advice)
 
 
 def _free(host: str, port: int) -> Finding:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.create_server((host, port), family=_family(host)):
+        with socket.create_server((host, port), family=family):
             return Finding("web", Level.OK, f"Port {port} is free for the node.")
     except OSError as error:
         why = os.strerror(error.errno or 0)  # that of the error repeats the address
@@ -97,7 +95,7 @@ def _ask(settings: Settings, path: str, pair: bytes | None = None) -> tuple[int,
     if pair is not None:
         headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    connection = HTTPConnection(host, settings.port, timeout=_PATIENCE)
+    connection = HTTPConnection(host, settings.port, timeout=_TIMEOUT)
     try:
         connection.request("GET", f"{prefix}{path}", headers=headers)
         answer = connection.getresponse()
@@ -112,7 +110,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -32,7 +32,7 @@ class BackupError(LabnodeError):
 
 
 @dataclass(frozen=True)
-class Content:
+class ArchiveContent:
     """What is in an archive."""
 
     sessions: int
@@ -40,10 +40,10 @@ class Content:
     size: int  # of the archive, in bytes
 
 
-def back_up(state_dir: Path, archive: Path) -> Content:
-    """Write everything that a node keeps into `archive`, a tar file that only its owner may read.
+def back_up(state_dir: Path, archive: Path) -> ArchiveContent:
+    """Write all data of a node into `archive`, a tar file that only its owner may read.
 
-    A node may run meanwhile, and is not held up. BackupError when there is nothing to back up, or
+    The node may run meanwhile, undisturbed. BackupError when there is nothing to back up, or
     `archive` exists, or the disk is too small.
     """
     database = state_dir / DATABASE
@@ -60,18 +60,17 @@ def back_up(state_dir: Path, archive: Path) -> Content:
             whole = Path(place) / "archive.tar"
             files = _pack(state_dir, copy, whole)
             _put(whole, archive)
-            return Content(sessions, files, archive.stat().st_size)
+            return ArchiveContent(sessions, files, archive.stat().st_size)
     except FileExistsError:
         raise BackupError(f"{archive} exists already; a backup overwrites nothing.") from None
     except (OSError, sqlite3.Error) as error:
         raise BackupError(f"{archive} could not be written: {error}.") from error
 
 
-def restore(archive: Path, state_dir: Path, aside: str) -> Content:
-    """Put the content of `archive` in place; what was there goes into `state_dir`/`aside`.
+def restore(archive: Path, state_dir: Path, aside: str) -> ArchiveContent:
+    """Replace the data in `state_dir` by that of `archive`; the old data goes into `aside` there.
 
-    The caller keeps nodes away. BackupError when the archive cannot be used: then nothing has
-    changed.
+    No node may run. BackupError when the archive cannot be used: then nothing has changed.
     """
     old = state_dir / aside
     try:
@@ -85,7 +84,7 @@ def restore(archive: Path, state_dir: Path, aside: str) -> Content:
             _own(old, state_dir)
             with _moved(_CURRENT, state_dir, old), _moved(_CURRENT, place, state_dir):
                 _sync(state_dir)
-        return Content(sessions, files, archive.stat().st_size)
+        return ArchiveContent(sessions, files, archive.stat().st_size)
     except (OSError, sqlite3.Error, tarfile.TarError) as error:
         raise BackupError(f"{archive} could not be restored: {error}.") from error
 
@@ -99,7 +98,7 @@ def _copy_database(database: Path, copy: Path) -> None:
 
 
 def _check_database(path: Path) -> int:
-    """How many sessions it has; BackupError where this labnode cannot use it."""
+    """The number of its sessions; BackupError where this labnode cannot use it."""
     known = {migration.name for migration in migrations._migrations}
     try:
         with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -122,7 +121,7 @@ def _check_database(path: Path) -> int:
 
 
 def _put(whole: Path, archive: Path) -> None:
-    """Whole or not at all, and never over another file; a stick with FAT knows no links."""
+    """Move it into place at once, never over another file; FAT has no links for this."""
     archive.open("xb").close()  # ours from here on
     try:
         whole.replace(archive)
@@ -144,7 +143,7 @@ def _check_room(state_dir: Path, target: Path) -> None:
 
 
 def _pack(state_dir: Path, database: Path, archive: Path) -> int:
-    """Write the archive; how many files of users are in it."""
+    """Write the archive; returns the number of users' files."""
     with open(archive, "wb", opener=private) as out:
         with tarfile.open(fileobj=out, mode="w") as tar:
             tar.add(database, DATABASE)
@@ -168,7 +167,7 @@ def _regular(directory: Path) -> Iterator[Path]:
 
 
 def _unpack(archive: Path, place: Path) -> int:
-    """Write what is in the archive below `place`; how many files of users there are."""
+    """Unpack the archive below `place`; returns the number of users' files."""
     number = 0
     with tarfile.open(archive, "r:*") as tar:
         for member in tar:
@@ -199,7 +198,7 @@ def _copy(source: IO[bytes], out: IO[bytes]) -> None:
 
 @contextlib.contextmanager
 def _moved(names: tuple[str, ...], source: Path, target: Path) -> Iterator[None]:
-    """Move what there is of `names`; where the block fails, or the moving, it is moved back."""
+    """Move those of `names` that exist; moved back if that or the block fails."""
     with contextlib.ExitStack() as back:
         for name in names:
             if (source / name).exists():
@@ -210,7 +209,7 @@ def _moved(names: tuple[str, ...], source: Path, target: Path) -> Iterator[None]
 
 
 def _own(place: Path, state_dir: Path) -> None:
-    """Give files that root has made to the user whose state directory it is."""
+    """Give files created by root to the owner of the state directory."""
     owner = state_dir.stat()
     if os.geteuid() == 0:
         for path in (place, *place.rglob("*")):

@@ -1,4 +1,4 @@
-"""The SQLite file itself: how it is opened, its tables, and what becomes of a broken one."""
+"""The SQLite file: how it is opened, its tables, and how a broken one is put aside."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PRAGMA journal_size_limit = 1048576;
 # FULL because a power cut after an answer must not take the answer back; WAL with NORMAL lost
 # acknowledged commits in 9 of 10 simulated power cuts.
 
-# What may pass, such as a full disk or a file that another program has locked: nothing is broken.
+# Errors that may pass, such as a full disk or a file locked by another program.
 # A full disk is an IOERR, too, where SQLite makes its -shm file.
 PASSING = {
     sqlite3.SQLITE_PERM,
@@ -97,15 +97,15 @@ def _actions(db: Database) -> None:
 
 
 def open_database(path: Path, clock: Clock) -> tuple[Database, str | None]:
-    """The database at `path`, made if it is not there, with all its tables.
+    """The database at `path`, created if missing, with all its tables.
 
-    One that cannot be read is put aside, and an empty one takes its place; then the second value is
-    a sentence about that. ConfigError when there can be no database at all.
+    An unreadable one is put aside and replaced by an empty one; then the second value is a sentence
+    about that. ConfigError when there can be no database at all.
     """
     try:
         try:
             return _connect(path), None
-        except Exception as error:  # a few flipped bits, and sqlite_utils raises anything
+        except Exception as error:  # with a few flipped bits, sqlite_utils raises anything
             if _may_pass(error):
                 raise
             aside = _put_aside(path, int(clock.wall()))
@@ -120,7 +120,7 @@ def open_database(path: Path, clock: Clock) -> tuple[Database, str | None]:
 
 
 def primary_code(error: BaseException) -> int:
-    """SQLite's result code without its extension, 0 for what is no error of SQLite's."""
+    """SQLite's primary result code; 0 for other errors."""
     return _code(error) & 0xFF
 
 
@@ -156,7 +156,7 @@ def _connect(path: Path) -> Database:
 
 def _put_aside(path: Path, at: int) -> Path:
     while (aside := path.with_name(f"{path.name}.unreadable-{at}")).exists():
-        at += 1  # a Pi that finds no network starts at the same time again and again
+        at += 1  # a Pi without a network always starts at the same time
     for suffix in ("", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)
         if part.exists():

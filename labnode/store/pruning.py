@@ -1,4 +1,4 @@
-"""Pruning: what the database need not keep any longer is deleted, rarely and in small pieces."""
+"""Pruning: old rows of the database are deleted, rarely and in small pieces."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from labnode.store.store import Store, Work
 log = logging.getLogger(__name__)
 
 _EVERY = 3600.0  # seconds between two rounds
-_AT_MOST_LATE = 86400.0  # for so long a round waits for a moment without sessions
-_PIECE = 100  # rows in one transaction: a session's end must not wait for it
+_AT_MOST_LATE = 86400.0  # how long a round waits for a moment without sessions
+_PIECE = 100  # rows in one transaction: sessions must not wait for it
 
 # Everything but `users`, whose folders go as well. A session that has not ended is not history.
 _OLD = {
@@ -41,9 +41,9 @@ RETURNING folder
 
 
 class Pruning:
-    """Deletes what is older than `history` seconds, with folders of users; -1: never.
+    """Deletes rows and users' folders older than `history` seconds; -1: never.
 
-    What tasks were given and gave is forgotten `task_expires` seconds after the end of their
+    Arguments and results of tasks are deleted `task_expires` seconds after the end of their
     session. `idle` says whether no session is live: then a round disturbs nobody.
     """
 
@@ -61,13 +61,13 @@ class Pruning:
         self._history = history
         self._task_expires = task_expires
         self._idle = idle
-        # Not at the start, when a Pi has not heard yet how late it is.
+        # Not at the start, when the clock of a Pi may not be set yet.
         self._due = clock.now() + _EVERY
         self._stopping = clock.event()
         self._thread: threading.Thread | None = None
 
     def turn(self) -> None:
-        """Begin a round on a thread of its own, if it is time; called every second or so."""
+        """Start a round on its own thread, if it is time; called every second or so."""
         now = self._clock.now()
         if now < self._due or (self._thread is not None and self._thread.is_alive()):
             return
@@ -77,7 +77,7 @@ class Pruning:
             self._thread.start()
 
     def stop(self, timeout: float) -> bool:
-        """End a round that has begun; False when it did not end in time."""
+        """End a running round; False when it did not end in time."""
         self._stopping.set()
         if self._thread is None:
             return True
@@ -96,7 +96,7 @@ class Pruning:
                 log.info("%d rows of the history were old and are pruned.", number)
 
     def prune(self) -> int:
-        """Do one round here; how many rows were deleted."""
+        """Do one round now; returns the number of deleted rows."""
         now = self._clock.wall()
         self._repeat(_EXPIRED, expired=now - self._task_expires)
         if self._history < 0:
@@ -109,31 +109,22 @@ class Pruning:
                 f"(SELECT rowid FROM {table} WHERE {condition} LIMIT :piece)",
                 old=old,
             )
-        while folders := self._piece(_folders_of_gone(old)):
-            for folder in folders:
+        while gone := self._piece(
+            lambda db: db.conn.execute(_GONE, {"old": old, "piece": _PIECE}).fetchall()
+        ):
+            for (folder,) in gone:
                 shutil.rmtree(self._store.path.parent / "users" / folder, ignore_errors=True)
-            number += len(folders)
+            number += len(gone)
         return number
 
     def _repeat(self, statement: str, **values: float) -> int:
-        """Run a statement that changes one piece at a time until nothing is left to change."""
-
-        def work(db: Any) -> int:
-            return int(db.conn.execute(statement, {**values, "piece": _PIECE}).rowcount)
-
+        """Run a statement that changes one piece at a time until it changes nothing."""
+        values["piece"] = _PIECE
         total = 0
-        while changed := self._piece(work) or 0:
-            total += changed
+        while changed := self._piece(lambda db: db.conn.execute(statement, values).rowcount) or 0:
+            total += int(changed)
         return total
 
     def _piece(self, work: Work[Any]) -> Any:
-        """What `work` returns, None when the node stops."""
+        """The result of `work`, None when the node stops."""
         return None if self._stopping.is_set() else self._store.run(work)
-
-
-def _folders_of_gone(old: float) -> Work[list[str]]:
-    def work(db: Any) -> list[str]:
-        rows = db.conn.execute(_GONE, {"old": old, "piece": _PIECE}).fetchall()
-        return [row[0] for row in rows]
-
-    return work

@@ -1,4 +1,4 @@
-"""The node's database: what sessions and tasks leave in it is durable when it is answered."""
+"""The node's database: what a call has written is durable when the call returns."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Row = dict[str, Any]
 
 _JSON_COLUMNS = {"client_data", "server_data", "data", "args", "result", "error", "detail", "value"}
 _NOT_UNIQUE = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
-_PATIENCE = 20.0  # seconds for an answer, and for a commit: an SD card that is slower has failed
-_LAST_WRITES = 5.0  # seconds that close() gives to what is not written yet
-_HUNG_AFTER = 60.0  # seconds for one thing that it was asked for, then it does not come back
+_PATIENCE = 20.0  # seconds for an answer, and for a commit: a slower SD card has failed
+_LAST_WRITES = 5.0  # seconds that close() waits for pending writes
+_HUNG_AFTER = 60.0  # seconds for one request; after that, it hangs
 _MOST_LATE = 1000  # changes that wait while the disk refuses them; beyond, only what matters does
 
 
@@ -43,7 +43,7 @@ class _Withdrawn(Exception):
 
 @dataclass(frozen=True)
 class Happening:
-    """A line of the history, written together with the change that it tells of."""
+    """A line of the history, written together with the change that it records."""
 
     kind: str  # "session.active", "task.failed", ...
     session_id: str | None = None
@@ -52,10 +52,10 @@ class Happening:
 
 
 class Store:
-    """One connection, used by one thread ("store"), which works off what the others ask for.
+    """One connection, used by one thread ("store"), which does what the others ask for in order.
 
-    Writes happen in the order they were asked for. `alarm` is a sentence when the file that was
-    there could not be read and was put aside. ConfigError when there can be no database at `path`.
+    `alarm` is a sentence when the existing file could not be read and was put aside. ConfigError
+    when there can be no database at `path`.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -65,7 +65,7 @@ class Store:
         self._late: deque[tuple[Work[Any], bool]] = deque()  # changes, and whether they matter
         self._lost = 0  # changes that were dropped since the disk refuses them
         self._closed = False
-        self._in_doubt = False  # a commit may land whose caller was told that it failed
+        self._in_doubt = False  # a commit may land although its caller got an error
         self._busy_since: float | None = None
         self._closing = threading.Lock()
         self._db, self.alarm = open_database(path, clock)
@@ -95,12 +95,12 @@ class Store:
         *happenings: Happening,
         then: Callable[[], None] | None = None,
     ) -> None:
-        """Change a row soon; `then` is called, usually on the store's thread, when that is durable.
+        """Change a row soon; `then` is called, usually on the store's thread, when it is durable.
 
-        A write that fails is logged and `then` called all the same: the truth of a running node is
-        in its memory, and a full disk must not keep a board from being cleaned. As soon as the disk
-        takes something again, the write is made up for. Until then a change that matters, one with
-        `happenings`, is kept in any case, and of others the newest.
+        If the write fails, that is logged and `then` is called as well: a running node's memory is
+        the truth, and a full disk must not keep a board from being cleaned. The write is repeated
+        once the disk works again. Until then all changes that matter, those with `happenings`, are
+        kept, and the newest of the others.
         """
         encoded = _encode(changes)
         work = self._change(lambda db: db.table(table).update(key, encoded), happenings)
@@ -115,11 +115,11 @@ class Store:
             self._late.append((work, matters))
             self._catch_up()
             self._drop_one()
-            _told(then)
+            _call(then)
 
         if not self._ask(attempt):
             log.error("A change came after the database was closed, and is lost.")
-            _told(then)
+            _call(then)
 
     def select(self, table: str, where: str, *args: Any, order: str | None = None) -> list[Row]:
         """The rows of `table` for which the SQL condition `where` holds."""
@@ -130,7 +130,7 @@ class Store:
         )
 
     def remember(self, key: str, value: Any, *happenings: Happening) -> None:
-        """Keep one JSON value about the node itself, durable on return; see run()."""
+        """Store one JSON value about the node itself, durable on return; see run()."""
         change = self._remembering(key, value, happenings)
 
         def work(db: Database) -> None:
@@ -141,7 +141,7 @@ class Store:
         self.run(work)
 
     def remember_soon(self, key: str, value: Any, *happenings: Happening) -> None:
-        """The same without waiting for the disk, and without an error; see update()."""
+        """The same without waiting, and without an error; see update()."""
         self.later(self._remembering(key, value, happenings), matters=True)
 
     def recall(self, key: str) -> Any:
@@ -206,7 +206,7 @@ class Store:
         return None
 
     def close(self) -> None:
-        """Finish what was asked for and close the file; idempotent."""
+        """Finish all requests and close the file; idempotent."""
         with self._closing:
             if not self._closed:
                 self._closed = True
@@ -214,14 +214,14 @@ class Store:
         self._thread.join(_LAST_WRITES)
 
     def _ask(self, attempt: Callable[[], None]) -> bool:
-        """Have the store's thread do something that raises nothing; False: it is closed."""
+        """Queue something that raises nothing for the store's thread; False when it is closed."""
         with self._closing:
             if not self._closed:
                 self._queue.put(attempt)
             return not self._closed
 
     def _catch_up(self) -> None:
-        """Write, in its order, what is not written yet; what the disk refuses waits for better."""
+        """Write late changes in their order; what the disk refuses stays late."""
         while self._late:
             try:
                 with self._db.atomic():
@@ -271,10 +271,10 @@ class Store:
         return work
 
 
-def _told(then: Callable[[], None]) -> None:
+def _call(then: Callable[[], None]) -> None:
     try:
         then()
-    except Exception:  # the others are waiting for this thread
+    except Exception:  # other requests wait for this thread
         log.exception("What follows a change of the database failed")
 
 

@@ -1,4 +1,4 @@
-"""What a node and its machine are like at the moment, for Prometheus."""
+"""The present state of a node and its machine, for Prometheus."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NodeGauges:
         self._snapshot = snapshot
 
     def collect(self) -> Iterator[Any]:
-        """Called by the library whenever the numbers are asked for."""
+        """Called by the library for each scrape."""
         yield from self._node(self._status())
         yield from self._devices(self._snapshot())
 
@@ -90,7 +90,7 @@ class MachineGauges:
         self._asked_at: float | None = None
 
     def collect(self) -> Iterator[Any]:
-        """Called by the library whenever the numbers are asked for."""
+        """Called by the library for each scrape."""
         if (degrees := self._machine.temperature()) is not None:
             yield GaugeMetricFamily("labnode_pi_temperature_celsius", "Processor.", degrees)
         if (power := self._throttling()) is not None:

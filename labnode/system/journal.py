@@ -23,16 +23,27 @@ from labnode.audit import session_tag
 
 SOCKET = "/run/systemd/journal/socket"
 
-_PATIENCE = 1.0  # seconds: a journal that does not keep up must not hold up the hardware
+_PATIENCE = 1.0  # seconds: a slow journal must not block the hardware
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _NOT_IN_NAMES = re.compile(r"[^A-Z0-9_]")
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 
-def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether what is written to `stream` goes to the journal, as systemd says in JOURNAL_STREAM.
+def log_to_stderr(level: str) -> logging.Handler | None:
+    """Log to standard error, or to the journal where that is one: then returns its handler."""
+    if not is_journal(sys.stderr, os.environ):
+        logging.basicConfig(level=level, format=_FORMAT)
+        return None
+    handler = JournalHandler(sys.stderr)
+    logging.basicConfig(level=level, handlers=[handler])
+    return handler
 
-    A service whose output somebody has sent elsewhere still has the variable, so it is compared.
+
+def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether `stream` is connected to the journal, by systemd's JOURNAL_STREAM.
+
+    A service whose output is redirected still has the variable, so its value is compared.
     """
     try:
         info = os.fstat(stream.fileno())
@@ -44,8 +55,8 @@ def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
 class JournalHandler(logging.Handler):
     """Sends records as entries; `record.facts`, a mapping, becomes fields LABNODE_….
 
-    An entry that belongs to a session has LABNODE_SESSION, which is hashed as in all logs, and one
-    from a task LABNODE_TASK. What the journal does not take goes to `fallback`.
+    An entry of a session has LABNODE_SESSION, hashed as in all logs, one of a task LABNODE_TASK.
+    What the journal refuses goes to `fallback`.
     """
 
     def __init__(self, fallback: TextIO, address: str = SOCKET) -> None:
@@ -98,7 +109,7 @@ class JournalHandler(logging.Handler):
             self._send_as_file(entry)
 
     def _send_as_file(self, entry: bytes) -> None:
-        """What is too long for a datagram goes as a sealed file in memory."""
+        """Send an entry too long for a datagram as a sealed file in memory."""
         file = os.memfd_create("labnode-log", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             with open(file, "wb", closefd=False) as out:
@@ -115,16 +126,3 @@ def _encoded(name: str, value: str) -> bytes:
     if b"\n" in data:
         return b"%s\n%s%s\n" % (name.encode(), struct.pack("<Q", len(data)), data)
     return b"%s=%s\n" % (name.encode(), data)
-
-
-_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-
-
-def log_to_stderr(level: str) -> logging.Handler | None:
-    """Log to standard error; where that is the journal, returns the handler that writes there."""
-    if not is_journal(sys.stderr, os.environ):
-        logging.basicConfig(level=level, format=_FORMAT)
-        return None
-    handler = JournalHandler(sys.stderr)
-    logging.basicConfig(level=level, handlers=[handler])
-    return handler

@@ -1,26 +1,18 @@
-"""The node's numbers for Prometheus: what has happened is counted, what is is read when asked."""
+"""The node's metrics for Prometheus: events are counted, the state is read at each scrape."""
 
 from __future__ import annotations
 
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    Info,
-    ProcessCollector,
-)
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from labnode.clock import Clock
 from labnode.events import Bus, FaultChanged, SessionChanged, TaskChanged
-
-log = logging.getLogger(__name__)
 
 CONTENT_TYPE: str = CONTENT_TYPE_LATEST
 
@@ -32,7 +24,7 @@ _START = re.compile(r"/(weblab|ldl)/+sessions/+(new\.\w+)?$")
 class Metrics:
     """Counts from `begin()` to `end()`; `text()` is what Prometheus reads.
 
-    `gauges` are collectors of what is: each is asked whenever the text is.
+    Collectors of the present state can be registered with `registry`.
     """
 
     def __init__(self, bus: Bus, clock: Clock, build: Mapping[str, str]) -> None:
@@ -40,7 +32,9 @@ class Metrics:
         self._bus = bus
         self._clock = clock
         self._lock = threading.Lock()
-        self._states: dict[str, tuple[str, float]] = {}  # of sessions and tasks that go on
+        self._states: dict[
+            str, tuple[str, float]
+        ] = {}  # of sessions, tasks and faults that last, and since when
         ProcessCollector(registry=registry)
         Info("labnode_build", "What runs.", registry=registry).info(dict(build))
 
@@ -52,7 +46,7 @@ class Metrics:
 
         self._started = counter("labnode_sessions_started", "Sessions that began to start.")
         self._ended = counter("labnode_sessions_ended", "Sessions that are over.", "reason")
-        # What a session has been in, when it goes to another state.
+        # Observed when a session leaves the state.
         self._session_times = {
             "starting": histogram(
                 "labnode_session_start_seconds", "Making the board ready for a student.", _LONG
@@ -116,7 +110,7 @@ class Metrics:
     # ------------------------------------------------------------------ events
 
     def _absorb(self) -> None:
-        """Count what has happened; on the thread of whoever has told it, so it is short."""
+        """Count events; short, as it runs on the thread that publishes them."""
         now = self._clock.now()
         with self._lock:
             for event in self._subscription.drain():
@@ -131,39 +125,36 @@ class Metrics:
                         self._states.pop(f"fault {event.name}", None)
 
     def _session(self, event: SessionChanged, now: float) -> None:
-        before = self._changed(f"session {event.session_id}", event.state, now, "disposed")
-        if before is not None:
-            state, since = before
-            if state in self._session_times:
-                self._session_times[state].observe(now - since)
+        key = f"session {event.session_id}"
+        self._changed(key, event.state, now, self._session_times, last=("disposed",))
         if event.state == "starting":
             self._started.inc()
         if event.state == "disposed":
             self._ended.labels(event.reason or "unknown").inc()
 
     def _task(self, event: TaskChanged, now: float) -> None:
-        before = self._changed(f"task {event.task_id}", event.status, now, "done", "failed")
-        if before is not None:
-            state, since = before
-            if state in self._task_times:
-                self._task_times[state].observe(now - since)
-        if event.status in ("done", "failed"):
+        last = ("done", "failed")
+        self._changed(f"task {event.task_id}", event.status, now, self._task_times, last=last)
+        if event.status in last:
             self._tasks.labels(event.status).inc()
 
+    def _changed(
+        self, key: str, state: str, now: float, times: Mapping[str, Histogram], last: Sequence[str]
+    ) -> None:
+        """Note a state, until one of the `last`, and observe how long the one before took."""
+        before, since = self._states.get(key, (state, now))
+        if state in last:
+            self._states.pop(key, None)
+        elif key not in self._states or before != state:
+            self._states[key] = state, now
+        if before != state and before in times:
+            times[before].observe(now - since)
+
     def _fault(self, event: FaultChanged) -> None:
-        """Counted when it begins, and not again when it is latched."""
+        """Count a fault when it begins, and not again when it is latched."""
         if f"fault {event.name}" not in self._states:
             self._states[f"fault {event.name}"] = event.state, self._clock.now()
             self._faults.labels(event.name).inc()
-
-    def _changed(self, key: str, state: str, now: float, *last: str) -> tuple[str, float] | None:
-        """Remember a state; returns the one before and since when, None where it is the same."""
-        before = self._states.get(key)
-        if state in last:
-            self._states.pop(key, None)
-        elif before is None or before[0] != state:
-            self._states[key] = state, now
-        return before if before is not None and before[0] != state else None
 
 
 class _Counting(logging.Handler):

@@ -1,4 +1,4 @@
-"""What a Raspberry Pi tells of itself: its model, temperature, power supply and disk."""
+"""A Raspberry Pi's model, temperature, power supply and disk."""
 
 from __future__ import annotations
 
@@ -11,17 +11,12 @@ _PATIENCE = 2.0  # seconds for vcgencmd
 _FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
 
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
-_FLAGS = {
-    "undervoltage": 0,
-    "frequency_capped": 1,
-    "throttled": 2,
-    "temperature_limit": 3,
-}
+_FLAGS = ("undervoltage", "frequency_capped", "throttled", "temperature_limit")  # from bit 0 on
 
 
 @dataclass(frozen=True)
 class Throttling:
-    """What the firmware does against too little voltage or too much heat, by name of the fact."""
+    """What the firmware reports of low voltage and heat, by name."""
 
     now: frozenset[str]
     since_boot: frozenset[str]
@@ -30,23 +25,23 @@ class Throttling:
     def of(cls, bits: int) -> Throttling:
         """From the bits of `vcgencmd get_throttled`."""
         return cls(
-            now=frozenset(name for name, bit in _FLAGS.items() if bits >> bit & 1),
-            since_boot=frozenset(name for name, bit in _FLAGS.items() if bits >> (16 + bit) & 1),
+            now=frozenset(name for bit, name in enumerate(_FLAGS) if bits >> bit & 1),
+            since_boot=frozenset(name for bit, name in enumerate(_FLAGS) if bits >> (16 + bit) & 1),
         )
 
 
 @dataclass(frozen=True)
 class Disk:
-    """A file system: bytes, and what the kernel says of its health."""
+    """A file system: sizes in bytes, and its health."""
 
     total: int
     free: int
     read_only: bool
-    errors: int  # that ext4 has counted since it was made or checked
+    errors: int  # counted by ext4 since it was made or checked
 
 
 class Machine:
-    """The machine whose /sys and /proc are below `root`; what it does not tell is None."""
+    """The machine whose /sys and /proc are below `root`; unknown values are None."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self.root = root
@@ -64,7 +59,7 @@ class Machine:
         return None
 
     def throttling(self) -> Throttling | None:
-        """From the firmware; kernels without its file tell of undervoltage alone."""
+        """From the firmware; kernels without its file only know undervoltage."""
         bits = self._read(_FIRMWARE) or _from_vcgencmd()
         if bits is not None:
             try:
@@ -73,7 +68,7 @@ class Machine:
                 return None
         for sensor in self.root.glob("sys/class/hwmon/hwmon*"):
             if self._read(sensor / "name") == "rpi_volt":
-                # The alarm stays until it is read, so it is no fact about this moment.
+                # The alarm stays until it is read, so it may be over.
                 alarm = self._read(sensor / "in0_lcrit_alarm") == "1"
                 return Throttling(frozenset(), frozenset(["undervoltage"] if alarm else []))
         return None
@@ -112,7 +107,7 @@ def _from_vcgencmd() -> str | None:
     if program is None:
         return None
     try:
-        said = subprocess.run(
+        answer = subprocess.run(
             [program, "get_throttled"],
             capture_output=True,
             text=True,
@@ -121,4 +116,4 @@ def _from_vcgencmd() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return said.stdout.strip().rpartition("=")[2]
+    return answer.stdout.strip().rpartition("=")[2]

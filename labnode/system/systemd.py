@@ -1,4 +1,4 @@
-"""What the node tells systemd: that it is ready, how it is, that it lives (sd_notify(3))."""
+"""Messages to systemd: ready, status, signs of life (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LONGEST = 200  # characters of a status: `systemctl status` shows one line
 
 
 class Systemd:
-    """The service manager's end of NOTIFY_SOCKET; without one, everything here does nothing.
+    """The service manager at NOTIFY_SOCKET; without one, all methods do nothing.
 
-    `watchdog` is how many seconds systemd waits for a sign of life, None when it does not. A
-    message that cannot be sent is logged once, and the node goes on.
+    `watchdog` is how many seconds systemd waits for a sign of life, or None. A message that cannot
+    be sent is logged once, and the node goes on.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -27,7 +27,7 @@ class Systemd:
 
     @property
     def listens(self) -> bool:
-        """Whether there is somebody to be told."""
+        """Whether there is a service manager."""
         return self._address is not None
 
     def ready(self) -> None:
@@ -35,11 +35,10 @@ class Systemd:
         self._send("READY=1")
 
     def status(self, sentence: str) -> None:
-        """What `systemctl status` shows."""
+        """Set what `systemctl status` shows."""
         self._send(f"STATUS={' '.join(sentence.split())[:_LONGEST]}")
 
     def stopping(self) -> None:
-        """The end has begun."""
         self._send("STOPPING=1")
 
     def alive(self) -> None:
@@ -63,7 +62,7 @@ class Systemd:
 
 
 def _address(name: str) -> bytes | None:
-    """A path, or a name in the kernel's own namespace, which is written with "@"."""
+    """A path, or a name in the abstract namespace, written with "@"."""
     if name.startswith("@") and len(name) > 1:
         return b"\0" + os.fsencode(name[1:])
     return os.fsencode(name) if name.startswith("/") else None

@@ -1,4 +1,4 @@
-"""The watchdog: systemd hears that the node lives only while all of it does."""
+"""The watchdog: systemd gets signs of life only while all parts of the node work."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from labnode.system.systemd import Systemd
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 2.0  # seconds for the node's own answer; a stop has to wait for it as well
-_SOURCE = "127.76.110.100"  # an address of its own: nobody else can use up its share
+_PATIENCE = 2.0  # seconds for the node's own answer; a stop waits for it, too
+_SOURCE = "127.76.110.100"  # its own address: nobody else can use up its rate limit
 
 
 class Watchdog:
-    """Tells systemd how the node is, from `turn()` to `turn()`.
+    """Keeps systemd informed at each `turn()`.
 
-    `look` says what is wrong, or None; `tell` is the sentence for `systemctl status`. The node is
-    ready when nothing is wrong for the first time. While something is, systemd's watchdog is not
-    fed, and at its end systemd starts the node anew.
+    `fault` says what is wrong, or None; `status` is the sentence for `systemctl status`. The node
+    is ready once nothing is wrong. While something is, systemd's watchdog is not fed, and at its
+    timeout systemd restarts the node.
     """
 
     def __init__(
         self,
         systemd: Systemd,
         clock: Clock,
-        look: Callable[[], str | None],
-        tell: Callable[[], str],
+        fault: Callable[[], str | None],
+        status: Callable[[], str],
     ) -> None:
         self._systemd = systemd
         self._now = clock.now
-        self._look = look
-        self._tell = tell
+        self._fault = fault
+        self._status = status
         self._ready = not systemd.listens
         self._due = 0.0
-        self._told = ""
+        self._sent = ""
         self._trouble: str | None = None
 
     def turn(self) -> None:
         """Do what is due; called about every second by the main thread."""
         if not self._ready or (self._systemd.watchdog is not None and self._now() >= self._due):
-            self._look_and_feed()
-        told = f"Not well: {self._trouble}." if self._trouble else self._tell()
-        if told != self._told:
-            self._told = told
-            self._systemd.status(told)
+            self._check()
+        sentence = f"Not well: {self._trouble}." if self._trouble else self._status()
+        if sentence != self._sent:
+            self._sent = sentence
+            self._systemd.status(sentence)
 
-    def _look_and_feed(self) -> None:
-        trouble = self._look()
+    def _check(self) -> None:
+        trouble = self._fault()
         if trouble is None and not self._ready:
             self._systemd.ready()
             self._ready = True
@@ -65,9 +65,9 @@ class Watchdog:
 
 
 def ask_web(address: tuple[str, int], path: str) -> str | None:
-    """Why the web server at `address` is not well, or None; it is asked for `path`.
+    """What is wrong with the web server at `address`, or None; it is asked for `path`.
 
-    503 is an answer, too: too many ask at the moment.
+    503 is fine, too: the server is only busy.
     """
     host, source = _loopback(address[0])
     connection = HTTPConnection(host, address[1], timeout=_PATIENCE, source_address=source)
@@ -87,7 +87,7 @@ def ask_web(address: tuple[str, int], path: str) -> str | None:
 
 
 def _loopback(host: str) -> tuple[str, tuple[str, int] | None]:
-    """Where a server that listens at `host` is reached from this machine, and as whom."""
+    """The address to reach a server that listens at `host` from this machine, and the source."""
     address = ip_address(host.partition("%")[0])
     if address.version == 4 and (address.is_unspecified or address.is_loopback):
         return ("127.0.0.1" if address.is_unspecified else host), (_SOURCE, 0)

@@ -12,15 +12,16 @@ from labnode.clock import Clock
 from labnode.http.replies import Errors, OwnPages, json_reply, wants_json
 from labnode.lab import Lab, Node
 from labnode.settings import Settings
-from labnode.web.board_api import BoardApi, serve_recordings
+from labnode.web.auth import viewer
+from labnode.web.board_api import BoardApi
 from labnode.web.console import Consoles
-from labnode.web.entry import Callback, Observing
+from labnode.web.entry import Entry
 from labnode.web.files import send_page, serve_files
 from labnode.web.lab_websockets import WebSockets
-from labnode.web.page_state import Picture, asking
+from labnode.web.page_state import PageState
 from labnode.web.uploads import Uploads
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def student_app(
@@ -32,41 +33,34 @@ def student_app(
     clock: Clock,
     websockets: WebSockets,
 ) -> Bottle:
-    """All its routes; each denies by default."""
+    """All routes of the student's side; each denies by default."""
     access = uploads.access
     app = Bottle()
     app.default_error_handler = _error
     for routes in (app, lab.app):
-        for plugin in (
-            Errors,
-            OwnPages,
-            type(access),
-        ):  # those of a bench that this lab was on before
+        for plugin in (Errors, OwnPages, type(access)):  # of a runtime that had this lab before
             routes.uninstall(plugin)
         routes.install(Errors())
         routes.install(access)
     lab.app.install(OwnPages())
-    Callback(node.sessions, settings, access, lab).serve(app)
     uploads.serve(app)  # first: programming is no ordinary command of a device
-    picture = Picture(lab, node, clock, access.back)
-    BoardApi(lab, node, picture).serve(app)
-    serve_recordings(app, node)
+    page = PageState(lab, node, clock, access)
+    BoardApi(lab, node, page).serve(app)
     Consoles(node, websockets).serve(app)
     websockets.streams.serve(app, node)
-    Observing(settings, access, picture).serve(app)
+    Entry(node.sessions, settings, access, lab, page).serve(app)
     serve_files(app, node.board.file.path)
-    websockets.serve(app, lab, picture)
-    app.merge(lab.app)  # after our own addresses, before the page: a lab may have its own
+    websockets.serve(app, lab, page)
+    app.merge(lab.app)  # before the page: a lab may have its own
     if not any(r.rule == "/" and r.method in ("GET", "ANY") for r in lab.app.routes):
-        app.get("/", callback=lambda: send_page(*picture.page(asking())))
+        app.get("/", callback=lambda: send_page(*page.page(viewer())))
     return app
 
 
 def _error(error: HTTPError) -> Any:
-    """What Bottle itself refuses, and what a view did not expect."""
+    """The answer to what Bottle refuses, and to a bug."""
     if error.status_code >= 500:
-        log_request = f"{request.method} {request.path}"
-        _log.error("%s failed.", log_request, exc_info=error.exception)
+        log.error("%s %s failed.", request.method, request.path, exc_info=error.exception)
         message = "Something went wrong in the lab; it was written to its log."
     else:
         message = f"{error.body}"

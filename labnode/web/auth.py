@@ -23,38 +23,28 @@ from labnode.settings import Settings
 from labnode.web import html
 from labnode.web.observers import Observers
 
-SAFE = ("GET", "HEAD", "OPTIONS")
-"""The methods of requests that change nothing."""
-
-
-def check_origin(settings: Settings) -> None:
-    """Forbidden where another site has a browser do something here.
-
-    Scripts may leave the origin out, but not of a WebSocket, where every browser sends it.
-    """
-    if request.method in SAFE and not is_upgrade():
-        return
-    site = request.get_header("Sec-Fetch-Site")
-    origin = request.get_header("Origin")
-    own = not is_upgrade() if origin is None else _is_own(origin, settings)
-    if site not in (None, "same-origin") or not own:
-        raise Forbidden(
-            "WebSockets, and requests that change something, must come from the lab's own page "
-            "(behind a proxy, base_url in the settings says where that is)."
-        )
-
-
-def _is_own(origin: str, settings: Settings) -> bool:
-    if settings.public_origin is not None:
-        return origin == settings.public_origin
-    # Without the scheme: a proxy may speak https for us and not say so.
-    return bool(origin.partition("://")[2] == request.get_header("Host"))
-
-
 Audience = Level | Literal["observer"]
-"""Who a route is for; what is for the active user's eyes may be for an observer's too."""
+"""Who a route is for: "observer" is the active user or, to look only, an observer."""
+
+Viewer = User | Observer
+"""Who looks at a session."""
 
 _AUDIENCES = (*get_args(Level), "observer")
+_SAFE = ("GET", "HEAD", "OPTIONS")  # the methods of requests that change nothing
+
+
+def viewer() -> Viewer:
+    """Who the current request is from, where its route is for students and observers."""
+    user = context.current_user.get()
+    assert isinstance(user, User | Observer)
+    return user
+
+
+def student() -> User:
+    """The student whom the current request is from, where its route is not for others."""
+    user = context.current_user.get()
+    assert isinstance(user, User)
+    return user
 
 
 class Access:
@@ -83,7 +73,7 @@ class Access:
         self.observers = Observers(sessions, settings, secret)
 
     def apply(self, callback: Callable[..., Any], route: bottle.Route) -> Callable[..., Any]:
-        """The callback behind its door."""
+        """Bottle calls this for each route: `callback` with the checks before it."""
         level = route.config.get("access", "active")
         if level not in _AUDIENCES:
             names = f"{', '.join(_AUDIENCES[:-1])} or {_AUDIENCES[-1]}"
@@ -92,7 +82,7 @@ class Access:
         def guarded(*args: Any, **kwargs: Any) -> Any:
             check_origin(self._settings)
             user = self.identify()
-            if level == "observer" and not user.active and request.method in SAFE:
+            if level == "observer" and not user.active and request.method in _SAFE:
                 observer = self.observers.identify(self.observer_cookie)
                 if observer is not None and (observer.active or isinstance(user, AnonymousUser)):
                     user = observer
@@ -113,7 +103,7 @@ class Access:
         return self._sessions.user(session)
 
     def holder(self, cookies: str) -> Session | None:
-        """The session that a Cookie header belongs to, at a glance: nothing is bound or polled."""
+        """The session that a Cookie header belongs to, without binding or polling it."""
         try:
             morsel = SimpleCookie(cookies).get(self._cookie)
         except CookieError:
@@ -124,7 +114,7 @@ class Access:
         return session
 
     def _named_by(self, cookie: str) -> tuple[Session | None, str]:
-        """The session that a genuine cookie names, and what a browser of it is known by."""
+        """The session of a genuine cookie, and the hash that identifies the browser."""
         handle, _, rest = cookie.partition(".")
         nonce, _, mac = rest.partition(".")
         session = self._sessions.by_handle(handle)
@@ -139,7 +129,7 @@ class Access:
         return self.set_cookie(self._cookie, f"{session.handle}.{nonce}.{mac}")
 
     def set_cookie(self, name: str, value: str) -> str:
-        """A Set-Cookie header with what the settings say of cookies."""
+        """A Set-Cookie header with the attributes that the settings ask for."""
         path = self._settings.cookie_path or self._settings.base_path or "/"
         parts = [f"{name}={value}", "HttpOnly", f"Path={path}"]
         if self._settings.embed:
@@ -153,7 +143,7 @@ class Access:
         text = f"browser:{handle}:{nonce}".encode()
         return hmac.new(self._secret, text, hashlib.sha256).hexdigest().encode()
 
-    # ------------------------------------------------------------------ the door
+    # ------------------------------------------------------------------ refusals
 
     def forbidden(self) -> HTTPResponse:
         """The answer to somebody without a session."""
@@ -165,7 +155,7 @@ class Access:
         page = html.render_forbidden(locales(), root=self._root, template=template)
         return HTTPResponse(page, 403)
 
-    def over(self, user: User | Observer) -> HTTPResponse:
+    def over(self, user: Viewer) -> HTTPResponse:
         """The answer to a student, or an observer, whose session is over."""
         back = self.back(user)
         reason = "observed" if user.read_only else user.session.reason
@@ -179,8 +169,8 @@ class Access:
             html.render_farewell(locales(user), reason=reason, recording=recording, root=self._root)
         )
 
-    def back(self, user: User | Observer) -> str | None:
-        """Where the student came from, if the browser may be sent there."""
+    def back(self, user: Viewer) -> str | None:
+        """Where the student came from, if a redirect there is allowed."""
         if not user.back:
             return None
         try:
@@ -215,3 +205,27 @@ class Access:
     @property
     def _root(self) -> str:
         return f"{self._settings.base_path}/"
+
+
+def check_origin(settings: Settings) -> None:
+    """Forbidden where another site makes a browser do something here.
+
+    Scripts may omit the origin, except of a WebSocket, where every browser sends it.
+    """
+    if request.method in _SAFE and not is_upgrade():
+        return
+    site = request.get_header("Sec-Fetch-Site")
+    origin = request.get_header("Origin")
+    own = not is_upgrade() if origin is None else _is_own(origin, settings)
+    if site not in (None, "same-origin") or not own:
+        raise Forbidden(
+            "WebSockets, and requests that change something, must come from the lab's own page "
+            "(behind a proxy, base_url in the settings says where that is)."
+        )
+
+
+def _is_own(origin: str, settings: Settings) -> bool:
+    if settings.public_origin is not None:
+        return origin == settings.public_origin
+    # Without the scheme: a proxy may speak https for us and not say so.
+    return bool(origin.partition("://")[2] == request.get_header("Host"))

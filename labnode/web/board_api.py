@@ -1,4 +1,4 @@
-"""What the page asks for: the board and its devices, tasks, and the session, as JSON."""
+"""The API of the page: the board, its devices, tasks and recordings, as JSON."""
 
 from __future__ import annotations
 
@@ -8,64 +8,60 @@ from typing import Any
 
 from bottle import Bottle, HTTPResponse, request
 
-from labnode import context
 from labnode.errors import AlreadyRunningError, BadInput, NotFound, TooLittleTime
 from labnode.http.replies import json_reply
 from labnode.lab import Lab, Node
 from labnode.lab.pages import locales
-from labnode.lab.recordings import Recording
-from labnode.sessions import User
 from labnode.tasks import Task
-from labnode.web.page_state import Picture, asking
-
-_REFUSALS = (AlreadyRunningError.code, TooLittleTime.code)
+from labnode.web.auth import student, viewer
+from labnode.web.page_state import PageState
 
 
 class BoardApi:
-    """The routes under `/api`, each for the active user, some for an observer's eyes too."""
+    """The routes under `/api`: for the active user, to look at also for observers."""
 
-    def __init__(self, lab: Lab, node: Node, picture: Picture) -> None:
+    def __init__(self, lab: Lab, node: Node, page: PageState) -> None:
         self._lab = lab
         self._node = node
-        self._picture = picture
+        self._page = page
 
     def serve(self, app: Bottle) -> None:
-        look = partial(app.get, access="observer")
-        look("/api/page", callback=lambda: json_reply(self._picture.boot(asking())))
-        look("/api/session", callback=lambda: json_reply(self._picture.session(asking())))
+        page, look = self._page, partial(app.get, access="observer")
+        look("/api/page", callback=lambda: json_reply(page.boot(viewer())))
+        look("/api/session", callback=lambda: json_reply(page.session(viewer())))
         look("/api/board", callback=lambda: json_reply(self.board()))
-        look("/api/state", callback=lambda: json_reply(self._picture.state(asking())))
+        look("/api/state", callback=lambda: json_reply(page.state(viewer())))
         app.post("/api/devices/<device>/<command>", callback=self.command)
         app.post("/api/tasks/<name>", callback=self.start_task)
-        app.get("/api/tasks/<task_id>", callback=self.task, access="observer")
+        look("/api/tasks/<task_id>", callback=self.task)
         app.post("/api/tasks/<task_id>/stop", callback=self.stop_task)
+        app.get("/api/recording.csv", callback=lambda: self.recording("csv"), access="login")
+        app.get("/api/recording.json", callback=lambda: self.recording("json"), access="login")
 
     def board(self) -> dict[str, Any]:
-        """What there is, and what the devices show now."""
-        picture = self._picture
-        return {**picture.board(locales(asking())), "snapshot": picture.devices()["devices"]}
+        """What the page shows, and the devices' states now."""
+        board = self._page.board(locales(viewer()))
+        return {**board, "snapshot": self._page.devices()["devices"]}
 
     def command(self, device: str, command: str) -> HTTPResponse:
-        """Let a device do something: the arguments are the JSON body, a list or an object."""
+        """Run a device's command; its arguments are the JSON body, a list or an object."""
         spec = self._node.board.file.devices.get(device)
         if spec is not None and spec.access != "user":
             raise NotFound(f"There is no device {device!r} for students.")
         if spec is not None and command in spec.commands and not spec.commands[command].students:
             raise NotFound(f"'{device}' has no command {command!r} for students.")
         result = self._lab.devices[device].command(command, _body())
-        return json_reply({"result": result, **self._picture.devices()})
+        return json_reply({"result": result, **self._page.devices()})
 
     def start_task(self, name: str) -> HTTPResponse:
-        """Start a task that the page offers: the arguments are the JSON body, an object."""
+        """Start a task of the page; its arguments are the JSON body, an object."""
         function = self._lab.functions.get(name)
         if function is None or function.label is None:
             raise NotFound(f"There is no task {name!r} for students.")
         arguments = _body()
         if arguments is not None and not isinstance(arguments, dict):
             raise BadInput("The arguments of a task are a JSON object.")
-        task = function.delay(**(arguments or {}))
-        refused = task.error is not None and task.error["code"] in _REFUSALS
-        return json_reply(task.to_json(), 409 if refused else 200)
+        return task_reply(function.delay(**(arguments or {})))
 
     def task(self, task_id: str) -> HTTPResponse:
         """One of this session's tasks."""
@@ -77,6 +73,21 @@ class BoardApi:
         task.stop()
         return json_reply(task.retrieve().to_json())
 
+    def recording(self, kind: str) -> HTTPResponse:
+        """What the session has recorded, as a file of the `kind` csv or json."""
+        recording = self._node.recordings.of(student().session)
+        if recording is None:
+            raise NotFound("Nothing was recorded in this session.")
+        if kind == "csv":
+            reply = HTTPResponse(recording.csv(), content_type="text/csv; charset=UTF-8")
+        else:
+            reply = json_reply(recording.to_json())
+        name = f"{self._node.board.file.lab.name}.{kind}".replace('"', "")
+        safe = "".join(c if c.isascii() and c.isprintable() else "_" for c in name)
+        reply.set_header("Content-Disposition", f'attachment; filename="{safe}"')
+        reply.set_header("Cache-Control", "no-store")
+        return reply
+
     def _my_task(self, task_id: str) -> Task:
         task = self._lab.get_task(task_id)
         if task is None or task.task_id != task_id:
@@ -85,7 +96,7 @@ class BoardApi:
 
 
 def _body() -> Any:
-    """The JSON of the request's body, None without one."""
+    """The request's body as JSON, None without one."""
     raw = request.environ["wsgi.input"].read()
     if not raw.strip():
         return None
@@ -95,29 +106,8 @@ def _body() -> Any:
         raise BadInput("The body must be JSON.") from None
 
 
-def serve_recordings(app: Bottle, node: Node) -> None:
-    """`/api/recording.csv` and `/api/recording.json`, for the student alone."""
-
-    def recording() -> Recording:
-        user = context.current_user.get()
-        assert isinstance(user, User)
-        found = node.recordings.of(user.session)
-        if found is None:
-            raise NotFound("Nothing was recorded in this session.")
-        return found
-
-    def as_csv() -> HTTPResponse:
-        return _file(HTTPResponse(recording().csv(), content_type="text/csv; charset=UTF-8"), "csv")
-
-    def as_json() -> HTTPResponse:
-        return _file(json_reply(recording().to_json()), "json")
-
-    def _file(response: HTTPResponse, suffix: str) -> HTTPResponse:
-        name = f"{node.board.file.lab.name}.{suffix}".replace('"', "")
-        safe = "".join(c if c.isascii() and c.isprintable() else "_" for c in name)
-        response.set_header("Content-Disposition", f'attachment; filename="{safe}"')
-        response.set_header("Cache-Control", "no-store")
-        return response
-
-    app.get("/api/recording.csv", callback=as_csv, access="login")
-    app.get("/api/recording.json", callback=as_json, access="login")
+def task_reply(task: Task, accepted: int = 200) -> HTTPResponse:
+    """A task that was just started, with status 409 where it was refused."""
+    refusals = (AlreadyRunningError.code, TooLittleTime.code)
+    refused = task.error is not None and task.error["code"] in refusals
+    return json_reply(task.to_json(), 409 if refused else accepted)

@@ -1,9 +1,8 @@
-"""Serial consoles: one WebSocket for each page that shows a port, bytes as they are."""
+"""Serial consoles: one WebSocket for each page that shows a port, with raw bytes."""
 
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,23 +10,21 @@ from typing import Any, Protocol, cast
 
 from bottle import Bottle, request
 
-from labnode import context
 from labnode.errors import BadInput, LabnodeError, NotFound
 from labnode.http import handshake
 from labnode.http.websocket import SESSION_OVER, Channel, Ending
 from labnode.lab import Node
 from labnode.sessions import Observer, Sessions, User
+from labnode.web.auth import Viewer, viewer
 from labnode.web.lab_websockets import WebSockets
 
-logger = logging.getLogger(__name__)
-
 _PIECE = 1 << 14  # bytes of a message to a page
-_MOST_UNSENT = 1 << 16  # bytes that the device has not taken: then the page is not read
+_MOST_UNSENT = 1 << 16  # bytes not yet taken by the device; above, the page is not read
 _NEXT_STUDENT = Ending(4002, "reset")
 
 
-class Reader(Protocol):
-    """A page's place in what a port has received: PageReader in drivers.serial.line."""
+class LinePosition(Protocol):
+    """A page's position in the output of a port: PageReader in drivers.serial.line."""
 
     offset: int
 
@@ -36,14 +33,14 @@ class Reader(Protocol):
     def read(self, limit: int) -> bytes: ...
 
 
-class Line(Protocol):
-    """A port, as far as its pages need it: Line in drivers.serial.line."""
+class ConsoleLine(Protocol):
+    """What a page needs of a port: Line in drivers.serial.line."""
 
     epoch: str
     generation: int
     status: Any
 
-    def reader(self, epoch: str | None, offset: int | None) -> Reader: ...
+    def reader(self, epoch: str | None, offset: int | None) -> LinePosition: ...
     def write(
         self, data: bytes, written: Callable[[int], None], generation: int | None
     ) -> None: ...
@@ -54,7 +51,7 @@ class Line(Protocol):
 class Console(Protocol):
     """The driver of a port."""
 
-    line: Line
+    line: ConsoleLine
     encoding: str
     read_only: bool
 
@@ -62,16 +59,16 @@ class Console(Protocol):
 class Consoles:
     """The WebSockets at `api/devices/NAME/console`.
 
-    What the page sends as bytes goes to the port as it is; as text it is JSON: `{"text": "led on"}`
-    in the port's encoding. Bytes to the page are what the port has received, without a gap, from
-    the `offset` on that the first message tells; texts are JSON, by their "type":
+    Bytes from the page go to the port unchanged; text is JSON, `{"text": "led on"}`, and is sent in
+    the port's encoding. Bytes to the page are what the port has received, without a gap, from the
+    `offset` of the first message on; texts are JSON, by their "type":
 
-    - hello: `epoch`, `offset`, `read_only` and all that status has. A page that comes back says
-      `?epoch=…&offset=…`, where the offset is one it has counted on, and misses nothing.
+    - hello: `epoch`, `offset`, `read_only` and the fields of status. A page that reconnects with
+      `?epoch=…&offset=…`, the offset counted on by the bytes since, misses nothing.
     - status: `connected`, `lent`, `error`, `baudrate`.
-    - dropped: the page was too slow for `bytes` bytes, which stood here.
-    - sent: of the bytes that this page has sent, `bytes` were taken, and `lost` thrown away.
-    - refused: what was sent was not taken, and why (`message`).
+    - dropped: `bytes` bytes are missing here, because the page was too slow.
+    - sent: of the bytes from this page, `bytes` went to the device and `lost` were discarded.
+    - refused: a message was not accepted, and why (`message`).
     """
 
     def __init__(self, node: Node, websockets: WebSockets) -> None:
@@ -82,14 +79,13 @@ class Consoles:
         app.get("/api/devices/<name>/console", callback=self._open, access="observer")
 
     def _open(self, name: str) -> Any:
-        """The view; an observer looks only."""
-        user = context.current_user.get()
-        assert isinstance(user, User | Observer)
+        """The view; read-only for an observer."""
+        user = viewer()
         console = self._console(name)
         if (refusal := handshake.refusal()) is not None:
             return refusal
-        reader = console.line.reader(*_place(request.query))
-        page = _Page(console, reader, user, self._node.sessions)
+        position = console.line.reader(*_place(request.query))
+        page = _Page(console, position, user, self._node.sessions)
         self._websockets.open(page, user.session_id)
         return ""  # the web server sees that HTTP is over and sends nothing of this
 
@@ -101,12 +97,12 @@ class Consoles:
 
 
 def _visible(status: Any) -> dict[str, Any]:
-    """Without the path, which is the lab's own business."""
+    """Without the path, which students need not know."""
     return {name: value for name, value in asdict(status).items() if name != "path"}
 
 
 def _place(query: Any) -> tuple[str | None, int | None]:
-    """Where a page goes on that was here before."""
+    """The position of a page that reconnects."""
     offset = query.get("offset")
     if offset is not None and not (offset.isascii() and offset.isdigit() and len(offset) < 20):
         raise BadInput(f"offset is a number of bytes, not {offset!r}.")
@@ -120,11 +116,7 @@ class _Page:
     """
 
     def __init__(
-        self,
-        console: Console,
-        reader: Reader,
-        user: User | Observer,
-        sessions: Sessions,
+        self, console: Console, position: LinePosition, user: Viewer, sessions: Sessions
     ) -> None:
         self._user = user
         self._sessions = sessions
@@ -132,14 +124,14 @@ class _Page:
         self._line = line = console.line
         self._read_only = console.read_only or isinstance(user, Observer)
         self._generation = line.generation
-        self._reader = reader
+        self._position = position
         self._channel: Channel | None = None
         self._lock = threading.Lock()
         self._unsent = 0
         self._sent = self._lost = 0
-        self._told = (0, 0)
+        self._reported = (0, 0)
         self._status = line.status
-        hello = {"epoch": line.epoch, "offset": reader.offset, "read_only": self._read_only}
+        hello = {"epoch": line.epoch, "offset": position.offset, "read_only": self._read_only}
         self._news = [{"type": "hello", **hello, **_visible(self._status)}]
 
     # ------------------------------------------------------------------ a Receiver
@@ -177,10 +169,10 @@ class _Page:
     def waiting(self) -> bool:
         return (
             bool(self._news)
-            or (self._sent, self._lost) != self._told
+            or (self._sent, self._lost) != self._reported
             or self._line.status is not self._status
             or self._line.generation != self._generation
-            or self._reader.waiting()
+            or self._position.waiting()
         )
 
     def next_message(self) -> str | bytes | None:
@@ -190,17 +182,17 @@ class _Page:
         self._look()
         if self._news:
             return json.dumps(self._news.pop(0))
-        return self._reader.read(_PIECE) or None
+        return self._position.read(_PIECE) or None
 
     def _look(self) -> None:
-        """Note what is to be told before the next bytes."""
+        """Queue the messages that come before the next bytes."""
         if (status := self._line.status) is not self._status:
             self._status = status
             self._news.append({"type": "status", **_visible(status)})
-        if (told := (self._sent, self._lost)) != self._told:
-            self._told = told
-            self._news.append({"type": "sent", "bytes": told[0], "lost": told[1]})
-        if gap := self._reader.skip_gap():
+        if (counts := (self._sent, self._lost)) != self._reported:
+            self._reported = counts
+            self._news.append({"type": "sent", "bytes": counts[0], "lost": counts[1]})
+        if gap := self._position.skip_gap():
             self._news.append({"type": "dropped", "bytes": gap})
 
     def _decoded(self, message: str) -> bytes:
@@ -211,10 +203,10 @@ class _Page:
             raise BadInput('Expected bytes, or {"text": "…"} as JSON.') from None
 
     def _write(self, data: bytes, *, counted: bool) -> None:
-        """Give `data` to the port; "sent" tells of what is `counted`."""
+        """Give `data` to the port; "sent" reports it if it is `counted`."""
         left = len(data)
 
-        def written(number: int) -> None:  # by the io thread, in the end 0 for what is thrown away
+        def written(number: int) -> None:  # on the io thread; 0 if the rest is discarded
             nonlocal left
             gone = number or left
             with self._lock:
@@ -225,7 +217,7 @@ class _Page:
                     self._sent += gone
                 elif counted:
                     self._lost += gone
-            if was_full or (self._sent, self._lost) != self._told:
+            if was_full or (self._sent, self._lost) != self._reported:
                 self._wake()
 
         with self._lock:

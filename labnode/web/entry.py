@@ -1,8 +1,6 @@
-"""The addresses with a session's token: the way in, staying, and leaving."""
+"""The addresses with a token in them: how a browser enters a session, polls it, and leaves."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from bottle import Bottle, HTTPResponse, request
 
@@ -11,32 +9,37 @@ from labnode.http.replies import json_reply, redirect
 from labnode.lab import Lab
 from labnode.sessions import AnonymousUser, Reason, Session, Sessions, State, User
 from labnode.settings import Settings
-from labnode.web.auth import Access
+from labnode.web.auth import Access, viewer
 from labnode.web.files import send_page
-from labnode.web.page_state import Picture, asking
+from labnode.web.page_state import PageState
 
 
-class Callback:
-    """`/callback/<token>` makes a browser the student's; below it, poll, leaving and logout."""
+class Entry:
+    """`/callback/<token>` makes a browser the student's, `/observe/<token>` an observer's."""
 
-    def __init__(self, sessions: Sessions, settings: Settings, access: Access, lab: Lab) -> None:
+    def __init__(
+        self, sessions: Sessions, settings: Settings, access: Access, lab: Lab, page: PageState
+    ) -> None:
         self._sessions = sessions
         self._settings = settings
         self._access = access
         self._lab = lab
+        self._page = page
 
     def serve(self, app: Bottle) -> None:
         app.get("/callback/<token>", callback=self.enter, access="public")
         app.route("/callback/<token>/poll", ["GET", "POST"], self.poll, access="public")
         app.post("/callback/<token>/leaving", callback=self.leaving, access="public")
         app.post("/callback/<token>/logout", callback=self.logout, access="public")
+        app.get("/observe/<token>", callback=self.enter_to_observe, access="public")
+        app.get("/observe", callback=self.observe, access="observer")
 
     def enter(self, token: str) -> HTTPResponse:
-        """Give the browser a cookie; the first that comes back with its own has the session."""
+        """Set a cookie; the first browser that comes back with its own has the session."""
         session = self._sessions.by_token(token)
         if session is None:
             return self._access.forbidden()
-        if _is_only_looking():  # would be shown instead of the lab, or take its place
+        if _is_prefetch():
             status = 200 if request.method == "HEAD" else 503
             return HTTPResponse("", status, **{"Cache-Control": "no-store"})
         if session.state in (State.DISPOSING, State.DISPOSED):
@@ -54,66 +57,25 @@ class Callback:
 
     def poll(self, token: str) -> HTTPResponse:
         """The student is there."""
-        session, refusal = self._mine(token)
-        if session is None:
-            return refusal
+        session = self._mine(token)
         self._sessions.poll(session)
         time_left = self._sessions.user(session).time_left
         return json_reply({"success": True, "time_left": time_left})
 
     def leaving(self, token: str) -> HTTPResponse:
-        """The page closes or is loaded again; 10 s will tell."""
-        session, refusal = self._mine(token)
-        if session is None:
-            return refusal
+        """The page closes or reloads; the next 10 s show which."""
+        session = self._mine(token)
         self._sessions.leaving(session)
         return json_reply({"success": True})
 
     def logout(self, token: str) -> HTTPResponse:
         """The student leaves."""
-        session, refusal = self._mine(token)
-        if session is None:
-            return refusal
+        session = self._mine(token)
         self._sessions.end(session, Reason.EXITED)
         return json_reply({"success": True})
 
-    def _mine(self, token: str) -> tuple[Session | None, HTTPResponse]:
-        """The session if it is active and this browser's, else the answer that says why not."""
-        user = self._access.identify()
-        session = self._sessions.by_token(token)
-        reply: dict[str, Any] = {"success": False, "reason": "forbidden"}
-        if session is None or isinstance(user, AnonymousUser) or user.session is not session:
-            return None, json_reply(reply, 403)
-        if not session.active:
-            reply["reason"] = session.reason or "starting"
-            return None, json_reply(reply)
-        return session, json_reply(reply)
-
-    def _first_page(self, session: Session) -> str:
-        with context.acting(user=self._sessions.user(session)):
-            return self._lab.first_url() or f"{self._settings.base_path}/"
-
-
-def _is_only_looking() -> bool:
-    """HEAD requests, prefetches and previews never bind a session to a browser."""
-    purposes = (request.get_header(h, "") for h in ("Sec-Purpose", "Purpose", "X-Moz"))
-    return request.method == "HEAD" or any("fetch" in p or "preview" in p for p in purposes)
-
-
-class Observing:
-    """`/observe/<token>` makes a browser an observer's, `/observe` is what it sees then."""
-
-    def __init__(self, settings: Settings, access: Access, picture: Picture) -> None:
-        self._settings = settings
-        self._access = access
-        self._picture = picture
-
-    def serve(self, app: Bottle) -> None:
-        app.get("/observe/<token>", callback=self.enter, access="public")
-        app.get("/observe", callback=self.page, access="observer")
-
-    def enter(self, token: str) -> HTTPResponse:
-        """Give the browser a cookie for this session, instead of one for another."""
+    def enter_to_observe(self, token: str) -> HTTPResponse:
+        """Set the observer's cookie for this session, in place of one for another."""
         observer = self._access.observers.find(token)
         if observer is None:
             return self._access.forbidden()
@@ -125,6 +87,26 @@ class Observing:
         response.add_header("Set-Cookie", cookie)
         return response
 
-    def page(self) -> HTTPResponse:
-        """The page as the student sees it, without what could be done there."""
-        return send_page(*self._picture.page(asking()))
+    def observe(self) -> HTTPResponse:
+        """The student's page, read-only."""
+        return send_page(*self._page.page(viewer()))
+
+    def _mine(self, token: str) -> Session:
+        """The session if it is active and this browser's; else raises the reply that says why."""
+        user = self._access.identify()
+        session = self._sessions.by_token(token)
+        if session is None or isinstance(user, AnonymousUser) or user.session is not session:
+            raise json_reply({"success": False, "reason": "forbidden"}, 403)
+        if not session.active:
+            raise json_reply({"success": False, "reason": session.reason or "starting"})
+        return session
+
+    def _first_page(self, session: Session) -> str:
+        with context.acting(user=self._sessions.user(session)):
+            return self._lab.first_url() or f"{self._settings.base_path}/"
+
+
+def _is_prefetch() -> bool:
+    """HEAD requests, prefetches and previews must not bind a session to a browser."""
+    purposes = (request.get_header(h, "") for h in ("Sec-Purpose", "Purpose", "X-Moz"))
+    return request.method == "HEAD" or any("fetch" in p or "preview" in p for p in purposes)

@@ -1,4 +1,4 @@
-"""Files for browsers: the page's own and the lab's, small on their way."""
+"""Static files of the page and of the lab, compressed for browsers that accept it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ def serve_files(app: Bottle, board: Path) -> None:
 
 
 def send(name: str, folder: Path) -> HTTPResponse:
-    """A file of a folder, asked again each time and answered with 304 while it is the same."""
+    """A file of a folder; browsers revalidate it each time, with a 304 if it is unchanged."""
     response = static_file(name, root=str(folder))
     response.set_header("Cache-Control", "no-cache")
     file = folder / name
-    if response.status_code != 200 or request.method != "GET" or not _may_be_packed(file):
+    if response.status_code != 200 or request.method != "GET":
+        return response
+    if file.suffix not in _PACKED or file.stat().st_size > _LARGEST:
         return response
     response.set_header("Vary", "Accept-Encoding")
     if accepts_gzip():
@@ -40,7 +42,7 @@ def send(name: str, folder: Path) -> HTTPResponse:
 
 
 def send_page(html: str, own: bool) -> HTTPResponse:
-    """A page of one student's, packed where the browser takes that; `own`: it may have forms."""
+    """A student's page, compressed if possible; `own`: the lab's own, which may have forms."""
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     if own:
         headers["Referrer-Policy"] = "same-origin"  # see replies.OwnPages
@@ -51,16 +53,12 @@ def send_page(html: str, own: bool) -> HTTPResponse:
 
 
 def accepts_gzip() -> bool:
-    """Does the client of this request take gzip?"""
+    """Whether the client of this request accepts gzip."""
     for part in request.get_header("Accept-Encoding", "").split(","):
         name, _, weight = part.partition(";")
         if name.strip().lower() == "gzip":
             return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
     return False
-
-
-def _may_be_packed(file: Path) -> bool:
-    return file.suffix in _PACKED and file.stat().st_size <= _LARGEST
 
 
 @functools.lru_cache(maxsize=64)

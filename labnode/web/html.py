@@ -15,16 +15,16 @@ from bottle import SimpleTemplate
 from labnode.web import texts
 
 STATIC = Path(__file__).parent / "static"
-"""The files that the pages ask for under `static/`."""
+"""The files that the pages load from `static/`."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
-# In the page itself, so that it can be seen when it has come, without a second question.
+# Inline, so that the page can be seen without a second request.
 _STYLE = (STATIC / "page.css").read_text(encoding="utf-8")
 STYLE_HASH = "sha256-" + b64encode(sha256(_STYLE.encode()).digest()).decode()
-"""What a content security policy has to say to allow the style of the pages."""
+"""What a content security policy needs to allow the pages' style."""
 
-# The modules of the page's script that every page has, and those that draw a widget, by its name.
+# Script modules that every page loads, and those that draw a widget, by its name.
 _EVERY_PAGE = ("labnode", "live", "sleep", "panel", "card", "widgets", "tasks", "layout")
 _WIDGETS = {
     "switch": "controls",
@@ -40,11 +40,11 @@ _WIDGETS = {
     "camera": "media",
     "console": "console",
 }
-_NEEDS = {"readings": ("history",), "console": ("numbers", "serial")}  # to be fetched with them
+_NEEDS = {"readings": ("history",), "console": ("numbers", "serial")}  # loaded with these
 
 
 def render_page(boot: Mapping[str, Any], *, template: Path | None = None) -> str:
-    """The page of an active session; it starts from `boot` without asking for anything.
+    """The page of an active session, with all data that it starts with; see `boot`.
 
     `template` is the lab's own page instead, with the same variables.
     """
@@ -73,11 +73,11 @@ def boot(
     sign_of_life: float = 5.0,
     root: str = "",
 ) -> dict[str, Any]:
-    """All that the script of a page starts from.
+    """All that the script of a page starts with.
 
-    `board` is the answer of `api/board`, `state` that of `api/state`. `token` is the session's,
-    None for an observer. A page gives a `sign_of_life` every so many seconds. `root` leads from its
-    URL to the lab's ("" when the page is at `{base}/`, "../" one folder below, or `{base}/`).
+    `board` is the reply of `api/board`, `state` that of `api/state`. `token` is the session's,
+    None for an observer. The page polls every `sign_of_life` seconds. `root` leads from its URL to
+    the lab's ("" when the page is at `{base}/`, "../" one folder below, or `{base}/`).
     """
     language = texts.language(locales)
     return {
@@ -99,17 +99,15 @@ def render_farewell(
     recording: bool = False,
     root: str = "",
 ) -> str:
-    """What a student sees whose session is over; `reason` is the session's ("time", "exited" …).
+    """The page after a session; `reason` is why it ended ("time", "exited" …).
 
-    With `recording` there is data of the session to download.
+    With `recording`, data of the session can be downloaded.
     """
-    language = texts.language(locales)
-    words = texts.words(language)
-    return _render(
-        "message",
-        language,
+    words = texts.words(texts.language(locales))
+    return _message(
+        "over",
+        locales,
         root,
-        title=words["over"],
         text=words.get(f"over:{reason}", ""),
         back=back if back and back.lower().startswith(("http://", "https://")) else None,
         closing=words["close"],
@@ -120,29 +118,16 @@ def render_farewell(
 def render_forbidden(
     locales: Iterable[str], *, root: str = "", template: Path | None = None
 ) -> str:
-    """What is seen by someone without a session; goes with status 403.
+    """The page for someone without a session, with status 403.
 
     `template` is the lab owner's own page instead, with the same variables as `message.html`.
     """
-    language = texts.language(locales)
-    words = texts.words(language)
-    return _render(
-        "message",
-        language,
-        root,
-        template=template,
-        title=words["forbidden"],
-        text=words["forbidden:text"],
-    )
+    return _message("forbidden", locales, root, template=template)
 
 
 def render_loading(locales: Iterable[str], *, root: str = "") -> str:
-    """What a student sees while the board is not ready yet; asks again by itself."""
-    language = texts.language(locales)
-    words = texts.words(language)
-    return _render(
-        "message", language, root, title=words["loading"], text=words["loading:text"], refresh=2
-    )
+    """The page while the board is not ready yet; it reloads by itself."""
+    return _message("loading", locales, root, refresh=2)
 
 
 def render_admin(language: str, **values: Any) -> str:
@@ -151,8 +136,18 @@ def render_admin(language: str, **values: Any) -> str:
 
 
 def render_message(language: str, *, title: str, text: str, back: str, root: str) -> str:
-    """One sentence, and a way back."""
+    """A page with one sentence and a link back."""
     return _render("message", language, root, title=title, text=text, back=back)
+
+
+def _message(
+    name: str, locales: Iterable[str], root: str, *, template: Path | None = None, **values: Any
+) -> str:
+    """A page with a title and a text: the words `name` and `name:text`, unless given."""
+    language = texts.language(locales)
+    words = texts.words(language)
+    values = {"title": words[name], "text": words.get(f"{name}:text", ""), **values}
+    return _render("message", language, root, template=template, **values)
 
 
 def _render(
@@ -170,7 +165,7 @@ def _template(path: Path) -> SimpleTemplate:
 
 
 def _widgets(board: Mapping[str, Any]) -> list[str]:
-    """The modules that draw a board's widgets; a value's stands in for one that nobody draws."""
+    """The modules that draw a board's widgets; unknown widgets are drawn as a value."""
     modules = {_WIDGETS.get(device["widget"], "readings") for device in board["devices"]}
     if any("plot" in item for row in board["page"] or () for item in row if isinstance(item, dict)):
         modules.add("plot")

@@ -34,7 +34,7 @@ from labnode.lab.node import Level
 from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Sessions, User
 from labnode.web.camera import Streams
 from labnode.web.live import Live
-from labnode.web.page_state import Picture
+from labnode.web.page_state import PageState
 from labnode.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -203,9 +203,9 @@ class WebSockets:
         # Only that something has changed is of interest: then all are looked at.
         bus.subscribe(SessionChanged, wake=self._channels.wake, limit=1)
 
-    def serve(self, app: Bottle, lab: Lab, picture: Picture) -> None:
+    def serve(self, app: Bottle, lab: Lab, page: PageState) -> None:
         """Add the routes of the page's own WebSocket and of the lab's."""
-        self.live.serve(app, picture)
+        self.live.serve(app, page)
         for path, (handler, level) in lab.websockets.items():
             app.get(path, callback=partial(self._open, handler, level), access=level)
 

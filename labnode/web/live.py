@@ -21,7 +21,8 @@ from labnode.events import (
 from labnode.http import handshake
 from labnode.http.websocket import SESSION_OVER, Channel, Receiver
 from labnode.sessions import Sessions, User
-from labnode.web.page_state import Asking, Picture, asking
+from labnode.web.auth import Viewer, viewer
+from labnode.web.page_state import PageState
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Live:
     """
 
     def __init__(self, channels: Channels, sessions: Sessions, bus: Bus) -> None:
-        self._picture: Picture  # given by `serve`
+        self._state: PageState  # given by `serve`
         self._channels = channels
         self._sessions = sessions
         self._wake = threading.Event()
@@ -62,8 +63,8 @@ class Live:
         self._pages: list[Page] = []  # the thread's own, as is what follows
         self._shown: dict[str, Any] = {}  # the states of devices that all pages have
 
-    def serve(self, app: Bottle, picture: Picture) -> None:
-        self._picture = picture
+    def serve(self, app: Bottle, state: PageState) -> None:
+        self._state = state
         app.get("/api/live", callback=self._open, access="observer")
 
     def start(self) -> None:
@@ -87,8 +88,8 @@ class Live:
         refusal = handshake.refusal()
         if refusal is not None:
             return refusal
-        page = Page(asking(), self)
-        self._channels.open(page, page.asking.session_id)
+        page = Page(viewer(), self)
+        self._channels.open(page, page.viewer.session_id)
         self._new.append(page)
         self._wake.set()
         return ""  # the web server sees that HTTP is over and sends nothing of this
@@ -97,8 +98,8 @@ class Live:
 
     def heard(self, page: Page) -> None:
         """A page says that it is there."""
-        if isinstance(page.asking, User):  # one who only looks keeps nobody's session
-            self._sessions.poll(page.asking.session)
+        if isinstance(page.viewer, User):  # one who only looks keeps nobody's session
+            self._sessions.poll(page.viewer.session)
         self._asking.append(page)
         self._wake.set()
 
@@ -132,17 +133,17 @@ class Live:
             if page.channel.ending is not None:  # it left before it was seen, and told so then
                 continue
             self._pages.append(page)
-            page.tell(self._picture.state(page.asking))
+            page.tell(self._state.state(page.viewer))
         while self._asking:
             page = self._asking.popleft()
             if page in self._pages:
-                page.tell({"time_left": round(page.asking.time_left, 3)})
+                page.tell({"time_left": round(page.viewer.time_left, 3)})
 
     def _tell_devices(self) -> None:
         self._devices.drain()
         if not self._pages and not self._new:
             return
-        news = self._picture.devices(changed_since=self._shown)
+        news = self._state.devices(changed_since=self._shown)
         if news["devices"]:
             self._shown.update(news["devices"])
             message = _text(news)
@@ -151,7 +152,7 @@ class Live:
 
     def _tell_faults(self) -> None:
         if self._faults.drain() and self._pages:
-            message = _text({"faults": self._picture.faults()})
+            message = _text({"faults": self._state.faults()})
             for page in self._pages:
                 page.send(message)
 
@@ -163,29 +164,29 @@ class Live:
         for session_id, task_ids in changed.items():
             pages = self._of(session_id)
             if pages:
-                message = _text({"tasks": self._picture.tasks(task_ids)})
+                message = _text({"tasks": self._state.tasks(task_ids)})
                 for page in pages:
                     page.send(message)
 
     def _tell_sessions(self) -> None:
         for session_id in {event.session_id for event in self._session_changes.drain()}:
             for page in self._of(session_id):
-                page.tell({"session": self._picture.session(page.asking)})
+                page.tell({"session": self._state.session(page.viewer)})
 
     def _tell_notices(self) -> None:
         for notice in self._notices.drain():
             for page in self._pages if notice.session_id is None else self._of(notice.session_id):
-                page.tell({"notices": self._picture.notices(page.asking)})
+                page.tell({"notices": self._state.notices(page.viewer)})
 
     def _of(self, session_id: str) -> list[Page]:
-        return [page for page in self._pages if page.asking.session_id == session_id]
+        return [page for page in self._pages if page.viewer.session_id == session_id]
 
 
 class Page:
     """One open page: a Receiver."""
 
-    def __init__(self, asking: Asking, live: Live) -> None:
-        self.asking = asking
+    def __init__(self, viewer: Viewer, live: Live) -> None:
+        self.viewer = viewer
         self.channel: Channel  # see `begin`
         self._live = live
 
@@ -202,7 +203,7 @@ class Page:
         self.channel = channel
 
     def may_stay(self) -> bool:
-        return self.asking.session.active
+        return self.viewer.session.active
 
     def full(self) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""Links for those who look at a session over the student's shoulder, and the cookies they get."""
+"""Links to observe a session, and the cookies of observers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAC = 22  # characters of 6 bits: nobody guesses them
 
 
 class Observers:
-    """Who may look at which session: whoever has its link, in any number of browsers."""
+    """Whoever has a session's link may observe it, in any number of browsers."""
 
     def __init__(self, sessions: Sessions, settings: Settings, secret: bytes) -> None:
         self._sessions = sessions
@@ -22,7 +22,7 @@ class Observers:
         self._secret = secret
 
     def link(self, session: Session) -> str:
-        """Opens the session's page for looking, no more, until the session ends."""
+        """The link to the session's page, read-only, until the session ends."""
         return f"{self._settings.external_url(self._host())}/observe/{self._token(session)}"
 
     def find(self, token: str) -> Observer | None:
@@ -34,14 +34,14 @@ class Observers:
         return Observer(self._sessions.user(session)) if known else None
 
     def identify(self, cookie: str) -> Observer | None:
-        """The observer that the request's cookie makes of its browser."""
+        """The observer of the request's cookie."""
         return self.find(request.get_cookie(cookie) or "")
 
     def _token(self, session: Session) -> str:
         return f"{session.handle}.{derive(self._secret, 'observer', session.id)[:_MAC]}"
 
     def _host(self) -> str | None:
-        """The host that the current request came to, if links may have it."""
+        """The host of the current request, if links may have it."""
         try:
             host = str(request.get_header("Host", "")).lower()
         except RuntimeError:  # a hook or a task: this thread serves no request

@@ -1,70 +1,55 @@
-"""The picture that a student's page shows: what there is in the lab, and how it is now."""
+"""What a student's page shows: the board, its devices and tasks, and their state now."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from labnode import context
 from labnode.board.config.page import describe_page
 from labnode.clock import Clock
 from labnode.lab import Lab, Node
 from labnode.lab.pages import locales
 from labnode.schema import Text
-from labnode.sessions import Observer, User
+from labnode.sessions import User
 from labnode.tasks import Task, TaskFunction
 from labnode.web import html
+from labnode.web.auth import Access, Viewer
 
-_SIGN_OF_LIFE = 5.0  # seconds between two of a page's, where the session waits that long
-
-Asking = User | Observer
-"""Whoever looks at a session."""
+_SIGN_OF_LIFE = 5.0  # seconds between two polls of a page, or less with a short timeout
 
 
-def asking() -> Asking:
-    """Who looks in the current request, whose route is for students and observers."""
-    user = context.current_user.get()
-    assert isinstance(user, User | Observer)
-    return user
+class PageState:
+    """Made for each request from what is in memory: it never waits for the hardware."""
 
-
-class Picture:
-    """Made anew for each who asks, from what is in memory: it never waits for the hardware.
-
-    `back` says where a student may be sent after the session.
-    """
-
-    def __init__(
-        self, lab: Lab, node: Node, clock: Clock, back: Callable[[Asking], str | None]
-    ) -> None:
+    def __init__(self, lab: Lab, node: Node, clock: Clock, access: Access) -> None:
         self._lab = lab
         self._node = node
         self._clock = clock
-        self._back = back
-        self._run = secrets.token_urlsafe(6)  # tells a page that the node was started again
+        self._access = access
+        self._run = secrets.token_urlsafe(6)  # a page sees by it that the node was restarted
 
-    def boot(self, asking: Asking) -> dict[str, Any]:
-        """All that a page starts from."""
-        languages = locales(asking)
-        token = asking.session.token if isinstance(asking, User) else None
+    def boot(self, viewer: Viewer) -> dict[str, Any]:
+        """The data that a page starts with."""
+        languages = locales(viewer)
+        token = viewer.session.token if isinstance(viewer, User) else None
         timeout = self._node.board.file.session.timeout
         return html.boot(
             self.board(languages),
-            self.state(asking),
+            self.state(viewer),
             token=token,
             locales=languages,
             sign_of_life=min(_SIGN_OF_LIFE, timeout / 3) if timeout > 0 else _SIGN_OF_LIFE,
         )
 
-    def page(self, asking: Asking) -> tuple[str, bool]:
-        """The page, and is it the lab's own: templates/page.html beside the board."""
+    def page(self, viewer: Viewer) -> tuple[str, bool]:
+        """The page, and whether it is the lab's own: templates/page.html beside the board."""
         own = self._node.board.file.path.absolute().parent / "templates" / "page.html"
         template = own if own.is_file() else None
-        return html.render_page(self.boot(asking), template=template), template is not None
+        return html.render_page(self.boot(viewer), template=template), template is not None
 
     def board(self, languages: list[str]) -> dict[str, Any]:
-        """What there is: it stays the same as long as the node runs."""
+        """What does not change as long as the node runs."""
         file = self._node.board.file
         return {
             "title": file.title.pick(*languages),
@@ -78,21 +63,21 @@ class Picture:
             ],
         }
 
-    def state(self, asking: Asking) -> dict[str, Any]:
-        """How everything is now. What changes is told in the same shape, with the changed parts."""
+    def state(self, viewer: Viewer) -> dict[str, Any]:
+        """What changes. Updates have the same shape, with the changed parts only."""
         return {
             **self.devices(),
-            "tasks": [task.to_json() for task in self._tasks(asking)],
-            "session": self.session(asking),
+            "tasks": [task.to_json() for task in self._tasks(viewer)],
+            "session": self.session(viewer),
             "faults": self.faults(),
-            "notices": self.notices(asking),
+            "notices": self.notices(viewer),
         }
 
     def devices(self, changed_since: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The states of the devices that students may see, or of those that are not as given.
+        """The states of the devices that students may see, or only of those that have changed.
 
-        `version` grows with each change, in one run of the node; `now` is the clock that the times
-        in the states are of.
+        `version` grows with each change, in one run of the node; times in the states are on the
+        same clock as `now`.
         """
         specs = self._node.board.file.devices
         version, snapshot = self._node.board.versioned()
@@ -106,46 +91,39 @@ class Picture:
         return {"run": self._run, "version": version, "now": now, "devices": devices}
 
     def tasks(self, task_ids: Iterable[str]) -> list[dict[str, Any]]:
-        """These tasks as they are now; those that nobody knows any more are left out."""
+        """The current states of these tasks, without those that no longer exist."""
         rows = ((task_id, self._node.tasks.look(task_id)) for task_id in task_ids)
         return [Task(self._node.tasks, row).to_json() for _, row in rows if row is not None]
 
     def faults(self) -> list[dict[str, Any]]:
-        """The interlocks that act or are latched; the message in all languages that it has."""
-        return [
-            {
-                "name": fault.name,
-                "message": fault.message.words,
-                "latched": fault.latched,
-                "active": fault.active,
-            }
-            for fault in self._node.board.faults
-        ]
+        """The interlocks that act or are latched; the message in all its languages."""
+        faults = self._node.board.faults
+        return [{**vars(fault), "message": fault.message.words} for fault in faults]
 
-    def notices(self, asking: Asking) -> list[dict[str, Any]]:
-        """What sequences have told the student; their numbers rise."""
-        return list(asking.session.notices)
+    def notices(self, viewer: Viewer) -> list[dict[str, Any]]:
+        """What sequences have shown to the student, with rising numbers."""
+        return list(viewer.session.notices)
 
-    def session(self, asking: Asking) -> dict[str, Any]:
-        """The student, and how much time is left; `read_only`: an observer asks."""
-        user = self._node.sessions.user(asking.session)
+    def session(self, viewer: Viewer) -> dict[str, Any]:
+        """The student and the time left; `read_only` for an observer."""
+        user = self._node.sessions.user(viewer.session)
         return {
-            "read_only": asking.read_only,
+            "read_only": viewer.read_only,
             "active": user.active,
             "username": user.username,
             "full_name": user.full_name,
             "locale": user.locale,
             "time_left": round(user.time_left, 3),
-            "back": self._back(asking),
+            "back": self._access.back(viewer),
             "experiment_name": user.experiment_name,
             "category_name": user.category_name,
             "restarted": user.session.restarted,
             "reason": user.session.reason,
         }
 
-    def _tasks(self, asking: Asking) -> list[Task]:
+    def _tasks(self, viewer: Viewer) -> list[Task]:
         """The session's unfinished tasks, and the last one of each name."""
-        tasks = self._node.tasks.of_session(asking.session_id)
+        tasks = self._node.tasks.of_session(viewer.session_id)
         last = {task.name: task.task_id for task in tasks}
         return [t for t in tasks if not t.finished or last[t.name] == t.task_id]
 

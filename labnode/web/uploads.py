@@ -1,4 +1,4 @@
-"""Uploads: a student's file comes in, is looked at, and goes to its programmer."""
+"""Uploads: a student's file is received, checked, and given to its programmer."""
 
 from __future__ import annotations
 
@@ -8,18 +8,8 @@ from typing import Any
 
 from bottle import Bottle, HTTPResponse, request
 
-from labnode import context
 from labnode.board import Programmer
-from labnode.errors import (
-    AlreadyRunningError,
-    BadFile,
-    Busy,
-    NotFound,
-    SessionOver,
-    StorageError,
-    TooLittleTime,
-)
-from labnode.http.replies import json_reply
+from labnode.errors import BadFile, Busy, NotFound, SessionOver, StorageError
 from labnode.http.request import Refusal
 from labnode.http.writer import Sink
 from labnode.lab import Node
@@ -27,25 +17,24 @@ from labnode.lab.pages import locales
 from labnode.lab.programming import in_language
 from labnode.lab.spool import Spool, Spooled
 from labnode.sessions import User
-from labnode.tasks import Task
-from labnode.web.auth import Access
+from labnode.web.auth import Access, student
+from labnode.web.board_api import task_reply
 
 _ADDRESS = re.compile(r"/api/(?:devices/(\w+)/program|uploads/(\w+))", re.ASCII)
-_AT_ONCE = 4  # files that come in, on the whole node
+_AT_ONCE = 4  # uploads on the whole node
 _PIECE = 65536
 _LONGEST_NAME = 100
 _NO_FORM = {
     "en": "The file itself is the body of the request, not a form with the file in it.",
     "es": "El cuerpo de la petición es el fichero mismo, no un formulario que lo contiene.",
 }
-_REFUSALS = (AlreadyRunningError.code, TooLittleTime.code)
 
 
 class Uploads:
     """`POST api/devices/NAME/program` with the file as the body and its name as `?name=`.
 
-    The answer is 202 with the task that programs, or 409 when it may not now. The name only says of
-    what kind the file should be; what it is called in the spool nobody can choose.
+    The answer is 202 with the programming task, or 409 when it cannot start now. The name only
+    gives the kind of the file; nobody can choose its name in the spool.
     """
 
     def __init__(self, node: Node, access: Access, base: str) -> None:
@@ -65,12 +54,12 @@ class Uploads:
                 app.post(address, callback=lambda name=name: self.program(name))
             app.post(f"/api/devices/{name}/blank", callback=lambda name=name: self.blank(name))
 
-    # ------------------------------------------------------------------ while it comes in
+    # ------------------------------------------------------------------ while it is received
 
     def expected(self, environ: dict[str, Any]) -> Sink | None:
-        """Where the body of a request goes whose head has come; a Refusal before it is read.
+        """Where the body of a request goes, by its head; raises a Refusal before reading it.
 
-        For the web server's own thread, which waits for nothing here.
+        Called on the web server's own thread: never waits.
         """
         path = re.sub("/{2,}", "/", environ.get("PATH_INFO", ""))
         match = _ADDRESS.fullmatch(path.removeprefix(self._base))
@@ -86,15 +75,15 @@ class Uploads:
             raise Refusal(403, "The session is over.", SessionOver.code)
         if int(environ["CONTENT_LENGTH"] or 0) > programmer.max_size:
             raise Refusal(413, _too_large(programmer), BadFile.code)
-        return _Incoming(self._spool, session.id, programmer.max_size)
+        return _Upload(self._spool, session.id, programmer.max_size)
 
-    # ------------------------------------------------------------------ when it is there
+    # ------------------------------------------------------------------ when it is complete
 
     def program(self, device: str) -> HTTPResponse:
         """Write the body, a file, into the chip."""
-        user = _user()
+        user = student()
         programmer = self._programmers[device]
-        incoming: _Incoming | None = request.environ.get("labnode.body")
+        incoming: _Upload | None = request.environ.get("labnode.body")
         spooled = incoming.spooled if incoming else self._spool_input(user, programmer)
         try:
             if str(request.content_type).lower().startswith("multipart/"):
@@ -116,18 +105,18 @@ class Uploads:
             raise
         facts = {"device": device, "file": name, "size": spooled.size, "sha256": spooled.sha256}
         self._node.sessions.actions.record(user.session_id, user.username_unique, "upload", facts)
-        return _answer(
-            self._node.programming.start(device, image, name=name, languages=locales(user))
-        )
+        task = self._node.programming.start(device, image, name=name, languages=locales(user))
+        return task_reply(task, accepted=202)
 
     def blank(self, device: str) -> HTTPResponse:
         """Write the blank image into the chip."""
         if not self._node.board.file.devices[device].describe().get("blank"):
             raise NotFound(f"'{device}' has no blank image.")
-        return _answer(self._node.programming.start(device, None, languages=locales(_user())))
+        task = self._node.programming.start(device, None, languages=locales(student()))
+        return task_reply(task, accepted=202)
 
     def _spool_input(self, user: User, programmer: Programmer) -> Spooled:
-        """The body where the web server has not spooled it: there is none, or another server."""
+        """Spool a body that the web server has not spooled: an empty one, or another server's."""
         spooled = _begin(self._spool, user.session_id, programmer.max_size)
         body = request.environ["wsgi.input"]
         try:
@@ -141,8 +130,8 @@ class Uploads:
         return spooled
 
 
-class _Incoming:
-    """The body of a request on its way into the spool, for the web server's writer."""
+class _Upload:
+    """The body of a request on its way into the spool: a Sink of the web server's writer."""
 
     def __init__(self, spool: Spool, session_id: str, limit: int) -> None:
         self.limit = limit
@@ -178,25 +167,14 @@ def _begin(spool: Spool, session_id: str, limit: int) -> Spooled:
         raise StorageError("The lab's computer has no room for the file.") from None
 
 
-def _user() -> User:
-    user = context.current_user.get()
-    assert isinstance(user, User)
-    return user
-
-
-def _answer(task: Task) -> HTTPResponse:
-    refused = task.error is not None and task.error["code"] in _REFUSALS
-    return json_reply(task.to_json(), 409 if refused else 202)
-
-
 def _name(given: str) -> str:
-    """What a student calls a file, for people to read: its last part, printable and short."""
+    """A student's name of a file, for people: its last part, printable and short."""
     last = PurePath(given.replace("\\", "/")).name
     return "".join(c if c.isprintable() else "?" for c in last)[-_LONGEST_NAME:]
 
 
 def _suffix(name: str, programmer: Programmer) -> str:
-    """The kind of a file by its name, one of those that are taken; BadFile."""
+    """The suffix of a file's name, one that the programmer accepts; else BadFile."""
     suffix = PurePath(name).suffix.lower()
     if suffix in programmer.accept:
         return suffix

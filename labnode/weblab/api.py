@@ -1,4 +1,4 @@
-"""The central server's protocol over HTTP: who may ask, what is asked, and the answer in JSON."""
+"""The central server's protocol over HTTP: credentials, operations, and replies in JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from labnode.weblab import lde, messages
 from labnode.weblab.bodies import MAX_BODY, read_body
 from labnode.weblab.rejections import Rejections
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _EXTENSION = r"\.[A-Za-z0-9_]+"  # api.php: WebLab-Deusto's http_experiment_extension
 _ID = rf"(?!(?:api|test|new|status|action)(?:{_EXTENSION})?$)[^/]+"
@@ -33,7 +33,7 @@ _PUBLIC = re.compile(rf"/weblab/(health|sessions/api({_EXTENSION})?)|/ldl/sessio
 
 @dataclass(frozen=True)
 class Dialect:
-    """What tells one kind of central server from another; all of them share the sessions."""
+    """How the kinds of central servers differ; they share the sessions."""
 
     prefix: str
     parse_start: messages.StartParser
@@ -49,7 +49,7 @@ def protocol_app(sessions: Sessions, settings: Settings, *, clock: Clock) -> bot
     """The routes under /weblab and /ldl; all but `api` and `health` need a client's credentials."""
     app = bottle.Bottle()
     app.default_error_handler = _own_error
-    protocol = _Protocol(sessions, settings, clock)
+    protocol = ServerApi(sessions, settings, clock)
     app.add_hook("before_request", protocol.authenticate)
     app.add_hook("after_request", protocol.note_rejection)
     app.install(Errors(_refusal))
@@ -59,7 +59,7 @@ def protocol_app(sessions: Sessions, settings: Settings, *, clock: Clock) -> bot
     return app
 
 
-class _Protocol:
+class ServerApi:
     def __init__(self, sessions: Sessions, settings: Settings, clock: Clock) -> None:
         self._sessions = sessions
         self._settings = settings
@@ -68,7 +68,7 @@ class _Protocol:
         self._rejections = Rejections(clock)
 
     def serve(self, app: bottle.Bottle, dialect: Dialect) -> None:
-        """Serve the operations of one dialect."""
+        """Add the operations of one dialect."""
         start = partial(self.start, dialect)
         action = partial(self.action, dialect)
         prefix, session = dialect.prefix, f"{dialect.prefix}/<session_id:re:{_ID}>"
@@ -88,7 +88,7 @@ class _Protocol:
             app.post(f"{prefix}/action{extension}", callback=action)
 
     def authenticate(self) -> None:
-        """Let nobody in without credentials, whatever the address, but for what is public."""
+        """Refuse requests without credentials, whatever the address, except public ones."""
         environ = bottle.request.environ
         path = environ["bottle.raw_path"]
         if environ["REQUEST_METHOD"] in ("GET", "HEAD") and _PUBLIC.fullmatch(path):
@@ -99,12 +99,12 @@ class _Protocol:
         if isinstance(client, Denied):
             raise _denial(client, path)
         if not (path.isascii() and path.isprintable()):
-            # Bottle drops the bytes that it cannot decode: the rest could be another address.
+            # Bottle drops bytes that it cannot decode: the rest could be another address.
             raise bottle.HTTPError(404)
         environ["labnode.client"] = client
 
     def note_rejection(self) -> None:
-        """Every answer that is an error goes through here, also where no route was reached."""
+        """Log a reply that is an error; called for all requests, also without a route."""
         environ, response = bottle.request.environ, bottle.response
         if response.status_code >= 400:
             address, client = environ.get("REMOTE_ADDR", ""), environ.get("labnode.client")
@@ -125,16 +125,16 @@ class _Protocol:
         request, skew = dialect.parse_start(_fields(), client, self._clock.wall())
         base = self._settings.external_url(self._host(), bottle.request.environ["wsgi.url_scheme"])
         if skew:
-            _log.warning("The slot of %s began %.0f s ago by this node's clock", client, skew)
-        # A failure has to be an HTTP error: after a 200 the student is sent to a dead link.
+            log.warning("The slot of %s began %.0f s ago by this node's clock", client, skew)
+        # A failure must be an HTTP error: after a 200 the student is sent to a dead link.
         try:
             session = self._sessions.start(request)
         except BadInput:
             raise
         except LabnodeError as error:
             raise _failure(503, error) from None
-        except Exception:  # noqa: BLE001 - hooks of a lab may raise anything
-            _log.exception("A session could not be started")
+        except Exception:  # hooks of a lab may raise anything
+            log.exception("A session could not be started")
             raise _failure(503, "The laboratory could not be started.") from None
         return _reply({"url": f"{base}/callback/{session.token}", "session_id": session.id})
 
@@ -161,17 +161,17 @@ class _Protocol:
         return self.delete(dialect, session_id or _queried_id())
 
     def delete(self, dialect: Dialect, session_id: str) -> bottle.HTTPResponse:
-        # Not an HTTP error for anything: WebLab-Deusto would take the session for finished and
-        # send the next student to a board that is not clean.
+        # Never an HTTP error: WebLab-Deusto would take the session for finished and send the next
+        # student to a board that is not clean.
         try:
             state = self._sessions.delete(session_id)
-        except Exception:  # noqa: BLE001 - the boundary of a request
-            _log.exception("A session could not be deleted")
+        except Exception:
+            log.exception("A session could not be deleted")
             state = Deletion.PENDING
         return _reply(dialect.deletion(state))
 
     def _host(self) -> str | None:
-        """The host that the student's URL gets from this request; BadInput if it may not."""
+        """The host for the student's URL, from this request; BadInput if it is not allowed."""
         host: str | None = bottle.request.environ.get("HTTP_HOST")
         if self._settings.public_origin or not host:
             return None
@@ -181,14 +181,14 @@ class _Protocol:
 
 
 def _own_error(error: bottle.HTTPError) -> bottle.HTTPResponse:
-    """The answer where Bottle itself has none: no such route, no such method, a bug."""
+    """The reply where Bottle refuses (no such route or method), and to a bug."""
     match error.status_code:
         case 404:
             message = "There is nothing at this address."
         case 405:
             message = f"{bottle.request.environ['REQUEST_METHOD']} is not possible at this address."
         case _:
-            _log.error("A request of a central server failed", exc_info=error.exception)
+            log.error("A request of a central server failed", exc_info=error.exception)
             message = "Something went wrong in the laboratory; its log says what."
     allow = error.headers.get("Allow")
     return _reply(messages.failure(message), error.status_code, {"Allow": allow} if allow else {})
@@ -210,7 +210,7 @@ def _fields() -> dict[str, Any]:
 
 
 def _queried_id() -> str:
-    """The session that the extension style names in the query."""
+    """The session id in the query, in the style with extensions."""
     query: str = bottle.request.environ.get("QUERY_STRING", "")
     ids = [value for key, value in parse_qsl(query, keep_blank_values=True) if key == "session_id"]
     if len(ids) != 1:

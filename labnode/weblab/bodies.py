@@ -1,4 +1,4 @@
-"""What a request's body holds: the fields of a JSON object or of a form, checked one by one."""
+"""The fields in a request's body, a JSON object or a form, and checks for each."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 def read_body(body: bytes) -> dict[str, Any]:
     """The fields of a JSON object or of a form (whose values are strings).
 
-    The content type is not asked: urllib, which WebLab-Deusto calls with, says "form" of any body
-    that nothing else is said of. Raises BadInput.
+    The content type is ignored: WebLab-Deusto calls with urllib, whose default is "form" for any
+    body. Raises BadInput.
     """
     try:
         content = body.decode("utf-8-sig").strip()
@@ -35,7 +35,7 @@ def read_body(body: bytes) -> dict[str, Any]:
 
 
 def read_json(content: str, what: str) -> Any:
-    """The data of a JSON text that can be stored and sent on; BadInput, naming `what`, if not."""
+    """The data of a JSON text, fit to be stored and sent on; BadInput, naming `what`, if not."""
     try:
         data = json.loads(
             content,
@@ -53,7 +53,7 @@ def read_json(content: str, what: str) -> Any:
 
 
 def get_object(fields: dict[str, Any], key: str) -> dict[str, Any]:
-    """The object of `key`, which forms and API version 0 have as JSON text; {} if it is missing."""
+    """The object of `key`, which forms and API version 0 send as JSON text; {} if missing."""
     value = fields.get(key)
     if isinstance(value, str):
         value = read_json(value, key) if value.strip() else None
@@ -66,8 +66,7 @@ def get_object(fields: dict[str, Any], key: str) -> dict[str, Any]:
 
 def get_number(fields: dict[str, Any], key: str) -> float | None:
     """The number of `key`, which may be written as a string; None if it is missing."""
-    value = fields.get(key)
-    if value is None or value == "":
+    if (value := fields.get(key)) in (None, ""):
         return None
     try:
         number = math.nan if isinstance(value, bool) else float(value)
@@ -80,8 +79,7 @@ def get_number(fields: dict[str, Any], key: str) -> float | None:
 
 def get_text(fields: dict[str, Any], key: str) -> str | None:
     """The string of `key`; None if it is missing or empty."""
-    value = fields.get(key)
-    if value is None or value == "":
+    if (value := fields.get(key)) in (None, ""):
         return None
     if not isinstance(value, str) or "\0" in value:
         raise BadInput(f"{key} must be a string, not {shown(value)}.")
@@ -90,8 +88,7 @@ def get_text(fields: dict[str, Any], key: str) -> str | None:
 
 def get_flag(fields: dict[str, Any], key: str, default: bool) -> bool:
     """The boolean of `key`; `default` if it is missing."""
-    value = fields.get(key)
-    if value is None or value == "":
+    if (value := fields.get(key)) in (None, ""):
         return default
     flag = _FLAGS.get(str(value).lower()) if isinstance(value, bool | int | str) else None
     if flag is None:
@@ -147,7 +144,7 @@ def _no_constant(name: str) -> NoReturn:
 def _whole_characters(data: Any) -> Any:
     """`data` with U+FFFD for half surrogate pairs, which no file and no page can hold.
 
-    They come from names that were cut in the middle of an emoji: no reason to refuse a student.
+    They come from names cut in the middle of an emoji: no reason to refuse a student.
     """
     content = json.dumps(data, ensure_ascii=False)
     try:

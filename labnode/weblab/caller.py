@@ -1,4 +1,4 @@
-"""One request of a central server to a node, answered by a dict or by one clear error."""
+"""One request of a central server to a node: the reply as a dict, or one clear error."""
 
 from __future__ import annotations
 
@@ -73,8 +73,17 @@ class Caller:
         except (http.client.HTTPException, ValueError):
             raise self.not_a_labnode() from None
 
+    def start(self, path: str, fields: dict[str, Any], *, timeout: float) -> tuple[str, str]:
+        """Ask for a session: its id and the student's URL; raises what `ask` does."""
+        answer = self.ask(path, fields, timeout=timeout)
+        session_id, url = answer.get("session_id"), answer.get("url")
+        refused = answer.get("error") or answer.get("success") is False
+        if refused or not isinstance(session_id, str) or not isinstance(url, str):
+            raise self.not_a_labnode()
+        return session_id, url
+
     def not_a_labnode(self) -> NoAnswer:
-        """The error for an answer that does not belong to the protocol."""
+        """The error for a reply that does not belong to the protocol."""
         return NoAnswer(
             f"What answers at {self._url} is not a labnode, or the address is not the whole one: "
             "it ends where /weblab begins (see base_url in the node's settings)."
@@ -85,9 +94,9 @@ class Caller:
             answer = json.loads(body)
         except (ValueError, RecursionError):
             raise self.not_a_labnode() from None
-        if not isinstance(answer, dict):
-            raise self.not_a_labnode()
-        return answer
+        if isinstance(answer, dict):
+            return answer
+        raise self.not_a_labnode()
 
     def _refusal(self, error: urllib.error.HTTPError) -> LabnodeError:
         if error.code == 401:

@@ -1,4 +1,4 @@
-"""What the people who run a central server have to enter there, so that it can use this node.
+"""The configuration that a central server needs to use this node.
 
 The keys are those of WebLab-Deusto's documentation ("Remote laboratory deployment") and of its
 `weblab/lab/status_handler.py` and `experiments/http_experiment.py`; for LabDiscoveryEngine those
@@ -21,7 +21,7 @@ _CHECKERS = "# A WebLab-Deusto that does not know WebHandler yet: 'checkers': ()
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """What a central server has to know of a lab."""
+    """What a central server has to know about a lab."""
 
     url: str  # before /weblab and /ldl
     username: str
@@ -53,11 +53,10 @@ def registration(
     host: str | None = None,
     show_password: bool = False,
 ) -> Registration:
-    """The lab as the central server with the credentials of `client` (else the first) has to know.
+    """The registration at the central server with the credentials of `client`, else the first.
 
     `host` ("pi3:8080") is how it reaches the node, where `base_url` has none. Of several passwords
-    the last counts; without `show_password` a placeholder stands for it. ConfigError when there is
-    no such client.
+    the last counts; without `show_password` it is a placeholder. ConfigError without such a client.
     """
     chosen = _client(settings, client)
     url = settings.external_url(host)
@@ -76,9 +75,9 @@ def registration(
 
 
 def weblab_deusto(lab: Registration) -> list[Part]:
-    """The lab server's and the core's configuration; ConfigError for names that these cannot have.
+    """The configuration of the lab server and the core; ConfigError for names they cannot have.
 
-    A board of several users is one experiment server with as many instances.
+    A board for several users is one experiment server with as many instances.
     """
     for text in (lab.name, lab.category):
         if set(text) & set(":@|"):
@@ -141,7 +140,7 @@ core_coordinator_laboratory_servers = {{
 
 
 def lab_discovery_engine(lab: Registration) -> list[Part]:
-    """The resources (one for each user of the board) and the laboratory that they make up."""
+    """The resources, one for each user of the board, and their laboratory."""
     names = [f"{_slug(lab.name)}-{number}" for number in range(1, lab.users + 1)]
     resources = "".join(
         f"""\
@@ -172,7 +171,7 @@ def lab_discovery_engine(lab: Registration) -> list[Part]:
 
 
 def as_text(parts: Iterable[Part]) -> str:
-    """All parts for reading, each under the name of its file."""
+    """All parts as one text, each under the name of its file."""
     return "\n".join(f"# ---- {part.file}\n\n{part.text}" for part in parts)
 
 
@@ -190,10 +189,10 @@ def _health(lab: Registration) -> str:
 
 
 def _slug(name: str) -> str:
-    """A name of letters, digits and '_' that stands for `name` inside of files."""
+    """`name` in letters, digits and '_', for use inside files."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "lab"
 
 
 def _yaml(text: str) -> str:
-    """A scalar: bare where it is a word, else quoted as in JSON, which YAML reads the same."""
+    """A scalar: bare if it is a word, else quoted as in JSON, which is valid YAML."""
     return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""A stand-in for the central server: starts, polls and ends sessions as WebLab-Deusto does."""
+"""A fake central server: starts, polls and ends sessions as WebLab-Deusto does."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _RESOURCE_CHECK = 30.0  # seconds until a reservation whose start failed is sent
 
 
 @dataclass(frozen=True)
-class Ending:
+class SessionEnd:
     """How a session ended for the central server."""
 
-    message: str  # the lab's last word, or the error that was taken for the end
-    asked: int  # how many times it was asked for
-    clean: bool  # False: the lab never said that it is finished
+    message: str  # the lab's last message, or the error that counted as the end
+    asked: int  # how many times the node was asked
+    clean: bool  # False: the lab never said that it has finished
 
 
 class CentralServer:
@@ -34,7 +34,7 @@ class CentralServer:
 
     `extension` (".php"), `request_format` and `api` ("0": before /api and /test existed) are
     WebLab-Deusto's own options http_experiment_extension, _request_format and _api. Unlike
-    WebLab-Deusto it does not wait for ever: `start_timeout` and `timeout` are in seconds.
+    WebLab-Deusto it does not wait forever: `start_timeout` and `timeout` are in seconds.
     """
 
     def __init__(
@@ -111,10 +111,7 @@ class CentralServer:
             "back": back,
         }
         path = f"new{self._extension}" if self._extension else ""
-        answer = self._caller.ask(path, body, timeout=self._start_timeout)
-        session_id, url = answer.get("session_id"), answer.get("url")
-        if not isinstance(session_id, str) or not isinstance(url, str):
-            raise self._caller.not_a_labnode()
+        session_id, url = self._caller.start(path, body, timeout=self._start_timeout)
         self._slots[session_id] = self._clock.now() + assigned_time
         return session_id, url
 
@@ -165,7 +162,7 @@ class CentralServer:
             if wait < 0 or pause == left:
                 return
 
-    def delete(self, session_id: str, stop: Event | None = None, *, limit: int = 300) -> Ending:
+    def delete(self, session_id: str, stop: Event | None = None, *, limit: int = 300) -> SessionEnd:
         """End the session: ask until the lab has finished, at most `limit` times, or until `stop`.
 
         Any error counts as finished, as it does for WebLab-Deusto.
@@ -177,16 +174,16 @@ class CentralServer:
             try:
                 answer = self._ask(self._path("action", session_id), {"action": "delete"})
             except LabnodeError as error:
-                return Ending(str(error), asked, clean=False)
+                return SessionEnd(str(error), asked, clean=False)
             message = str(answer.get("message", ""))
             # WebLab-Deusto takes `data` for `finished` where there is one, and nothing for True.
             said = [answer[key] for key in ("data", "finished") if answer.get(key) is not None]
             if not said or said[0]:
-                return Ending(message, asked, clean=True)
+                return SessionEnd(message, asked, clean=True)
             again = answer.get("ask_again")
             if stop.wait(again if isinstance(again, int | float) else _ASK_AGAIN):
-                return Ending(message, asked, clean=False)
-        return Ending(message, limit, clean=False)
+                return SessionEnd(message, asked, clean=False)
+        return SessionEnd(message, limit, clean=False)
 
     def _path(self, operation: Literal["status", "action"], session_id: str) -> str:
         name = quote(session_id, safe="")

@@ -1,4 +1,4 @@
-"""A stand-in for LabDiscoveryEngine: starts, polls and ends sessions as its scheduler does."""
+"""A fake LabDiscoveryEngine: starts, polls and ends sessions as its scheduler does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import quote
 from labnode.clock import Clock, Event
 from labnode.errors import LabnodeError
 from labnode.weblab.caller import Caller
-from labnode.weblab.fake import Ending
+from labnode.weblab.fake import SessionEnd
 
 _LONGEST_PAUSE = 10.0  # seconds between two polls, whatever the lab says
 _POLLS = 3  # times that a failing poll is tried before the board counts as broken
@@ -102,12 +102,7 @@ class DiscoveryEngine:
                 "server_initial_data": server,
                 "back": back,
             }
-        answer = self._caller.ask("", body, timeout=self._start_timeout)
-        session_id, url = answer.get("session_id"), answer.get("url")
-        refused = answer.get("error") or answer.get("success") is False
-        if refused or not isinstance(session_id, str) or not isinstance(url, str):
-            raise self._caller.not_a_labnode()
-        return session_id, url
+        return self._caller.start("", body, timeout=self._start_timeout)
 
     def status(self, session_id: str) -> float:
         """`should_finish`: negative when over, else seconds until the next poll."""
@@ -136,7 +131,7 @@ class DiscoveryEngine:
                 return
             stop.wait(min(answer or math.inf, _LONGEST_PAUSE))
 
-    def delete(self, session_id: str, stop: Event | None = None) -> Ending:
+    def delete(self, session_id: str, stop: Event | None = None) -> SessionEnd:
         """End the session: ask until `should_finish` is negative; give up after the 60th answer.
 
         Any other answer leaves the board out of use, with a person to look after it.
@@ -147,16 +142,16 @@ class DiscoveryEngine:
             try:
                 answer = self._delete(session_id)
             except LabnodeError as error:
-                return Ending(str(error), asked, clean=False)
+                return SessionEnd(str(error), asked, clean=False)
             message = str(answer.get("message", ""))
             again = answer.get("should_finish", -1 if message == "Deleted" else None)
             if answer.get("error") or isinstance(again, bool) or not isinstance(again, int | float):
-                return Ending(message, asked, clean=False)
+                return SessionEnd(message, asked, clean=False)
             if again < 0:
-                return Ending(message, asked, clean=True)
+                return SessionEnd(message, asked, clean=True)
             if stop.wait(min(again or 1.0, _LONGEST_DELETE_PAUSE)):
-                return Ending(message, asked, clean=False)
-        return Ending(message, _DELETES, clean=False)
+                return SessionEnd(message, asked, clean=False)
+        return SessionEnd(message, _DELETES, clean=False)
 
     def _delete(self, session_id: str) -> dict[str, Any]:
         path = quote(session_id, safe="")

@@ -1,4 +1,4 @@
-"""The messages of LabDiscoveryEngine where they are not those of WebLab-Deusto."""
+"""The messages of LabDiscoveryEngine where they differ from WebLab-Deusto's."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from labnode.weblab.slot import elapsed, read_time
 
 
 def parse_start(fields: dict[str, Any], client: str, wall: float) -> tuple[StartRequest, float]:
-    """The start that LabDiscoveryEngine asks for, and by how many seconds the clocks disagree.
+    """LabDiscoveryEngine's request for a start, and the skew of the clocks in seconds.
 
-    `wall` is the time now, in seconds since 1970. Raises BadInput that names the key, such as
-    schedule.length.
+    `wall` is the time now, in seconds since 1970. Raises BadInput with the key (schedule.length).
     """
     asked = _part(fields, "request")
     laboratory = _part(fields, "laboratory")
@@ -28,15 +27,15 @@ def parse_start(fields: dict[str, Any], client: str, wall: float) -> tuple[Start
     if length <= 0:
         raise BadInput(f"schedule.length must be more than 0 seconds, not {length:g}.")
     start = get_text(schedule, "schedule.start")
-    # It always writes its offset from UTC; without one the nearer of two readings is taken.
+    # It always writes an offset from UTC; without one, the reading closest to now counts.
     began = None if start is None else read_time("schedule.start", start, [UTC, None], wall)
-    gone, skew = elapsed(began, length, wall)
+    past, skew = elapsed(began, length, wall)
     username = get_text(user, "user.username") or ""
     request = StartRequest(
         client=client,
         length=length,
         reservation_id=get_text(asked, "request.ldeReservationId"),
-        elapsed=gone,
+        elapsed=past,
         username=username,
         username_unique=get_text(user, "user.unique") or username,
         full_name=get_text(user, "user.fullName") or "",
@@ -51,15 +50,13 @@ def parse_start(fields: dict[str, Any], client: str, wall: float) -> tuple[Start
 
 
 def deletion(state: Deletion) -> dict[str, Any]:
-    """The answer to a delete, of which LabDiscoveryEngine reads `should_finish`.
+    """The reply to a delete, of which LabDiscoveryEngine reads `should_finish`.
 
-    Its newer versions take the board out of use where that is missing, until a person looks.
+    Newer versions take the board out of use, until a person looks, where that is missing.
     """
-    if state is Deletion.UNKNOWN:
-        return {**messages.deletion(state), "should_finish": -1}
-    return messages.deletion(state)
+    return {"should_finish": -1, **messages.deletion(state)}
 
 
 def _part(fields: dict[str, Any], name: str) -> dict[str, Any]:
-    """The object called `name`, {} without it, its keys with that name in front."""
+    """The object called `name`, or {}, its keys prefixed with that name."""
     return {f"{name}.{key}": value for key, value in get_object(fields, name).items()}

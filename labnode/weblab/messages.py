@@ -1,4 +1,4 @@
-"""The messages of the WebLab-Deusto protocol: what servers ask, read; what they get, as dicts."""
+"""The messages of the WebLab-Deusto protocol: requests are parsed, replies made as dicts."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from labnode.weblab.bodies import get_flag, get_number, get_object, get_text, re
 from labnode.weblab.slot import elapsed, slot_start
 
 _LENGTH = "priority.queue.slot.length"
-_MULTIPLE_LIMIT = 10.0  # seconds that status/multiple takes at most, whatever the server allows
+_MULTIPLE_LIMIT = 10.0  # seconds for status/multiple at most, whatever the server allows
 
 StartParser = Callable[[dict[str, Any], str, float], tuple[StartRequest, float]]
-"""How a dialect reads a start: fields, the client's name, the wall clock → request, skew."""
+"""How a dialect parses a start: fields, the client's name, the wall clock → request, skew."""
 
 
 def parse_start(fields: dict[str, Any], client: str, wall: float) -> tuple[StartRequest, float]:
-    """The start that WebLab-Deusto asks for, and by how many seconds the clocks disagree.
+    """WebLab-Deusto's request for a start, and the skew of the clocks in seconds.
 
-    `wall` is the time now, in seconds since 1970. Raises BadInput that names the key. Keys that
-    are not known are left to the lab in `server_data`.
+    `wall` is the time now, in seconds since 1970. Raises BadInput that names the key. Unknown
+    keys are passed to the lab in `server_data`.
     """
     server = get_object(fields, "server_initial_data")
     client_data = get_object(fields, "client_initial_data")
@@ -31,15 +31,15 @@ def parse_start(fields: dict[str, Any], client: str, wall: float) -> tuple[Start
     if length <= 0:
         raise BadInput(f"{_LENGTH} must be more than 0 seconds, not {length:g}.")
     counts_start = get_flag(server, "priority.queue.slot.initialization_in_accounting", True)
-    gone, skew = elapsed(slot_start(server, wall), length, wall)
+    past, skew = elapsed(slot_start(server, wall), length, wall)
     username = get_text(server, "request.username") or ""
     request = StartRequest(
         client=client,
         length=length,
-        # LabDiscoveryEngine, when it speaks this dialect, has another key for it.
+        # LabDiscoveryEngine uses another key in this dialect.
         reservation_id=get_text(server, "weblab_reservation_id")
         or get_text(server, "reservation_id"),
-        elapsed=gone if counts_start else 0.0,
+        elapsed=past if counts_start else 0.0,
         counts_start=counts_start,
         username=username,
         username_unique=get_text(server, "request.username.unique") or username,
@@ -55,7 +55,7 @@ def parse_start(fields: dict[str, Any], client: str, wall: float) -> tuple[Start
 
 
 def is_delete(fields: dict[str, Any]) -> bool:
-    """Whether a message to a session asks for its end."""
+    """Whether a message to a session asks to end it."""
     return bool(fields.get("action") == "delete")
 
 
@@ -82,33 +82,33 @@ MISSING_IDS = {
 
 
 def validity(obstacles: Sequence[str]) -> dict[str, Any]:
-    """The answer to `test`: whether the laboratory can be used, or why not."""
+    """The reply to `test`: whether the laboratory can be used, or why not."""
     return {"valid": False, "error_messages": list(obstacles)} if obstacles else {"valid": True}
 
 
 def health(obstacles: Sequence[str]) -> dict[str, Any]:
-    """The answer to the health checks of central servers."""
+    """The reply to the health checks of central servers."""
     message = " ".join(obstacles) or "The laboratory is ready."
     return {"found": True, "success": not obstacles, "message": message}
 
 
 def failure(message: str) -> dict[str, Any]:
-    """Any answer that is an error."""
+    """The reply to anything that fails."""
     return {"error": True, "success": False, "message": message}
 
 
 def status(should_finish: float) -> dict[str, Any]:
-    """The answer to a status poll."""
+    """The reply to a status poll."""
     return {"should_finish": _tidy(should_finish)}
 
 
 def statuses(should_finish: dict[str, float]) -> dict[str, Any]:
-    """The answer to status/multiple."""
+    """The reply to status/multiple."""
     return {"status": {key: _tidy(value) for key, value in should_finish.items()}}
 
 
 def deletion(state: Deletion) -> dict[str, Any]:
-    """The answer to a delete.
+    """The reply to a delete.
 
     It never has a `data` key: WebLab-Deusto takes its value for `finished`.
     """
@@ -122,4 +122,4 @@ def deletion(state: Deletion) -> dict[str, Any]:
 
 
 def _tidy(value: float) -> float:
-    return int(value) if value == int(value) else value  # 5, as servers know it, not 5.0
+    return int(value) if value == int(value) else value  # servers expect 5, not 5.0

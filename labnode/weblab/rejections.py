@@ -1,4 +1,4 @@
-"""What is told of refused requests: all of them on a normal day, a part of them in an attack."""
+"""Refused requests in the audit log: normally each one, in an attack only some."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from labnode import audit
 from labnode.clock import Clock
 
 _WINDOW = 60.0  # seconds
-_MOST = 60  # lines in a window: whoever knocks all night must not fill an SD card
+_MOST = 60  # lines in a window: an attack must not fill the SD card
 _KINDS = {
     400: "bad-input",
     401: "credentials",
@@ -21,25 +21,25 @@ _KINDS = {
 
 
 class Rejections:
-    """Tells the lifecycle log of requests that were answered with an error."""
+    """Logs requests that were answered with an error, a limited number of them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._since = clock.now()
-        self._told = 0
-        self._untold = 0
+        self._logged = 0
+        self._skipped = 0
 
     def note(self, status: int, busy: bool, address: str, client: str | None) -> None:
-        """`busy`: the answer said when to ask again."""
+        """Log one; `busy`: the reply said when to ask again."""
         with self._lock:
             now = self._clock.now()
             if now >= self._since + _WINDOW:
-                self._since, self._told = now, 0
-            if self._told >= _MOST:
-                self._untold += 1
+                self._since, self._logged = now, 0
+            if self._logged >= _MOST:
+                self._skipped += 1
                 return
-            self._told += 1
-            untold, self._untold = self._untold, 0
+            self._logged += 1
+            skipped, self._skipped = self._skipped, 0
         kind = "busy" if busy and status == 503 else _KINDS.get(status, "fault")
-        audit.rejected(kind, status=status, address=address, client=client, untold=untold)
+        audit.rejected(kind, status=status, address=address, client=client, untold=skipped)

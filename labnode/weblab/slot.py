@@ -1,4 +1,4 @@
-"""When a student's slot began, in all the forms that servers write it, and how much is gone."""
+"""When a student's slot began, in all formats that servers use, and how much of it is over."""
 
 from __future__ import annotations
 
@@ -11,39 +11,36 @@ from labnode.errors import BadInput
 from labnode.weblab.bodies import get_number, get_text, shown
 
 _START = "priority.queue.slot.start"
-_TOLERATED_SKEW = 5.0  # seconds that a server's clock may be ahead without a word
+_TOLERATED_SKEW = 5.0  # seconds that a server's clock may be ahead without a warning
 
 
 def elapsed(start: float | None, length: float, wall: float) -> tuple[float, float]:
-    """The seconds of the slot that are gone at `wall`, and the skew of the clocks.
+    """The seconds of the slot that are over at `wall`, and the skew of the clocks.
 
-    A start that would leave nothing of the slot, or that is still to come, says more about the
-    clocks than about the slot: then nothing is gone, and the skew says by how many seconds.
+    A start that would leave nothing of the slot, or that is in the future, says more about the
+    clocks than about the slot: then nothing of it is over, and the skew is how far they differ.
     """
-    gone = 0.0 if start is None else wall - start
-    if 0 <= gone < length:
-        return gone, 0.0
-    return 0.0, 0.0 if -_TOLERATED_SKEW <= gone < 0 else gone
+    past = 0.0 if start is None else wall - start
+    if 0 <= past < length:
+        return past, 0.0
+    return 0.0, 0.0 if -_TOLERATED_SKEW <= past < 0 else past
 
 
 def slot_start(server: dict[str, Any], wall: float) -> float | None:
     """When the slot began, in seconds since 1970, by the best of the keys; None without any."""
-    stamp = get_number(server, f"{_START}.timestamp")
-    if stamp is not None:
+    if (stamp := get_number(server, f"{_START}.timestamp")) is not None:
         return stamp
-    utc = get_text(server, f"{_START}.utc")
-    if utc is not None:
+    if (utc := get_text(server, f"{_START}.utc")) is not None:
         return read_time(f"{_START}.utc", utc, [UTC], wall)
-    local = get_text(server, _START)
-    if local is not None:
+    if (local := get_text(server, _START)) is not None:
         return read_time(_START, local, _zones(server), wall)
     return None
 
 
 def read_time(key: str, text: str, zones: list[tzinfo | None], wall: float) -> float:
-    """The seconds since 1970 of an ISO 8601 time, read in that of `zones` which is closest to now.
+    """The seconds since 1970 of an ISO 8601 time, read in the zone that puts it closest to now.
 
-    A time that brings its own offset from UTC keeps it. None in `zones` is the node's own zone.
+    A time with an offset from UTC keeps it. None in `zones` is the node's own zone.
     """
     try:
         moment = datetime.fromisoformat(text.strip())
@@ -56,7 +53,7 @@ def read_time(key: str, text: str, zones: list[tzinfo | None], wall: float) -> f
 
 
 def _zones(server: dict[str, Any]) -> list[tzinfo | None]:
-    """What `.start.timezone` may mean.
+    """The zones that `.start.timezone` may mean.
 
     WebLab-Deusto sends "0" in UTC; neither the unit nor the sign is documented (Python's
     `time.timezone` counts westwards, ISO 8601 eastwards), so both signs are possible.

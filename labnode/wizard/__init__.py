@@ -1,1 +1,1 @@
-"""What helps a lab's owner to wire a board and to write its file; nothing here runs in a node."""
+"""Tools to wire a board and to write its file; nothing here runs in a node."""

@@ -1,4 +1,4 @@
-"""The JSON Schema of board files: editors complete and check them with it."""
+"""The JSON Schema of board files, for editors."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Schema = dict[str, Any]
 
 _NAME = "^[A-Za-z][A-Za-z0-9_]{0,39}$"  # of a device
 _WIDTH = 120
-_SHARED = 60  # characters of JSON; what is longer and there twice is written once
+_SHARED = 60  # characters of JSON; longer options that repeat are shared
 
 
 def board_schema(board: BoardFile | None = None) -> Schema:
-    """For a whole board file, with the options of every driver; also of those of `board` itself."""
+    """For a whole board file, with the options of all drivers, and of those of `board` itself."""
     drivers = dict(load_drivers())
     if board is not None:
         drivers |= {driver.kind: type(driver) for driver in board.devices.values()}
@@ -49,12 +49,12 @@ def first_paragraph(driver: type[Driver]) -> str:
 
 
 def text_of(schema: Schema) -> str:
-    """The schema as it is kept in boards/board.schema.json."""
+    """The text of boards/board.schema.json."""
     return _laid_out(schema, 0) + "\n"
 
 
 def _laid_out(value: Any, depth: int) -> str:
-    """JSON with what fits into a line on one line: good to read, and to compare by lines."""
+    """JSON with one line for whatever fits: easy to read and to diff."""
     line = json.dumps(value, ensure_ascii=False)
     if len(line) + depth <= _WIDTH or not isinstance(value, dict | list) or not value:
         return line
@@ -86,7 +86,7 @@ def _devices(kinds: list[str]) -> Schema:
 
 
 def _only_step(sequences: Schema) -> Schema:
-    """What a step is, left as a reference in each of the sequences: one key, whichever."""
+    """Replace steps in all sequences by a reference, and return their schema: any one key."""
     step: Schema = {}
     inside: list[Any] = [sequences]
     while inside:
@@ -103,7 +103,7 @@ def _only_step(sequences: Schema) -> Schema:
 
 
 def _share(definitions: dict[str, Schema]) -> dict[str, Schema]:
-    """Move what several drivers say of an option to one place, and leave references."""
+    """Move options that several drivers share to one place, and leave references."""
     places: dict[str, list[tuple[Schema, str]]] = {}
     for schema in definitions.values():
         for key, option in schema["properties"].items():

@@ -1,4 +1,4 @@
-"""What a board needs in config.txt, which the Raspberry Pi's firmware reads at power-on.
+"""The lines that a board needs in config.txt, which the Raspberry Pi reads at power-on.
 
 The lines are explained at https://www.raspberrypi.com/documentation/computers/config_txt.html and
 in the file overlays/README beside config.txt.
@@ -49,7 +49,7 @@ def _needed(board: BoardFile) -> list[str]:
 
 
 def _joined(asked: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Overlays of which there can be only one, made one that does for all."""
+    """Merge overlays of which there can be only one."""
     joined: dict[str, list[str]] = {}
     pwm = [match for match in map(_PWM.fullmatch, asked) if match]
     spi = [match for match in map(_SPI1.fullmatch, asked) if match]
@@ -65,7 +65,7 @@ def _joined(asked: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _levels(board: BoardFile) -> list[str]:
-    """Every output at the level that is safe, before Linux has started."""
+    """Lines that set every output to its safe level before Linux starts."""
     lines: list[str] = []
     for name, driver in board.devices.items():
         for number, high in sorted(driver.rest_level().items()):
@@ -83,7 +83,7 @@ def _levels(board: BoardFile) -> list[str]:
 
 
 def _unwanted(pins: Iterable[HeaderPin]) -> list[str]:
-    """Buses that have to be off, because devices use their pins as plain ones."""
+    """Buses that must be off because devices use their pins for GPIO."""
     plain = {p.number for p in pins if p.is_gpio and p.users and not p.is_bus}
     lines = []
     for line, numbers in BUS_PINS.items():

@@ -1,24 +1,23 @@
-"""What is plugged into this machine, as Linux tells it in /dev and /sys."""
+"""What is plugged into this machine, from /dev and /sys."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_BUS_FILES = {  # what is there when a line of config.txt has switched a bus on
+_BUS_FILES = {  # what exists when config.txt switches the bus on
     "I2C bus 1": ("dev/i2c-1", (2, 3)),
     "SPI bus 0": ("dev/spidev0.0", (7, 8, 9, 10, 11)),
     "serial port": ("dev/serial0", (14, 15)),
-    "1-Wire bus": ("sys/bus/w1/devices/w1_bus_master1", (4,)),  # unless told another pin
+    "1-Wire bus": ("sys/bus/w1/devices/w1_bus_master1", (4,)),  # the default pin
 }
 _THERMOMETERS = ("10", "22", "28", "3b", "42")  # families of 1-Wire parts
 
 
 @dataclass(frozen=True)
 class UsbDevice:
-    """How a USB device names itself: anything may stand in its texts, but nothing unprintable."""
+    """A USB device's own description: any text, but printable."""
 
     vendor: str  # "2341"
     product: str  # "0043"
@@ -37,8 +36,8 @@ class UsbDevice:
 
 
 @dataclass(frozen=True)
-class Port:
-    """A serial port by the name that it keeps, and what is at its other end."""
+class SerialPort:
+    """A serial port, its stable path, and the device at its other end."""
 
     path: str
     tty: str
@@ -57,21 +56,21 @@ class Thermometer:
     celsius: float | None  # now
 
 
-def serial_ports(root: Path) -> list[Port]:
+def serial_ports(root: Path) -> list[SerialPort]:
     """Those of USB, by id; by path where two devices have the same id. Then the header's."""
     ports = []
     names = _links(root / "dev/serial/by-path") | _links(root / "dev/serial/by-id")
     for tty in sorted(_names(root / "sys/class/tty")):
         if tty.startswith(("ttyUSB", "ttyACM")):
             usb = _usb_above(root, root / "sys/class/tty" / tty / "device")
-            ports.append(Port(names.get(tty, f"/dev/{tty}"), tty, usb))
+            ports.append(SerialPort(names.get(tty, f"/dev/{tty}"), tty, usb))
     if (root / "dev/serial0").exists():
-        ports.append(Port("/dev/serial0", "serial0", None))
+        ports.append(SerialPort("/dev/serial0", "serial0", None))
     return ports
 
 
 def usb_devices(root: Path) -> list[UsbDevice]:
-    """Everything on USB that is no hub, in the order of the sockets."""
+    """All USB devices but hubs, in the order of the sockets."""
     found = (_usb_at(path) for path in sorted((root / "sys/bus/usb/devices").glob("*")))
     return [usb for usb in found if usb is not None and usb.vendor != "1d6b"]  # Linux's own hubs
 
@@ -79,14 +78,14 @@ def usb_devices(root: Path) -> list[UsbDevice]:
 def cameras(root: Path) -> list[Camera]:
     found = []
     for tty, path in sorted(_links(root / "dev/v4l/by-id").items()):
-        if path.endswith("-video-index0"):  # the others tell only about the pictures
+        if path.endswith("-video-index0"):  # the others are for metadata
             name = _text(root / "sys/class/video4linux" / tty / "name")
             found.append(Camera(path, name or "a camera"))
     return found
 
 
 def thermometers(root: Path) -> list[Thermometer]:
-    """The 1-Wire sensors that are thermometers; asking one takes it up to a second."""
+    """The 1-Wire sensors that are thermometers; reading one takes up to a second."""
     found = []
     for path in sorted((root / "sys/bus/w1/devices").glob("??-*")):
         if path.name.partition("-")[0] in _THERMOMETERS:
@@ -97,7 +96,7 @@ def thermometers(root: Path) -> list[Thermometer]:
 
 
 def buses_switched_on(root: Path) -> dict[str, tuple[int, ...]]:
-    """The pins that Linux has taken for buses: {"I2C bus 1": (2, 3)}."""
+    """The pins that Linux uses for buses: {"I2C bus 1": (2, 3)}."""
     return {bus: pins for bus, (file, pins) in _BUS_FILES.items() if (root / file).exists()}
 
 
@@ -114,17 +113,13 @@ def _links(directory: Path) -> dict[str, str]:
 def _usb_above(root: Path, start: Path) -> UsbDevice | None:
     """The USB device that an interface belongs to."""
     top = (root / "sys").resolve()
-    for path in _upwards(start.resolve()):
+    start = start.resolve()
+    for path in (start, *start.parents):
         if not path.is_relative_to(top):
             return None
         if usb := _usb_at(path):
             return usb
     return None
-
-
-def _upwards(path: Path) -> Iterator[Path]:
-    yield path
-    yield from path.parents
 
 
 def _usb_at(path: Path) -> UsbDevice | None:
@@ -143,7 +138,7 @@ def _names(directory: Path) -> list[str]:
 
 
 def _text(path: Path) -> str:
-    """What a file says, on one line, without what could not be printed."""
+    """The content of a file, on one line, printable."""
     try:
         text = path.read_bytes()[:200].decode("utf-8", "replace")
     except OSError:

@@ -15,7 +15,7 @@ _LETTER = 7.4  # the width of one, in pixels
 
 
 def as_text(title: str, pins: Sequence[HeaderPin]) -> str:
-    """Two columns, as the header is seen with the pins up and the USB sockets below."""
+    """Two columns, like the header with the USB sockets at the bottom."""
     rows = list(zip(pins[::2], pins[1::2], strict=True))
     width = max(len(left.label) for left, _ in rows)
     lines = [title, ""]
@@ -28,7 +28,7 @@ def as_text(title: str, pins: Sequence[HeaderPin]) -> str:
 
 
 def as_svg(title: str, pins: Sequence[HeaderPin]) -> str:
-    """The same as an SVG picture."""
+    """The same in SVG."""
     rows = list(zip(pins[::2], pins[1::2], strict=True))
     side = max(len(pin.label) for pin in pins) * _LETTER + 110
     width, height = max(_NARROWEST, round(2 * side)), _TOP + _ROW * len(rows) + 46

@@ -1,4 +1,4 @@
-"""The lists of options in docs/, made from the same dataclasses that read the board files."""
+"""The lists of options in docs/, from the dataclasses that read the board files."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.input import Input, Sensor
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.registry import load_drivers
-from labnode.schema import Between, Like, Option, Section, codec_of, default_of, options
+from labnode.schema import Between, Like, Option, codec_of, default_of, options
 
 _FEW = 3  # keys of a mapping that are named where it is an option
 _FAMILIES: dict[str, type[Driver]] = {"output": Output, "sensor": Sensor, "input": Input}
 
 
 def blocks() -> dict[str, str]:
-    """What stands between the lines `<!-- NAME -->` and `<!-- end -->` of the pages in docs/."""
+    """The text between the lines `<!-- NAME -->` and `<!-- end -->` in docs/."""
     return {
         "keys of a board": _table(options(BoardKeys)),
         "keys of lab": _table(options(LabName)),
@@ -50,7 +50,7 @@ def blocks() -> dict[str, str]:
 
 
 def refreshed(page: str) -> str:
-    """A page of docs/ with its blocks made anew; ValueError for one that is unknown."""
+    """A page of docs/ with its blocks updated; ValueError for an unknown one."""
     known = blocks()
 
     def block(match: re.Match[str]) -> str:
@@ -90,7 +90,7 @@ def _own(cls: type[Driver], base: type[Driver]) -> list[Option]:
 
 
 def _steps() -> str:
-    """The kinds of steps, without what only a table of options says."""
+    """The table of steps, without defaults."""
     rows = ["| step | what | |", "| --- | --- | --- |"]
     for option in options(StepKeys):
         rows.append(f"| `{option.key}` | {in_words(option.type)} | {option.doc} |")
@@ -125,7 +125,7 @@ def in_words(kind: Any) -> str:
         like = next((item.kind for item in arguments if isinstance(item, Like)), None)
         limits = "".join(f" {item}" for item in arguments if isinstance(item, Between))
         read = any(hasattr(item, "from_yaml") for item in arguments)
-        return (_short(kind) if read else in_words(like or arguments[0])) + limits
+        return (_plain(kind) if read else in_words(like or arguments[0])) + limits
     if origin in (Union, types.UnionType):
         members = [in_words(m) for m in arguments if m is not types.NoneType]
         if set(get_args(Words)) <= set(arguments):
@@ -136,7 +136,7 @@ def in_words(kind: Any) -> str:
         return " or ".join(f"`{_yaml(choice)}`" for choice in arguments)
     if origin is list and arguments:
         return _list_of(in_words(arguments[0]))
-    return _short(kind)
+    return _plain(kind)
 
 
 def _list_of(words: str) -> str:
@@ -148,15 +148,13 @@ def _list_of(words: str) -> str:
     return f"a list of {words.removeprefix('a ').removeprefix('an ')}s"
 
 
-def _short(kind: Any) -> str:
-    reads = hasattr(kind, "from_yaml")
-    if kind is Any or kind is Section:
-        return "a value"
-    if dataclasses.is_dataclass(kind) and not reads:
-        keys = [f"`{option.key}`" for option in options(kind)]  # type: ignore[arg-type]
-        return f"a mapping with {', '.join(keys)}" if len(keys) <= _FEW else "a mapping"
-    if reads and not hasattr(kind, "expected"):
+def _plain(kind: Any) -> str:
+    if hasattr(kind, "from_yaml") and not hasattr(kind, "expected"):
         return "a text"
+    if dataclasses.is_dataclass(kind) and not hasattr(kind, "from_yaml"):
+        keys = [f"`{option.key}`" for option in options(kind)]  # type: ignore[arg-type]
+        if len(keys) <= _FEW:
+            return f"a mapping with {', '.join(keys)}"
     return codec_of(kind).expected.partition(" such as ")[0].rstrip(",")
 
 

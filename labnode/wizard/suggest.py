@@ -13,7 +13,7 @@ from labnode.board.config.board_file import BoardFile
 from labnode.drivers.buses.bus_pins import HARDWARE_PWM
 from labnode.wizard.found import (
     Camera,
-    Port,
+    SerialPort,
     Thermometer,
     UsbDevice,
     buses_switched_on,
@@ -26,7 +26,7 @@ from labnode.wizard.wiring import wiring
 
 _PLAIN = re.compile(r"/[A-Za-z0-9_./:+-]*[A-Za-z0-9]")  # a path
 
-# What is known by its USB identity, and which driver programs it. An empty product is any.
+# By USB vendor and product (empty: any): what it is, and which driver programs it.
 _KNOWN = {
     ("2341", "0043"): ("Arduino Uno", "avrdude"),
     ("2341", "0001"): ("Arduino Uno", "avrdude"),
@@ -55,18 +55,18 @@ _KNOWN = {
 
 
 def suggest(root: Path, board: BoardFile | None = None) -> str:
-    """Comments that say what there is, and a device for each thing that `board` has not got."""
-    ports, pictures, sensors = serial_ports(root), cameras(root), thermometers(root)
+    """Comments that list what there is, and a device for each thing that `board` lacks."""
+    ports, seen, sensors = serial_ports(root), cameras(root), thermometers(root)
     used = _texts_of(board)
     lines = [
         *_listed("Serial ports", (f"{port.path}  {_what(port)}" for port in ports)),
         *_listed("Programmers and boards on USB", _programmers(usb_devices(root))),
-        *_listed("Cameras", (f"{camera.path}  {camera.name}" for camera in pictures)),
-        *_listed("1-Wire thermometers", (f"{part.id}{_now(part)}" for part in sensors)),
+        *_listed("Cameras", (f"{camera.path}  {camera.name}" for camera in seen)),
+        *_listed("1-Wire thermometers", map(_reading, sensors)),
         *_listed("Free pins", _free_pins(root, board)),
     ]
-    new = [*_consoles(ports), *_cameras(pictures), *_sensors(sensors)]
-    new = [(name, options) for name, options in new if list(options.values())[1] not in used]
+    found = _devices(ports, seen, sensors)
+    new = [(name, options) for name, options in found if list(options.values())[1] not in used]
     if not new:
         return "\n".join([*lines, "# There is nothing else to suggest."]) + "\n"
     lines += ["# To paste into a board file; the names are yours to choose.", "devices:"]
@@ -77,21 +77,15 @@ def suggest(root: Path, board: BoardFile | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-# Devices to suggest: a name, and options of which the second tells whether the board has it.
-
-
-def _consoles(ports: Iterable[Port]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _devices(
+    ports: Iterable[SerialPort], cameras: Iterable[Camera], sensors: Iterable[Thermometer]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Devices to suggest: a name, and options of which the second tells if a board has it."""
     for port in ports:
         options = {"driver": "serial", "port": port.path, "baudrate": 115200}
         yield "console", options | ({"label": _name(port.usb)} if port.usb else {})
-
-
-def _cameras(pictures: Iterable[Camera]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for camera in pictures:
+    for camera in cameras:
         yield "camera", {"driver": "mjpeg", "device": camera.path, "label": camera.name}
-
-
-def _sensors(sensors: Iterable[Thermometer]) -> Iterator[tuple[str, dict[str, Any]]]:
     for sensor in sensors:
         yield "temp", {"driver": "ds18b20", "id": sensor.id, "unit": "°C"}
 
@@ -104,7 +98,7 @@ def _name(usb: UsbDevice) -> str:
     return _known(usb)[0].partition(",")[0] or usb.name or usb.ids
 
 
-def _what(port: Port) -> str:
+def _what(port: SerialPort) -> str:
     if port.usb is None:
         return "the Pi's own, on GPIO14 and GPIO15"
     words, _ = _known(port.usb)
@@ -119,8 +113,8 @@ def _programmers(devices: Iterable[UsbDevice]) -> Iterator[str]:
             yield f"{words}: {usb}; programmed by the driver {driver}"
 
 
-def _now(sensor: Thermometer) -> str:
-    return "" if sensor.celsius is None else f"  now {sensor.celsius:.1f} °C"
+def _reading(sensor: Thermometer) -> str:
+    return sensor.id if sensor.celsius is None else f"{sensor.id}  now {sensor.celsius:.1f} °C"
 
 
 def _free_pins(root: Path, board: BoardFile | None) -> Iterator[str]:
@@ -161,7 +155,7 @@ def _free_name(wanted: str, taken: set[str]) -> str:
 
 
 def _yaml(key: str, value: Any) -> str:
-    """A value as YAML; a text that might be read as something else is put in quotes."""
+    """A value as YAML; text that could be read as something else is quoted."""
     if isinstance(value, str) and key != "driver" and not _PLAIN.fullmatch(value):
         return json.dumps(value, ensure_ascii=False)
     return str(value)

@@ -19,7 +19,7 @@ class HeaderPin:
     position: int
     name: str  # "GPIO17", "3V3", "GND"
     users: tuple[str, ...] = ()  # "heater", "motor forward", "temp (1-Wire bus)"
-    is_bus: bool = False  # of the kernel, for its users
+    is_bus: bool = False  # used by the kernel
     rests_high: bool | None = None  # the level of an output while it is safe
 
     @property
@@ -40,7 +40,7 @@ class HeaderPin:
 
     @property
     def label(self) -> str:
-        """Who uses it, and the level that it has while an output is safe."""
+        """Who uses it, and an output's safe level."""
         words = ", ".join(self.users)
         if not words and self.is_reserved:
             return "(for add-on boards)"
@@ -50,7 +50,7 @@ class HeaderPin:
 
 
 def wiring(board: BoardFile | None) -> list[HeaderPin]:
-    """The pins in the order of their positions; without a board nobody uses them."""
+    """All pins by position; unused without a board."""
     users: dict[str, list[str]] = {}
     buses: set[str] = set()
     levels: dict[int, bool] = {}
@@ -71,7 +71,7 @@ def wiring(board: BoardFile | None) -> list[HeaderPin]:
 
 
 def _pin_options(driver: Driver) -> dict[str, str]:
-    """{"GPIO17": " forward"}; without a word where the option is just called pin."""
+    """{"GPIO17": " forward"}; the word is empty where the option is just called pin."""
     found: dict[str, str] = {}
     for option in options(type(driver)):
         value: Any = getattr(driver, option.name)

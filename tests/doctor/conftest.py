@@ -12,7 +12,7 @@ import pytest
 
 from labnode.board import load_board
 from labnode.doctor import Finding, Patient
-from labnode.doctor.finding import User
+from labnode.doctor.finding import SystemUser
 from labnode.settings import load_settings
 
 
@@ -30,7 +30,7 @@ class Bed:
                 "port": 0,
             },
         )
-        user = User("nobody-here", os.geteuid() or 65534, frozenset())
+        user = SystemUser("nobody-here", os.geteuid() or 65534, frozenset())
         self.patient = Patient(user=user, settings=settings, root=root)
 
     def write(self, path: str, text: str = "", mode: int = 0o644) -> Path:

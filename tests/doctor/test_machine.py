@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from labnode.doctor import machine
-from labnode.doctor.finding import User
+from labnode.doctor.finding import SystemUser
 from labnode.drivers.framework.driver import Claim, Driver
 from labnode.drivers.framework.registry import registry
 from labnode.drivers.gpio import gpiochips
@@ -86,12 +86,12 @@ def test_pins_of_the_running_node_are_no_problem(bed: Bed, kernel: Kernel) -> No
 def test_a_chip_that_the_user_may_not_use_names_the_group(bed: Bed, kernel: Kernel) -> None:
     chip = bed.write("dev/gpiochip0", mode=0o660)
     bed.board(LED)
-    bed.is_now(user=User("ada", 12345, frozenset()))
+    bed.is_now(user=SystemUser("ada", 12345, frozenset()))
     (found,) = [f for f in bed.findings(machine.gpio) if f.level == "problem"]
     assert found.message == f"The user ada may not use {chip}."
     assert found.advice.startswith("sudo usermod -aG ")
     assert " ada, " in found.advice
-    bed.is_now(user=User("ada", 12345, frozenset({chip.stat().st_gid})))
+    bed.is_now(user=SystemUser("ada", 12345, frozenset({chip.stat().st_gid})))
     assert all(f.level == "ok" for f in bed.findings(machine.gpio))
 
 
@@ -182,7 +182,7 @@ def test_a_port_of_the_board_that_is_not_there_is_a_problem(bed: Bed, console: N
 def test_a_port_that_may_not_be_used_is_worse_where_the_board_needs_it(
     bed: Bed, console: None
 ) -> None:
-    bed.is_now(user=User("ada", 12345, frozenset()))
+    bed.is_now(user=SystemUser("ada", 12345, frozenset()))
     bed.write("dev/serial/by-id/usb-A", mode=0o660)
     bed.write("dev/serial/by-id/usb-B", mode=0o660)
     assert [level for level, _ in bed.found(machine.serial_ports)] == ["ok", "warning"]

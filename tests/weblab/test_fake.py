@@ -15,7 +15,7 @@ import pytest
 from labnode.clock import Event, ManualClock
 from labnode.errors import BadInput, Busy, Forbidden, LabnodeError, StartFailed
 from labnode.weblab.caller import NoAnswer
-from labnode.weblab.fake import CentralServer, Ending
+from labnode.weblab.fake import CentralServer, SessionEnd
 
 WSGIApp = Callable[[Any, Any], Any]
 
@@ -135,7 +135,7 @@ def test_a_whole_session_in_every_dialect(
     server.watch(session_id, leave_after_three, stop, stop.clock)
     assert seen == [5, 5, 5, -1]
     node.sessions.all[session_id].state = "active"
-    assert server.delete(session_id, stop) == Ending("Deleted", 3, clean=True)
+    assert server.delete(session_id, stop) == SessionEnd("Deleted", 3, clean=True)
     assert stop.seconds == [5, 5, 5, 2, 2]
 
 
@@ -214,20 +214,24 @@ def test_a_reservation_that_is_given_up_says_why_it_failed(serve: Any, stop: Wai
 @pytest.mark.parametrize(
     ("replies", "ending", "waits"),
     [
-        ([(200, {"finished": True, "message": "Deleted"})], Ending("Deleted", 1, clean=True), []),
-        ([(200, {})], Ending("", 1, clean=True), []),
+        (
+            [(200, {"finished": True, "message": "Deleted"})],
+            SessionEnd("Deleted", 1, clean=True),
+            [],
+        ),
+        ([(200, {})], SessionEnd("", 1, clean=True), []),
         (
             [(200, {"finished": False, "ask_again": 2}), (200, {"finished": False}), (200, {})],
-            Ending("", 3, clean=True),
+            SessionEnd("", 3, clean=True),
             [2, 0.5],
         ),
-        ([(200, {"finished": False, "data": "Result=10"})], Ending("", 1, clean=True), []),
-        ([(200, {"finished": True, "data": None})], Ending("", 1, clean=True), []),
+        ([(200, {"finished": False, "data": "Result=10"})], SessionEnd("", 1, clean=True), []),
+        ([(200, {"finished": True, "data": None})], SessionEnd("", 1, clean=True), []),
     ],
     ids=str,
 )
 def test_an_unfinished_delete_is_repeated_when_the_lab_says(
-    serve: Any, stop: Waits, replies: list[Any], ending: Ending, waits: list[float]
+    serve: Any, stop: Waits, replies: list[Any], ending: SessionEnd, waits: list[float]
 ) -> None:
     lab = ScriptedLab(replies)
     assert CentralServer(serve(lab), "w", "p").delete("abc", stop) == ending
@@ -246,7 +250,7 @@ def test_an_error_on_delete_counts_as_finished_and_is_not_repeated(serve: Any, r
 def test_repeating_a_delete_has_an_end(serve: Any, stop: Waits) -> None:
     lab = ScriptedLab([(200, {"finished": False, "message": "Disposing"})] * 5)
     ending = CentralServer(serve(lab), "w", "p").delete("abc", stop, limit=5)
-    assert ending == Ending("Disposing", 5, clean=False)
+    assert ending == SessionEnd("Disposing", 5, clean=False)
 
 
 @pytest.mark.parametrize(

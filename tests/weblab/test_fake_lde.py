@@ -9,7 +9,7 @@ import pytest
 
 from labnode.errors import LabnodeError, StartFailed
 from labnode.weblab.caller import NoAnswer
-from labnode.weblab.fake import Ending
+from labnode.weblab.fake import SessionEnd
 from labnode.weblab.fake_lde import DiscoveryEngine
 
 from .real_node import Hurried
@@ -108,24 +108,24 @@ def test_three_polls_in_a_row_that_fail_are_too_many(engine: Any) -> None:
 @pytest.mark.parametrize(
     ("replies", "ending", "waits"),
     [
-        ([{"should_finish": -1}], Ending("", 1, clean=True), []),
-        ([{"message": "Deleted"}], Ending("Deleted", 1, clean=True), []),
-        ([{"message": "Not found"}], Ending("Not found", 1, clean=False), []),
-        ([{"error": True, "should_finish": -1}], Ending("", 1, clean=False), []),
-        ([{"should_finish": True}], Ending("", 1, clean=False), []),
-        ([{"should_finish": "-1"}], Ending("", 1, clean=False), []),
+        ([{"should_finish": -1}], SessionEnd("", 1, clean=True), []),
+        ([{"message": "Deleted"}], SessionEnd("Deleted", 1, clean=True), []),
+        ([{"message": "Not found"}], SessionEnd("Not found", 1, clean=False), []),
+        ([{"error": True, "should_finish": -1}], SessionEnd("", 1, clean=False), []),
+        ([{"should_finish": True}], SessionEnd("", 1, clean=False), []),
+        ([{"should_finish": "-1"}], SessionEnd("", 1, clean=False), []),
         (
             [{"should_finish": n} for n in (2, 0, 100, -1)],
-            Ending("", 4, clean=True),
+            SessionEnd("", 4, clean=True),
             [2, 1, 30],
         ),
-        ([NoAnswer("down")], Ending("down", 1, clean=False), []),
-        ([{"should_finish": 1}] * 60, Ending("", 60, clean=False), [1] * 60),
+        ([NoAnswer("down")], SessionEnd("down", 1, clean=False), []),
+        ([{"should_finish": 1}] * 60, SessionEnd("", 60, clean=False), [1] * 60),
     ],
     ids=lambda value: str(value)[:60],
 )
 def test_only_a_negative_answer_to_a_delete_frees_the_board(
-    engine: Any, replies: Any, ending: Ending, waits: list[float]
+    engine: Any, replies: Any, ending: SessionEnd, waits: list[float]
 ) -> None:
     server, asked = engine(*replies)
     stop = Hurried()

@@ -14,7 +14,7 @@ import pytest
 
 from labnode.errors import Busy, LabnodeError, StartFailed
 from labnode.weblab.caller import NoAnswer
-from labnode.weblab.fake import CentralServer, Ending
+from labnode.weblab.fake import CentralServer, SessionEnd
 from labnode.weblab.fake_lde import DiscoveryEngine
 from tests.kit.waiting import PATIENCE, eventually
 from tests.process.machine import Student
@@ -142,7 +142,7 @@ def whole_session(server: Server, base_url: str) -> None:
     ending = server.delete(session_id, stop)
     again = server.delete(session_id, stop)
     assert "Ada" in visitor.page.text
-    assert ending == again == Ending("Deleted", 1, clean=True)
+    assert ending == again == SessionEnd("Deleted", 1, clean=True)
     polls = [{"should_finish": n} for n in seen]
     assert answers == [*checks, {"session_id": session_id, "url": url}, *polls, DELETED, DELETED]
     # The page is left between the second poll and the third: then it is disposed of.
@@ -181,7 +181,7 @@ def test_the_node_ends_the_session_when_the_slot_does(node: RealNode, dial: Dial
     assert {tuple(answer.items()) for answer in answers} <= {
         (("should_finish", n),) for n in (1, 2, -1)
     }
-    assert server.delete(session_id) == Ending("Deleted", 1, clean=True)
+    assert server.delete(session_id) == SessionEnd("Deleted", 1, clean=True)
     assert node.log() == history(("ada", ONCE))
 
 
@@ -251,7 +251,7 @@ def test_a_start_supersedes_one_that_is_still_starting_and_is_answered_after_it(
     (ada_id, _), (bob_id, _) = ada[0], bob[0]
     assert server.status(bob_id) == 5
     assert server.status(ada_id) == -1
-    assert server.delete(ada_id) == Ending("Deleted", 1, clean=True)
+    assert server.delete(ada_id) == SessionEnd("Deleted", 1, clean=True)
     assert server.status(bob_id) == 5
     server.delete(bob_id)
     # A hook whose wait ends early goes on to its end; that is no second owner.
@@ -295,7 +295,7 @@ def test_a_start_waits_for_the_cleaning_and_is_sent_away_when_it_takes_too_long(
     assert str(refused.value) == "The board is still being cleaned."
     assert refused.value.retry_after == 5
     stop.set()
-    assert server.delete(ada, stop) == Ending("Disposing", 1, clean=False)
+    assert server.delete(ada, stop) == SessionEnd("Disposing", 1, clean=False)
     assert answers[1:] == [DISPOSING]
     node.open_gate("a")
     bob, _ = server.reserve(Hurried(), username="bob")
@@ -352,7 +352,7 @@ def test_parallel_deletes_clean_once(node: RealNode, dial: Dial) -> None:
     node.open_gate("a")
     for thread, outcome in threads:
         thread.join(PATIENCE)
-        assert outcome == [Ending("Deleted", 1, clean=True)]
+        assert outcome == [SessionEnd("Deleted", 1, clean=True)]
     assert node.log() == history(("ada", ONCE))
 
 
@@ -367,7 +367,7 @@ def test_a_delete_while_the_board_is_made_ready_again_ends_that(own_node: Any, d
     node.restart()
     node.wait_for_log("restart ada")
     assert server.status(session_id) == 2
-    assert server.delete(session_id) == Ending("Deleted", 1, clean=True)
+    assert server.delete(session_id) == SessionEnd("Deleted", 1, clean=True)
     assert server.status(session_id) == -1
     assert node.log() == history(("ada", ["start", "ready", "restart", *ONCE[1:]]))
 
@@ -379,7 +379,7 @@ def test_deleting_what_is_not_known_is_finished_for_everybody(node: RealNode) ->
     ):
         server = dial(node.url)
         answers = recorded(server)
-        assert server.delete("nobody") == Ending("Not found", 1, clean=True)
+        assert server.delete("nobody") == SessionEnd("Not found", 1, clean=True)
         assert answers == [answer]
         assert server.status("nobody") == -1
 
@@ -390,7 +390,7 @@ def test_a_clean_up_that_fails_closes_the_board_and_everyone_is_told(own_node: A
     weblab = CentralServer(node.url, "weblab", "secret")
     lde = DiscoveryEngine(node.url, "weblab", "secret")
     session_id, _ = lde.new(username="ada", client_initial_data={"dispose": "fail"})
-    assert lde.delete(session_id) == Ending("Deleted", 1, clean=True)
+    assert lde.delete(session_id) == SessionEnd("Deleted", 1, clean=True)
     why = "The board is in quarantine: The heater does not answer."
     for _ in range(2):
         with pytest.raises(Busy, match=f"^The laboratory cannot be used: {why}$"):
@@ -431,7 +431,7 @@ def test_a_session_outlives_a_restart_of_the_node(own_node: Any, dial: Dial, num
     assert set(seen[2:]) <= {2, 5, -1}
     assert stop.seconds[1] == (5 if isinstance(server, CentralServer) else 1)
     assert 5 in seen[2:]
-    assert server.delete(session_id) == Ending("Deleted", 1, clean=True)
+    assert server.delete(session_id) == SessionEnd("Deleted", 1, clean=True)
     assert node.log() == history(
         ("ada", ["start", "ready", "restart", "ready", "dispose", "clean"])
     )

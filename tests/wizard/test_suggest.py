@@ -12,7 +12,7 @@ from labnode.board.config.board_file import BoardFile
 from labnode.schema import parse_yaml
 from labnode.wizard.found import (
     Camera,
-    Port,
+    SerialPort,
     Thermometer,
     UsbDevice,
     buses_switched_on,
@@ -34,7 +34,7 @@ def test_a_serial_port_is_found_by_id_with_its_usb_identity(machine: Machine) ->
     machine.serial("ttyACM0", *UNO)
     (port,) = serial_ports(machine.root)
     usb = UsbDevice("2341", "0043", "Arduino (www.arduino.cc)", "", "75735303530351F0A1B1")
-    assert port == Port(
+    assert port == SerialPort(
         "/dev/serial/by-id/usb-Arduino__www.arduino.cc__75735303530351F0A1B1-if00", "ttyACM0", usb
     )
     assert str(usb) == "Arduino (www.arduino.cc) (2341:0043, serial number 75735303530351F0A1B1)"
@@ -61,7 +61,7 @@ def test_a_port_without_links_is_found_by_its_node(machine: Machine) -> None:
 def test_the_serial_port_of_the_header_is_found_where_it_is_switched_on(machine: Machine) -> None:
     assert serial_ports(machine.root) == []
     machine.node("serial0")
-    assert serial_ports(machine.root) == [Port("/dev/serial0", "serial0", None)]
+    assert serial_ports(machine.root) == [SerialPort("/dev/serial0", "serial0", None)]
     assert "/dev/serial0  the Pi's own, on GPIO14 and GPIO15" in suggest(machine.root)
 
 

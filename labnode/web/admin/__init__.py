@@ -1,4 +1,4 @@
-"""The administration's page: how the node is, and what a person may do about it."""
+"""The administration's page: the node's state, and buttons for its staff."""
 
 from labnode.web.admin.app import Admin, administration
 

@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -19,70 +20,36 @@ from labnode.http.basic_auth import Credentials, Denied
 from labnode.http.replies import Errors, error_reply, json_reply, redirect
 from labnode.lab import Node
 from labnode.lab.pages import locales
-from labnode.sessions import Session
 from labnode.settings import Client, Settings
 from labnode.settings import Credentials as Pair
 from labnode.web import html, texts
 from labnode.web.admin.logtail import LogTail
-from labnode.web.admin.page import View
+from labnode.web.admin.page import NodeView
 from labnode.web.admin.texts import words as words_of
 from labnode.web.admin.trial import Trial
 from labnode.web.auth import check_origin
 
-_CHALLENGE = 'Basic realm="labnode administration", charset="UTF-8"'
-
-
-class Door:
-    """Lets nobody in without the credentials, and no other site's browser do anything."""
-
-    def __init__(self, admin: Pair, settings: Settings, clock: Clock) -> None:
-        client = Client(name="admin", username=admin.username, password=admin.password)
-        self._credentials = Credentials([client], clock)
-        self._settings = settings
-
-    def check(self) -> None:
-        """Raise the answer that refuses the current request, where it has to be refused."""
-        address = request.environ.get("REMOTE_ADDR", "")
-        who = self._credentials.check(request.environ.get("HTTP_AUTHORIZATION"), address)
-        if isinstance(who, Denied):
-            raise _denial(who)
-        try:
-            check_origin(self._settings)
-        except LabnodeError as error:
-            raise error_reply(error) from None
-
-
-def _denial(denied: Denied) -> HTTPResponse:
-    reply = {"error": True, "code": "credentials", "message": denied.message}
-    if denied.retry_after is None:
-        status, header = 401, {"WWW-Authenticate": _CHALLENGE}
-    else:
-        status, header = 429, {"Retry-After": str(denied.retry_after)}
-    headers = {"Content-Type": "application/json", "Cache-Control": "no-store", **header}
-    return HTTPResponse(json.dumps(reply), status, headers)
-
-
 log = logging.getLogger(__name__)
 
-Ask = Mapping[str, Callable[..., dict[str, Any]]]
+Commands = Mapping[str, Callable[..., dict[str, Any]]]
+"""The commands of the control socket, by name."""
 
+_CHALLENGE = 'Basic realm="labnode administration", charset="UTF-8"'
 _STATIC = Path(__file__).parent / "static"
 _ACTIONS = ("estop", "clear", "drain", "undrain")
 _POLICY = (
-    f"default-src 'none'; script-src 'self'; style-src 'self' '{html.STYLE_HASH}'; "
-    "img-src 'self'; "
+    f"default-src 'none'; script-src 'self'; style-src 'self' '{html.STYLE_HASH}'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-
 _HEADERS = [("Content-Security-Policy", _POLICY), ("Referrer-Policy", "same-origin")]  # forms
-
 _LONGEST_FORM = 65536  # bytes
 
 
 class Admin:
-    """The administration as a WSGI application that is called for `/admin` and what is below.
+    """The administration, a WSGI application for `/admin` and below.
 
-    `ask` does the commands of the control socket, `fault` says what is wrong with the node.
+    It needs the `credentials`, and takes no requests that change something from other sites.
+    `fault` says what is wrong with the node, or None.
     """
 
     def __init__(
@@ -90,22 +57,24 @@ class Admin:
         credentials: Pair,
         settings: Settings,
         node: Node,
-        ask: Ask,
+        commands: Commands,
         clock: Clock,
         *,
         fault: Callable[[], str | None],
     ) -> None:
+        client = Client(name="admin", username=credentials.username, password=credentials.password)
+        self._credentials = Credentials([client], clock)
         self._trial = Trial(node, clock)
         self._tail = LogTail(settings.secrets)
-        self._bench = secrets.token_hex(4)  # a page that is open sees by it that all is new
+        self._bench = secrets.token_hex(4)  # open pages see by it that all is new
         self._settings = settings
         self._node = node
-        self._ask = ask
+        self._commands = commands
         self._clock = clock
         self._fault = fault
         self._app = Bottle()
         self._app.default_error_handler = self._error
-        self._app.add_hook("before_request", Door(credentials, settings, clock).check)
+        self._app.add_hook("before_request", self._check)
         self._app.install(Errors(self._refusal))
         self._app.install(self._done)
         self._app.get("/admin", callback=self.page)
@@ -114,14 +83,14 @@ class Admin:
         self._app.post("/admin/reset", callback=self.reset)
         self._app.post("/admin/devices/<device>/<command>", callback=self.try_out)
         for action in _ACTIONS:
-            self._app.post(f"/admin/{action}", callback=self._does(action))
+            self._app.post(f"/admin/{action}", callback=partial(self.command, action))
 
     def start(self) -> None:
-        """Begin to keep the last lines of the log."""
+        """Start keeping the last lines of the log."""
         self._tail.start()
 
     def stop(self, timeout: float) -> bool:
-        """End what it has begun; False when something goes on."""
+        """Stop; False when a thread goes on."""
         self._tail.stop()
         return self._trial.stop(timeout)
 
@@ -135,15 +104,10 @@ class Admin:
         return answer
 
     def page(self) -> HTTPResponse:
-        """The node as it is; asked for again and again by a page that is open."""
+        """The node's state now; an open page asks for it repeatedly."""
         language = texts.language(locales())
-        view = View(
-            self._node,
-            self._ask,
-            self._clock,
-            language=language,
-            link=self._link,
-            fault=self._fault,
+        view = NodeView(
+            self._node, self._commands, self._clock, language=language, fault=self._fault
         )
         values = view.values(self._tail.entries[::-1])
         page = html.render_admin(language, bench=self._bench, **values)
@@ -151,12 +115,12 @@ class Admin:
 
     def reset(self) -> dict[str, Any]:
         """Every device to its safe state."""
-        self._tell("reset")
+        self._log("reset")
         self._trial.reset()
         return {}
 
     def try_out(self, device: str, command: str) -> dict[str, Any]:
-        """Let a device do something; the fields of the form are the command's arguments."""
+        """Run a device's command; the fields of the form are its arguments."""
         parameters = {
             parameter["name"]: parameter
             for each in self._node.board.describe(hidden=True)
@@ -164,26 +128,31 @@ class Admin:
             for parameter in spec["parameters"]
             if (each["name"], spec["name"]) == (device, command)
         }
-        self._tell(f"{device}.{command}")
+        self._log(f"{device}.{command}")
         return {"result": self._trial.command(device, command, _arguments(parameters))}
 
-    def _does(self, action: str) -> Callable[[], dict[str, Any]]:
-        def do() -> dict[str, Any]:
-            self._tell(action)
-            if action == "estop":
-                return self._ask[action](why="the administration's page")
-            return self._ask[action]()
+    def command(self, action: str) -> dict[str, Any]:
+        """Do a command of the control socket."""
+        self._log(action)
+        why = {"why": "the administration's page"} if action == "estop" else {}
+        return self._commands[action](**why)
 
-        return do
-
-    def _tell(self, what: str) -> None:
+    def _log(self, what: str) -> None:
         address = request.environ.get("REMOTE_ADDR", "")
         log.info("%s, asked for by the administrator at %s.", what, address)
 
-    def _link(self, session: Session) -> str:
-        return self._node.observers.link(session)
+    def _check(self) -> None:
+        """Raise the reply that refuses the current request, where it has to be refused."""
+        address = request.environ.get("REMOTE_ADDR", "")
+        who = self._credentials.check(request.environ.get("HTTP_AUTHORIZATION"), address)
+        if isinstance(who, Denied):
+            raise _denial(who)
+        try:
+            check_origin(self._settings)
+        except LabnodeError as error:
+            raise error_reply(error) from None
 
-    # ------------------------------------------------------------------ answers
+    # ------------------------------------------------------------------ replies
 
     @property
     def _home(self) -> str:
@@ -229,9 +198,19 @@ class Admin:
         )
 
 
+def _denial(denied: Denied) -> HTTPResponse:
+    reply = {"error": True, "code": "credentials", "message": denied.message}
+    if denied.retry_after is None:
+        status, header = 401, {"WWW-Authenticate": _CHALLENGE}
+    else:
+        status, header = 429, {"Retry-After": str(denied.retry_after)}
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store", **header}
+    return HTTPResponse(json.dumps(reply), status, headers)
+
+
 def _static(path: str) -> HTTPResponse:
     response = static_file(path, root=str(_STATIC))
-    response.set_header("Cache-Control", "no-cache")  # asked again each time, answered with 304
+    response.set_header("Cache-Control", "no-cache")  # revalidated each time, with a 304
     return response
 
 
@@ -240,10 +219,7 @@ def _is_browser() -> bool:
 
 
 def _arguments(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The fields of the form as JSON, for the command to check.
-
-    What is left empty is not given, where the command does not need it.
-    """
+    """The fields of the form as JSON values, without optional ones that are empty."""
     text = request.environ["wsgi.input"].read(_LONGEST_FORM).decode("utf-8", "replace")
     arguments = {}
     for name, value in parse_qsl(text, keep_blank_values=True):
@@ -257,18 +233,22 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        return text  # of the wrong type then, and the command says so
+        return text  # the command refuses it
 
 
 @contextmanager
 def administration(
-    settings: Settings, node: Node, ask: Ask, clock: Clock, fault: Callable[[], str | None]
+    settings: Settings,
+    node: Node,
+    commands: Commands,
+    clock: Clock,
+    fault: Callable[[], str | None],
 ) -> Iterator[Admin | None]:
-    """The administration, where the settings have credentials for it; the block is its life."""
+    """The administration during the block, where the settings have credentials for it."""
     if settings.admin is None:
         yield None
         return
-    admin = Admin(settings.admin, settings, node, ask, clock, fault=fault)
+    admin = Admin(settings.admin, settings, node, commands, clock, fault=fault)
     admin.start()
     try:
         yield admin

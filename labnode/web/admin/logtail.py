@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _LONGEST = 2000  # characters of one entry, its traceback included
-_SHORTEST_SECRET = 4  # what is shorter stands in every other word
+_SHORTEST_SECRET = 4  # a shorter text is part of many words
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LogEntry:
     """One message of the log; `at` is in seconds since 1970."""
 
     at: float
@@ -24,12 +24,12 @@ class Entry:
 class LogTail(logging.Handler):
     """Keeps the last `most` messages that reach the root logger, from `start` to `stop`.
 
-    None of the `secrets` is in what it keeps, whatever a library or a lab may have logged.
+    It replaces all `secrets`, whatever a library or a lab has logged.
     """
 
     def __init__(self, secrets: Iterable[str] = (), most: int = 200) -> None:
         super().__init__()
-        self._entries: deque[Entry] = deque(maxlen=most)
+        self._entries: deque[LogEntry] = deque(maxlen=most)
         self._secrets = sorted({s for s in secrets if len(s) >= _SHORTEST_SECRET}, key=len)[::-1]
 
     def start(self) -> None:
@@ -39,7 +39,7 @@ class LogTail(logging.Handler):
         logging.getLogger().removeHandler(self)
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[LogEntry]:
         """Oldest first."""
         self.acquire()
         try:
@@ -52,8 +52,8 @@ class LogTail(logging.Handler):
             text = self.format(record)  # the message, and its traceback if it has one
             for secret in self._secrets:
                 text = text.replace(secret, "…")
-            entry = Entry(record.created, record.levelname, record.name, text[:_LONGEST])
-        except Exception:  # noqa: BLE001 - as every handler of logging does it
+            entry = LogEntry(record.created, record.levelname, record.name, text[:_LONGEST])
+        except Exception:  # noqa: BLE001 - as all handlers of logging do
             self.handleError(record)
             return
         self._entries.append(entry)

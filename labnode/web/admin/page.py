@@ -1,9 +1,10 @@
-"""What the administration's page shows: the node as it is now, as plain values for its template."""
+"""What the administration's page shows: the node's state as values for the template."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from labnode.errors import StorageError
 from labnode.lab import Node
 from labnode.lab.pages import text
 from labnode.sessions import Session
-from labnode.web.admin.logtail import Entry
+from labnode.web.admin.logtail import LogEntry
 from labnode.web.admin.texts import words as words_of
 
 Row = dict[str, Any]
@@ -22,34 +23,31 @@ _SHOWN = 60  # characters of a value
 _MOST = 50  # rows of a list
 
 
-class View:
+class NodeView:
     """The node in one language.
 
-    `ask` does the commands of the control socket; `link` is a session's for observers; `fault`
-    says what is wrong with the node itself.
+    `commands` are those of the control socket; `fault` says what is wrong with the node.
     """
 
     def __init__(
         self,
         node: Node,
-        ask: Mapping[str, Callable[..., Row]],
+        commands: Mapping[str, Callable[..., Row]],
         clock: Clock,
         *,
         language: str,
-        link: Callable[[Session], str],
         fault: Callable[[], str | None],
     ) -> None:
         self._node = node
-        self._ask = ask
+        self._commands = commands
         self._clock = clock
         self._language = language
-        self._link = link
         self._fault = fault
         self.words = words_of(language)
 
-    def values(self, log: list[Entry]) -> Row:
-        """Everything that the template needs, but for what all pages have."""
-        status = self._ask["status"]()
+    def values(self, log: list[LogEntry]) -> Row:
+        """The values of the template, except those of all pages."""
+        status = self._commands["status"]()
         live = self._node.sessions.live()
         file = self._node.board.file
         return {
@@ -59,7 +57,10 @@ class View:
             "state": "stopped" if status["estop"] is not None else status["state"],
             "uptime": duration(status["uptime"]),
             "fault": self._fault(),
-            "faults": self._faults(),
+            "faults": [
+                {**vars(fault), "message": fault.message.pick(self._language)}
+                for fault in self._node.board.faults
+            ],
             "students": [self._student(session) for session in live],
             "idle": not live and status["estop"] is None,
             "devices": [
@@ -69,19 +70,8 @@ class View:
             "sessions": self._today("sessions", "created_at", self._session),
             "tasks": self._today("tasks", "submitted_at", self._task),
             "events": [self._event(row) for row in reversed(self._rows("events", names=False))],
-            "log": [_logged(entry) for entry in log],
+            "log": [{**asdict(entry), "at": _moment(entry.at)} for entry in log],
         }
-
-    def _faults(self) -> list[Row]:
-        return [
-            {
-                "name": fault.name,
-                "message": fault.message.pick(self._language),
-                "latched": fault.latched,
-                "active": fault.active,
-            }
-            for fault in self._node.board.faults
-        ]
 
     def _student(self, session: Session) -> Row:
         user = self._node.sessions.user(session)
@@ -92,7 +82,7 @@ class View:
             "state": str(session.state),
             "left": duration(user.time_left),
             "client": session.request.client,
-            "link": self._link(session) if user.active else None,
+            "link": self._node.observers.link(session) if user.active else None,
         }
 
     def _device(self, about: Row) -> Row:
@@ -138,65 +128,47 @@ class View:
             text = value if isinstance(value, str) else json.dumps(value)
         return f"{text[:_SHOWN]} {unit}".rstrip()
 
-    def _today(self, what: str, column: str, tell: Callable[[Row], Row]) -> list[Row]:
+    def _today(self, what: str, column: str, shown: Callable[[Row], Row]) -> list[Row]:
         """The rows of the last day, newest first."""
         since = self._clock.wall() - _DAY
         rows = self._rows(what, names=True)
-        return [tell(row) for row in reversed(rows) if row[column] >= since]
+        return [shown(row) for row in reversed(rows) if row[column] >= since]
 
     def _rows(self, what: str, *, names: bool) -> list[Row]:
-        """The last rows of the history; none where the disk fails, so that the rest can be seen."""
+        """The last rows of the history; none if the disk fails, so that the page still works."""
         try:
-            rows: list[Row] = self._ask[what](last=_MOST, names=names)[what]
+            rows: list[Row] = self._commands[what](last=_MOST, names=names)[what]
         except StorageError:
             return []
         return rows
 
     def _session(self, row: Row) -> Row:
         left = row["time_left"]
+        going_on = "" if left is None else f"{duration(left)} {self.words['time-left']}"
         return {
+            **row,
             "at": _moment(row["created_at"]),
             "id": row["session"],
-            "student": row["student"],
             "slot": duration(row["length"]),
-            "client": row["client"],
-            "state": row["state"],
-            "end": row["reason"] or ("" if left is None else self._left(left)),
+            "end": row["reason"] or going_on,
         }
-
-    def _left(self, seconds: float) -> str:
-        return f"{duration(seconds)} {self.words['time-left']}"
 
     def _task(self, row: Row) -> Row:
-        error, percent = row["error"], row["percent"]
-        took = None
-        if row["started_at"] and row["finished_at"]:
-            took = max(0.0, row["finished_at"] - row["started_at"])
-        return {
-            "at": _moment(row["submitted_at"]),
-            "name": row["name"],
-            "student": row["student"] or "",
-            "status": row["status"],
-            "result": (
-                str(error.get("message", ""))
-                if isinstance(error, dict)
-                else f"{percent:.0f} %"
-                if percent is not None and took is None
-                else ""
-                if took is None
-                else f"{took:.1f} s"
-            ),
-        }
+        error, percent, result = row["error"], row["percent"], ""
+        if isinstance(error, dict):
+            result = str(error.get("message", ""))
+        elif row["started_at"] and row["finished_at"]:
+            result = f"{max(0.0, row['finished_at'] - row['started_at']):.1f} s"
+        elif percent is not None:
+            result = f"{percent:.0f} %"
+        at = _moment(row["submitted_at"])
+        return {**row, "at": at, "student": row["student"] or "", "result": result}
 
     def _event(self, row: Row) -> Row:
         detail = row["detail"] if isinstance(row["detail"], dict) else {}
-        told = [f"{key}: {value}" for key, value in detail.items() if value is not None]
-        return {
-            "at": _moment(row["at"]),
-            "kind": row["kind"],
-            "id": row["session"] or "",
-            "detail": ", ".join(told),
-        }
+        known = [f"{key}: {value}" for key, value in detail.items() if value is not None]
+        at = _moment(row["at"])
+        return {**row, "at": at, "id": row["session"] or "", "detail": ", ".join(known)}
 
 
 def duration(seconds: float) -> str:
@@ -210,15 +182,6 @@ def duration(seconds: float) -> str:
 
 
 def _moment(at: float) -> Row:
-    """A time for the machine, and for a person by this machine's clock."""
+    """A time in ISO 8601, and for people by this machine's clock."""
     moment = datetime.fromtimestamp(at, UTC)
     return {"iso": moment.isoformat(), "text": f"{moment.astimezone():%H:%M:%S}"}
-
-
-def _logged(entry: Entry) -> Row:
-    return {
-        "at": _moment(entry.at),
-        "level": entry.level,
-        "logger": entry.logger,
-        "text": entry.text,
-    }

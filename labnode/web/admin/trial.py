@@ -1,4 +1,4 @@
-"""Trying devices out: commands of a person to a board that nobody uses, and a reset afterwards."""
+"""Trying devices by hand while nobody uses the board, and a reset afterwards."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from labnode.clock import Clock
 from labnode.errors import LabnodeError, Occupied
 from labnode.lab import Node
 
-_PATIENCE = 60.0  # seconds after the last command: whoever has tried a device may have gone away
+_PATIENCE = 60.0  # seconds after the last command: the person may have left
 
 
 class Trial:
-    """Commands devices while no session lives; afterwards they are reset.
+    """Runs devices' commands while no session lives; resets the board a minute after the last.
 
-    That is when `reset` is asked for, or a minute after the last command. A session that begins
-    resets the board by itself.
+    A session that begins resets the board by itself.
     """
 
     def __init__(self, node: Node, clock: Clock) -> None:
@@ -28,7 +27,7 @@ class Trial:
         self._thread: threading.Thread | None = None
 
     def command(self, device: str, command: str, arguments: Any) -> Any:
-        """Let a device do something; Occupied while a session lives."""
+        """Run a device's command; Occupied while a session lives."""
 
         def do() -> Any:  # on the hardware thread, where sessions begin by resetting the board
             self._need_idle()
@@ -38,7 +37,7 @@ class Trial:
         return self._node.worker.call(do)
 
     def reset(self) -> None:
-        """Bring every device to its safe state; Occupied while a session lives."""
+        """Make every device safe; Occupied while a session lives."""
 
         def do() -> None:
             self._need_idle()
@@ -73,7 +72,7 @@ class Trial:
     def _wait(self) -> None:
         while True:
             with self._lock:
-                self._over.clear()  # before looking: what is asked from here on wakes again
+                self._over.clear()  # first: a change from here on wakes this thread again
                 left = None if self._until is None else self._until - self._clock.now()
                 if left is None or left <= 0:
                     self._thread = None
