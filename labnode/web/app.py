@@ -13,6 +13,7 @@ from labnode.http.replies import Errors, OwnPages, json_reply, wants_json
 from labnode.lab import Lab, Node
 from labnode.settings import Settings
 from labnode.web.board_api import BoardApi, serve_recordings
+from labnode.web.camera import Streams
 from labnode.web.console import Consoles
 from labnode.web.entry import Callback, Observing
 from labnode.web.files import send_page, serve_files
@@ -31,6 +32,7 @@ def student_app(
     *,
     clock: Clock,
     websockets: WebSockets,
+    streams: Streams,
 ) -> Bottle:
     """All its routes; each denies by default."""
     access = uploads.access
@@ -52,7 +54,7 @@ def student_app(
     BoardApi(lab, node, picture).serve(app)
     serve_recordings(app, node)
     Consoles(node, websockets).serve(app)
-    websockets.streams.serve(app, node)
+    streams.serve(app)
     Observing(settings, access, picture).serve(app)
     serve_files(app, node.board.file.path)
     websockets.serve(app, lab, picture)

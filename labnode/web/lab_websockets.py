@@ -32,7 +32,6 @@ from labnode.http.websocket import (
 from labnode.lab import Lab, hooks
 from labnode.lab.node import Level
 from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Sessions, User
-from labnode.web.camera import Streams
 from labnode.web.live import Live
 from labnode.web.page_state import Picture
 from labnode.worker import Worker
@@ -193,7 +192,6 @@ class WebSockets:
         self._sessions = sessions
         self._worker = worker
         self.live = Live(self, sessions, bus)
-        self.streams = Streams(bus)  # which last as long as WebSockets
         self._channels: Group[Channel] = Group()
         self._door = threading.Lock()  # one comes in at a time, so that the limits are kept
         self._started = False
@@ -222,7 +220,6 @@ class WebSockets:
         now = Clock().now
         end = now() + timeout
         self.live.stop(timeout / 4)
-        self.streams.stop(timeout / 4)
         self._channels.stop(timeout / 2)
         for thread in list(self._threads):
             thread.join(max(0.0, end - now()))
