@@ -33,7 +33,7 @@ class WebServer:
     are in seconds, sizes in bytes. `trusted_proxies` are addresses or networks that `per_address`
     does not limit. `environ["labnode.connection"]` is the client's `Connection`. Bodies for which
     `large` has a sink go there as they come, and may take longer, as long as they keep coming; one
-    thread, "http-writer", waits for the disk.
+    thread, "http-writer", waits for the disk then.
     """
 
     def __init__(
@@ -85,12 +85,10 @@ class WebServer:
             listener = self._listener = Listener(sock, self._limits, reactor)
             serve = partial(_serve, self._app, self.address, listener)
             # Daemons: a view that never returns must not keep the process from ending.
-            self._threads = [
-                threading.Thread(target=reactor.run, name=self._name, daemon=True),
-                threading.Thread(
-                    target=listener.writer.run, name=f"{self._name}-writer", daemon=True
-                ),
-            ]
+            self._threads = [threading.Thread(target=reactor.run, name=self._name, daemon=True)]
+            if self._limits.large is not nothing_large:
+                run, name = listener.writer.run, f"{self._name}-writer"
+                self._threads.append(threading.Thread(target=run, name=name, daemon=True))
             self._threads += [
                 threading.Thread(target=serve, name=f"{self._name}-{number}", daemon=True)
                 for number in range(1, self._size + 1)
