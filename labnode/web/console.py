@@ -81,13 +81,12 @@ class Consoles:
     def serve(self, app: Bottle) -> None:
         app.get("/api/devices/<name>/console", callback=self._open, access="observer")
 
-    def _open(self, name: str) -> Any:
+    def _open(self, name: str) -> str:
         """The view; an observer looks only."""
         user = context.current_user.get()
         assert isinstance(user, User | Observer)
         console = self._console(name)
-        if (refusal := handshake.refusal()) is not None:
-            return refusal
+        handshake.check()
         reader = console.line.reader(*_place(request.query))
         page = _Page(console, reader, user, self._node.sessions)
         self._websockets.open(page, user.session_id)

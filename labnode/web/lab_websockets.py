@@ -239,7 +239,7 @@ class WebSockets:
     # ------------------------------------------------------------------ channels
 
     def open(self, receiver: Receiver, session_id: str | None) -> None:
-        """Make the current request a WebSocket, which `handshake.refusal` does not refuse.
+        """Make the current request a WebSocket, which `handshake.check` lets pass.
 
         Busy when there are too many. The view that calls it returns nothing else.
         """
@@ -276,11 +276,9 @@ class WebSockets:
 
     # ------------------------------------------------------------------ handlers
 
-    def _open(self, handler: Handler, level: Level, **named: str) -> Any:
+    def _open(self, handler: Handler, level: Level, **named: str) -> str:
         """The view of a lab's WebSocket."""
-        refusal = handshake.refusal()
-        if refusal is not None:
-            return refusal
+        handshake.check()
         if not self._free_threads.acquire(blocking=False):
             raise Busy("Too many handlers of WebSockets are running; try again later.")
         try:

@@ -82,11 +82,9 @@ class Live:
         if thread is not None:
             thread.join(timeout)
 
-    def _open(self) -> Any:
+    def _open(self) -> str:
         """The view of the WebSocket that every page has."""
-        refusal = handshake.refusal()
-        if refusal is not None:
-            return refusal
+        handshake.check()
         page = Page(asking(), self)
         self._channels.open(page, page.asking.session_id)
         self._new.append(page)
