@@ -300,7 +300,7 @@ def test_a_thread_that_hangs_is_a_fault(
     parts = {
         "store": agent.store,
         "reaper": agent.sessions.reaper,
-        "reactor": agent.web._reactor,
+        "reactor": agent.web._listener.reactor if agent.web._listener else None,
     }
     setattr(parts[part], mark, agent.clock.now() - seconds)
     assert agent.fault() == said

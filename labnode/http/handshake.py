@@ -15,12 +15,12 @@ from labnode.http.replies import is_upgrade, json_reply
 _VERSION = "13"  # RFC 6455's, the only one
 
 
-def refusal() -> HTTPResponse | None:
-    """The answer to a request that cannot become a WebSocket, None if it can."""
+def check() -> None:
+    """Raise the refusal of the current request, if it cannot become a WebSocket."""
     if not is_upgrade():
-        return _upgrade_required("There is a WebSocket at this address; open it as one.")
+        raise _upgrade_required("There is a WebSocket at this address; open it as one.")
     if request.get_header("Sec-WebSocket-Version") != _VERSION:
-        return _upgrade_required(f"Only version {_VERSION} of WebSockets is spoken here.")
+        raise _upgrade_required(f"Only version {_VERSION} of WebSockets is spoken here.")
     problem = None
     if request.environ["SERVER_PROTOCOL"] != "HTTP/1.1":
         problem = "A WebSocket begins with HTTP/1.1."
@@ -30,11 +30,12 @@ def refusal() -> HTTPResponse | None:
         problem = "The header Sec-WebSocket-Key is not 16 bytes in base64."
     elif "labnode.connection" not in request.environ:
         problem = "There are no WebSockets without the web server."
-    return None if problem is None else _reply(problem, 400)
+    if problem is not None:
+        raise _reply(problem, 400)
 
 
 def accept(connection: Connection) -> tuple[bytes, bytes]:
-    """End HTTP on the current request's connection, which has no `refusal`.
+    """End HTTP on the connection of the current request, which `check` lets pass.
 
     Returns the answer, to be sent first, and what the client has sent since its request.
     """

@@ -33,7 +33,7 @@ class WebServer:
     are in seconds, sizes in bytes. `trusted_proxies` are addresses or networks that `per_address`
     does not limit. `environ["labnode.connection"]` is the client's `Connection`. Bodies for which
     `large` has a sink go there as they come, and may take longer, as long as they keep coming; one
-    thread, "http-writer", waits for the disk.
+    thread, "http-writer", waits for the disk then.
     """
 
     def __init__(
@@ -70,27 +70,25 @@ class WebServer:
             trusted=tuple(_network(proxy) for proxy in trusted_proxies),
         )
         self._lock = threading.Lock()  # of start and stop
-        self._reactor: Reactor | None = None
         self._listener: Listener | None = None
         self._threads: list[threading.Thread] = []  # the reactor's, the writer's, and the pool
 
     def start(self) -> None:
         """Listen and serve; ConfigError says why the address cannot be used."""
         with self._lock:
-            if self._reactor is not None:
+            if self._listener is not None:
                 raise RuntimeError("the web server is already started")
             sock = _listen(*self._wanted)
             self.address = sock.getsockname()[:2]
-            reactor = self._reactor = Reactor()
-            listener = self._listener = Listener(sock, self._limits, reactor)
+            listener = self._listener = Listener(sock, self._limits, Reactor())
             serve = partial(_serve, self._app, self.address, listener)
             # Daemons: a view that never returns must not keep the process from ending.
             self._threads = [
-                threading.Thread(target=reactor.run, name=self._name, daemon=True),
-                threading.Thread(
-                    target=listener.writer.run, name=f"{self._name}-writer", daemon=True
-                ),
+                threading.Thread(target=listener.reactor.run, name=self._name, daemon=True)
             ]
+            if self._limits.large is not nothing_large:
+                run, name = listener.writer.run, f"{self._name}-writer"
+                self._threads.append(threading.Thread(target=run, name=name, daemon=True))
             self._threads += [
                 threading.Thread(target=serve, name=f"{self._name}-{number}", daemon=True)
                 for number in range(1, self._size + 1)
@@ -100,13 +98,13 @@ class WebServer:
 
     def fault(self) -> str | None:
         """Why requests are not served any more, or None; any thread may ask."""
-        reactor, threads = self._reactor, list(self._threads)
-        if reactor is None or reactor.stopping:
+        listener, threads = self._listener, list(self._threads)
+        if listener is None or listener.reactor.stopping:
             return None
         dead = [thread.name for thread in threads if not thread.is_alive()]
         if dead:
             return f"the web server's thread {dead[0]} has died"
-        if reactor.hung:
+        if listener.reactor.hung:
             return f"the web server's thread {self._name} had no turn for {HUNG_AFTER:g} s"
         return None
 
@@ -116,13 +114,12 @@ class WebServer:
         All threads have ended then, except those of views that hang: these end with the view.
         """
         with self._lock:
-            reactor, listener = self._reactor, self._listener
-            self._reactor = self._listener = None
-            if reactor is None or listener is None:
+            listener, self._listener = self._listener, None
+            if listener is None:
                 return
-            reactor.stop()
+            listener.reactor.stop()
             self._threads[0].join(timeout)
-            reactor.abandon()  # nothing is left to be cut off, if it has ended in time
+            listener.reactor.abandon()  # nothing is left to be cut off, if it has ended in time
             now = Clock().now
             deadline = now() + _CUT_OFF
             for _ in range(self._size):

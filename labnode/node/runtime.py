@@ -28,6 +28,7 @@ from labnode.tasks.queues import Queues
 from labnode.web.admin import administration
 from labnode.web.app import student_app
 from labnode.web.auth import Access
+from labnode.web.camera import Streams
 from labnode.web.lab_websockets import WebSockets
 from labnode.web.uploads import Uploads
 from labnode.weblab.api import protocol_app
@@ -134,6 +135,7 @@ class Bench:
                 observers=access.observers,
             )
             lab.bind(node)
+            self.streams = Streams(node, self.bus)
             self.commands = Commands(node, clock, self.store, self.estop, url=url)
             admin = administration(settings, node, self.commands.by_name, clock, fault)
             status = self.commands.status
@@ -142,7 +144,13 @@ class Bench:
             self.site: Wsgi = self.telemetry.counted(
                 site(
                     student_app(
-                        lab, node, settings, self.uploads, clock=clock, websockets=self.websockets
+                        lab,
+                        node,
+                        settings,
+                        self.uploads,
+                        clock=clock,
+                        websockets=self.websockets,
+                        streams=self.streams,
                     ),
                     protocol_app(self.sessions, settings, clock=clock),
                     settings,
@@ -196,6 +204,7 @@ class Bench:
             partial(self.sessions.reaper.stop, 0.5),
             # Before the worker, which their handlers may still call.
             partial(self.websockets.stop, 0.5),
+            partial(self.streams.stop, 0.1),
             stop_worker,
             partial(self.telemetry.stop, 0.2),
         ]

@@ -14,6 +14,7 @@ from labnode.lab import Lab, Node
 from labnode.settings import Settings
 from labnode.web.auth import viewer
 from labnode.web.board_api import BoardApi
+from labnode.web.camera import Streams
 from labnode.web.console import Consoles
 from labnode.web.entry import Entry
 from labnode.web.files import send_page, serve_files
@@ -32,6 +33,7 @@ def student_app(
     *,
     clock: Clock,
     websockets: WebSockets,
+    streams: Streams,
 ) -> Bottle:
     """All routes of the student's side; each denies by default."""
     access = uploads.access
@@ -47,7 +49,7 @@ def student_app(
     page = PageState(lab, node, clock, access)
     BoardApi(lab, node, page).serve(app)
     Consoles(node, websockets).serve(app)
-    websockets.streams.serve(app, node)
+    streams.serve(app)
     Entry(node.sessions, settings, access, lab, page).serve(app)
     serve_files(app, node.board.file.path)
     websockets.serve(app, lab, page)

@@ -56,13 +56,13 @@ class Streams:
     Nobody waits for a browser: one that is slow misses pictures, and has one on its way at most.
     """
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, node: Node, bus: Bus) -> None:
+        self._node = node
         self._viewers: Group[Viewer] = Group()
         self._door = threading.Lock()  # one comes in at a time, so that the limits are kept
         bus.subscribe(SessionChanged, wake=self._viewers.wake, limit=1)
 
-    def serve(self, app: Bottle, node: Node) -> None:
-        self._node = node
+    def serve(self, app: Bottle) -> None:
         app.get("/api/devices/<name>/stream", callback=self.stream, access="observer")
         app.get("/api/devices/<name>/snapshot", callback=self.snapshot, access="observer")
 
@@ -148,8 +148,8 @@ class Viewer(Participant):
         self._write()
 
     def close(self) -> None:
-        self._capture.look_away(self.wake)
         super().close()
+        self._capture.look_away(self.wake)
 
     def _write(self) -> None:
         """Give the kernel a piece: all of a picture at once would keep others waiting."""

@@ -78,12 +78,11 @@ class Consoles:
     def serve(self, app: Bottle) -> None:
         app.get("/api/devices/<name>/console", callback=self._open, access="observer")
 
-    def _open(self, name: str) -> Any:
+    def _open(self, name: str) -> str:
         """The view; read-only for an observer."""
         user = viewer()
         console = self._console(name)
-        if (refusal := handshake.refusal()) is not None:
-            return refusal
+        handshake.check()
         position = console.line.reader(*_place(request.query))
         page = _Page(console, position, user, self._node.sessions)
         self._websockets.open(page, user.session_id)

@@ -32,7 +32,6 @@ from labnode.http.websocket import (
 from labnode.lab import Lab, hooks
 from labnode.lab.node import Level
 from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Sessions, User
-from labnode.web.camera import Streams
 from labnode.web.live import Live
 from labnode.web.page_state import PageState
 from labnode.worker import Worker
@@ -193,7 +192,6 @@ class WebSockets:
         self._sessions = sessions
         self._worker = worker
         self.live = Live(self, sessions, bus)
-        self.streams = Streams(bus)  # which last as long as WebSockets
         self._channels: Group[Channel] = Group()
         self._door = threading.Lock()  # one comes in at a time, so that the limits are kept
         self._started = False
@@ -222,7 +220,6 @@ class WebSockets:
         now = Clock().now
         end = now() + timeout
         self.live.stop(timeout / 4)
-        self.streams.stop(timeout / 4)
         self._channels.stop(timeout / 2)
         for thread in list(self._threads):
             thread.join(max(0.0, end - now()))
@@ -242,7 +239,7 @@ class WebSockets:
     # ------------------------------------------------------------------ channels
 
     def open(self, receiver: Receiver, session_id: str | None) -> None:
-        """Make the current request a WebSocket, which `handshake.refusal` does not refuse.
+        """Make the current request a WebSocket, which `handshake.check` lets pass.
 
         Busy when there are too many. The view that calls it returns nothing else.
         """
@@ -279,11 +276,9 @@ class WebSockets:
 
     # ------------------------------------------------------------------ handlers
 
-    def _open(self, handler: Handler, level: Level, **named: str) -> Any:
+    def _open(self, handler: Handler, level: Level, **named: str) -> str:
         """The view of a lab's WebSocket."""
-        refusal = handshake.refusal()
-        if refusal is not None:
-            return refusal
+        handshake.check()
         if not self._free_threads.acquire(blocking=False):
             raise Busy("Too many handlers of WebSockets are running; try again later.")
         try:

@@ -83,11 +83,9 @@ class Live:
         if thread is not None:
             thread.join(timeout)
 
-    def _open(self) -> Any:
+    def _open(self) -> str:
         """The view of the WebSocket that every page has."""
-        refusal = handshake.refusal()
-        if refusal is not None:
-            return refusal
+        handshake.check()
         page = Page(viewer(), self)
         self._channels.open(page, page.viewer.session_id)
         self._new.append(page)

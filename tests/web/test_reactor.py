@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from labnode.clock import Clock
 from labnode.http.reactor import Group, Participant, Reactor
 
 PATIENCE = 20.0
@@ -98,6 +99,23 @@ def test_nobody_is_woken_after_the_end_and_all_are_closed(reactor: Reactor) -> N
     reactor.run()
     assert note.calls[-1] == "close"
     assert not note.wake()
+
+
+def test_one_that_has_something_to_finish_has_until_its_deadline(reactor: Reactor) -> None:
+    class Finishing(Note):
+        deadline: float | None = None
+
+        def stop(self) -> None:
+            self.called("stop")
+            self.deadline = self.deadline or Clock().now() + 0.01
+
+    note, other = Finishing(reactor), Note(reactor)
+    reactor.stop()
+    reactor.run()
+    assert other.calls == ["woken", "close"]
+    assert note.calls[:2] == ["woken", "stop"]
+    assert note.calls[-1] == "close"
+    assert len(note.calls) < 10  # it did not spin until then
 
 
 def test_a_group_is_stopped_when_all_its_members_are_closed(reactor: Reactor) -> None:

@@ -412,6 +412,15 @@ def test_the_node_stops_with_websockets_open(
     assert not caplog.records
 
 
+def test_the_web_server_stops_with_a_websocket_open(tmp_path: Path) -> None:
+    with running(tmp_path) as node:
+        page = node.open("/echo", node.session()[1])
+        stopping = threading.Thread(target=node.agent.web.stop)
+        stopping.start()
+        assert page.closing().code == 1001
+        stopping.join()
+
+
 def test_a_handler_that_never_returns_does_not_keep_the_node(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
