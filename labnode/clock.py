@@ -5,15 +5,20 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 _REAL_LIMIT = 30.0  # seconds a wait under a manual clock may really take before it is a bug
 
 
 class Event:
-    """A flag that threads wait for; `threading.Event` as far as labnode needs it."""
+    """A flag that threads wait for; `threading.Event` as far as labnode needs it.
 
-    def __init__(self) -> None:
+    `on_set` is called after each `set`, on its thread.
+    """
+
+    def __init__(self, on_set: Callable[[], None] | None = None) -> None:
+        self._on_set = on_set
         self._condition = threading.Condition()
         self._flag = False
 
@@ -24,6 +29,8 @@ class Event:
         with self._condition:
             self._flag = True
             self._condition.notify_all()
+        if self._on_set is not None:
+            self._on_set()
 
     def clear(self) -> None:
         with self._condition:
@@ -53,9 +60,9 @@ class Clock:
         """Seconds since 1970 by the wall clock, which jumps when NTP arrives: for people only."""
         return time.time()
 
-    def event(self) -> Event:
+    def event(self, on_set: Callable[[], None] | None = None) -> Event:
         """An event whose timeouts follow this clock."""
-        return Event()
+        return Event(on_set)
 
 
 class ManualClock(Clock):
@@ -74,8 +81,8 @@ class ManualClock(Clock):
     def wall(self) -> float:
         return self._wall
 
-    def event(self) -> Event:
-        event = _ManualEvent(self)
+    def event(self, on_set: Callable[[], None] | None = None) -> Event:
+        event = _ManualEvent(self, on_set)
         with self._lock:
             self._events.add(event)
         return event
@@ -95,8 +102,8 @@ class ManualClock(Clock):
 
 
 class _ManualEvent(Event):
-    def __init__(self, clock: ManualClock) -> None:
-        super().__init__()
+    def __init__(self, clock: ManualClock, on_set: Callable[[], None] | None) -> None:
+        super().__init__(on_set)
         self._clock = clock
 
     def tick(self) -> None:

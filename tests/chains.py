@@ -29,9 +29,10 @@ from labnode.events import Bus
 from labnode.http.request import RequestReader
 from labnode.http.response import Response
 from labnode.node.agent import Agent
+from labnode.sessions.admission import Admission
+from labnode.sessions.state_machine import StateMachine
 from labnode.settings import load_settings
 from labnode.store import Store
-from labnode.worker.hardware import Signal
 
 HOUSE = Path(labnode.__file__).parent
 BOARD = "schema: 1\nlab: {name: chains}\ndevices:\n  lamp: {driver: led, pin: 17}\n"
@@ -144,16 +145,15 @@ def _visit(watch: Watch, directory: Path) -> dict[str, Chain]:
             "client_initial_data": {},
             "server_initial_data": {"priority.queue.slot.length": 60},
         }
-        with watch.chain(
-            RequestReader.feed, Store.insert, begin, Store.update, Signal.set
-        ) as start:
+        steps = (Admission.enter, Store.insert, begin, Store.update, StateMachine._active)
+        with watch.chain(RequestReader.feed, *steps) as start:
             _, answer = _ask(
                 base, "POST", "/weblab/sessions/", body, {"Authorization": f"Basic {basic}"}
             )
         url = urlsplit(json.loads(answer)["url"])
         headers, _ = _ask(base, "GET", url.path)
         cookie = {"Cookie": headers["Set-Cookie"].split(";")[0]}
-        with watch.chain(RequestReader.feed, _driven(agent), Bus.publish, Signal.set) as click:
+        with watch.chain(RequestReader.feed, _driven(agent), Bus.publish) as click:
             _ask(base, "POST", "/api/devices/lamp/set", [True], cookie)
         return {"start": start, "click": click}
     finally:

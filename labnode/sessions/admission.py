@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from labnode.clock import Clock
+from labnode.clock import Clock, Event
 from labnode.errors import Busy
 from labnode.sessions.session import Reason, Session, StartRequest, State
 from labnode.sessions.state_machine import StateMachine
-from labnode.worker import Signal, Worker
+from labnode.worker import Worker
 
 _ANSWER_WITHIN = 10.0  # seconds until an earlier start is answered; its thread only has to wake up
 
@@ -26,7 +26,7 @@ class Obstacles(Protocol):
 class _Ticket:
     """A start request that is not answered yet."""
 
-    answered: Signal
+    answered: Event
     session: Session | None = None
 
 

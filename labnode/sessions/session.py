@@ -11,7 +11,8 @@ from enum import Enum, StrEnum
 from typing import Any
 
 from labnode.audit import session_tag
-from labnode.worker import Hook, Signal
+from labnode.clock import Event
+from labnode.worker import Hook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +82,8 @@ class Session:
     request: StartRequest
     length: float  # seconds
     created_at: float  # by the wall clock
-    started: Signal  # it is active, or its start has failed, or the node stops
-    disposed: Signal  # it is disposed, or the node stops
+    started: Event  # it is active, or its start has failed, or the node stops
+    disposed: Event  # it is disposed, or the node stops
     state: State = State.STARTING
     reason: Reason | None = None  # set when it has to end, also while it still starts
     failure: str | None = None  # why its start failed

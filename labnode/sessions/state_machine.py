@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from labnode import audit
-from labnode.clock import Clock
+from labnode.clock import Clock, Event
 from labnode.errors import StartFailed
 from labnode.events import Bus, SessionChanged, TaskStatusChanged
 from labnode.sessions.expiry import Reaper, SessionRules, ends, why_over
@@ -18,7 +18,7 @@ from labnode.sessions.session import Reason, Session, State
 from labnode.sessions.users import LabHooks, Users
 from labnode.store import Happening, Store
 from labnode.tasks import Tasks
-from labnode.worker import Hook, Signal, Worker
+from labnode.worker import Hook, Worker
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class StateMachine:
         self._keep_expired = keep_expired
         self._hook_limit = hook_limit
         self._reports: deque[Callable[[], None]] = deque()  # from the hardware thread
-        self._seat_signals: list[Signal] = []
+        self._seat_signals: list[Event] = []
         bus.subscribe(TaskStatusChanged, wake=self.reaper.wake, limit=1)
 
     def add(self, session: Session) -> None:
@@ -74,7 +74,7 @@ class StateMachine:
         """The sessions that are not disposed, oldest first."""
         return [s for s in list(self.sessions.values()) if s.state is not State.DISPOSED]
 
-    def seat_signal(self) -> Signal:
+    def seat_signal(self) -> Event:
         """A signal that is set the next time a seat on the board may be free."""
         signal = self._worker.signal()
         with self.lock:

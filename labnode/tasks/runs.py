@@ -15,9 +15,8 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from labnode.clock import Clock
+from labnode.clock import Clock, Event
 from labnode.errors import LabnodeError, SessionOver
-from labnode.worker import Signal
 
 _REMEMBERED = 256  # finished runs kept in memory; older ones are in the store only
 _order = count()
@@ -67,8 +66,8 @@ class Run:
     user: Any
     args: dict[str, Any]
     submitted_at: float
-    stop: Signal
-    finished: Signal
+    stop: Event
+    finished: Event
     parent: Run | None = None  # the run that called this one
     max_runtime: float = inf  # seconds
     status: Status = Status.NEW
@@ -81,8 +80,8 @@ class Run:
     native_thread: int = 0  # its id for the kernel
     others_children: frozenset[int] = frozenset()  # processes that the thread had before
     children_killed: bool = False
-    joiners: list[Signal] = field(default_factory=list)  # set when it is finished
-    waits: list[Signal] = field(default_factory=list)  # its own; set when it is asked to stop
+    joiners: list[Event] = field(default_factory=list)  # set when it is finished
+    waits: list[Event] = field(default_factory=list)  # its own; set when it is asked to stop
     order: int = field(default_factory=_order.__next__)  # the wall clock may jump
 
     @property
@@ -172,7 +171,7 @@ class Registry:
         self._runs: dict[str, Run] = {}
         self._finished: OrderedDict[str, Run] = OrderedDict()
         self._sessions: set[str] = set()
-        self._watchers: dict[str | None, set[Signal]] = {}
+        self._watchers: dict[str | None, set[Event]] = {}
         self._closed = False
 
     def open_session(self, session_id: str) -> None:
@@ -196,7 +195,7 @@ class Registry:
             return list(self._runs.values())
 
     @contextmanager
-    def watch(self, session_id: str | None, signal: Signal) -> Iterator[None]:
+    def watch(self, session_id: str | None, signal: Event) -> Iterator[None]:
         """Inside the block, `signal` is set as soon as the session is over."""
         with self.lock:
             if not self.is_open(session_id):

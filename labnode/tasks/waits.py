@@ -10,11 +10,11 @@ from labnode import context
 from labnode.clock import Clock, Event
 from labnode.errors import Deadlock, SessionOver, Stopped, TooLate
 from labnode.tasks.runs import Lane, Registry, Run
-from labnode.worker import Signal, Worker
+from labnode.worker import Worker
 
 _GRACE = 5.0  # seconds after stop() in which a task may go on waiting
 _LAST_GRACE = 1.0  # the same when the node stops
-_NEVER = Signal(Event(), lambda: None)
+_NEVER = Event()
 
 Until = Callable[[], bool] | None
 
@@ -78,7 +78,7 @@ class Waits:
         if error_on_timeout and not run.finished.is_set():
             raise TooLate(f"Task {run.name!r} did not finish within {timeout:g} s.")
 
-    def _wait_for(self, run: Run, signal: Signal, timeout: float | None) -> None:
+    def _wait_for(self, run: Run, signal: Event, timeout: float | None) -> None:
         """Return when `run` is finished (`signal` is set) or the time is over.
 
         Raises if the waiter has to end.
@@ -104,7 +104,7 @@ class Waits:
             return float("inf")
         return run.stop_asked_at + (_LAST_GRACE if self._worker.stopping else _GRACE)
 
-    def _let_pass(self, signal: Signal, seconds: float | None, until: Until = None) -> bool:
+    def _let_pass(self, signal: Event, seconds: float | None, until: Until = None) -> bool:
         """True after `seconds`, False as soon as `signal` is set or the hook has to end."""
         if self._worker.on_hardware_thread:
             if until is None:
@@ -114,7 +114,7 @@ class Waits:
         return not self._worker.wait_for(signal, seconds)
 
     @contextmanager
-    def _woken_to_end(self, own: Run | None, signal: Signal) -> Iterator[None]:
+    def _woken_to_end(self, own: Run | None, signal: Event) -> Iterator[None]:
         """Inside the block, `signal` is also set when the task or view that waits has to end."""
         if own is not None:
             with self._registry.lock:

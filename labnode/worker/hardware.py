@@ -321,25 +321,6 @@ class Hook:
         self.stopping = True
 
 
-class Signal:
-    """An event that every thread may wait for, the hardware thread too."""
-
-    def __init__(self, event: Event, wake: Callable[[], None]) -> None:
-        self._event = event
-        self._wake = wake
-
-    def is_set(self) -> bool:
-        return self._event.is_set()
-
-    def set(self) -> None:
-        self._event.set()
-        self._wake()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Any thread but the hardware thread; see Worker.wait_for."""
-        return self._event.wait(timeout)
-
-
 def harmless(error: BaseException) -> Exception:
     """`error` for another thread: sys.exit() in a lab's function ends that function alone."""
     if isinstance(error, Exception):

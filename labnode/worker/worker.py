@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
-from labnode.clock import Clock
+from labnode.clock import Clock, Event
 from labnode.errors import Busy, TooLate
 from labnode.worker.background import Background
-from labnode.worker.hardware import Call, Hardware, HardwareThread, Hook, Signal, Source, logged
+from labnode.worker.hardware import Call, Hardware, HardwareThread, Hook, Source, logged
 
 T = TypeVar("T")
 
@@ -140,9 +140,9 @@ class Worker:
     def on_worker_thread(self) -> bool:
         return self.on_hardware_thread or threading.current_thread() in self._background
 
-    def signal(self) -> Signal:
+    def signal(self) -> Event:
         """A new event that `wait_for` can wait for."""
-        return Signal(self._clock.event(), self.wake)
+        return self._clock.event(on_set=self.wake)
 
     def slot(self) -> AbstractContextManager[None]:
         """Inside the block a thread of the HTTP pool may wait; Busy when half the pool does.
@@ -164,7 +164,7 @@ class Worker:
             return self._background.away()
         return nullcontext()
 
-    def wait_for(self, signal: Signal, timeout: float | None) -> bool:
+    def wait_for(self, signal: Event, timeout: float | None) -> bool:
         """True when `signal` is set, False after `timeout` seconds.
 
         On the hardware thread calls and polls are served meanwhile, and the wait ends when the node

@@ -27,8 +27,8 @@ class WatchedClock(ManualClock):
         self.watch = threading.Condition()
         self._resting: dict[int, tuple[Event, float | None]] = {}
 
-    def event(self) -> Event:
-        event = super().event()
+    def event(self, on_set: Callable[[], None] | None = None) -> Event:
+        event = super().event(on_set)
         wait = event.wait
 
         def watched(timeout: float | None = None) -> bool:

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 import labnode.store.file
+from labnode.clock import Event
 from labnode.errors import Busy, StartFailed
 from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, Session, State
 from labnode.sessions.expiry import why_over
-from labnode.worker import Signal
 from tests.kit.clock import Asked
 from tests.kit.node import SAFE, SmallNode
 
@@ -49,7 +49,7 @@ class Board:
         self.faults: list[str] = []
         self.users = 1
         self.patient = True
-        self.gate: Signal | None = None
+        self.gate: Event | None = None
         self.error: Exception | None = None
         self.lab.on_start(self.on_start)
         self.lab.on_dispose(self.on_dispose)

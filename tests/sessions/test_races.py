@@ -28,8 +28,8 @@ class FastClock(Clock):
     def now(self) -> float:
         return super().now() * _TIMES_FASTER
 
-    def event(self) -> Event:
-        event = super().event()
+    def event(self, on_set: Callable[[], None] | None = None) -> Event:
+        event = super().event(on_set)
         wait = event.wait
 
         def hasty(timeout: float | None = None) -> bool:
@@ -185,7 +185,7 @@ def test_a_crowd_leaves_a_clean_board(tmp_path: Path, users: int) -> None:
         crowd.run(threads=6, requests=50)
         for session in node.sessions.live():
             node.sessions.end(session, Reason.DELETED)
-            assert session.disposed._event.wait(200)
+            assert session.disposed.wait(200)
         everyone = list(node.sessions._machine.sessions.values())
         assert not watch.faults, watch.faults
         assert watch.present == set()
@@ -230,7 +230,7 @@ def test_a_node_that_is_killed_at_any_moment_finishes_what_it_began(
         node.__enter__()
         for session in node.sessions.live():
             node.sessions.end(session, Reason.DELETED)
-            assert session.disposed._event.wait(200)
+            assert session.disposed.wait(200)
         assert not watch.faults, watch.faults
         assert all(watch.cleans[session_id] == cleans[session_id] + 1 for session_id in left)
         assert watch.present == set()

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from labnode.clock import Event
 from labnode.errors import Busy, DeviceError, StartFailed
 from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, State
 from labnode.sessions.state_machine import HOOK_LIMIT
-from labnode.worker import Signal
 from tests.kit.clock import Asked, WatchedClock
 from tests.kit.node import SAFE, SmallNode
 
@@ -300,7 +300,7 @@ def test_a_successor_waits_for_the_answer_of_a_thread_that_is_slow(
     held = clock.event()
     wait_for = node.worker.wait_for
 
-    def wait_and_be_held(signal: Signal, timeout: float | None) -> bool:
+    def wait_and_be_held(signal: Event, timeout: float | None) -> bool:
         result = wait_for(signal, timeout)
         (session, *_) = node.sessions._machine.sessions.values()
         if signal is session.started:
