@@ -351,13 +351,13 @@ def _start(
 
     FileNotFoundError: it is not installed. Any other OSError: it is, and does not start.
     """
-    path = os.environ.get("PATH", os.defpath)
+    own = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}  # as messages are known
+    environment = {**own, **(environment or {})}
     try:
         return subprocess.Popen(
             argv,
             cwd=folder,
-            # The known messages are English.
-            env={"PATH": path, "LC_ALL": "C.UTF-8", **(environment or {})},
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -365,6 +365,6 @@ def _start(
         )
     except PermissionError as error:
         # A directory of the PATH that may not be searched gives this for what is nowhere, too.
-        if shutil.which(argv[0], os.F_OK, path) is None:
+        if shutil.which(argv[0], os.F_OK, environment["PATH"]) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0]) from error
         raise
