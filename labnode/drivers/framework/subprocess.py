@@ -12,7 +12,7 @@ import signal
 import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +31,7 @@ _TAIL = 100  # lines kept to see why a program failed
 _NEWS_EVERY = 0.1  # seconds between two wake-ups of the hardware thread for output
 _KILL_AFTER = 1.0  # seconds after SIGTERM
 _LAST_WORDS = 0.5  # seconds in which output is still read after the end
+_GONE_WITHIN = 0.5  # seconds that a killed process has to be gone
 _ENDED_WITHIN = 4.0  # seconds; more than all of these
 _LOOK = 1.0  # seconds, for boards without a worker: news wakes the hardware thread
 _MARK = "LABNODE_RUN"  # in the environment of a program and everything it starts
@@ -252,16 +253,38 @@ class _Process:
             self._tail.append(line)
 
     def _kill(self) -> None:
-        """Kill it, its group, and what has left the group: everything has the mark."""
+        """Kill it, its group and what has left the group, and wait until they are gone."""
         self._killed = True
+        dying = self._marked()
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, signal.SIGKILL)
+        dying += self._marked()  # what it has started meanwhile
+        poll = select.poll()
+        for descriptor in dying:
+            with suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            poll.register(descriptor, select.POLLIN)
+        left = set(dying)
+        while left and (gone := poll.poll(_GONE_WITHIN * 1000)):
+            for descriptor, _ in gone:
+                poll.unregister(descriptor)
+                left.discard(descriptor)
+        for descriptor in dying:
+            os.close(descriptor)
+
+    def _marked(self) -> list[int]:
+        """A pidfd for each process that has the mark."""
         mark = f"{_MARK}={self._mark}".encode()
+        found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and int(entry.name) != os.getpid():
-                with suppress(OSError):  # ended, or another user's
+                with suppress(OSError), ExitStack() as others:  # ended, or another user's
+                    descriptor = os.pidfd_open(int(entry.name))  # first: a pid can be reused
+                    others.callback(os.close, descriptor)
                     if mark in (entry / "environ").read_bytes().split(b"\0"):
-                        os.kill(int(entry.name), signal.SIGKILL)
+                        others.pop_all()
+                        found.append(descriptor)
+        return found
 
 
 def _plain(line: str) -> str:
@@ -351,13 +374,13 @@ def _start(
 
     FileNotFoundError: it is not installed. Any other OSError: it is, and does not start.
     """
-    path = os.environ.get("PATH", os.defpath)
+    own = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}  # as messages are known
+    environment = {**own, **(environment or {})}
     try:
         return subprocess.Popen(
             argv,
             cwd=folder,
-            # The known messages are English.
-            env={"PATH": path, "LC_ALL": "C.UTF-8", **(environment or {})},
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -365,6 +388,6 @@ def _start(
         )
     except PermissionError as error:
         # A directory of the PATH that may not be searched gives this for what is nowhere, too.
-        if shutil.which(argv[0], os.F_OK, path) is None:
+        if shutil.which(argv[0], os.F_OK, environment["PATH"]) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0]) from error
         raise
