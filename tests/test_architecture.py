@@ -399,6 +399,49 @@ def test_the_documentation_shows_the_same_rows() -> None:
     assert rows(table) == rows(HOUSE)
 
 
+def test_every_function_that_the_documentation_walks_through_is_there(labnode: House) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    members = members_of(labnode)
+    files = {source.path.removeprefix("labnode/"): source for source in labnode}
+    missing = []
+    for path in re.findall(r"`([a-z_]+(?:/[a-z_]+)+\.py)`", text):
+        if path not in files and not (ROOT / path).is_file():
+            missing.append(path)
+    steps = re.findall(r"`([a-z_]+(?:/[a-z_]+)+\.py)`\s+`([A-Za-z]\w*)(?:\.\w+)?`", text)
+    for path, name in steps:
+        if path in files and name not in defined_in(files[path]):
+            missing.append(f"{path} {name}")
+    for cls, name in re.findall(r"`([A-Z][a-z]\w+)\.(\w+)`", text):
+        if name not in members.get(cls, set()):
+            missing.append(f"{cls}.{name}")
+    assert len(steps) > 20
+    assert missing == []
+
+
+def defined_in(source: Source) -> set[str]:
+    """The classes and functions at the top of a module."""
+    kinds = ast.ClassDef | ast.FunctionDef
+    return {node.name for node in source.tree.body if isinstance(node, kinds)}
+
+
+def members_of(house: House) -> dict[str, set[str]]:
+    """The methods of every class, those of its bases in the house too."""
+    classes = {
+        node.name: node
+        for source in house
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ClassDef)
+    }
+
+    def members(name: str) -> set[str]:
+        if name not in classes:
+            return set()
+        own = {part.name for part in classes[name].body if isinstance(part, ast.FunctionDef)}
+        return own.union(*(members(name_of(base)) for base in classes[name].bases))
+
+    return {name: members(name) for name in classes}
+
+
 # --- the rules can be broken, and then say where ---
 
 
