@@ -77,6 +77,7 @@ class Board:
         self._snapshots = Snapshots(file.devices, self.interlocks)
         self.simulation = Simulation(file.simulate, self, clock) if simulate else None
         self._opened: list[str] = []  # in the order of opening, with one that failed half way
+        self._closing: list[str] = []  # what a close has not reached yet
         self._retry_at: dict[str, float] = {}  # when devices whose poll failed are polled again
         for name, driver in file.devices.items():
             driver.attach(name, self.services(name))
@@ -142,7 +143,8 @@ class Board:
 
         It does not wait for the hardware thread, which may hang.
         """
-        failures = self._each("make safe", lambda driver: driver.make_safe())
+        names = [*self._closing, *self._opened]
+        failures = self._each("make safe", lambda driver: driver.make_safe(), names)
         try:
             self._acknowledge_emergency.post()  # many presses, one acknowledgement
         except Exception:
@@ -175,10 +177,14 @@ class Board:
                 log.exception("device %s did not open", name)
                 failures = [f"'{name}' did not open: {reason(error)}", *self._close()]
                 raise DeviceError("; ".join(failures)) from error
-        self._read(self._opened)
-        if self.simulation is not None:
-            self.simulation.restart()
-        self._settle()
+        try:
+            self._read(self._opened)
+            if self.simulation is not None:
+                self.simulation.restart()
+            self._settle()
+        except BaseException:
+            self._close()
+            raise
 
     def _needs_pins(self) -> bool:
         """Whether there has to be a GPIO chip: a port or a camera is fine on any machine."""
@@ -214,8 +220,12 @@ class Board:
         _raise(self._close())
 
     def _close(self) -> list[str]:
-        names, self._opened = self._opened, []
-        failures = self._each("close", lambda driver: driver.close(), names[::-1])
+        names, self._closing = self._opened, self._opened[:]
+        self._opened = []
+        failures = []
+        for name in names[::-1]:  # a device may take long, and an emergency come meanwhile
+            failures += self._each("close", lambda driver: driver.close(), [name])
+            self._closing.pop()
         self._publish(self._snapshots.forget(names))
         if self._owns_pins and self.pins is not None:
             pins, self.pins = self.pins, None

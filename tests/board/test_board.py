@@ -80,6 +80,22 @@ def test_what_does_not_close_after_a_failed_open_is_told_too(rig: Make, log: lis
     )
 
 
+def test_a_board_whose_values_cannot_be_settled_is_closed_again(
+    rig: Make, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = rig(faulty())
+
+    def fail() -> None:
+        raise ValueError("a lamp cannot show 1e999")
+
+    monkeypatch.setattr(rig.board.simulation, "restart", fail)
+    with pytest.raises(ValueError, match="cannot show"):
+        rig.board.open()
+    assert log[-3:] == ["three.close", "two.close", "one.close"]
+    monkeypatch.undo()
+    rig.board.open()
+
+
 def test_a_board_that_failed_to_open_can_be_opened_later(rig: Make, log: list[str]) -> None:
     board = rig(faulty(two="open")).board
     with pytest.raises(DeviceError):
@@ -146,6 +162,27 @@ def test_make_safe_works_from_another_thread_and_says_what_failed(
     assert rig.news() == []
     rig.serve()
     assert rig.news() == [("led", True)]
+
+
+def test_an_emergency_while_the_board_is_closed_reaches_what_is_still_open(
+    rig: Make, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = rig(faulty())
+    rig.board.open()
+    rig.board.command("led", "off")
+    levels = []
+
+    def slowly() -> None:
+        assert rig.board.halt("smoke") == []
+        levels.append(rig.level("GPIO17"))
+
+    monkeypatch.setattr(rig.board.file.devices["three"], "close", slowly)
+    rig.board.close()
+    assert levels == [1]
+    assert "one.make_safe" in log
+    log.clear()
+    assert rig.board.make_safe() == []
+    assert log == []
 
 
 def test_make_safe_never_raises_even_when_nobody_takes_the_news(rig: Make) -> None:
