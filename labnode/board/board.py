@@ -13,13 +13,13 @@ from labnode.board.interlocks import Emergency, Fault, Interlocks
 from labnode.board.services import Alone, FaultStore, HardwareWorker, RunningTask, Until
 from labnode.board.simulation import Simulation
 from labnode.board.snapshot import Snapshot, Snapshots, describe, reason
-from labnode.clock import Clock
+from labnode.clock import Clock, earliest
 from labnode.drivers.framework.driver import Driver, Lendable, Simulatable
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.services import DeviceView, PendingPost
 from labnode.drivers.gpio.factories import mock_factory, real_factory
 from labnode.errors import BadInput, DeviceError, Interlocked, LabnodeError, NotFound
-from labnode.events import Bus, DeviceChanged, EmergencyPressed
+from labnode.events import Bus, EmergencyPressed
 from labnode.schema import did_you_mean
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Board:
             bus=bus,
             store=store or alone,
         )
-        self._snapshots = Snapshots(file.devices, self.interlocks)
+        self._snapshots = Snapshots(file.devices, self.interlocks, bus)
         self.simulation = Simulation(file.simulate, self, clock) if simulate else None
         self._opened: list[str] = []  # in the order of opening, with one that failed half way
         self._closing: list[str] = []  # what a close has not reached yet
@@ -130,7 +130,7 @@ class Board:
         return self.make_safe()
 
     def press_emergency(self, why: str) -> None:
-        """A device asks for an emergency stop: everything is made safe, then the bus is told."""
+        """A device asks for an emergency stop: everything is made safe, then the bus has it."""
         self.halt(why)
         self.bus.publish(EmergencyPressed(why))
 
@@ -158,7 +158,7 @@ class Board:
     def _after_emergency(self) -> None:
         self.emergency.acknowledge()
         if self.emergency.why is not None:  # a command that was half way may have come after
-            self._each("make safe", _stay_safe)
+            self._each("make safe", lambda driver: driver.stay_safe())
         self.refresh(*self._opened)
 
     # ------------------------------------------------------------------ open, reset, close
@@ -178,7 +178,7 @@ class Board:
                 failures = [f"'{name}' did not open: {reason(error)}", *self._close()]
                 raise DeviceError("; ".join(failures)) from error
         try:
-            self._read(self._opened)
+            self._snapshots.read(self._opened)
             if self.simulation is not None:
                 self.simulation.restart()
             self._settle()
@@ -226,7 +226,7 @@ class Board:
         for name in names[::-1]:  # a device may take long, and an emergency come meanwhile
             failures += self._each("close", lambda driver: driver.close(), [name])
             self._closing.pop()
-        self._publish(self._snapshots.forget(names))
+        self._snapshots.forget(names)
         if self._owns_pins and self.pins is not None:
             pins, self.pins = self.pins, None
             try:
@@ -329,12 +329,12 @@ class Board:
                     self._retry_at.pop(name, None)
                 else:
                     self._retry_at[name] = now + _RETRY
-                self._read([name])
+                self._snapshots.read([name])
         moving = None if self.simulation is None else self.simulation.move()
         if self._opened:
             self._settle()
         times = [*map(self._due, self._opened), self.interlocks.due(), moving]
-        following = min((time for time in times if time is not None), default=None)
+        following = earliest(*times)
         return None if following is None else max(0.0, following - self.clock.now())
 
     def _due(self, name: str) -> float | None:
@@ -343,16 +343,9 @@ class Board:
 
     def refresh(self, *devices: str) -> None:
         """Read `devices` again, publish what changed, let interlocks and a simulation follow."""
-        self._read([name for name in devices if name in self._opened])
+        self._snapshots.read([name for name in devices if name in self._opened])
         if self._opened:
             self._settle()
-
-    def _read(self, names: Collection[str]) -> None:
-        self._publish(self._snapshots.read(names))
-
-    def _publish(self, changes: Iterable[DeviceChanged]) -> None:
-        for change in changes:
-            self.bus.publish(change)
 
     def _settle(self) -> None:
         for _ in range(_MOST_ROUNDS):
@@ -360,7 +353,7 @@ class Board:
                 self.simulation.settle()
             if not (touched := self.interlocks.settle(self.snapshot)):
                 return
-            self._read([name for name in touched if name in self._opened])
+            self._snapshots.read([name for name in touched if name in self._opened])
         log.error("the interlocks set off each other without end")
 
     # ------------------------------------------------------------------ simulation
@@ -386,7 +379,7 @@ class Board:
             raise BadInput(f"'{name}' cannot be simulated: a {driver.kind} is no input")
         self._need_open(name)
         driver.simulate(value)
-        self._read([name])
+        self._snapshots.read([name])
 
 
 class DriverServices:
@@ -433,13 +426,6 @@ class DriverServices:
 
     def progress(self, percent: float | None = None, line: str | None = None) -> None:
         self._board.tasks.progress(percent, line)
-
-
-def _stay_safe(driver: Driver) -> None:
-    if isinstance(driver, Output):
-        driver.stay_safe()
-    else:
-        driver.make_safe()
 
 
 def _raise(failures: list[str]) -> None:

@@ -38,7 +38,7 @@ class Sessions:
     """All sessions of the node.
 
     `secret` derives callback addresses and cookies. `lab` has the hooks around a session, `board`
-    tells of faults that forbid new sessions. A disposed session answers its student for another
+    says which faults forbid new sessions. A disposed session answers its student for another
     `keep_expired` seconds. on_start and on_dispose, with the board's sequences, may wait for
     `hook_limit` seconds in all.
     """
