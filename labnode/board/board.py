@@ -338,7 +338,10 @@ class Board:
         return None if following is None else max(0.0, following - self.clock.now())
 
     def _due(self, name: str) -> float | None:
-        due = self.file.devices[name].due()
+        try:
+            due = self.file.devices[name].due()
+        except Exception:  # noqa: BLE001 - its poll asks again, and shows the error
+            due = 0.0
         return None if due is None else max(due, self._retry_at.get(name, due))
 
     def refresh(self, *devices: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from labnode.board.interlocks import Interlocks
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.services import Counting
+from labnode.errors import DeviceError
 from labnode.events import Bus, DeviceChanged
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,12 @@ class Snapshots:
 
     def poll(self, name: str) -> bool:
         """Poll a device; until a poll succeeds, what `read` finds is an error."""
-        _, self._poll_errors[name] = self._try(name, self._devices[name].poll)
+
+        def poll() -> None:
+            self._devices[name].poll()
+            self._devices[name].due()  # which a lab's own driver may get wrong, too
+
+        _, self._poll_errors[name] = self._try(name, poll)
         return not self._poll_errors[name]
 
     def forget(self, names: Collection[str]) -> None:
@@ -52,10 +58,7 @@ class Snapshots:
     def _state(self, name: str) -> dict[str, Any]:
         state, error = None, self._poll_errors.get(name)
         if not error:
-            state, error = self._try(name, self._devices[name].state)
-        value = None if state is None else state["value"]
-        if isinstance(value, float) and not math.isfinite(value):  # nobody could compare it
-            state, error = None, "it shows a value that is no number"
+            state, error = self._try(name, lambda: _state_of(self._devices[name]))
         if state is None:
             state = {"value": None, "error": error}
         lock = self._interlocks.lock(name)
@@ -77,6 +80,16 @@ class Snapshots:
         for name, state in changed.items():
             if {**state, "sampled": 0} != {**latest[name], "sampled": 0}:  # not the same once more
                 self._bus.publish(DeviceChanged(name, state["value"]))
+
+
+def _state_of(driver: Driver) -> dict[str, Any]:
+    """The driver's state; DeviceError when others could not use it."""
+    state = driver.state()
+    if not isinstance(state, dict) or "value" not in state:
+        raise DeviceError("its state has no 'value'")
+    if isinstance(state["value"], float) and not math.isfinite(state["value"]):
+        raise DeviceError("it shows a value that is no number")
+    return state
 
 
 def reason(error: Exception) -> str:

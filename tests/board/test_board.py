@@ -311,6 +311,48 @@ def test_a_device_that_cannot_be_polled_has_no_value_until_it_can(
     assert rig.board.snapshot["one"] == {"value": 0}
 
 
+@pytest.mark.parametrize(
+    ("mistake", "error"),
+    [
+        (("due", OSError("no time")), "no time"),
+        (("state", {"level": 1}), "its state has no 'value'"),
+        (("state", None), "its state has no 'value'"),
+        (("state", {"value": float("nan")}), "it shows a value that is no number"),
+    ],
+)
+def test_a_driver_with_a_mistake_keeps_no_interlock_from_acting(
+    rig: Make,
+    log: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    mistake: tuple[str, Any],
+    error: str,
+) -> None:
+    method, answer = mistake
+    rule = "{name: low, when: two < 1, force: {led: true}, for_time: 1s}"
+    rig = rig(f"{faulty()}interlocks: [{rule}]\n")
+    rig.board.open()
+    rig.board.command("led", "off")
+
+    def mistaken() -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.board.file.devices["one"], method, mistaken)
+        rig.clock.advance(20)
+        log.clear()
+        pause = rig.board.poll()
+        assert pause is not None
+        assert pause > 0
+        assert {"two.poll", "three.poll"} <= set(log)
+        assert rig.board.snapshot["one"] == {"value": None, "error": error}
+        assert rig.values()["led"] is True
+    rig.clock.advance(20)
+    rig.board.poll()
+    assert rig.board.snapshot["one"] == {"value": 0}
+
+
 def test_a_value_that_cannot_be_read_is_an_error_in_the_snapshot(rig: Make, log: list[str]) -> None:
     rig = rig(faulty(one="value"))
     rig.board.open()
