@@ -173,7 +173,7 @@ class Board:
             self._opened.append(name)
             try:
                 driver.open()
-            except Exception as error:
+            except BaseException as error:
                 log.exception("device %s did not open", name)
                 failures = [f"'{name}' did not open: {reason(error)}", *self._close()]
                 raise DeviceError("; ".join(failures)) from error
@@ -244,7 +244,7 @@ class Board:
         for name in list(self._opened if names is None else names):
             try:
                 do(self.file.devices[name])
-            except Exception as error:
+            except BaseException as error:  # whatever a lab's own driver does: others follow
                 log.exception("device %s did not %s", name, what)
                 failures.append(f"'{name}' did not {what}: {reason(error)}")
         return failures

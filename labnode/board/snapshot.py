@@ -92,7 +92,7 @@ def _state_of(driver: Driver) -> dict[str, Any]:
     return state
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Why, in one line, whatever the library has put into its exception."""
     return " ".join(str(error).split()) or type(error).__name__
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +164,27 @@ def test_make_safe_works_from_another_thread_and_says_what_failed(
     assert rig.news() == []
     rig.serve()
     assert rig.news() == [("led", True)]
+
+
+@pytest.mark.parametrize("step", ["open", "make_safe", "reset", "close"])
+def test_a_driver_that_exits_keeps_no_other_from_being_safe(
+    rig: Make, log: list[str], monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    rig = rig(faulty())
+    one, three = rig.board.file.devices["one"], rig.board.file.devices["three"]
+    monkeypatch.setattr(three, step, lambda: sys.exit("bye"))
+    if step == "open":
+        with pytest.raises(DeviceError, match="'three' did not open: bye"):
+            rig.board.open()
+        assert log[-2:] == ["two.close", "one.close"]
+        return
+    monkeypatch.setattr(one, step, lambda: sys.exit("bye"))
+    rig.board.open()
+    rig.board.command("led", "off")
+    with suppress(DeviceError):
+        getattr(rig.board, step)()
+    assert f"two.{step}" in log
+    assert rig.level("GPIO17") == 1
 
 
 def test_an_emergency_while_the_board_is_closed_reaches_what_is_still_open(
