@@ -36,7 +36,7 @@ def drive_safe(file: BoardFile, pins: Any, clock: Clock) -> list[str]:
                 driver.open()
             finally:
                 driver.close()
-        except Exception as error:
+        except BaseException as error:
             log.debug("%s is not safe", name, exc_info=True)
             failures.append(f"'{name}' is not safe: {reason(error)}")
     return failures
