@@ -157,8 +157,7 @@ class Board:
 
     def _after_emergency(self) -> None:
         self.emergency.acknowledge()
-        if self.emergency.why is not None:  # a command that was half way may have come after
-            self._each("make safe", lambda driver: driver.stay_safe())
+        self._each("make safe", lambda driver: driver.stay_safe())  # a command was half way
         self.refresh(*self._opened)
 
     # ------------------------------------------------------------------ open, reset, close

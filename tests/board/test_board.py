@@ -208,6 +208,20 @@ def test_an_emergency_while_the_board_is_closed_reaches_what_is_still_open(
     assert log == []
 
 
+def test_a_command_that_was_half_way_at_an_emergency_is_undone_although_that_has_ended(
+    rig: Make,
+) -> None:
+    rig = rig(PLAIN)
+    rig.board.open()
+    heater = rig.board.file.devices["heater"]
+    rig.board.halt("smoke")
+    heater.drive(True)  # by the hardware thread, which looked before the emergency
+    rig.board.resume()
+    rig.serve()
+    assert rig.values()["heater"] is False
+    assert rig.level("GPIO17") == 1
+
+
 def test_make_safe_never_raises_even_when_nobody_takes_the_news(rig: Make) -> None:
     rig = rig(PLAIN)
     assert rig.board.make_safe() == []
