@@ -35,7 +35,9 @@ class EmergencyStop:
 
     def restore(self) -> None:
         """The node starts: what was stopped before is stopped still."""
-        self.why = self._store.recall(_KEY)
+        stored = self._store.recall(_KEY)
+        with self._lock:
+            self.why = self.why or stored  # unless it has just been pressed
         if self.why is not None:
             self._board.halt(self.why)
 

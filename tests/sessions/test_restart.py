@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from labnode.errors import Busy
+from labnode.events import SessionChanged
 from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, Session, State
+from labnode.sessions.expiry import fates
 from tests.kit.clock import Asked
 from tests.kit.node import SAFE, SmallNode
 
@@ -442,3 +444,51 @@ def test_a_row_that_cannot_be_read_keeps_no_node_from_starting(boot: Boot, damag
     node.turn()
     node.delete(session.id)
     assert node.row(session)["state"] == "disposed"
+
+
+def stopped(node: SmallNode) -> None:
+    """What an emergency stop does to sessions."""
+    node.sessions.quarantine.impose("Emergency stop: smoke", urgent=True)
+    for session in node.sessions.live():
+        node.sessions.end(session, Reason.ESTOP)
+
+
+def test_an_emergency_stop_while_sessions_are_recovered_ends_them_too(
+    boot: Boot, diary: list[Any]
+) -> None:
+    node = boot(users=2, on_restart="resume")
+    one, two = node.connected(reservation="r1"), node.connected(reservation="r2")
+    node.kill()
+    node = boot(users=1, start=False)  # so the first one is cleaned, and the second resumed
+    pressed: list[None] = []
+
+    def press() -> None:
+        if not pressed:
+            pressed.append(None)
+            stopped(node)
+
+    node.bus.subscribe(SessionChanged, wake=press)
+    node.__enter__()
+    node.turn()
+    assert pressed
+    assert_cleaned(node, one, Reason.RESTART)
+    assert_cleaned(node, two, Reason.ESTOP)
+    assert node.sessions.live() == []
+
+
+def test_an_emergency_stop_while_it_is_decided_what_goes_on_lets_nothing_go_on(
+    boot: Boot, diary: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = boot(on_restart="resume")
+    session = node.connected()
+    node.kill()
+    node = boot(on_restart="resume", start=False)
+
+    def pressed_meanwhile(*args: Any, **options: Any) -> Any:
+        stopped(node)
+        return fates(*args, **options)
+
+    monkeypatch.setattr("labnode.sessions.sessions.fates", pressed_meanwhile)
+    node.__enter__()
+    node.turn()
+    assert_cleaned(node, session, Reason.ESTOP)

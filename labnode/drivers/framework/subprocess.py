@@ -87,7 +87,7 @@ def run(
         while not process.over:
             if not services.wait(_LOOK, process.has_news):
                 process.end(Cause.STOPPED)
-                services.outlast(_ENDED_WITHIN, process.is_over)
+                services.outlast(_ENDED_WITHIN, lambda: process.over)
                 break
             hear(*process.news())
         hear(*process.news())
@@ -142,9 +142,6 @@ class _Process:
 
     def has_news(self) -> bool:
         return self._news or self.over
-
-    def is_over(self) -> bool:
-        return self.over
 
     def news(self) -> tuple[list[str], str]:
         """The lines since the last time, and the beginning of the next one."""
