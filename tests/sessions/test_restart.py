@@ -323,16 +323,21 @@ def test_leaving_before_it_is_ready_again_still_cleans_up_what_was_before(
     assert diary == [("dispose", "slow", False), ("dispose", "ada", True)]
 
 
-def test_a_students_request_waits_up_to_5_s_for_a_session_that_is_taken_up_again(
-    boot: Boot, lab: Lab
-) -> None:
-    lab.on_start(lambda client, server: lab.wait(3 if lab.restarted else 0))
+def asking_while_it_is_resumed(boot: Boot) -> tuple[SmallNode, Session, Asked[bool]]:
+    """A node that resumes a session, whose student asks meanwhile whether it is ready."""
     node = boot()
     session = node.connected()
     node.kill()
     node = boot()
     found = again(node, session)
-    request = node.ask(lambda: node.sessions.ready(found))
+    return node, found, node.ask(lambda: node.sessions.ready(found))
+
+
+def test_a_students_request_waits_up_to_5_s_for_a_session_that_is_taken_up_again(
+    boot: Boot, lab: Lab
+) -> None:
+    lab.on_start(lambda client, server: lab.wait(3 if lab.restarted else 0))
+    node, _, request = asking_while_it_is_resumed(boot)
     node.advance(2)
     assert not request.answered
     node.advance(1)
@@ -342,12 +347,7 @@ def test_a_students_request_waits_up_to_5_s_for_a_session_that_is_taken_up_again
 def test_a_student_is_told_to_ask_again_where_it_takes_longer(boot: Boot, lab: Lab) -> None:
     """Not that the session is over: the page would leave it."""
     lab.on_start(lambda client, server: lab.wait(20 if lab.restarted else 0))
-    node = boot()
-    session = node.connected()
-    node.kill()
-    node = boot()
-    found = again(node, session)
-    request = node.ask(lambda: node.sessions.ready(found))
+    node, found, request = asking_while_it_is_resumed(boot)
     node.advance(5)
     assert isinstance(request.answer, Busy)
     node.advance(15)
@@ -356,12 +356,7 @@ def test_a_student_is_told_to_ask_again_where_it_takes_longer(boot: Boot, lab: L
 
 def test_a_student_who_has_left_meanwhile_does_not_wait(boot: Boot, lab: Lab) -> None:
     lab.on_start(lambda client, server: lab.wait(20 if lab.restarted else 0))
-    node = boot()
-    session = node.connected()
-    node.kill()
-    node = boot()
-    found = again(node, session)
-    request = node.ask(lambda: node.sessions.ready(found))
+    node, found, request = asking_while_it_is_resumed(boot)
     node.sessions.end(found, Reason.DELETED)
     node.settle()
     assert request.answer is False

@@ -92,10 +92,10 @@ class DigitalInput(LevelInput):
             self.services.emergency(f"'{self.name}' is pressed")
 
     def _edge(self) -> None:  # on the pin library's thread
+        self.edge()  # first: the hardware thread looks again, whatever happens here
         if self.role == "estop" and self.hardware is not None and self.read():
             # Here and now: the hardware thread may be busy.
             self.services.emergency(f"'{self.name}' is pressed")
-        self.edge()
 
 
 @register("button")
