@@ -19,10 +19,10 @@ from labnode.http import WebServer
 from labnode.http.writer import Sink
 from labnode.lab import Lab
 from labnode.node import failsafe
-from labnode.node.apply import PATIENCE, Changeover
+from labnode.node.apply import PATIENCE, BoardChange
 from labnode.node.estop import EmergencyStop
 from labnode.node.front import Wsgi, front
-from labnode.node.runtime import Bench, all_done
+from labnode.node.runtime import Runtime, all_done
 from labnode.node.state_dir import StateDir
 from labnode.sessions import Sessions
 from labnode.settings import Settings
@@ -44,11 +44,11 @@ _WATCH_STOPS_WITHIN = 1.0
 
 
 class Agent:
-    """A node from `start()` to `stop()`: the state directory, the ports, and a bench behind them.
+    """A node from `start()` to `stop()`: the state directory, the ports, and a runtime behind them.
 
-    `bench` is the board at work; another takes its place when the board is changed. `listen` False
-    leaves the web server and the control socket out; `app` can be called without them. `hung_after`
-    is how many seconds a turn of the hardware thread may take; `load` reads another board's file.
+    A change of the board replaces `runtime`. With `listen` False there is no web server and no
+    control socket; `app` can be called without them. `hung_after` is how many seconds a turn of the
+    hardware thread may take; `load` reads another board's file.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Agent:
     ) -> None:
         self.settings = settings
         self.clock = clock or Clock()
-        self.changeover = Changeover(self, self.clock, load)
+        self.board_change = BoardChange(self, self.clock, load)
         self.safety = failsafe.SafetyWatch(self, self.clock)
         self._listen = listen
         self._ready = False
@@ -76,8 +76,8 @@ class Agent:
         with contextlib.ExitStack() as undo:
             state = StateDir(settings.state_dir, settings.secret_key)
             undo.callback(state.close)
-            self._make: Callable[[BoardFile, Lab], Bench] = partial(
-                Bench,
+            self._make: Callable[[BoardFile, Lab], Runtime] = partial(
+                Runtime,
                 settings=settings,
                 secret=state.secret,
                 clock=self.clock,
@@ -88,8 +88,8 @@ class Agent:
                 url=lambda: self.url,
                 fault=self.fault,
             )
-            self.bench = self._make(file, lab)
-            undo.callback(self._close_bench)
+            self.runtime = self._make(file, lab)
+            undo.callback(self._close_runtime)
             self.web = WebServer(
                 self.app,
                 host=settings.host,
@@ -101,31 +101,31 @@ class Agent:
             self._control = ControlSocket(settings.state_dir, _Commands(self))
             self._undo = undo.pop_all()
 
-    # The parts of the bench that is there now.
+    # The parts of the runtime that is there now.
 
     @property
     def board(self) -> Board:
-        return self.bench.board
+        return self.runtime.board
 
     @property
     def store(self) -> Store:
-        return self.bench.store
+        return self.runtime.store
 
     @property
     def worker(self) -> Worker:
-        return self.bench.worker
+        return self.runtime.worker
 
     @property
     def tasks(self) -> Tasks:
-        return self.bench.tasks
+        return self.runtime.tasks
 
     @property
     def sessions(self) -> Sessions:
-        return self.bench.sessions
+        return self.runtime.sessions
 
     @property
     def estop(self) -> EmergencyStop:
-        return self.bench.estop
+        return self.runtime.estop
 
     @property
     def url(self) -> str:
@@ -136,7 +136,7 @@ class Agent:
     @property
     def site(self) -> Wsgi | None:
         """What the board at work serves; None while there is none."""
-        return self.bench.site if self._ready else None
+        return self.runtime.site if self._ready else None
 
     def start(self) -> None:
         """Open the board, finish what the last run left, begin to take students.
@@ -147,7 +147,7 @@ class Agent:
         try:
             if self._listen:  # first: without its port, a node must not touch board nor sessions
                 self.web.start()
-            self.bench.start()
+            self.runtime.start()
             self._ready = True
             if self._listen:
                 self._control.start()
@@ -162,15 +162,15 @@ class Agent:
         """
         self._stopping = True
         silent = all_done([partial(self._control.stop, 0.5)])
-        changed = self.changeover.stop(_CHANGE_STOPS_WITHIN)
-        ended = self.bench.stop()
+        changed = self.board_change.stop(_CHANGE_STOPS_WITHIN)
+        ended = self.runtime.stop()
         closed = all_done([partial(self.web.stop, 1.0), self._undo.close])
         self._ended.set()
         return silent and changed and ended and closed
 
     def change_to(self, file: BoardFile, lab: Lab) -> None:
         """Serve another board; where it does not open, the one as before, and raise why."""
-        old = self.bench
+        old = self.runtime
         self._ready = False
         try:
             if not (old.stop() and all_done([old.close])):
@@ -185,23 +185,23 @@ class Agent:
             self._ready = True
 
     def _expects_large(self, environ: dict[str, Any]) -> Sink | None:
-        return self.bench.uploads.expected(environ) if self._ready else None
+        return self.runtime.uploads.expected(environ) if self._ready else None
 
-    def _close_bench(self) -> None:
-        self.bench.close()  # whichever it is by then
+    def _close_runtime(self) -> None:
+        self.runtime.close()  # whichever it is by then
 
     def _begin(self, file: BoardFile, lab: Lab) -> None:
         if self._stopping:
             raise Busy("The node is stopping.")
-        self.bench = bench = self._make(file, lab)
+        self.runtime = runtime = self._make(file, lab)
         try:
-            bench.start()
+            runtime.start()
         except BaseException:
-            if not (bench.stop() and all_done([bench.close])):
+            if not (runtime.stop() and all_done([runtime.close])):
                 self.give_up("the new board did not open, and something holds on to it")
             raise
 
-    def _go_back(self, old: Bench) -> None:
+    def _go_back(self, old: Runtime) -> None:
         try:
             self._begin(old.file, old.lab)
         except Exception:
@@ -210,7 +210,7 @@ class Agent:
 
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
-        parts = [self.bench.fault] if self._ready else []  # while it changes, its waits have ends
+        parts = [self.runtime.fault] if self._ready else []  # while it changes, its waits have ends
         parts += [self.web.fault, self._control.fault, self.safety.fault]
         return next((fault for part in parts if (fault := part()) is not None), None)
 
@@ -232,13 +232,13 @@ class Agent:
                 if (fault := self.safety.fault()) is not None:
                     self.give_up(fault)
                 watchdog.turn()
-                self.bench.turn()
+                self.runtime.turn()
         finally:
             self.safety.stop(_WATCH_STOPS_WITHIN)
         systemd.stopping()
 
     def _sentence(self) -> str:
-        return self.bench.commands.sentence()
+        return self.runtime.commands.sentence()
 
     def limit_stop(self, stop: Event) -> None:
         """Have the process end in any case, 10 s after `stop` is set."""
@@ -247,24 +247,27 @@ class Agent:
     def give_up(self, why: str) -> NoReturn:
         """There is never a second owner: make safe what can be, and let systemd start anew."""
         log.critical("The agent ends itself: %s.", why)
-        failsafe.tell_where_threads_are()
-        self.bench.make_safe()
+        failsafe.log_thread_stacks()
+        self.runtime.make_safe()
         logging.shutdown()
         os._exit(BROKEN)
 
 
 class _Commands(Mapping[str, Command]):
-    """What the control socket is asked for: of the bench that is there now, and to change it."""
+    """What the control socket is asked for: of the runtime that is there now, and to change it."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        self._own: dict[str, Command] = {"apply": self.apply, "applied": agent.changeover.progress}
+        self._own: dict[str, Command] = {
+            "apply": self.apply,
+            "applied": agent.board_change.progress,
+        }
 
     def __getitem__(self, name: str) -> Command:
-        return self._own.get(name) or self._agent.bench.commands.by_name[name]
+        return self._own.get(name) or self._agent.runtime.commands.by_name[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*self._agent.bench.commands.by_name, *self._own])
+        return iter([*self._agent.runtime.commands.by_name, *self._own])
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -273,7 +276,7 @@ class _Commands(Mapping[str, Command]):
         self, board: str | None = None, now: bool = False, timeout: float = PATIENCE
     ) -> dict[str, Any]:
         """Begin to change to a board file, or to the same as it is by now; see `applied`."""
-        changeover = self._agent.changeover
+        changeover = self._agent.board_change
         path = self._agent.board.file.path if board is None else Path(board)
         changeover.begin(path, now, timeout)
         changeover.wait_until_checked()

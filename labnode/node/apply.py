@@ -26,7 +26,7 @@ _CHECKED_WITHIN = 30.0  # seconds for a lab's Python to be imported
 _BUSY = "The node is changing its board already."
 
 
-class Changeable(Protocol):
+class ChangeableNode(Protocol):
     """A node, as far as it can have another board."""
 
     @property
@@ -36,7 +36,7 @@ class Changeable(Protocol):
         """Serve another board; where it does not open, the one as before, and raise why."""
 
 
-class Changeover:
+class BoardChange:
     """One at a time: the file is checked, the node drained, the board changed in between students.
 
     `load` reads a board file. What goes wrong is logged and told by `progress`; the node goes on
@@ -45,7 +45,7 @@ class Changeover:
 
     def __init__(
         self,
-        node: Changeable,
+        node: ChangeableNode,
         clock: Clock,
         load: Callable[[Path], BoardFile] = load_board,
     ) -> None:
@@ -77,7 +77,7 @@ class Changeover:
             self._thread = threading.Thread(
                 target=self._run,
                 args=(path.absolute(), self._clock.now() + timeout),
-                name="changeover",
+                name="board-change",
                 daemon=True,
             )
             self._thread.start()
@@ -168,7 +168,7 @@ class _Checked:
             self._modules = set_aside(self._directory)
             sys.modules.update(old)
 
-    def change(self, node: Changeable) -> None:
+    def change(self, node: ChangeableNode) -> None:
         old = set_aside(self._directory)
         sys.modules.update(self._modules)
         try:

@@ -17,7 +17,7 @@ _LOOK_EVERY = 0.25  # seconds; what a node may be late with is a second, or more
 _HUNG_AFTER = 10.0  # seconds; giving up takes less
 
 
-class Node(Protocol):
+class HardwareOwner(Protocol):
     """What the safety watch looks after."""
 
     def fault(self) -> str | None:
@@ -34,7 +34,7 @@ class SafetyWatch:
     asks of a network or a disk must not keep it from seeing that an output is on for too long.
     """
 
-    def __init__(self, node: Node, clock: Clock) -> None:
+    def __init__(self, node: HardwareOwner, clock: Clock) -> None:
         self._node = node
         self._clock = clock
         self._stop = clock.event()
@@ -103,16 +103,16 @@ def limit(
     threading.Thread(target=watch, name="stop-limit", daemon=True).start()
 
 
-def tell_what_runs_on(hardware: int | None) -> None:
+def log_unfinished_thread(hardware: int | None) -> None:
     """Log which thread did not end; `hardware` is the identity of the hardware thread."""
     if any(thread.ident == hardware for thread in threading.enumerate()):
         log.critical("The hardware thread did not stop; its devices are made safe from here.")
     else:
         log.critical("A task in the background did not stop; the process ends without it.")
-    tell_where_threads_are()
+    log_thread_stacks()
 
 
-def tell_where_threads_are() -> None:
+def log_thread_stacks() -> None:
     """Log what holds the threads that run a lab's Python, for those who have to find out."""
     frames = sys._current_frames()
     for thread in threading.enumerate():

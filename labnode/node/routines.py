@@ -1,4 +1,4 @@
-"""Upkeep: what a board does by itself while nobody uses it, and when a fault begins."""
+"""Routines: what a board does by itself while nobody uses it, and when a fault begins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AGAIN = 1.0  # seconds until a turn that failed is followed by another
 _SUSPICIOUS = 10.0  # seconds until a quarantined board is tested, then twice as many, and so on
 
 
-class Upkeep:
+class Routines:
     """Runs `on_boot`, `on_idle`, `on_fault`, `on_shutdown` and the self-test of a board.
 
     A thread ("upkeep") waits for the times of idling and testing, for boards that have such
@@ -46,7 +46,7 @@ class Upkeep:
         self._patience = _SUSPICIOUS
         self._faults: set[str] = set()  # those that have been answered and are not over
         self._news = board.bus.subscribe(SessionChanged, FaultChanged, wake=self._wake.set)
-        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="routines", daemon=True)
 
     def start(self) -> None:
         """Run `on_boot`, then look after the board; LabnodeError when `on_boot` says so."""
@@ -69,7 +69,7 @@ class Upkeep:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def last_words(self) -> None:
+    def run_on_shutdown(self) -> None:
         """Run `on_shutdown`, if the hardware thread still lives."""
         if self._worker.stopping:
             return

@@ -18,7 +18,7 @@ from labnode.node import failsafe
 from labnode.node.commands import Commands
 from labnode.node.estop import EmergencyStop
 from labnode.node.front import Wsgi, site
-from labnode.node.routines import Upkeep
+from labnode.node.routines import Routines
 from labnode.node.telemetry import Telemetry
 from labnode.sessions import HOOK_LIMIT, Sessions
 from labnode.settings import Settings
@@ -40,10 +40,10 @@ _HARDWARE_STOPS_WITHIN = 4.0
 _MAKE_SAFE_WITHIN = 2.0
 
 
-class Bench:
+class Runtime:
     """A board with its threads, tasks, sessions, lab and pages, from `start()` to `stop()`.
 
-    Only the state directory, which no other bench may use, outlives a change of the board. `site`
+    Only the state directory, which no other runtime may use, outlives a change of the board. `site`
     is the WSGI app, called by up to `http_threads` threads. With `listen` False, nothing opens a
     socket of its own. `url` and `fault` are the node's.
     """
@@ -120,7 +120,7 @@ class Bench:
                 recording=file.record is not None,
             )
             sequences = Sequences(self.board, self.sessions, self.tasks, clock, lab.functions)
-            self.upkeep = Upkeep(self.board, self.worker, self.sessions, clock, sequences)
+            self.routines = Routines(self.board, self.worker, self.sessions, clock, sequences)
             kept = settings.state_dir / "recordings"
             self.recordings = Recordings(kept, self.sessions, self.board, clock)
             self.node = node = Node(
@@ -174,7 +174,7 @@ class Bench:
             partial(self.tasks.next_job, Lane.BACKGROUND),
         )
         self.tasks.recover()
-        self.upkeep.start()
+        self.routines.start()
         self.recordings.start()
         self.sessions.recover()
         self.sessions.reaper.start()
@@ -191,15 +191,15 @@ class Bench:
             nonlocal ended
             if not self.worker.stop(_HARDWARE_STOPS_WITHIN):
                 ended = False
-                failsafe.tell_what_runs_on(self.worker.hardware_thread)
+                failsafe.log_unfinished_thread(self.worker.hardware_thread)
                 self.make_safe()
 
         steps: list[Callable[[], object]] = [
             partial(self._pruning.stop, 0.5),
             self.sessions.close,
             self.tasks.stop_all,
-            partial(self.upkeep.stop, 0.5),
-            self.upkeep.last_words,
+            partial(self.routines.stop, 0.5),
+            self.routines.run_on_shutdown,
             partial(self.recordings.stop, 0.5),
             partial(self.sessions.reaper.stop, 0.5),
             # Before the worker, which their handlers may still call.

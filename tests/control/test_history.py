@@ -53,7 +53,7 @@ def client(tmp_path: Path) -> Iterator[LabClient]:
 def ask(client: LabClient, tmp_path: Path) -> Iterator[Any]:
     """Asks for the rows of a list, through a control socket."""
     agent = client.agent
-    node = agent.bench.node
+    node = agent.runtime.node
     commands = Commands(node, agent.clock, agent.store, agent.estop, url=lambda: "http://lab")
     socket = ControlSocket(tmp_path, commands.by_name)
     socket.start()

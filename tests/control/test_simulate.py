@@ -28,7 +28,9 @@ def node(tmp_path: Path) -> Iterator[LabClient]:
     (tmp_path / "board.yaml").write_text(BOARD)
     with LabClient(tmp_path / "board.yaml") as client:
         agent = client.agent
-        commands = Commands(agent.bench.node, agent.clock, agent.store, agent.estop, url=lambda: "")
+        commands = Commands(
+            agent.runtime.node, agent.clock, agent.store, agent.estop, url=lambda: ""
+        )
         socket = ControlSocket(tmp_path, commands.by_name)
         socket.start()
         yield client
