@@ -1,4 +1,4 @@
-"""The composition root: the doors of a node, the board at work behind them, and their watch."""
+"""The composition root: state directory, ports and safety watch of a node, and its runtime."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from labnode.board import Board, BoardFile, load_board
 from labnode.clock import Clock, Event
-from labnode.control import Command, ControlSocket
+from labnode.control import ControlSocket
 from labnode.errors import Busy
 from labnode.http import WebServer
 from labnode.http.writer import Sink
 from labnode.lab import Lab
 from labnode.node import failsafe
-from labnode.node.apply import PATIENCE, BoardChange
+from labnode.node.apply import BoardChange
+from labnode.node.commands import Commands
 from labnode.node.estop import EmergencyStop
 from labnode.node.front import Wsgi, front
 from labnode.node.runtime import Runtime, all_done
@@ -66,29 +67,20 @@ class Agent:
         self.settings = settings
         self.clock = clock or Clock()
         self.board_change = BoardChange(self, self.clock, load)
+        self.commands = Commands(self, self.board_change, self.clock)
         self.safety = failsafe.SafetyWatch(self, self.clock)
+        self._simulate = simulate
         self._listen = listen
+        self._hung_after = hung_after
         self._ready = False
         self.app = front(self, settings)
         self._stopping = False
         self._ended = threading.Event()
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
-            state = StateDir(settings.state_dir, settings.secret_key)
-            undo.callback(state.close)
-            self._make: Callable[[BoardFile, Lab], Runtime] = partial(
-                Runtime,
-                settings=settings,
-                secret=state.secret,
-                clock=self.clock,
-                simulate=simulate,
-                listen=listen,
-                hung_after=hung_after,
-                http_threads=_HTTP_THREADS,
-                url=lambda: self.url,
-                fault=self.fault,
-            )
-            self.runtime = self._make(file, lab)
+            self._state = StateDir(settings.state_dir, settings.secret_key)
+            undo.callback(self._state.close)
+            self.runtime = self._build(file, lab)
             undo.callback(self._close_runtime)
             self.web = WebServer(
                 self.app,
@@ -98,7 +90,7 @@ class Agent:
                 trusted_proxies=settings.trusted_proxies,
                 large=self._expects_large,
             )
-            self._control = ControlSocket(settings.state_dir, _Commands(self))
+            self._control = ControlSocket(settings.state_dir, self.commands.by_name)
             self._undo = undo.pop_all()
 
     # The parts of the runtime that is there now.
@@ -184,6 +176,21 @@ class Agent:
         finally:
             self._ready = True
 
+    def _build(self, file: BoardFile, lab: Lab) -> Runtime:
+        return Runtime(
+            file,
+            lab,
+            self.settings,
+            self._state.secret,
+            clock=self.clock,
+            simulate=self._simulate,
+            listen=self._listen,
+            hung_after=self._hung_after,
+            http_threads=_HTTP_THREADS,
+            owner=self,
+            commands=self.commands.by_name,
+        )
+
     def _expects_large(self, environ: dict[str, Any]) -> Sink | None:
         return self.runtime.uploads.expected(environ) if self._ready else None
 
@@ -193,7 +200,7 @@ class Agent:
     def _begin(self, file: BoardFile, lab: Lab) -> None:
         if self._stopping:
             raise Busy("The node is stopping.")
-        self.runtime = runtime = self._make(file, lab)
+        self.runtime = runtime = self._build(file, lab)
         try:
             runtime.start()
         except BaseException:
@@ -224,7 +231,7 @@ class Agent:
 
         The safety watch sees to the latter; here only that somebody does.
         """
-        watchdog = Watchdog(systemd, self.clock, self.trouble, self._sentence)
+        watchdog = Watchdog(systemd, self.clock, self.trouble, self.commands.sentence)
         self.safety.start()
         try:
             watchdog.turn()
@@ -237,12 +244,9 @@ class Agent:
             self.safety.stop(_WATCH_STOPS_WITHIN)
         systemd.stopping()
 
-    def _sentence(self) -> str:
-        return self.runtime.commands.sentence()
-
     def limit_stop(self, stop: Event) -> None:
         """Have the process end in any case, 10 s after `stop` is set."""
-        failsafe.limit(stop.wait, self._ended, _STOP_WITHIN, self.give_up)
+        failsafe.limit_stop(self, stop, self._ended, _STOP_WITHIN)
 
     def give_up(self, why: str) -> NoReturn:
         """There is never a second owner: make safe what can be, and let systemd start anew."""
@@ -251,33 +255,3 @@ class Agent:
         self.runtime.make_safe()
         logging.shutdown()
         os._exit(BROKEN)
-
-
-class _Commands(Mapping[str, Command]):
-    """What the control socket is asked for: of the runtime that is there now, and to change it."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-        self._own: dict[str, Command] = {
-            "apply": self.apply,
-            "applied": agent.board_change.progress,
-        }
-
-    def __getitem__(self, name: str) -> Command:
-        return self._own.get(name) or self._agent.runtime.commands.by_name[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([*self._agent.runtime.commands.by_name, *self._own])
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-    def apply(
-        self, board: str | None = None, now: bool = False, timeout: float = PATIENCE
-    ) -> dict[str, Any]:
-        """Begin to change to a board file, or to the same as it is by now; see `applied`."""
-        changeover = self._agent.board_change
-        path = self._agent.board.file.path if board is None else Path(board)
-        changeover.begin(path, now, timeout)
-        changeover.wait_until_checked()
-        return changeover.progress()

@@ -1,4 +1,4 @@
-"""The changeover of a running node to another board file, when nobody is on the board."""
+"""Changes the board of a running node when no student is on it (`labnode apply`)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class BoardChange:
     def begin(self, path: Path, now: bool = False, timeout: float = PATIENCE) -> None:
         """Begin to change to the file at `path`; sessions have `timeout` seconds to end.
 
-        Busy when another changeover is under way or, with `now`, somebody is on the board.
+        Busy when another change is under way or, with `now`, somebody is on the board.
         """
         # Not waited for: SIGHUP's handler may be called again in the middle of this.
         if not self._lock.acquire(blocking=False):
@@ -103,7 +103,7 @@ class BoardChange:
         }
 
     def stop(self, timeout: float) -> bool:
-        """Give up waiting; False when a changeover goes on all the same."""
+        """Give up waiting; False if a change is still going on."""
         self._stop.set()
         thread = self._thread
         if thread is not None:

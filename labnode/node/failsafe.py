@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn, Protocol
 
-from labnode.clock import Clock
+from labnode.clock import Clock, Event
 
 log = logging.getLogger(__name__)
 
@@ -87,18 +87,13 @@ def within(seconds: float, make_safe: Callable[[], list[str]]) -> list[str]:
     return ["making devices safe took too long"] if attempt.is_alive() else failures
 
 
-def limit(
-    begun: Callable[[], object],
-    ended: threading.Event,
-    seconds: float,
-    give_up: Callable[[str], object],
-) -> None:
-    """Give up when something has not `ended` this many seconds after `begun` returns."""
+def limit_stop(owner: HardwareOwner, stop: Event, stopped: threading.Event, seconds: float) -> None:
+    """Have `owner` give up if it has not `stopped` this many seconds after `stop` is set."""
 
     def watch() -> None:
-        begun()
-        if not ended.wait(seconds):
-            give_up(f"it did not stop within {seconds:g} s")
+        stop.wait()
+        if not stopped.wait(seconds):
+            owner.give_up(f"it did not stop within {seconds:g} s")
 
     threading.Thread(target=watch, name="stop-limit", daemon=True).start()
 

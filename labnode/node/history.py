@@ -9,7 +9,8 @@ from typing import Any
 from labnode.audit import session_tag
 from labnode.clock import Clock
 from labnode.errors import BadInput
-from labnode.sessions import Session, Sessions
+from labnode.node.runtime import RuntimeOwner
+from labnode.sessions import Session
 
 Row = dict[str, Any]
 
@@ -21,67 +22,59 @@ _MOST_DETAILS = 20
 class History:
     """The last rows of the database, newest last, completed with what only memory knows.
 
-    `select` asks the store, `look` brings a task by its id as it is now. Session ids are hashed
-    as in the logs. Students are named only if `names`: then each row has a `student`, None where
-    it belongs to no session.
+    Session ids are hashed as in the logs. With `names` each row has a `student`, None where it
+    belongs to no session.
     """
 
-    def __init__(
-        self,
-        select: Callable[..., list[Row]],
-        sessions: Sessions,
-        look: Callable[[str], Row | None],
-        clock: Clock,
-    ) -> None:
-        self._select = select
-        self._sessions = sessions
-        self._look = look
+    def __init__(self, owner: RuntimeOwner, clock: Clock) -> None:
+        self._owner = owner
         self._clock = clock
 
     def sessions(self, last: int = 20, names: bool = False) -> dict[str, Any]:
         """The sessions that began last; `time_left` is None once one is over."""
-        live = {session.id: session for session in self._sessions.live()}
+        live = {session.id: session for session in self._owner.runtime.sessions.live()}
         rows = self._last("sessions", "created_at", last)
-        return {"sessions": self._told(rows, lambda r: _session(r, self._left(live, r)), names)}
+        return {"sessions": self._answer(rows, lambda r: _session(r, self._left(live, r)), names)}
 
     def tasks(self, last: int = 20, names: bool = False) -> dict[str, Any]:
         """The tasks that were started last; `percent` is what a task itself says, or None."""
         rows = [self._now(row) for row in self._last("tasks", "submitted_at", last)]
-        return {"tasks": self._told(rows, _task, names)}
+        return {"tasks": self._answer(rows, _task, names)}
 
     def events(self, last: int = 20, names: bool = False) -> dict[str, Any]:
         """What happened last."""
-        return {"events": self._told(self._last("events", "id", last), _event, names)}
+        return {"events": self._answer(self._last("events", "id", last), _event, names)}
 
     def actions(self, last: int = 20, names: bool = False) -> dict[str, Any]:
         """What labs have recorded of their students last (`lab.record`)."""
-        return {"actions": self._told(self._last("actions", "id", last), _action, names)}
+        return {"actions": self._answer(self._last("actions", "id", last), _action, names)}
 
     def _last(self, table: str, column: str, last: int) -> list[Row]:
         if type(last) is not int or not 1 <= last <= _MOST:
             raise BadInput(f"`last` is a number from 1 to {_MOST}, not {last!r}.")
         newest = f"SELECT rowid FROM {table} ORDER BY {column} DESC, rowid DESC LIMIT ?"
-        return self._select(table, f"rowid IN ({newest})", last, order=f"{column}, rowid")
+        store = self._owner.runtime.store
+        return store.select(table, f"rowid IN ({newest})", last, order=f"{column}, rowid")
 
-    def _told(self, rows: list[Row], tell: Callable[[Row], Row], names: bool) -> list[Row]:
-        told = [tell(row) for row in rows]
-        if names:
-            students = self._students(row["session"] for row in told)
-            for row in told:
+    def _answer(self, rows: list[Row], view: Callable[[Row], Row], names: bool) -> list[Row]:
+        answer = [view(row) for row in rows]
+        students = self._students(row["session"] for row in answer) if names else {}
+        for row in answer:
+            if names:
                 row["student"] = students.get(row["session"])
-        for row in told:
             row["session"] = row["session"] and session_tag(row["session"])
-        return told
+        return answer
 
     def _students(self, ids: Iterable[str | None]) -> dict[str | None, str]:
         """Who they were: the full name and the login name that is unique."""
         wanted = sorted({session_id for session_id in ids if session_id is not None})
         marks = ", ".join("?" * len(wanted))
+        store = self._owner.runtime.store
         return {
             row["id"]: _short(
                 f"{row['full_name'] or row['username'] or '?'} <{row['username_unique']}>"
             )
-            for row in self._select("sessions", f"id IN ({marks})", *wanted)
+            for row in store.select("sessions", f"id IN ({marks})", *wanted)
         }
 
     def _left(self, live: dict[str, Session], row: Row) -> float | None:
@@ -91,7 +84,7 @@ class History:
     def _now(self, row: Row) -> Row:
         """A task as it is in this moment; its progress is stored only when it has ended."""
         if row["status"] in ("submitted", "running"):
-            return self._look(row["id"]) or row
+            return self._owner.runtime.tasks.look(row["id"]) or row
         return row
 
 

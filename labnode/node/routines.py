@@ -24,7 +24,7 @@ _SUSPICIOUS = 10.0  # seconds until a quarantined board is tested, then twice as
 class Routines:
     """Runs `on_boot`, `on_idle`, `on_fault`, `on_shutdown` and the self-test of a board.
 
-    A thread ("upkeep") waits for the times of idling and testing, for boards that have such
+    A thread ("routines") waits for the times of idling and testing, for boards that have such
     sequences. What it runs is ended as soon as a student comes.
     """
 
@@ -87,7 +87,7 @@ class Routines:
                 self._listen()
                 due = None if self._stopping else self._look()
             except Exception:
-                log.exception("A turn of the upkeep failed.")
+                log.exception("A turn of the routines failed.")
                 due = self._clock.now() + _AGAIN
             self._wake.wait(None if due is None else max(0.0, due - self._clock.now()))
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Protocol
 
 from labnode.board import Board, BoardFile
 from labnode.clock import Clock
+from labnode.control import Command
 from labnode.events import Bus
 from labnode.lab import Lab, Node
 from labnode.lab.programming import Programming
 from labnode.lab.recordings import Recordings
 from labnode.lab.sequences import Sequences
 from labnode.node import failsafe
-from labnode.node.commands import Commands
 from labnode.node.estop import EmergencyStop
 from labnode.node.front import Wsgi, site
 from labnode.node.routines import Routines
@@ -40,12 +41,25 @@ _HARDWARE_STOPS_WITHIN = 4.0
 _MAKE_SAFE_WITHIN = 2.0
 
 
+class RuntimeOwner(Protocol):
+    """The process that a runtime belongs to."""
+
+    runtime: Runtime
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+
+    def fault(self) -> str | None:
+        """Why the process must not go on owning the hardware, or None."""
+
+
 class Runtime:
     """A board with its threads, tasks, sessions, lab and pages, from `start()` to `stop()`.
 
     Only the state directory, which no other runtime may use, outlives a change of the board. `site`
     is the WSGI app, called by up to `http_threads` threads. With `listen` False, nothing opens a
-    socket of its own. `url` and `fault` are the node's.
+    socket of its own. `commands` are those of the control socket.
     """
 
     def __init__(
@@ -60,11 +74,12 @@ class Runtime:
         listen: bool,
         hung_after: float,
         http_threads: int,
-        url: Callable[[], str],
-        fault: Callable[[], str | None],
+        owner: RuntimeOwner,
+        commands: Mapping[str, Command],
     ) -> None:
         self.file = file
         self.lab = lab
+        self.began = clock.now()
         self._listen = listen
         self.bus = Bus()
         self._undo = contextlib.ExitStack()
@@ -106,9 +121,9 @@ class Runtime:
             self._pruning = Pruning(
                 self.store,
                 clock,
+                self.sessions,
                 history=settings.history,
                 task_expires=settings.task_expires,
-                idle=lambda: not self.sessions.live(),
             )
             self.estop = EmergencyStop(self.board, self.sessions, self.store)
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
@@ -136,10 +151,8 @@ class Runtime:
             )
             lab.bind(node)
             self.streams = Streams(node, self.bus)
-            self.commands = Commands(node, clock, self.store, self.estop, url=url)
-            admin = administration(settings, node, self.commands.by_name, clock, fault)
-            status = self.commands.status
-            self.telemetry = Telemetry(settings, self.board, self.bus, clock, status)
+            admin = administration(settings, node, commands, clock, owner.fault)
+            self.telemetry = Telemetry(settings, self.board, self.bus, clock, commands["status"])
             self.uploads = Uploads(node, access, settings.base_path)
             self.site: Wsgi = self.telemetry.counted(
                 site(
@@ -178,7 +191,7 @@ class Runtime:
         self.recordings.start()
         self.sessions.recover()
         self.sessions.reaper.start()
-        self.telemetry.ready = True
+        self.telemetry.begin()
 
     def stop(self) -> bool:
         """Stop everything and make the devices safe; False if something did not end in time.

@@ -35,7 +35,7 @@ class Telemetry:
         clock: Clock,
         status: Callable[[], Mapping[str, Any]],
     ) -> None:
-        self.ready = False  # until then it says so: no numbers are better than wrong ones
+        self._ready = False  # until then it says so: no numbers are better than wrong ones
         self._metrics: Metrics | None = None
         self.web: WebServer | None = None
         if settings.metrics is None:
@@ -72,6 +72,10 @@ class Telemetry:
             self.web.start()
             self._metrics.begin()
 
+    def begin(self) -> None:
+        """The node is ready: its numbers are right from now on."""
+        self._ready = True
+
     def stop(self, timeout: float) -> None:
         if self._metrics is not None and self.web is not None:
             self.web.stop(timeout)
@@ -87,7 +91,7 @@ class Telemetry:
         if environ["PATH_INFO"] != "/metrics" or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             start_response("404 Not Found", [("Content-Type", "text/plain")])
             return [b"There is only GET /metrics here.\n"]
-        if not self.ready:
+        if not self._ready:
             start_response("503 Service Unavailable", [("Content-Type", "text/plain")])
             return [b"The node is just starting.\n"]
         from labnode.system.metrics import CONTENT_TYPE
