@@ -150,7 +150,8 @@ def test_students_who_stay_too_long_are_not_thrown_out(
     node.sessions.on_board.append("ada")
     board_change.begin(board, timeout=1.0)
     board_change.wait_until_checked()
-    assert "still 1 on the board" in str(finished(board_change))
+    said = "1 student was still on the board when the time was up."
+    assert finished(board_change) == said
     assert node.sessions.draining is False
 
 

@@ -45,7 +45,7 @@ _WATCH_STOPS_WITHIN = 1.0
 
 
 class Agent:
-    """A node from `start()` to `stop()`: the state directory, the ports, and a runtime behind them.
+    """A node from `start()` to `stop()`.
 
     A change of the board replaces `runtime`. With `listen` False there is no web server and no
     control socket; `app` can be called without them. `hung_after` is how many seconds a turn of the
@@ -93,7 +93,7 @@ class Agent:
             self._control = ControlSocket(settings.state_dir, self.commands.by_name)
             self._undo = undo.pop_all()
 
-    # The parts of the runtime that is there now.
+    # The parts of the present runtime.
 
     @property
     def board(self) -> Board:
@@ -127,14 +127,14 @@ class Agent:
 
     @property
     def site(self) -> Wsgi | None:
-        """What the board at work serves; None while there is none."""
+        """The application of the present runtime; None while it is not ready."""
         return self.runtime.site if self._ready else None
 
     def start(self) -> None:
-        """Open the board, finish what the last run left, begin to take students.
+        """Open the board, finish what the last run left, and accept students.
 
-        DeviceError when a device does not open, ConfigError when the port cannot be had; what was
-        begun is undone.
+        DeviceError if a device does not open, ConfigError if the port is not available; everything
+        is stopped again then.
         """
         try:
             if self._listen:  # first: without its port, a node must not touch board nor sessions
@@ -148,9 +148,9 @@ class Agent:
             raise
 
     def stop(self) -> bool:
-        """End everything within 10 s, devices safe first; False when something did not end.
+        """Stop everything within 10 s, devices safe first; False if something did not end.
 
-        Sessions that are active stay so in the store, to be resumed by the next run.
+        Active sessions stay active in the store, and the next run resumes them.
         """
         self._stopping = True
         silent = all_done([partial(self._control.stop, 0.5)])
@@ -161,7 +161,7 @@ class Agent:
         return silent and changed and ended and closed
 
     def change_to(self, file: BoardFile, lab: Lab) -> None:
-        """Serve another board; where it does not open, the one as before, and raise why."""
+        """Serve another board; if it does not open, serve the old one again and raise the error."""
         old = self.runtime
         self._ready = False
         try:
@@ -195,7 +195,7 @@ class Agent:
         return self.runtime.uploads.expected(environ) if self._ready else None
 
     def _close_runtime(self) -> None:
-        self.runtime.close()  # whichever it is by then
+        self.runtime.close()  # not the first one, if the board has changed
 
     def _begin(self, file: BoardFile, lab: Lab) -> None:
         if self._stopping:
@@ -217,19 +217,18 @@ class Agent:
 
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
-        parts = [self.runtime.fault] if self._ready else []  # while it changes, its waits have ends
-        parts += [self.web.fault, self._control.fault, self.safety.fault]
-        return next((fault for part in parts if (fault := part()) is not None), None)
+        fault = self.runtime.fault() if self._ready else None  # each wait of a change has an end
+        return fault or self.web.fault() or self._control.fault() or self.safety.fault()
 
     def trouble(self) -> str | None:
-        """Why systemd's watchdog must not be fed, or None; asks the web server from outside."""
+        """Why systemd's watchdog must not be fed, or None; sends a request to the web server."""
         prefix = self.settings.weblab_base or self.settings.base_path
         return self.fault() or ask_web(self.web.address, f"{prefix}/weblab/health")
 
     def watch(self, stop: Event, systemd: Systemd) -> None:
-        """Tell `systemd` how it is until `stop`; end the process when the hardware has no owner.
+        """Keep `systemd` informed until `stop`, with the safety watch running.
 
-        The safety watch sees to the latter; here only that somebody does.
+        The process ends itself when the node has a fault, or when the safety watch does.
         """
         watchdog = Watchdog(systemd, self.clock, self.trouble, self.commands.sentence)
         self.safety.start()
@@ -245,11 +244,11 @@ class Agent:
         systemd.stopping()
 
     def limit_stop(self, stop: Event) -> None:
-        """Have the process end in any case, 10 s after `stop` is set."""
+        """Make the process end 10 s after `stop` is set at the latest."""
         failsafe.limit_stop(self, stop, self._ended, _STOP_WITHIN)
 
     def give_up(self, why: str) -> NoReturn:
-        """There is never a second owner: make safe what can be, and let systemd start anew."""
+        """Make the outputs safe and end the process, for systemd to start a new one."""
         log.critical("The agent ends itself: %s.", why)
         failsafe.log_thread_stacks()
         self.runtime.make_safe()

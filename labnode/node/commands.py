@@ -45,7 +45,7 @@ class Commands:
         }
 
     def status(self) -> dict[str, Any]:
-        """How the node is; `state` is ready, busy, draining, drained, quarantine or fault."""
+        """The node now; `state` is ready, busy, draining, drained, quarantine or fault."""
         runtime = self._owner.runtime
         board, file, sessions = runtime.board, runtime.file, runtime.sessions
         live = sessions.live()
@@ -71,17 +71,17 @@ class Commands:
         }
 
     def estop(self, why: str = "") -> dict[str, Any]:
-        """Make everything safe at once; `unsafe` is what could not be, `sessions` how many end."""
+        """Make everything safe at once; `unsafe` lists failures, `sessions` is how many end."""
         runtime = self._owner.runtime
         sessions = len(runtime.sessions.live())
         unsafe = runtime.estop.press(str(why)[:_LONGEST_WHY] or "labnode estop")
         return {"unsafe": unsafe, "sessions": sessions}
 
     def clear(self) -> dict[str, Any]:
-        """End an emergency stop, quarantine and latched faults, which a person says are over.
+        """End emergency stop, quarantine and latched faults, because a person says they are over.
 
-        `was` is why there was a quarantine, `faults` are those there were, `left` those of them
-        that are not over yet. Busy while a button for emergencies is still pressed.
+        `was` is the reason of the quarantine, `faults` are those there were, `left` those of them
+        that are not over yet. Busy while an emergency stop button is pressed.
         """
         runtime = self._owner.runtime
         runtime.estop.release()
@@ -93,19 +93,19 @@ class Commands:
         return {"was": was, "faults": faults, "left": left}
 
     def drain(self) -> dict[str, Any]:
-        """Take no new sessions; `sessions` is how many go on until they end."""
+        """Accept no new sessions; `sessions` is how many continue until they end."""
         sessions = self._owner.runtime.sessions
         sessions.draining = True
         return {"sessions": len(sessions.live())}
 
     def undrain(self) -> dict[str, Any]:
-        """Take sessions again."""
+        """Accept sessions again."""
         sessions = self._owner.runtime.sessions
         sessions.draining = False
         return {"quarantine": sessions.quarantine.why}
 
     def sentence(self) -> str:
-        """How the node is, for people, in one line."""
+        """The state of the node in one sentence for people."""
         runtime = self._owner.runtime
         live, users = len(runtime.sessions.live()), runtime.sessions.rules.users
         match self._state(live):
@@ -122,10 +122,10 @@ class Commands:
         return f"Ready: {live} of {users} seats taken."
 
     def simulate(self, device: str | None = None, **to: Any) -> dict[str, Any]:
-        """What devices of a simulated board show, all or one, and its pins by name.
+        """The states of the devices of a simulated board, or of one, and its pins by name.
 
-        With `value`, the device is made to show that first. BadInput where the board is not
-        simulated or the device cannot show that; NotFound.
+        With `value`, set that input first. BadInput if the board is not simulated or the device
+        cannot have that value; NotFound.
         """
         board = self._owner.runtime.board
         if device is not None and "value" in to:

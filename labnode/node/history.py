@@ -1,4 +1,4 @@
-"""What a person may read of a running node's past: its sessions, tasks and events."""
+"""The last sessions, tasks, events and actions of a running node, for its staff."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from labnode.sessions import Session
 Row = dict[str, Any]
 
 _MOST = 500  # rows in one answer
-_LONGEST = 200  # characters of a text: an answer has to stay small, whatever a lab has stored
+_LONGEST = 200  # characters of a text: an answer stays small, whatever a lab has stored
 _MOST_DETAILS = 20
 
 
 class History:
-    """The last rows of the database, newest last, completed with what only memory knows.
+    """The last rows of the database, newest last, completed with what only memory has.
 
     Session ids are hashed as in the logs. With `names` each row has a `student`, None where it
     belongs to no session.
@@ -31,22 +31,22 @@ class History:
         self._clock = clock
 
     def sessions(self, last: int = 20, names: bool = False) -> dict[str, Any]:
-        """The sessions that began last; `time_left` is None once one is over."""
+        """The last sessions; `time_left` is None once one is over."""
         live = {session.id: session for session in self._owner.runtime.sessions.live()}
         rows = self._last("sessions", "created_at", last)
         return {"sessions": self._answer(rows, lambda r: _session(r, self._left(live, r)), names)}
 
     def tasks(self, last: int = 20, names: bool = False) -> dict[str, Any]:
-        """The tasks that were started last; `percent` is what a task itself says, or None."""
+        """The last tasks; `percent` is what a task itself reports, or None."""
         rows = [self._now(row) for row in self._last("tasks", "submitted_at", last)]
         return {"tasks": self._answer(rows, _task, names)}
 
     def events(self, last: int = 20, names: bool = False) -> dict[str, Any]:
-        """What happened last."""
+        """The last events."""
         return {"events": self._answer(self._last("events", "id", last), _event, names)}
 
     def actions(self, last: int = 20, names: bool = False) -> dict[str, Any]:
-        """What labs have recorded of their students last (`lab.record`)."""
+        """The last actions of students that labs have recorded (`lab.record`)."""
         return {"actions": self._answer(self._last("actions", "id", last), _action, names)}
 
     def _last(self, table: str, column: str, last: int) -> list[Row]:
@@ -66,26 +66,26 @@ class History:
         return answer
 
     def _students(self, ids: Iterable[str | None]) -> dict[str | None, str]:
-        """Who they were: the full name and the login name that is unique."""
+        """Full name and unique login name of the students, by session id."""
         wanted = sorted({session_id for session_id in ids if session_id is not None})
         marks = ", ".join("?" * len(wanted))
         store = self._owner.runtime.store
-        return {
-            row["id"]: _short(
-                f"{row['full_name'] or row['username'] or '?'} <{row['username_unique']}>"
-            )
-            for row in store.select("sessions", f"id IN ({marks})", *wanted)
-        }
+        rows = store.select("sessions", f"id IN ({marks})", *wanted)
+        return {row["id"]: _short(_full_name(row)) for row in rows}
 
     def _left(self, live: dict[str, Session], row: Row) -> float | None:
         session = live.get(row["id"])
         return None if session is None else round(session.time_left(self._clock.now()), 1)
 
     def _now(self, row: Row) -> Row:
-        """A task as it is in this moment; its progress is stored only when it has ended."""
+        """A task as it is now; its progress is stored only when it has ended."""
         if row["status"] in ("submitted", "running"):
             return self._owner.runtime.tasks.look(row["id"]) or row
         return row
+
+
+def _full_name(row: Row) -> str:
+    return f"{row['full_name'] or row['username'] or '?'} <{row['username_unique']}>"
 
 
 def _session(row: Row, left: float | None) -> Row:
@@ -132,7 +132,7 @@ def _action(row: Row) -> Row:
 
 
 def _short(value: Any) -> Any:
-    """JSON data of which no text is longer than _LONGEST; what is deep inside becomes a text."""
+    """JSON data without texts longer than _LONGEST; nested values become texts."""
     if isinstance(value, dict):
         parts = list(value.items())[:_MOST_DETAILS]
         return {key[:_LONGEST]: _short(_flat(part)) for key, part in parts}

@@ -127,23 +127,19 @@ class Runtime:
             )
             self.estop = EmergencyStop(self.board, self.sessions, self.store)
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
-            access = Access(
-                self.sessions,
-                settings,
-                secret,
-                file.lab.name,
-                recording=file.record is not None,
-            )
+            recording = file.record is not None
+            access = Access(self.sessions, settings, secret, file.lab.name, recording=recording)
             sequences = Sequences(self.board, self.sessions, self.tasks, clock, lab.functions)
             self.routines = Routines(self.board, self.worker, self.sessions, clock, sequences)
             kept = settings.state_dir / "recordings"
             self.recordings = Recordings(kept, self.sessions, self.board, clock)
+            programming = Programming(self.board, self.tasks, self.worker, settings.state_dir)
             self.node = node = Node(
                 self.board,
                 self.worker,
                 self.tasks,
                 self.sessions,
-                Programming(self.board, self.tasks, self.worker, settings.state_dir),
+                programming,
                 sequences,
                 self.recordings,
                 pages=self.websockets,
@@ -154,22 +150,18 @@ class Runtime:
             admin = administration(settings, node, commands, clock, owner.fault)
             self.telemetry = Telemetry(settings, self.board, self.bus, clock, commands["status"])
             self.uploads = Uploads(node, access, settings.base_path)
-            self.site: Wsgi = self.telemetry.counted(
-                site(
-                    student_app(
-                        lab,
-                        node,
-                        settings,
-                        self.uploads,
-                        clock=clock,
-                        websockets=self.websockets,
-                        streams=self.streams,
-                    ),
-                    protocol_app(self.sessions, settings, clock=clock),
-                    settings,
-                    undo.enter_context(admin),
-                )
+            student = student_app(
+                lab,
+                node,
+                settings,
+                self.uploads,
+                clock=clock,
+                websockets=self.websockets,
+                streams=self.streams,
             )
+            protocol = protocol_app(self.sessions, settings, clock=clock)
+            pages = site(student, protocol, settings, undo.enter_context(admin))
+            self.site: Wsgi = self.telemetry.counted(pages)
             self._undo = undo.pop_all()
 
     def start(self) -> None:
@@ -228,20 +220,24 @@ class Runtime:
         self._undo.close()
 
     def turn(self) -> None:
-        """Periodic work of the main thread."""
+        """Do the periodic work of the main thread."""
         self._pruning.turn()
 
     def fault(self) -> str | None:
         """Why this process must end itself, or None."""
-        parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
-        parts += [self.tasks.overdue, self.store.fault]
-        parts += [self.websockets.fault, self.telemetry.fault]
-        return next((fault for part in parts if (fault := part()) is not None), None)
+        return (
+            self.sessions.reaper.fault()
+            or self.worker.fault()
+            or self.board.fault()
+            or self.tasks.overdue()
+            or self.store.fault()
+            or self.websockets.fault()
+            or self.telemetry.fault()
+        )
 
     def make_safe(self) -> None:
-        """Drive the outputs to safe without the hardware thread, which may be stuck."""
-        for failure in failsafe.within(_MAKE_SAFE_WITHIN, self.board.make_safe):
-            log.critical("Not safe: %s.", failure)
+        """Drive the outputs to safe without the hardware thread."""
+        failsafe.make_safe(self.board, _MAKE_SAFE_WITHIN)
 
 
 def all_done(steps: list[Callable[[], object]]) -> bool:
