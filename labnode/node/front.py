@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Protocol
 
 from labnode.lab.pages import accepted
@@ -99,13 +99,14 @@ def _below(environ: dict[str, Any], prefix: str, path: str) -> dict[str, Any]:
 def _unwrap(environ: dict[str, Any], trusted: Collection[str]) -> None:
     """Replace the address, scheme and host of trusted proxies by the browser's."""
     addresses, scheme, host = (environ.pop(name, "") for name in _FORWARDED)
-    if not _is_one_of(environ.get("REMOTE_ADDR", ""), trusted):
+    proxies = {_parse(proxy) for proxy in trusted} - {None}
+    if _parse(environ.get("REMOTE_ADDR", "")) not in proxies:
         return
     for address in reversed([part.strip() for part in addresses.split(",")]):
-        if not _is_address(address):
+        if (parsed := _parse(address)) is None:
             break  # anybody could have written what is before it
         environ["REMOTE_ADDR"] = address
-        if not _is_one_of(address, trusted):
+        if parsed not in proxies:
             break
     if scheme in ("http", "https"):
         environ["wsgi.url_scheme"] = scheme
@@ -113,18 +114,11 @@ def _unwrap(environ: dict[str, Any], trusted: Collection[str]) -> None:
         environ["HTTP_HOST"] = host.rpartition(",")[2].strip()
 
 
-def _is_one_of(address: str, trusted: Collection[str]) -> bool:
-    return _is_address(address) and any(
-        ip_address(address) == ip_address(proxy) for proxy in trusted if _is_address(proxy)
-    )
-
-
-def _is_address(text: str) -> bool:
+def _parse(address: str) -> IPv4Address | IPv6Address | None:
     try:
-        ip_address(text)
+        return ip_address(address)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _security_headers(settings: Settings) -> list[tuple[str, str]]:

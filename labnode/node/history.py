@@ -71,7 +71,7 @@ class History:
         marks = ", ".join("?" * len(wanted))
         store = self._owner.runtime.store
         rows = store.select("sessions", f"id IN ({marks})", *wanted)
-        return {row["id"]: _short(_full_name(row)) for row in rows}
+        return {row["id"]: _student(row) for row in rows}
 
     def _left(self, live: dict[str, Session], row: Row) -> float | None:
         session = live.get(row["id"])
@@ -84,8 +84,9 @@ class History:
         return row
 
 
-def _full_name(row: Row) -> str:
-    return f"{row['full_name'] or row['username'] or '?'} <{row['username_unique']}>"
+def _student(row: Row) -> str:
+    name = row["full_name"] or row["username"] or "?"
+    return f"{name} <{row['username_unique']}>"[:_LONGEST]
 
 
 def _session(row: Row, left: float | None) -> Row:
@@ -113,22 +114,13 @@ def _task(row: Row) -> Row:
 
 
 def _event(row: Row) -> Row:
-    return {
-        "session": row["session_id"],
-        "at": row["at"],
-        "kind": row["kind"],
-        "detail": _short(row["detail"]),
-        "task": row["task_id"],
-    }
+    event = {"session": row["session_id"], "at": row["at"], "kind": row["kind"]}
+    return {**event, "detail": _short(row["detail"]), "task": row["task_id"]}
 
 
 def _action(row: Row) -> Row:
-    return {
-        "session": row["session_id"],
-        "at": row["at"],
-        "action": _short(row["action"]),
-        "data": _short(row["data"]),
-    }
+    action = {"session": row["session_id"], "at": row["at"], "action": _short(row["action"])}
+    return {**action, "data": _short(row["data"])}
 
 
 def _short(value: Any) -> Any:
