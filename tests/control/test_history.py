@@ -13,7 +13,6 @@ import pytest
 from labnode import context, control
 from labnode.control import ControlSocket
 from labnode.errors import LabnodeError
-from labnode.node.commands import Commands
 from labnode.store import Happening
 from labnode.testing import LabClient
 
@@ -52,10 +51,7 @@ def client(tmp_path: Path) -> Iterator[LabClient]:
 @pytest.fixture
 def ask(client: LabClient, tmp_path: Path) -> Iterator[Any]:
     """Asks for the rows of a list, through a control socket."""
-    agent = client.agent
-    node = agent.bench.node
-    commands = Commands(node, agent.clock, agent.store, agent.estop, url=lambda: "http://lab")
-    socket = ControlSocket(tmp_path, commands.by_name)
+    socket = ControlSocket(tmp_path, client.agent.commands.by_name)
     socket.start()
     yield lambda name, **options: control.ask(tmp_path, name, **options)[name]
     assert socket.stop(5)

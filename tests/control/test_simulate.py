@@ -10,7 +10,6 @@ import pytest
 from labnode import control
 from labnode.control import ControlSocket
 from labnode.errors import LabnodeError
-from labnode.node.commands import Commands
 from labnode.testing import LabClient
 
 BOARD = """\
@@ -27,9 +26,7 @@ devices:
 def node(tmp_path: Path) -> Iterator[LabClient]:
     (tmp_path / "board.yaml").write_text(BOARD)
     with LabClient(tmp_path / "board.yaml") as client:
-        agent = client.agent
-        commands = Commands(agent.bench.node, agent.clock, agent.store, agent.estop, url=lambda: "")
-        socket = ControlSocket(tmp_path, commands.by_name)
+        socket = ControlSocket(tmp_path, client.agent.commands.by_name)
         socket.start()
         yield client
         socket.stop(5)

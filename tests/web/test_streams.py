@@ -40,7 +40,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
 
 
 def streams(node: Node) -> Streams:
-    return node.agent.bench.streams
+    return node.agent.runtime.streams
 
 
 def viewers(node: Node) -> int:
