@@ -19,7 +19,7 @@ from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.services import DeviceView, PendingPost
 from labnode.drivers.gpio.factories import mock_factory, real_factory
 from labnode.errors import BadInput, DeviceError, Interlocked, LabnodeError, NotFound
-from labnode.events import Bus, EmergencyPressed
+from labnode.events import Bus, DeviceChanged, EmergencyPressed
 from labnode.schema import did_you_mean
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Board:
             bus=bus,
             store=store or alone,
         )
-        self._snapshots = Snapshots(file.devices, self.interlocks, bus)
+        self._snapshots = Snapshots(file.devices, self.interlocks)
         self.simulation = Simulation(file.simulate, self, clock) if simulate else None
         self._opened: list[str] = []  # in the order of opening, with one that failed half way
         self._closing: list[str] = []  # what a close has not reached yet
@@ -177,7 +177,7 @@ class Board:
                 failures = [f"'{name}' did not open: {reason(error)}", *self._close()]
                 raise DeviceError("; ".join(failures)) from error
         try:
-            self._snapshots.read(self._opened)
+            self._read(self._opened)
             if self.simulation is not None:
                 self.simulation.restart()
             self._settle()
@@ -225,7 +225,7 @@ class Board:
         for name in names[::-1]:  # a device may take long, and an emergency come meanwhile
             failures += self._each("close", lambda driver: driver.close(), [name])
             self._closing.pop()
-        self._snapshots.forget(names)
+        self._publish(self._snapshots.forget(names))
         if self._owns_pins and self.pins is not None:
             pins, self.pins = self.pins, None
             try:
@@ -328,7 +328,7 @@ class Board:
                     self._retry_at.pop(name, None)
                 else:
                     self._retry_at[name] = now + _RETRY
-                self._snapshots.read([name])
+                self._read([name])
         moving = None if self.simulation is None else self.simulation.move()
         if self._opened:
             self._settle()
@@ -345,9 +345,16 @@ class Board:
 
     def refresh(self, *devices: str) -> None:
         """Read `devices` again, publish what changed, let interlocks and a simulation follow."""
-        self._snapshots.read([name for name in devices if name in self._opened])
+        self._read([name for name in devices if name in self._opened])
         if self._opened:
             self._settle()
+
+    def _read(self, names: Collection[str]) -> None:
+        self._publish(self._snapshots.read(names))
+
+    def _publish(self, changes: Iterable[DeviceChanged]) -> None:
+        for change in changes:
+            self.bus.publish(change)
 
     def _settle(self) -> None:
         for _ in range(_MOST_ROUNDS):
@@ -355,7 +362,7 @@ class Board:
                 self.simulation.settle()
             if not (touched := self.interlocks.settle(self.snapshot)):
                 return
-            self._snapshots.read([name for name in touched if name in self._opened])
+            self._read([name for name in touched if name in self._opened])
         log.error("the interlocks set off each other without end")
 
     # ------------------------------------------------------------------ simulation
@@ -381,7 +388,7 @@ class Board:
             raise BadInput(f"'{name}' cannot be simulated: a {driver.kind} is no input")
         self._need_open(name)
         driver.simulate(value)
-        self._snapshots.read([name])
+        self._read([name])
 
 
 class DriverServices:

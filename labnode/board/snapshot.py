@@ -12,7 +12,7 @@ from labnode.board.interlocks import Interlocks
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.services import Counting
 from labnode.errors import DeviceError
-from labnode.events import Bus, DeviceChanged
+from labnode.events import DeviceChanged
 
 log = logging.getLogger(__name__)
 
@@ -24,21 +24,20 @@ Snapshot = Mapping[str, dict[str, Any]]
 class Snapshots:
     """Reads drivers on the hardware thread; a device that cannot be read has an "error"."""
 
-    def __init__(self, devices: Mapping[str, Driver], interlocks: Interlocks, bus: Bus) -> None:
+    def __init__(self, devices: Mapping[str, Driver], interlocks: Interlocks) -> None:
         empty: Snapshot = MappingProxyType({name: {"value": None} for name in devices})
         self.versioned = (0, empty)  # with each change the next; any thread reads both together
         self._devices = devices
         self._interlocks = interlocks
-        self._bus = bus
         self._poll_errors: dict[str, str] = {}  # why the last poll of a device failed, or ""
 
     @property
     def latest(self) -> Snapshot:
         return self.versioned[1]
 
-    def read(self, names: Collection[str]) -> None:
-        """Read devices that are open, and publish what changed."""
-        self._replace({name: self._state(name) for name in names})
+    def read(self, names: Collection[str]) -> list[DeviceChanged]:
+        """Read devices that are open; what changed."""
+        return self._replace({name: self._state(name) for name in names})
 
     def poll(self, name: str) -> bool:
         """Poll a device; until a poll succeeds, what `read` finds is an error."""
@@ -50,10 +49,10 @@ class Snapshots:
         _, self._poll_errors[name] = self._try(name, poll)
         return not self._poll_errors[name]
 
-    def forget(self, names: Collection[str]) -> None:
-        """These devices are closed: they show nothing."""
+    def forget(self, names: Collection[str]) -> list[DeviceChanged]:
+        """These devices are closed: they show nothing; what changed."""
         self._poll_errors.clear()
-        self._replace({name: {"value": None} for name in names})
+        return self._replace({name: {"value": None} for name in names})
 
     def _state(self, name: str) -> dict[str, Any]:
         state, error = None, self._poll_errors.get(name)
@@ -72,14 +71,16 @@ class Snapshots:
                 log.warning("device %s cannot be read", name, exc_info=True)
             return None, reason(error)
 
-    def _replace(self, states: Mapping[str, dict[str, Any]]) -> None:
+    def _replace(self, states: Mapping[str, dict[str, Any]]) -> list[DeviceChanged]:
         version, latest = self.versioned
         changed = {name: state for name, state in states.items() if state != latest[name]}
         if changed:
             self.versioned = (version + 1, MappingProxyType({**latest, **changed}))
-        for name, state in changed.items():
-            if {**state, "sampled": 0} != {**latest[name], "sampled": 0}:  # not the same once more
-                self._bus.publish(DeviceChanged(name, state["value"]))
+        return [
+            DeviceChanged(name, state["value"])
+            for name, state in changed.items()
+            if {**state, "sampled": 0} != {**latest[name], "sampled": 0}  # not the same once more
+        ]
 
 
 def _state_of(driver: Driver) -> dict[str, Any]:
