@@ -302,6 +302,16 @@ def no_function_is_put_into_another_object(house: House) -> Iterator[str]:
                     yield source.at(target, f"{text} is another object's method: write a method")
 
 
+def a_class_has_a_name_of_its_own(house: House) -> Iterator[str]:
+    known: dict[str, str] = {}
+    for source in house:
+        for node in source.tree.body:
+            if isinstance(node, ast.ClassDef):
+                other = known.setdefault(node.name, source.path)
+                if other != source.path:
+                    yield source.at(node, f"{other} has a class {node.name}, too")
+
+
 def methods_of(house: House) -> set[str]:
     """The names that only methods have: no property and no attribute in the house has them."""
     methods, others = set[str](), set[str]()
@@ -365,6 +375,7 @@ RULES: list[Rule] = [
     text_is_never_run_as_code,
     threads_have_names,
     no_function_is_put_into_another_object,
+    a_class_has_a_name_of_its_own,
 ]
 
 
@@ -623,6 +634,12 @@ def test_a_broken_rule_is_found_and_placed(rule: Rule, text: str, problem: str) 
 )
 def test_what_keeps_the_rule_passes(rule: Rule, text: str) -> None:
     assert broken(rule, text) == []
+
+
+def test_two_classes_of_one_name_are_found() -> None:
+    found = broken(a_class_has_a_name_of_its_own, "class Led: pass", web__led="class Led: pass")
+    assert len(found) == 1
+    assert found[0].endswith("has a class Led, too")
 
 
 @pytest.mark.parametrize("path", ["utils.py", "web/helpers.py", "common/x.py", "drivers/_core.py"])
