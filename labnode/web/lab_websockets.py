@@ -291,12 +291,20 @@ class WebSockets:
                 name=f"websocket-{next(self._numbers)}",
                 daemon=True,  # a handler that never returns must not keep the process from ending
             )
-            self._threads.add(thread)
-            thread.start()
+            self._start(thread, ws)
         except BaseException:
             self._free_threads.release()
             raise
         return ""  # the web server sees that HTTP is over and sends nothing of this
+
+    def _start(self, thread: threading.Thread, ws: WebSocket) -> None:
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except BaseException:  # the machine has none left
+            self._threads.discard(thread)
+            ws.channel.end(FAILED)
+            raise
 
     def _run(self, handler: Handler, ws: WebSocket, user: User | AnonymousUser) -> None:
         ws.handed_to_this_thread()
