@@ -147,7 +147,7 @@ class LargeBody:
         try:
             if self.failure is None:
                 step()
-        except Exception as error:  # noqa: BLE001 - the client is told
+        except Exception as error:  # noqa: BLE001 - the client gets it
             self.failure = error
         self._taken += 1
         self._waiter.wake()
