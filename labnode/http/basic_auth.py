@@ -34,6 +34,12 @@ class Denied:
     message: str
     retry_after: int | None = None
 
+    def answer(self, realm: str) -> tuple[int, dict[str, str]]:
+        """The status of the HTTP answer, and the headers that it needs."""
+        if self.retry_after is None:
+            return 401, {"WWW-Authenticate": f'Basic realm="{realm}", charset="UTF-8"'}
+        return 429, {"Retry-After": str(self.retry_after)}
+
 
 @dataclass
 class _Failures:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from wsgiref.types import WSGIEnvironment
 
 import h11
@@ -118,6 +118,12 @@ class Listener(Participant):
         """Refusal when the bodies that are read take too much of it."""
         if sum(each.reader.size for each in self.connections.members) > self.limits.memory:
             raise Refusal(503, TOO_MANY)
+
+    def give_back_unserved(self) -> None:
+        """Give back what waits for a thread: there may be none that ever has time. Any thread."""
+        with suppress(Empty):
+            while connection := self.requests.get_nowait():
+                connection.give_back()
 
     def limit_lingering(self) -> None:
         """Close the connection that lingers for longest, when there are too many."""

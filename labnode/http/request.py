@@ -208,7 +208,7 @@ def _parse_head(request: h11.Request) -> WSGIEnvironment:
         raise Refusal(400, "The path contains a NUL character.")
     for name, value in request.headers:
         if b"_" in name:
-            continue  # X_Forwarded_For could not be told from X-Forwarded-For
+            continue  # X_Forwarded_For would look like X-Forwarded-For
         key = "HTTP_" + name.decode().upper().replace("-", "_")
         known = [environ[key]] if key in environ else []
         environ[key] = ("; " if name == b"cookie" else ", ").join([*known, value.decode("latin-1")])

@@ -122,9 +122,10 @@ class WebServer:
             listener.reactor.abandon()  # nothing is left to be cut off, if it has ended in time
             now = Clock().now
             deadline = now() + _CUT_OFF
+            self._threads[0].join(_CUT_OFF)
+            listener.give_back_unserved()
             for _ in range(self._size):
                 listener.requests.put(None)
-            self._threads[0].join(_CUT_OFF)
             listener.writer.close()
             for thread in self._threads:
                 thread.join(max(0.0, deadline - now()))

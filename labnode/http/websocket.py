@@ -109,7 +109,7 @@ LOST = Ending(CloseReason.ABNORMAL_CLOSURE, "lost", by_client=True)
 
 
 class Receiver(Protocol):
-    """Who is told what a client sends; must not wait, as the reactor's thread calls it."""
+    """Who gets what a client sends; must not wait, as the reactor's thread calls it."""
 
     def begin(self, channel: Channel) -> None:
         """This is the client's channel. Called once, before all else."""

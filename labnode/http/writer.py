@@ -61,12 +61,21 @@ class Writer:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._lock = threading.Lock()  # of what follows
         self._bodies = 0  # that are not done with
-        self._closed = False  # the queue gets no more jobs
+        self._closed = False  # `run` takes no more jobs
 
     def run(self) -> None:
-        """Work until `close`, and off what was queued before."""
-        while (job := self._jobs.get()) is not None:
-            job()
+        """Work until `close`, and off what was queued before it ends."""
+        closing = False
+        while not (closing and self._end_if_idle()):
+            if (job := self._jobs.get()) is None:
+                closing = True
+            else:
+                job()
+
+    def _end_if_idle(self) -> bool:
+        with self._lock:
+            self._closed = self._jobs.empty()
+            return self._closed
 
     @property
     def full(self) -> bool:
@@ -92,7 +101,7 @@ class Writer:
             self._bodies -= 1
 
     def queue(self, job: Callable[[], None]) -> None:
-        """Have it done, after all that was queued before; once closed, the caller does it."""
+        """Have it done, after all that was queued before; once `run` ends, the caller does it."""
         with self._lock:
             closed = self._closed
             if not closed:
@@ -101,9 +110,7 @@ class Writer:
             job()
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            self._jobs.put(None)
+        self._jobs.put(None)
 
 
 class LargeBody:
@@ -140,7 +147,7 @@ class LargeBody:
         try:
             if self.failure is None:
                 step()
-        except Exception as error:  # noqa: BLE001 - the client is told
+        except Exception as error:  # noqa: BLE001 - the client gets it
             self.failure = error
         self._taken += 1
         self._waiter.wake()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import selectors
 import threading
 from collections.abc import Callable
@@ -11,16 +10,14 @@ from typing import Any, Protocol, cast
 
 from bottle import Bottle, HTTPResponse, request
 
-from labnode import context
 from labnode.clock import Clock
 from labnode.errors import Busy, NotFound
 from labnode.events import Bus, SessionChanged
 from labnode.http import Connection
 from labnode.http.reactor import Group, Participant
 from labnode.lab import Node
-from labnode.sessions import Observer, Session, User
-
-logger = logging.getLogger(__name__)
+from labnode.sessions import Session
+from labnode.web.auth import viewer
 
 _MOST = 32  # streams
 _MOST_PER_SESSION = 4
@@ -74,12 +71,11 @@ class Streams:
 
     def stream(self, name: str) -> HTTPResponse:
         """Pictures of a camera, while the session is active."""
-        user = context.current_user.get()
-        assert isinstance(user, User | Observer)
+        session = viewer().session
         capture = self._capture(name)
         connection: Connection | None = request.environ.get("labnode.connection")
         if connection is not None and request.method == "GET":
-            self._open(connection, capture, user.session)
+            self._open(connection, capture, session)
         response = HTTPResponse(iter([_MARK]))  # of what is no iterator Bottle tells the length
         response.content_type = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
         response.set_header("Cache-Control", "no-store")
@@ -103,14 +99,14 @@ class Streams:
 
     def _open(self, connection: Connection, capture: CameraCapture, session: Session) -> None:
         """Have the current request's connection go on as a viewer; Busy when there are too many."""
-        viewer = Viewer(connection, capture, session, self._viewers)
+        viewing = Viewer(connection, capture, session, self._viewers)
         with self._door:
             viewers = self._viewers.members
             mine = sum(each.session is session for each in viewers)
             if len(viewers) >= _MOST or mine >= _MOST_PER_SESSION:
                 raise Busy("There are too many pages that show a camera; close some.")
-            self._viewers.add(viewer)
-        connection.become(viewer)
+            self._viewers.add(viewing)
+        connection.become(viewing)
 
 
 class Viewer(Participant):

@@ -20,6 +20,7 @@ from labnode.web.lab_websockets import WebSockets
 
 _PIECE = 1 << 14  # bytes of a message to a page
 _MOST_UNSENT = 1 << 16  # bytes not yet taken by the device; above, the page is not read
+_MOST_NEWS = 64  # messages that the page has not read; above, it is not read either
 _NEXT_STUDENT = Ending(4002, "reset")
 
 
@@ -86,7 +87,7 @@ class Consoles:
         position = console.line.reader(*_place(request.query))
         page = _Page(console, position, user, self._node.sessions)
         self._websockets.open(page, user.session_id)
-        return ""  # the web server sees that HTTP is over and sends nothing of this
+        return ""
 
     def _console(self, name: str) -> Console:
         driver = self._node.board.file.devices.get(name)
@@ -143,7 +144,7 @@ class _Page:
         return self._user.session.active
 
     def full(self) -> bool:
-        return self._unsent > _MOST_UNSENT
+        return self._unsent > _MOST_UNSENT or len(self._news) > _MOST_NEWS
 
     def message(self, message: str | bytes) -> None:
         if not self.may_stay():

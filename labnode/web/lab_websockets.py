@@ -85,9 +85,9 @@ class WebSocket:
 
     def __init__(self, visitor: Visitor, limits: WebSocketLimits) -> None:
         self.channel: Channel  # see `begin`
+        self.thread: int | None = None  # the handler's
         self._visitor = visitor
         self._limits = limits
-        self._thread: int | None = None  # the handler's
         self._changed = threading.Condition()
         self._inbox: deque[str | bytes] = deque()
         self._size = 0
@@ -129,7 +129,7 @@ class WebSocket:
         client reads; elsewhere it never waits, and a client that is too slow is closed.
         """
         data, size = encoded(message, self._limits.message)
-        mine = self._thread == threading.get_ident()
+        mine = self.thread == threading.get_ident()
         wait = self._limits.send_within if mine else 0.0
         if not self._check_user() or not self.channel.send(data, size, wait):
             ending = self.channel.ending
@@ -150,15 +150,9 @@ class WebSocket:
         if user is None:
             self.channel.end(SESSION_OVER)
             return False
-        if self._thread == threading.get_ident():
+        if self.thread == threading.get_ident():
             context.current_user.set(user)
         return True
-
-    # ------------------------------------------------------------------ the handler's thread
-
-    def handed_to_this_thread(self) -> None:
-        """The handler runs here."""
-        self._thread = threading.get_ident()
 
     # ------------------------------------------------------------------ a Receiver
 
@@ -241,7 +235,7 @@ class WebSockets:
     def open(self, receiver: Receiver, session_id: str | None) -> None:
         """Make the current request a WebSocket, which `handshake.check` lets pass.
 
-        Busy when there are too many. The view that calls it returns nothing else.
+        Busy when there are too many. What the view returns after it is not sent.
         """
         connection: Connection = request.environ["labnode.connection"]
         looking = isinstance(context.current_user.get(), Observer)
@@ -291,15 +285,23 @@ class WebSockets:
                 name=f"websocket-{next(self._numbers)}",
                 daemon=True,  # a handler that never returns must not keep the process from ending
             )
-            self._threads.add(thread)
-            thread.start()
+            self._start(thread, ws)
         except BaseException:
             self._free_threads.release()
             raise
-        return ""  # the web server sees that HTTP is over and sends nothing of this
+        return ""
+
+    def _start(self, thread: threading.Thread, ws: WebSocket) -> None:
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except BaseException:  # the machine has none left
+            self._threads.discard(thread)
+            ws.channel.end(FAILED)
+            raise
 
     def _run(self, handler: Handler, ws: WebSocket, user: User | AnonymousUser) -> None:
-        ws.handed_to_this_thread()
+        ws.thread = threading.get_ident()
         try:
             with context.acting(user=user), self._worker.without_slot():
                 hooks.run(handler, ws)

@@ -72,7 +72,7 @@ class Live:
         self._thread.start()
 
     def fault(self) -> str | None:
-        """Why pages are told nothing any more, or None; any thread may ask."""
+        """Why pages get no news any more, or None; any thread may ask."""
         dead = self._thread is not None and not self._thread.is_alive()
         return "the thread of the live state has died" if dead else None
 
@@ -90,7 +90,7 @@ class Live:
         self._channels.open(page, page.viewer.session_id)
         self._new.append(page)
         self._wake.set()
-        return ""  # the web server sees that HTTP is over and sends nothing of this
+        return ""
 
     # ------------------------------------------------------------------ the reactor's thread
 
@@ -126,9 +126,9 @@ class Live:
         self._tell_tasks()
         self._tell_sessions()
         self._tell_notices()
-        while self._new:  # last: they begin with all that the others have been told
+        while self._new:  # last: they begin with all that the others have
             page = self._new.popleft()
-            if page.channel.ending is not None:  # it left before it was seen, and told so then
+            if page.channel.ending is not None:  # it left before this thread saw it
                 continue
             self._pages.append(page)
             page.tell(self._state.state(page.viewer))

@@ -52,7 +52,7 @@ def protocol_app(sessions: Sessions, settings: Settings, *, clock: Clock) -> bot
     protocol = ServerApi(sessions, settings, clock)
     app.add_hook("before_request", protocol.authenticate)
     app.add_hook("after_request", protocol.note_rejection)
-    app.install(Errors(_refusal))
+    app.install(Errors(lambda error: _failure(error.status, error)))
     app.get("/weblab/health", callback=protocol.health)
     for dialect in (WEBLAB, LDE):
         protocol.serve(app, dialect)
@@ -194,10 +194,6 @@ def _own_error(error: bottle.HTTPError) -> bottle.HTTPResponse:
     return _reply(messages.failure(message), error.status_code, {"Allow": allow} if allow else {})
 
 
-def _refusal(error: LabnodeError) -> bottle.HTTPResponse:
-    return _failure(error.status, error)
-
-
 def _fields() -> dict[str, Any]:
     """The fields of this request's body, JSON or form."""
     environ = bottle.request.environ
@@ -221,9 +217,7 @@ def _queried_id() -> str:
 def _denial(denied: Denied, path: str) -> bottle.HTTPResponse:
     is_test = re.search(rf"/sessions/test({_EXTENSION})?$", path)
     data = messages.validity([denied.message]) if is_test else messages.failure(denied.message)
-    if denied.retry_after is None:
-        return _reply(data, 401, {"WWW-Authenticate": 'Basic realm="labnode", charset="UTF-8"'})
-    return _reply(data, 429, {"Retry-After": str(denied.retry_after)})
+    return _reply(data, *denied.answer("labnode"))
 
 
 def _failure(status: int, error: LabnodeError | str) -> bottle.HTTPResponse:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from labnode.drivers.serial.port import Frame, TtyPort
+from labnode.web.console import _Page
 from tests.kit.waiting import PATIENCE, eventually
 
 from . import sockets
@@ -131,6 +132,19 @@ def test_nonsense_is_refused_in_a_sentence(node: Node, cookie: str, nonsense: st
     assert refused == 'Expected bytes, or {"text": "…"} as JSON.'
     terminal.page.send(b"works on")
     terminal.sees(b"works on")
+
+
+def test_a_page_that_does_not_read_its_refusals_is_not_read_either(node: Node, cookie: str) -> None:
+    Terminal(node, cookie)
+    [channel] = node.channels()
+    user, sessions = channel.receiver._user, channel.receiver._sessions  # type: ignore[attr-defined]
+    console: Any = node.agent.board.file.devices["console"]
+    page = _Page(console, line(node).reader(None, None), user, sessions)
+    for _ in range(100):
+        page.message("nonsense")
+    assert page.full()
+    while page.full():
+        assert page.next_message()
 
 
 def test_a_page_that_comes_later_sees_the_history(node: Node, cookie: str) -> None:

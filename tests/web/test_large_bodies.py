@@ -12,6 +12,7 @@ import pytest
 
 from labnode.http import WebServer
 from labnode.http.request import Refusal
+from labnode.http.writer import Writer
 
 from .test_server import PATIENCE, Client
 
@@ -311,6 +312,26 @@ def test_what_is_answered_after_the_stop_leaves_nothing_either(uploads: Uploads)
         assert not uploads.sinks[0].discarded.is_set()
         go_on.set()
         assert uploads.sinks[0].discarded.wait(PATIENCE)
+
+
+def test_what_is_thrown_away_after_the_close_was_opened_before(uploads: Uploads) -> None:
+    writer = Writer(uploads.expected)
+    steps: list[str] = []
+
+    class Waiter:
+        def wake(self) -> None:
+            steps.append("opened")
+
+    class Recorded(Sink):
+        def discard(self) -> None:
+            steps.append("discarded")
+
+    body = writer.begin(Recorded(LIMIT, LIMIT, uploads.card), Waiter())
+    body.open()
+    writer.close()
+    body.discard()  # by another thread, before the writer's has come to it
+    writer.run()
+    assert steps == ["opened", "discarded"]
 
 
 def test_a_card_that_hangs_does_not_gather_bodies_without_end(

@@ -1216,11 +1216,16 @@ def test_stop_is_bounded_when_a_view_hangs_and_its_thread_ends_later(
     server = start(gate, threads=2)
     clients = [connect(server).send(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n") for _ in range(3)]
     gate.wait(2)
+    listener = server._listener
+    assert listener is not None
+    while len(listener.connections.members) < 3 or listener.requests.empty():
+        clients[0].readable(0.01)
     began = time.monotonic()
     server.stop(timeout=0.1)
     assert time.monotonic() - began < PATIENCE / 2
     assert "http-1, http-2" in caplog.text
     assert all(client.ended() for client in clients)
+    assert len(listener.connections.members) == 2  # nobody has the third, so it is closed
     gate.open.set()
     for thread in web_threads():
         thread.join(PATIENCE)

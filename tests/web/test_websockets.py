@@ -305,6 +305,21 @@ def test_a_handler_of_all_threads_leaves_none_for_another(tmp_path: Path) -> Non
         eventually(lambda: node.refused("/echo", cookie) == 101)
 
 
+def test_where_a_handler_gets_no_thread_its_websocket_is_closed(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("websocket-"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert node.open("/echo", node.session()[1]).closing().code == 1011
+    assert not node.agent.bench.websockets._threads
+
+
 def test_without_the_web_server_there_are_no_websockets(tmp_path: Path) -> None:
     (tmp_path / "bench.yaml").write_text(BOARD)
     (tmp_path / "bench.py").write_text(MODULE)

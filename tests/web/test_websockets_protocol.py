@@ -186,12 +186,16 @@ def test_a_client_that_does_not_answer_a_ping_is_gone(tmp_path: Path) -> None:
 
 
 def test_a_client_is_not_given_up_while_its_handler_does_not_listen(tmp_path: Path) -> None:
-    limits = WebSocketLimits(ping_every=0.02, pong_within=0.02, queue=10)
-    with running(tmp_path, limits=limits) as node:
+    with running(tmp_path, limits=WebSocketLimits(queue=10)) as node:
         page = node.open("/stuck", node.session()[1])
         assert page.message() == "stuck"
         page.send("one")  # fills the queue
-        threading.Event().wait(0.2)
+        [channel] = node.channels()
+        eventually(channel.receiver.full)
+        for _ in range(3):  # long after the last sign of life, and after a ping
+            channel._pinged = channel._heard = long_ago = time.monotonic() - 3600
+            channel.wake()
+            eventually(lambda: channel._heard != long_ago)  # noqa: B023 - called in this turn
         node.module.release.set()
         assert page.message() == "one"
 

@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 Commands = Mapping[str, Callable[..., dict[str, Any]]]
 """The commands of the control socket, by name."""
 
-_CHALLENGE = 'Basic realm="labnode administration", charset="UTF-8"'
 _STATIC = Path(__file__).parent / "static"
 _ACTIONS = ("estop", "clear", "drain", "undrain")
 _POLICY = (
@@ -145,7 +144,11 @@ class Admin:
         address = request.environ.get("REMOTE_ADDR", "")
         who = self._credentials.check(request.environ.get("HTTP_AUTHORIZATION"), address)
         if isinstance(who, Denied):
-            raise _denial(who)
+            denied = {"error": True, "code": "credentials", "message": who.message}
+            status, headers = who.answer("labnode administration")
+            reply = json_reply(denied, status)
+            reply.headers.update(headers)
+            raise reply
         try:
             check_origin(self._settings)
         except LabnodeError as error:
@@ -158,7 +161,7 @@ class Admin:
         return f"{self._settings.base_path}/admin"
 
     def _done(self, view: Callable[..., Any]) -> Callable[..., Any]:
-        """A Bottle plugin: what buttons do is told to a script in JSON, else by the page."""
+        """A Bottle plugin: a script gets what buttons do as JSON, a browser the page."""
 
         def answer(*args: Any, **kwargs: Any) -> HTTPResponse:
             done = view(*args, **kwargs)
@@ -195,16 +198,6 @@ class Admin:
             back=self._home,
             root=f"{self._settings.base_path}/",
         )
-
-
-def _denial(denied: Denied) -> HTTPResponse:
-    reply = {"error": True, "code": "credentials", "message": denied.message}
-    if denied.retry_after is None:
-        status, header = 401, {"WWW-Authenticate": _CHALLENGE}
-    else:
-        status, header = 429, {"Retry-After": str(denied.retry_after)}
-    headers = {"Content-Type": "application/json", "Cache-Control": "no-store", **header}
-    return HTTPResponse(json.dumps(reply), status, headers)
 
 
 def _static(path: str) -> HTTPResponse:

@@ -42,7 +42,6 @@ class Server:
         self.open = 0  # connections now
         self.all = 0  # … that there have been
         self._listener = sock
-        self._stopping = False
         self._sockets: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
@@ -53,9 +52,6 @@ class Server:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
-            if self._stopping:
-                sock.close()
-                return
             self._sockets.append(sock)
             thread = threading.Thread(target=self._serve, args=(sock,))
             self._threads.append(thread)
@@ -64,19 +60,21 @@ class Server:
     def _serve(self, sock: socket.socket) -> None:
         self.open += 1
         self.all += 1
-        sock.settimeout(PATIENCE)
         with contextlib.suppress(OSError), sock:
+            sock.settimeout(PATIENCE)  # fails, too, where the server has stopped meanwhile
             self.requests.put(sock.recv(4096))
             self.answer(sock)
         self.open -= 1
 
     def stop(self) -> None:
-        self._stopping = True
-        for sock in [self._listener, *self._sockets]:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join(PATIENCE)  # no other connection comes after it
+        self._listener.close()
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):  # its thread closes it
                 sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
-        for thread in self._threads:
+        for thread in self._threads[1:]:
             thread.join(PATIENCE)
 
 
