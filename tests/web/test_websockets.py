@@ -317,7 +317,7 @@ def test_where_a_handler_gets_no_thread_its_websocket_is_closed(
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert node.open("/echo", node.session()[1]).closing().code == 1011
-    assert not node.agent.bench.websockets._threads
+    assert not node.agent.runtime.websockets._threads
 
 
 def test_without_the_web_server_there_are_no_websockets(tmp_path: Path) -> None:
