@@ -6,7 +6,6 @@ import importlib
 import json
 import logging
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from labnode.cli import main
 from labnode.cli import node as node_commands
 from labnode.errors import Busy, LabnodeError
 from labnode.weblab.fake import CentralServer, SessionEnd
+from tests.kit.commands import Run, labnode_with
 
 run_commands = importlib.import_module("labnode.cli.run")  # the package has `run` the command
 
@@ -34,47 +34,22 @@ pages: []
 GOOD = "schema: 1\ndevices: {led: {driver: led, pin: GPIO17}}\n"
 
 
-class Said:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code = code
-        self.out = out
-        self.err = err
-
-
-Run = Callable[..., Said]
-
-
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _alone(own_modules: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment, the working directory and the modules of this test alone."""
     for name in ("XDG_STATE_HOME", "STATE_DIRECTORY", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("LABNODE_WEBLAB_USERNAME", "weblab")
     monkeypatch.setenv("LABNODE_WEBLAB_PASSWORD", "a password")
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
     monkeypatch.setattr("labnode.audit.log_to", lambda _: None)
     monkeypatch.chdir(tmp_path)
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if name.startswith("labnode_board_"):
-            del sys.modules[name]
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: str) -> Said:
-        with pytest.raises(SystemExit) as end:
-            main(arguments, prog_name="labnode")
-        out, err = capsys.readouterr()
-        code = end.value.code
-        assert isinstance(code, int)
-        return Said(code, out, err)
-
-    return run
+    return labnode_with(capsys)
 
 
 @pytest.fixture

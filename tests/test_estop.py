@@ -14,6 +14,7 @@ import pytest
 from labnode.errors import Busy, LabnodeError, StorageError
 from labnode.sessions import Reason, State
 from labnode.testing import LabClient
+from tests.kit.labs import lab_of
 
 BOARD = """
 schema: 1
@@ -56,9 +57,7 @@ def hang():
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[LabClient]:
-    (tmp_path / "board.yaml").write_text(BOARD)
-    (tmp_path / "lab.py").write_text(MODULE)
-    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, BOARD, MODULE) as lab:
         yield lab
 
 
@@ -161,17 +160,15 @@ def test_releasing_what_was_not_pressed_changes_nothing(lab: LabClient) -> None:
 
 
 def test_it_survives_a_restart(tmp_path: Path) -> None:
-    (tmp_path / "board.yaml").write_text(BOARD)
-    (tmp_path / "lab.py").write_text(MODULE)
-    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, BOARD, MODULE) as lab:
         lab.agent.estop.press("smoke")
-    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, BOARD, MODULE) as lab:
         assert lab.agent.estop.why == "smoke"
         with pytest.raises(LabnodeError, match="stopped: smoke"):
             lab.agent.worker.call(lambda: lab.agent.board.command("heater", "on"))
         assert lab.start().status == 503
         lab.agent.estop.release()
-    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, BOARD, MODULE) as lab:
         assert lab.agent.estop.why is None
 
 
@@ -348,9 +345,7 @@ def test_a_release_that_cannot_be_stored_is_none(
 def test_a_release_that_a_slow_disk_does_not_store_is_none_after_a_restart_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "board.yaml").write_text(BOARD)
-    (tmp_path / "lab.py").write_text(MODULE)
-    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, BOARD, MODULE) as lab:
         lab.agent.estop.press("smoke")
         free = threading.Event()
         lab.agent.store._queue.put(lambda: free.wait(20))
@@ -360,7 +355,7 @@ def test_a_release_that_a_slow_disk_does_not_store_is_none_after_a_restart_eithe
                 lab.agent.estop.release()
         free.set()
         assert lab.agent.estop.why == lab.agent.board.halted == "smoke"
-    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, BOARD, MODULE) as lab:
         assert lab.agent.estop.why == lab.agent.board.halted == "smoke"
 
 
@@ -396,9 +391,7 @@ BUTTON = BOARD.replace("module:", "  stop: {driver: button, pin: GPIO27, role: e
 
 @pytest.fixture
 def with_button(tmp_path: Path) -> Iterator[LabClient]:
-    (tmp_path / "button.yaml").write_text(BUTTON)
-    (tmp_path / "lab.py").write_text(MODULE)
-    with LabClient(tmp_path / "button.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, BUTTON, MODULE) as lab:
         yield lab
 
 
@@ -448,11 +441,8 @@ def test_it_cannot_be_released_while_the_button_is_pressed(with_button: LabClien
 def test_a_button_that_is_pressed_at_the_start_keeps_the_board_in_quarantine(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "button.yaml").write_text(
-        BUTTON.replace("role: estop", "role: estop, normally_closed: true")
-    )
-    (tmp_path / "lab.py").write_text(MODULE)
-    client = LabClient(tmp_path / "button.yaml", state_dir=tmp_path / "state")
+    board = BUTTON.replace("role: estop", "role: estop, normally_closed: true")
+    client = lab_of(tmp_path, board, MODULE)
     button = client.agent.board.file.devices["stop"]
     button.simulate = lambda _value: None  # type: ignore[attr-defined]  # a wire is broken
     with client as lab:

@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from labnode.clock import Clock
 from labnode.errors import ConfigError
 from labnode.lab.recordings import Recording
 from labnode.testing import LabClient
+from tests.kit.labs import lab_of
 from tests.kit.waiting import eventually
 
 BOARD = """\
@@ -31,17 +33,8 @@ RECORD = "record: {devices: [heater, fan], every: 100ms}\n"
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Callable[..., LabClient]]:
-    clients: list[LabClient] = []
-
-    def make(text: str = RECORD) -> LabClient:
-        (tmp_path / "oven.yaml").write_text(BOARD + text)
-        client = LabClient(tmp_path / "oven.yaml", state_dir=tmp_path / "state")
-        clients.append(client)
-        return client.__enter__()
-
-    yield make
-    for client in clients:
-        client.__exit__(None, None, None)
+    with ExitStack() as clients:
+        yield lambda text=RECORD: clients.enter_context(lab_of(tmp_path, BOARD + text))
 
 
 def rows(student: Any) -> list[dict[str, str]]:
