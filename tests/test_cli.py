@@ -22,6 +22,8 @@ from labnode.errors import Busy, LabnodeError
 from labnode.weblab.fake import CentralServer, SessionEnd
 from tests.kit.commands import Run, labnode_with
 
+Refused = Callable[..., list[str]]
+
 run_commands = importlib.import_module("labnode.cli.run")  # the package has `run` the command
 
 BOARD = """\
@@ -53,7 +55,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 @pytest.fixture
-def refused(run: Run) -> Callable[..., list[str]]:
+def refused(run: Run) -> Refused:
     """Run a command that has to be refused; returns its sentences."""
 
     def refused(*arguments: str, code: int = 2) -> list[str]:
@@ -157,9 +159,7 @@ def test_check_tells_the_mistakes_of_all_boards_and_which_are_good(run: Run) -> 
         ("import numpi\n", ":1: ModuleNotFoundError: No module named 'numpi'"),
     ],
 )
-def test_a_module_that_cannot_be_used_is_told(
-    refused: Callable[..., list[str]], python: str, sentence: str
-) -> None:
+def test_a_module_that_cannot_be_used_is_told(refused: Refused, python: str, sentence: str) -> None:
     write(python, "board.py")
     board = write(f"{GOOD}module: board.py\n")
     for command in (["check"], ["run", "--simulate"], ["demo"]):
@@ -170,13 +170,11 @@ def test_a_module_that_cannot_be_used_is_told(
 
 
 @pytest.mark.parametrize("command", [["run", "--simulate"], ["demo"], ["check"]])
-def test_a_board_that_is_not_there_is_told(
-    refused: Callable[..., list[str]], command: list[str]
-) -> None:
+def test_a_board_that_is_not_there_is_told(refused: Refused, command: list[str]) -> None:
     assert refused(*command, "no/such.yaml") == ["no/such.yaml: there is no such file"]
 
 
-def test_a_run_without_a_board_is_told(refused: Callable[..., list[str]]) -> None:
+def test_a_run_without_a_board_is_told(refused: Refused) -> None:
     (sentence,) = refused("run")
     assert sentence.startswith("There is no board: name a board file (labnode run BOARD.yaml)")
 
@@ -185,7 +183,7 @@ def test_a_run_without_a_board_is_told(refused: Callable[..., list[str]]) -> Non
     "command", [["run", "board.yaml"], ["fake", "new"], ["fake", "status", "x"]]
 )
 def test_missing_credentials_are_told_with_both_ways_to_give_them(
-    refused: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, command: list[str]
+    refused: Refused, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     monkeypatch.delenv("LABNODE_WEBLAB_USERNAME")
     monkeypatch.delenv("LABNODE_WEBLAB_PASSWORD")
@@ -195,17 +193,13 @@ def test_missing_credentials_are_told_with_both_ways_to_give_them(
     assert "LABNODE_WEBLAB_USERNAME and LABNODE_WEBLAB_PASSWORD" in sentence
 
 
-def test_half_of_the_credentials_is_told(
-    refused: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_of_the_credentials_is_told(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LABNODE_WEBLAB_PASSWORD")
     (sentence,) = refused("run", write(GOOD))
     assert "weblab.password is missing" in sentence
 
 
-def test_wrong_settings_are_told_at_once(
-    refused: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_settings_are_told_at_once(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = write("prot: 80\n", "settings.yaml")
     monkeypatch.setenv("LABNODE_HSOT", "x")
     sentences = refused("run", write(GOOD), "--settings", settings, "--port", "70000")
@@ -216,9 +210,7 @@ def test_wrong_settings_are_told_at_once(
 
 
 @pytest.mark.parametrize("command", ["run", "status", "clear", "fake new", "fake dispose x"])
-def test_a_settings_file_that_is_not_there_is_told(
-    refused: Callable[..., list[str]], command: str
-) -> None:
+def test_a_settings_file_that_is_not_there_is_told(refused: Refused, command: str) -> None:
     sentences = refused(*command.split(), "--settings", "gone.yaml")
     assert sentences == ["gone.yaml: there is no such file"]
 
@@ -322,9 +314,7 @@ def test_the_client_data_can_come_from_a_file(run: Run, lab: list[Lab]) -> None:
         (["--url", "127.0.0.1"], "'127.0.0.1' is not the address of a node; expected http://HOST"),
     ],
 )
-def test_wrong_options_of_new_are_told(
-    refused: Callable[..., list[str]], options: list[str], sentence: str
-) -> None:
+def test_wrong_options_of_new_are_told(refused: Refused, options: list[str], sentence: str) -> None:
     write("[]", "list")
     Path("raw").write_bytes(b"\xff")
     (told,) = refused("fake", "new", *options)
@@ -394,9 +384,7 @@ def test_another_session_is_not_looked_for_where_the_last_one_was(run: Run, lab:
 
 
 @pytest.mark.parametrize("memory", ["", "[]", "{", '{"url": 3}'])
-def test_a_spoiled_memory_is_no_session(
-    refused: Callable[..., list[str]], tmp_path: Path, memory: str
-) -> None:
+def test_a_spoiled_memory_is_no_session(refused: Refused, tmp_path: Path, memory: str) -> None:
     (tmp_path / ".local/state/labnode").mkdir(parents=True)
     (tmp_path / ".local/state/labnode/fake-session.json").write_text(memory)
     for command in ("status", "dispose"):
@@ -523,7 +511,7 @@ def test_status_is_told_line_by_line(change: dict[str, Any], line: str) -> None:
     ["", "weblab: {username: u}", "clients: [{name: weblab, username: u, password: p}]"],
 )
 def test_the_commands_to_a_node_need_no_credentials(
-    refused: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, credentials: str
+    refused: Refused, monkeypatch: pytest.MonkeyPatch, credentials: str
 ) -> None:
     monkeypatch.delenv("LABNODE_WEBLAB_USERNAME")
     monkeypatch.delenv("LABNODE_WEBLAB_PASSWORD")

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from labnode import context, control
-from labnode.control import ControlSocket
 from labnode.errors import LabnodeError
-from labnode.node.commands import Commands
 from labnode.store import Happening
 from labnode.testing import LabClient
+from tests.kit.agents import commanded
 
 MODULE = """\
 import threading
@@ -52,13 +51,8 @@ def client(tmp_path: Path) -> Iterator[LabClient]:
 @pytest.fixture
 def ask(client: LabClient, tmp_path: Path) -> Iterator[Any]:
     """Asks for the rows of a list, through a control socket."""
-    agent = client.agent
-    node = agent.bench.node
-    commands = Commands(node, agent.clock, agent.store, agent.estop, url=lambda: "http://lab")
-    socket = ControlSocket(tmp_path, commands.by_name)
-    socket.start()
-    yield lambda name, **options: control.ask(tmp_path, name, **options)[name]
-    assert socket.stop(5)
+    with commanded(client.agent, tmp_path):
+        yield lambda name, **options: control.ask(tmp_path, name, **options)[name]
 
 
 def tag(session_id: str) -> str:

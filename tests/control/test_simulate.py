@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from labnode import control
-from labnode.control import ControlSocket
 from labnode.errors import LabnodeError
-from labnode.node.commands import Commands
 from labnode.testing import LabClient
+from tests.kit.agents import commanded
+from tests.kit.labs import lab_of
 
 BOARD = """\
 schema: 1
@@ -25,14 +25,8 @@ devices:
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[LabClient]:
-    (tmp_path / "board.yaml").write_text(BOARD)
-    with LabClient(tmp_path / "board.yaml") as client:
-        agent = client.agent
-        commands = Commands(agent.bench.node, agent.clock, agent.store, agent.estop, url=lambda: "")
-        socket = ControlSocket(tmp_path, commands.by_name)
-        socket.start()
+    with lab_of(tmp_path, BOARD) as client, commanded(client.agent, tmp_path):
         yield client
-        socket.stop(5)
 
 
 def test_devices_and_pins_are_told(node: LabClient, tmp_path: Path) -> None:

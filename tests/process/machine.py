@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeVar
 
 from labnode.clock import Clock
 from labnode.weblab.fake import CentralServer
+from tests.kit.programs import ran
 from tests.kit.waiting import PATIENCE
 
 HERE = Path(__file__).parent
@@ -268,16 +269,9 @@ class Machine:
 
     def labnode(self, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "labnode", *map(str, arguments)],
-            cwd=self.home,
-            env=environment(self.home, **env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        command = [sys.executable, "-m", "labnode", *map(str, arguments)]
+        environ = environment(self.home, **env)
+        return ran(command, cwd=self.home, env=environ, timeout=PATIENCE)
 
     def end(self) -> None:
         for process in self._processes:
