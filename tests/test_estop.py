@@ -101,17 +101,24 @@ def test_a_task_that_goes_on_cannot_drive_anything(lab: LabClient) -> None:
     assert pins(lab) == SAFE
 
 
-def test_it_acts_while_the_hardware_thread_hangs(lab: LabClient) -> None:
+@contextmanager
+def hanging(lab: LabClient) -> Iterator[None]:
+    """Inside the block the heater is on and a task hangs on the hardware thread."""
     module = sys.modules["labnode_board_lab"]
     student = lab.student()
     student.post("/api/devices/heater/on")
     student.post("/api/tasks/hang")
     assert module.begun.wait(10)
     try:
-        assert lab.agent.estop.press("smoke") == []
-        assert pins(lab) == SAFE
+        yield
     finally:
         module.free.set()
+
+
+def test_it_acts_while_the_hardware_thread_hangs(lab: LabClient) -> None:
+    with hanging(lab):
+        assert lab.agent.estop.press("smoke") == []
+        assert pins(lab) == SAFE
 
 
 def test_no_session_starts_until_it_is_cleared(lab: LabClient) -> None:
@@ -416,16 +423,9 @@ def test_a_button_stops_everything(with_button: LabClient) -> None:
 
 def test_a_button_acts_while_the_hardware_thread_hangs(with_button: LabClient) -> None:
     lab = with_button
-    module = sys.modules["labnode_board_lab"]
-    student = lab.student()
-    student.post("/api/devices/heater/on")
-    student.post("/api/tasks/hang")
-    assert module.begun.wait(10)
-    try:
+    with hanging(lab):
         lab.agent.board.pins.pin("GPIO27").drive_low()
         assert pins(lab) == SAFE
-    finally:
-        module.free.set()
 
 
 def test_it_cannot_be_released_while_the_button_is_pressed(with_button: LabClient) -> None:

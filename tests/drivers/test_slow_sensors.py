@@ -28,12 +28,6 @@ DAMAGED = "50 01 4b 46 7f ff 0c 10 7b : crc=7a NO\n50 01 4b 46 7f ff 0c 10 7b t=
 SHORTED = "00 00 00 00 00 00 00 00 00 : crc=00 YES\n00 00 00 00 00 00 00 00 00 t=0\n"
 
 
-@pytest.fixture
-def real(bench: Any) -> Any:
-    bench.simulated = False
-    return bench
-
-
 # --- DS18B20 ---
 
 
