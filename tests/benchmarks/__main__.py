@@ -52,8 +52,7 @@ def main() -> None:
         row("resident memory, after all this", memory(node), 60, "MB")
         node.server.delete(student.session_id)
         measure_session(node)
-        node.send(signal.SIGTERM)
-        node.wait()
+        node.stop()
 
 
 @contextmanager

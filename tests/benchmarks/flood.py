@@ -6,7 +6,6 @@ what they should take.
 
 from __future__ import annotations
 
-import signal
 import statistics
 
 from tests.benchmarks.__main__ import HERE, row, table
@@ -28,8 +27,7 @@ def main() -> None:
         late = student.get(f"/busy/{RATE}/{JOB}").json["seconds"]
         row(f"a call after a job of {JOB} s, {RATE} edges/s", 1000 * late, A_CALL, "ms")
         node.server.delete(student.session_id)
-        node.send(signal.SIGTERM)
-        node.wait()
+        node.stop()
 
 
 def measure(student: Student, rate: int) -> None:

@@ -5,7 +5,6 @@ python -m tests.benchmarks.interlocks
 
 from __future__ import annotations
 
-import signal
 import statistics
 
 from tests.benchmarks.__main__ import HERE, row, table
@@ -23,8 +22,7 @@ def main() -> None:
         student.start_task("wait")
         measure(student, "while a task waits")
         node.server.delete(student.session_id)
-        node.send(signal.SIGTERM)
-        node.wait()
+        node.stop()
 
 
 def measure(student: Student, when: str) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import select
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -127,6 +128,11 @@ class Process:
     def wait(self) -> int:
         """Its exit code, when it ends."""
         return self.popen.wait(PATIENCE)
+
+    def stop(self) -> None:
+        """End it as systemd does, in order."""
+        self.send(signal.SIGTERM)
+        assert self.wait() == 0
 
     def levels(self) -> dict[str, str]:
         """What the pins were driven to in the end."""
@@ -256,6 +262,11 @@ class Machine:
         """A node at the same port with the same state directory; the first one has ended."""
         assert node.popen.returncode is not None
         return self.node("--port", node.url.rpartition(":")[2], **options)
+
+    def crashed(self, node: Node, **options: Any) -> Node:
+        """The node as it is started again after SIGKILL."""
+        node.kill()
+        return self.again(node, **options)
 
     def process(self, *arguments: str | Path, **env: str) -> Process:
         return self.keep(Process(self.home, *arguments, **env))

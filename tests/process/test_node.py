@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import stat
 import urllib.error
@@ -34,8 +33,7 @@ def running(machine: Machine) -> Iterator[Node]:
     """At its end, whatever the tests did to it, it has logged no traceback and stops in order."""
     node = machine.node()
     yield node
-    node.send(signal.SIGTERM)
-    assert node.wait() == 0
+    node.stop()
     assert node.levels() == SAFE
     assert node.errors.count("Traceback") == node.errors.count("RuntimeError: the pump")
 
