@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import threading
 from collections import defaultdict
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from gpiozero.pins.mock import MockFactory
 
 from labnode.drivers.gpio.factories import pins_in_use
+from tests.kit.files import no_file_left_open
 
 _PATIENCE = 3.0  # seconds in which a thread that has been told to end may do so
-_WATCHED = re.compile(r"socket:|pipe:|/dev/pts/|/dev/ptmx|.*\.db(-wal|-shm)?$|.*/lock$")
 
 
 def pytest_configure() -> None:
@@ -64,10 +62,8 @@ def _in_short(files: list[str]) -> str:
 @pytest.fixture(autouse=True)
 def _no_file_is_left_open() -> Iterator[None]:
     """Looked at when the test's threads have ended, which may be who closes them."""
-    before = _open_files()
-    yield
-    left = {number: name for number, name in _open_files().items() if before.get(number) != name}
-    assert not left, f"left open: {sorted(left.values())}"
+    with no_file_left_open():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -104,16 +100,3 @@ def own_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in set(sys.modules) - before:
         if name.startswith("labnode_board_"):
             del sys.modules[name]
-
-
-def _open_files() -> dict[str, str]:
-    """Descriptors of this process that a test could forget to close."""
-    found = {}
-    for link in Path("/proc/self/fd").iterdir():
-        try:
-            name = str(link.readlink())
-        except OSError:
-            continue  # the one that lists the directory
-        if _WATCHED.match(name):
-            found[link.name] = name
-    return found

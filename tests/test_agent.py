@@ -23,7 +23,7 @@ from labnode.drivers.framework.registry import registry
 from labnode.errors import ConfigError, DeviceError
 from labnode.lab import Lab
 from labnode.node import agent as agents
-from labnode.node import runtime as benches
+from labnode.node import runtime as runtimes
 from labnode.node.agent import Agent
 from labnode.sessions import Reason, StartRequest
 from labnode.system.systemd import Systemd
@@ -70,7 +70,7 @@ def test_what_cannot_be_built_leaves_nothing_open(
         raise ConfigError(f"no {part}")
 
     with monkeypatch.context() as broken:
-        broken.setattr(agents if part == "WebServer" else benches, part, fail)
+        broken.setattr(agents if part == "WebServer" else runtimes, part, fail)
         with pytest.raises(ConfigError, match=f"no {part}"):
             build()
     build().start()  # the state directory is free, and the detectors find no thread
@@ -442,7 +442,7 @@ def test_making_safe_takes_no_longer_than_it_may(
 ) -> None:
     agent, let_go = build(), threading.Event()
     end_of_process(monkeypatch)
-    monkeypatch.setattr(benches, "_MAKE_SAFE_WITHIN", 0.05)
+    monkeypatch.setattr(runtimes, "_MAKE_SAFE_WITHIN", 0.05)
     monkeypatch.setattr(agent.board, "make_safe", lambda: [str(let_go.wait(10))])
     with pytest.raises(Ended):
         agent.give_up("of a test")

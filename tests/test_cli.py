@@ -681,7 +681,7 @@ class Changing:
 
     def __init__(self, refusal: LabnodeError | None = None) -> None:
         self.board = SimpleNamespace(file=SimpleNamespace(path=Path("/boards/x.yaml")))
-        self.changeover = self
+        self.board_change = self
         self.begun: list[Path] = []
         self._refusal = refusal
 

@@ -179,6 +179,15 @@ def test_it_survives_a_restart(tmp_path: Path) -> None:
         assert lab.agent.estop.why is None
 
 
+def test_a_press_before_the_last_run_is_looked_up_is_not_lost(
+    lab: LabClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lab.agent.store, "recall", lambda _key: None)  # the disk is full
+    lab.agent.estop.press("smoke")
+    lab.agent.estop.restore()
+    assert lab.agent.estop.why == lab.agent.board.halted == "smoke"
+
+
 def test_a_press_while_it_is_released_is_not_lost(
     lab: LabClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

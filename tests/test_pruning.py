@@ -22,15 +22,18 @@ class Shelf:
         self.path = path
         self.clock = ManualClock(wall=NOW)
         self.store = Store(path / "labnode.db", self.clock)
-        self.idle = True
+        self.sessions: list[str] = []
+
+    def live(self) -> list[str]:
+        return self.sessions
 
     def pruning(self, history: float = 30 * DAY, task_expires: float = 3600) -> Pruning:
         return Pruning(
             self.store,
             self.clock,
+            self,
             history=history,
             task_expires=task_expires,
-            idle=lambda: self.idle,
         )
 
     def session(self, name: str, days_ago: float, **columns: Any) -> None:
@@ -176,11 +179,11 @@ def test_a_round_waits_for_a_moment_without_sessions_for_a_day(
 ) -> None:
     pruning = shelf.pruning()
     times = rounds(pruning)
-    shelf.idle = False
+    shelf.sessions = ["a session"]
     for _ in range(26):
         turn_and_wait(pruning)
         shelf.clock.advance(3600)
-    shelf.idle = True
+    shelf.sessions = []
     turn_and_wait(pruning)
     assert times == [3600 + 86400 + 3600.0]
 

@@ -49,12 +49,12 @@ def get(address: tuple[str, int], path: str) -> tuple[int, str]:
 def test_the_numbers_are_at_an_address_of_their_own(build: Build) -> None:
     agent = build(metrics="127.0.0.1:0")
     agent.start()
-    assert agent.bench.telemetry.web is not None
+    assert agent.runtime.telemetry.web is not None
     session = agent.sessions.start(StartRequest(client="weblab", length=60))
     assert agent.sessions.end(session, Reason.DELETED) is None
     assert session.disposed.wait(5)
     get(agent.web.address, "/weblab/sessions/test")
-    status, text = get(agent.bench.telemetry.web.address, "/metrics")
+    status, text = get(agent.runtime.telemetry.web.address, "/metrics")
     assert status == 200
     for line in (
         "labnode_sessions_started_total 1.0",
@@ -66,7 +66,7 @@ def test_the_numbers_are_at_an_address_of_their_own(build: Build) -> None:
         assert line in text.splitlines()
     assert 'experiment="oven@Labs"' in text
     assert session.id not in text
-    assert get(agent.bench.telemetry.web.address, "/weblab/health")[0] == 404
+    assert get(agent.runtime.telemetry.web.address, "/weblab/health")[0] == 404
 
 
 def test_the_bytes_of_a_serial_port_are_counted(build: Build, tmp_path: Path) -> None:
@@ -75,17 +75,17 @@ def test_the_bytes_of_a_serial_port_are_counted(build: Build, tmp_path: Path) ->
     agent = build(metrics="127.0.0.1:0")
     agent.start()
     agent.worker.call(lambda: agent.board.command("console", "send", ["hello"]))
-    assert agent.bench.telemetry.web is not None
-    _, text = get(agent.bench.telemetry.web.address, "/metrics")
+    assert agent.runtime.telemetry.web is not None
+    _, text = get(agent.runtime.telemetry.web.address, "/metrics")
     assert 'labnode_device_sent_bytes_total{device="console"} 6.0' in text.splitlines()
     assert "tx_bytes" not in agent.board.snapshot["console"]
 
 
 def test_there_are_no_numbers_before_the_node_is_ready(build: Build) -> None:
     agent = build(metrics="127.0.0.1:0")
-    agent.bench.telemetry.start()
-    assert agent.bench.telemetry.web is not None
-    assert get(agent.bench.telemetry.web.address, "/metrics")[0] == 503
+    agent.runtime.telemetry.start()
+    assert agent.runtime.telemetry.web is not None
+    assert get(agent.runtime.telemetry.web.address, "/metrics")[0] == 503
 
 
 def test_students_never_see_them(build: Build) -> None:
@@ -112,9 +112,9 @@ def test_a_dead_server_of_the_numbers_is_a_fault(
     agent = build(metrics="127.0.0.1:0")
     agent.start()
     assert agent.fault() is None
-    assert agent.bench.telemetry.web is not None
+    assert agent.runtime.telemetry.web is not None
     with monkeypatch.context() as dead:
-        dead.setattr(agent.bench.telemetry.web._threads[0], "is_alive", lambda: False)
+        dead.setattr(agent.runtime.telemetry.web._threads[0], "is_alive", lambda: False)
         assert agent.fault() == "the web server's thread metrics has died"
 
 

@@ -13,13 +13,13 @@ from labnode.board.interlocks import Emergency, Fault, Interlocks
 from labnode.board.services import Alone, FaultStore, HardwareWorker, RunningTask, Until
 from labnode.board.simulation import Simulation
 from labnode.board.snapshot import Snapshot, Snapshots, describe, reason
-from labnode.clock import Clock
+from labnode.clock import Clock, earliest
 from labnode.drivers.framework.driver import Driver, Lendable, Simulatable
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.services import DeviceView, PendingPost
 from labnode.drivers.gpio.factories import mock_factory, real_factory
 from labnode.errors import BadInput, DeviceError, Interlocked, LabnodeError, NotFound
-from labnode.events import Bus, DeviceChanged, EmergencyPressed
+from labnode.events import Bus, EmergencyPressed
 from labnode.schema import did_you_mean
 
 log = logging.getLogger(__name__)
@@ -74,9 +74,10 @@ class Board:
             bus=bus,
             store=store or alone,
         )
-        self._snapshots = Snapshots(file.devices, self.interlocks)
+        self._snapshots = Snapshots(file.devices, self.interlocks, bus)
         self.simulation = Simulation(file.simulate, self, clock) if simulate else None
         self._opened: list[str] = []  # in the order of opening, with one that failed half way
+        self._closing: list[str] = []  # what a close has not reached yet
         self._retry_at: dict[str, float] = {}  # when devices whose poll failed are polled again
         for name, driver in file.devices.items():
             driver.attach(name, self.services(name))
@@ -129,7 +130,7 @@ class Board:
         return self.make_safe()
 
     def press_emergency(self, why: str) -> None:
-        """A device asks for an emergency stop: everything is made safe, then the bus is told."""
+        """A device asks for an emergency stop: everything is made safe, then the bus has it."""
         self.halt(why)
         self.bus.publish(EmergencyPressed(why))
 
@@ -142,7 +143,8 @@ class Board:
 
         It does not wait for the hardware thread, which may hang.
         """
-        failures = self._each("make safe", lambda driver: driver.make_safe())
+        names = [*self._closing, *self._opened]
+        failures = self._each("make safe", lambda driver: driver.make_safe(), names)
         try:
             self._acknowledge_emergency.post()  # many presses, one acknowledgement
         except Exception:
@@ -155,8 +157,7 @@ class Board:
 
     def _after_emergency(self) -> None:
         self.emergency.acknowledge()
-        if self.emergency.why is not None:  # a command that was half way may have come after
-            self._each("make safe", _stay_safe)
+        self._each("make safe", lambda driver: driver.stay_safe())  # a command was half way
         self.refresh(*self._opened)
 
     # ------------------------------------------------------------------ open, reset, close
@@ -171,14 +172,18 @@ class Board:
             self._opened.append(name)
             try:
                 driver.open()
-            except Exception as error:
+            except BaseException as error:
                 log.exception("device %s did not open", name)
                 failures = [f"'{name}' did not open: {reason(error)}", *self._close()]
                 raise DeviceError("; ".join(failures)) from error
-        self._read(self._opened)
-        if self.simulation is not None:
-            self.simulation.restart()
-        self._settle()
+        try:
+            self._snapshots.read(self._opened)
+            if self.simulation is not None:
+                self.simulation.restart()
+            self._settle()
+        except BaseException:
+            self._close()
+            raise
 
     def _needs_pins(self) -> bool:
         """Whether there has to be a GPIO chip: a port or a camera is fine on any machine."""
@@ -214,9 +219,13 @@ class Board:
         _raise(self._close())
 
     def _close(self) -> list[str]:
-        names, self._opened = self._opened, []
-        failures = self._each("close", lambda driver: driver.close(), names[::-1])
-        self._publish(self._snapshots.forget(names))
+        names, self._closing = self._opened, self._opened[:]
+        self._opened = []
+        failures = []
+        for name in names[::-1]:  # a device may take long, and an emergency come meanwhile
+            failures += self._each("close", lambda driver: driver.close(), [name])
+            self._closing.pop()
+        self._snapshots.forget(names)
         if self._owns_pins and self.pins is not None:
             pins, self.pins = self.pins, None
             try:
@@ -234,7 +243,7 @@ class Board:
         for name in list(self._opened if names is None else names):
             try:
                 do(self.file.devices[name])
-            except Exception as error:
+            except BaseException as error:  # whatever a lab's own driver does: others follow
                 log.exception("device %s did not %s", name, what)
                 failures.append(f"'{name}' did not {what}: {reason(error)}")
         return failures
@@ -319,30 +328,26 @@ class Board:
                     self._retry_at.pop(name, None)
                 else:
                     self._retry_at[name] = now + _RETRY
-                self._read([name])
+                self._snapshots.read([name])
         moving = None if self.simulation is None else self.simulation.move()
         if self._opened:
             self._settle()
         times = [*map(self._due, self._opened), self.interlocks.due(), moving]
-        following = min((time for time in times if time is not None), default=None)
+        following = earliest(*times)
         return None if following is None else max(0.0, following - self.clock.now())
 
     def _due(self, name: str) -> float | None:
-        due = self.file.devices[name].due()
+        try:
+            due = self.file.devices[name].due()
+        except Exception:  # noqa: BLE001 - its poll asks again, and shows the error
+            due = 0.0
         return None if due is None else max(due, self._retry_at.get(name, due))
 
     def refresh(self, *devices: str) -> None:
         """Read `devices` again, publish what changed, let interlocks and a simulation follow."""
-        self._read([name for name in devices if name in self._opened])
+        self._snapshots.read([name for name in devices if name in self._opened])
         if self._opened:
             self._settle()
-
-    def _read(self, names: Collection[str]) -> None:
-        self._publish(self._snapshots.read(names))
-
-    def _publish(self, changes: Iterable[DeviceChanged]) -> None:
-        for change in changes:
-            self.bus.publish(change)
 
     def _settle(self) -> None:
         for _ in range(_MOST_ROUNDS):
@@ -350,7 +355,7 @@ class Board:
                 self.simulation.settle()
             if not (touched := self.interlocks.settle(self.snapshot)):
                 return
-            self._read([name for name in touched if name in self._opened])
+            self._snapshots.read([name for name in touched if name in self._opened])
         log.error("the interlocks set off each other without end")
 
     # ------------------------------------------------------------------ simulation
@@ -376,7 +381,7 @@ class Board:
             raise BadInput(f"'{name}' cannot be simulated: a {driver.kind} is no input")
         self._need_open(name)
         driver.simulate(value)
-        self._read([name])
+        self._snapshots.read([name])
 
 
 class DriverServices:
@@ -423,13 +428,6 @@ class DriverServices:
 
     def progress(self, percent: float | None = None, line: str | None = None) -> None:
         self._board.tasks.progress(percent, line)
-
-
-def _stay_safe(driver: Driver) -> None:
-    if isinstance(driver, Output):
-        driver.stay_safe()
-    else:
-        driver.make_safe()
 
 
 def _raise(failures: list[str]) -> None:

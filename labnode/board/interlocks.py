@@ -10,7 +10,7 @@ from typing import Any
 from labnode.board.config.expressions import Readings
 from labnode.board.config.interlock_rules import Mutex, Require, Rule, When
 from labnode.board.services import FaultStore
-from labnode.clock import Clock
+from labnode.clock import Clock, earliest
 from labnode.drivers.framework.output import Output
 from labnode.errors import Interlocked
 from labnode.events import Bus, FaultChanged
@@ -140,8 +140,7 @@ class Interlocks:
 
     def due(self) -> float | None:
         """When to settle although nothing has changed."""
-        times = (self._due, *(at for at, _ in self._retries.values()))
-        return min((time for time in times if time is not None), default=None)
+        return earliest(self._due, *(at for at, _ in self._retries.values()))
 
     def lock(self, device: str) -> Any:
         """Why an output cannot be commanded freely, in all languages; None when it can."""
@@ -233,7 +232,7 @@ class Interlocks:
 
     def _wake_at(self, time: float, now: float) -> None:
         if time > now:
-            self._due = time if self._due is None else min(self._due, time)
+            self._due = earliest(self._due, time)
 
     def _force(self, name: str, value: Any, rule: str) -> None:
         known = name in self._retries

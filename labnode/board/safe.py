@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 def outputs(file: BoardFile) -> dict[str, Driver]:
     """The devices that have a safe value; pins first, because network plugs may be slow."""
     found = {name: driver for name, driver in file.devices.items() if hasattr(driver, "safe")}
-    return dict(sorted(found.items(), key=lambda item: not _has_pin(item[1])))
+    has_pin = {n: any(claim.kind == "pin" for claim in d.claims()) for n, d in found.items()}
+    return dict(sorted(found.items(), key=lambda item: not has_pin[item[0]]))
 
 
 def drive_safe(file: BoardFile, pins: Any, clock: Clock) -> list[str]:
@@ -35,11 +36,7 @@ def drive_safe(file: BoardFile, pins: Any, clock: Clock) -> list[str]:
                 driver.open()
             finally:
                 driver.close()
-        except Exception as error:
+        except BaseException as error:
             log.debug("%s is not safe", name, exc_info=True)
             failures.append(f"'{name}' is not safe: {reason(error)}")
     return failures
-
-
-def _has_pin(driver: Driver) -> bool:
-    return any(claim.kind == "pin" for claim in driver.claims())

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from labnode.board.interlocks import Interlocks
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.services import Counting
-from labnode.events import DeviceChanged
+from labnode.errors import DeviceError
+from labnode.events import Bus, DeviceChanged
 
 log = logging.getLogger(__name__)
 
@@ -23,37 +24,41 @@ Snapshot = Mapping[str, dict[str, Any]]
 class Snapshots:
     """Reads drivers on the hardware thread; a device that cannot be read has an "error"."""
 
-    def __init__(self, devices: Mapping[str, Driver], interlocks: Interlocks) -> None:
+    def __init__(self, devices: Mapping[str, Driver], interlocks: Interlocks, bus: Bus) -> None:
         empty: Snapshot = MappingProxyType({name: {"value": None} for name in devices})
         self.versioned = (0, empty)  # with each change the next; any thread reads both together
         self._devices = devices
         self._interlocks = interlocks
+        self._bus = bus
         self._poll_errors: dict[str, str] = {}  # why the last poll of a device failed, or ""
 
     @property
     def latest(self) -> Snapshot:
         return self.versioned[1]
 
-    def read(self, names: Collection[str]) -> list[DeviceChanged]:
-        """Read devices that are open; what changed."""
-        return self._replace({name: self._state(name) for name in names})
+    def read(self, names: Collection[str]) -> None:
+        """Read devices that are open, and publish what changed."""
+        self._replace({name: self._state(name) for name in names})
 
     def poll(self, name: str) -> bool:
         """Poll a device; until a poll succeeds, what `read` finds is an error."""
-        _, self._poll_errors[name] = self._try(name, self._devices[name].poll)
+
+        def poll() -> None:
+            self._devices[name].poll()
+            self._devices[name].due()  # which a lab's own driver may get wrong, too
+
+        _, self._poll_errors[name] = self._try(name, poll)
         return not self._poll_errors[name]
 
-    def forget(self, names: Collection[str]) -> list[DeviceChanged]:
-        """These devices are closed: they show nothing; what changed."""
+    def forget(self, names: Collection[str]) -> None:
+        """These devices are closed: they show nothing."""
         self._poll_errors.clear()
-        return self._replace({name: {"value": None} for name in names})
+        self._replace({name: {"value": None} for name in names})
 
     def _state(self, name: str) -> dict[str, Any]:
         state, error = None, self._poll_errors.get(name)
         if not error:
-            state, error = self._try(name, self._devices[name].state)
-        if state is not None and _is_no_number(state["value"]):
-            state, error = None, "it shows a value that is no number"
+            state, error = self._try(name, lambda: _state_of(self._devices[name]))
         if state is None:
             state = {"value": None, "error": error}
         lock = self._interlocks.lock(name)
@@ -67,29 +72,27 @@ class Snapshots:
                 log.warning("device %s cannot be read", name, exc_info=True)
             return None, reason(error)
 
-    def _replace(self, states: Mapping[str, dict[str, Any]]) -> list[DeviceChanged]:
+    def _replace(self, states: Mapping[str, dict[str, Any]]) -> None:
         version, latest = self.versioned
         changed = {name: state for name, state in states.items() if state != latest[name]}
         if changed:
             self.versioned = (version + 1, MappingProxyType({**latest, **changed}))
-        return [
-            DeviceChanged(name, state["value"])
-            for name, state in changed.items()
-            if _without_time(state) != _without_time(latest[name])
-        ]
+        for name, state in changed.items():
+            if {**state, "sampled": 0} != {**latest[name], "sampled": 0}:  # not the same once more
+                self._bus.publish(DeviceChanged(name, state["value"]))
 
 
-def _without_time(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a state is worth an event: reading the same value once more is not."""
-    return {key: value for key, value in state.items() if key != "sampled"}
+def _state_of(driver: Driver) -> dict[str, Any]:
+    """The driver's state; DeviceError when others could not use it."""
+    state = driver.state()
+    if not isinstance(state, dict) or "value" not in state:
+        raise DeviceError("its state has no 'value'")
+    if isinstance(state["value"], float) and not math.isfinite(state["value"]):
+        raise DeviceError("it shows a value that is no number")
+    return state
 
 
-def _is_no_number(value: Any) -> bool:
-    """Whether it is nan or infinite, which cannot be compared and is not JSON."""
-    return isinstance(value, float) and not math.isfinite(value)
-
-
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Why, in one line, whatever the library has put into its exception."""
     return " ".join(str(error).split()) or type(error).__name__
 
@@ -106,7 +109,9 @@ def describe(name: str, driver: Driver, locales: Sequence[str | None]) -> dict[s
     return {
         "name": name,
         "driver": driver.kind,
-        "label": driver.label.pick(*locales) if driver.label else _readable(name),
+        "label": (
+            driver.label.pick(*locales) if driver.label else name.replace("_", " ").capitalize()
+        ),
         "group": driver.group.pick(*locales) if driver.group else None,
         "unit": driver.unit,
         "icon": driver.icon,
@@ -115,7 +120,3 @@ def describe(name: str, driver: Driver, locales: Sequence[str | None]) -> dict[s
         "confirm": confirm if isinstance(confirm, bool) else confirm.pick(*locales),
         **driver.describe(),
     }
-
-
-def _readable(name: str) -> str:
-    return name.replace("_", " ").capitalize()

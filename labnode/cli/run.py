@@ -186,7 +186,7 @@ def _read_again_on_hangup(agent: Agent) -> None:
 
     def read_again(_number: int, _frame: object) -> None:
         try:
-            agent.changeover.begin(agent.board.file.path)
+            agent.board_change.begin(agent.board.file.path)
         except LabnodeError as error:
             logging.getLogger(__name__).warning("SIGHUP: %s", error)
 

@@ -13,15 +13,7 @@ if TYPE_CHECKING:
     from labnode.drivers.framework.slow import SlowSensor, SlowSwitch
     from labnode.drivers.gpio.pin import Pin
 
-_HOMES = {
-    "framework.bank": ("InputBank", "OutputBank"),
-    "framework.driver": ("Claim", "Driver", "Ref", "command", "private_command"),
-    "framework.input": ("Input", "Sensor"),
-    "framework.output": ("NumberOutput", "Output", "SwitchOutput"),
-    "framework.registry": ("register",),
-    "framework.slow": ("SlowSensor", "SlowSwitch"),
-    "gpio.pin": ("Pin",),
-}
+_HOMES = [f"framework.{home}" for home in ("driver", "bank", "input", "output", "registry", "slow")]
 
 # Boards that were written for labnode 0.1 import the same names from these.
 for _old in ("base", "output", "pins"):
@@ -30,9 +22,10 @@ for _old in ("base", "output", "pins"):
 
 def __getattr__(name: str) -> Any:
     """Loaded only for those who ask: gpiozero takes its time on a Pi."""
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{home}"), name)
+    for home in [*_HOMES, "gpio.pin"] if name in __all__ else ():
+        module = import_module(f"{__name__}.{home}")
+        if hasattr(module, name):
+            return getattr(module, name)
     raise AttributeError(name)
 
 

@@ -41,7 +41,7 @@ class _Failures:
     count: int = 0
 
 
-class Credentials:
+class BasicAuth:
     """The clients that may call, and the addresses that guessed wrong lately.
 
     A guesser has an answer at once, never a thread that waits. An address that has shown right

@@ -100,7 +100,7 @@ class Listener(Participant):
 
     def admit(self, newcomer: Connection) -> None:
         """Refusal when there are too many connections, and none that is idle can be closed."""
-        counted = [c for c in self.connections.members if c.state is not State.LINGERING]
+        counted = [c for c in self.connections.members if c.state is not ConnectionState.LINGERING]
         neighbours = [c for c in counted if c.address == newcomer.address]
         if not newcomer.trusted and len(neighbours) > self.limits.per_address:
             self._make_room(newcomer, neighbours, "from your address")
@@ -109,7 +109,7 @@ class Listener(Participant):
 
     def _make_room(self, newcomer: Connection, crowd: list[Connection], when: str) -> None:
         """Close the connection that has been idle for longest: keeping it open was a favour."""
-        idle = [c for c in crowd if c.state is State.IDLE and c is not newcomer]
+        idle = [c for c in crowd if c.state is ConnectionState.IDLE and c is not newcomer]
         if not idle:
             raise Refusal(503, f"There are too many connections {when}; try again soon.")
         self.reactor.discard(min(idle, key=lambda c: c.since))
@@ -121,12 +121,12 @@ class Listener(Participant):
 
     def limit_lingering(self) -> None:
         """Close the connection that lingers for longest, when there are too many."""
-        lingering = [c for c in self.connections.members if c.state is State.LINGERING]
+        lingering = [c for c in self.connections.members if c.state is ConnectionState.LINGERING]
         if len(lingering) > _MAX_LINGERING:
             self.reactor.discard(min(lingering, key=lambda c: c.since))
 
 
-class State(Enum):
+class ConnectionState(Enum):
     """What a connection is doing."""
 
     NEW = "it is just accepted"
@@ -155,7 +155,7 @@ class Connection(Participant):
         )
         self.request: WSGIEnvironment | None = None  # the one that is being served
         self.successor: Participant | None = None
-        self.state = State.NEW
+        self.state = ConnectionState.NEW
         self.since = 0.0  # when it entered its state
         self._listener = listener
         self._now = Clock().now
@@ -200,7 +200,7 @@ class Connection(Participant):
 
     @property
     def interest(self) -> int:
-        return 0 if self._writing or self.state is State.SERVING else selectors.EVENT_READ
+        return 0 if self._writing or self.state is ConnectionState.SERVING else selectors.EVENT_READ
 
     def ready(self, events: int) -> None:  # noqa: ARG002 - it is only read
         try:
@@ -209,20 +209,20 @@ class Connection(Participant):
             return
         if not data:
             self.over = True
-        elif self.state is not State.LINGERING:
+        elif self.state is not ConnectionState.LINGERING:
             self._read(data)
 
     def woken(self) -> None:
-        if self.state is State.NEW:
-            self._enter(State.IDLE, self.limits.read_deadline)
+        if self.state is ConnectionState.NEW:
+            self._enter(ConnectionState.IDLE, self.limits.read_deadline)
             self._listener.admit(self)
-        elif self.state is State.SERVING and not self._lent:
+        elif self.state is ConnectionState.SERVING and not self._lent:
             self._take_back()
         elif self._writing:
             self._go_on()
 
     def tick(self) -> None:
-        if self.state is State.READING:
+        if self.state is ConnectionState.READING:
             raise Refusal(408, f"The request took over {self.limits.read_deadline:g} seconds.")
         self.over = True
 
@@ -236,7 +236,7 @@ class Connection(Participant):
             super().failed(error)
 
     def stop(self) -> None:
-        if self.state is not State.SERVING:
+        if self.state is not ConnectionState.SERVING:
             self.over = True
 
     def close(self) -> None:
@@ -252,8 +252,8 @@ class Connection(Participant):
     def _read(self, data: bytes) -> None:
         reader = self.reader
         self.request = reader.feed(data)
-        if self.state is State.IDLE and reader.received:
-            self._enter(State.READING, self.limits.read_deadline)
+        if self.state is ConnectionState.IDLE and reader.received:
+            self._enter(ConnectionState.READING, self.limits.read_deadline)
         if reader.large_body is not None:
             self.deadline = self.since + self.limits.read_deadline + reader.received / _SLOWEST
         self._go_on()
@@ -269,7 +269,7 @@ class Connection(Participant):
                 raise Refusal(507, "The lab's computer has no room for the file.")
             raise body.failure
         if self.request is not None:
-            self._enter(State.SERVING, None)
+            self._enter(ConnectionState.SERVING, None)
             self._lent = True
             self._listener.requests.put(self)
             return
@@ -287,7 +287,7 @@ class Connection(Participant):
             self._listener.connections.discard(self)
             self.reactor.replace(self, self.successor)
         elif self.reusable and not self.reactor.stopping:
-            self._enter(State.IDLE, self.limits.keep_alive)
+            self._enter(ConnectionState.IDLE, self.limits.keep_alive)
             self._read(b"")  # the next request may have come with the last one
         else:
             self._linger()
@@ -301,10 +301,10 @@ class Connection(Participant):
             return
         self._writing = False
         self.reader.clear()
-        self._enter(State.LINGERING, _LINGER)
+        self._enter(ConnectionState.LINGERING, _LINGER)
         self._listener.limit_lingering()
 
-    def _enter(self, state: State, seconds: float | None) -> None:
+    def _enter(self, state: ConnectionState, seconds: float | None) -> None:
         self.state = state
         self.since = self._now()
         self.deadline = None if seconds is None else self.since + seconds

@@ -128,7 +128,7 @@ class Receiver(Protocol):
 
 
 @runtime_checkable
-class Source(Protocol):
+class MessageSource(Protocol):
     """A receiver that is asked for messages when the client has room for them.
 
     So nothing queues up for a client that is slow. `Channel.wake` says that there are some; the
@@ -166,7 +166,7 @@ class Channel(Participant):
         self.receiver = receiver
         self.ending: Ending | None = None
         self._channels = group
-        self._source = receiver if isinstance(receiver, Source) else None
+        self._source = receiver if isinstance(receiver, MessageSource) else None
         self._limits = limits
         self._now = Clock().now
         self._room = threading.Condition()  # its lock: of the queue and the ending

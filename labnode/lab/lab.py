@@ -195,7 +195,7 @@ class Lab:
         return self._node.tasks.pause(seconds)
 
     def poll(self) -> None:
-        """Tell that the student is still there, as every request of the student does by itself."""
+        """Keep the session alive, as every request of the student does by itself."""
         if isinstance(self.user, User):
             self._node.sessions.poll(self.user.session)
 
@@ -295,7 +295,7 @@ class Lab:
                     partial(hooks.run, hook), "A lab's on_dispose failed; the clean-up goes on."
                 )
         session.sealed = True
-        self._node.programming.forget(session.id)
+        self._node.programming.spool.empty(session.id)
         if alone:
             on_dispose = partial(self._node.sequences.run, "on_dispose", session.id)
             for part in (on_dispose, board.clean, board.reset):

@@ -77,10 +77,6 @@ class Programming:
             raise BadFile({"en": message})
         raise DeviceError(message)
 
-    def forget(self, session_id: str) -> None:
-        """A session is over: delete its files in the spool."""
-        self.spool.empty(session_id)
-
     def _of(self, device: str) -> TaskFunction[..., Any]:
         if device not in self.functions:
             raise NotFound(f"'{device}' is no programmer.")

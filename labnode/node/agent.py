@@ -1,4 +1,4 @@
-"""The composition root: the doors of a node, the board at work behind them, and their watch."""
+"""The composition root: state directory, ports and safety watch of a node, and its runtime."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from labnode.board import Board, BoardFile, load_board
 from labnode.clock import Clock, Event
-from labnode.control import Command, ControlSocket
+from labnode.control import ControlSocket
 from labnode.errors import Busy
 from labnode.http import WebServer
 from labnode.http.writer import Sink
 from labnode.lab import Lab
 from labnode.node import failsafe
-from labnode.node.apply import PATIENCE, Changeover
+from labnode.node.apply import BoardChange
+from labnode.node.commands import Commands
 from labnode.node.estop import EmergencyStop
 from labnode.node.front import Wsgi, front
-from labnode.node.runtime import Bench, all_done
+from labnode.node.runtime import Runtime, all_done
 from labnode.node.state_dir import StateDir
 from labnode.sessions import Sessions
 from labnode.settings import Settings
@@ -44,11 +45,11 @@ _WATCH_STOPS_WITHIN = 1.0
 
 
 class Agent:
-    """A node from `start()` to `stop()`: the state directory, the ports, and a bench behind them.
+    """A node from `start()` to `stop()`.
 
-    `bench` is the board at work; another takes its place when the board is changed. `listen` False
-    leaves the web server and the control socket out; `app` can be called without them. `hung_after`
-    is how many seconds a turn of the hardware thread may take; `load` reads another board's file.
+    A change of the board replaces `runtime`. With `listen` False there is no web server and no
+    control socket; `app` can be called without them. `hung_after` is how many seconds a turn of the
+    hardware thread may take; `load` reads another board's file.
     """
 
     def __init__(
@@ -65,31 +66,22 @@ class Agent:
     ) -> None:
         self.settings = settings
         self.clock = clock or Clock()
-        self.changeover = Changeover(self, self.clock, load)
+        self.board_change = BoardChange(self, self.clock, load)
+        self.commands = Commands(self, self.board_change, self.clock)
         self.safety = failsafe.SafetyWatch(self, self.clock)
+        self._simulate = simulate
         self._listen = listen
+        self._hung_after = hung_after
         self._ready = False
         self.app = front(self, settings)
         self._stopping = False
         self._ended = threading.Event()
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
-            state = StateDir(settings.state_dir, settings.secret_key)
-            undo.callback(state.close)
-            self._make: Callable[[BoardFile, Lab], Bench] = partial(
-                Bench,
-                settings=settings,
-                secret=state.secret,
-                clock=self.clock,
-                simulate=simulate,
-                listen=listen,
-                hung_after=hung_after,
-                http_threads=_HTTP_THREADS,
-                url=lambda: self.url,
-                fault=self.fault,
-            )
-            self.bench = self._make(file, lab)
-            undo.callback(self._close_bench)
+            self._state = StateDir(settings.state_dir, settings.secret_key)
+            undo.callback(self._state.close)
+            self.runtime = self._build(file, lab)
+            undo.callback(self._close_runtime)
             self.web = WebServer(
                 self.app,
                 host=settings.host,
@@ -98,34 +90,34 @@ class Agent:
                 trusted_proxies=settings.trusted_proxies,
                 large=self._expects_large,
             )
-            self._control = ControlSocket(settings.state_dir, _Commands(self))
+            self._control = ControlSocket(settings.state_dir, self.commands.by_name)
             self._undo = undo.pop_all()
 
-    # The parts of the bench that is there now.
+    # The parts of the present runtime.
 
     @property
     def board(self) -> Board:
-        return self.bench.board
+        return self.runtime.board
 
     @property
     def store(self) -> Store:
-        return self.bench.store
+        return self.runtime.store
 
     @property
     def worker(self) -> Worker:
-        return self.bench.worker
+        return self.runtime.worker
 
     @property
     def tasks(self) -> Tasks:
-        return self.bench.tasks
+        return self.runtime.tasks
 
     @property
     def sessions(self) -> Sessions:
-        return self.bench.sessions
+        return self.runtime.sessions
 
     @property
     def estop(self) -> EmergencyStop:
-        return self.bench.estop
+        return self.runtime.estop
 
     @property
     def url(self) -> str:
@@ -135,19 +127,19 @@ class Agent:
 
     @property
     def site(self) -> Wsgi | None:
-        """What the board at work serves; None while there is none."""
-        return self.bench.site if self._ready else None
+        """The application of the present runtime; None while it is not ready."""
+        return self.runtime.site if self._ready else None
 
     def start(self) -> None:
-        """Open the board, finish what the last run left, begin to take students.
+        """Open the board, finish what the last run left, and accept students.
 
-        DeviceError when a device does not open, ConfigError when the port cannot be had; what was
-        begun is undone.
+        DeviceError if a device does not open, ConfigError if the port is not available; everything
+        is stopped again then.
         """
         try:
             if self._listen:  # first: without its port, a node must not touch board nor sessions
                 self.web.start()
-            self.bench.start()
+            self.runtime.start()
             self._ready = True
             if self._listen:
                 self._control.start()
@@ -156,21 +148,21 @@ class Agent:
             raise
 
     def stop(self) -> bool:
-        """End everything within 10 s, devices safe first; False when something did not end.
+        """Stop everything within 10 s, devices safe first; False if something did not end.
 
-        Sessions that are active stay so in the store, to be resumed by the next run.
+        Active sessions stay active in the store, and the next run resumes them.
         """
         self._stopping = True
         silent = all_done([partial(self._control.stop, 0.5)])
-        changed = self.changeover.stop(_CHANGE_STOPS_WITHIN)
-        ended = self.bench.stop()
+        changed = self.board_change.stop(_CHANGE_STOPS_WITHIN)
+        ended = self.runtime.stop()
         closed = all_done([partial(self.web.stop, 1.0), self._undo.close])
         self._ended.set()
         return silent and changed and ended and closed
 
     def change_to(self, file: BoardFile, lab: Lab) -> None:
-        """Serve another board; where it does not open, the one as before, and raise why."""
-        old = self.bench
+        """Serve another board; if it does not open, serve the old one again and raise the error."""
+        old = self.runtime
         self._ready = False
         try:
             if not (old.stop() and all_done([old.close])):
@@ -184,24 +176,39 @@ class Agent:
         finally:
             self._ready = True
 
-    def _expects_large(self, environ: dict[str, Any]) -> Sink | None:
-        return self.bench.uploads.expected(environ) if self._ready else None
+    def _build(self, file: BoardFile, lab: Lab) -> Runtime:
+        return Runtime(
+            file,
+            lab,
+            self.settings,
+            self._state.secret,
+            clock=self.clock,
+            simulate=self._simulate,
+            listen=self._listen,
+            hung_after=self._hung_after,
+            http_threads=_HTTP_THREADS,
+            owner=self,
+            commands=self.commands.by_name,
+        )
 
-    def _close_bench(self) -> None:
-        self.bench.close()  # whichever it is by then
+    def _expects_large(self, environ: dict[str, Any]) -> Sink | None:
+        return self.runtime.uploads.expected(environ) if self._ready else None
+
+    def _close_runtime(self) -> None:
+        self.runtime.close()  # not the first one, if the board has changed
 
     def _begin(self, file: BoardFile, lab: Lab) -> None:
         if self._stopping:
             raise Busy("The node is stopping.")
-        self.bench = bench = self._make(file, lab)
+        self.runtime = runtime = self._build(file, lab)
         try:
-            bench.start()
+            runtime.start()
         except BaseException:
-            if not (bench.stop() and all_done([bench.close])):
+            if not (runtime.stop() and all_done([runtime.close])):
                 self.give_up("the new board did not open, and something holds on to it")
             raise
 
-    def _go_back(self, old: Bench) -> None:
+    def _go_back(self, old: Runtime) -> None:
         try:
             self._begin(old.file, old.lab)
         except Exception:
@@ -210,21 +217,20 @@ class Agent:
 
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
-        parts = [self.bench.fault] if self._ready else []  # while it changes, its waits have ends
-        parts += [self.web.fault, self._control.fault, self.safety.fault]
-        return next((fault for part in parts if (fault := part()) is not None), None)
+        fault = self.runtime.fault() if self._ready else None  # each wait of a change has an end
+        return fault or self.web.fault() or self._control.fault() or self.safety.fault()
 
     def trouble(self) -> str | None:
-        """Why systemd's watchdog must not be fed, or None; asks the web server from outside."""
+        """Why systemd's watchdog must not be fed, or None; sends a request to the web server."""
         prefix = self.settings.weblab_base or self.settings.base_path
         return self.fault() or ask_web(self.web.address, f"{prefix}/weblab/health")
 
     def watch(self, stop: Event, systemd: Systemd) -> None:
-        """Tell `systemd` how it is until `stop`; end the process when the hardware has no owner.
+        """Keep `systemd` informed until `stop`, with the safety watch running.
 
-        The safety watch sees to the latter; here only that somebody does.
+        The process ends itself when the node has a fault, or when the safety watch does.
         """
-        watchdog = Watchdog(systemd, self.clock, self.trouble, self._sentence)
+        watchdog = Watchdog(systemd, self.clock, self.trouble, self.commands.sentence)
         self.safety.start()
         try:
             watchdog.turn()
@@ -232,49 +238,19 @@ class Agent:
                 if (fault := self.safety.fault()) is not None:
                     self.give_up(fault)
                 watchdog.turn()
-                self.bench.turn()
+                self.runtime.turn()
         finally:
             self.safety.stop(_WATCH_STOPS_WITHIN)
         systemd.stopping()
 
-    def _sentence(self) -> str:
-        return self.bench.commands.sentence()
-
     def limit_stop(self, stop: Event) -> None:
-        """Have the process end in any case, 10 s after `stop` is set."""
-        failsafe.limit(stop.wait, self._ended, _STOP_WITHIN, self.give_up)
+        """Make the process end 10 s after `stop` is set at the latest."""
+        failsafe.limit_stop(self, stop, self._ended, _STOP_WITHIN)
 
     def give_up(self, why: str) -> NoReturn:
-        """There is never a second owner: make safe what can be, and let systemd start anew."""
+        """Make the outputs safe and end the process, for systemd to start a new one."""
         log.critical("The agent ends itself: %s.", why)
-        failsafe.tell_where_threads_are()
-        self.bench.make_safe()
+        failsafe.log_thread_stacks()
+        self.runtime.make_safe()
         logging.shutdown()
         os._exit(BROKEN)
-
-
-class _Commands(Mapping[str, Command]):
-    """What the control socket is asked for: of the bench that is there now, and to change it."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-        self._own: dict[str, Command] = {"apply": self.apply, "applied": agent.changeover.progress}
-
-    def __getitem__(self, name: str) -> Command:
-        return self._own.get(name) or self._agent.bench.commands.by_name[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([*self._agent.bench.commands.by_name, *self._own])
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-    def apply(
-        self, board: str | None = None, now: bool = False, timeout: float = PATIENCE
-    ) -> dict[str, Any]:
-        """Begin to change to a board file, or to the same as it is by now; see `applied`."""
-        changeover = self._agent.changeover
-        path = self._agent.board.file.path if board is None else Path(board)
-        changeover.begin(path, now, timeout)
-        changeover.wait_until_checked()
-        return changeover.progress()

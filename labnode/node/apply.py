@@ -1,4 +1,4 @@
-"""The changeover of a running node to another board file, when nobody is on the board."""
+"""Changes the board of a running node when no student is on it (`labnode apply`)."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from labnode.sessions import Sessions
 
 log = logging.getLogger(__name__)
 
-_LOOK_EVERY = 1.0  # seconds between two looks whether the last student has gone
-PATIENCE = 3600.0  # seconds for sessions to end, unless it is said otherwise
+_CHECK_EVERY = 1.0  # seconds between two checks whether the last student has left
+PATIENCE = 3600.0  # seconds for sessions to end
 _CHECKED_WITHIN = 30.0  # seconds for a lab's Python to be imported
 _BUSY = "The node is changing its board already."
 
 
-class Changeable(Protocol):
-    """A node, as far as it can have another board."""
+class ChangeableNode(Protocol):
+    """A node whose board can be changed."""
 
     @property
     def sessions(self) -> Sessions: ...
 
     def change_to(self, file: BoardFile, lab: Lab) -> None:
-        """Serve another board; where it does not open, the one as before, and raise why."""
+        """Serve another board; if it does not open, serve the old one again and raise the error."""
 
 
-class Changeover:
-    """One at a time: the file is checked, the node drained, the board changed in between students.
+class BoardChange:
+    """Checks the file, drains the node, changes the board; one change at a time.
 
-    `load` reads a board file. What goes wrong is logged and told by `progress`; the node goes on
-    with the board that it has.
+    `load` reads a board file. On an error, which is logged and part of `progress`, the node keeps
+    its board.
     """
 
     def __init__(
         self,
-        node: Changeable,
+        node: ChangeableNode,
         clock: Clock,
         load: Callable[[Path], BoardFile] = load_board,
     ) -> None:
@@ -62,9 +62,9 @@ class Changeover:
     def begin(self, path: Path, now: bool = False, timeout: float = PATIENCE) -> None:
         """Begin to change to the file at `path`; sessions have `timeout` seconds to end.
 
-        Busy when another changeover is under way or, with `now`, somebody is on the board.
+        Busy when another change is under way or, with `now`, somebody is on the board.
         """
-        # Not waited for: SIGHUP's handler may be called again in the middle of this.
+        # Without waiting: SIGHUP can interrupt this method with another call of it.
         if not self._lock.acquire(blocking=False):
             raise Busy(_BUSY)
         try:
@@ -77,7 +77,7 @@ class Changeover:
             self._thread = threading.Thread(
                 target=self._run,
                 args=(path.absolute(), self._clock.now() + timeout),
-                name="changeover",
+                name="board-change",
                 daemon=True,
             )
             self._thread.start()
@@ -85,16 +85,16 @@ class Changeover:
             self._lock.release()
 
     def wait_until_checked(self) -> None:
-        """Return when the file has been found to be good; ConfigError has what is wrong with it."""
+        """Wait until the file has been checked; ConfigError says what is wrong with it."""
         if not self._checked.wait(_CHECKED_WITHIN):
             raise Busy("It takes long to load the board.")
         if isinstance(self._error, ConfigError):
             raise self._error
 
     def progress(self) -> dict[str, Any]:
-        """How far it is: checking, waiting, changing or finished, then with the `error`, or None.
+        """`state` is checking, waiting, changing or finished, then with the `error` or None.
 
-        `sessions` is how many are still on the board.
+        `sessions` is the number of live sessions.
         """
         return {
             "state": self._state,
@@ -103,7 +103,7 @@ class Changeover:
         }
 
     def stop(self, timeout: float) -> bool:
-        """Give up waiting; False when a changeover goes on all the same."""
+        """Give up waiting; False if a change is still going on."""
         self._stop.set()
         thread = self._thread
         if thread is not None:
@@ -133,29 +133,30 @@ class Changeover:
 
     @contextmanager
     def _drained(self, deadline: float) -> Iterator[None]:
-        """Inside the block nobody is on the board, and nobody is let in."""
+        """During the block no session is live, and none can start."""
         sessions = self._node.sessions
         before, sessions.draining = sessions.draining, True
         try:
             while live := len(sessions.live()):
                 left = deadline - self._clock.now()
                 if left <= 0:
-                    raise Busy(f"There were still {live} on the board when the time was over.")
-                if self._stop.wait(min(_LOOK_EVERY, left)):
+                    students = "1 student was" if live == 1 else f"{live} students were"
+                    raise Busy(f"{students} still on the board when the time was up.")
+                if self._stop.wait(min(_CHECK_EVERY, left)):
                     raise Busy("The node is stopping.")
                 if not sessions.draining:
                     raise Busy("The node takes students again: somebody has said so (undrain).")
             yield
         finally:
-            now = self._node.sessions  # of another board, perhaps
-            if now is not sessions or now.draining:
-                now.draining = before
+            present = self._node.sessions  # those of the new board after a change
+            if present is not sessions or present.draining:
+                present.draining = before
 
 
 class _Checked:
-    """A board file with its lab, loaded, while the node still has another one.
+    """A board file and its lab, loaded while the node still serves the old ones.
 
-    Their modules are kept apart: what the old lab imports in the meantime must be its own.
+    Their Python modules are set aside: what the old lab imports in the meantime must be its own.
     """
 
     def __init__(self, path: Path, load: Callable[[Path], BoardFile]) -> None:
@@ -168,7 +169,7 @@ class _Checked:
             self._modules = set_aside(self._directory)
             sys.modules.update(old)
 
-    def change(self, node: Changeable) -> None:
+    def change(self, node: ChangeableNode) -> None:
         old = set_aside(self._directory)
         sys.modules.update(self._modules)
         try:

@@ -1,4 +1,4 @@
-"""The emergency stop: everything safe at once, and nothing goes on until a person says so."""
+"""The emergency stop: everything is safe at once and stays so until a person releases it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KEY = "estop"  # what the store calls it
 
 
 class EmergencyStop:
-    """One switch for the whole node; survives restarts.
+    """One emergency stop for the whole node; it survives restarts.
 
     `why` is the reason of the first who pressed it, None when it is not pressed.
     """
@@ -34,13 +34,15 @@ class EmergencyStop:
         self._buttons = board.bus.subscribe(EmergencyPressed, wake=self._press_by_button)
 
     def restore(self) -> None:
-        """The node starts: what was stopped before is stopped still."""
-        self.why = self._store.recall(_KEY)
+        """Stop the board again if the emergency stop was pressed before the restart."""
+        stored = self._store.recall(_KEY)
+        with self._lock:
+            self.why = self.why or stored  # unless it has just been pressed
         if self.why is not None:
             self._board.halt(self.why)
 
     def press(self, why: str) -> list[str]:
-        """Make everything safe, from any thread, waiting for nobody; says what could not be.
+        """Make everything safe, from any thread and without waiting; returns what failed.
 
         All sessions end, and the board is in quarantine until `release`.
         """
@@ -63,14 +65,14 @@ class EmergencyStop:
         return failures
 
     def _press_by_button(self) -> None:
-        """On the thread that saw the button, which has made everything safe already."""
+        """Runs on the thread that noticed the button and has already made everything safe."""
         for event in self._buttons.drain():
             self.press(event.why)
 
     def release(self) -> str | None:
-        """A person says that the danger is over; returns what `why` was.
+        """End the emergency stop because a person asks for it; returns what `why` was.
 
-        Busy while a button is still pressed. The quarantine has to be cleared after it.
+        Busy while a button is still pressed. The caller clears the quarantine afterwards.
         """
         if pressed := self._pressed():
             names = " and ".join(f"'{name}'" for name in pressed)
@@ -90,7 +92,7 @@ class EmergencyStop:
         raise Busy("The emergency stop was pressed again.")
 
     def _pressed(self) -> list[str]:
-        """The buttons for emergencies that are pressed."""
+        """The emergency stop buttons that are pressed, or cannot be read."""
         devices, snapshot = self._board.file.devices, self._board.snapshot
         buttons = [n for n, d in devices.items() if getattr(d, "role", None) == "estop"]
         return [name for name in buttons if snapshot.get(name, {}).get("value") is not False]

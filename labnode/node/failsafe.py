@@ -1,4 +1,4 @@
-"""What is left to do when a thread does not come back, and the watch that finds this out."""
+"""The safety watch, and what is left to do when a thread does not come back."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Callable
 from typing import NoReturn, Protocol
 
-from labnode.clock import Clock
+from labnode.board import Board
+from labnode.clock import Clock, Event
 
 log = logging.getLogger(__name__)
 
-_LOOK_EVERY = 0.25  # seconds; what a node may be late with is a second, or more
+_CHECK_EVERY = 0.25  # seconds; the shortest limit that a node enforces is a second
 _HUNG_AFTER = 10.0  # seconds; giving up takes less
 
 
-class Node(Protocol):
-    """What the safety watch looks after."""
+class HardwareOwner(Protocol):
+    """The process that owns the hardware."""
 
     def fault(self) -> str | None:
         """Why the process must not go on owning the hardware, or None; waits for nobody."""
@@ -28,14 +28,14 @@ class Node(Protocol):
 
 
 class SafetyWatch:
-    """Has a node give up as soon as it has a fault, from `start` to `stop`.
+    """Makes the owner give up as soon as it has a fault, from `start` to `stop`.
 
-    A thread of its own ("safety") looks four times a second and does nothing else: what the node
-    asks of a network or a disk must not keep it from seeing that an output is on for too long.
+    A thread of its own ("safety") checks four times a second and does nothing else: no network and
+    no disk can keep it from noticing that an output is on for too long.
     """
 
-    def __init__(self, node: Node, clock: Clock) -> None:
-        self._node = node
+    def __init__(self, owner: HardwareOwner, clock: Clock) -> None:
+        self._owner = owner
         self._clock = clock
         self._stop = clock.event()
         self._running = False
@@ -54,7 +54,7 @@ class SafetyWatch:
         return not self._thread.is_alive()
 
     def fault(self) -> str | None:
-        """Why nobody looks after the node any more, or None; any thread may ask."""
+        """Why the watch does not work any more, or None; any thread may ask."""
         began = self._turn_began
         if not self._running:
             return None
@@ -65,55 +65,53 @@ class SafetyWatch:
         return None
 
     def turn(self) -> None:
-        """Look once."""
+        """Check once."""
         self._turn_began = self._clock.now()
-        if (fault := self._node.fault()) is not None:
-            self._node.give_up(fault)
+        if (fault := self._owner.fault()) is not None:
+            self._owner.give_up(fault)
         self._turn_began = None
 
     def _run(self) -> None:
-        while not self._stop.wait(_LOOK_EVERY):
+        while not self._stop.wait(_CHECK_EVERY):
             self.turn()
 
 
-def within(seconds: float, make_safe: Callable[[], list[str]]) -> list[str]:
-    """What `make_safe` could not make safe, a sentence each; it is not waited for any longer."""
+def make_safe(board: Board, seconds: float) -> None:
+    """Drive the outputs to safe without the hardware thread, which may be stuck; log failures."""
     failures: list[str] = []
-    attempt = threading.Thread(
-        target=lambda: failures.extend(make_safe()), name="make-safe", daemon=True
-    )
-    attempt.start()
-    attempt.join(seconds)
-    return ["making devices safe took too long"] if attempt.is_alive() else failures
+
+    def attempt() -> None:
+        failures.extend(board.make_safe())
+
+    thread = threading.Thread(target=attempt, name="make-safe", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    for failure in ["making devices safe took too long"] if thread.is_alive() else failures:
+        log.critical("Not safe: %s.", failure)
 
 
-def limit(
-    begun: Callable[[], object],
-    ended: threading.Event,
-    seconds: float,
-    give_up: Callable[[str], object],
-) -> None:
-    """Give up when something has not `ended` this many seconds after `begun` returns."""
+def limit_stop(owner: HardwareOwner, stop: Event, stopped: threading.Event, seconds: float) -> None:
+    """Make `owner` give up if it has not `stopped` this many seconds after `stop` is set."""
 
     def watch() -> None:
-        begun()
-        if not ended.wait(seconds):
-            give_up(f"it did not stop within {seconds:g} s")
+        stop.wait()
+        if not stopped.wait(seconds):
+            owner.give_up(f"it did not stop within {seconds:g} s")
 
     threading.Thread(target=watch, name="stop-limit", daemon=True).start()
 
 
-def tell_what_runs_on(hardware: int | None) -> None:
+def log_unfinished_thread(hardware: int | None) -> None:
     """Log which thread did not end; `hardware` is the identity of the hardware thread."""
     if any(thread.ident == hardware for thread in threading.enumerate()):
         log.critical("The hardware thread did not stop; its devices are made safe from here.")
     else:
         log.critical("A task in the background did not stop; the process ends without it.")
-    tell_where_threads_are()
+    log_thread_stacks()
 
 
-def tell_where_threads_are() -> None:
-    """Log what holds the threads that run a lab's Python, for those who have to find out."""
+def log_thread_stacks() -> None:
+    """Log the stacks of the threads that run a lab's Python."""
     frames = sys._current_frames()
     for thread in threading.enumerate():
         if thread.name.startswith(("hardware", "background")) and thread.ident in frames:

@@ -1,11 +1,11 @@
-"""Which application answers: proxies believed or not, the base path taken off."""
+"""Chooses the application that answers a request; trusted proxies, base path, security headers."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Collection, Iterable
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Protocol
 
 from labnode.lab.pages import accepted
@@ -19,17 +19,17 @@ _FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDE
 
 
 class Sites(Protocol):
-    """Who has the application of the board at work."""
+    """Has the application of the present board."""
 
     @property
     def site(self) -> Wsgi | None:
-        """None while there is no such board."""
+        """None while no board is ready."""
 
 
 def front(sites: Sites, settings: Settings) -> Wsgi:
-    """All that a node serves: the site of the board at work, or a request for patience.
+    """The node's WSGI application: the site of the present board, or a "starting" page.
 
-    Each answer has the security headers, where it has none of its own.
+    Answers get the security headers that they do not have.
     """
     headers = _security_headers(settings)
 
@@ -45,9 +45,9 @@ def front(sites: Sites, settings: Settings) -> Wsgi:
 
 
 def starting(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """A WSGI application that asks for patience, of a browser with a page that asks again.
+    """A WSGI application that answers 503; browsers get a page that reloads itself.
 
-    Health checks get the truth, and 200 as ever.
+    Health checks get 200 with `success` false.
     """
     headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
     if environ.get("PATH_INFO", "").endswith("/weblab/health"):
@@ -63,11 +63,11 @@ def starting(environ: dict[str, Any], start_response: Callable[..., Any]) -> Ite
 
 
 def site(student: Wsgi, protocol: Wsgi, settings: Settings, admin: Wsgi | None = None) -> Wsgi:
-    """All sides as one application: the central server's protocol, the administration, the rest.
+    """One application for the central server's protocol, the administration and the students.
 
-    Repeated slashes are one. A proxy may have taken the base path off already. Behind here
-    `REMOTE_ADDR`, `HTTP_HOST` and `wsgi.url_scheme` are the browser's, where a trusted proxy says
-    so, and no X-Forwarded header is left to be believed by mistake.
+    Repeated slashes count as one, and a proxy may have removed the base path. The applications get
+    the browser's `REMOTE_ADDR`, `HTTP_HOST` and `wsgi.url_scheme` if a trusted proxy sends them,
+    and no X-Forwarded headers.
     """
     base = settings.base_path
     protocol_bases = [base, ""] if settings.weblab_base is None else [settings.weblab_base]
@@ -97,15 +97,16 @@ def _below(environ: dict[str, Any], prefix: str, path: str) -> dict[str, Any]:
 
 
 def _unwrap(environ: dict[str, Any], trusted: Collection[str]) -> None:
-    """Put the browser in the place of the proxies that stand before it."""
+    """Replace the address, scheme and host of trusted proxies by the browser's."""
     addresses, scheme, host = (environ.pop(name, "") for name in _FORWARDED)
-    if not _is_one_of(environ.get("REMOTE_ADDR", ""), trusted):
+    proxies = {_parse(proxy) for proxy in trusted} - {None}
+    if _parse(environ.get("REMOTE_ADDR", "")) not in proxies:
         return
     for address in reversed([part.strip() for part in addresses.split(",")]):
-        if not _is_address(address):
-            break  # what stands before it could have been written by anybody
+        if (parsed := _parse(address)) is None:
+            break  # anybody could have written what is before it
         environ["REMOTE_ADDR"] = address
-        if not _is_one_of(address, trusted):
+        if parsed not in proxies:
             break
     if scheme in ("http", "https"):
         environ["wsgi.url_scheme"] = scheme
@@ -113,18 +114,11 @@ def _unwrap(environ: dict[str, Any], trusted: Collection[str]) -> None:
         environ["HTTP_HOST"] = host.rpartition(",")[2].strip()
 
 
-def _is_one_of(address: str, trusted: Collection[str]) -> bool:
-    return _is_address(address) and any(
-        ip_address(address) == ip_address(proxy) for proxy in trusted if _is_address(proxy)
-    )
-
-
-def _is_address(text: str) -> bool:
+def _parse(address: str) -> IPv4Address | IPv6Address | None:
     try:
-        ip_address(text)
+        return ip_address(address)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _security_headers(settings: Settings) -> list[tuple[str, str]]:

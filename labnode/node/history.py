@@ -1,4 +1,4 @@
-"""What a person may read of a running node's past: its sessions, tasks and events."""
+"""The last sessions, tasks, events and actions of a running node, for its staff."""
 
 from __future__ import annotations
 
@@ -9,90 +9,84 @@ from typing import Any
 from labnode.audit import session_tag
 from labnode.clock import Clock
 from labnode.errors import BadInput
-from labnode.sessions import Session, Sessions
+from labnode.node.runtime import RuntimeOwner
+from labnode.sessions import Session
 
 Row = dict[str, Any]
 
 _MOST = 500  # rows in one answer
-_LONGEST = 200  # characters of a text: an answer has to stay small, whatever a lab has stored
+_LONGEST = 200  # characters of a text: an answer stays small, whatever a lab has stored
 _MOST_DETAILS = 20
 
 
 class History:
-    """The last rows of the database, newest last, completed with what only memory knows.
+    """The last rows of the database, newest last, completed with what only memory has.
 
-    `select` asks the store, `look` brings a task by its id as it is now. Session ids are hashed
-    as in the logs. Students are named only if `names`: then each row has a `student`, None where
-    it belongs to no session.
+    Session ids are hashed as in the logs. With `names` each row has a `student`, None where it
+    belongs to no session.
     """
 
-    def __init__(
-        self,
-        select: Callable[..., list[Row]],
-        sessions: Sessions,
-        look: Callable[[str], Row | None],
-        clock: Clock,
-    ) -> None:
-        self._select = select
-        self._sessions = sessions
-        self._look = look
+    def __init__(self, owner: RuntimeOwner, clock: Clock) -> None:
+        self._owner = owner
         self._clock = clock
 
     def sessions(self, last: int = 20, names: bool = False) -> dict[str, Any]:
-        """The sessions that began last; `time_left` is None once one is over."""
-        live = {session.id: session for session in self._sessions.live()}
+        """The last sessions; `time_left` is None once one is over."""
+        live = {session.id: session for session in self._owner.runtime.sessions.live()}
         rows = self._last("sessions", "created_at", last)
-        return {"sessions": self._told(rows, lambda r: _session(r, self._left(live, r)), names)}
+        return {"sessions": self._answer(rows, lambda r: _session(r, self._left(live, r)), names)}
 
     def tasks(self, last: int = 20, names: bool = False) -> dict[str, Any]:
-        """The tasks that were started last; `percent` is what a task itself says, or None."""
+        """The last tasks; `percent` is what a task itself reports, or None."""
         rows = [self._now(row) for row in self._last("tasks", "submitted_at", last)]
-        return {"tasks": self._told(rows, _task, names)}
+        return {"tasks": self._answer(rows, _task, names)}
 
     def events(self, last: int = 20, names: bool = False) -> dict[str, Any]:
-        """What happened last."""
-        return {"events": self._told(self._last("events", "id", last), _event, names)}
+        """The last events."""
+        return {"events": self._answer(self._last("events", "id", last), _event, names)}
 
     def actions(self, last: int = 20, names: bool = False) -> dict[str, Any]:
-        """What labs have recorded of their students last (`lab.record`)."""
-        return {"actions": self._told(self._last("actions", "id", last), _action, names)}
+        """The last actions of students that labs have recorded (`lab.record`)."""
+        return {"actions": self._answer(self._last("actions", "id", last), _action, names)}
 
     def _last(self, table: str, column: str, last: int) -> list[Row]:
         if type(last) is not int or not 1 <= last <= _MOST:
             raise BadInput(f"`last` is a number from 1 to {_MOST}, not {last!r}.")
         newest = f"SELECT rowid FROM {table} ORDER BY {column} DESC, rowid DESC LIMIT ?"
-        return self._select(table, f"rowid IN ({newest})", last, order=f"{column}, rowid")
+        store = self._owner.runtime.store
+        return store.select(table, f"rowid IN ({newest})", last, order=f"{column}, rowid")
 
-    def _told(self, rows: list[Row], tell: Callable[[Row], Row], names: bool) -> list[Row]:
-        told = [tell(row) for row in rows]
-        if names:
-            students = self._students(row["session"] for row in told)
-            for row in told:
+    def _answer(self, rows: list[Row], view: Callable[[Row], Row], names: bool) -> list[Row]:
+        answer = [view(row) for row in rows]
+        students = self._students(row["session"] for row in answer) if names else {}
+        for row in answer:
+            if names:
                 row["student"] = students.get(row["session"])
-        for row in told:
             row["session"] = row["session"] and session_tag(row["session"])
-        return told
+        return answer
 
     def _students(self, ids: Iterable[str | None]) -> dict[str | None, str]:
-        """Who they were: the full name and the login name that is unique."""
+        """Full name and unique login name of the students, by session id."""
         wanted = sorted({session_id for session_id in ids if session_id is not None})
         marks = ", ".join("?" * len(wanted))
-        return {
-            row["id"]: _short(
-                f"{row['full_name'] or row['username'] or '?'} <{row['username_unique']}>"
-            )
-            for row in self._select("sessions", f"id IN ({marks})", *wanted)
-        }
+        store = self._owner.runtime.store
+        rows = store.select("sessions", f"id IN ({marks})", *wanted)
+        return {row["id"]: _student(row) for row in rows}
 
     def _left(self, live: dict[str, Session], row: Row) -> float | None:
         session = live.get(row["id"])
         return None if session is None else round(session.time_left(self._clock.now()), 1)
 
     def _now(self, row: Row) -> Row:
-        """A task as it is in this moment; its progress is stored only when it has ended."""
+        """A task as it is now; its progress is stored only when it has ended."""
         if row["status"] in ("submitted", "running"):
-            return self._look(row["id"]) or row
+            return self._owner.runtime.tasks.look(row["id"]) or row
         return row
+
+
+def _student(row: Row) -> str:
+    name = row["full_name"] or row["username"] or "?"
+    return f"{name} <{row['username_unique']}>"[:_LONGEST]
 
 
 def _session(row: Row, left: float | None) -> Row:
@@ -120,26 +114,17 @@ def _task(row: Row) -> Row:
 
 
 def _event(row: Row) -> Row:
-    return {
-        "session": row["session_id"],
-        "at": row["at"],
-        "kind": row["kind"],
-        "detail": _short(row["detail"]),
-        "task": row["task_id"],
-    }
+    event = {"session": row["session_id"], "at": row["at"], "kind": row["kind"]}
+    return {**event, "detail": _short(row["detail"]), "task": row["task_id"]}
 
 
 def _action(row: Row) -> Row:
-    return {
-        "session": row["session_id"],
-        "at": row["at"],
-        "action": _short(row["action"]),
-        "data": _short(row["data"]),
-    }
+    action = {"session": row["session_id"], "at": row["at"], "action": _short(row["action"])}
+    return {**action, "data": _short(row["data"])}
 
 
 def _short(value: Any) -> Any:
-    """JSON data of which no text is longer than _LONGEST; what is deep inside becomes a text."""
+    """JSON data without texts longer than _LONGEST; nested values become texts."""
     if isinstance(value, dict):
         parts = list(value.items())[:_MOST_DETAILS]
         return {key[:_LONGEST]: _short(_flat(part)) for key, part in parts}

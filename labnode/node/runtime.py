@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Protocol
 
 from labnode.board import Board, BoardFile
 from labnode.clock import Clock
+from labnode.control import Command
 from labnode.events import Bus
 from labnode.lab import Lab, Node
 from labnode.lab.programming import Programming
 from labnode.lab.recordings import Recordings
 from labnode.lab.sequences import Sequences
 from labnode.node import failsafe
-from labnode.node.commands import Commands
 from labnode.node.estop import EmergencyStop
 from labnode.node.front import Wsgi, site
-from labnode.node.routines import Upkeep
+from labnode.node.routines import Routines
 from labnode.node.telemetry import Telemetry
 from labnode.sessions import HOOK_LIMIT, Sessions
 from labnode.settings import Settings
@@ -40,12 +41,25 @@ _HARDWARE_STOPS_WITHIN = 4.0
 _MAKE_SAFE_WITHIN = 2.0
 
 
-class Bench:
+class RuntimeOwner(Protocol):
+    """The process that a runtime belongs to."""
+
+    runtime: Runtime
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+
+    def fault(self) -> str | None:
+        """Why the process must not go on owning the hardware, or None."""
+
+
+class Runtime:
     """A board with its threads, tasks, sessions, lab and pages, from `start()` to `stop()`.
 
-    Only the state directory, which no other bench may use, outlives a change of the board. `site`
+    Only the state directory, which no other runtime may use, outlives a change of the board. `site`
     is the WSGI app, called by up to `http_threads` threads. With `listen` False, nothing opens a
-    socket of its own. `url` and `fault` are the node's.
+    socket of its own. `commands` are those of the control socket.
     """
 
     def __init__(
@@ -60,11 +74,12 @@ class Bench:
         listen: bool,
         hung_after: float,
         http_threads: int,
-        url: Callable[[], str],
-        fault: Callable[[], str | None],
+        owner: RuntimeOwner,
+        commands: Mapping[str, Command],
     ) -> None:
         self.file = file
         self.lab = lab
+        self.began = clock.now()
         self._listen = listen
         self.bus = Bus()
         self._undo = contextlib.ExitStack()
@@ -106,29 +121,25 @@ class Bench:
             self._pruning = Pruning(
                 self.store,
                 clock,
+                self.sessions,
                 history=settings.history,
                 task_expires=settings.task_expires,
-                idle=lambda: not self.sessions.live(),
             )
             self.estop = EmergencyStop(self.board, self.sessions, self.store)
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
-            access = Access(
-                self.sessions,
-                settings,
-                secret,
-                file.lab.name,
-                recording=file.record is not None,
-            )
+            recording = file.record is not None
+            access = Access(self.sessions, settings, secret, file.lab.name, recording=recording)
             sequences = Sequences(self.board, self.sessions, self.tasks, clock, lab.functions)
-            self.upkeep = Upkeep(self.board, self.worker, self.sessions, clock, sequences)
+            self.routines = Routines(self.board, self.worker, self.sessions, clock, sequences)
             kept = settings.state_dir / "recordings"
             self.recordings = Recordings(kept, self.sessions, self.board, clock)
+            programming = Programming(self.board, self.tasks, self.worker, settings.state_dir)
             self.node = node = Node(
                 self.board,
                 self.worker,
                 self.tasks,
                 self.sessions,
-                Programming(self.board, self.tasks, self.worker, settings.state_dir),
+                programming,
                 sequences,
                 self.recordings,
                 pages=self.websockets,
@@ -136,27 +147,21 @@ class Bench:
             )
             lab.bind(node)
             self.streams = Streams(node, self.bus)
-            self.commands = Commands(node, clock, self.store, self.estop, url=url)
-            admin = administration(settings, node, self.commands.by_name, clock, fault)
-            status = self.commands.status
-            self.telemetry = Telemetry(settings, self.board, self.bus, clock, status)
+            admin = administration(settings, node, commands, clock, owner.fault)
+            self.telemetry = Telemetry(settings, self.board, self.bus, clock, commands["status"])
             self.uploads = Uploads(node, access, settings.base_path)
-            self.site: Wsgi = self.telemetry.counted(
-                site(
-                    student_app(
-                        lab,
-                        node,
-                        settings,
-                        self.uploads,
-                        clock=clock,
-                        websockets=self.websockets,
-                        streams=self.streams,
-                    ),
-                    protocol_app(self.sessions, settings, clock=clock),
-                    settings,
-                    undo.enter_context(admin),
-                )
+            student = student_app(
+                lab,
+                node,
+                settings,
+                self.uploads,
+                clock=clock,
+                websockets=self.websockets,
+                streams=self.streams,
             )
+            protocol = protocol_app(self.sessions, settings, clock=clock)
+            pages = site(student, protocol, settings, undo.enter_context(admin))
+            self.site: Wsgi = self.telemetry.counted(pages)
             self._undo = undo.pop_all()
 
     def start(self) -> None:
@@ -174,11 +179,11 @@ class Bench:
             partial(self.tasks.next_job, Lane.BACKGROUND),
         )
         self.tasks.recover()
-        self.upkeep.start()
+        self.routines.start()
         self.recordings.start()
         self.sessions.recover()
         self.sessions.reaper.start()
-        self.telemetry.ready = True
+        self.telemetry.begin()
 
     def stop(self) -> bool:
         """Stop everything and make the devices safe; False if something did not end in time.
@@ -191,15 +196,15 @@ class Bench:
             nonlocal ended
             if not self.worker.stop(_HARDWARE_STOPS_WITHIN):
                 ended = False
-                failsafe.tell_what_runs_on(self.worker.hardware_thread)
+                failsafe.log_unfinished_thread(self.worker.hardware_thread)
                 self.make_safe()
 
         steps: list[Callable[[], object]] = [
             partial(self._pruning.stop, 0.5),
             self.sessions.close,
             self.tasks.stop_all,
-            partial(self.upkeep.stop, 0.5),
-            self.upkeep.last_words,
+            partial(self.routines.stop, 0.5),
+            self.routines.run_on_shutdown,
             partial(self.recordings.stop, 0.5),
             partial(self.sessions.reaper.stop, 0.5),
             # Before the worker, which their handlers may still call.
@@ -215,20 +220,24 @@ class Bench:
         self._undo.close()
 
     def turn(self) -> None:
-        """Periodic work of the main thread."""
+        """Do the periodic work of the main thread."""
         self._pruning.turn()
 
     def fault(self) -> str | None:
         """Why this process must end itself, or None."""
-        parts = [self.sessions.reaper.fault, self.worker.fault, self.board.fault]
-        parts += [self.tasks.overdue, self.store.fault]
-        parts += [self.websockets.fault, self.telemetry.fault]
-        return next((fault for part in parts if (fault := part()) is not None), None)
+        return (
+            self.sessions.reaper.fault()
+            or self.worker.fault()
+            or self.board.fault()
+            or self.tasks.overdue()
+            or self.store.fault()
+            or self.websockets.fault()
+            or self.telemetry.fault()
+        )
 
     def make_safe(self) -> None:
-        """Drive the outputs to safe without the hardware thread, which may be stuck."""
-        for failure in failsafe.within(_MAKE_SAFE_WITHIN, self.board.make_safe):
-            log.critical("Not safe: %s.", failure)
+        """Drive the outputs to safe without the hardware thread."""
+        failsafe.make_safe(self.board, _MAKE_SAFE_WITHIN)
 
 
 def all_done(steps: list[Callable[[], object]]) -> bool:

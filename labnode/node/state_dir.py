@@ -1,4 +1,4 @@
-"""The state directory: one node's alone, with its secret key."""
+"""The state directory, which one node locks, and its secret key."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class StateDir:
             undo.pop_all()
 
     def close(self) -> None:
-        """Let another node have the directory; idempotent."""
+        """Unlock the directory; idempotent."""
         self._lock.close()
 
     def _own_secret(self) -> bytes:
@@ -66,10 +66,10 @@ class StateDir:
 
 @contextlib.contextmanager
 def without_node(path: Path) -> Iterator[None]:
-    """Keep nodes out of the state directory `path` for the length of the block.
+    """Keep nodes from using the state directory `path` during the block.
 
-    Busy when one runs there, Forbidden when this user may not know. Where no node has ever run
-    there is nothing to keep out of.
+    Busy if one uses it, Forbidden if this user may not find out. Does nothing where no node has
+    ever run.
     """
     with contextlib.ExitStack() as undo:
         try:

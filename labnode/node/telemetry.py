@@ -1,4 +1,4 @@
-"""/metrics of a node, at an address of its own; where the settings have none, nothing."""
+"""/metrics at an address of its own, if the settings have one."""
 
 # ruff: noqa: PLC0415
 from __future__ import annotations
@@ -22,9 +22,9 @@ _THREADS = 2
 
 
 class Telemetry:
-    """Serves the numbers from `start` to `stop`; `status` is what `labnode status` says.
+    """Serves the metrics from `start` to `stop`; `status` is what `labnode status` says.
 
-    The library for them is loaded only where the settings say `metrics`: it takes some memory.
+    Their library is loaded only with the setting `metrics`: it takes some memory.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Telemetry:
         clock: Clock,
         status: Callable[[], Mapping[str, Any]],
     ) -> None:
-        self.ready = False  # until then it says so: no numbers are better than wrong ones
+        self._ready = False  # no numbers are better than wrong ones
         self._metrics: Metrics | None = None
         self.web: WebServer | None = None
         if settings.metrics is None:
@@ -63,14 +63,18 @@ class Telemetry:
         )
 
     def counted(self, app: Callable[..., Any]) -> Callable[..., Any]:
-        """The node's WSGI application, whose answers are counted."""
+        """`app`, a WSGI application, with its answers counted."""
         return app if self._metrics is None else self._metrics.counted(app)
 
     def start(self) -> None:
-        """ConfigError when the address cannot be had."""
+        """ConfigError if the address is not available."""
         if self._metrics is not None and self.web is not None:
             self.web.start()
             self._metrics.begin()
+
+    def begin(self) -> None:
+        """The node is ready: serve its numbers."""
+        self._ready = True
 
     def stop(self, timeout: float) -> None:
         if self._metrics is not None and self.web is not None:
@@ -84,15 +88,14 @@ class Telemetry:
     def _serve(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
+        kind = "text/plain"
         if environ["PATH_INFO"] != "/metrics" or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            start_response("404 Not Found", [("Content-Type", "text/plain")])
-            return [b"There is only GET /metrics here.\n"]
-        if not self.ready:
-            start_response("503 Service Unavailable", [("Content-Type", "text/plain")])
-            return [b"The node is just starting.\n"]
-        from labnode.system.metrics import CONTENT_TYPE
+            status, text = "404 Not Found", b"There is only GET /metrics here.\n"
+        elif self._metrics is None or not self._ready:
+            status, text = "503 Service Unavailable", b"The node is just starting.\n"
+        else:
+            from labnode.system.metrics import CONTENT_TYPE
 
-        assert self._metrics is not None
-        text = self._metrics.text()
-        start_response("200 OK", [("Content-Type", CONTENT_TYPE), ("Cache-Control", "no-store")])
+            status, kind, text = "200 OK", CONTENT_TYPE, self._metrics.text()
+        start_response(status, [("Content-Type", kind), ("Cache-Control", "no-store")])
         return [text]

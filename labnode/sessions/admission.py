@@ -123,13 +123,10 @@ class Admission:
         mine = [s for s in live if s.request.client == request.client]
         if not mine:
             raise Busy("The board is in use by another central server.", retry_after=30)
-        self._machine.end(min(mine, key=_last_status), Reason.SUPERSEDED)
+        unused = min(mine, key=lambda s: (s.state is State.STARTING, s.last_status))
+        self._machine.end(unused, Reason.SUPERSEDED)
 
     def _due_before(self, ticket: _Ticket) -> list[_Ticket]:
         with self._machine.lock:
             earlier = self._unanswered[: self._unanswered.index(ticket)]
             return [e for e in earlier if e.session is not None and e.session.started.is_set()]
-
-
-def _last_status(session: Session) -> tuple[bool, float]:
-    return session.state is State.STARTING, session.last_status

@@ -37,7 +37,11 @@ class Quarantine:
         with self._clearing:
             with self._lock:
                 self._ending = True
-            self._store.remember("quarantine", None, Happening("quarantine.cleared"))
+            try:
+                self._store.remember("quarantine", None, Happening("quarantine.cleared"))
+            except BaseException:
+                self._ending = False
+                raise
             with self._lock:
                 if self._ending:
                     self.why, self._ending = None, False

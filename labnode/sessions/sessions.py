@@ -38,7 +38,7 @@ class Sessions:
     """All sessions of the node.
 
     `secret` derives callback addresses and cookies. `lab` has the hooks around a session, `board`
-    tells of faults that forbid new sessions. A disposed session answers its student for another
+    says which faults forbid new sessions. A disposed session answers its student for another
     `keep_expired` seconds. on_start and on_dispose, with the board's sequences, may wait for
     `hook_limit` seconds in all.
     """
@@ -240,14 +240,15 @@ class Sessions:
     def recover(self) -> None:
         """After a start of the node: clean up or resume the sessions that were not disposed."""
         rows = self._store.select("sessions", "state != 'disposed'", order="rowid")
+        # All before a hook runs; and first, so that an emergency stop from now on ends them.
+        sessions = [self._recovered(row) for row in rows]
         resume = self.rules.on_restart == "resume" and self.quarantine.why is None
         reasons = fates(rows, self._clock, resume=resume, seats=self.rules.users)
-        sessions = [self._recovered(row) for row in rows]  # all, before a hook runs
         for session, reason in zip(sessions, reasons, strict=True):
             if reason is not None:
                 self._machine.clean_up(session, reason)
-        for session in sessions:
-            if session.reason is None:
+        for session, reason in zip(sessions, reasons, strict=True):
+            if reason is None:  # it ends at once when an emergency stop has ended it meanwhile
                 self._machine.resume(session)
 
     def close(self) -> None:

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from labnode.errors import LabnodeError
 from labnode.files import private
@@ -55,7 +54,8 @@ def back_up(state_dir: Path, archive: Path) -> ArchiveContent:
         _check_room(state_dir, archive.parent)
         with tempfile.TemporaryDirectory(prefix=".labnode-backup-", dir=archive.parent) as place:
             copy = Path(place) / DATABASE
-            _copy_database(database, copy)
+            with contextlib.closing(sqlite3.connect(database, timeout=_PATIENCE)) as connection:
+                connection.execute("VACUUM INTO ?", (str(copy),))
             sessions = _check_database(copy)
             whole = Path(place) / "archive.tar"
             files = _pack(state_dir, copy, whole)
@@ -90,11 +90,6 @@ def restore(archive: Path, state_dir: Path, aside: str) -> ArchiveContent:
 
 
 # ---------------------------------------------------------------------- the database
-
-
-def _copy_database(database: Path, copy: Path) -> None:
-    with contextlib.closing(sqlite3.connect(database, timeout=_PATIENCE)) as connection:
-        connection.execute("VACUUM INTO ?", (str(copy),))
 
 
 def _check_database(path: Path) -> int:
@@ -180,17 +175,13 @@ def _unpack(archive: Path, place: Path) -> int:
             source = tar.extractfile(member)
             assert source is not None
             with source, open(target, "wb", opener=private) as out:
-                _copy(source, out)
+                shutil.copyfileobj(source, out)
+                out.flush()
+                os.fsync(out.fileno())
             number += path.parts[0] == _USERS
     if not (place / DATABASE).exists():
         raise BackupError(f"{archive} is no backup of labnode's: it has no {DATABASE}.")
     return number
-
-
-def _copy(source: IO[bytes], out: IO[bytes]) -> None:
-    shutil.copyfileobj(source, out)
-    out.flush()
-    os.fsync(out.fileno())
 
 
 # ---------------------------------------------------------------------- changing places

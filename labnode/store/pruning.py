@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sized
+from typing import Any, Protocol
 
 from labnode.clock import Clock
 from labnode.errors import StorageError
@@ -40,27 +40,34 @@ RETURNING folder
 """
 
 
+class LiveSessions(Protocol):
+    """The sessions of the node."""
+
+    def live(self) -> Sized:
+        """Those that are not over."""
+
+
 class Pruning:
     """Deletes rows and users' folders older than `history` seconds; -1: never.
 
     Arguments and results of tasks are deleted `task_expires` seconds after the end of their
-    session. `idle` says whether no session is live: then a round disturbs nobody.
+    session. A round waits, for a while, until no session is live.
     """
 
     def __init__(
         self,
         store: Store,
         clock: Clock,
+        sessions: LiveSessions,
         *,
         history: float,
         task_expires: float,
-        idle: Callable[[], bool],
     ) -> None:
         self._store = store
         self._clock = clock
         self._history = history
         self._task_expires = task_expires
-        self._idle = idle
+        self._sessions = sessions
         # Not at the start, when the clock of a Pi may not be set yet.
         self._due = clock.now() + _EVERY
         self._stopping = clock.event()
@@ -71,7 +78,7 @@ class Pruning:
         now = self._clock.now()
         if now < self._due or (self._thread is not None and self._thread.is_alive()):
             return
-        if self._idle() or now > self._due + _AT_MOST_LATE:
+        if not self._sessions.live() or now > self._due + _AT_MOST_LATE:
             self._due = now + _EVERY
             self._thread = threading.Thread(target=self._round, name="pruning", daemon=True)
             self._thread.start()

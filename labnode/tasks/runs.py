@@ -104,7 +104,7 @@ class Run:
         """Its outcome is stored; drop what it needed to run."""
         assert self.outcome is not None
         self.status = self.outcome.status
-        self.function, self.user, self.parent = _no_function, None, None
+        self.function, self.user, self.parent = lambda: None, None, None
 
     def row(self) -> dict[str, Any]:
         """The columns of the table `tasks`."""
@@ -127,9 +127,6 @@ class Run:
     def view(self) -> dict[str, Any]:
         """What a Task shows."""
         return {**self.row(), "stopping": self.stop.is_set()}
-
-
-def _no_function() -> None: ...
 
 
 def describe_error(error: BaseException) -> dict[str, str]:

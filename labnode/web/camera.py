@@ -33,21 +33,21 @@ _BOUNDARY = "labnode-picture"
 _MARK = f"--{_BOUNDARY}\r\n".encode()
 
 
-class Picture(Protocol):
+class CameraPicture(Protocol):
     """A JPEG; see drivers.camera.capture."""
 
     number: int
     jpeg: bytes
 
 
-class Capture(Protocol):
+class CameraCapture(Protocol):
     """A camera, as far as its viewers need it; see drivers.camera.capture."""
 
-    latest: Picture | None
+    latest: CameraPicture | None
 
     def look(self, viewer: Callable[[], object]) -> None: ...
     def look_away(self, viewer: Callable[[], object]) -> None: ...
-    def fresh(self, max_age: float, timeout: float) -> Picture: ...
+    def fresh(self, max_age: float, timeout: float) -> CameraPicture: ...
 
 
 class Streams:
@@ -95,13 +95,13 @@ class Streams:
         response.set_header("Cache-Control", "no-store")
         return response
 
-    def _capture(self, name: str) -> Capture:
+    def _capture(self, name: str) -> CameraCapture:
         driver = self._node.board.file.devices.get(name)
         if driver is None or driver.access != "user" or driver.widget != "camera":
             raise NotFound(f"There is no camera {name!r} for students.")
         return cast(Any, driver).capture  # type: ignore[no-any-return]
 
-    def _open(self, connection: Connection, capture: Capture, session: Session) -> None:
+    def _open(self, connection: Connection, capture: CameraCapture, session: Session) -> None:
         """Have the current request's connection go on as a viewer; Busy when there are too many."""
         viewer = Viewer(connection, capture, session, self._viewers)
         with self._door:
@@ -119,7 +119,7 @@ class Viewer(Participant):
     deadline: float | None = None  # when it has to have taken something
 
     def __init__(
-        self, connection: Connection, capture: Capture, session: Session, group: Group[Viewer]
+        self, connection: Connection, capture: CameraCapture, session: Session, group: Group[Viewer]
     ) -> None:
         super().__init__(connection.socket, connection.reactor, group)
         self.session = session

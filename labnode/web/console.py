@@ -109,7 +109,7 @@ def _place(query: Any) -> tuple[str | None, int | None]:
 
 
 class _Page:
-    """A page at a port: a Receiver that is a Source, too.
+    """A page at a port: a Receiver that is a MessageSource, too.
 
     The reactor's thread and the port's io thread are here; `_lock` is of what both write.
     """
@@ -163,7 +163,7 @@ class _Page:
     def ended(self) -> None:
         self._line.unlisten(self._wake)
 
-    # ------------------------------------------------------------------ a Source
+    # ------------------------------------------------------------------ a MessageSource
 
     def waiting(self) -> bool:
         return (

@@ -16,7 +16,7 @@ import bottle
 
 from labnode.clock import Clock
 from labnode.errors import BadInput, Busy, LabnodeError
-from labnode.http.basic_auth import Credentials, Denied
+from labnode.http.basic_auth import BasicAuth, Denied
 from labnode.http.replies import Errors
 from labnode.sessions import Deletion, Sessions
 from labnode.settings import Settings
@@ -64,7 +64,7 @@ class ServerApi:
         self._sessions = sessions
         self._settings = settings
         self._clock = clock
-        self._credentials = Credentials(settings.all_clients, clock)
+        self._credentials = BasicAuth(settings.all_clients, clock)
         self._rejections = Rejections(clock)
 
     def serve(self, app: bottle.Bottle, dialect: Dialect) -> None:

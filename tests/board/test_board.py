@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,22 @@ def test_what_does_not_close_after_a_failed_open_is_told_too(rig: Make, log: lis
     )
 
 
+def test_a_board_whose_values_cannot_be_settled_is_closed_again(
+    rig: Make, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = rig(faulty())
+
+    def fail() -> None:
+        raise ValueError("a lamp cannot show 1e999")
+
+    monkeypatch.setattr(rig.board.simulation, "restart", fail)
+    with pytest.raises(ValueError, match="cannot show"):
+        rig.board.open()
+    assert log[-3:] == ["three.close", "two.close", "one.close"]
+    monkeypatch.undo()
+    rig.board.open()
+
+
 def test_a_board_that_failed_to_open_can_be_opened_later(rig: Make, log: list[str]) -> None:
     board = rig(faulty(two="open")).board
     with pytest.raises(DeviceError):
@@ -146,6 +164,62 @@ def test_make_safe_works_from_another_thread_and_says_what_failed(
     assert rig.news() == []
     rig.serve()
     assert rig.news() == [("led", True)]
+
+
+@pytest.mark.parametrize("step", ["open", "make_safe", "reset", "close"])
+def test_a_driver_that_exits_keeps_no_other_from_being_safe(
+    rig: Make, log: list[str], monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    rig = rig(faulty())
+    one, three = rig.board.file.devices["one"], rig.board.file.devices["three"]
+    monkeypatch.setattr(three, step, lambda: sys.exit("bye"))
+    if step == "open":
+        with pytest.raises(DeviceError, match="'three' did not open: bye"):
+            rig.board.open()
+        assert log[-2:] == ["two.close", "one.close"]
+        return
+    monkeypatch.setattr(one, step, lambda: sys.exit("bye"))
+    rig.board.open()
+    rig.board.command("led", "off")
+    with suppress(DeviceError):
+        getattr(rig.board, step)()
+    assert f"two.{step}" in log
+    assert rig.level("GPIO17") == 1
+
+
+def test_an_emergency_while_the_board_is_closed_reaches_what_is_still_open(
+    rig: Make, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = rig(faulty())
+    rig.board.open()
+    rig.board.command("led", "off")
+    levels = []
+
+    def slowly() -> None:
+        assert rig.board.halt("smoke") == []
+        levels.append(rig.level("GPIO17"))
+
+    monkeypatch.setattr(rig.board.file.devices["three"], "close", slowly)
+    rig.board.close()
+    assert levels == [1]
+    assert "one.make_safe" in log
+    log.clear()
+    assert rig.board.make_safe() == []
+    assert log == []
+
+
+def test_a_command_that_was_half_way_at_an_emergency_is_undone_although_that_has_ended(
+    rig: Make,
+) -> None:
+    rig = rig(PLAIN)
+    rig.board.open()
+    heater = rig.board.file.devices["heater"]
+    rig.board.halt("smoke")
+    heater.drive(True)  # by the hardware thread, which looked before the emergency
+    rig.board.resume()
+    rig.serve()
+    assert rig.values()["heater"] is False
+    assert rig.level("GPIO17") == 1
 
 
 def test_make_safe_never_raises_even_when_nobody_takes_the_news(rig: Make) -> None:
@@ -270,6 +344,48 @@ def test_a_device_that_cannot_be_polled_has_no_value_until_it_can(
     assert rig.board.snapshot["two"] == {"value": 0}
     assert caplog.text.count("device one cannot be read") == 1
     rig.board.file.devices["one"].broken = ""
+    rig.board.poll()
+    assert rig.board.snapshot["one"] == {"value": 0}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "error"),
+    [
+        (("due", OSError("no time")), "no time"),
+        (("state", {"level": 1}), "its state has no 'value'"),
+        (("state", None), "its state has no 'value'"),
+        (("state", {"value": float("nan")}), "it shows a value that is no number"),
+    ],
+)
+def test_a_driver_with_a_mistake_keeps_no_interlock_from_acting(
+    rig: Make,
+    log: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    mistake: tuple[str, Any],
+    error: str,
+) -> None:
+    method, answer = mistake
+    rule = "{name: low, when: two < 1, force: {led: true}, for_time: 1s}"
+    rig = rig(f"{faulty()}interlocks: [{rule}]\n")
+    rig.board.open()
+    rig.board.command("led", "off")
+
+    def mistaken() -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.board.file.devices["one"], method, mistaken)
+        rig.clock.advance(20)
+        log.clear()
+        pause = rig.board.poll()
+        assert pause is not None
+        assert pause > 0
+        assert {"two.poll", "three.poll"} <= set(log)
+        assert rig.board.snapshot["one"] == {"value": None, "error": error}
+        assert rig.values()["led"] is True
+    rig.clock.advance(20)
     rig.board.poll()
     assert rig.board.snapshot["one"] == {"value": 0}
 

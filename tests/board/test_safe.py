@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,15 @@ def test_every_output_is_driven_and_stays_driven(tmp_path: Path, pins: Any) -> N
     shown = {name: (pins.pin(name).function, pins.pin(name).state) for name in ("GPIO17", "GPIO22")}
     assert shown == {"GPIO17": ("output", True), "GPIO22": ("output", True)}
     assert pins.pin("GPIO18").function == "output"
+    assert pins.pin("GPIO18").state == 1
+
+
+def test_a_driver_that_exits_keeps_no_other_from_being_safe(
+    tmp_path: Path, pins: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = board(tmp_path)
+    monkeypatch.setattr(file.devices["heater"], "open", lambda: sys.exit("bye"))
+    assert drive_safe(file, pins, Clock()) == ["'heater' is not safe: bye"]
     assert pins.pin("GPIO18").state == 1
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from labnode import context, control
+from labnode.control import ControlSocket
 from labnode.errors import LabnodeError
 from labnode.store import Happening
 from labnode.testing import LabClient
-from tests.kit.agents import commanded
 
 MODULE = """\
 import threading
@@ -51,8 +51,10 @@ def client(tmp_path: Path) -> Iterator[LabClient]:
 @pytest.fixture
 def ask(client: LabClient, tmp_path: Path) -> Iterator[Any]:
     """Asks for the rows of a list, through a control socket."""
-    with commanded(client.agent, tmp_path):
-        yield lambda name, **options: control.ask(tmp_path, name, **options)[name]
+    socket = ControlSocket(tmp_path, client.agent.commands.by_name)
+    socket.start()
+    yield lambda name, **options: control.ask(tmp_path, name, **options)[name]
+    assert socket.stop(5)
 
 
 def tag(session_id: str) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from labnode import control
+from labnode.control import ControlSocket
 from labnode.errors import LabnodeError
 from labnode.testing import LabClient
-from tests.kit.agents import commanded
 from tests.kit.labs import lab_of
 
 BOARD = """\
@@ -25,8 +25,11 @@ devices:
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[LabClient]:
-    with lab_of(tmp_path, BOARD) as client, commanded(client.agent, tmp_path):
+    with lab_of(tmp_path, BOARD) as client:
+        socket = ControlSocket(tmp_path, client.agent.commands.by_name)
+        socket.start()
         yield client
+        socket.stop(5)
 
 
 def test_devices_and_pins_are_told(node: LabClient, tmp_path: Path) -> None:

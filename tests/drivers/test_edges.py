@@ -144,6 +144,60 @@ def test_a_knob_counts_right_after_a_flood(bench: Bench) -> None:
     assert knob.value == before + 5
 
 
+def failing(monkeypatch: pytest.MonkeyPatch, pin: Any, name: str, times: int) -> list[None]:
+    """Make the next accesses to an attribute of a pin fail; each is noted."""
+    failed: list[None] = []
+    plain = getattr(type(pin), name)
+
+    def fail() -> None:
+        if len(failed) < times:
+            failed.append(None)
+            raise OSError("the chip does not answer")
+
+    def read(pin: Any) -> Any:
+        fail()
+        return plain.fget(pin)
+
+    def write(pin: Any, value: Any) -> None:
+        fail()
+        plain.fset(pin, value)
+
+    monkeypatch.setattr(type(pin), name, property(read, write))
+    return failed
+
+
+@every_edge_driver
+def test_a_pin_that_fails_when_edge_detection_pauses_is_read_all_the_same(
+    bench: Bench, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = opened(bench, kind)
+    contacts(bench, 1001)
+    failed = failing(monkeypatch, bench.pins.pin("GPIO17"), "state", 1)
+    with pytest.raises(OSError, match="does not answer"):
+        bench.serve()
+    assert failed
+    contacts(bench, 1)
+    bench.serve()
+    samples(bench, device, 100)
+    assert "edges_paused" not in device.state()
+
+
+@every_edge_driver
+def test_edge_detection_that_cannot_resume_is_tried_again(
+    bench: Bench, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = flooded(bench, kind)
+    samples(bench, device, 99)
+    failed = failing(monkeypatch, bench.pins.pin("GPIO17"), "when_changed", 1)
+    with pytest.raises(OSError, match="does not answer"):
+        samples(bench, device, 1)
+    assert failed
+    samples(bench, device, 1)
+    assert "edges_paused" not in device.state()
+    contacts(bench, 1)
+    assert len(bench.posted) == 1
+
+
 @every_edge_driver
 def test_what_was_paused_sees_edges_when_it_is_opened_again(bench: Bench, kind: str) -> None:
     device = flooded(bench, kind)

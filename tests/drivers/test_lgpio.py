@@ -238,6 +238,26 @@ def test_an_input_sees_edges_until_it_closes_and_then_floats(pi: Any, lgpio: Lgp
     assert (pi.posted, lgpio.callbacks, lgpio.lines[27].mode) == ([], [], "input")
 
 
+def test_an_edge_that_fails_ends_neither_the_thread_of_lgpio_nor_what_follows_from_it(
+    pi: Any, lgpio: Lgpio, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lgpio.lines[27].level = 1
+    stop = pi.open(Button(pin=Pin(27), role="estop"), "stop")
+
+    def fail() -> bool:
+        raise OSError("the chip does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stop, "read", fail)
+        lgpio.edge(27, 0)
+    assert "the chip does not answer" in caplog.text
+    assert len(pi.posted) == 1  # the hardware thread looks at it
+    assert pi.emergencies == []
+    lgpio.edge(27, 1)
+    lgpio.edge(27, 0)
+    assert pi.emergencies == ["'stop' is pressed"]
+
+
 def test_a_line_that_somebody_else_has_says_so(pi: Any, lgpio: Lgpio) -> None:
     lgpio.lines[17].busy = True
     for driver in (Relay(pin=Pin(17)), Button(pin=Pin(17)), PwmOutput(pin=Pin(17))):

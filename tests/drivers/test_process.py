@@ -49,7 +49,7 @@ class Runner:
             name="mcu",
             folder=self.folder,
             timeout=timeout,
-            hear=self.hear,
+            on_output=self.hear,
             **options,
         )
 

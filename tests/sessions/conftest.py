@@ -24,13 +24,18 @@ def clock() -> WatchedClock:
 
 @pytest.fixture
 def boot(tmp_path: Path, lab: Lab, clock: WatchedClock) -> Iterator[Callable[..., SmallNode]]:
-    """Start a node with these rules; the one before, with the same store, has to be stopped."""
+    """Start a node with these rules; the one before, with the same store, has to be stopped.
+
+    With `start` False the test enters it.
+    """
     nodes: list[SmallNode] = []
 
     def boot(**options: Any) -> SmallNode:
         options.setdefault("clock", clock)
-        nodes.append(SmallNode(tmp_path, options.pop("lab", lab), **options))
-        return nodes[-1].__enter__()
+        start = options.pop("start", True)
+        node = SmallNode(tmp_path, options.pop("lab", lab), **options)
+        nodes.append(node)
+        return node.__enter__() if start else node
 
     yield boot
     for node in nodes:

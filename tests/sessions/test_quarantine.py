@@ -239,6 +239,23 @@ def test_a_quarantine_whose_end_a_slow_disk_does_not_store_stays(
     assert boot().sessions.quarantine.why == "smoke"
 
 
+def test_after_an_end_that_could_not_be_stored_the_first_reason_still_counts(
+    node: SmallNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quarantine = node.sessions.quarantine
+    quarantine.impose("smoke")
+
+    def full(*_: object) -> None:
+        raise StorageError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node.store, "remember", full)
+        with pytest.raises(StorageError):
+            quarantine.clear()
+    quarantine.impose("the arm is stuck")
+    assert quarantine.why == node.store.recall("quarantine") == "smoke"
+
+
 def test_draining_refuses_new_sessions_and_leaves_those_there_are(node: SmallNode) -> None:
     session = node.connected(reservation="r1")
     node.sessions.draining = True

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from labnode.errors import Busy
+from labnode.events import SessionChanged
 from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, Session, State
+from labnode.sessions.expiry import fates
 from tests.kit.clock import Asked
 from tests.kit.node import SAFE, SmallNode
 
@@ -321,16 +323,21 @@ def test_leaving_before_it_is_ready_again_still_cleans_up_what_was_before(
     assert diary == [("dispose", "slow", False), ("dispose", "ada", True)]
 
 
-def test_a_students_request_waits_up_to_5_s_for_a_session_that_is_taken_up_again(
-    boot: Boot, lab: Lab
-) -> None:
-    lab.on_start(lambda client, server: lab.wait(3 if lab.restarted else 0))
+def asking_while_it_is_resumed(boot: Boot) -> tuple[SmallNode, Session, Asked[bool]]:
+    """A node that resumes a session, whose student asks meanwhile whether it is ready."""
     node = boot()
     session = node.connected()
     node.kill()
     node = boot()
     found = again(node, session)
-    request = node.ask(lambda: node.sessions.ready(found))
+    return node, found, node.ask(lambda: node.sessions.ready(found))
+
+
+def test_a_students_request_waits_up_to_5_s_for_a_session_that_is_taken_up_again(
+    boot: Boot, lab: Lab
+) -> None:
+    lab.on_start(lambda client, server: lab.wait(3 if lab.restarted else 0))
+    node, _, request = asking_while_it_is_resumed(boot)
     node.advance(2)
     assert not request.answered
     node.advance(1)
@@ -340,12 +347,7 @@ def test_a_students_request_waits_up_to_5_s_for_a_session_that_is_taken_up_again
 def test_a_student_is_told_to_ask_again_where_it_takes_longer(boot: Boot, lab: Lab) -> None:
     """Not that the session is over: the page would leave it."""
     lab.on_start(lambda client, server: lab.wait(20 if lab.restarted else 0))
-    node = boot()
-    session = node.connected()
-    node.kill()
-    node = boot()
-    found = again(node, session)
-    request = node.ask(lambda: node.sessions.ready(found))
+    node, found, request = asking_while_it_is_resumed(boot)
     node.advance(5)
     assert isinstance(request.answer, Busy)
     node.advance(15)
@@ -354,12 +356,7 @@ def test_a_student_is_told_to_ask_again_where_it_takes_longer(boot: Boot, lab: L
 
 def test_a_student_who_has_left_meanwhile_does_not_wait(boot: Boot, lab: Lab) -> None:
     lab.on_start(lambda client, server: lab.wait(20 if lab.restarted else 0))
-    node = boot()
-    session = node.connected()
-    node.kill()
-    node = boot()
-    found = again(node, session)
-    request = node.ask(lambda: node.sessions.ready(found))
+    node, found, request = asking_while_it_is_resumed(boot)
     node.sessions.end(found, Reason.DELETED)
     node.settle()
     assert request.answer is False
@@ -442,3 +439,51 @@ def test_a_row_that_cannot_be_read_keeps_no_node_from_starting(boot: Boot, damag
     node.turn()
     node.delete(session.id)
     assert node.row(session)["state"] == "disposed"
+
+
+def stopped(node: SmallNode) -> None:
+    """What an emergency stop does to sessions."""
+    node.sessions.quarantine.impose("Emergency stop: smoke", urgent=True)
+    for session in node.sessions.live():
+        node.sessions.end(session, Reason.ESTOP)
+
+
+def test_an_emergency_stop_while_sessions_are_recovered_ends_them_too(
+    boot: Boot, diary: list[Any]
+) -> None:
+    node = boot(users=2, on_restart="resume")
+    one, two = node.connected(reservation="r1"), node.connected(reservation="r2")
+    node.kill()
+    node = boot(users=1, start=False)  # so the first one is cleaned, and the second resumed
+    pressed: list[None] = []
+
+    def press() -> None:
+        if not pressed:
+            pressed.append(None)
+            stopped(node)
+
+    node.bus.subscribe(SessionChanged, wake=press)
+    node.__enter__()
+    node.turn()
+    assert pressed
+    assert_cleaned(node, one, Reason.RESTART)
+    assert_cleaned(node, two, Reason.ESTOP)
+    assert node.sessions.live() == []
+
+
+def test_an_emergency_stop_while_it_is_decided_what_goes_on_lets_nothing_go_on(
+    boot: Boot, diary: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = boot(on_restart="resume")
+    session = node.connected()
+    node.kill()
+    node = boot(on_restart="resume", start=False)
+
+    def pressed_meanwhile(*args: Any, **options: Any) -> Any:
+        stopped(node)
+        return fates(*args, **options)
+
+    monkeypatch.setattr("labnode.sessions.sessions.fates", pressed_meanwhile)
+    node.__enter__()
+    node.turn()
+    assert_cleaned(node, session, Reason.ESTOP)

@@ -28,17 +28,10 @@ class FullDisk(WatchedStore):
             raise StorageError("The node's database does not work: the disk is full.")
         super().insert(table, row, *happenings, **more)
 
-    def update(
-        self,
-        table: str,
-        key: str,
-        changes: Row,
-        *happenings: Happening,
-        then: Callable[[], None] | None = None,
-    ) -> None:
+    def update(self, table: str, key: str, changes: Row, *rest: Any, **more: Any) -> None:
         if self.refuses(table, changes):
             table = "no such table"
-        super().update(table, key, changes, *happenings, then=then)
+        super().update(table, key, changes, *rest, **more)
 
     def remember(self, key: str, value: Any, *happenings: Happening) -> None:
         if self.refuses("node", {"key": key}):
@@ -49,17 +42,10 @@ class FullDisk(WatchedStore):
 class SilentDisk(WatchedStore):
     """Never says that the beginning of a clean-up is on it."""
 
-    def update(
-        self,
-        table: str,
-        key: str,
-        changes: Row,
-        *happenings: Happening,
-        then: Callable[[], None] | None = None,
-    ) -> None:
+    def update(self, table: str, key: str, changes: Row, *rest: Any, **more: Any) -> None:
         if changes.get("state") == "disposing":
-            then = None
-        super().update(table, key, changes, *happenings, then=then)
+            more["then"] = None
+        super().update(table, key, changes, *rest, **more)
 
 
 @pytest.fixture(autouse=True)

@@ -381,7 +381,7 @@ def test_a_board_that_the_new_release_does_not_understand(installed: System) -> 
 
 def test_a_release_that_does_not_get_ready(installed: System) -> None:
     new_version(installed)
-    with (installed.root / "src/labnode/agent.py").open("a") as file:
+    with (installed.root / "src/labnode/node/agent.py").open("a") as file:
         file.write(
             "\n\ndef _broken(*_, **__):\n    raise SystemExit(3)\n\n\nAgent.start = _broken\n"
         )

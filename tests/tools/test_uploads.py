@@ -339,7 +339,7 @@ def test_a_file_comes_over_http(lab: LabClient, student: Student, folder: Path) 
 def test_while_another_file_of_the_session_comes_in_one_is_refused(
     lab: LabClient, student: Student
 ) -> None:
-    other = lab.agent.bench.node.programming.spool.begin(student.session_id, 10)
+    other = lab.agent.runtime.node.programming.spool.begin(student.session_id, 10)
     status, answer = over_http(lab, student)
     assert (status, answer["code"]) == (503, "busy")
     other.discard()

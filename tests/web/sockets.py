@@ -163,7 +163,7 @@ class Node:
         (directory / "bench.py").write_text(MODULE)
         with patch("labnode.node.runtime.WebSockets", partial(WebSockets, limits=limits)):
             self.agent = agent_of(directory / "bench.yaml", settings=settings)
-        self.lab = self.agent.bench.lab
+        self.lab = self.agent.runtime.lab
         self.module = sys.modules[self.lab.functions["on_the_board"].__module__]
         self.agent.start()
         self.server = CentralServer(self.agent.url, "weblab", "weblab")
@@ -193,7 +193,7 @@ class Node:
 
     def channels(self) -> list[Channel]:
         """The WebSockets that are open and not about to be closed."""
-        return [c for c in self.agent.bench.websockets._channels.members if c.ending is None]
+        return [c for c in self.agent.runtime.websockets._channels.members if c.ending is None]
 
     @property
     def address(self) -> tuple[str, int]:

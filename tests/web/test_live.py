@@ -102,7 +102,7 @@ def test_a_page_without_a_session_is_refused(node: Node) -> None:
 def test_pushes_of_the_lab_come_on_the_same_socket(node: Node) -> None:
     session, cookie = node.session()
     page, _ = live(node, cookie)
-    node.agent.bench.websockets.push(session.id, "hello", 5)
+    node.agent.runtime.websockets.push(session.id, "hello", 5)
     assert page.json() == {"event": "hello", "data": 5}
 
 
@@ -110,7 +110,7 @@ def test_what_a_sequence_says_comes_on_the_same_socket(node: Node) -> None:
     (session, cookie), (_, other) = node.session(), node.session("bob")
     (page, _), (others, _) = live(node, cookie), live(node, other)
     session.notify({"en": "Hot", "es": "Calor"})
-    node.agent.bench.bus.publish(Notice({"en": "Hot", "es": "Calor"}, session.id))
+    node.agent.runtime.bus.publish(Notice({"en": "Hot", "es": "Calor"}, session.id))
     assert page.json() == {"notices": [{"number": 1, "text": {"en": "Hot", "es": "Calor"}}]}
     drive(node, True)
     assert "devices" in others.json()  # and no notice before it
@@ -131,8 +131,8 @@ def test_a_device_that_shows_no_json_silences_nobody(node: Node) -> None:
 def test_a_page_that_does_not_read_is_dropped_and_told_and_slows_nobody(node: Node) -> None:
     (ada, slow_cookie), (_, cookie) = node.session(), node.session("bob")
     (slow, _), (other, _) = live(node, slow_cookie), live(node, cookie)
-    while node.agent.bench.websockets.live._of(ada.id)[0].channel.ending is None:
-        node.agent.bench.websockets.push(ada.id, "flood", "x" * 100_000)
+    while node.agent.runtime.websockets.live._of(ada.id)[0].channel.ending is None:
+        node.agent.runtime.websockets.push(ada.id, "flood", "x" * 100_000)
     drive(node, True)
     assert other.json()["devices"]["switch"]["value"] is True
     closing = slow.closing()
@@ -144,7 +144,7 @@ def test_the_live_thread_forgets_pages_that_have_gone(node: Node) -> None:
     for _ in range(3):
         page, _ = live(node, cookie)
         page.vanish()
-    eventually(lambda: not node.agent.bench.websockets.live._pages and not node.channels())
+    eventually(lambda: not node.agent.runtime.websockets.live._pages and not node.channels())
 
 
 def test_the_node_stops_with_pages_open(node: Node) -> None:

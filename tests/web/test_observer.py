@@ -180,7 +180,7 @@ def test_the_link_has_no_host_that_is_not_allowed(make_lab: MakeLab) -> None:
 
 def test_whoever_observes_may_not_act(lab: LabClient) -> None:
     lab.student()
-    devices = Devices(lab.agent.board, lab.agent.worker, lab.agent.bench.node.programming)
+    devices = Devices(lab.agent.board, lab.agent.worker, lab.agent.runtime.node.programming)
     observer = Observer(lab.agent.sessions.user(session_of(lab)))
     with context.acting(user=observer), pytest.raises(Forbidden):
         devices.switch.on()

@@ -15,7 +15,7 @@ from .sockets import Node, running
 
 def observer_of(node: Node, session: Session) -> str:
     """The cookie of somebody who has opened the session's link."""
-    path = urlsplit(node.agent.bench.node.observers.link(session)).path
+    path = urlsplit(node.agent.runtime.node.observers.link(session)).path
     status, headers, _ = node.http("GET", path)
     assert status == 302
     return headers["set-cookie"].partition(";")[0]

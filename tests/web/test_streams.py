@@ -31,7 +31,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 
 def streams(node: Node) -> Streams:
-    return node.agent.bench.streams
+    return node.agent.runtime.streams
 
 
 def viewers(node: Node) -> int:

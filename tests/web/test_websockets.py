@@ -134,7 +134,7 @@ def test_the_connection_goes_on_after_a_refusal(node: Node) -> None:
 def test_a_session_has_its_share_and_no_more(node: Node) -> None:
     _, cookie = node.session()
     _, other = node.session("bob")
-    share = node.agent.bench.websockets.limits.per_session
+    share = node.agent.runtime.websockets.limits.per_session
     pages = [node.open("/echo", cookie) for _ in range(share)]
     assert node.refused("/echo", cookie) == 503
     node.open("/echo", other)

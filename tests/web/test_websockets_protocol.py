@@ -154,7 +154,7 @@ def test_a_violation_is_answered_with_its_code(
     assert event.code == code
     assert page.at_end()  # without waiting for what cannot be understood
     page.close()
-    eventually(lambda: not node.agent.bench.websockets._channels.members)
+    eventually(lambda: not node.agent.runtime.websockets._channels.members)
 
 
 def test_a_client_that_does_not_answer_a_close_is_cut_off(tmp_path: Path) -> None:
@@ -272,10 +272,12 @@ def test_40_clients_that_leave_at_once_leave_nothing_behind(
                 page.close()
         node.pages.clear()
         eventually(
-            lambda: not node.agent.bench.websockets._channels.members, "all channels are dropped"
+            lambda: not node.agent.runtime.websockets._channels.members, "all channels are dropped"
         )
-        eventually(lambda: not node.agent.bench.websockets._threads, "all handlers have ended")
-        eventually(lambda: not node.agent.bench.websockets.live._pages, "no page is told anything")
+        eventually(lambda: not node.agent.runtime.websockets._threads, "all handlers have ended")
+        eventually(
+            lambda: not node.agent.runtime.websockets.live._pages, "no page is told anything"
+        )
 
     visit()
     before = _use()

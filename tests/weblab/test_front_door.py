@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from labnode.clock import ManualClock
 from labnode.testing import LabClient, Reply
 from tests.kit.basic_auth import basic
+from tests.kit.files import no_file_left_open
 
 BOARD = """\
 schema: 1
@@ -85,6 +86,13 @@ class Door:
             assert self.lab.start().status == 200
         (session_id,) = self.live()
         return session_id
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_file_is_left_open() -> Iterator[None]:
+    """For all tests together: a thread of their node opens its file when it first needs it."""
+    with no_file_left_open():
+        yield
 
 
 @pytest.fixture(scope="module")

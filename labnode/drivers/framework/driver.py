@@ -211,6 +211,10 @@ class Driver:
         """Drive outputs to safe in an emergency: any thread, at once, without waiting."""
         self.reset()
 
+    def stay_safe(self) -> None:
+        """After `make_safe`: make safe what a command has changed meanwhile (hardware thread)."""
+        self.make_safe()
+
     def due(self) -> float | None:
         """When to call `poll` (seconds of `services.clock`); None: not at all."""
         return None

@@ -105,8 +105,7 @@ class Output(Driver):
     def make_safe(self) -> None:
         self.drive(self.safe)
 
-    def stay_safe(self) -> None:
-        """Make it safe without waiting: what does not work is tried again, and it rests."""
+    def stay_safe(self) -> None:  # what does not work is tried again, and it rests
         self._drive(self.safe, self.services.clock.now())
 
     def opened(self) -> None:

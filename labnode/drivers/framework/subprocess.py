@@ -60,7 +60,7 @@ class Ended:
         return self.code == 0 and self.cause is Cause.ITSELF
 
 
-Hear = Callable[[Sequence[str], str], None]
+OnOutput = Callable[[Sequence[str], str], None]
 
 
 def run(
@@ -70,15 +70,15 @@ def run(
     name: str,
     folder: Path,
     timeout: float,
-    hear: Hear = lambda _lines, _rest: None,
+    on_output: OnOutput = lambda _lines, _rest: None,
     environment: Mapping[str, str] | None = None,
 ) -> Ended:
     """Run a program in `folder` until it ends, `timeout` is over, or the task is to stop.
 
-    For the hardware thread, which serves calls, polls and interlocks meanwhile. `hear` gets the new
-    lines and the beginning of the next one, at most every 0.1 s. No shell sees the arguments; the
-    environment has PATH, `environment` and little else. Afterwards neither the program nor anything
-    that it has started is left. OSError: it could not be started.
+    For the hardware thread, which serves calls, polls and interlocks meanwhile. `on_output` gets
+    the new lines and the beginning of the next one, at most every 0.1 s. No shell sees the
+    arguments; the environment has PATH, `environment` and little else. Afterwards neither the
+    program nor anything that it has started is left. OSError: it could not be started.
     """
     process = _Process(
         argv, services, name=name, folder=folder, timeout=timeout, environment=environment or {}
@@ -87,10 +87,10 @@ def run(
         while not process.over:
             if not services.wait(_LOOK, process.has_news):
                 process.end(Cause.STOPPED)
-                services.outlast(_ENDED_WITHIN, process.is_over)
+                services.outlast(_ENDED_WITHIN, lambda: process.over)
                 break
-            hear(*process.news())
-        hear(*process.news())
+            on_output(*process.news())
+        on_output(*process.news())
     finally:
         process.close()
     return process.ended()
@@ -142,9 +142,6 @@ class _Process:
 
     def has_news(self) -> bool:
         return self._news or self.over
-
-    def is_over(self) -> bool:
-        return self.over
 
     def news(self) -> tuple[list[str], str]:
         """The lines since the last time, and the beginning of the next one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from gpiozero.pins.local import LocalPiPin
 
 from labnode.drivers.gpio.pin import GENERIC_REVISION
 from labnode.errors import DeviceError
+
+log = logging.getLogger(__name__)
 
 
 class PiPins(LGPIOFactory):  # type: ignore[misc]
@@ -93,6 +96,12 @@ class PiPin(LGPIOPin):  # type: ignore[misc]
         elif self._pwm:
             self._stop(duty > 50)
             self._pwm = None
+
+    def _call_when_changed(self, *edge: Any) -> None:
+        try:
+            super()._call_when_changed(*edge)
+        except Exception:  # it would end lgpio's only thread, and with it the edges of all pins
+            log.exception("An edge of %s could not be handled.", self)
 
     def _transmit(self) -> None:
         """Set the pin's frequency and duty cycle.

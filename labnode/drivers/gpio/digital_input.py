@@ -11,7 +11,7 @@ from labnode.drivers.framework.bank import InputBank, number
 from labnode.drivers.framework.driver import Widget
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.edges import LevelInput
-from labnode.drivers.gpio.pin import Group, Pin
+from labnode.drivers.gpio.pin import Pin, PinGroup
 from labnode.schema import Doc, Duration
 
 
@@ -92,10 +92,10 @@ class DigitalInput(LevelInput):
             self.services.emergency(f"'{self.name}' is pressed")
 
     def _edge(self) -> None:  # on the pin library's thread
+        self.edge()  # first: the hardware thread looks again, whatever happens here
         if self.role == "estop" and self.hardware is not None and self.read():
             # Here and now: the hardware thread may be busy.
             self.services.emergency(f"'{self.name}' is pressed")
-        self.edge()
 
 
 @register("button")
@@ -165,7 +165,7 @@ class DigitalInputBank(InputBank, LevelInput):
         return len(self.pins)
 
     def open(self) -> None:
-        self.hardware = Group(
+        self.hardware = PinGroup(
             gpiozero.DigitalInputDevice(
                 pin.name,
                 pull_up=self.pull_up,

@@ -10,7 +10,7 @@ import gpiozero
 from labnode.drivers.framework.bank import OutputBank, number
 from labnode.drivers.framework.output import SwitchOutput
 from labnode.drivers.framework.registry import register
-from labnode.drivers.gpio.pin import Group, Pin
+from labnode.drivers.gpio.pin import Pin, PinGroup
 from labnode.schema import Doc
 
 
@@ -104,7 +104,7 @@ class DigitalOutputBank(OutputBank):
         }
 
     def open(self) -> None:
-        self.hardware = Group(
+        self.hardware = PinGroup(
             gpiozero.DigitalOutputDevice(
                 pin.name,
                 active_high=self.active_high,

@@ -13,7 +13,7 @@ import gpiozero
 
 from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.slow import SlowSensor
-from labnode.drivers.gpio.pin import Group, Pin
+from labnode.drivers.gpio.pin import Pin, PinGroup
 from labnode.errors import DeviceError
 from labnode.schema import Between, Doc, Duration
 
@@ -50,7 +50,7 @@ class DistanceSensor(SlowSensor):
         self._heard = threading.Event()
         self._edges: list[Any] = []
         self._recent: deque[float] = deque(maxlen=_SMOOTH)
-        self.hardware = Group(self._devices())
+        self.hardware = PinGroup(self._devices())
         super().open()
 
     def _devices(self) -> Iterator[Any]:

@@ -75,19 +75,19 @@ class EdgeInput(Input):
             self.services.publish()
 
     def _pause(self) -> None:
-        self._paused = [pin.when_changed for pin in self._pins]
-        for pin in self._pins:
-            pin.when_changed = None
         self._levels = [pin.state for pin in self._pins]
         self._samples = self._changes = self._edges = 0
         self._sample_at = self.services.clock.now() + _SAMPLE_EVERY
+        self._paused = [pin.when_changed for pin in self._pins]  # from now on `poll` reads
+        for pin in self._pins:
+            pin.when_changed = None
 
     def _sample_pins(self) -> None:
         before, self._levels = self._levels, [pin.state for pin in self._pins]
         self._changes += self._levels != before
         self._samples += 1
         callbacks = self._paused
-        if self._samples == _SAMPLES:
+        if self._samples >= _SAMPLES:  # more when a pin failed
             if self._changes <= _CALM:
                 for pin, when_changed in zip(self._pins, callbacks, strict=True):
                     pin.when_changed = when_changed

@@ -12,7 +12,7 @@ import gpiozero
 from labnode.drivers.framework.driver import command
 from labnode.drivers.framework.output import NumberOutput
 from labnode.drivers.framework.registry import register
-from labnode.drivers.gpio.pin import Group, Pin
+from labnode.drivers.gpio.pin import Pin, PinGroup
 from labnode.drivers.gpio.pwm_output import pwm_device
 from labnode.schema import Between, Doc
 
@@ -31,7 +31,7 @@ class MotorOutput(NumberOutput):
             raise ValueError("a motor stands still while nobody uses it: safe must be 0")
 
     def open(self) -> None:
-        self.hardware = Group(self.devices())
+        self.hardware = PinGroup(self.devices())
         self.reset()
         self.opened()
 

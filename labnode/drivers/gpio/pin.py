@@ -60,7 +60,7 @@ class Pin:
         raise ValueError(f"expected {cls.expected}, not {shown(value)}")
 
 
-class Group:
+class PinGroup:
     """Several gpiozero devices: opened all or none, closed together.
 
     `devices` opens one after the other: a generator.

@@ -14,7 +14,7 @@ from gpiozero.tones import Tone
 from labnode.drivers.framework.driver import Services, Widget, command
 from labnode.drivers.framework.output import DutyCycleOutput, NumberOutput, Output
 from labnode.drivers.framework.registry import register
-from labnode.drivers.gpio.pin import Group, Pin
+from labnode.drivers.gpio.pin import Pin, PinGroup
 from labnode.errors import BadInput
 from labnode.schema import Between, Doc
 
@@ -113,7 +113,7 @@ class RgbLed(Output):
         return safe_warnings(self.safe, _duties(self.safe), _LASTS)
 
     def open(self) -> None:
-        self.hardware = Group(
+        self.hardware = PinGroup(
             pwm_device(
                 self.services, pin, duty, frequency=self.frequency, active_high=self.active_high
             )

@@ -30,7 +30,7 @@ _RATE_PAUSE = 0.05  # seconds until a page that has used up its rate gets more
 
 
 @dataclass(frozen=True)
-class Status:
+class LineStatus:
     """How the port is; replaced as a whole, so that any thread may read it."""
 
     connected: bool = False
@@ -50,7 +50,7 @@ class Line:
         self.epoch = _new_epoch()
         self.generation = 0  # of students
         self.received = ReceiveBuffer(max(options.history, _BACKLOG))
-        self.status = Status(baudrate=options.baudrate)
+        self.status = LineStatus(baudrate=options.baudrate)
         self.rx_bytes = self.tx_bytes = self.dropped_bytes = 0
         self._options = options
         self._name = options.name
@@ -157,10 +157,10 @@ class Line:
         """Close the port, which somebody else uses until `take_back`; DeviceGone without one."""
         path = self.port.path
         self._close()
-        self._set_status(Status(lent=True, baudrate=self.status.baudrate, path=path))
+        self._set_status(LineStatus(lent=True, baudrate=self.status.baudrate, path=path))
 
     def take_back(self) -> None:
-        self._set_status(Status(baudrate=self.status.baudrate))
+        self._set_status(LineStatus(baudrate=self.status.baudrate))
         self.attempt()
 
     def attempt(self) -> None:
@@ -254,7 +254,7 @@ class Line:
         self._close()
         if not self.status.lent and str(error) != self.status.error:
             log.warning("%s is not connected: %s", self._name, error)
-            self._set_status(Status(error=str(error), baudrate=self.status.baudrate))
+            self._set_status(LineStatus(error=str(error), baudrate=self.status.baudrate))
 
     def _close(self) -> None:
         port, self._port = self._port, None
@@ -286,7 +286,7 @@ class Line:
             self._unsent.clear()
             port.drop_output()
 
-    def _set_status(self, status: Status) -> None:
+    def _set_status(self, status: LineStatus) -> None:
         if status != self.status:
             self.status = status
             self._io.post(self._options.services.publish)

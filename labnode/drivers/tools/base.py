@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from labnode.drivers.framework.driver import Claim, Driver, Ref, Widget, command
-from labnode.drivers.framework.subprocess import Cause, Ended, Hear, run
+from labnode.drivers.framework.subprocess import Cause, Ended, OnOutput, run
 from labnode.drivers.tools.content import Content, bad, read
 from labnode.drivers.tools.known import NOT_THERE, UNPLUGGED, Known, hopeless, judged, missing
 from labnode.drivers.tools.options import Port, Suffixes
@@ -324,7 +324,7 @@ class Tool(Driver):
             if whole is not None or text is not None:
                 self.services.progress(whole, text)
 
-        def hear(lines: Sequence[str], rest: str) -> None:
+        def on_output(lines: Sequence[str], rest: str) -> None:
             percents = (self.percent(line) for line in (rest, *reversed(lines)))
             progress(next((percent for percent in percents if percent is not None), None), lines)
             if (failure := hopeless(lines, self.known)) is not None:
@@ -337,7 +337,7 @@ class Tool(Driver):
         elif self._is_gone(port):
             raise ToolFailed(NOT_THERE)
         else:
-            ended = self._run_program(argv, folder, hear)
+            ended = self._run_program(argv, folder, on_output)
         if ended.cause is Cause.STOPPED:
             raise stopped()
         if (failure := judged(argv[0], ended, self.timeout, self.known)) is not None:
@@ -348,7 +348,7 @@ class Tool(Driver):
             return False
         return not port or (port.startswith("/") and not Path(port).exists())
 
-    def _run_program(self, argv: Sequence[str], folder: Path, hear: Hear) -> Ended:
+    def _run_program(self, argv: Sequence[str], folder: Path, on_output: OnOutput) -> Ended:
         name = argv[0]
         try:
             return run(
@@ -357,7 +357,7 @@ class Tool(Driver):
                 name=self.name,
                 folder=folder,
                 timeout=self.timeout,
-                hear=hear,
+                on_output=on_output,
             )
         except FileNotFoundError as error:
             raise ToolFailed(missing(name, self.programs.get(name)), final=True) from error

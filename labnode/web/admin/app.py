@@ -16,12 +16,11 @@ from bottle import Bottle, HTTPError, HTTPResponse, request, static_file
 
 from labnode.clock import Clock
 from labnode.errors import LabnodeError
-from labnode.http.basic_auth import Credentials, Denied
+from labnode.http.basic_auth import BasicAuth, Denied
 from labnode.http.replies import Errors, error_reply, json_reply, redirect
 from labnode.lab import Node
 from labnode.lab.pages import locales
-from labnode.settings import Client, Settings
-from labnode.settings import Credentials as Pair
+from labnode.settings import Client, Credentials, Settings
 from labnode.web import html, texts
 from labnode.web.admin.logtail import LogTail
 from labnode.web.admin.page import NodeView
@@ -54,7 +53,7 @@ class Admin:
 
     def __init__(
         self,
-        credentials: Pair,
+        credentials: Credentials,
         settings: Settings,
         node: Node,
         commands: Commands,
@@ -63,10 +62,10 @@ class Admin:
         fault: Callable[[], str | None],
     ) -> None:
         client = Client(name="admin", username=credentials.username, password=credentials.password)
-        self._credentials = Credentials([client], clock)
+        self._credentials = BasicAuth([client], clock)
         self._trial = Trial(node, clock)
         self._tail = LogTail(settings.secrets)
-        self._bench = secrets.token_hex(4)  # open pages see by it that all is new
+        self._instance = secrets.token_hex(4)  # open pages see by it that all is new
         self._settings = settings
         self._node = node
         self._commands = commands
@@ -110,7 +109,7 @@ class Admin:
             self._node, self._commands, self._clock, language=language, fault=self._fault
         )
         values = view.values(self._tail.entries[::-1])
-        page = html.render_admin(language, bench=self._bench, **values)
+        page = html.render_admin(language, instance=self._instance, **values)
         return HTTPResponse(page, **{"Cache-Control": "no-store"})
 
     def reset(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ function tell(text, kind) {
 }
 
 function takeOver(next) {
-  if (next.body.dataset.bench !== document.body.dataset.bench) {
+  if (next.body.dataset.instance !== document.body.dataset.instance) {
     location.reload(); // another board, or a node that was started anew
     return;
   }

@@ -83,12 +83,12 @@ def lab(directory: Path, write: Callable[[int], Path]) -> Iterator[LabClient]:
 
 def apply(lab: LabClient, board: Path) -> str | None:
     """Change the board and wait for that; the error, if it had one."""
-    changeover = lab.agent.changeover
-    changeover.begin(board)
-    changeover.wait_until_checked()
-    assert changeover._thread is not None
-    changeover._thread.join(20)
-    error: str | None = changeover.progress()["error"]
+    board_change = lab.agent.board_change
+    board_change.begin(board)
+    board_change.wait_until_checked()
+    assert board_change._thread is not None
+    board_change._thread.join(20)
+    error: str | None = board_change.progress()["error"]
     return error
 
 
@@ -173,25 +173,25 @@ def test_a_device_that_does_not_open_leaves_all_as_it_was(
 def test_a_board_with_mistakes_does_not_disturb_a_student(lab: LabClient, directory: Path) -> None:
     student = lab.student()
     (directory / "board.yaml").write_text("schema: 1\ndevices: {a: {driver: realy}}\n")
-    changeover = lab.agent.changeover
-    changeover.begin(directory / "board.yaml")
+    board_change = lab.agent.board_change
+    board_change.begin(directory / "board.yaml")
     with pytest.raises(ConfigError, match="realy"):
-        changeover.wait_until_checked()
+        board_change.wait_until_checked()
     assert student.post("/api/devices/relay1/on").status == 200
     assert lab.agent.sessions.draining is False
 
 
 def test_a_student_is_waited_for(lab: LabClient, write: Callable[[int], Path]) -> None:
     student = lab.student()
-    changeover = lab.agent.changeover
-    changeover.begin(write(2))
-    changeover.wait_until_checked()
-    assert changeover.progress()["state"] == "waiting"
+    board_change = lab.agent.board_change
+    board_change.begin(write(2))
+    board_change.wait_until_checked()
+    assert board_change.progress()["state"] == "waiting"
     assert student.post("/api/devices/relay1/on").status == 200
     assert lab.start().status == 503
     lab.finish(student)
-    assert changeover._thread is not None
-    changeover._thread.join(20)
+    assert board_change._thread is not None
+    board_change._thread.join(20)
     assert version(lab) == 2
     assert lab.start().status == 200
 

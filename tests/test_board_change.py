@@ -16,13 +16,13 @@ from labnode.clock import ManualClock
 from labnode.errors import Busy, ConfigError, DeviceError
 from labnode.lab import Lab
 from labnode.lab.loader import load_lab
-from labnode.node.apply import Changeover
+from labnode.node.apply import BoardChange
 
 BOARD = "schema: 1\ndevices: {lamp: {driver: led, pin: GPIO17}}\n"
 
 
 class Sessions:
-    """As far as a changeover is concerned."""
+    """As far as a change of the board is concerned."""
 
     def __init__(self) -> None:
         self.draining = False
@@ -60,10 +60,10 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def changeover(node: Node, clock: ManualClock) -> Iterator[Changeover]:
-    changeover = Changeover(node, clock)
-    yield changeover
-    assert changeover.stop(10)
+def board_change(node: Node, clock: ManualClock) -> Iterator[BoardChange]:
+    board_change = BoardChange(node, clock)
+    yield board_change
+    assert board_change.stop(10)
 
 
 @pytest.fixture
@@ -72,9 +72,9 @@ def board(tmp_path: Path) -> Path:
     return tmp_path / "board.yaml"
 
 
-def finished(changeover: Changeover) -> str | None:
+def finished(board_change: BoardChange) -> str | None:
     """Let time pass until it ends; the error that it had."""
-    thread, clock = changeover._thread, changeover._clock
+    thread, clock = board_change._thread, board_change._clock
     assert thread is not None
     assert isinstance(clock, ManualClock)
     for _ in range(1000):
@@ -82,15 +82,15 @@ def finished(changeover: Changeover) -> str | None:
             break
         clock.advance(1)
         thread.join(0.01)
-    progress = changeover.progress()
+    progress = board_change.progress()
     assert progress["state"] == "finished"
     return progress["error"]  # type: ignore[no-any-return]
 
 
-def test_an_idle_node_changes_at_once(node: Node, changeover: Changeover, board: Path) -> None:
-    changeover.begin(board)
-    changeover.wait_until_checked()
-    assert finished(changeover) is None
+def test_an_idle_node_changes_at_once(node: Node, board_change: BoardChange, board: Path) -> None:
+    board_change.begin(board)
+    board_change.wait_until_checked()
+    assert finished(board_change) is None
     ((file, _),) = node.served
     assert list(file.devices) == ["lamp"]
     assert node.drained_meanwhile == [True]
@@ -98,131 +98,134 @@ def test_an_idle_node_changes_at_once(node: Node, changeover: Changeover, board:
 
 
 def test_a_file_with_mistakes_changes_nothing(
-    node: Node, changeover: Changeover, board: Path
+    node: Node, board_change: BoardChange, board: Path
 ) -> None:
     board.write_text(BOARD.replace("led", "lde"))
-    changeover.begin(board)
+    board_change.begin(board)
     with pytest.raises(ConfigError, match=r"board\.yaml:2: .*lde.*led"):
-        changeover.wait_until_checked()
-    assert "lde" in str(finished(changeover))
+        board_change.wait_until_checked()
+    assert "lde" in str(finished(board_change))
     assert node.served == []
     assert node.drained_meanwhile == []
     assert node.sessions.draining is False
 
 
 def test_a_module_with_mistakes_changes_nothing(
-    node: Node, changeover: Changeover, board: Path
+    node: Node, board_change: BoardChange, board: Path
 ) -> None:
     board.write_text(BOARD + "module: own.py\n")
     board.with_name("own.py").write_text("import nothing_like_this\n")
-    changeover.begin(board)
+    board_change.begin(board)
     with pytest.raises(ConfigError, match="nothing_like_this"):
-        changeover.wait_until_checked()
+        board_change.wait_until_checked()
     assert node.served == []
 
 
 def test_students_are_waited_for_and_none_is_let_in(
-    node: Node, changeover: Changeover, board: Path
+    node: Node, board_change: BoardChange, board: Path
 ) -> None:
     node.sessions.on_board.append("ada")
-    changeover.begin(board)
-    changeover.wait_until_checked()
+    board_change.begin(board)
+    board_change.wait_until_checked()
     waiting = node.sessions
-    assert changeover.progress() == {"state": "waiting", "sessions": 1, "error": None}
+    assert board_change.progress() == {"state": "waiting", "sessions": 1, "error": None}
     assert waiting.draining is True
     waiting.on_board.clear()
-    assert finished(changeover) is None
+    assert finished(board_change) is None
     assert len(node.served) == 1
 
 
 def test_with_now_students_are_not_waited_for(
-    node: Node, changeover: Changeover, board: Path
+    node: Node, board_change: BoardChange, board: Path
 ) -> None:
     node.sessions.on_board.append("ada")
     with pytest.raises(Busy, match="A student is on the board"):
-        changeover.begin(board, now=True)
+        board_change.begin(board, now=True)
     assert node.sessions.draining is False
 
 
 def test_students_who_stay_too_long_are_not_thrown_out(
-    node: Node, changeover: Changeover, board: Path
+    node: Node, board_change: BoardChange, board: Path
 ) -> None:
     node.sessions.on_board.append("ada")
-    changeover.begin(board, timeout=1.0)
-    changeover.wait_until_checked()
-    assert "still 1 on the board" in str(finished(changeover))
+    board_change.begin(board, timeout=1.0)
+    board_change.wait_until_checked()
+    said = "1 student was still on the board when the time was up."
+    assert finished(board_change) == said
     assert node.sessions.draining is False
 
 
-def test_undrain_calls_it_off(node: Node, changeover: Changeover, board: Path) -> None:
+def test_undrain_calls_it_off(node: Node, board_change: BoardChange, board: Path) -> None:
     node.sessions.on_board.append("ada")
-    changeover.begin(board)
-    changeover.wait_until_checked()
+    board_change.begin(board)
+    board_change.wait_until_checked()
     node.sessions.draining = False
-    assert "takes students again" in str(finished(changeover))
+    assert "takes students again" in str(finished(board_change))
     assert node.served == []
 
 
-def test_a_node_that_was_drained_stays_so(node: Node, changeover: Changeover, board: Path) -> None:
+def test_a_node_that_was_drained_stays_so(
+    node: Node, board_change: BoardChange, board: Path
+) -> None:
     node.sessions.draining = True
-    changeover.begin(board)
-    assert finished(changeover) is None
+    board_change.begin(board)
+    assert finished(board_change) is None
     assert node.sessions.draining is True
 
 
 def test_a_board_that_does_not_open_is_told(
-    node: Node, changeover: Changeover, board: Path
+    node: Node, board_change: BoardChange, board: Path
 ) -> None:
     node.broken = DeviceError("'lamp' did not open: no such pin")
-    changeover.begin(board)
-    assert finished(changeover) == "'lamp' did not open: no such pin"
+    board_change.begin(board)
+    assert finished(board_change) == "'lamp' did not open: no such pin"
     assert node.sessions.draining is False
 
 
-def test_a_bug_is_told_as_well(node: Node, changeover: Changeover, board: Path) -> None:
+def test_a_bug_is_told_as_well(node: Node, board_change: BoardChange, board: Path) -> None:
     node.broken = ZeroDivisionError("a bug")
-    changeover.begin(board)
-    assert finished(changeover) == "ZeroDivisionError: a bug"
+    board_change.begin(board)
+    assert finished(board_change) == "ZeroDivisionError: a bug"
 
 
-def test_there_is_one_at_a_time(node: Node, changeover: Changeover, board: Path) -> None:
+def test_there_is_one_at_a_time(node: Node, board_change: BoardChange, board: Path) -> None:
     node.sessions.on_board.append("ada")
-    changeover.begin(board)
-    changeover.wait_until_checked()
+    board_change.begin(board)
+    board_change.wait_until_checked()
     with pytest.raises(Busy, match="changing its board already"):
-        changeover.begin(board)
+        board_change.begin(board)
     node.sessions.on_board.clear()
-    assert finished(changeover) is None
-    changeover.begin(board)
-    assert finished(changeover) is None
+    assert finished(board_change) is None
+    board_change.begin(board)
+    assert finished(board_change) is None
 
 
 def test_a_signal_in_the_middle_of_beginning_is_refused(
-    node: Node, changeover: Changeover, board: Path, monkeypatch: pytest.MonkeyPatch
+    node: Node, board_change: BoardChange, board: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = []
 
     def again(_self: Sessions) -> list[str]:
         with pytest.raises(Busy, match="already") as error:
-            changeover.begin(board)
+            board_change.begin(board)
         refused.append(error.value)
         return []
 
     with monkeypatch.context() as interrupted:
         interrupted.setattr(Sessions, "live", again)
-        changeover.begin(board, now=True)
-    assert finished(changeover) is None
+        board_change.begin(board, now=True)
+    assert finished(board_change) is None
     assert refused
 
 
 def test_a_node_that_stops_waits_for_nobody(
-    node: Node, changeover: Changeover, board: Path
+    node: Node, board_change: BoardChange, board: Path
 ) -> None:
     node.sessions.on_board.append("ada")
-    changeover.begin(board)
-    changeover.wait_until_checked()
-    assert changeover.stop(10)
-    assert finished(changeover) == "The node is stopping."
+    board_change.begin(board)
+    board_change.wait_until_checked()
+    assert board_change.stop(10)
+    assert finished(board_change) == "The node is stopping."
 
 
 # --- the lab's Python ---
@@ -249,20 +252,20 @@ def version(lab: Lab) -> int:
 
 
 def test_what_lies_beside_the_lab_is_imported_anew(
-    node: Node, changeover: Changeover, board: Path, lab_files: Callable[[int], None]
+    node: Node, board_change: BoardChange, board: Path, lab_files: Callable[[int], None]
 ) -> None:
     lab_files(1)
     assert version(load_lab(load_board(board))) == 1
     lab_files(2)
-    changeover.begin(board)
-    assert finished(changeover) is None
+    board_change.begin(board)
+    assert finished(board_change) is None
     assert version(node.served[0][1]) == 2
     assert sys.modules["gears_beside"].VERSION == 2
 
 
 def test_until_it_changes_the_old_lab_has_its_own_modules(
     node: Node,
-    changeover: Changeover,
+    board_change: BoardChange,
     board: Path,
     lab_files: Callable[[int], None],
 ) -> None:
@@ -270,12 +273,12 @@ def test_until_it_changes_the_old_lab_has_its_own_modules(
     load_lab(load_board(board))
     lab_files(2)
     node.sessions.on_board.append("ada")
-    changeover.begin(board)
-    changeover.wait_until_checked()
+    board_change.begin(board)
+    board_change.wait_until_checked()
     assert sys.modules["gears_beside"].VERSION == 1
     node.broken = DeviceError("no")
     node.sessions.on_board.clear()
-    finished(changeover)
+    finished(board_change)
     assert sys.modules["gears_beside"].VERSION == 1  # and again, where it could not change
 
 

@@ -43,7 +43,7 @@ def lab(tmp_path: Path) -> Iterator[Make]:
             (tmp_path / "oven.py").write_text(f"from labnode import Lab\nlab = Lab()\n{module}")
         client = LabClient(tmp_path / "oven.yaml", state_dir=tmp_path / state, clock=clock)
         clients.append(client)
-        client.seen = client.agent.bench.bus.subscribe(DeviceChanged, Notice)  # type: ignore[attr-defined]
+        client.seen = client.agent.runtime.bus.subscribe(DeviceChanged, Notice)  # type: ignore[attr-defined]
         return client.__enter__()
 
     yield make
@@ -200,25 +200,25 @@ def test_a_self_test_lifts_the_quarantine_that_it_disproves(lab: Make) -> None:
     node = lab(f"sequences: {{on_boot: {steps}, selftest: {steps}}}\n")
     assert node.agent.sessions.quarantine.why is not None
     simulate(node, "door", True)
-    node.agent.bench.upkeep._patience = 0.0  # as if ten seconds were over
-    node.agent.bench.upkeep._wake.set()
+    node.agent.runtime.routines._patience = 0.0  # as if ten seconds were over
+    node.agent.runtime.routines._wake.set()
     assert eventually(lambda: node.agent.sessions.quarantine.why is None)
 
 
 def test_a_self_test_never_lifts_an_emergency_stop(lab: Make) -> None:
     node = lab("sequences: {selftest: {every: 1s, steps: [{log: all is well}]}}\n")
     node.agent.estop.press("the red button")
-    node.agent.bench.upkeep._tested_at = float("-inf")
-    node.agent.bench.upkeep._patience = 0.0
-    node.agent.bench.upkeep._wake.set()
-    assert eventually(lambda: node.agent.bench.upkeep._tested_at > 0)
+    node.agent.runtime.routines._tested_at = float("-inf")
+    node.agent.runtime.routines._patience = 0.0
+    node.agent.runtime.routines._wake.set()
+    assert eventually(lambda: node.agent.runtime.routines._tested_at > 0)
     assert node.agent.sessions.quarantine.why is not None
 
 
 def test_a_self_test_that_fails_is_a_quarantine_and_makes_safe(lab: Make) -> None:
     node = lab(f"sequences:\n  selftest: {{every: 1h, steps: [{{set: {{heater: on}}}}, {DOOR}]}}\n")
-    node.agent.bench.upkeep._tested_at = float("-inf")
-    node.agent.bench.upkeep._wake.set()
+    node.agent.runtime.routines._tested_at = float("-inf")
+    node.agent.runtime.routines._wake.set()
     assert eventually(lambda: node.agent.sessions.quarantine.why)
     assert "selftest: 'door' did not become true" in str(node.agent.sessions.quarantine.why)
     assert eventually(lambda: node.value("heater") is False)
@@ -226,8 +226,8 @@ def test_a_self_test_that_fails_is_a_quarantine_and_makes_safe(lab: Make) -> Non
 
 def test_a_student_who_comes_ends_a_self_test_without_a_verdict(lab: Make) -> None:
     node = lab("sequences: {selftest: {every: 1h, steps: [{set: {lamp: on}}, {wait: 50s}]}}\n")
-    node.agent.bench.upkeep._tested_at = float("-inf")
-    node.agent.bench.upkeep._wake.set()
+    node.agent.runtime.routines._tested_at = float("-inf")
+    node.agent.runtime.routines._wake.set()
     assert eventually(lambda: node.value("lamp"))
     node.student()
     assert node.value("lamp") is False
@@ -240,7 +240,7 @@ def test_a_self_test_that_is_not_waited_for_any_more_never_runs(lab: Make) -> No
         "sequences: {selftest: {every: 1h, timeout: 5s, steps: [{set: {lamp: on}}]}}\n",
         clock=clock,
     )
-    upkeep, worker = node.agent.bench.upkeep, node.agent.worker
+    routines, worker = node.agent.runtime.routines, node.agent.worker
     held, let_go, served = Event(), Event(), Event()
 
     def hold() -> None:
@@ -249,10 +249,10 @@ def test_a_self_test_that_is_not_waited_for_any_more_never_runs(lab: Make) -> No
 
     worker.queue(hold)  # the hardware thread has something else to do
     assert held.wait(10)
-    upkeep._tested_at = float("-inf")
-    upkeep._wake.set()
-    assert eventually(lambda: upkeep._hook)
-    assert eventually(lambda: upkeep._hook is None or clock.advance(1))
+    routines._tested_at = float("-inf")
+    routines._wake.set()
+    assert eventually(lambda: routines._hook)
+    assert eventually(lambda: routines._hook is None or clock.advance(1))
     seen(node, "lamp")
     let_go.set()
     worker.hook(Hook(lambda: None, lambda _: served.set(), 1.0))  # comes after what was before
@@ -273,18 +273,18 @@ def test_values_that_a_session_begins_with_are_set_after_the_reset(
 
 def test_a_turn_that_fails_does_not_end_the_upkeep(lab: Make, monkeypatch: Any) -> None:
     node = lab("sequences: {selftest: {every: 1h, steps: [{pulse: {lamp: 10ms}}]}}\n")
-    upkeep = node.agent.bench.upkeep
-    look, looked = upkeep._look, []
+    routines = node.agent.runtime.routines
+    look, looked = routines._look, []
 
     def broken() -> None:
         looked.append(1)
         raise OSError("no disk")
 
-    monkeypatch.setattr(upkeep, "_look", broken)
-    upkeep._wake.set()
+    monkeypatch.setattr(routines, "_look", broken)
+    routines._wake.set()
     assert eventually(lambda: looked)
-    monkeypatch.setattr(upkeep, "_look", look)
-    upkeep._tested_at = float("-inf")
+    monkeypatch.setattr(routines, "_look", look)
+    routines._tested_at = float("-inf")
     assert eventually(lambda: seen(node, "lamp")[-1:] == [False])
 
 
@@ -313,7 +313,7 @@ def test_a_fault_is_answered_once_until_it_is_over(lab: Make) -> None:
     lamp = seen(node, "lamp")[:0]
     for opened in (True, False, True, False):
         simulate(node, "door", opened)
-        assert eventually(lambda: not node.agent.bench.upkeep._news._queue)
+        assert eventually(lambda: not node.agent.runtime.routines._news._queue)
         node.agent.worker.call(lambda: None)
     assert eventually(lambda: lamp.extend(seen(node, "lamp")) or lamp[-1:] == [False])
     assert lamp == [True, False]
@@ -339,12 +339,12 @@ def test_an_emergency_stop_ends_a_sequence_that_waits(lab: Make) -> None:
     node = lab(
         "sequences: {selftest: {every: 1h, steps: [{set: {lamp: on}}, {wait: 20s}, {log: x}]}}\n"
     )
-    upkeep = node.agent.bench.upkeep
-    upkeep._tested_at = float("-inf")
-    upkeep._wake.set()
+    routines = node.agent.runtime.routines
+    routines._tested_at = float("-inf")
+    routines._wake.set()
     assert eventually(lambda: node.value("lamp"))
     node.agent.estop.press("the red button")
-    assert eventually(lambda: upkeep._hook is None)
+    assert eventually(lambda: routines._hook is None)
     assert node.value("lamp") is False
     assert node.agent.sessions.quarantine.why == "Emergency stop: the red button"
 
