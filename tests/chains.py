@@ -12,7 +12,6 @@ import json
 import sys
 import tempfile
 import threading
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from labnode.sessions.admission import Admission
 from labnode.sessions.state_machine import StateMachine
 from labnode.settings import load_settings
 from labnode.store import Store
+from tests.kit.basic_auth import basic
 
 HOUSE = Path(labnode.__file__).parent
 BOARD = "schema: 1\nlab: {name: chains}\ndevices:\n  lamp: {driver: led, pin: 17}\n"
@@ -141,16 +141,14 @@ def _visit(watch: Watch, directory: Path) -> dict[str, Chain]:
     agent.start()
     try:
         base = agent.url if isinstance(agent.url, str) else agent.url()
-        basic = b64encode(f"chains:{PASSWORD}".encode()).decode()
+        login = {"Authorization": basic(f"chains:{PASSWORD}")}
         body = {
             "client_initial_data": {},
             "server_initial_data": {"priority.queue.slot.length": 60},
         }
         steps = (Admission.enter, Store.insert, begin, Store.update, StateMachine._active)
         with watch.chain(RequestReader.feed, *steps) as start:
-            _, answer = _ask(
-                base, "POST", "/weblab/sessions/", body, {"Authorization": f"Basic {basic}"}
-            )
+            _, answer = _ask(base, "POST", "/weblab/sessions/", body, login)
         url = urlsplit(json.loads(answer)["url"])
         headers, _ = _ask(base, "GET", url.path)
         cookie = {"Cookie": headers["Set-Cookie"].split(";")[0]}

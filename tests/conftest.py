@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Generator, Iterator
@@ -87,3 +88,15 @@ def _no_pin_stays_reserved(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(MockFactory, "__init__", remember)
     yield
     assert [pins_in_use(factory) for factory in made] == [[] for _ in made]
+
+
+@pytest.fixture
+def own_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a board's module imports, and where from, ends with the test; nothing is compiled."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith("labnode_board_"):
+            del sys.modules[name]

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from labnode.cli import main
 from labnode.clock import ManualClock
 from labnode.node.state_dir import StateDir
 from labnode.store import Store, backup
 from labnode.store.backup import BackupError, back_up, restore
+from tests.kit.commands import Run, labnode_with
 
 
 class Home:
@@ -238,23 +238,13 @@ def test_a_restore_that_fails_in_the_middle_puts_everything_back(
 
 # --- the commands ---
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("STATE_DIRECTORY", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments], prog_name="labnode")
-        out, err = capsys.readouterr()
-        assert isinstance(end.value.code, int)
-        return end.value.code, out, err
-
-    return run
+    return labnode_with(capsys)
 
 
 def test_without_a_name_the_backup_goes_into_the_state_directory(run: Run, home: Home) -> None:

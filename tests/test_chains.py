@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 
 import pytest
 
 from tests.chains import MOST
 from tests.house import ROOT
+from tests.kit.programs import ran
 
 
 @pytest.fixture(scope="module")
 def chains() -> dict[str, str]:
     """What the command prints of each; a process of its own, because a profiler slows all down."""
-    result = subprocess.run(
-        [sys.executable, "-m", "tests.chains"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = ran([sys.executable, "-m", "tests.chains"], cwd=ROOT, env=environ, timeout=120)
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
     parts = re.split(r"^== (\w+) .*$", result.stdout, flags=re.MULTILINE)

@@ -6,7 +6,6 @@ import importlib
 import json
 import logging
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,9 @@ from labnode.cli import main
 from labnode.cli import node as node_commands
 from labnode.errors import Busy, LabnodeError
 from labnode.weblab.fake import CentralServer, SessionEnd
+from tests.kit.commands import Run, labnode_with
+
+Refused = Callable[..., list[str]]
 
 run_commands = importlib.import_module("labnode.cli.run")  # the package has `run` the command
 
@@ -34,51 +36,26 @@ pages: []
 GOOD = "schema: 1\ndevices: {led: {driver: led, pin: GPIO17}}\n"
 
 
-class Said:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code = code
-        self.out = out
-        self.err = err
-
-
-Run = Callable[..., Said]
-
-
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _alone(own_modules: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment, the working directory and the modules of this test alone."""
     for name in ("XDG_STATE_HOME", "STATE_DIRECTORY", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("LABNODE_WEBLAB_USERNAME", "weblab")
     monkeypatch.setenv("LABNODE_WEBLAB_PASSWORD", "a password")
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
     monkeypatch.setattr("labnode.audit.log_to", lambda _: None)
     monkeypatch.chdir(tmp_path)
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if name.startswith("labnode_board_"):
-            del sys.modules[name]
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: str) -> Said:
-        with pytest.raises(SystemExit) as end:
-            main(arguments, prog_name="labnode")
-        out, err = capsys.readouterr()
-        code = end.value.code
-        assert isinstance(code, int)
-        return Said(code, out, err)
-
-    return run
+    return labnode_with(capsys)
 
 
 @pytest.fixture
-def refused(run: Run) -> Callable[..., list[str]]:
+def refused(run: Run) -> Refused:
     """Run a command that has to be refused; returns its sentences."""
 
     def refused(*arguments: str, code: int = 2) -> list[str]:
@@ -182,9 +159,7 @@ def test_check_tells_the_mistakes_of_all_boards_and_which_are_good(run: Run) -> 
         ("import numpi\n", ":1: ModuleNotFoundError: No module named 'numpi'"),
     ],
 )
-def test_a_module_that_cannot_be_used_is_told(
-    refused: Callable[..., list[str]], python: str, sentence: str
-) -> None:
+def test_a_module_that_cannot_be_used_is_told(refused: Refused, python: str, sentence: str) -> None:
     write(python, "board.py")
     board = write(f"{GOOD}module: board.py\n")
     for command in (["check"], ["run", "--simulate"], ["demo"]):
@@ -195,13 +170,11 @@ def test_a_module_that_cannot_be_used_is_told(
 
 
 @pytest.mark.parametrize("command", [["run", "--simulate"], ["demo"], ["check"]])
-def test_a_board_that_is_not_there_is_told(
-    refused: Callable[..., list[str]], command: list[str]
-) -> None:
+def test_a_board_that_is_not_there_is_told(refused: Refused, command: list[str]) -> None:
     assert refused(*command, "no/such.yaml") == ["no/such.yaml: there is no such file"]
 
 
-def test_a_run_without_a_board_is_told(refused: Callable[..., list[str]]) -> None:
+def test_a_run_without_a_board_is_told(refused: Refused) -> None:
     (sentence,) = refused("run")
     assert sentence.startswith("There is no board: name a board file (labnode run BOARD.yaml)")
 
@@ -210,7 +183,7 @@ def test_a_run_without_a_board_is_told(refused: Callable[..., list[str]]) -> Non
     "command", [["run", "board.yaml"], ["fake", "new"], ["fake", "status", "x"]]
 )
 def test_missing_credentials_are_told_with_both_ways_to_give_them(
-    refused: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, command: list[str]
+    refused: Refused, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     monkeypatch.delenv("LABNODE_WEBLAB_USERNAME")
     monkeypatch.delenv("LABNODE_WEBLAB_PASSWORD")
@@ -220,17 +193,13 @@ def test_missing_credentials_are_told_with_both_ways_to_give_them(
     assert "LABNODE_WEBLAB_USERNAME and LABNODE_WEBLAB_PASSWORD" in sentence
 
 
-def test_half_of_the_credentials_is_told(
-    refused: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_of_the_credentials_is_told(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LABNODE_WEBLAB_PASSWORD")
     (sentence,) = refused("run", write(GOOD))
     assert "weblab.password is missing" in sentence
 
 
-def test_wrong_settings_are_told_at_once(
-    refused: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_settings_are_told_at_once(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = write("prot: 80\n", "settings.yaml")
     monkeypatch.setenv("LABNODE_HSOT", "x")
     sentences = refused("run", write(GOOD), "--settings", settings, "--port", "70000")
@@ -241,9 +210,7 @@ def test_wrong_settings_are_told_at_once(
 
 
 @pytest.mark.parametrize("command", ["run", "status", "clear", "fake new", "fake dispose x"])
-def test_a_settings_file_that_is_not_there_is_told(
-    refused: Callable[..., list[str]], command: str
-) -> None:
+def test_a_settings_file_that_is_not_there_is_told(refused: Refused, command: str) -> None:
     sentences = refused(*command.split(), "--settings", "gone.yaml")
     assert sentences == ["gone.yaml: there is no such file"]
 
@@ -347,9 +314,7 @@ def test_the_client_data_can_come_from_a_file(run: Run, lab: list[Lab]) -> None:
         (["--url", "127.0.0.1"], "'127.0.0.1' is not the address of a node; expected http://HOST"),
     ],
 )
-def test_wrong_options_of_new_are_told(
-    refused: Callable[..., list[str]], options: list[str], sentence: str
-) -> None:
+def test_wrong_options_of_new_are_told(refused: Refused, options: list[str], sentence: str) -> None:
     write("[]", "list")
     Path("raw").write_bytes(b"\xff")
     (told,) = refused("fake", "new", *options)
@@ -419,9 +384,7 @@ def test_another_session_is_not_looked_for_where_the_last_one_was(run: Run, lab:
 
 
 @pytest.mark.parametrize("memory", ["", "[]", "{", '{"url": 3}'])
-def test_a_spoiled_memory_is_no_session(
-    refused: Callable[..., list[str]], tmp_path: Path, memory: str
-) -> None:
+def test_a_spoiled_memory_is_no_session(refused: Refused, tmp_path: Path, memory: str) -> None:
     (tmp_path / ".local/state/labnode").mkdir(parents=True)
     (tmp_path / ".local/state/labnode/fake-session.json").write_text(memory)
     for command in ("status", "dispose"):
@@ -548,7 +511,7 @@ def test_status_is_told_line_by_line(change: dict[str, Any], line: str) -> None:
     ["", "weblab: {username: u}", "clients: [{name: weblab, username: u, password: p}]"],
 )
 def test_the_commands_to_a_node_need_no_credentials(
-    refused: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, credentials: str
+    refused: Refused, monkeypatch: pytest.MonkeyPatch, credentials: str
 ) -> None:
     monkeypatch.delenv("LABNODE_WEBLAB_USERNAME")
     monkeypatch.delenv("LABNODE_WEBLAB_PASSWORD")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import logging
-from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -12,10 +11,7 @@ import pytest
 from labnode.clock import ManualClock
 from labnode.http.basic_auth import BasicAuth, Denied
 from labnode.settings import Client
-
-
-def basic(pair: str, encoding: str = "utf-8") -> str:
-    return "Basic " + b64encode(pair.encode(encoding)).decode()
+from tests.kit.basic_auth import basic
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,7 @@ BOARD = "schema: 1\nlab: {name: mine, category: Own}\ndevices: {led: {driver: le
 LAB = "from labnode import Lab\nlab = Lab()\n"
 
 
-@pytest.fixture(autouse=True)
-def _own_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    yield
-    sys.modules.pop("labnode_board_mine", None)
+pytestmark = pytest.mark.usefixtures("own_modules")
 
 
 def board(directory: Path, python: str = LAB) -> Path:

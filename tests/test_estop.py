@@ -14,6 +14,7 @@ import pytest
 from labnode.errors import Busy, LabnodeError, StorageError
 from labnode.sessions import Reason, State
 from labnode.testing import LabClient
+from tests.kit.labs import lab_of
 
 BOARD = """
 schema: 1
@@ -56,9 +57,7 @@ def hang():
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[LabClient]:
-    (tmp_path / "board.yaml").write_text(BOARD)
-    (tmp_path / "lab.py").write_text(MODULE)
-    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, BOARD, MODULE) as lab:
         yield lab
 
 
@@ -102,17 +101,24 @@ def test_a_task_that_goes_on_cannot_drive_anything(lab: LabClient) -> None:
     assert pins(lab) == SAFE
 
 
-def test_it_acts_while_the_hardware_thread_hangs(lab: LabClient) -> None:
+@contextmanager
+def hanging(lab: LabClient) -> Iterator[None]:
+    """Inside the block the heater is on and a task hangs on the hardware thread."""
     module = sys.modules["labnode_board_lab"]
     student = lab.student()
     student.post("/api/devices/heater/on")
     student.post("/api/tasks/hang")
     assert module.begun.wait(10)
     try:
-        assert lab.agent.estop.press("smoke") == []
-        assert pins(lab) == SAFE
+        yield
     finally:
         module.free.set()
+
+
+def test_it_acts_while_the_hardware_thread_hangs(lab: LabClient) -> None:
+    with hanging(lab):
+        assert lab.agent.estop.press("smoke") == []
+        assert pins(lab) == SAFE
 
 
 def test_no_session_starts_until_it_is_cleared(lab: LabClient) -> None:
@@ -161,17 +167,15 @@ def test_releasing_what_was_not_pressed_changes_nothing(lab: LabClient) -> None:
 
 
 def test_it_survives_a_restart(tmp_path: Path) -> None:
-    (tmp_path / "board.yaml").write_text(BOARD)
-    (tmp_path / "lab.py").write_text(MODULE)
-    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, BOARD, MODULE) as lab:
         lab.agent.estop.press("smoke")
-    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, BOARD, MODULE) as lab:
         assert lab.agent.estop.why == "smoke"
         with pytest.raises(LabnodeError, match="stopped: smoke"):
             lab.agent.worker.call(lambda: lab.agent.board.command("heater", "on"))
         assert lab.start().status == 503
         lab.agent.estop.release()
-    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, BOARD, MODULE) as lab:
         assert lab.agent.estop.why is None
 
 
@@ -357,9 +361,7 @@ def test_a_release_that_cannot_be_stored_is_none(
 def test_a_release_that_a_slow_disk_does_not_store_is_none_after_a_restart_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "board.yaml").write_text(BOARD)
-    (tmp_path / "lab.py").write_text(MODULE)
-    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, BOARD, MODULE) as lab:
         lab.agent.estop.press("smoke")
         free = threading.Event()
         lab.agent.store._queue.put(lambda: free.wait(20))
@@ -369,7 +371,7 @@ def test_a_release_that_a_slow_disk_does_not_store_is_none_after_a_restart_eithe
                 lab.agent.estop.release()
         free.set()
         assert lab.agent.estop.why == lab.agent.board.halted == "smoke"
-    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, BOARD, MODULE) as lab:
         assert lab.agent.estop.why == lab.agent.board.halted == "smoke"
 
 
@@ -405,9 +407,7 @@ BUTTON = BOARD.replace("module:", "  stop: {driver: button, pin: GPIO27, role: e
 
 @pytest.fixture
 def with_button(tmp_path: Path) -> Iterator[LabClient]:
-    (tmp_path / "button.yaml").write_text(BUTTON)
-    (tmp_path / "lab.py").write_text(MODULE)
-    with LabClient(tmp_path / "button.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, BUTTON, MODULE) as lab:
         yield lab
 
 
@@ -432,16 +432,9 @@ def test_a_button_stops_everything(with_button: LabClient) -> None:
 
 def test_a_button_acts_while_the_hardware_thread_hangs(with_button: LabClient) -> None:
     lab = with_button
-    module = sys.modules["labnode_board_lab"]
-    student = lab.student()
-    student.post("/api/devices/heater/on")
-    student.post("/api/tasks/hang")
-    assert module.begun.wait(10)
-    try:
+    with hanging(lab):
         lab.agent.board.pins.pin("GPIO27").drive_low()
         assert pins(lab) == SAFE
-    finally:
-        module.free.set()
 
 
 def test_it_cannot_be_released_while_the_button_is_pressed(with_button: LabClient) -> None:
@@ -457,11 +450,8 @@ def test_it_cannot_be_released_while_the_button_is_pressed(with_button: LabClien
 def test_a_button_that_is_pressed_at_the_start_keeps_the_board_in_quarantine(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "button.yaml").write_text(
-        BUTTON.replace("role: estop", "role: estop, normally_closed: true")
-    )
-    (tmp_path / "lab.py").write_text(MODULE)
-    client = LabClient(tmp_path / "button.yaml", state_dir=tmp_path / "state")
+    board = BUTTON.replace("role: estop", "role: estop, normally_closed: true")
+    client = lab_of(tmp_path, board, MODULE)
     button = client.agent.board.file.devices["stop"]
     button.simulate = lambda _value: None  # type: ignore[attr-defined]  # a wire is broken
     with client as lab:

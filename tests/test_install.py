@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.programs import ran
+
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "install.sh"
 SCRIPTS = ("install.sh", ".ci/run", "deploy/first-boot/first-boot")
@@ -91,17 +93,8 @@ class Machine:
         self, command: list[str], cwd: Path, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         always = {"PATH": self.bin, "CALLS": self.calls_file, "TMPDIR": self.temporary}
-        return subprocess.run(
-            command,
-            cwd=cwd,
-            env={**{name: str(path) for name, path in always.items()}, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            start_new_session=True,
-        )
+        environ = {**{name: str(path) for name, path in always.items()}, **environment}
+        return ran(command, cwd=cwd, env=environ, start_new_session=True)
 
     def calls(self, beginning: str = "") -> list[str]:
         """What was called since the last look, as far as it begins so."""
@@ -124,10 +117,7 @@ def machine(tmp_path: Path) -> Machine:
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="there is no shellcheck here")
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_shellcheck_finds_nothing(script: str) -> None:
-    found = subprocess.run(
-        ["shellcheck", script], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert not found.stdout
+    assert not ran(["shellcheck", script], cwd=ROOT).stdout
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -227,15 +217,9 @@ def test_a_script_away_from_its_clone_is_refused(machine: Machine) -> None:
 
 
 def test_a_script_read_from_a_pipe_is_refused(machine: Machine, tmp_path: Path) -> None:
-    result = subprocess.run(
-        [BASH, "-s", "demo"],
-        input=SCRIPT.read_text(),
-        cwd=tmp_path,
-        env={"PATH": str(machine.bin)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with SCRIPT.open() as script:
+        environ = {"PATH": str(machine.bin)}
+        result = ran([BASH, "-s", "demo"], stdin=script, cwd=tmp_path, env=environ)
     assert result.returncode == 1
     assert "install.sh works from a clone" in result.stderr
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from labnode.board import load_board
 from labnode.cli.main import main
+from tests.kit.programs import ran
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -28,9 +28,7 @@ def test_the_board_can_be_loaded(tmp_path: Path) -> None:
 
 
 def test_what_it_says_of_installing_is_what_the_script_takes() -> None:
-    usage = subprocess.run(
-        ["bash", README.parent / "install.sh", "--help"], capture_output=True, text=True, check=True
-    ).stdout
+    usage = ran(["bash", README.parent / "install.sh", "--help"], check=True).stdout
     commands = re.findall(r"\./install\.sh ([a-z]+)", README.read_text())
     assert {"demo", "test", "status", "upgrade", "rollback", "uninstall", "flash"} <= set(commands)
     assert [command for command in commands if f"\n  {command} " not in usage] == []

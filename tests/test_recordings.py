@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from labnode.clock import Clock
 from labnode.errors import ConfigError
 from labnode.lab.recordings import Recording
 from labnode.testing import LabClient
+from tests.kit.labs import lab_of
 from tests.kit.waiting import eventually
+
+Make = Callable[..., LabClient]
 
 BOARD = """\
 schema: 1
@@ -30,18 +34,9 @@ RECORD = "record: {devices: [heater, fan], every: 100ms}\n"
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Callable[..., LabClient]]:
-    clients: list[LabClient] = []
-
-    def make(text: str = RECORD) -> LabClient:
-        (tmp_path / "oven.yaml").write_text(BOARD + text)
-        client = LabClient(tmp_path / "oven.yaml", state_dir=tmp_path / "state")
-        clients.append(client)
-        return client.__enter__()
-
-    yield make
-    for client in clients:
-        client.__exit__(None, None, None)
+def lab(tmp_path: Path) -> Iterator[Make]:
+    with ExitStack() as clients:
+        yield lambda text=RECORD: clients.enter_context(lab_of(tmp_path, BOARD + text))
 
 
 def rows(student: Any) -> list[dict[str, str]]:
@@ -49,7 +44,7 @@ def rows(student: Any) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(reply.text))) if reply.status == 200 else []
 
 
-def test_a_student_downloads_what_the_devices_showed(lab: Callable[..., LabClient]) -> None:
+def test_a_student_downloads_what_the_devices_showed(lab: Make) -> None:
     student = lab().student()
     student.post("/api/devices/heater/on")
     student.post("/api/devices/fan/set", [0.25])
@@ -64,7 +59,7 @@ def test_a_student_downloads_what_the_devices_showed(lab: Callable[..., LabClien
     assert reply.headers["content-type"].startswith("text/csv")
 
 
-def test_it_is_there_as_json_too(lab: Callable[..., LabClient]) -> None:
+def test_it_is_there_as_json_too(lab: Make) -> None:
     student = lab().student()
     assert eventually(lambda: student.get("/api/recording.json").json.get("rows"))
     recorded = student.get("/api/recording.json").json
@@ -72,7 +67,7 @@ def test_it_is_there_as_json_too(lab: Callable[..., LabClient]) -> None:
     assert recorded["rows"][0][1:] == [False, 0.0]
 
 
-def test_after_the_session_it_can_still_be_downloaded(lab: Callable[..., LabClient]) -> None:
+def test_after_the_session_it_can_still_be_downloaded(lab: Make) -> None:
     node = lab()
     student = node.student()
     student.post("/api/devices/heater/on")
@@ -86,7 +81,7 @@ def test_after_the_session_it_can_still_be_downloaded(lab: Callable[..., LabClie
     assert "1" not in [row["heater"] for row in rows(another)]
 
 
-def test_the_page_knows_of_it_and_the_farewell_offers_it(lab: Callable[..., LabClient]) -> None:
+def test_the_page_knows_of_it_and_the_farewell_offers_it(lab: Make) -> None:
     node = lab()
     student = node.student()
     assert student.get("/api/board").json["record"] == {"devices": ["heater", "fan"]}
@@ -96,7 +91,7 @@ def test_the_page_knows_of_it_and_the_farewell_offers_it(lab: Callable[..., LabC
     assert 'api/recording.json" download>JSON' in farewell
 
 
-def test_without_a_recording_none_is_offered(lab: Callable[..., LabClient]) -> None:
+def test_without_a_recording_none_is_offered(lab: Make) -> None:
     node = lab("")
     student = node.student()
     assert student.get("/api/board").json["record"] is None
@@ -104,7 +99,7 @@ def test_without_a_recording_none_is_offered(lab: Callable[..., LabClient]) -> N
     assert "recording.csv" not in student.get("/", HTTP_ACCEPT="text/html").text
 
 
-def test_students_who_share_a_board_have_a_recording_each(lab: Callable[..., LabClient]) -> None:
+def test_students_who_share_a_board_have_a_recording_each(lab: Make) -> None:
     node = lab(f"{RECORD}session: {{users: 2}}\n")
     ada = node.student(username="ada")
     ada.post("/api/devices/heater/on")
@@ -118,18 +113,18 @@ def test_students_who_share_a_board_have_a_recording_each(lab: Callable[..., Lab
     assert eventually(lambda: len(rows(bob)) > number)  # one who leaves ends only the own one
 
 
-def test_nobody_else_can_download_it(lab: Callable[..., LabClient]) -> None:
+def test_nobody_else_can_download_it(lab: Make) -> None:
     node = lab()
     node.student()
     assert node.browser().get("/api/recording.csv").status == 403
 
 
-def test_a_board_without_recording_says_so(lab: Callable[..., LabClient]) -> None:
+def test_a_board_without_recording_says_so(lab: Make) -> None:
     reply = lab("").student().get("/api/recording.csv")
     assert (reply.status, reply.json["message"]) == (404, "Nothing was recorded in this session.")
 
 
-def test_a_restart_goes_on_with_the_recording(lab: Callable[..., LabClient]) -> None:
+def test_a_restart_goes_on_with_the_recording(lab: Make) -> None:
     first = lab()
     student = first.student(600)
     student.post("/api/devices/heater/on")
@@ -143,7 +138,7 @@ def test_a_restart_goes_on_with_the_recording(lab: Callable[..., LabClient]) -> 
     assert "1" in [row["heater"] for row in rows(student)]
 
 
-def test_old_recordings_are_deleted(lab: Callable[..., LabClient], tmp_path: Path) -> None:
+def test_old_recordings_are_deleted(lab: Make, tmp_path: Path) -> None:
     directory = tmp_path / "state" / "recordings"
     directory.mkdir(parents=True)
     for name, age in (("old", 40 * 86400), ("young", 86400)):
@@ -177,9 +172,7 @@ def test_a_long_session_fits_into_memory() -> None:
         ("{every: 1}", "missing key 'devices'"),
     ],
 )
-def test_recordings_that_cannot_be_are_told(
-    record: str, sentence: str, lab: Callable[..., LabClient]
-) -> None:
+def test_recordings_that_cannot_be_are_told(record: str, sentence: str, lab: Make) -> None:
     with pytest.raises(ConfigError) as caught:
         lab(f"record: {record}\n")
     assert ".yaml:7: " in str(caught.value)

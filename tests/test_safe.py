@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from labnode.cli import main
 from labnode.drivers.gpio.factories import mock_factory
 from labnode.errors import DeviceError
 from labnode.node.state_dir import StateDir
+from tests.kit.commands import Run, labnode_with
 
 BOARD = """\
 schema: 1
@@ -19,8 +19,6 @@ devices:
   heater: {driver: relay, pin: GPIO17, safe: true}
   fan: {driver: pwm_output, pin: GPIO18, safe: 1.0}
 """
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -42,15 +40,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "board.yaml").write_text(BOARD)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main(["safe", *arguments], prog_name="labnode")
-        out, err = capsys.readouterr()
-        assert isinstance(end.value.code, int)
-        return end.value.code, out, err
-
-    return run
+    return labnode_with(capsys, "safe")
 
 
 def test_it_says_what_it_has_made_safe(run: Run, pins: Any) -> None:

@@ -44,8 +44,11 @@ class Options:
             raise ValueError(f"the header {self.headers['bad'][:12]}… is bad")
 
 
+Read = Callable[[str], Options]
+
+
 @pytest.fixture
-def read(tmp_path: Path) -> Callable[[str], Options]:
+def read(tmp_path: Path) -> Read:
     beside(tmp_path)
 
     def read(text: str) -> Options:
@@ -87,7 +90,7 @@ def told(action: Callable[[], object], directory: Path) -> list[str]:
     ],
 )
 def test_a_secret_is_what_stands_in_its_file(
-    read: Callable[[str], Options], text: str, name: str, value: object
+    read: Read, text: str, name: str, value: object
 ) -> None:
     assert getattr(read(text), name) == value
 
@@ -107,25 +110,21 @@ def test_a_secret_is_what_stands_in_its_file(
         "!secret token: 5",
     ],
 )
-def test_a_secret_that_does_not_fit_is_not_shown(
-    read: Callable[[str], Options], tmp_path: Path, text: str
-) -> None:
+def test_a_secret_that_does_not_fit_is_not_shown(read: Read, tmp_path: Path, text: str) -> None:
     (problem,) = told(lambda: read(text), tmp_path)
     assert problem.startswith("x.yaml:1: ")
     assert "4711" not in problem
     assert SECRET[:6] not in problem
 
 
-def test_it_says_what_was_expected_and_which_secret_is_not_that(
-    read: Callable[[str], Options], tmp_path: Path
-) -> None:
+def test_it_says_what_was_expected_and_which_secret_is_not_that(read: Read, tmp_path: Path) -> None:
     assert told(lambda: read("\nnumber: !secret token"), tmp_path) == [
         "x.yaml:2: 'number': expected a whole number, which !secret token is not"
     ]
 
 
 def test_a_section_and_the_repr_of_the_options_show_only_the_name(
-    read: Callable[[str], Options],
+    read: Read,
 ) -> None:
     options = read("section: {a: !secret token}\ntoken: !secret token")
     assert options.section is not None
@@ -134,9 +133,7 @@ def test_a_section_and_the_repr_of_the_options_show_only_the_name(
     assert SECRET not in repr(options)
 
 
-def test_a_name_that_is_not_there_is_told_with_what_is(
-    read: Callable[[str], Options], tmp_path: Path
-) -> None:
+def test_a_name_that_is_not_there_is_told_with_what_is(read: Read, tmp_path: Path) -> None:
     assert told(lambda: read("token: !secret tocken\nwait: !secret"), tmp_path) == [
         "x.yaml:1: there is no secret 'tocken' in secrets.yaml; did you mean 'token'?",
         "x.yaml:2: expected the name of a secret, such as !secret wifi_password",
@@ -155,7 +152,7 @@ def test_a_name_that_is_not_there_is_told_with_what_is(
     ],
 )
 def test_a_file_of_secrets_that_cannot_be_used_is_told_so(
-    read: Callable[[str], Options], tmp_path: Path, text: str | None, mode: int, problem: str
+    read: Read, tmp_path: Path, text: str | None, mode: int, problem: str
 ) -> None:
     if text is None:
         (tmp_path / "secrets.yaml").unlink()
@@ -165,9 +162,7 @@ def test_a_file_of_secrets_that_cannot_be_used_is_told_so(
     assert found.startswith(problem)
 
 
-def test_without_a_secret_in_use_nobody_looks_at_the_file(
-    read: Callable[[str], Options], tmp_path: Path
-) -> None:
+def test_without_a_secret_in_use_nobody_looks_at_the_file(read: Read, tmp_path: Path) -> None:
     beside(tmp_path, "token: [", 0o666)
     assert read("token: x").token == "x"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -17,6 +16,7 @@ from labnode.errors import ConfigError
 from labnode.node.agent import Agent
 from labnode.sessions import Reason, StartRequest
 from tests.kit.agents import agent_of
+from tests.kit.programs import ran
 
 BOARD = "schema: 1\nlab: {name: oven}\ndevices: {heater: {driver: relay, pin: GPIO17}}\n"
 
@@ -120,5 +120,4 @@ def test_a_dead_server_of_the_numbers_is_a_fault(
 
 def test_where_nobody_asks_for_them_their_library_is_not_loaded() -> None:
     code = "import sys, labnode.node.agent; print('prometheus_client' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout == "False\n"
+    assert ran([sys.executable, "-c", code], check=True).stdout == "False\n"

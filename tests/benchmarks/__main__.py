@@ -18,13 +18,13 @@ import subprocess
 import tempfile
 import threading
 import time
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+from tests.kit.basic_auth import basic
 from tests.process.machine import PASSWORD, USERNAME, Machine, Node, Student
 from tests.web.sockets import Page
 
@@ -41,25 +41,35 @@ class CountedNode(Node):
 
 def main() -> None:
     print(f"{_machine()}\n")
-    print("| What | Measured | Target | Measured / target |")
-    print("| --- | --- | --- | --- |")
+    with table() as machine:
+        row("4 KB made durable on this disk, median", 1000 * disk(machine.home), None, "ms")
+        node = machine.keep(CountedNode(machine.home, board=HERE / "bench.yaml"))
+        row("resident memory, just started", memory(node), 60, "MB")
+        student = Student(*node.server.new(assigned_time=3000))
+        measure_delays(student)
+        measure_status(node, student)
+        measure_idle(node, student)
+        row("resident memory, after all this", memory(node), 60, "MB")
+        node.server.delete(student.session_id)
+        measure_session(node)
+        node.stop()
+
+
+@contextmanager
+def table() -> Iterator[Machine]:
+    """The head of a table for `row`, and a machine for what is measured."""
+    head()
     with tempfile.TemporaryDirectory() as directory:
         machine = Machine(Path(directory))
         try:
-            row("4 KB made durable on this disk, median", 1000 * disk(machine.home), None, "ms")
-            node = machine.keep(CountedNode(machine.home, board=HERE / "bench.yaml"))
-            row("resident memory, just started", memory(node), 60, "MB")
-            student = Student(*node.server.new(assigned_time=3000))
-            measure_delays(student)
-            measure_status(node, student)
-            measure_idle(node, student)
-            row("resident memory, after all this", memory(node), 60, "MB")
-            node.server.delete(student.session_id)
-            measure_session(node)
-            node.send(signal.SIGTERM)
-            node.wait()
+            yield machine
         finally:
             machine.end()
+
+
+def head() -> None:
+    print("| What | Measured | Target | Measured / target |")
+    print("| --- | --- | --- | --- |")
 
 
 def row(what: str, measured: float, target: float | None, unit: str) -> None:
@@ -124,8 +134,7 @@ def statements(student: Student) -> int:
 
 
 def ask_status(node: Node, student: Student, *, keep: bool) -> None:
-    credentials = b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
-    connection = Connection(node, {"Authorization": f"Basic {credentials}"})
+    connection = Connection(node, {"Authorization": basic(f"{USERNAME}:{PASSWORD}")})
     for _ in range(REQUESTS):
         answer = connection.ask("GET", f"/weblab/sessions/{student.session_id}/status")
         assert answer == b'{"should_finish": 5}'

@@ -6,13 +6,10 @@ what they should take.
 
 from __future__ import annotations
 
-import signal
 import statistics
-import tempfile
-from pathlib import Path
 
-from tests.benchmarks.__main__ import HERE, row
-from tests.process.machine import Machine, Student
+from tests.benchmarks.__main__ import HERE, row, table
+from tests.process.machine import Student
 
 RATE = 10_000  # edges in a second
 NUMBER = 100
@@ -22,22 +19,15 @@ AN_INTERLOCK = 20.0  # ms
 
 
 def main() -> None:
-    print("| What | Measured | Target | Measured / target |")
-    print("| --- | --- | --- | --- |")
-    with tempfile.TemporaryDirectory() as directory:
-        machine = Machine(Path(directory))
-        try:
-            node = machine.node(board=HERE / "flood.yaml", PYTHONPATH=str(HERE.parents[1]))
-            student = Student(*node.server.new(assigned_time=3000))
-            for rate in (0, RATE):
-                measure(student, rate)
-            late = student.get(f"/busy/{RATE}/{JOB}").json["seconds"]
-            row(f"a call after a job of {JOB} s, {RATE} edges/s", 1000 * late, A_CALL, "ms")
-            node.server.delete(student.session_id)
-            node.send(signal.SIGTERM)
-            node.wait()
-        finally:
-            machine.end()
+    with table() as machine:
+        node = machine.node(board=HERE / "flood.yaml", PYTHONPATH=str(HERE.parents[1]))
+        student = Student(*node.server.new(assigned_time=3000))
+        for rate in (0, RATE):
+            measure(student, rate)
+        late = student.get(f"/busy/{RATE}/{JOB}").json["seconds"]
+        row(f"a call after a job of {JOB} s, {RATE} edges/s", 1000 * late, A_CALL, "ms")
+        node.server.delete(student.session_id)
+        node.stop()
 
 
 def measure(student: Student, rate: int) -> None:

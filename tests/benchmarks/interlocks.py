@@ -5,34 +5,24 @@ python -m tests.benchmarks.interlocks
 
 from __future__ import annotations
 
-import signal
 import statistics
-import tempfile
-from pathlib import Path
 
-from tests.benchmarks.__main__ import HERE, row
-from tests.process.machine import Machine, Student
+from tests.benchmarks.__main__ import HERE, row, table
+from tests.process.machine import Student
 
 EDGES = 200
 BOUND = 50.0  # ms
 
 
 def main() -> None:
-    print("| What | Measured | Target | Measured / target |")
-    print("| --- | --- | --- | --- |")
-    with tempfile.TemporaryDirectory() as directory:
-        machine = Machine(Path(directory))
-        try:
-            node = machine.node(board=HERE / "interlocks.yaml")
-            student = Student(*node.server.new(assigned_time=3000))
-            measure(student, "idle")
-            student.start_task("wait")
-            measure(student, "while a task waits")
-            node.server.delete(student.session_id)
-            node.send(signal.SIGTERM)
-            node.wait()
-        finally:
-            machine.end()
+    with table() as machine:
+        node = machine.node(board=HERE / "interlocks.yaml")
+        student = Student(*node.server.new(assigned_time=3000))
+        measure(student, "idle")
+        student.start_task("wait")
+        measure(student, "while a task waits")
+        node.server.delete(student.session_id)
+        node.stop()
 
 
 def measure(student: Student, when: str) -> None:

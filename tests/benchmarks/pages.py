@@ -8,7 +8,6 @@ The browser is a headless Chromium on the same machine, which shares its process
 from __future__ import annotations
 
 import statistics
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,9 +19,9 @@ from urllib.parse import urlsplit
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
-from tests.benchmarks.__main__ import memory, processor, row
+from tests.benchmarks.__main__ import memory, processor, row, table
 from tests.browser.conftest import FLAGS
-from tests.process.machine import Machine, Node, Student
+from tests.process.machine import Node, Student
 from tests.web.sockets import Page
 
 HERE = Path(__file__).parent
@@ -33,16 +32,10 @@ SIGN_OF_LIFE = 5.0
 
 
 def main() -> None:
-    print("| What | Measured | Target | Measured / target |")
-    print("| --- | --- | --- | --- |")
-    with tempfile.TemporaryDirectory() as directory:
-        machine = Machine(Path(directory))
-        try:
-            node = machine.keep(Node(machine.home, board=HERE / "pages.yaml"))
-            measure_browser(node, Path(directory))
-            measure_idle_pages(node)
-        finally:
-            machine.end()
+    with table() as machine:
+        node = machine.keep(Node(machine.home, board=HERE / "pages.yaml"))
+        measure_browser(node, machine.home)
+        measure_idle_pages(node)
 
 
 # --- in a browser ---

@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from labnode.weblab.fake import CentralServer
-from tests.benchmarks.__main__ import _machine, row
+from tests.benchmarks.__main__ import _machine, head, row
 from tests.process.machine import PASSWORD, USERNAME, Student, environment
 from tests.web.sockets import Page
 
@@ -48,8 +48,7 @@ devices:
 
 def main() -> None:
     print(f"{_machine()}\n")
-    print("| What | Measured | Target | Measured / target |")
-    print("| --- | --- | --- | --- |")
+    head()
     with tempfile.TemporaryDirectory() as directory, pty() as (far, echo), pty() as (talker, flood):
         peer = subprocess.Popen([sys.executable, "-c", ECHO, str(far)], pass_fds=[far])
         try:

@@ -27,12 +27,9 @@ def thermal(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[LabClient]:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+def lab(own_modules: None) -> Iterator[LabClient]:
     with LabClient(BOARD) as lab:
         yield lab
-    sys.modules.pop("labnode_board_thermal", None)
 
 
 class Box:

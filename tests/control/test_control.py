@@ -19,6 +19,8 @@ from labnode.control import ControlSocket, NotRunning, ask, client, server
 from labnode.control.protocol import address
 from labnode.errors import ConfigError, Forbidden, LabnodeError, StorageError
 
+Listen = Callable[..., ControlSocket]
+
 
 def fail() -> dict[str, Any]:
     raise StorageError("The disk is full.")
@@ -41,7 +43,7 @@ COMMANDS = {
 
 
 @pytest.fixture
-def listen(tmp_path: Path) -> Iterator[Callable[..., ControlSocket]]:
+def listen(tmp_path: Path) -> Iterator[Listen]:
     with ExitStack() as started:
 
         def listen(
@@ -56,7 +58,7 @@ def listen(tmp_path: Path) -> Iterator[Callable[..., ControlSocket]]:
 
 
 @pytest.fixture
-def node(listen: Callable[..., ControlSocket], tmp_path: Path) -> Path:
+def node(listen: Listen, tmp_path: Path) -> Path:
     listen()
     return tmp_path
 
@@ -125,7 +127,7 @@ def test_options_that_a_command_does_not_take_are_refused(node: Path, options: s
 
 
 def test_a_change_is_logged_with_the_process_that_asked(
-    listen: Callable[..., ControlSocket], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    listen: Listen, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     listen(commands={"status": dict, "drain": dict})
@@ -137,7 +139,7 @@ def test_a_change_is_logged_with_the_process_that_asked(
 # --- where it is ---
 
 
-def test_a_long_path_is_no_problem(listen: Callable[..., ControlSocket], tmp_path: Path) -> None:
+def test_a_long_path_is_no_problem(listen: Listen, tmp_path: Path) -> None:
     directory = tmp_path / ("d" * 120) / ("e" * 120)
     directory.mkdir(parents=True)
     listen(directory)
@@ -145,7 +147,7 @@ def test_a_long_path_is_no_problem(listen: Callable[..., ControlSocket], tmp_pat
 
 
 def test_the_socket_is_for_this_user_alone_whatever_the_umask(
-    listen: Callable[..., ControlSocket], tmp_path: Path
+    listen: Listen, tmp_path: Path
 ) -> None:
     before = os.umask(0)
     try:
@@ -155,9 +157,7 @@ def test_the_socket_is_for_this_user_alone_whatever_the_umask(
     assert stat.S_IMODE((tmp_path / "control.sock").stat().st_mode) == 0o600
 
 
-def test_what_a_killed_node_has_left_is_replaced(
-    listen: Callable[..., ControlSocket], tmp_path: Path
-) -> None:
+def test_what_a_killed_node_has_left_is_replaced(listen: Listen, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as killed, address(tmp_path) as place:
         killed.bind(place)
     with pytest.raises(NotRunning):
@@ -166,9 +166,7 @@ def test_what_a_killed_node_has_left_is_replaced(
     assert ask(tmp_path, "status") == {"state": "ready"}
 
 
-def test_nothing_is_left_after_the_stop(
-    listen: Callable[..., ControlSocket], tmp_path: Path
-) -> None:
+def test_nothing_is_left_after_the_stop(listen: Listen, tmp_path: Path) -> None:
     control = listen()
     assert control.stop(5.0)
     assert control.stop(5.0)
@@ -338,7 +336,7 @@ def is_left(connection: socket.socket) -> bool:
 
 
 def test_an_emergency_stop_does_not_wait_for_those_who_are_served(
-    listen: Callable[..., ControlSocket], tmp_path: Path, slow: Slow
+    listen: Listen, tmp_path: Path, slow: Slow
 ) -> None:
     listen(commands={"slow": slow, "estop": lambda why="": {"why": why}})
     with ExitStack() as connections:
@@ -352,7 +350,7 @@ def test_an_emergency_stop_does_not_wait_for_those_who_are_served(
 
 
 def test_an_emergency_stop_does_not_wait_for_those_who_say_nothing(
-    listen: Callable[..., ControlSocket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    listen: Listen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "_PATIENCE", 600.0)
     listen(commands={"estop": dict})
@@ -364,9 +362,7 @@ def test_an_emergency_stop_does_not_wait_for_those_who_say_nothing(
         assert answer(silent[-1]) == {"result": {}}
 
 
-def test_an_emergency_stop_does_not_wait_for_one_that_hangs(
-    listen: Callable[..., ControlSocket], tmp_path: Path
-) -> None:
+def test_an_emergency_stop_does_not_wait_for_one_that_hangs(listen: Listen, tmp_path: Path) -> None:
     hung, let_go = threading.Event(), threading.Event()
 
     def estop(why: str = "") -> dict[str, Any]:
@@ -385,7 +381,7 @@ def test_an_emergency_stop_does_not_wait_for_one_that_hangs(
 
 
 def test_too_many_commands_are_refused_and_an_emergency_stop_is_not(
-    listen: Callable[..., ControlSocket], tmp_path: Path, slow: Slow
+    listen: Listen, tmp_path: Path, slow: Slow
 ) -> None:
     listen(commands={"slow": slow, "estop": dict})
     with ExitStack() as connections:
@@ -401,7 +397,7 @@ def test_too_many_commands_are_refused_and_an_emergency_stop_is_not(
 
 
 def test_a_stop_leaves_those_who_wait_without_an_answer(
-    listen: Callable[..., ControlSocket], tmp_path: Path, slow: Slow
+    listen: Listen, tmp_path: Path, slow: Slow
 ) -> None:
     control = listen(commands={"slow": slow})
     with ExitStack() as connections:

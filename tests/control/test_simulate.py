@@ -11,6 +11,7 @@ from labnode import control
 from labnode.control import ControlSocket
 from labnode.errors import LabnodeError
 from labnode.testing import LabClient
+from tests.kit.labs import lab_of
 
 BOARD = """\
 schema: 1
@@ -24,8 +25,7 @@ devices:
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[LabClient]:
-    (tmp_path / "board.yaml").write_text(BOARD)
-    with LabClient(tmp_path / "board.yaml") as client:
+    with lab_of(tmp_path, BOARD) as client:
         socket = ControlSocket(tmp_path, client.agent.commands.by_name)
         socket.start()
         yield client

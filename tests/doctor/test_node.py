@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
 from labnode.board import load_board
-from labnode.cli import main
 from labnode.doctor import examine, node
 from labnode.doctor.examine import CHECKS
 from labnode.lab import Lab
 from labnode.node.agent import Agent
 from labnode.settings import Credentials
+from tests.kit.commands import Run, labnode_with
 
 from .conftest import Bed
 
@@ -105,8 +105,6 @@ def test_a_check_that_fails_itself_keeps_no_other_from_being_made(
 
 # --- the command ---
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
 def run(bed: Bed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
@@ -115,15 +113,7 @@ def run(bed: Bed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     monkeypatch.setenv("LABNODE_PORT", "0")  # whoever has 8080 of this machine
     monkeypatch.setenv("HOME", str(bed.root))
     bed.write("board.yaml", BOARD)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main(["doctor", *arguments], prog_name="labnode")
-        out, err = capsys.readouterr()
-        assert isinstance(end.value.code, int)
-        return end.value.code, out, err
-
-    return run
+    return labnode_with(capsys, "doctor")
 
 
 def settings_file(bed: Bed, text: str) -> str:

@@ -12,6 +12,7 @@ from labnode.clock import ManualClock
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.gpio.factories import mock_factory
 from labnode.errors import Interlocked
+from tests.kit.services import Thread
 
 
 class Bench:
@@ -93,3 +94,15 @@ def bench() -> Iterator[Bench]:
     bench = Bench()
     yield bench
     bench.close()
+
+
+@pytest.fixture
+def real(bench: Bench) -> Bench:
+    """A board whose hardware is no simulation, but for its pins."""
+    bench.simulated = False
+    return bench
+
+
+@pytest.fixture
+def thread() -> Thread:
+    return Thread(simulated=False)

@@ -72,8 +72,3 @@ def test_a_bank_that_was_closed_lets_go_of_its_pins_and_sees_nothing_more(bench:
     lights.close()
     bench.serve()
     assert (bench.published, pins_in_use(bench.pins)) == ([], [])
-
-
-def test_pins_that_the_board_pulls_up_have_to_be_read_that_way() -> None:
-    with pytest.raises(ValueError, match="GPIO2 has a resistor"):
-        DigitalInputBank(pins=[Pin(2)])

@@ -8,7 +8,6 @@ is pinctrl-bcm2711::
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,12 +16,10 @@ from typing import Any
 import pytest
 
 from labnode.drivers.framework.output import Output
-from labnode.drivers.framework.registry import load_drivers
 from labnode.drivers.gpio.factories import pins_in_use, real_factory
 from labnode.errors import DeviceError
-from labnode.schema import build, parse_yaml
+from tests.drivers.test_contract import example
 
-DRIVERS = load_drivers()
 ON_PINS = [
     "angular_servo",
     "buzzer",
@@ -60,14 +57,6 @@ def real(bench: Any, tmp_path: Path) -> Iterator[Any]:
     bench.pins.close()
 
 
-def output(kind: str) -> Output:
-    _, _, text = (inspect.getdoc(DRIVERS[kind]) or "").partition("Example::")
-    ((name, options),) = parse_yaml(inspect.cleandoc(text), f"{kind}.yaml").items()
-    driver = build(DRIVERS[kind], options, name=name, ignore={"driver"})
-    assert isinstance(driver, Output)
-    return driver
-
-
 def unsafe(driver: Output) -> Any:
     return {"rgb_led": "#ffffff", "digital_output_bank": 1}.get(
         driver.kind, getattr(driver, "most", True)
@@ -79,7 +68,8 @@ def levels(driver: Output, pins: Any) -> dict[int, bool]:
 
 
 def test_it_opens_safe_does_what_it_is_told_and_is_left_driven_safe(kind: str, real: Any) -> None:
-    driver = output(kind)
+    driver = example(kind)
+    assert isinstance(driver, Output)
     real.open(driver, kind)
     assert driver.value == driver.safe
     real.clock.advance(driver.min_off_time or 0)

@@ -429,12 +429,6 @@ def test_the_devices_of_an_expander_leave_each_other_alone(bench: Any, wires: An
     assert chip.bytes[0x0C:0x0E] == bytes([0x80, 0x40])
 
 
-@pytest.mark.parametrize("name", ["A8", "C0", "GP3", 3, True, None])
-def test_what_is_no_pin_of_an_expander_is_refused(name: object) -> None:
-    with pytest.raises(ValueError, match="expected a pin of the chip, A0 to A7 or B0 to B7"):
-        ExpanderPin.from_yaml(name)
-
-
 def test_a_chip_in_another_mode_is_recognised(bench: Any, wires: Any) -> None:
     wires.chips[0x20] = ExpanderChip()
     wires.chips[0x20].bytes[0x0A] = 0x80

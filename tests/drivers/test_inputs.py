@@ -49,18 +49,3 @@ def test_a_simulated_input_shows_what_it_is_told_whatever_its_wiring(
     for value in (True, False, 1.0, 0):
         lid.simulate(value)
         assert lid.value is bool(value)
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"pull_up": None}, "needs active_state"),
-        ({"pull_up": True, "active_state": True}, "active_state follows from pull_up"),
-        ({"pin": Pin(2)}, "GPIO2 has a resistor that pulls it up: say pull_up: true"),
-    ],
-)
-def test_options_that_do_not_go_together_are_refused(
-    options: dict[str, Any], sentence: str
-) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        DigitalInput(**{"pin": Pin(27), **options})

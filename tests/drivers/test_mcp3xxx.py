@@ -89,18 +89,6 @@ def test_two_channels_share_the_chip(spi: Any) -> None:
     chip.close()
 
 
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"chip": "MCP3004", "channel": 4}, "a MCP3004 has the channels 0 to 3"),
-        ({"chip": "MCP3008", "channel": 0, "device": 2}, "SPI bus 0 has the chip selects 0 and 1"),
-    ],
-)
-def test_a_channel_that_cannot_be_is_refused(options: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        Mcp3xxx(**options)
-
-
 def test_a_bus_that_is_not_switched_on_says_so(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_bus(**_: Any) -> Any:
         raise OSError("can not open SPI device")

@@ -61,11 +61,6 @@ def test_a_motor_without_pulses_has_three_speeds(bench: Any) -> None:
         belt.set(0.5)
 
 
-def test_a_motor_whose_safe_value_is_not_to_stand_still_is_refused() -> None:
-    with pytest.raises(ValueError, match="safe must be 0"):
-        Motor(forward_pin=Pin(17), backward_pin=Pin(27), safe=0.5)
-
-
 def test_a_bridge_with_a_phase_is_stopped_before_it_turns_round(bench: Any) -> None:
     wheel = bench.open(PhaseEnableMotor(phase=Pin(17), enable=Pin(18)))
     wheel.set(1)
@@ -117,21 +112,3 @@ def test_an_angle_is_between_its_two_pulses_in_either_order(
     assert (flap.value, flap.describe()["min"], flap.describe()["max"]) == (45, 0, 180)
     with pytest.raises(BadInput, match="a number from 0 to 180"):
         flap.set(181)
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"min_pulse_width": 0.002}, "min_pulse_width must be less than max_pulse_width"),
-        ({"frame_width": 0.0015}, "and that less than the time from"),
-        ({"safe": 2.0}, "safe is a number from -1 to 1"),
-    ],
-)
-def test_a_servo_that_cannot_be_is_refused(options: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        Servo(pin=Pin(17), **options)
-
-
-def test_angles_that_are_one_are_refused() -> None:
-    with pytest.raises(ValueError, match="must differ"):
-        AngularServo(pin=Pin(17), min_angle=3, max_angle=3)

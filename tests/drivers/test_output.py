@@ -162,20 +162,3 @@ def test_a_number_is_within_its_limits_and_steps_or_safe(bench: Any) -> None:
     for value in (0.1, 0.3, 0.9):
         with pytest.raises(BadInput, match=r"a number from 0.2 to 0.8 in steps of 0.2, not"):
             fan.set(value)
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"pulse": 0.0}, "pulse must be longer than 0"),
-        ({"max_on_time": 0.0}, "max_on_time must be longer than 0"),
-    ],
-)
-def test_limits_that_cannot_be_are_refused(options: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        DigitalOutput(pin=Pin(17), **options)
-
-
-def test_an_initial_number_has_to_be_one_that_may_be_set() -> None:
-    with pytest.raises(ValueError, match=r"initial \(0.9\) is not among a number from 0 to 0.5"):
-        PwmOutput(pin=Pin(17), max=0.5, initial=0.9)

@@ -27,12 +27,6 @@ class Thermometer(Sensor):
         return self.there
 
 
-@pytest.fixture
-def real(bench: Any) -> Any:
-    bench.simulated = False
-    return bench
-
-
 def test_it_is_read_at_once_and_then_every_so_often(real: Any) -> None:
     sensor = real.open(Thermometer(sample_every=2.0))
     assert (sensor.value, sensor.due()) == (None, real.clock.now())

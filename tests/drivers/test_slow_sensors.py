@@ -28,12 +28,6 @@ DAMAGED = "50 01 4b 46 7f ff 0c 10 7b : crc=7a NO\n50 01 4b 46 7f ff 0c 10 7b t=
 SHORTED = "00 00 00 00 00 00 00 00 00 : crc=00 YES\n00 00 00 00 00 00 00 00 00 t=0\n"
 
 
-@pytest.fixture
-def real(bench: Any) -> Any:
-    bench.simulated = False
-    return bench
-
-
 # --- DS18B20 ---
 
 
@@ -87,12 +81,6 @@ def test_what_is_no_reading_is_an_error_and_the_value_gets_stale(
     real.clock.advance(1)
     assert real.until(lambda: "error" not in temp.state())
     assert not temp.stale
-
-
-@pytest.mark.parametrize("value", ["28-0316", "10-000802a1b2c3", 28, None, "28-0316a4a1f2zz"])
-def test_what_is_no_number_of_a_sensor_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match="expected the number of a DS18B20 such as 28-"):
-        SensorId.from_yaml(value)
 
 
 def test_a_calibration_makes_the_reading_right(real: Any, wire: Path) -> None:
@@ -306,12 +294,3 @@ def test_a_program_that_is_not_there_says_so(real: Any) -> None:
 def test_no_shell_sees_the_arguments(real: Any) -> None:
     volts = real.open(ProgramSensor(run=["echo", "$HOME; echo 5"], text=True))
     assert outcome(real, volts) == "$HOME; echo 5"
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [({"run": []}, "run needs a program"), ({"run": ["a"], "pattern": "("}, "pattern is no regu")],
-)
-def test_a_program_that_cannot_be_asked_is_refused(options: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        ProgramSensor(**options)

@@ -336,40 +336,6 @@ def test_a_command_counts_although_one_look_is_under_way_and_another_waits(
     assert plug.relays[0] is True
 
 
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({}, "needs family and address, or on_url and off_url"),
-        ({"family": "shelly"}, "a shelly needs its address"),
-        ({"on_url": "http://a", "off_url": "http://b", "relay": 1}, "are for family: tasmota"),
-        ({"on_url": "http://a", "off_url": "http://b", "on_pattern": "x"}, "go together"),
-        ({"family": "tasmota", "address": "http://a", "on_url": "http://a"}, "URLs of a tasmota"),
-        (
-            {
-                "on_url": "http://a",
-                "off_url": "http://b",
-                "state_url": "http://c",
-                "on_pattern": "(",
-            },
-            "on_pattern is no regular expression",
-        ),
-    ],
-)
-def test_addresses_that_do_not_go_together_are_refused(
-    options: dict[str, Any], sentence: str
-) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        HttpSwitch(**options)
-
-
-@pytest.mark.parametrize(
-    "value", ["plug", "ftp://plug/", "http://", "http://a:port/", "http://a/b c", "file:///x", 3]
-)
-def test_what_is_no_address_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match=r"expected an address such as http://192.168.1.20/on"):
-        WebAddress.from_yaml(value)
-
-
 # --- hubs ---
 
 # As uhubctl 2.5 prints it, for a hub for USB 3, which the computer sees as two.
@@ -446,12 +412,6 @@ def test_where_a_hub_is(value: object) -> None:
     assert HubLocation.from_yaml(value) == str(value)
 
 
-@pytest.mark.parametrize("value", ["-l 1", "1-", "", None, 1.5, True, "usb1"])
-def test_what_is_no_place_of_a_hub_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match=r"expected where a hub is, such as 1-1\.4"):
-        HubLocation.from_yaml(value)
-
-
 # --- programs ---
 
 
@@ -486,20 +446,6 @@ def test_a_program_that_does_not_switch_is_told(bench: Any, tmp_path: Path) -> N
     assert bench.until(lambda: "error" in scope.state())
     assert scope.state()["error"] == "sh failed with code 3: no such device"
     wait_for(bench, scope, False)
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"run_on": [], "run_off": ["a"]}, "need a program each"),
-        ({"run_on": ["a"], "run_off": ["a"], "run_state": ["a"]}, "go together"),
-    ],
-)
-def test_programs_that_do_not_go_together_are_refused(
-    options: dict[str, Any], sentence: str
-) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        CommandSwitch(**options)
 
 
 # --- in a node ---

@@ -38,20 +38,3 @@ def test_a_variable_is_of_the_kind_of_its_safe_value(
 def test_what_is_no_value_at_all_is_refused(value: Any) -> None:
     with pytest.raises(BadInput, match="must be true or false, a number or a text"):
         Virtual.commands["set"].bind("mode.set", [value])
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"safe": 5, "max": 4}, "safe must be a number to 4, not 5"),
-        ({"safe": "a", "choices": ["b"]}, "safe must be one of b, not 'a'"),
-        ({"min": 1}, "min, max and step are for a number"),
-        ({"safe": 1, "choices": ["a"]}, "choices are for a text"),
-        ({"safe": 1, "initial": True}, "initial must be a number, not True"),
-    ],
-)
-def test_options_that_do_not_go_together_are_refused(
-    options: dict[str, Any], sentence: str
-) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        Virtual(**options)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.programs import ran
+
 ROOT = Path(__file__).parent.parent.parent
 
 # A systemd that remembers in $ROOT/systemd what is enabled and what runs, and how.
@@ -142,16 +144,8 @@ class Node:
         path = f"{self.bin}:{os.environ['PATH']}"
         always = {"PATH": path, "CALLS": self.calls_file, "TMPDIR": self.temporary}
         always |= {"ROOT_DIRECTORY": self.root, "LC_ALL": "C.UTF-8"}
-        return subprocess.run(
-            ["./install.sh", *arguments],
-            cwd=self.clone,
-            env={**{name: str(value) for name, value in always.items()}, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        environ = {**{name: str(value) for name, value in always.items()}, **environment}
+        return ran(["./install.sh", *arguments], cwd=self.clone, env=environ)
 
     def install(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.run("install", "--board", "boards/heater.yaml", *arguments, **environment)

@@ -11,6 +11,7 @@ import pytest
 
 from .conftest import PYTHON, ROOT, Node
 
+INSTALL = ("install", "--board", "boards/heater.yaml")
 COMMANDS = ["install", "upgrade", "rollback", "uninstall", "status", "flash"]
 
 
@@ -168,38 +169,47 @@ def test_only_root_changes_the_system(node: Node) -> None:
 )
 def test_other_systems_are_refused(node: Node, release: str, sentence: str) -> None:
     node.write("etc/os-release", release)
-    assert refused(node, "install", "--board", "boards/heater.yaml").endswith(sentence)
+    assert refused(node, *INSTALL).endswith(sentence)
 
 
-def test_other_processors_are_refused(node: Node) -> None:
-    node.command("uname", "[[ $1 == -m ]] && echo riscv64 || echo Linux")
-    assert "this machine is riscv64" in refused(node, "install", "--board", "boards/heater.yaml")
+@pytest.mark.parametrize(
+    ("command", "script", "sentence"),
+    [
+        ("uname", "[[ $1 == -m ]] && echo riscv64 || echo Linux", "this machine is riscv64"),
+        ("df", "printf 'Avail\\n 99\\n'", "has only 99 MB free; labnode needs about 250 MB"),
+    ],
+)
+def test_other_processors_and_a_full_disk_are_refused(
+    node: Node, command: str, script: str, sentence: str
+) -> None:
+    node.command(command, script)
+    assert sentence in refused(node, *INSTALL)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("PYTHON_VERSION", "3.9", "labnode needs Python 3.11 or newer, and this machine has 3.9"),
+        ("NO_PIP", "1", "pip could not install labnode; does this machine reach the internet"),
+        # What pip installs may be empty: it counts only when it works.
+        ("NO_LGPIO", "1", "the library for the pins, lgpio, does not work"),
+    ],
+)
+def test_a_python_that_cannot_do_it_leaves_nothing(
+    node: Node, variable: str, value: str, sentence: str
+) -> None:
+    assert sentence in refused(node, *INSTALL, **{variable: value})
 
 
 def test_a_machine_without_systemd_is_refused(node: Node) -> None:
     (node.root / "run/systemd/system").rmdir()
-    assert refused(node, "install", "--board", "boards/heater.yaml").startswith(
-        "systemd does not run on this machine"
-    )
+    assert refused(node, *INSTALL).startswith("systemd does not run on this machine")
 
 
 def test_a_clock_that_was_never_set_is_refused(node: Node) -> None:
     node.command("date", "[[ $1 == +%s ]] && echo 86400 || echo 1970-01-02")
-    assert refused(node, "install", "--board", "boards/heater.yaml").startswith(
+    assert refused(node, *INSTALL).startswith(
         "the clock says 1970-01-02; connect the network, or set it"
-    )
-
-
-def test_a_full_disk_is_refused(node: Node) -> None:
-    node.command("df", "printf 'Avail\\n 99\\n'")
-    assert "has only 99 MB free; labnode needs about 250 MB" in refused(
-        node, "install", "--board", "boards/heater.yaml"
-    )
-
-
-def test_an_old_python_is_refused(node: Node) -> None:
-    assert "labnode needs Python 3.11 or newer, and this machine has 3.9" in refused(
-        node, "install", "--board", "boards/heater.yaml", PYTHON_VERSION="3.9"
     )
 
 
@@ -211,22 +221,7 @@ def test_a_missing_board_is_refused(node: Node) -> None:
 
 def test_a_board_with_mistakes_is_refused(node: Node) -> None:
     node.board.write_text("a mistake\n")
-    assert refused(node, "install", "--board", "boards/heater.yaml") == (
-        "the board has mistakes; see above"
-    )
-
-
-def test_a_failing_pip_leaves_nothing(node: Node) -> None:
-    assert "pip could not install labnode; does this machine reach the internet" in refused(
-        node, "install", "--board", "boards/heater.yaml", NO_PIP="1"
-    )
-
-
-def test_pins_without_lgpio_are_refused(node: Node) -> None:
-    """What pip installs may be empty: it counts only when it works."""
-    assert "the library for the pins, lgpio, does not work" in refused(
-        node, "install", "--board", "boards/heater.yaml", NO_LGPIO="1"
-    )
+    assert refused(node, *INSTALL) == ("the board has mistakes; see above")
 
 
 def test_what_is_not_installed_cannot_be_upgraded_nor_rolled_back(node: Node) -> None:
@@ -235,9 +230,7 @@ def test_what_is_not_installed_cannot_be_upgraded_nor_rolled_back(node: Node) ->
 
 
 def test_wheels_that_are_not_there_are_refused(node: Node) -> None:
-    assert refused(node, "install", "--board", "boards/heater.yaml", "--wheels", "/none") == (
-        "--wheels: there is no directory /none"
-    )
+    assert refused(node, *INSTALL, "--wheels", "/none") == ("--wheels: there is no directory /none")
 
 
 def test_a_second_installer_does_not_interfere(node: Node) -> None:
@@ -277,7 +270,7 @@ def test_dry_runs_on_a_node_change_nothing(installed: Node) -> None:
     for command in (
         ["upgrade"],
         ["uninstall", "--purge"],
-        ["install", "--board", "boards/heater.yaml"],
+        [*INSTALL],
     ):
         done = installed.run(*command, "--dry-run")
         assert done.returncode == 0, done.stderr

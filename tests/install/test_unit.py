@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.kit.programs import ran
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 UNIT = DEPLOY / "systemd" / "labnode@.service"
@@ -18,9 +19,7 @@ def offline() -> bool:
     """Whether this systemd-analyze judges a unit that is not installed (since version 250)."""
     if not shutil.which("systemd-analyze"):
         return False
-    said = subprocess.run(
-        ["systemd-analyze", "--version"], capture_output=True, text=True, check=False
-    )
+    said = ran(["systemd-analyze", "--version"])
     version = re.match(r"systemd (\d+)", said.stdout)
     return version is not None and int(version[1]) >= 250
 
@@ -29,12 +28,8 @@ def offline() -> bool:
 def test_the_service_is_shut_in_as_far_as_a_lab_can_be(tmp_path: Path) -> None:
     unit = tmp_path / "labnode@lab.service"
     shutil.copy(UNIT, unit)
-    said = subprocess.run(
-        ["systemd-analyze", "security", "--offline=yes", "--no-pager", str(unit)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    security = ["systemd-analyze", "security", "--offline=yes", "--no-pager"]
+    said = ran([*security, unit], check=True)
     score = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said.stdout)
     assert score
     assert float(score[1]) <= 1.7

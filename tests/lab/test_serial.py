@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from labnode.testing import LabClient
+from tests.kit.labs import lab_of
 
 BOARD = r"""
 schema: 1
@@ -19,7 +20,7 @@ simulate:
 sequences:
   on_start:
     steps: [{serial: {console: {send: reset, expect: ready, timeout: 5}}}]
-module: bench.py
+module: lab.py
 """
 
 MODULE = """
@@ -43,9 +44,7 @@ def ask():
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[LabClient]:
-    (tmp_path / "bench.yaml").write_text(BOARD)
-    (tmp_path / "bench.py").write_text(MODULE)
-    with LabClient(tmp_path / "bench.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, BOARD, MODULE) as lab:
         yield lab
 
 

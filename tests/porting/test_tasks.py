@@ -15,6 +15,8 @@ from labnode.testing import Student
 
 from .bench import Bench, Gate
 
+Guarded = Callable[..., TaskFunction[..., Any]]
+
 
 @pytest.fixture
 def student(bench: Bench) -> Student:
@@ -36,7 +38,7 @@ def gate() -> Gate:
 
 
 @pytest.fixture
-def guarded(lab: Lab, gate: Gate) -> Callable[..., TaskFunction[..., Any]]:
+def guarded(lab: Lab, gate: Gate) -> Guarded:
     """Makes tasks that wait at the gate and return what they are given, or raise it."""
 
     def make(**options: Any) -> TaskFunction[..., Any]:
@@ -87,7 +89,7 @@ def test_a_delayed_task_runs_in_another_thread(
 
 
 def test_a_task_goes_from_submitted_to_running_to_done(
-    bench: Bench, student: Student, guarded: Callable[..., Any], gate: Gate
+    bench: Bench, student: Student, guarded: Guarded, gate: Gate
 ) -> None:
     before, states = Gate(), []
 
@@ -115,7 +117,7 @@ def test_a_task_goes_from_submitted_to_running_to_done(
 
 
 def test_what_a_task_raises_is_its_error(
-    bench: Bench, student: Student, guarded: Callable[..., Any], gate: Gate
+    bench: Bench, student: Student, guarded: Guarded, gate: Gate
 ) -> None:
     gate.open()
     function = guarded()
@@ -136,7 +138,7 @@ def test_run_sync_returns_the_finished_task(
 
 
 def test_run_sync_waits_no_longer_than_it_may(
-    bench: Bench, student: Student, guarded: Callable[..., Any], gate: Gate
+    bench: Bench, student: Student, guarded: Guarded, gate: Gate
 ) -> None:
     function = guarded()
     task = bench.view(student, lambda: function.run_sync(timeout=0.05))
@@ -157,7 +159,7 @@ def test_hooks_run_tasks_too(bench: Bench, lab: Lab, double: TaskFunction[[int],
 
 
 def test_what_a_task_tells_can_be_seen_outside_while_it_runs(
-    bench: Bench, student: Student, guarded: Callable[..., Any], gate: Gate, lab: Lab
+    bench: Bench, student: Student, guarded: Guarded, gate: Gate, lab: Lab
 ) -> None:
     task_id = bench.view(student, guarded().delay).task_id
     gate.reached()
@@ -166,7 +168,7 @@ def test_what_a_task_tells_can_be_seen_outside_while_it_runs(
 
 
 def test_a_task_object_changes_only_when_it_is_retrieved(
-    bench: Bench, student: Student, guarded: Callable[..., Any], gate: Gate
+    bench: Bench, student: Student, guarded: Guarded, gate: Gate
 ) -> None:
     task_id = bench.view(student, guarded().delay).task_id
     gate.reached()
@@ -225,7 +227,7 @@ def test_a_task_sees_that_it_was_asked_to_stop(
 
 
 def test_join_raises_or_returns_when_it_takes_too_long(
-    bench: Bench, student: Student, guarded: Callable[..., Any], gate: Gate
+    bench: Bench, student: Student, guarded: Guarded, gate: Gate
 ) -> None:
     task = bench.view(student, guarded().delay)
     with pytest.raises(TimeoutError):
@@ -262,7 +264,7 @@ def test_all_tasks_of_a_function_can_be_stopped_and_joined(
 
 @pytest.mark.parametrize("result", ["through", "error"])
 def test_a_unique_task_is_rejected_while_another_runs_and_free_afterwards(
-    bench: Bench, student: Student, guarded: Callable[..., Any], gate: Gate, result: str
+    bench: Bench, student: Student, guarded: Guarded, gate: Gate, result: str
 ) -> None:
     function = guarded(unique="global")
     first = bench.view(student, lambda: function.delay(result))
@@ -338,7 +340,7 @@ def test_the_next_student_does_not_see_the_tasks_of_the_last(
 
 
 def test_tasks_that_still_run_are_seen_in_on_dispose(
-    bench: Bench, lab: Lab, student: Student, guarded: Callable[..., Any], gate: Gate
+    bench: Bench, lab: Lab, student: Student, guarded: Guarded, gate: Gate
 ) -> None:
     seen: list[Any] = []
 

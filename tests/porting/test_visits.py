@@ -12,6 +12,8 @@ from labnode.lab import Lab
 
 from .bench import Bench
 
+MakeBench = Callable[..., Bench]
+
 
 def should_finish(bench: Bench, session_id: str) -> float:
     answer: float = bench.server("GET", f"/{session_id}/status").json["should_finish"]
@@ -25,22 +27,20 @@ def test_a_student_goes_first_where_the_lab_says(bench: Bench, lab: Lab) -> None
     assert bench.student(username="ada").entered.headers["location"] == "/login?name=ada"
 
 
-def test_strangers_are_sent_to_the_link_for_them(make_bench: Callable[..., Bench]) -> None:
+def test_strangers_are_sent_to_the_link_for_them(make_bench: MakeBench) -> None:
     bench = make_bench(unauthorized_link="https://weblab.example.org/login")
     reply = bench.ask(bench.browser(), lambda: "seen")
     assert (reply.status, reply.headers["location"]) == (302, "https://weblab.example.org/login")
 
 
-def test_strangers_are_shown_the_page_for_them(
-    make_bench: Callable[..., Bench], tmp_path: Path
-) -> None:
+def test_strangers_are_shown_the_page_for_them(make_bench: MakeBench, tmp_path: Path) -> None:
     (tmp_path / "forbidden.html").write_text("Ask your teacher.")
     bench = make_bench(unauthorized_template=str(tmp_path / "forbidden.html"))
     reply = bench.ask(bench.browser(), lambda: "seen")
     assert (reply.status, reply.text) == (403, "Ask your teacher.")
 
 
-def test_every_request_of_the_student_is_a_sign_of_life(make_bench: Callable[..., Bench]) -> None:
+def test_every_request_of_the_student_is_a_sign_of_life(make_bench: MakeBench) -> None:
     clock = ManualClock()
     bench = make_bench(clock=clock)
     student = bench.student()
@@ -50,7 +50,7 @@ def test_every_request_of_the_student_is_a_sign_of_life(make_bench: Callable[...
     assert bench.view(student, lambda: bench.lab.user.active)
 
 
-def test_a_poll_is_a_sign_of_life(make_bench: Callable[..., Bench]) -> None:
+def test_a_poll_is_a_sign_of_life(make_bench: MakeBench) -> None:
     clock = ManualClock()
     bench = make_bench(clock=clock)
     student = bench.student()
@@ -60,7 +60,7 @@ def test_a_poll_is_a_sign_of_life(make_bench: Callable[..., Bench]) -> None:
     assert bench.view(student, lambda: bench.lab.user.active)
 
 
-def test_polling_in_a_view_is_a_sign_of_life(make_bench: Callable[..., Bench]) -> None:
+def test_polling_in_a_view_is_a_sign_of_life(make_bench: MakeBench) -> None:
     clock = ManualClock()
     bench = make_bench(clock=clock)
     student = bench.student()
@@ -73,7 +73,7 @@ def test_polling_in_a_view_is_a_sign_of_life(make_bench: Callable[..., Bench]) -
     assert bench.view(student, view) == 0
 
 
-def test_silence_ends_a_session(make_bench: Callable[..., Bench]) -> None:
+def test_silence_ends_a_session(make_bench: MakeBench) -> None:
     clock = ManualClock()
     bench = make_bench(clock=clock)
     student = bench.student()
@@ -83,7 +83,7 @@ def test_silence_ends_a_session(make_bench: Callable[..., Bench]) -> None:
     assert bench.finish(student)["finished"] is True
 
 
-def test_silence_ends_no_session_whose_timeout_is_never(make_bench: Callable[..., Bench]) -> None:
+def test_silence_ends_no_session_whose_timeout_is_never(make_bench: MakeBench) -> None:
     clock = ManualClock()
     bench = make_bench("timeout: -1", clock=clock)
     student = bench.student(3600)
@@ -101,12 +101,12 @@ def test_logging_out_ends_the_session(bench: Bench, lab: Lab) -> None:
     assert (user.active, user.exited) == (False, True)
 
 
-def test_the_central_server_is_told_when_to_ask_again(make_bench: Callable[..., Bench]) -> None:
+def test_the_central_server_is_told_when_to_ask_again(make_bench: MakeBench) -> None:
     bench = make_bench("poll_interval: 7")
     assert should_finish(bench, bench.student(300).session_id) == 7
 
 
-def test_the_central_server_need_not_ask_again(make_bench: Callable[..., Bench]) -> None:
+def test_the_central_server_need_not_ask_again(make_bench: MakeBench) -> None:
     bench = make_bench("poll_interval: 0")
     assert should_finish(bench, bench.student(300).session_id) == 0
 
@@ -131,7 +131,7 @@ def test_a_start_that_fails_is_cleaned_up_and_the_next_student_can_come(
 
 
 @pytest.mark.parametrize("users", [1, 3])
-def test_every_session_is_disposed_once(make_bench: Callable[..., Bench], users: int) -> None:
+def test_every_session_is_disposed_once(make_bench: MakeBench, users: int) -> None:
     bench = make_bench(f"users: {users}")
     disposed: list[str] = []
     bench.lab.on_dispose(lambda: disposed.append(bench.lab.user.username))

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import select
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any, ClassVar, TypeVar
 
 from labnode.clock import Clock
 from labnode.weblab.fake import CentralServer
+from tests.kit.programs import ran
 from tests.kit.waiting import PATIENCE
 
 HERE = Path(__file__).parent
@@ -126,6 +128,11 @@ class Process:
     def wait(self) -> int:
         """Its exit code, when it ends."""
         return self.popen.wait(PATIENCE)
+
+    def stop(self) -> None:
+        """End it as systemd does, in order."""
+        self.send(signal.SIGTERM)
+        assert self.wait() == 0
 
     def levels(self) -> dict[str, str]:
         """What the pins were driven to in the end."""
@@ -256,6 +263,11 @@ class Machine:
         assert node.popen.returncode is not None
         return self.node("--port", node.url.rpartition(":")[2], **options)
 
+    def crashed(self, node: Node, **options: Any) -> Node:
+        """The node as it is started again after SIGKILL."""
+        node.kill()
+        return self.again(node, **options)
+
     def process(self, *arguments: str | Path, **env: str) -> Process:
         return self.keep(Process(self.home, *arguments, **env))
 
@@ -268,16 +280,9 @@ class Machine:
 
     def labnode(self, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "labnode", *map(str, arguments)],
-            cwd=self.home,
-            env=environment(self.home, **env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        command = [sys.executable, "-m", "labnode", *map(str, arguments)]
+        environ = environment(self.home, **env)
+        return ran(command, cwd=self.home, env=environ, timeout=PATIENCE)
 
     def end(self) -> None:
         for process in self._processes:

@@ -38,8 +38,7 @@ def test_a_board_is_applied_when_the_student_has_gone(
     status = json.loads(machine.labnode("status", "--json", *state).stdout)
     assert (status["board"]["name"], status["draining"]) == ("second", False)
     assert node.student().page.status == 200
-    node.send(signal.SIGTERM)
-    assert node.wait() == 0
+    node.stop()
     assert node.levels() == SAFE
 
 

@@ -6,12 +6,13 @@ The same without processes, and more of it, is in tests/test_cli.py.
 from __future__ import annotations
 
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.kit.programs import ran
 
 from .machine import PROBE, Machine, environment
 
@@ -107,12 +108,5 @@ def test_a_thread_that_a_module_starts_keeps_no_command(machine: Machine) -> Non
 
 def test_the_console_script_is_the_same_command(machine: Machine) -> None:
     script = Path(sys.executable).parent / "labnode"
-    result = subprocess.run(
-        [script, "check", "gone.yaml"],
-        env=environment(machine.home),
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+    result = ran([script, "check", "gone.yaml"], env=environment(machine.home))
     assert (result.returncode, result.stderr) == (2, "labnode: gone.yaml: there is no such file\n")

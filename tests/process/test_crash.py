@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -14,11 +13,6 @@ from labnode.errors import LabnodeError
 from .machine import PROBE, SAFE, Machine, Node
 
 CALM = {"LABNODE_TEST_CALM": "1"}
-
-
-def stop(node: Node) -> None:
-    node.send(signal.SIGTERM)
-    assert node.wait() == 0
 
 
 def first_levels(node: Node) -> dict[str, str]:
@@ -33,8 +27,7 @@ def first_levels(node: Node) -> dict[str, str]:
 def test_a_session_is_resumed_with_the_same_cookie(machine: Machine) -> None:
     node = machine.node()
     student = node.student(level=3)
-    node.kill()
-    node = machine.again(node)
+    node = machine.crashed(node)
     assert student.get("/api/session").json["restarted"] is True
     node.trace.wait_for("on_start again")
     assert first_levels(node) == SAFE
@@ -44,30 +37,28 @@ def test_a_session_is_resumed_with_the_same_cookie(machine: Machine) -> None:
     assert node.server.delete(student.session_id).clean
     node.trace.wait_for("cleaned")
     assert student.get("/api/session").json["code"] == "session-over"
-    stop(node)
+    node.stop()
 
 
 def test_a_reservation_that_is_asked_for_again_is_the_resumed_session(machine: Machine) -> None:
     node = machine.node()
     session = node.server.new(reservation_id="the same")
-    node.kill()
-    node = machine.again(node)
+    node = machine.crashed(node)
     assert node.server.new(reservation_id="the same") == session
-    stop(node)
+    node.stop()
 
 
 def test_a_session_is_disposed_where_the_board_says_so(machine: Machine) -> None:
     board = machine.board("on_restart: resume", "on_restart: dispose")
     node = machine.node(board=board)
     student = node.student()
-    node.kill()
-    node = machine.again(node, board=board)
+    node = machine.crashed(node, board=board)
     node.trace.wait_for("cleaned")
     assert "on_start again" not in node.trace.seen
     assert student.get("/api/session").json["reason"] == "restart"
     assert node.server.delete(student.session_id).clean
     assert node.server.status(student.session_id) == -1
-    stop(node)
+    node.stop()
     assert node.levels() == SAFE
 
 
@@ -75,16 +66,14 @@ def test_a_third_crash_in_one_session_is_its_last(machine: Machine) -> None:
     node = machine.node()
     student = node.student()
     for _ in range(2):
-        node.kill()
-        node = machine.again(node)
+        node = machine.crashed(node)
         student.start_task("chore")  # is in the store after the session's being active again
         node.trace.wait_for("on_start again")
-    node.kill()
-    node = machine.again(node)
+    node = machine.crashed(node)
     node.trace.wait_for("cleaned")
     assert student.get("/api/session").json["reason"] == "restart"
     assert node.server.delete(student.session_id).clean
-    stop(node)
+    node.stop()
 
 
 # --- in the middle of a task ---
@@ -96,8 +85,7 @@ def test_a_task_fails_as_interrupted_and_can_be_started_again(machine: Machine, 
     student = node.student()
     task_id = student.start_task(name, how="wait")
     node.trace.wait_for(f"^{name}$")
-    node.kill()
-    node = machine.again(node, **CALM)
+    node = machine.crashed(node, **CALM)
     task = student.get(f"/api/tasks/{task_id}").json
     assert (task["status"], task["error"]["code"]) == ("failed", "interrupted")
     assert student.get("/api/state").json["tasks"] == []
@@ -105,7 +93,7 @@ def test_a_task_fails_as_interrupted_and_can_be_started_again(machine: Machine, 
     node.trace.wait_for(f"^{name}$")
     assert node.trace.seen.count(name) == 1  # and the interrupted one never
     assert node.server.delete(student.session_id).clean
-    stop(node)
+    node.stop()
     rows = node.rows("SELECT status FROM tasks ORDER BY submitted_at")
     assert rows == [("failed",), ("done",)]
 
@@ -117,10 +105,9 @@ def test_tasks_that_waited_for_their_turn_are_interrupted_too(machine: Machine) 
         student.start_task("chore", how="wait")
     node.trace.wait_for("chore")
     node.trace.wait_for("chore")
-    node.kill()
-    node = machine.again(node, **CALM)
+    node = machine.crashed(node, **CALM)
     assert student.get("/api/session").status == 200
-    stop(node)
+    node.stop()
     assert "chore" not in node.trace.all()
     assert node.rows("SELECT DISTINCT status FROM tasks") == [("failed",)]
 
@@ -140,7 +127,7 @@ def test_a_start_is_disposed(machine: Machine) -> None:
     node.trace.wait_for("on_dispose")
     node.trace.wait_for("cleaned")
     node.trace.wait_for("on_start first")
-    stop(node)
+    node.stop()
     assert node.rows("SELECT state, reason FROM sessions ORDER BY created_at") == [
         ("disposed", "restart"),
         ("active", None),
@@ -153,13 +140,12 @@ def test_a_clean_up_is_done_again(machine: Machine) -> None:
     student.leave()
     node.trace.wait_for("on_dispose")
     assert node.server.status(student.session_id) == 2
-    node.kill()
-    node = machine.again(node, **CALM)
+    node = machine.crashed(node, **CALM)
     node.trace.wait_for("cleaned")
     assert student.get("/api/session").json["reason"] == "exited"
     assert node.server.delete(student.session_id).message in ("Deleted", "Not found")
     assert node.student().page.status == 200
-    stop(node)
+    node.stop()
     assert node.levels() == SAFE
     assert node.rows("SELECT state, reason FROM sessions ORDER BY created_at") == [
         ("disposed", "exited"),
@@ -172,14 +158,12 @@ def test_a_clean_up_that_fails_after_the_crash_puts_the_board_in_quarantine(
 ) -> None:
     node = machine.node()
     student = node.student(on_dispose="fail")
-    node.kill()
-    node = machine.again(node)
+    node = machine.crashed(node)
     assert node.server.delete(student.session_id).clean
-    node.kill()  # and the quarantine is still there
-    node = machine.again(node)
+    node = machine.crashed(node)  # and the quarantine is still there
     with pytest.raises(LabnodeError, match="quarantine: the pump does not answer"):
         node.server.new()
-    stop(node)
+    node.stop()
     assert node.levels() == SAFE
 
 
@@ -193,7 +177,7 @@ def test_a_node_starts_among_the_remains_of_one_that_was_killed(machine: Machine
     assert {"control.sock", "lock", "labnode.db", "labnode.db-wal", "queue.db"} <= remains
     node = machine.again(node)
     assert machine.labnode("status", "--state-dir", node.state).returncode == 0
-    stop(node)
+    node.stop()
     assert node.errors == ""
 
 
@@ -212,10 +196,10 @@ def test_what_was_wrong_with_the_port_costs_no_session(machine: Machine, tmp_pat
             assert failed.returncode == 2
             assert "already in use" in failed.stderr
             assert failed.stdout == ""  # no hook has run, no pin was touched
-        stop(in_the_way)
+        in_the_way.stop()
     node = machine.again(node)
     assert student.get("/api/session").status == 200
-    stop(node)
+    node.stop()
 
 
 def ask(node: Node, **client_data: str) -> threading.Thread:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .machine import SAFE, Machine
-from .test_crash import CALM, ask, stop
+from .test_crash import CALM, ask
 
 
 def test_an_output_that_nobody_ends_in_time_ends_the_process_safe(machine: Machine) -> None:
@@ -16,4 +16,4 @@ def test_an_output_that_nobody_ends_in_time_ends_the_process_safe(machine: Machi
     assert "'heater' is on for longer than its max_on_time" in node.errors
     node = machine.again(node, board=board, **CALM)
     assert node.student().page.status == 200
-    stop(node)
+    node.stop()

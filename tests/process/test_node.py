@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import stat
 import urllib.error
 import urllib.request
-from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import pytest
 
 from labnode.control import ask
 from labnode.errors import LabnodeError
+from tests.kit.basic_auth import basic
 
 from .machine import PASSWORD, PROBE, SAFE, USERNAME, Machine, Node
 
@@ -34,8 +33,7 @@ def running(machine: Machine) -> Iterator[Node]:
     """At its end, whatever the tests did to it, it has logged no traceback and stops in order."""
     node = machine.node()
     yield node
-    node.send(signal.SIGTERM)
-    assert node.wait() == 0
+    node.stop()
     assert node.levels() == SAFE
     assert node.errors.count("Traceback") == node.errors.count("RuntimeError: the pump")
 
@@ -243,8 +241,7 @@ def test_a_broken_body_from_the_page_is_400_and_changes_nothing(node: Node, body
 )
 def test_a_broken_start_is_400_and_starts_nothing(node: Node, body: bytes) -> None:
     request = urllib.request.Request(f"{node.url}/weblab/sessions/", body)
-    credentials = b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
-    request.add_header("Authorization", f"Basic {credentials}")
+    request.add_header("Authorization", basic(f"{USERNAME}:{PASSWORD}"))
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with pytest.raises(urllib.error.HTTPError) as refused:
         opener.open(request, timeout=10)

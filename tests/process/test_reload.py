@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -69,8 +68,7 @@ def test_what_is_saved_is_served_and_mistakes_are_not(machine: Machine, node: No
     assert "labnode: words.py:1: SyntaxError: unterminated string literal" in node.errors
     assert student.get("/word").text == "new and better"
 
-    node.send(signal.SIGTERM)
-    assert node.wait() == 0
+    node.stop()
 
 
 def test_a_clean_up_is_not_cut_off(machine: Machine, node: Node) -> None:
@@ -82,5 +80,4 @@ def test_a_clean_up_is_not_cut_off(machine: Machine, node: Node) -> None:
     said = [line for line in node.output.seen if line.startswith("dispos")]
     assert said == ["disposing", "disposed, cut off: False"]
 
-    node.send(signal.SIGTERM)
-    assert node.wait() == 0
+    node.stop()

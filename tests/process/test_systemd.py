@@ -73,8 +73,7 @@ def test_a_log_that_is_the_journal_is_not_lost_where_the_journal_is_away(machine
     info = stderr.stat()
     node = machine.node(JOURNAL_STREAM=f"{info.st_dev}:{info.st_ino}")
     node.student()
-    node.send(signal.SIGTERM)
-    assert node.wait() == 0
+    node.stop()
     lines = node.errors.splitlines()
     assert any(line.startswith("INFO labnode.sessions.state_machine: Session ") for line in lines)
     assert any('"event": "started"' in line for line in lines)

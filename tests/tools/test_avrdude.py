@@ -16,9 +16,12 @@ from labnode.errors import Stopped, ToolFailed
 from .bootloader import Arduino, image, intel_hex
 from .conftest import Stage
 
-real = pytest.mark.skipif(
+pytestmark = pytest.mark.skipif(
     shutil.which("avrdude") is None, reason="no avrdude here (Debian: apt-get install avrdude)"
 )
+
+
+Mcu = Callable[..., Avrdude]
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def arduino() -> Iterator[Arduino]:
 
 
 @pytest.fixture
-def mcu(stage: Stage, arduino: Arduino) -> Callable[..., Avrdude]:
+def mcu(stage: Stage, arduino: Arduino) -> Mcu:
     """The driver on the simulated Arduino; its blank image says "blank"."""
     (stage.folder / "blank.hex").write_text(intel_hex(image("blank\n")))
 
@@ -48,10 +51,7 @@ def write(folder: Path, data: bytes, name: str = "student.hex") -> Path:
     return path
 
 
-@real
-def test_a_file_is_written_and_verified(
-    mcu: Callable[..., Avrdude], arduino: Arduino, stage: Stage
-) -> None:
+def test_a_file_is_written_and_verified(mcu: Mcu, arduino: Arduino, stage: Stage) -> None:
     result = mcu().program(write(stage.folder, image("hello\n")))
     assert arduino.image == image("hello\n")
     assert result["writes"] == 1
@@ -60,10 +60,7 @@ def test_a_file_is_written_and_verified(
     assert any("1024 bytes of flash verified" in line for line in stage.lines)
 
 
-@real
-def test_its_progress_is_told_while_it_writes(
-    mcu: Callable[..., Avrdude], arduino: Arduino, stage: Stage
-) -> None:
+def test_its_progress_is_told_while_it_writes(mcu: Mcu, arduino: Arduino, stage: Stage) -> None:
     arduino.on_page = lambda pages: stage_seen(stage) if pages == 24 else None
 
     def stage_seen(stage: Stage) -> None:  # the board is slow until it was seen that it is half way
@@ -76,16 +73,14 @@ def test_its_progress_is_told_while_it_writes(
     assert [percent for percent in stage.percents if 0 < percent < 100]
 
 
-@real
 def test_the_console_lends_its_port_and_gets_it_back(
-    mcu: Callable[..., Avrdude], arduino: Arduino, stage: Stage
+    mcu: Mcu, arduino: Arduino, stage: Stage
 ) -> None:
     stage.ports["console"] = arduino.port
     mcu(port=Ref("console")).program(write(stage.folder, image("hello\n")))
     assert stage.lent == ["console lent", "console back"]
 
 
-@real
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
@@ -95,7 +90,7 @@ def test_the_console_lends_its_port_and_gets_it_back(
     ],
 )
 def test_a_faulty_board_ends_with_a_sentence(
-    mcu: Callable[..., Avrdude], arduino: Arduino, stage: Stage, fault: str, sentence: str
+    mcu: Mcu, arduino: Arduino, stage: Stage, fault: str, sentence: str
 ) -> None:
     driver = mcu()
     arduino.fault = fault
@@ -104,19 +99,15 @@ def test_a_faulty_board_ends_with_a_sentence(
     assert driver.value == "unknown"
 
 
-@real
-def test_a_board_that_does_not_answer_is_given_up(
-    mcu: Callable[..., Avrdude], arduino: Arduino, stage: Stage
-) -> None:
+def test_a_board_that_does_not_answer_is_given_up(mcu: Mcu, arduino: Arduino, stage: Stage) -> None:
     driver = mcu(timeout=3)
     arduino.fault = "silent"
     with pytest.raises(ToolFailed, match="could not be programmed within 3 s"):
         driver.program(write(stage.folder, image("hello\n")))
 
 
-@real
 def test_a_board_that_is_unplugged_in_the_middle_is_missed_at_once(
-    mcu: Callable[..., Avrdude], arduino: Arduino, stage: Stage
+    mcu: Mcu, arduino: Arduino, stage: Stage
 ) -> None:
     driver = mcu()
     arduino.unplug_after = 3
@@ -125,26 +116,23 @@ def test_a_board_that_is_unplugged_in_the_middle_is_missed_at_once(
     assert driver.value == "unknown"
 
 
-@real
 def test_a_board_that_is_not_there_ends_with_a_sentence(
-    mcu: Callable[..., Avrdude], stage: Stage, tmp_path: Path
+    mcu: Mcu, stage: Stage, tmp_path: Path
 ) -> None:
     with pytest.raises(ToolFailed, match="cannot be found"):
         mcu(port=str(tmp_path / "ttyACM9")).program(write(stage.folder, image("hello\n")))
 
 
-@real
 def test_a_console_without_a_board_lends_nothing(
-    mcu: Callable[..., Avrdude], stage: Stage, monkeypatch: pytest.MonkeyPatch
+    mcu: Mcu, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("labnode.drivers.tools.base._PORT_WITHIN", 0.1)
     with pytest.raises(ToolFailed, match="cannot be found"):
         mcu(port=Ref("console")).program(write(stage.folder, image("hello\n")))
 
 
-@real
 def test_a_board_that_is_just_plugged_in_is_waited_for(
-    mcu: Callable[..., Avrdude], arduino: Arduino, stage: Stage
+    mcu: Mcu, arduino: Arduino, stage: Stage
 ) -> None:
     begun = stage.clock.now()
     stage.happens(
@@ -155,9 +143,8 @@ def test_a_board_that_is_just_plugged_in_is_waited_for(
     assert stage.lent == ["console lent", "console back"]
 
 
-@real
 def test_the_blank_image_takes_the_place_of_a_student_s(
-    mcu: Callable[..., Avrdude], arduino: Arduino, stage: Stage
+    mcu: Mcu, arduino: Arduino, stage: Stage
 ) -> None:
     driver = mcu()
     driver.program(write(stage.folder, image("hello\n")))
@@ -167,10 +154,7 @@ def test_the_blank_image_takes_the_place_of_a_student_s(
     assert driver.state() == {"value": "blank", "writes": 2, "part": "atmega328p"}
 
 
-@real
-def test_a_student_s_stop_ends_it(
-    mcu: Callable[..., Avrdude], arduino: Arduino, stage: Stage
-) -> None:
+def test_a_student_s_stop_ends_it(mcu: Mcu, arduino: Arduino, stage: Stage) -> None:
     driver = mcu()
     arduino.fault = "silent"
     stage.happens(lambda: bool(stage.lines), stage.stop)

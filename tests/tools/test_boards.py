@@ -11,6 +11,7 @@ import pytest
 
 from labnode.drivers.framework.registry import load_drivers
 from labnode.testing import LabClient
+from tests.kit.labs import lab_of
 
 from .bootloader import image, intel_hex
 
@@ -23,10 +24,8 @@ def lab(tmp_path: Path) -> Iterator[LabClient]:
     text = (BOARDS / "arduino-uno.yaml").read_text()
     assert "takes: 3s" in text
     shutil.copytree(BOARDS / "firmware", tmp_path / "firmware")
-    (tmp_path / "uno.yaml").write_text(
-        text.replace("takes: 3s", "takes: 20ms").replace("power_wait: 3s", "power_wait: 0")
-    )
-    with LabClient(tmp_path / "uno.yaml", state_dir=tmp_path / "state") as lab:
+    text = text.replace("takes: 3s", "takes: 20ms").replace("power_wait: 3s", "power_wait: 0")
+    with lab_of(tmp_path, text) as lab:
         yield lab
 
 

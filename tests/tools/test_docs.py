@@ -12,7 +12,7 @@ import pytest
 from labnode.board import load_board
 from labnode.drivers.framework.driver import Driver
 from labnode.errors import BadFile, ToolFailed
-from labnode.testing import LabClient
+from tests.kit.labs import lab_of
 
 from .bootloader import image, intel_hex
 from .conftest import Stage
@@ -27,8 +27,7 @@ def code(language: str) -> list[str]:
 def test_the_board_of_the_page_goes_through_a_visit(tmp_path: Path) -> None:
     board, fallback, simulation = code("yaml")
     (tmp_path / "uno-blank.hex").write_text(intel_hex(image("blank\n", 64)))
-    (tmp_path / "uno.yaml").write_text(board.replace("takes: 2s", "takes: 20ms"))
-    with LabClient(tmp_path / "uno.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, board.replace("takes: 2s", "takes: 20ms")) as lab:
         student = lab.student()
         data = intel_hex(image("hello\n", 64)).encode()
         reply = student.request("POST", "/api/devices/mcu/program?name=blink.hex", data)

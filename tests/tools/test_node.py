@@ -11,6 +11,7 @@ import pytest
 from labnode.drivers.gpio.factories import mock_factory
 from labnode.node.agent import Agent
 from labnode.testing import LabClient
+from tests.kit.labs import lab_of
 from tests.kit.waiting import eventually
 
 from .files import dfu
@@ -44,8 +45,7 @@ def lab(
         "labnode.testing.Agent", lambda *args, **given: Agent(*args, **{**given, "simulate": False})
     )
     stand_in("dfu-util", SLOW)
-    (tmp_path / "stm.yaml").write_text(BOARD)
-    with LabClient(tmp_path / "stm.yaml", state_dir=tmp_path / "state") as lab:
+    with lab_of(tmp_path, BOARD) as lab:
         yield lab
 
 
@@ -111,6 +111,6 @@ def test_a_program_that_is_not_there_keeps_the_node_from_starting(
     from labnode.errors import DeviceError
 
     monkeypatch.setenv("PATH", "/nowhere")
-    other = LabClient(tmp_path / "stm.yaml", state_dir=tmp_path / "other")
+    other = lab_of(tmp_path, BOARD, state_dir=tmp_path / "other")
     with pytest.raises(DeviceError, match="apt-get install dfu-util"), other:
         pass

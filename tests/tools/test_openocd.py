@@ -17,7 +17,7 @@ from .tap import Cable, Tap, bitstream
 
 ARTIX = 0x0362D093
 
-real = pytest.mark.skipif(
+pytestmark = pytest.mark.skipif(
     shutil.which("openocd") is None, reason="no openocd here (Debian: apt-get install openocd)"
 )
 
@@ -63,7 +63,6 @@ def write(folder: Path, data: bytes) -> Path:
     return path
 
 
-@real
 def test_a_bitstream_arrives_in_the_chip(fpga: Fpga, tap: Tap, stage: Stage) -> None:
     driver = fpga()
     data = bitstream()
@@ -73,33 +72,28 @@ def test_a_bitstream_arrives_in_the_chip(fpga: Fpga, tap: Tap, stage: Stage) -> 
     assert driver.value == "programmed"
 
 
-@real
 def test_another_chip_on_the_board_is_seen(fpga: Fpga, tap: Tap, stage: Stage) -> None:
     tap.idcode = 0x0372C093
     with pytest.raises(ToolFailed, match="not the one that this lab expects"):
         fpga().program(write(stage.folder, bitstream()))
 
 
-@real
 def test_a_chip_that_is_dead_is_seen(fpga: Fpga, tap: Tap, stage: Stage) -> None:
     tap.dead = True
     with pytest.raises(ToolFailed, match="does not answer"):
         fpga().program(write(stage.folder, bitstream()))
 
 
-@real
 def test_a_cable_that_is_not_there_is_seen(fpga: Fpga, stage: Stage, tmp_path: Path) -> None:
     with pytest.raises(ToolFailed, match="cannot be found"):
         fpga(tmp_path / "none").program(write(stage.folder, bitstream()))
 
 
-@real
 def test_a_config_file_that_does_not_exist_is_the_lab_s_mistake(fpga: Fpga, stage: Stage) -> None:
     with pytest.raises(ToolFailed, match="set up its programmer wrongly"):
         fpga(config=["interface/nothing-like-that.cfg"]).program(write(stage.folder, bitstream()))
 
 
-@real
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
@@ -118,7 +112,6 @@ def test_a_bitstream_for_something_else_reaches_no_chip(
     assert tap.configuration == b""
 
 
-@real
 def test_it_opens_no_ports_of_its_own(fpga: Fpga, stage: Stage) -> None:
     from labnode.drivers.tools.base import Job
     from labnode.drivers.tools.content import Content

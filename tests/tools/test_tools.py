@@ -21,6 +21,8 @@ from .conftest import Stage
 from .files import dfu, elf, uf2
 from .tap import bitstream
 
+Stm = Callable[..., Any]
+
 RP2040, RP2350 = 0xE48BFF56, 0xE48BFF59
 
 
@@ -252,7 +254,7 @@ def written(stage: Stage) -> Path:
 
 
 @pytest.fixture
-def stm(stage: Stage, stand_in: Callable[[str, str], Path]) -> Callable[..., Any]:
+def stm(stage: Stage, stand_in: Callable[[str, str], Path]) -> Stm:
     """The driver whose dfu-util is the given Python program."""
 
     def make(program: str, options: str = DFU) -> Any:
@@ -264,9 +266,7 @@ def stm(stage: Stage, stand_in: Callable[[str, str], Path]) -> Callable[..., Any
     return make
 
 
-def test_a_program_that_is_slow_tells_how_far_it_is(
-    stm: Callable[..., Any], stage: Stage, written: Path
-) -> None:
+def test_a_program_that_is_slow_tells_how_far_it_is(stm: Stm, stage: Stage, written: Path) -> None:
     stm(
         "import sys, time\n"
         "for n in range(0, 101, 20):\n"
@@ -280,7 +280,7 @@ def test_a_program_that_is_slow_tells_how_far_it_is(
 
 
 def test_it_finds_the_student_s_file_under_a_name_that_nobody_chose(
-    stm: Callable[..., Any], stage: Stage, written: Path
+    stm: Stm, stage: Stage, written: Path
 ) -> None:
     hostile = written.rename(written.with_name("$(touch x) -D ;rm.dfu"))
     stm(
@@ -290,16 +290,14 @@ def test_it_finds_the_student_s_file_under_a_name_that_nobody_chose(
 
 
 def test_nothing_is_left_of_the_folder_that_it_ran_in(
-    stm: Callable[..., Any], stage: Stage, written: Path
+    stm: Stm, stage: Stage, written: Path
 ) -> None:
     stm("import os\nopen('core', 'w').close()\nprint(os.getcwd())").program(written)
     (folder,) = stage.lines
     assert not Path(folder).exists()
 
 
-def test_what_it_starts_is_gone_when_it_fails(
-    stm: Callable[..., Any], stage: Stage, written: Path
-) -> None:
+def test_what_it_starts_is_gone_when_it_fails(stm: Stm, stage: Stage, written: Path) -> None:
     driver = stm(
         "import os, signal\n"
         "ready, tell = os.pipe()\n"
@@ -318,31 +316,29 @@ def test_what_it_starts_is_gone_when_it_fails(
     assert not left.exists() or not left.read_bytes(), "it may only wait to be reaped"
 
 
-def test_an_exit_code_that_nobody_knows_is_told_with_its_last_line(
-    stm: Callable[..., Any], written: Path
-) -> None:
+def test_an_exit_code_that_nobody_knows_is_told_with_its_last_line(stm: Stm, written: Path) -> None:
     with pytest.raises(ToolFailed, match=r"dfu-util failed \(exit code 3\): what a day\."):
         stm("print('what a day'); raise SystemExit(3)").program(written)
 
 
-def test_a_death_by_signal_is_told(stm: Callable[..., Any], written: Path) -> None:
+def test_a_death_by_signal_is_told(stm: Stm, written: Path) -> None:
     with pytest.raises(ToolFailed, match="dfu-util was ended by SIGSEGV"):
         stm("import os\nos.kill(os.getpid(), 11)").program(written)
 
 
-def test_one_that_says_a_gigabyte_is_ended(stm: Callable[..., Any], written: Path) -> None:
+def test_one_that_says_a_gigabyte_is_ended(stm: Stm, written: Path) -> None:
     with pytest.raises(ToolFailed, match="said far too much"):
         stm("while True: print('x' * 1000)").program(written)
 
 
-def test_one_that_hangs_in_silence_is_ended(stm: Callable[..., Any], written: Path) -> None:
+def test_one_that_hangs_in_silence_is_ended(stm: Stm, written: Path) -> None:
     driver = stm("import signal\nsignal.pause()", DFU.replace("timeout: 10", "timeout: 0.3"))
     with pytest.raises(ToolFailed, match=r"within 0\.3 s"):
         driver.program(written)
 
 
 def test_one_that_is_gone_since_the_start_is_told(
-    stm: Callable[..., Any], stage: Stage, written: Path, monkeypatch: pytest.MonkeyPatch
+    stm: Stm, stage: Stage, written: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver = stm("")
     monkeypatch.setenv("PATH", "/nowhere")
@@ -351,7 +347,7 @@ def test_one_that_is_gone_since_the_start_is_told(
 
 
 def test_one_that_cannot_be_started_is_told(
-    stm: Callable[..., Any], written: Path, stand_in: Callable[[str, str], Path]
+    stm: Stm, written: Path, stand_in: Callable[[str, str], Path]
 ) -> None:
     driver = stm("")
     stand_in("dfu-util", "").write_text("#!/no/such/python\n")
@@ -385,7 +381,7 @@ if tries < {good}:
 
 
 def test_a_failure_is_tried_again_as_often_as_it_may(
-    stm: Callable[..., Any], stage: Stage, written: Path, tmp_path: Path
+    stm: Stm, stage: Stage, written: Path, tmp_path: Path
 ) -> None:
     program = COUNTED.format(count=str(tmp_path / "count"), good=3)
     driver = stm(program, DFU.replace("retries: 0", "retries: 2"))
@@ -393,9 +389,7 @@ def test_a_failure_is_tried_again_as_often_as_it_may(
     assert driver.value == "programmed"
 
 
-def test_what_will_not_get_better_is_not_tried_again(
-    stm: Callable[..., Any], stage: Stage, written: Path
-) -> None:
+def test_what_will_not_get_better_is_not_tried_again(stm: Stm, stage: Stage, written: Path) -> None:
     said = "print('dfu-util: Error: File ID 1:2 does not match device'); raise SystemExit(1)"
     driver = stm(said, DFU.replace("retries: 0", "retries: 5"))
     with pytest.raises(ToolFailed, match="not for this chip"):
@@ -404,7 +398,7 @@ def test_what_will_not_get_better_is_not_tried_again(
 
 
 def test_where_all_fails_another_programmer_brings_the_board_back(
-    stm: Callable[..., Any], stage: Stage, written: Path, tmp_path: Path
+    stm: Stm, stage: Stage, written: Path, tmp_path: Path
 ) -> None:
     program = COUNTED.format(count=str(tmp_path / "count"), good=2)
     driver = stm(program)
@@ -413,9 +407,7 @@ def test_where_all_fails_another_programmer_brings_the_board_back(
     assert stage.commanded == [("isp", "blank", None)]
 
 
-def test_the_board_has_power_while_it_is_written(
-    stm: Callable[..., Any], stage: Stage, written: Path
-) -> None:
+def test_the_board_has_power_while_it_is_written(stm: Stm, stage: Stage, written: Path) -> None:
     class Relay:
         value = False
 

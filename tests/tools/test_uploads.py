@@ -17,6 +17,7 @@ import pytest
 
 from labnode.lab.spool import Spooled
 from labnode.testing import LabClient, Reply, Student
+from tests.kit.labs import lab_of
 from tests.kit.waiting import eventually
 
 from .bootloader import image, intel_hex
@@ -31,7 +32,7 @@ devices:
   hidden: {driver: avrdude, part: attiny85, programmer: usbasp, access: system}
 simulate:
   mcu: {takes: 20ms}
-module: uno.py
+module: lab.py
 """
 
 MODULE = """
@@ -57,14 +58,13 @@ HELLO = intel_hex(image("hello\n", 512)).encode()
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "blank.hex").write_text(intel_hex(image("blank\n", 64)))
     (tmp_path / "hello.hex").write_bytes(HELLO)
-    (tmp_path / "uno.py").write_text(MODULE)
-    (tmp_path / "uno.yaml").write_text(BOARD)
+    (tmp_path / "board.yaml").write_text(BOARD)
     return tmp_path
 
 
 @pytest.fixture
 def lab(folder: Path) -> Iterator[LabClient]:
-    with LabClient(folder / "uno.yaml", state_dir=folder / "state") as lab:
+    with lab_of(folder, BOARD, MODULE) as lab:
         yield lab
 
 
@@ -216,8 +216,7 @@ def test_a_path_from_outside_programs_nothing(student: Student) -> None:
 @pytest.fixture
 def slow(folder: Path) -> Iterator[LabClient]:
     board = BOARD.replace("takes: 20ms", "takes: 30s").replace("blank: blank.hex, ", "")
-    (folder / "uno.yaml").write_text(board)
-    with LabClient(folder / "uno.yaml", state_dir=folder / "state") as lab:
+    with lab_of(folder, board, MODULE) as lab:
         yield lab
 
 
@@ -272,8 +271,7 @@ def test_who_has_too_little_time_left_is_refused(lab: LabClient, folder: Path) -
 
 def test_a_failure_is_told_in_the_student_s_language(folder: Path) -> None:
     board = BOARD.replace("takes: 20ms", "takes: 20ms, fails: -1, says: verification mismatch")
-    (folder / "uno.yaml").write_text(board.replace("blank: blank.hex, ", ""))
-    with LabClient(folder / "uno.yaml", state_dir=folder / "state") as lab:
+    with lab_of(folder, board.replace("blank: blank.hex, ", ""), MODULE) as lab:
         task = finished(lab, upload(lab.student(), HTTP_ACCEPT_LANGUAGE="es"))
     assert task["error"]["code"] == "tool-failed"
     assert task["error"]["message"].startswith("Lo que se escribió en el chip")
@@ -281,12 +279,10 @@ def test_a_failure_is_told_in_the_student_s_language(folder: Path) -> None:
 
 def test_a_board_that_does_not_become_blank_is_quarantined(folder: Path) -> None:
     board = BOARD.replace("takes: 20ms", "takes: 20ms, fails: 1, says: not in sync")
-    (folder / "uno.yaml").write_text(board)
-    with LabClient(folder / "uno.yaml", state_dir=folder / "state") as lab:
+    with lab_of(folder, board, MODULE) as lab:
         assert lab.start().status == 503
         assert lab.agent.sessions.quarantine.why is None, "the second attempt went well"
-    (folder / "uno.yaml").write_text(board.replace("fails: 1", "fails: -1"))
-    with LabClient(folder / "uno.yaml", state_dir=folder / "state") as lab:
+    with lab_of(folder, board.replace("fails: 1", "fails: -1"), MODULE) as lab:
         assert lab.start().status == 503
         assert "stopped answering" in (lab.agent.sessions.quarantine.why or "")
 
@@ -312,7 +308,7 @@ def test_a_lab_s_task_in_the_background_waits_for_the_node_s_own(
 
 def test_how_often_the_chip_was_written_survives_the_node(folder: Path) -> None:
     for expected in (2, 5):  # blank, student's; blank again at the end of the first
-        with LabClient(folder / "uno.yaml", state_dir=folder / "state") as lab:
+        with lab_of(folder, BOARD, MODULE) as lab:
             student = lab.student()
             finished(lab, upload(student))
             assert lab.agent.board.snapshot["mcu"]["writes"] == expected
@@ -379,7 +375,7 @@ def test_a_disk_that_is_full_half_way_is_told_and_nothing_is_left(
 def test_the_spool_is_emptied_at_boot(folder: Path) -> None:
     (folder / "state" / "spool").mkdir(parents=True)
     (folder / "state" / "spool" / "left.hex").write_bytes(HELLO)
-    with LabClient(folder / "uno.yaml", state_dir=folder / "state"):
+    with lab_of(folder, BOARD, MODULE):
         assert spool(folder) == []
 
 
@@ -389,7 +385,7 @@ def test_the_blank_image_of_a_board_file_is_checked_when_it_is_read(folder: Path
 
     (folder / "blank.hex").write_text("nonsense")
     with pytest.raises(ConfigError, match=r"blank.hex: This is not an Intel HEX file"):
-        load_board(folder / "uno.yaml")
+        load_board(folder / "board.yaml")
     (folder / "blank.hex").unlink()
     with pytest.raises(ConfigError, match="there is no file"):
-        load_board(folder / "uno.yaml")
+        load_board(folder / "board.yaml")

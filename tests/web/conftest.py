@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from labnode.testing import LabClient
+
+from .sockets import Node, running
 
 BOARD = """
 schema: 1
@@ -104,16 +107,20 @@ def make_lab(tmp_path: Path) -> Iterator[MakeLab]:
     """Start a lab with settings of the test's choice."""
     (tmp_path / "bench.yaml").write_text(BOARD)
     (tmp_path / "bench.py").write_text(MODULE)
-    started: list[LabClient] = []
+    with ExitStack() as labs:
 
-    def make(**settings: Any) -> LabClient:
-        lab = LabClient(tmp_path / "bench.yaml", state_dir=tmp_path / "state", **settings)
-        started.append(lab.__enter__())
-        return lab
+        def make(**settings: Any) -> LabClient:
+            lab = LabClient(tmp_path / "bench.yaml", state_dir=tmp_path / "state", **settings)
+            return labs.enter_context(lab)
 
-    yield make
-    for lab in started:
-        lab.__exit__(None, None, None)
+        yield make
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    """One that listens, on a small board of its own."""
+    with running(tmp_path) as node:
+        yield node
 
 
 @pytest.fixture

@@ -33,9 +33,9 @@ schema: 1
 title: Bench
 lab: {name: bench}
 session: {users: 8, timeout: -1, connect_timeout: 3600, poll_interval: 5}
+module: bench.py
 devices:
   switch: {driver: digital_output, pin: GPIO17}
-module: bench.py
 """
 
 MODULE = """
@@ -149,12 +149,17 @@ def push():
 
 
 class Node:
-    """An agent that listens; `limits` are the WebSockets' own."""
+    """An agent that listens, its board with more `devices`; `limits` are the WebSockets' own."""
 
     def __init__(
-        self, directory: Path, limits: WebSocketLimits | None = None, **settings: Any
+        self,
+        directory: Path,
+        limits: WebSocketLimits | None = None,
+        *,
+        devices: str = "",
+        **settings: Any,
     ) -> None:
-        (directory / "bench.yaml").write_text(BOARD)
+        (directory / "bench.yaml").write_text(BOARD + devices)
         (directory / "bench.py").write_text(MODULE)
         with patch("labnode.node.runtime.WebSockets", partial(WebSockets, limits=limits)):
             self.agent = agent_of(directory / "bench.yaml", settings=settings)

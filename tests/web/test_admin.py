@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ import pytest
 from labnode.clock import ManualClock
 from labnode.errors import StorageError
 from labnode.testing import LabClient, Reply
+from tests.kit.basic_auth import basic
+from tests.kit.labs import lab_of
 from tests.web.conftest import MakeLab
 
 ADMIN = {"username": "boss", "password": "a long password"}
@@ -24,8 +25,7 @@ HTML = {"HTTP_ACCEPT": "text/html,*/*"}
 Ask = Callable[..., Reply]
 
 
-def basic(pair: str = "boss:a long password") -> str:
-    return "Basic " + b64encode(pair.encode()).decode()
+BOSS = basic("boss:a long password")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def page(lab: LabClient) -> Callable[..., str]:
     """The page's text without its tags."""
 
     def page(**headers: str) -> str:
-        reply = lab.request("GET", "/admin", HTTP_AUTHORIZATION=basic(), **headers)
+        reply = lab.request("GET", "/admin", HTTP_AUTHORIZATION=BOSS, **headers)
         assert reply.status == 200, reply
         return " ".join(re.sub(r"<[^>]*>", " ", reply.text).split())
 
@@ -47,7 +47,7 @@ def page(lab: LabClient) -> Callable[..., str]:
 
 def post(lab: LabClient, what: str, fields: dict[str, Any] | None = None, **headers: str) -> Reply:
     body = urlencode(fields or {}).encode()
-    headers = {"HTTP_AUTHORIZATION": basic(), **headers}
+    headers = {"HTTP_AUTHORIZATION": BOSS, **headers}
     return lab.request("POST", f"/admin/{what}", body, **headers)
 
 
@@ -56,7 +56,7 @@ def post(lab: LabClient, what: str, fields: dict[str, Any] | None = None, **head
 
 def test_there_is_no_administration_unless_there_are_credentials(make_lab: MakeLab) -> None:
     lab = make_lab()
-    assert lab.request("GET", "/admin", HTTP_AUTHORIZATION=basic()).status == 404
+    assert lab.request("GET", "/admin", HTTP_AUTHORIZATION=BOSS).status == 404
 
 
 @pytest.mark.parametrize("path", ["/admin", "/admin/", "/admin/estop", "/admin/no/such", "//admin"])
@@ -74,7 +74,7 @@ def test_wrong_credentials_are_refused(lab: LabClient, pair: str) -> None:
 
 
 def test_the_administrator_is_no_central_server(lab: LabClient) -> None:
-    reply = lab.request("GET", "/weblab/sessions/test", HTTP_AUTHORIZATION=basic())
+    reply = lab.request("GET", "/weblab/sessions/test", HTTP_AUTHORIZATION=BOSS)
     assert reply.status == 401
 
 
@@ -112,14 +112,14 @@ def test_the_page_s_own_browser_may(lab: LabClient) -> None:
 
 def test_it_is_below_the_base_path(make_lab: MakeLab) -> None:
     lab = make_lab(admin=ADMIN, base_url="/one")
-    assert lab.request("GET", "/one/admin", HTTP_AUTHORIZATION=basic()).status == 200
-    slash = lab.request("GET", "/one/admin/", HTTP_AUTHORIZATION=basic())
+    assert lab.request("GET", "/one/admin", HTTP_AUTHORIZATION=BOSS).status == 200
+    slash = lab.request("GET", "/one/admin/", HTTP_AUTHORIZATION=BOSS)
     assert (slash.status, slash.headers["location"]) == (302, "/one/admin")
 
 
 def test_no_frame_and_no_other_origin_has_a_part_in_it(make_lab: MakeLab) -> None:
     lab = make_lab(admin=ADMIN, embed=True, scheme="https")
-    headers = lab.request("GET", "/admin", HTTP_AUTHORIZATION=basic()).headers
+    headers = lab.request("GET", "/admin", HTTP_AUTHORIZATION=BOSS).headers
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert "default-src 'none'" in headers["content-security-policy"]
     assert headers["cache-control"] == "no-store"
@@ -128,7 +128,7 @@ def test_no_frame_and_no_other_origin_has_a_part_in_it(make_lab: MakeLab) -> Non
 
 
 def test_the_page_has_no_script_nor_style_inside(lab: LabClient) -> None:
-    html = lab.request("GET", "/admin", HTTP_AUTHORIZATION=basic()).text
+    html = lab.request("GET", "/admin", HTTP_AUTHORIZATION=BOSS).text
     assert re.findall(r"<script(?![^>]*\bsrc=)", html) == []
     assert "style=" not in html
     assert re.findall(r"\son\w+=", html) == []
@@ -169,14 +169,14 @@ def test_it_says_who_is_on_the_board(lab: LabClient, page: Callable[..., str]) -
 
 def test_names_are_never_html(lab: LabClient) -> None:
     lab.student(full_name="<script>alert(1)</script>")
-    html = lab.request("GET", "/admin", HTTP_AUTHORIZATION=basic()).text
+    html = lab.request("GET", "/admin", HTTP_AUTHORIZATION=BOSS).text
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert" in html
 
 
 def test_it_has_the_link_for_an_observer(lab: LabClient) -> None:
     lab.student(full_name="Ada")
-    html = lab.request("GET", "/admin", HTTP_AUTHORIZATION=basic()).text
+    html = lab.request("GET", "/admin", HTTP_AUTHORIZATION=BOSS).text
     link = re.search(r'href="(http://lab.test/observe/[^"]+)"', html)
     assert link
     assert lab.browser().get(urlsplit(link[1]).path).status == 302
@@ -196,9 +196,9 @@ def test_what_is_older_than_a_day_is_not_of_today(make_lab: MakeLab) -> None:
     clock = ManualClock()
     lab = make_lab(admin=ADMIN, clock=clock)
     lab.finish(lab.student(full_name="Ada Lovelace"))
-    assert "Ada" in lab.request("GET", "/admin", HTTP_AUTHORIZATION=basic()).text
+    assert "Ada" in lab.request("GET", "/admin", HTTP_AUTHORIZATION=BOSS).text
     clock.jump_wall(90_000)
-    assert "Ada" not in lab.request("GET", "/admin", HTTP_AUTHORIZATION=basic()).text
+    assert "Ada" not in lab.request("GET", "/admin", HTTP_AUTHORIZATION=BOSS).text
 
 
 def test_the_log_s_last_lines_are_there_without_secrets(
@@ -282,7 +282,7 @@ def test_without_a_script_a_refusal_is_a_page(lab: LabClient) -> None:
 
 def test_an_action_that_there_is_not(lab: LabClient) -> None:
     assert post(lab, "explode").status == 404
-    assert lab.request("GET", "/admin/estop", HTTP_AUTHORIZATION=basic()).status == 405
+    assert lab.request("GET", "/admin/estop", HTTP_AUTHORIZATION=BOSS).status == 405
 
 
 def test_actions_are_logged_with_their_address(
@@ -364,7 +364,7 @@ def test_nothing_can_be_tried_while_the_board_is_stopped(lab: LabClient) -> None
 
 
 def test_a_latched_fault_is_shown_and_can_be_cleared(tmp_path: Path) -> None:
-    (tmp_path / "board.yaml").write_text(
+    board = (
         "schema: 1\n"
         "devices:\n"
         "  heater: {driver: relay, pin: GPIO17}\n"
@@ -374,11 +374,11 @@ def test_a_latched_fault_is_shown_and_can_be_cleared(tmp_path: Path) -> None:
         "interlocks: [{name: lid-open, when: lid, force: {heater: off}, latch: true, "
         "message: {en: The lid is open, es: La tapa está abierta}}]\n"
     )
-    with LabClient(tmp_path / "board.yaml", state_dir=tmp_path / "state", admin=ADMIN) as lab:
+    with lab_of(tmp_path, board, admin=ADMIN) as lab:
 
         def shown() -> str:
             return lab.request(
-                "GET", "/admin", HTTP_AUTHORIZATION=basic(), HTTP_ACCEPT_LANGUAGE="es"
+                "GET", "/admin", HTTP_AUTHORIZATION=BOSS, HTTP_ACCEPT_LANGUAGE="es"
             ).text
 
         assert post(lab, "devices/latch/on").status == 200
@@ -391,10 +391,10 @@ def test_a_latched_fault_is_shown_and_can_be_cleared(tmp_path: Path) -> None:
 
 
 def test_its_own_files_are_for_the_administrator_alone(lab: LabClient) -> None:
-    reply = lab.request("GET", "/admin/static/admin.js", HTTP_AUTHORIZATION=basic())
+    reply = lab.request("GET", "/admin/static/admin.js", HTTP_AUTHORIZATION=BOSS)
     assert reply.status == 200
     assert lab.request("GET", "/admin/static/admin.js").status == 401
-    outside = lab.request("GET", "/admin/static/../page.py", HTTP_AUTHORIZATION=basic())
+    outside = lab.request("GET", "/admin/static/../page.py", HTTP_AUTHORIZATION=BOSS)
     assert outside.status in (403, 404)
 
 
@@ -405,7 +405,7 @@ def test_why_a_device_is_held_is_said_in_the_reader_s_language(
     pump = "devices:\n  pump: {driver: relay, pin: GPIO5, min_off_time: 60}\n"
     file.write_text(file.read_text().replace("devices:\n", pump, 1))
     lab = make_lab(admin=ADMIN)
-    spanish = {"HTTP_AUTHORIZATION": basic(), "HTTP_ACCEPT_LANGUAGE": "es"}
+    spanish = {"HTTP_AUTHORIZATION": BOSS, "HTTP_ACCEPT_LANGUAGE": "es"}
     text = lab.request("GET", "/admin", **spanish).text
     assert "descansa" in text
     assert "It has just been" not in text

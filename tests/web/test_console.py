@@ -19,29 +19,20 @@ from labnode.drivers.serial.port import Frame, TtyPort
 from labnode.web.console import _Page
 from tests.kit.waiting import PATIENCE, eventually
 
-from . import sockets
 from .sockets import Node, Page, running
 
-BOARD = """
-schema: 1
-title: Bench
-lab: {name: bench}
-session: {users: 8, timeout: -1, connect_timeout: 3600, poll_interval: 5}
-devices:
+DEVICES = """\
   console: {driver: serial, port: /dev/ttyTEST, baudrates: [9600], history: 100}
   watched: {driver: serial, port: /dev/ttyWATCHED, read_only: true}
   latin: {driver: serial, port: /dev/ttyLATIN, encoding: latin-1}
   slow: {driver: serial, port: /dev/ttySLOW, max_rate: 1000000}
   hidden: {driver: serial, port: /dev/ttyHIDDEN, access: system}
-  switch: {driver: digital_output, pin: GPIO17}
-module: bench.py
 """
 
 
 @pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
-    monkeypatch.setattr(sockets, "BOARD", BOARD)
-    with running(tmp_path) as node:
+def node(tmp_path: Path) -> Iterator[Node]:
+    with running(tmp_path, devices=DEVICES) as node:
         yield node
 
 
@@ -339,14 +330,13 @@ def test_what_a_device_says_at_three_megabaud_reaches_the_page_complete(
 ) -> None:
     far, near = os.openpty()
     tty.setraw(near)
-    board = BOARD.replace("/dev/ttyTEST", os.ttyname(near))
-    monkeypatch.setattr(sockets, "BOARD", board)
+    devices = DEVICES.replace("/dev/ttyTEST", os.ttyname(near))
     monkeypatch.setattr(
         "labnode.drivers.serial.options.ScriptedPort",
         lambda path, *_: TtyPort(path, 3_000_000, Frame()) if "pts" in path else Silent(path),
     )
     everything = random.Random(4).randbytes(3_000_000)
-    with running(tmp_path) as node:
+    with running(tmp_path, devices=devices) as node:
         _, cookie = node.session()
         terminal = Terminal(node, cookie)
         os.close(near)

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from wsproto.events import CloseConnection
 
 from labnode import context
 from labnode.events import Notice
 from tests.kit.waiting import eventually
 
-from .sockets import Node, Page, running
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    with running(tmp_path) as node:
-        yield node
+from .sockets import Node, Page
 
 
 def live(node: Node, cookie: str) -> tuple[Page, dict[str, Any]]:

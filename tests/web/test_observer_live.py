@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 from wsproto.events import CloseConnection
 
 from labnode.http.websocket import WebSocketLimits
 from labnode.sessions import Session
 
 from .sockets import Node, running
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    with running(tmp_path) as node:
-        yield node
 
 
 def observer_of(node: Node, session: Session) -> str:

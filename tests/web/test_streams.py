@@ -16,26 +16,17 @@ from labnode.http import Connection
 from labnode.web.camera import Streams
 from tests.kit.waiting import PATIENCE, eventually
 
-from . import sockets
 from .sockets import Node, running
 
-BOARD = """
-schema: 1
-title: Bench
-lab: {name: bench}
-session: {users: 8, timeout: -1, connect_timeout: 3600, poll_interval: 5}
-devices:
+DEVICES = """\
   camera: {driver: mjpeg, device: /dev/video0, rate: 60}
   hidden: {driver: mjpeg, device: /dev/video1, access: system}
-  switch: {driver: digital_output, pin: GPIO17}
-module: bench.py
 """
 
 
 @pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
-    monkeypatch.setattr(sockets, "BOARD", BOARD)
-    with running(tmp_path) as node:
+def node(tmp_path: Path) -> Iterator[Node]:
+    with running(tmp_path, devices=DEVICES) as node:
         yield node
 
 

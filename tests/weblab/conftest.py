@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -18,6 +17,7 @@ from labnode.errors import Busy
 from labnode.sessions import Deletion, StartRequest
 from labnode.settings import Client, Credentials, Settings
 from labnode.weblab.api import protocol_app
+from tests.kit.basic_auth import basic
 
 WALL = 1_790_000_000.0  # 2026-09-21 14:13:20 UTC
 
@@ -96,16 +96,11 @@ class Reply:
         return json.loads(self.body)
 
 
-def basic(username: str, password: str, encoding: str = "utf-8") -> str:
-    return "Basic " + b64encode(f"{username}:{password}".encode(encoding)).decode()
-
-
 class Node:
     """The protocol's WSGI application with all around it; `call` is one request to it."""
 
-    basic = staticmethod(basic)
-    right = basic("weblab", "secret")
-    wrong = basic("weblab", "guess")
+    right = basic("weblab:secret")
+    wrong = basic("weblab:guess")
     wall = WALL
 
     def __init__(self) -> None:

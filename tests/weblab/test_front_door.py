@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from labnode.clock import ManualClock
 from labnode.testing import LabClient, Reply
+from tests.kit.basic_auth import basic
 from tests.kit.files import no_file_left_open
 
 BOARD = """\
@@ -56,13 +56,8 @@ PUBLIC = {"/weblab/health", f"{W}api", f"{W}api.php", f"{L}api"}
 STARTS = {W, L, f"{W}new.php"}
 
 
-def basic(username: str, password: str) -> dict[str, str]:
-    credentials = b64encode(f"{username}:{password}".encode()).decode()
-    return {"HTTP_AUTHORIZATION": f"Basic {credentials}"}
-
-
-CREDENTIALS = {"none": {}, "wrong": basic("weblab", "guess"), "right": basic("weblab", "weblab")}
-RIGHT = CREDENTIALS["right"]
+WRONG, RIGHT = ({"HTTP_AUTHORIZATION": basic(f"weblab:{word}")} for word in ("guess", "weblab"))
+CREDENTIALS = {"none": {}, "wrong": WRONG, "right": RIGHT}
 
 
 class Door:

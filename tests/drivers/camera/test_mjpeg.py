@@ -37,11 +37,6 @@ class Viewer:
 
 
 @pytest.fixture
-def thread() -> Thread:
-    return Thread(simulated=False)
-
-
-@pytest.fixture
 def make(thread: Thread) -> Iterator[Callable[..., Mjpeg]]:
     made: list[Mjpeg] = []
 

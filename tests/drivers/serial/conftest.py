@@ -104,18 +104,14 @@ def cable(tmp_path: Path) -> Iterator[Cable]:
 
 
 @pytest.fixture
-def thread() -> Thread:
-    return Thread(simulated=False)
-
-
-@pytest.fixture
 def make(thread: Thread, cable: Cable) -> Iterator[Make]:
     """Open a serial driver at the cable and wait until it is connected."""
     made: list[Serial] = []
 
-    def make(**options: Any) -> Serial:
+    def make(script: SerialScript | None = None, **options: Any) -> Serial:
         driver = Serial(**{"port": str(cable.path), **options})
         driver.attach("console", thread)  # type: ignore[arg-type]
+        driver.scripted = script
         made.append(driver)
         driver.open()
         if thread.simulated or "port" not in options:
@@ -138,18 +134,9 @@ def simulate(make: Make, thread: Thread) -> Make:
 
     def simulate(script: SerialScript | None = None, **options: Any) -> Serial:
         thread.simulated = True
-        driver = Serial(port="/dev/ttyUSB0", **options)
-        driver.attach("console", thread)  # type: ignore[arg-type]
-        driver.scripted = script
-        driver.open()
-        simulated.append(driver)
-        thread.until(lambda: driver.line.status.connected, "connected")
-        return driver
+        return make(script, port="/dev/ttyUSB0", **options)
 
-    simulated: list[Serial] = []
-    yield simulate  # type: ignore[misc]
-    for driver in simulated:
-        driver.close()
+    return simulate
 
 
 def received(driver: Serial) -> bytes:
