@@ -129,8 +129,7 @@ class Settings:
     history: Annotated[
         Literal[-1] | Duration,
         Doc(
-            "How long sessions, tasks, events, actions and what belongs to returning users are "
-            "kept after they were last of use; -1: for ever."
+            "How long history and returning users' data are kept after their last use; -1: forever."
         ),
     ] = 180 * 86400.0
     background_threads: Annotated[
@@ -150,7 +149,7 @@ class Settings:
         str, formats.log_level, Doc("DEBUG, INFO, WARNING, ERROR or CRITICAL.")
     ] = "INFO"
     lifecycle_log: Annotated[
-        bool, Doc("Write a line of JSON to the log for what befalls each session, without names.")
+        bool, Doc("Log each session event as one line of JSON, without names.")
     ] = True
 
     def __post_init__(self) -> None:

@@ -324,7 +324,7 @@ class Tasks:
         dues = []
         for run in working:
             if run.stop_asked_at is None and run.due_at <= now:
-                log.info("Task %s has run for its max_runtime and shall stop.", run.name)
+                log.info("Task %s has reached its max_runtime and is asked to stop.", run.name)
                 self.stop(run.id)
             if run.stop_asked_at is None:
                 dues.append(run.due_at)
