@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from labnode.board import Board, load_board
-from labnode.events import Bus
+from labnode.board import load_board
 from labnode.worker import Worker
 from tests.kit.rig import WorkerRig
+from tests.kit.wiring import lone_board
 
 BOARD = """\
 lab: {name: flood, category: Tests}
@@ -48,13 +48,9 @@ class Flood:
         self.rig = WorkerRig()
         self.clock = self.rig.manual
         self.rig.worker = self.worker = CountingWorker(self.clock)
-        self.board = Board(
-            load_board(path), clock=self.clock, bus=Bus(), simulate=True, worker=self.worker
-        )
+        self.rig.board = self.board = lone_board(load_board(path), self.clock, worker=self.worker)
         self._edges = 0
-        self.worker.start(
-            self.board, lambda: self.rig.jobs.pop(0) if self.rig.jobs else None, lambda: None
-        )
+        self.rig.start()
 
     def run(self, job: Callable[[], None]) -> None:
         def alone() -> None:
