@@ -60,7 +60,7 @@ class Flood:
 
         self.rig.job(alone).result()
 
-    def edges(self, number: int, each: int = 5) -> None:
+    def edges(self, number: int, each: int = 20) -> None:
         """So many at `noise`; one of `each` at the lowest of the `lights` and at the `knob`."""
         noise, light, a, b = (self.pin(n) for n in ("GPIO22", "GPIO5", "GPIO23", "GPIO24"))
         for _ in range(number):
@@ -71,7 +71,8 @@ class Flood:
                 (light.drive_high if slower % 2 else light.drive_low)()
                 contact = a if slower % 2 else b
                 (contact.drive_low if slower % 4 in (1, 2) else contact.drive_high)()
-            self.clock.advance(EDGE)
+            if self._edges % 20 == 0:
+                self.clock.advance(20 * EDGE)
 
     def pin(self, name: str) -> Any:
         return self.board.pins.pin(name)
