@@ -52,7 +52,7 @@ def protocol_app(sessions: Sessions, settings: Settings, *, clock: Clock) -> bot
     protocol = ServerApi(sessions, settings, clock)
     app.add_hook("before_request", protocol.authenticate)
     app.add_hook("after_request", protocol.note_rejection)
-    app.install(Errors(_refusal))
+    app.install(Errors(lambda error: _failure(error.status, error)))
     app.get("/weblab/health", callback=protocol.health)
     for dialect in (WEBLAB, LDE):
         protocol.serve(app, dialect)
@@ -192,10 +192,6 @@ def _own_error(error: bottle.HTTPError) -> bottle.HTTPResponse:
             message = "Something went wrong in the laboratory; its log says what."
     allow = error.headers.get("Allow")
     return _reply(messages.failure(message), error.status_code, {"Allow": allow} if allow else {})
-
-
-def _refusal(error: LabnodeError) -> bottle.HTTPResponse:
-    return _failure(error.status, error)
 
 
 def _fields() -> dict[str, Any]:
