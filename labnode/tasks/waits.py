@@ -160,5 +160,4 @@ def own_run() -> Run | None:
 
 
 def _session_id() -> str | None:
-    session_id: str | None = getattr(context.current_user.get(), "session_id", None)
-    return session_id
+    return getattr(context.current_user.get(), "session_id", None)
