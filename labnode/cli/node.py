@@ -6,7 +6,6 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ def which_node(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def asking(settings: Path | None, state_dir: Path | None, **arguments: Any) -> None:
-        command(ask=partial(ask_node, settings, state_dir), **arguments)
+        command(ask=functools.partial(ask_node, settings, state_dir), **arguments)
 
     return SETTINGS(STATE_DIR(asking))
 

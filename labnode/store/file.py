@@ -125,8 +125,7 @@ def primary_code(error: BaseException) -> int:
 
 
 def _code(error: BaseException) -> int:
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code
+    return int(getattr(error, "sqlite_errorcode", 0))
 
 
 def _may_pass(error: Exception) -> bool:

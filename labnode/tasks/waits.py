@@ -156,10 +156,8 @@ class Waits:
 def own_run() -> Run | None:
     """The run of the current task."""
     task = context.current_task.get()
-    run: Run | None = None if task is None else task.inside
-    return run
+    return None if task is None else task.inside
 
 
 def _session_id() -> str | None:
-    session_id: str | None = getattr(context.current_user.get(), "session_id", None)
-    return session_id
+    return getattr(context.current_user.get(), "session_id", None)
