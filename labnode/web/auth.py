@@ -67,8 +67,7 @@ class Access:
         self._settings = settings
         self._secret = secret
         self._recording = recording
-        default = "labnode_" + "".join(c if c.isalnum() else "_" for c in lab)
-        self._cookie = settings.cookie_name or default
+        self._cookie = settings.cookie_name or _default_cookie(lab)
         self.observer_cookie = f"{self._cookie}_observer"
         self.observers = Observers(sessions, settings, secret)
 
@@ -229,3 +228,10 @@ def _is_own(origin: str, settings: Settings) -> bool:
         return origin == settings.public_origin
     # Without the scheme: a proxy may speak https for us and not say so.
     return bool(origin.partition("://")[2] == request.get_header("Host"))
+
+
+def _default_cookie(lab: str) -> str:
+    """A cookie's name for a lab: ASCII alone goes through HTTP, and two labs may share a host."""
+    plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in lab)
+    digest = "" if lab.isascii() else f"_{hashlib.sha256(lab.encode()).hexdigest()[:8]}"
+    return f"labnode_{plain}{digest}"

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from labnode.testing import LabClient
+from tests.kit.labs import lab_of
 from tests.web.conftest import MakeLab
 
 
@@ -144,3 +147,16 @@ def test_the_lab_may_say_where_students_go_first(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.lab.initial_url(lambda: "/mine")
     assert lab.student().entered.headers["location"] == "/mine"
+
+
+def test_a_lab_may_have_a_name_of_any_letters(tmp_path: Path) -> None:
+    cookies = set()
+    for name in ("Péndulo", "日本", "中国"):
+        folder = tmp_path / str(len(cookies))
+        folder.mkdir()
+        with lab_of(folder, f"schema: 1\nlab: {{name: {name}}}\ndevices: {{}}\n") as lab:
+            student = lab.student()
+            assert student.get("/api/session").status == 200
+            cookies.add(student.entered.headers["set-cookie"].partition("=")[0])
+    assert len(cookies) == 3
+    assert all(re.fullmatch(r"labnode_[A-Za-z0-9_]+", cookie) for cookie in cookies)
