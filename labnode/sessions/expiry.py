@@ -18,7 +18,7 @@ _RESUMES = 2  # a session that brings the node down must not do it forever
 
 
 class SessionRules(Protocol):
-    """The `session:` section of a board file; times in seconds, `timeout` -1 means never."""
+    """The `session:` section of a board file; times in seconds, `timeout` 0 or -1 means never."""
 
     @property
     def users(self) -> int: ...
@@ -52,7 +52,7 @@ def ends(session: Session, rules: SessionRules) -> list[tuple[float, Reason]]:
         found.append((session.leaving_at, Reason.EXITED))
     if not session.connected:
         found.append((session.active_since + rules.connect_timeout, Reason.NEVER_CONNECTED))
-    elif rules.timeout >= 0:
+    elif rules.timeout > 0:
         found.append((session.last_poll + rules.timeout, Reason.INACTIVITY))
     return sorted(found)
 

@@ -58,6 +58,16 @@ def test_nobody_has_the_board_for_longer_than_max_time(boot: Boot) -> None:
     assert_over(node, session, Reason.TIME)
 
 
+@pytest.mark.parametrize("never", [-1, 0])
+def test_a_board_may_keep_silent_students_until_the_end_of_the_slot(boot: Boot, never: int) -> None:
+    node = boot(timeout=never)
+    session = node.connected(length=600)
+    node.advance(599)
+    assert session.active
+    node.advance(1)
+    assert_over(node, session, Reason.TIME)
+
+
 def test_what_is_over_of_the_slot_before_the_start_is_over(boot: Boot) -> None:
     node = boot(timeout=-1)
     session = node.connected(length=30, elapsed=20.5)

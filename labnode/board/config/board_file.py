@@ -60,7 +60,7 @@ class SessionSpec:
     ] = 60.0
     timeout: Annotated[
         Literal[-1] | Duration,
-        Doc("How long a session goes on without a sign of the browser; -1 is for ever."),
+        Doc("How long a session goes on without a sign of the browser; 0 or -1: forever."),
     ] = 15.0
     poll_interval: Annotated[
         Duration, Doc("How often the central server asks whether the session is over.")
