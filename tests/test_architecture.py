@@ -98,6 +98,7 @@ TIME_READERS = re.compile(
     r"(time|monotonic|perf_counter|clock_gettime)(_ns)?|sleep|localtime|gmtime"
 )
 DATE_READERS = ("now", "utcnow", "today")
+FORBIDDEN_MODULES = {"http.cookies": "takes quadratic time; see labnode/http/cookies.py"}
 RUN_TEXT = ("eval", "exec", "os.system", "os.popen", "subprocess.getoutput")
 
 
@@ -181,6 +182,16 @@ def libraries_stay_in_their_homes(house: House) -> Iterator[str]:
             elif not any(here == home or here.startswith(f"{home}.") for home in homes[library]):
                 home = " ".join(homes[library])
                 yield source.at(found.node, f"{here} imports {library}, whose home is: {home}")
+
+
+def unsafe_modules_are_not_used(house: House) -> Iterator[str]:
+    for source in house:
+        if source.module == "labnode.testing":
+            continue  # a client, which reads the node's own cookies
+        for found in imports(source, house):
+            if found.module in FORBIDDEN_MODULES:
+                why = FORBIDDEN_MODULES[found.module]
+                yield source.at(found.node, f"{found.module} {why}")
 
 
 def libraries_are_declared(house: House, pyproject: str | None = None) -> Iterator[str]:
@@ -367,6 +378,7 @@ RULES: list[Rule] = [
     rooms_import_only_what_stands_in_their_row,
     modules_import_each_other_in_no_circle,
     libraries_stay_in_their_homes,
+    unsafe_modules_are_not_used,
     libraries_are_declared,
     modules_are_short,
     names_say_what_is_inside,
@@ -568,6 +580,11 @@ def test_an_import_inside_a_function_makes_no_circle() -> None:
         (libraries_stay_in_their_homes, "from bottle import run", "drivers.led imports bottle"),
         (libraries_stay_in_their_homes, "import numpy.linalg", "numpy has no home"),
         (libraries_are_declared, "def f(): import numpy.linalg", "numpy is not declared"),
+        (
+            unsafe_modules_are_not_used,
+            "from http.cookies import SimpleCookie",
+            "http.cookies takes",
+        ),
         (modules_are_short, "x = 1\n" * 500, "502 lines; 500 is the most"),
         (only_the_clock_reads_time, "import time; time.time()", "time.time reads"),
         (only_the_clock_reads_time, "import time; wait = time.sleep", "time.sleep reads"),

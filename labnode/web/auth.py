@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ from bottle import HTTPResponse, request
 
 from labnode import context
 from labnode.errors import Busy, Forbidden
+from labnode.http.cookies import cookie_value
 from labnode.http.replies import error_reply, is_upgrade, json_reply, redirect, wants_json
 from labnode.lab.node import Level
 from labnode.lab.pages import locales
@@ -96,18 +96,16 @@ class Access:
 
     def identify(self) -> User | AnonymousUser:
         """The user whom the request's cookie belongs to."""
-        session, nonce = self._named_by(request.get_cookie(self._cookie) or "")
+        session, nonce = self._named_by(
+            cookie_value(request.environ.get("HTTP_COOKIE", ""), self._cookie)
+        )
         if session is None or not self._sessions.bind(session, nonce):
             return ANONYMOUS
         return self._sessions.user(session)
 
     def holder(self, cookies: str) -> Session | None:
         """The session that a Cookie header belongs to, without binding or polling it."""
-        try:
-            morsel = SimpleCookie(cookies).get(self._cookie)
-        except CookieError:
-            return None
-        session, nonce = self._named_by(morsel.value if morsel is not None else "")
+        session, nonce = self._named_by(cookie_value(cookies, self._cookie))
         if session is None or session.cookie not in (None, nonce):
             return None
         return session

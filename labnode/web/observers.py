@@ -6,6 +6,7 @@ import hmac
 
 from bottle import request
 
+from labnode.http.cookies import cookie_value
 from labnode.sessions import Observer, Session, Sessions
 from labnode.sessions.session import derive
 from labnode.settings import Settings
@@ -35,7 +36,7 @@ class Observers:
 
     def identify(self, cookie: str) -> Observer | None:
         """The observer of the request's cookie."""
-        return self.find(request.get_cookie(cookie) or "")
+        return self.find(cookie_value(request.environ.get("HTTP_COOKIE", ""), cookie))
 
     def _token(self, session: Session) -> str:
         return f"{session.handle}.{derive(self._secret, 'observer', session.id)[:_MAC]}"

@@ -209,6 +209,25 @@ def test_a_senseless_cookie_is_nobody(lab: LabClient, cookie: str) -> None:
     assert lab.request("GET", "/api/board", HTTP_COOKIE=cookie).status == 403
 
 
+@pytest.mark.parametrize(
+    "foreign",
+    ["a/b=1", "user@x=1", 'x={"a":1}', 'q="', "=", "caf\xe9=1", "labnode=1", "x" * 8000],
+)
+def test_a_cookie_of_another_application_on_the_host_keeps_nobody_out(
+    lab: LabClient, foreign: str
+) -> None:
+    student = lab.student()
+    own = student.entered.headers["set-cookie"].partition(";")[0]
+    for header in (f"{foreign}; {own}", f"{own}; {foreign}"):
+        assert lab.request("GET", "/mine", HTTP_COOKIE=header).status == 200
+
+
+def test_of_two_cookies_of_one_name_that_of_the_longer_path_counts(lab: LabClient) -> None:
+    own = lab.student().entered.headers["set-cookie"].partition(";")[0]
+    name = own.partition("=")[0]
+    assert lab.request("GET", "/mine", HTTP_COOKIE=f"{own}; {name}=x.y.z").status == 200
+
+
 def test_a_forged_cookie_is_nobody(lab: LabClient) -> None:
     student = lab.student()
     name, _, value = student.entered.headers["set-cookie"].partition(";")[0].partition("=")
