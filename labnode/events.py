@@ -107,8 +107,8 @@ class Bus:
     ) -> Subscription:
         """A queue of the events of `kinds` (none: all).
 
-        `wake` is called after each event, on the publisher's thread, so it must be as short as
-        setting a flag.
+        `wake` is called after each event, on the publisher's thread, and must not wait: most only
+        set a flag. What it raises is logged and does not reach the publisher.
         """
         subscription = Subscription(kinds, wake, limit)
         with self._lock:
