@@ -14,9 +14,18 @@ import pytest
 from gpiozero.pins.mock import MockFactory
 
 from labnode.drivers.gpio.factories import pins_in_use
+from tests.kit import figures
 from tests.kit.files import no_file_left_open
 
 _PATIENCE = 3.0  # seconds in which a thread that has been told to end may do so
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help="measure all that docs/reliability.md promises (hours), and write it there",
+    )
 
 
 def pytest_configure() -> None:
@@ -39,8 +48,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter,
 ) -> Generator[None, None, None]:
-    """Say in one line what was skipped and why, below everything but the numbers."""
+    """Say what was measured, and in one line what was skipped and why, below everything else."""
     yield
+    _tell_figures(terminalreporter)
     places: dict[str, list[str]] = defaultdict(list)
     for report in terminalreporter.stats.get("skipped", ()):
         reason = report.longrepr[2].removeprefix("Skipped: ")
@@ -48,6 +58,19 @@ def pytest_terminal_summary(
     if places:
         said = [f"{why}: {_in_short(files)}" for why, files in sorted(places.items())]
         terminalreporter.write_line(f"skipped: {'; '.join(said)}")
+
+
+def _tell_figures(terminalreporter: pytest.TerminalReporter) -> None:
+    measured = figures.reported(
+        report
+        for report in terminalreporter.stats.get("passed", ())
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+    )
+    for figure in measured:
+        terminalreporter.write_line(f"{figure.what}: {figure.measured} ({figure.promised})")
+    if measured and terminalreporter.config.getoption("long"):
+        text = figures.DOCUMENT.read_text(encoding="utf-8")
+        figures.DOCUMENT.write_text(figures.written_into(text, measured), encoding="utf-8")
 
 
 def _in_short(files: list[str]) -> str:
@@ -88,6 +111,18 @@ def _no_pin_stays_reserved(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(MockFactory, "__init__", remember)
     yield
     assert [pins_in_use(factory) for factory in made] == [[] for _ in made]
+
+
+@pytest.fixture
+def long_run(request: pytest.FixtureRequest) -> bool:
+    """Whether to measure as much as the documents promise, instead of a sample in seconds."""
+    return bool(request.config.getoption("long"))
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> figures.FigureReporter:
+    """Report a figure for the table: what, what is promised, what was measured."""
+    return figures.reporter(request.node)
 
 
 @pytest.fixture
