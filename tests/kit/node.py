@@ -12,7 +12,7 @@ from typing import Any
 from labnode import context
 from labnode.board import load_board
 from labnode.lab import Lab
-from labnode.sessions import Deletion, Session, StartRequest, User
+from labnode.sessions import Deletion, Session, Sessions, StartRequest, User
 from labnode.store import Store
 from tests.kit.clock import Asked, WatchedClock
 from tests.kit.waiting import PATIENCE
@@ -41,7 +41,95 @@ class WatchedStore(Store):
         super().update(*args, **kwargs)
 
 
-class SmallNode(Parts):
+class Visited:
+    """What central servers and students ask of a node, and what can be seen of it.
+
+    `settle()` returns when every thread waits for something that a test, or time, has to bring;
+    `turn()` lets the reaper do what is due.
+    """
+
+    clock: WatchedClock
+    sessions: Sessions
+    store: Store
+    board: Any
+    asked: list[Asked[Any]]
+
+    def settle(self) -> None:
+        raise NotImplementedError
+
+    def turn(self) -> None:
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ requests
+
+    def ask(self, what: Callable[[], Any]) -> Asked[Any]:
+        """Ask for something that may take its time; returns when it is answered or waits."""
+        asked = Asked(self.clock, what)
+        self.asked = [a for a in self.asked if not a.answered] + [asked]
+        self.settle()
+        return asked
+
+    def ask_start(
+        self,
+        client: str = "weblab",
+        reservation: str | None = None,
+        length: float = 600,
+        **more: Any,
+    ) -> Asked[Any]:
+        request = StartRequest(
+            client=client, reservation_id=reservation, length=length, **{"username": "ada", **more}
+        )
+        return self.ask(lambda: self.sessions.start(request))
+
+    def start(self, client: str = "weblab", reservation: str | None = None, **more: Any) -> Session:
+        """A session that is active."""
+        asked = self.ask_start(client, reservation, **more)
+        self.turn()
+        assert asked.session.active
+        return asked.session
+
+    def connected(self, *args: Any, **more: Any) -> Session:
+        """A session that is active and whose student has come."""
+        session = self.start(*args, **more)
+        self.sessions.poll(session)
+        return session
+
+    def ask_delete(self, session: Session | str) -> Asked[Any]:
+        session_id = session if isinstance(session, str) else session.id
+        return self.ask(lambda: self.sessions.delete(session_id))
+
+    def delete(self, session: Session | str) -> Deletion:
+        asked = self.ask_delete(session)
+        self.turn()
+        deletion: Deletion = asked.answer
+        return deletion
+
+    def run_as(self, session: Session, function: Callable[[], Any]) -> Any:
+        """What a view of the session's student returns, in this thread."""
+        with context.acting(user=self.user(session)):
+            return function()
+
+    # ------------------------------------------------------------------ what can be seen
+
+    def user(self, session: Session) -> User:
+        return self.sessions.user(session)
+
+    def values(self) -> dict[str, Any]:
+        return {name: state["value"] for name, state in self.board.snapshot.items()}
+
+    def row(self, session: Session | str) -> dict[str, Any]:
+        """What is stored of a session."""
+        session_id = session if isinstance(session, str) else session.id
+        (row,) = self.store.select("sessions", "id = ?", session_id)
+        return row
+
+    def history(self, session: Session) -> list[str]:
+        """The kinds of events stored of a session, in order."""
+        rows = self.store.select("events", "session_id = ?", session.id, order="id")
+        return [row["kind"] for row in rows]
+
+
+class SmallNode(Parts, Visited):
     """What an agent builds, but for the web; `step()` is the reaper's turn unless `reaper`."""
 
     clock: WatchedClock
@@ -190,71 +278,3 @@ class SmallNode(Parts):
 
         with self.clock.watch:
             assert self.clock.watch.wait_for(at_rest, PATIENCE)
-
-    # ------------------------------------------------------------------ requests
-
-    def ask(self, what: Callable[[], Any]) -> Asked[Any]:
-        """Ask for something that may take its time; returns when it is answered or waits."""
-        asked = Asked(self.clock, what)
-        self.asked = [a for a in self.asked if not a.answered] + [asked]
-        self.settle()
-        return asked
-
-    def ask_start(
-        self,
-        client: str = "weblab",
-        reservation: str | None = None,
-        length: float = 600,
-        **more: Any,
-    ) -> Asked[Any]:
-        request = StartRequest(
-            client=client, reservation_id=reservation, length=length, **{"username": "ada", **more}
-        )
-        return self.ask(lambda: self.sessions.start(request))
-
-    def start(self, client: str = "weblab", reservation: str | None = None, **more: Any) -> Session:
-        """A session that is active."""
-        asked = self.ask_start(client, reservation, **more)
-        self.turn()
-        assert asked.session.active
-        return asked.session
-
-    def connected(self, *args: Any, **more: Any) -> Session:
-        """A session that is active and whose student has come."""
-        session = self.start(*args, **more)
-        self.sessions.poll(session)
-        return session
-
-    def ask_delete(self, session: Session | str) -> Asked[Any]:
-        session_id = session if isinstance(session, str) else session.id
-        return self.ask(lambda: self.sessions.delete(session_id))
-
-    def delete(self, session: Session | str) -> Deletion:
-        asked = self.ask_delete(session)
-        self.turn()
-        deletion: Deletion = asked.answer
-        return deletion
-
-    def run_as(self, session: Session, function: Callable[[], Any]) -> Any:
-        """What a view of the session's student returns, in this thread."""
-        with context.acting(user=self.user(session)):
-            return function()
-
-    # ------------------------------------------------------------------ what can be seen
-
-    def user(self, session: Session) -> User:
-        return self.sessions.user(session)
-
-    def values(self) -> dict[str, Any]:
-        return {name: state["value"] for name, state in self.board.snapshot.items()}
-
-    def row(self, session: Session | str) -> dict[str, Any]:
-        """What is stored of a session."""
-        session_id = session if isinstance(session, str) else session.id
-        (row,) = self.store.select("sessions", "id = ?", session_id)
-        return row
-
-    def history(self, session: Session) -> list[str]:
-        """The kinds of events stored of a session, in order."""
-        rows = self.store.select("events", "session_id = ?", session.id, order="id")
-        return [row["kind"] for row in rows]
