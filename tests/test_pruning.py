@@ -28,6 +28,13 @@ class Shelf:
         return self.sessions
 
     def pruning(self, history: float = 30 * DAY, task_expires: float = 3600) -> Pruning:
+        """That of a node which was pruned a moment ago, before it was started again."""
+        self.store.remember("pruned_at", self.clock.wall())
+        return self.pruning_of_a_new_node(history, task_expires)
+
+    def pruning_of_a_new_node(
+        self, history: float = 30 * DAY, task_expires: float = 3600
+    ) -> Pruning:
         return Pruning(
             self.store,
             self.clock,
@@ -209,3 +216,73 @@ def test_a_stop_ends_a_round_between_two_pieces(shelf: Shelf) -> None:
     assert pruning.stop(5.0)
     assert pruning.prune() == 0
     assert shelf.ids("sessions") == ["old"]
+
+
+# --- the wall clock, which may be wrong ---
+
+
+def passes(shelf: Shelf, pruning: Pruning, hours: float) -> None:
+    """Time in which the node is awake."""
+    for _ in range(int(hours * 4)):
+        shelf.clock.advance(900)
+        turn_and_wait(pruning)
+
+
+@pytest.mark.parametrize("years", [-56, -10, 10, 56])
+def test_a_clock_that_is_wrong_for_less_than_a_day_deletes_nothing(
+    shelf: Shelf, years: float
+) -> None:
+    pruning = shelf.pruning()
+    shelf.session("new", 1)
+    shelf.task("new", "new", 1)
+    shelf.clock.jump_wall(years * 365.25 * DAY)
+    passes(shelf, pruning, 20)
+    shelf.clock.jump_wall(-years * 365.25 * DAY)
+    passes(shelf, pruning, 48)
+    assert shelf.ids("sessions") == ["new"]
+    assert shelf.ids("tasks") == ["new"]
+
+
+def test_a_node_that_wakes_up_years_later_believes_its_clock_after_a_day(shelf: Shelf) -> None:
+    shelf.session("old", 31)
+    shelf.store.remember("pruned_at", NOW - 1000 * DAY)
+    pruning = shelf.pruning_of_a_new_node()
+    passes(shelf, pruning, 22)
+    assert shelf.ids("sessions") == ["old"]
+    passes(shelf, pruning, 4)
+    assert shelf.ids("sessions") == []
+
+
+def test_what_was_written_in_1970_is_as_old_as_the_clock_is_right(shelf: Shelf) -> None:
+    pruning = shelf.pruning()
+    days = (NOW - 1800) / DAY  # half an hour after midnight of that year's first day
+    shelf.session("early", days)
+    shelf.other("INSERT INTO users VALUES ('ada', 0, 1800, 'secret', 'folder')")
+    shelf.other("INSERT INTO events (at, kind) VALUES (1800, 'boot')")
+    passes(shelf, pruning, 3)
+    shelf.session("since then", 0)
+    passes(shelf, pruning, 29 * 24)
+    assert shelf.ids("sessions") == ["early", "since then"]
+    assert shelf.ids("events", "kind") == ["boot"]
+    assert [user["username_unique"] for user in shelf.store.select("users", "1")] == ["ada"]
+    passes(shelf, pruning, 2 * 24)
+    assert shelf.ids("sessions") == []
+    assert shelf.store.select("users", "1") == []
+
+
+def test_a_clock_that_was_never_set_counts_from_1970(shelf: Shelf) -> None:
+    shelf.clock.jump_wall(-NOW)
+    pruning = shelf.pruning()
+    shelf.other("INSERT INTO events (at, kind) VALUES (0, 'boot')")
+    passes(shelf, pruning, 29 * 24)
+    assert shelf.ids("events", "kind") == ["boot"]
+    passes(shelf, pruning, 2 * 24)
+    assert shelf.ids("events", "kind") == []
+
+
+def test_a_round_that_deletes_nothing_writes_nothing(shelf: Shelf) -> None:
+    pruning = shelf.pruning()
+    wal = shelf.path / "labnode.db-wal"
+    before = wal.read_bytes()
+    passes(shelf, pruning, 48)
+    assert wal.read_bytes() == before

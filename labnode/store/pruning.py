@@ -17,7 +17,19 @@ log = logging.getLogger(__name__)
 _EVERY = 3600.0  # seconds between two rounds
 _AT_MOST_LATE = 86400.0  # how long a round waits for a moment without sessions
 _PIECE = 100  # rows in one transaction: sessions must not wait for it
+_KEY = "pruned_at"  # what the store calls the wall time of the last round that deleted something
+_JUMP = 600.0  # seconds that the wall clock may gain or lose against the time that passes
+_SETTLED = 86400.0  # a wall clock that has not jumped for so long is believed
+_OFF = 60 * 86400.0  # the longest that a node is off, as far as its clock is believed at once
+_UNSET = 1_735_689_600.0  # 2025: before labnode existed, so the clock was not set
 
+_STAMPS = (  # what tells how old a row is, and the key of the row
+    ("events", "at", "id"),
+    ("actions", "at", "id"),
+    ("tasks", "finished_at", "id"),
+    ("sessions", "ended_at", "id"),
+    ("users", "last_seen", "username_unique"),
+)
 # Everything but `users`, whose folders go as well. A session that has not ended is not history.
 _OLD = {
     "events": "at < :old",
@@ -51,7 +63,10 @@ class Pruning:
     """Deletes rows and users' folders older than `history` seconds; -1: never.
 
     Arguments and results of tasks are deleted `task_expires` seconds after the end of their
-    session. A round waits, for a while, until no session is live.
+    session. A round waits, for a while, until no session is live. A clock that has jumped (a Pi
+    starts in 1970, or where it was switched off) must delete nothing: there is no round until it
+    has not jumped for a day, unless it goes on from the last round. What was written before the
+    clock was set counts from the first round after that.
     """
 
     def __init__(
@@ -70,18 +85,35 @@ class Pruning:
         self._sessions = sessions
         # Not at the start, when the clock of a Pi may not be set yet.
         self._due = clock.now() + _EVERY
+        self._offset = clock.wall() - clock.now()
+        self._steady_since = clock.now()
+        self._pruned_at: float | None = store.recall(_KEY)
         self._stopping = clock.event()
         self._thread: threading.Thread | None = None
 
     def turn(self) -> None:
         """Start a round on its own thread, if it is time; called every second or so."""
         now = self._clock.now()
+        self._look_at_clock(now)
         if now < self._due or (self._thread is not None and self._thread.is_alive()):
             return
         if not self._sessions.live() or now > self._due + _AT_MOST_LATE:
             self._due = now + _EVERY
             self._thread = threading.Thread(target=self._round, name="pruning", daemon=True)
             self._thread.start()
+
+    def _look_at_clock(self, now: float) -> None:
+        offset = self._clock.wall() - now
+        if abs(offset - self._offset) > _JUMP:
+            self._steady_since = now
+            self._offset = offset
+
+    def _clock_is_right(self) -> bool:
+        """Whether the wall clock can tell how old a row is."""
+        if self._clock.now() - self._steady_since >= _SETTLED:
+            return True
+        last = self._pruned_at
+        return last is not None and last <= self._clock.wall() <= last + _OFF
 
     def stop(self, timeout: float) -> bool:
         """End a running round; False when it did not end in time."""
@@ -103,8 +135,18 @@ class Pruning:
                 log.info("%d rows of the history were old and are pruned.", number)
 
     def prune(self) -> int:
-        """Do one round now; returns the number of deleted rows."""
+        """Do one round now, if the clock is right; returns the number of deleted rows."""
         now = self._clock.wall()
+        if not self._clock_is_right():
+            return 0
+        if now >= _UNSET:
+            for table, stamp, key in _STAMPS:
+                self._repeat(
+                    f"UPDATE {table} SET {stamp} = :now WHERE {key} IN "
+                    f"(SELECT {key} FROM {table} WHERE {stamp} < :unset LIMIT :piece)",
+                    now=now,
+                    unset=_UNSET,
+                )
         self._repeat(_EXPIRED, expired=now - self._task_expires)
         if self._history < 0:
             return 0
@@ -122,6 +164,9 @@ class Pruning:
             for (folder,) in gone:
                 shutil.rmtree(self._store.path.parent / "users" / folder, ignore_errors=True)
             number += len(gone)
+        if number:  # else it would be the only thing that an idle node writes
+            self._pruned_at = now
+            self._store.remember_soon(_KEY, now)
         return number
 
     def _repeat(self, statement: str, **values: float) -> int:
