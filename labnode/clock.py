@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+HUNG_AFTER = 30.0  # seconds that a thread of the node may be at one thing
 _REAL_LIMIT = 30.0  # seconds a wait under a manual clock may really take before it is a bug
 
 
@@ -63,6 +64,33 @@ class Clock:
     def event(self, on_set: Callable[[], None] | None = None) -> Event:
         """An event whose timeouts follow this clock."""
         return Event(on_set)
+
+
+class Turn:
+    """Since when a thread is at one thing, for those who watch over it.
+
+    The thread does the thing in a `with` block, and waits for the next one outside of it. A limit
+    of its own is for a thread whose waits for others take longer.
+    """
+
+    def __init__(self, clock: Clock, thread: str, limit: float | None = None) -> None:
+        self._clock = clock
+        self._thread = thread
+        self._limit = HUNG_AFTER if limit is None else limit
+        self._began: float | None = None
+
+    def __enter__(self) -> None:
+        self._began = self._clock.now()
+
+    def __exit__(self, *_error: object) -> None:
+        self._began = None
+
+    def fault(self) -> str | None:
+        """A sentence when the thing takes longer than the limit; any thread may ask."""
+        began = self._began
+        if began is None or self._clock.now() - began <= self._limit:
+            return None
+        return f"the thread {self._thread} has been at one thing for {self._limit:g} s"
 
 
 class ManualClock(Clock):

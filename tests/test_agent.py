@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from labnode.clock import Clock
+from labnode.clock import Clock, Turn
 from labnode.control import NotRunning, ask
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.registry import registry
@@ -284,27 +284,37 @@ def test_a_background_thread_that_dies_is_a_fault(build: Build) -> None:
     threads["background-1"] = living
 
 
+WATCHED = """
+schema: 1
+devices: {heater: {driver: relay, pin: GPIO17, safe: true}}
+record: {devices: [heater], every: 1s}
+sequences: {on_idle: {after: 1h, steps: [{set: {heater: true}}]}}
+"""
+
+
 @pytest.mark.parametrize(
-    ("part", "mark", "seconds", "said"),
-    [
-        ("store", "_busy_since", 61, "the database has been busy with one thing for 60 s"),
-        ("reaper", "_turn_began", 61, "the reaper had no end of its turn for 60 s"),
-        ("reactor", "_turn_began", 31, "the web server's thread http had no turn for 30 s"),
-    ],
+    "name",
+    ["store", "reaper", "live", "recorder", "routines", "pruning", "control", "http-writer"],
 )
-def test_a_thread_that_hangs_is_a_fault(
-    build: Build, part: str, mark: str, seconds: float, said: str
-) -> None:
-    agent = build()
+def test_a_thread_that_hangs_is_a_fault(build: Build, name: str) -> None:
+    agent = build(board=WATCHED)
     agent.start()
-    parts = {
+    assert agent.web._listener is not None
+    parts: dict[str, Any] = {
         "store": agent.store,
         "reaper": agent.sessions.reaper,
-        "reactor": agent.web._listener.reactor if agent.web._listener else None,
+        "live": agent.runtime.websockets.live,
+        "recorder": agent.runtime.recordings,
+        "routines": agent.runtime.routines,
+        "pruning": agent.runtime._pruning,
+        "control": agent._control,
+        "http-writer": agent.web._listener.writer,
     }
-    setattr(parts[part], mark, agent.clock.now() - seconds)
-    assert agent.fault() == said
-    setattr(parts[part], mark, None)
+    assert agent.fault() is None
+    parts[name]._busy = Turn(agent.clock, name, limit=-1.0)
+    with parts[name]._busy:
+        assert agent.fault() == f"the thread {name} has been at one thing for -1 s"
+    assert agent.fault() is None
 
 
 def test_a_node_that_serves_is_well_and_one_that_does_not_is_not(build: Build) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labnode.clock import Clock, Event, ManualClock
+from labnode.clock import Clock, Event, ManualClock, Turn
 
 PATIENCE = 10.0
 
@@ -221,3 +221,15 @@ def test_events_that_nobody_holds_are_forgotten() -> None:
         clock.event()
     gc.collect()
     assert len(clock._events) == 0
+
+
+def test_a_thread_at_one_thing_for_too_long_is_told_until_it_ends() -> None:
+    clock = ManualClock()
+    turn = Turn(clock, "store")
+    assert turn.fault() is None
+    with turn:
+        clock.advance(30)
+        assert turn.fault() is None
+        clock.advance(0.1)
+        assert turn.fault() == "the thread store has been at one thing for 30 s"
+    assert turn.fault() is None

@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from labnode.clock import Clock
+from labnode.clock import Clock, Turn
 from labnode.control.protocol import NAME, LineBuffer, address
 from labnode.errors import BadInput, Busy, ConfigError, Forbidden, LabnodeError
 
@@ -56,6 +56,7 @@ class ControlSocket:
         self._reading: dict[socket.socket, _Client] = {}  # oldest first
         self._ordinary = _Pool("control", self._serve)
         self._urgent = _Pool("control-estop", self._serve)
+        self._busy = Turn(Clock(), "control")
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
     def start(self) -> None:
@@ -78,9 +79,11 @@ class ControlSocket:
 
     def fault(self) -> str | None:
         """Why commands no longer reach the node, or None; any thread may ask."""
-        if self._listener is None or self._thread.is_alive():
+        if self._listener is None:
             return None
-        return "the thread of the control socket has died"
+        if not self._thread.is_alive():
+            return "the thread of the control socket has died"
+        return self._busy.fault()
 
     def stop(self, timeout: float) -> bool:
         """Remove the socket; False when a thread did not end in time. Idempotent."""
@@ -119,13 +122,14 @@ class ControlSocket:
             for waited_for in (*self._reading, listener):
                 selector.register(waited_for, selectors.EVENT_READ)
             ready = [key.fileobj for key, _ in selector.select(self._time_left())]
-        for connection in list(self._reading):
-            if connection in ready:
-                self._read(connection)
-            elif self._reading[connection].deadline <= self._now():
-                self._drop(connection)
-        if listener in ready:
-            self._accept(listener)
+        with self._busy:
+            for connection in list(self._reading):
+                if connection in ready:
+                    self._read(connection)
+                elif self._reading[connection].deadline <= self._now():
+                    self._drop(connection)
+            if listener in ready:
+                self._accept(listener)
 
     def _time_left(self) -> float | None:
         """Seconds until the first client's deadline."""

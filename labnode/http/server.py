@@ -106,7 +106,7 @@ class WebServer:
             return f"the web server's thread {dead[0]} has died"
         if listener.reactor.hung:
             return f"the web server's thread {self._name} had no turn for {HUNG_AFTER:g} s"
-        return None
+        return listener.writer.fault()
 
     def stop(self, timeout: float = 5.0) -> None:
         """Close what is idle at once; requests in flight get `timeout` seconds, then are cut off.

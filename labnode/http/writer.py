@@ -10,6 +10,8 @@ from queue import SimpleQueue
 from typing import Protocol
 from wsgiref.types import WSGIEnvironment
 
+from labnode.clock import Clock, Turn
+
 logger = logging.getLogger(__name__)
 
 _MOST = 64  # bodies; more come together only where the disk hangs
@@ -58,6 +60,7 @@ class Writer:
 
     def __init__(self, large: Large) -> None:
         self.large = large
+        self._busy = Turn(Clock(), "http-writer")
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._lock = threading.Lock()  # of what follows
         self._bodies = 0  # that are not done with
@@ -70,7 +73,12 @@ class Writer:
             if (job := self._jobs.get()) is None:
                 closing = True
             else:
-                job()
+                with self._busy:
+                    job()
+
+    def fault(self) -> str | None:
+        """Why no file is written any more, or None; any thread may ask."""
+        return self._busy.fault()
 
     def _end_if_idle(self) -> bool:
         with self._lock:

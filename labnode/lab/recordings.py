@@ -15,7 +15,7 @@ from typing import Any
 
 from labnode.board import Board
 from labnode.board.config.page import RecordSpec
-from labnode.clock import Clock
+from labnode.clock import Clock, Turn
 from labnode.events import SessionChanged
 from labnode.sessions import Session, Sessions
 
@@ -82,6 +82,7 @@ class Recordings:
         self._running: dict[str, Recording] = {}  # by the session's tag
         self._stopping = False
         self._news = board.bus.subscribe(SessionChanged, wake=self._wake.set)
+        self._busy = Turn(clock, "recorder")
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     def start(self) -> None:
@@ -99,6 +100,12 @@ class Recordings:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def fault(self) -> str | None:
+        """Why nothing is recorded any more, or None; any thread may ask."""
+        if self._thread.ident is None or self._stopping:
+            return None
+        return self._busy.fault() if self._thread.is_alive() else "the recorder has died"
+
     def of(self, session: Session) -> Recording | None:
         """The recording of a session so far, or None."""
         with self._lock:
@@ -114,12 +121,13 @@ class Recordings:
         self._prune(spec.keep)
         while not self._stopping:
             self._wake.clear()
-            try:
-                self._follow(spec)
-                due = self._sample()
-            except Exception:
-                log.exception("A turn of the recorder failed.")
-                due = self._clock.now() + spec.every
+            with self._busy:
+                try:
+                    self._follow(spec)
+                    due = self._sample()
+                except Exception:
+                    log.exception("A turn of the recorder failed.")
+                    due = self._clock.now() + spec.every
             self._wake.wait(None if due is None else max(0.0, due - self._clock.now()))
         for tag in list(self._running):
             self._end(tag)

@@ -6,7 +6,7 @@ import logging
 import threading
 
 from labnode.board import Board
-from labnode.clock import Clock
+from labnode.clock import Clock, Turn
 from labnode.errors import LabnodeError
 from labnode.events import FaultChanged, SessionChanged
 from labnode.lab.sequences import Sequences
@@ -46,6 +46,7 @@ class Routines:
         self._patience = _FIRST_RETEST
         self._faults: set[str] = set()  # on_fault has run for them, and they are not over
         self._news = board.bus.subscribe(SessionChanged, FaultChanged, wake=self._wake.set)
+        self._busy = Turn(clock, "routines")
         self._thread = threading.Thread(target=self._run, name="routines", daemon=True)
 
     def start(self) -> None:
@@ -69,6 +70,12 @@ class Routines:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def fault(self) -> str | None:
+        """Why no routine begins any more, or None; any thread may ask."""
+        if self._thread.ident is None or self._stopping:
+            return None
+        return self._busy.fault() if self._thread.is_alive() else "the thread routines has died"
+
     def run_on_shutdown(self) -> None:
         """Run `on_shutdown`, if the hardware thread is still alive."""
         if not self._worker.stopping:
@@ -78,7 +85,8 @@ class Routines:
         while not self._stopping:
             self._wake.clear()
             try:
-                self._take_news()
+                with self._busy:  # not what follows: it waits for hooks, which have limits
+                    self._take_news()
                 due = None if self._stopping else self._look()
             except Exception:
                 log.exception("A turn of the routines failed.")

@@ -233,6 +233,9 @@ class Runtime:
             or self.store.fault()
             or self.websockets.fault()
             or self.telemetry.fault()
+            or self.recordings.fault()
+            or self.routines.fault()
+            or self._pruning.fault()
         )
 
     def make_safe(self) -> None:

@@ -7,13 +7,12 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from labnode.clock import Clock
+from labnode.clock import Clock, Turn
 from labnode.sessions.session import Reason, Session, State
 from labnode.store import Row
 
 log = logging.getLogger(__name__)
 
-_HUNG_AFTER = 60.0  # seconds; a turn may wait for the database, for 40 s at most
 _RESUMES = 2  # a session that brings the node down must not do it forever
 
 
@@ -69,7 +68,7 @@ class Reaper:
         self._step = step
         self._clock = clock
         self._wake = clock.event()
-        self._turn_began: float | None = None
+        self._busy = Turn(clock, "reaper")
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="reaper", daemon=True)
 
@@ -94,23 +93,17 @@ class Reaper:
 
     def fault(self) -> str | None:
         """Why sessions do not end any more, or None; any thread may ask."""
-        if not self.alive:
-            return "the reaper has died"
-        began = self._turn_began
-        if began is not None and self._clock.now() - began > _HUNG_AFTER:
-            return f"the reaper had no end of its turn for {_HUNG_AFTER:g} s"
-        return None
+        return self._busy.fault() if self.alive else "the reaper has died"
 
     def _run(self) -> None:
         while not self._stopping:
             self._wake.clear()
-            self._turn_began = self._clock.now()
-            try:
-                pause = self._step()
-            except Exception:
-                log.exception("A turn of the reaper failed.")
-                pause = 1.0
-            self._turn_began = None
+            with self._busy:
+                try:
+                    pause = self._step()
+                except Exception:
+                    log.exception("A turn of the reaper failed.")
+                    pause = 1.0
             if not self._stopping:
                 self._wake.wait(pause)
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sized
 from typing import Any, Protocol
 
-from labnode.clock import Clock
+from labnode.clock import Clock, Turn
 from labnode.errors import StorageError
 from labnode.store.store import Store, Work
 
@@ -89,6 +89,7 @@ class Pruning:
         self._steady_since = clock.now()
         self._pruned_at: float | None = store.recall(_KEY)
         self._stopping = clock.event()
+        self._busy = Turn(clock, "pruning")
         self._thread: threading.Thread | None = None
 
     def turn(self) -> None:
@@ -122,6 +123,10 @@ class Pruning:
             return True
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    def fault(self) -> str | None:
+        """Why nothing is pruned any more, or None; any thread may ask."""
+        return self._busy.fault()
 
     def _round(self) -> None:
         try:
@@ -179,4 +184,7 @@ class Pruning:
 
     def _piece(self, work: Work[Any]) -> Any:
         """The result of `work`, None when the node stops."""
-        return None if self._stopping.is_set() else self._store.run(work)
+        if self._stopping.is_set():
+            return None
+        with self._busy:
+            return self._store.run(work)

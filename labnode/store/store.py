@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from sqlite_utils import Database
 
-from labnode.clock import Clock
+from labnode.clock import Clock, Turn
 from labnode.errors import StorageError
 from labnode.store.file import PASSING, open_database, primary_code
 
@@ -29,7 +29,6 @@ _JSON_COLUMNS = {"client_data", "server_data", "data", "args", "result", "error"
 _NOT_UNIQUE = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 _PATIENCE = 20.0  # seconds for an answer, and for a commit: a slower SD card has failed
 _LAST_WRITES = 5.0  # seconds that close() waits for pending writes
-_HUNG_AFTER = 60.0  # seconds for one request; after that, it hangs
 _MOST_LATE = 1000  # changes that wait while the disk refuses them; beyond, only what matters does
 
 
@@ -66,7 +65,7 @@ class Store:
         self._lost = 0  # changes that were dropped since the disk refuses them
         self._closed = False
         self._in_doubt = False  # a commit may land although its caller got an error
-        self._busy_since: float | None = None
+        self._busy = Turn(clock, "store")
         self._closing = threading.Lock()
         self._db, self.alarm = open_database(path, clock)
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
@@ -200,10 +199,7 @@ class Store:
             return "the database's thread has died"
         if self._in_doubt:
             return f"the database has not finished a commit in {_PATIENCE:g} s"
-        since = self._busy_since
-        if since is not None and self._clock.now() - since > _HUNG_AFTER:
-            return f"the database has been busy with one thing for {_HUNG_AFTER:g} s"
-        return None
+        return self._busy.fault()
 
     def close(self) -> None:
         """Finish all requests and close the file; idempotent."""
@@ -247,9 +243,8 @@ class Store:
 
     def _work(self) -> None:
         while (attempt := self._queue.get()) is not None:
-            self._busy_since = self._clock.now()
-            attempt()
-            self._busy_since = None
+            with self._busy:
+                attempt()
         try:
             self._db.close()
         except sqlite3.Error:

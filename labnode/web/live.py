@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from bottle import Bottle
 
+from labnode.clock import Clock, Turn
 from labnode.events import (
     Bus,
     DeviceChanged,
@@ -52,6 +53,7 @@ class Live:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._busy = Turn(Clock(), "live")
         # Only that something has changed is of interest: what, the board says.
         self._devices = bus.subscribe(DeviceChanged, wake=self._wake.set, limit=1)
         self._faults = bus.subscribe(FaultChanged, wake=self._wake.set, limit=1)
@@ -74,7 +76,7 @@ class Live:
     def fault(self) -> str | None:
         """Why pages get no news any more, or None; any thread may ask."""
         dead = self._thread is not None and not self._thread.is_alive()
-        return "the thread of the live state has died" if dead else None
+        return "the thread of the live state has died" if dead else self._busy.fault()
 
     def stop(self, timeout: float) -> None:
         self._stopping.set()
@@ -111,10 +113,11 @@ class Live:
         while not self._stopping.is_set():
             self._wake.wait()
             self._wake.clear()  # before looking: what changes from here on wakes again
-            try:
-                self._turn()
-            except Exception:
-                logger.exception("A turn of the live state failed.")
+            with self._busy:
+                try:
+                    self._turn()
+                except Exception:
+                    logger.exception("A turn of the live state failed.")
             self._stopping.wait(_PAUSE + _PAUSE_PER_PAGE * len(self._pages))
 
     def _turn(self) -> None:
