@@ -430,7 +430,7 @@ def test_a_safety_watch_that_hangs_is_a_fault(
         assert agent.safety.fault() is None
         later = agent.clock.now() + 11
         hung.setattr(agent.clock, "now", lambda: later)
-        assert agent.safety.fault() == "the safety watch had no end of its turn for 10 s"
+        assert agent.safety.fault() == "the thread safety has been at one thing for 10 s"
         let_go.set()
     assert agent.safety.stop(5.0)
     assert agent.safety.fault() is None

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
-from labnode.clock import Clock
+from labnode.clock import Clock, Turn
 from labnode.waker import Waker
 
 logger = logging.getLogger(__name__)
 
-HUNG_AFTER = 30.0  # seconds for a turn, in which nothing waits
 _GRACE = 0.5  # seconds for the reactor to come to it
 
 
@@ -113,14 +112,15 @@ class Group(Generic[P]):
 class Reactor:
     """Calls its participants when they have something to do, and sleeps while none has.
 
-    `run` ends after `stop` when all participants are over, and after `abandon` at once.
+    `run`, on the thread `name`, ends after `stop` when all participants are over, and after
+    `abandon` at once. `busy` is how long a turn takes, in which nothing waits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "http") -> None:
+        self.busy = Turn(Clock(), name)
         self.stopping = False
         self.abandoned = False
         self._now = Clock().now
-        self._turn_began: float | None = None  # None: it waits
         self._participants: set[Participant] = set()
         self._waker = Waker()
         self._selector = selectors.DefaultSelector()
@@ -138,12 +138,6 @@ class Reactor:
                     logger.exception("A turn of the web server's reactor failed")
         finally:
             self._end()
-
-    @property
-    def hung(self) -> bool:
-        """Whether a turn takes far too long."""
-        began = self._turn_began
-        return began is not None and self._now() - began > HUNG_AFTER
 
     # Any thread.
 
@@ -185,9 +179,11 @@ class Reactor:
 
     def turn(self) -> None:
         """Wait until something happens, and call whoever it concerns."""
-        self._turn_began = None
         happened = self._selector.select(self._timeout())
-        self._turn_began = self._now()
+        with self.busy:
+            self._serve(happened)
+
+    def _serve(self, happened: list[tuple[selectors.SelectorKey, int]]) -> None:
         for key, events in happened:
             if key.data is None:
                 self._waker.heard()

@@ -15,7 +15,7 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 from labnode.clock import Clock
 from labnode.errors import ConfigError
 from labnode.http.connection import ClientGone, Connection, Limits, Listener
-from labnode.http.reactor import HUNG_AFTER, Reactor
+from labnode.http.reactor import Reactor
 from labnode.http.response import Response
 from labnode.http.writer import Large, nothing_large
 
@@ -80,7 +80,7 @@ class WebServer:
                 raise RuntimeError("the web server is already started")
             sock = _listen(*self._wanted)
             self.address = sock.getsockname()[:2]
-            listener = self._listener = Listener(sock, self._limits, Reactor())
+            listener = self._listener = Listener(sock, self._limits, Reactor(self._name))
             serve = partial(_serve, self._app, self.address, listener)
             # Daemons: a view that never returns must not keep the process from ending.
             self._threads = [
@@ -104,9 +104,7 @@ class WebServer:
         dead = [thread.name for thread in threads if not thread.is_alive()]
         if dead:
             return f"the web server's thread {dead[0]} has died"
-        if listener.reactor.hung:
-            return f"the web server's thread {self._name} had no turn for {HUNG_AFTER:g} s"
-        return listener.writer.fault()
+        return listener.reactor.busy.fault() or listener.writer.fault()
 
     def stop(self, timeout: float = 5.0) -> None:
         """Close what is idle at once; requests in flight get `timeout` seconds, then are cut off.

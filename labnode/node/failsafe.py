@@ -9,7 +9,7 @@ import traceback
 from typing import NoReturn, Protocol
 
 from labnode.board import Board
-from labnode.clock import Clock, Event
+from labnode.clock import Clock, Event, Turn
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +36,9 @@ class SafetyWatch:
 
     def __init__(self, owner: HardwareOwner, clock: Clock) -> None:
         self._owner = owner
-        self._clock = clock
         self._stop = clock.event()
         self._running = False
-        self._turn_began: float | None = None
+        self._busy = Turn(clock, "safety", _HUNG_AFTER)
         self._thread = threading.Thread(target=self._run, name="safety", daemon=True)
 
     def start(self) -> None:
@@ -55,21 +54,15 @@ class SafetyWatch:
 
     def fault(self) -> str | None:
         """Why the watch does not work any more, or None; any thread may ask."""
-        began = self._turn_began
         if not self._running:
             return None
-        if not self._thread.is_alive():
-            return "the safety watch has died"
-        if began is not None and self._clock.now() - began > _HUNG_AFTER:
-            return f"the safety watch had no end of its turn for {_HUNG_AFTER:g} s"
-        return None
+        return self._busy.fault() if self._thread.is_alive() else "the safety watch has died"
 
     def turn(self) -> None:
         """Check once."""
-        self._turn_began = self._clock.now()
-        if (fault := self._owner.fault()) is not None:
-            self._owner.give_up(fault)
-        self._turn_began = None
+        with self._busy:
+            if (fault := self._owner.fault()) is not None:
+                self._owner.give_up(fault)
 
     def _run(self) -> None:
         while not self._stop.wait(_CHECK_EVERY):

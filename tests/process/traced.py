@@ -11,12 +11,14 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+import labnode.clock
 from labnode.cli import main
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio import factories
 
 _TRACE = int(os.environ["LABNODE_TEST_TRACE"])
+labnode.clock.HUNG_AFTER = float(os.environ.get("LABNODE_TEST_HUNG_AFTER", "30"))
 
 
 class TracedPin(factories.MockPin):
