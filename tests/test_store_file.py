@@ -160,3 +160,7 @@ def test_a_database_that_may_only_be_read_is_not_put_aside(
     with pytest.raises(ConfigError, match="readonly"):
         open_store()
     assert not list(tmp_path.glob("*unreadable*"))
+
+
+def test_an_error_that_is_not_sqlites_has_no_code_of_its() -> None:
+    assert file.primary_code(ValueError("no number")) == 0

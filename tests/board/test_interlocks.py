@@ -115,6 +115,33 @@ def test_latched_faults_are_remembered_and_restored(board: Make, rig: Make) -> N
     assert (value(again, "heater"), value(again, "fan")) == (False, 1.0)
 
 
+def test_a_fault_that_was_cleared_does_not_come_back_after_a_restart(board: Make) -> None:
+    rig = board(HOT)
+    show(rig, "hot", True)
+    show(rig, "hot", False)
+    rig.board.clear_faults()
+    assert rig.remembered[-1] == ("faults", [])
+
+
+def test_an_output_that_cannot_be_held_is_told_once(
+    board: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = board(HOT)
+    rig.board.command("heater", "on")
+
+    def smoke(value: bool) -> None:
+        raise OSError("smoke")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(rig.board.file.devices["heater"], "drive", smoke)
+        show(rig, "hot", True)
+        for _ in range(3):
+            rig.clock.advance(1)
+            rig.board.poll()
+    told = [m for m in caplog.messages if m == "'heater' cannot be held by 'too-hot'"]
+    assert len(told) == 1
+
+
 def test_a_condition_may_have_to_last_before_it_counts(board: Make) -> None:
     rig = board(SLOW)
     rig.board.command("heater", "on")

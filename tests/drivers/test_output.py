@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -107,6 +108,56 @@ def test_after_an_emergency_it_has_to_rest_too(bench: Any) -> None:
     assert output.due() == bench.clock.now() + 5
     with pytest.raises(Busy, match="has to rest for"):
         output.on()
+
+
+@dataclass(kw_only=True)
+class Stubborn(DigitalOutput):
+    """Its hardware does not obey while it is `broken`."""
+
+    def attach(self, name: str, services: Any) -> None:
+        super().attach(name, services)
+        self.broken = False
+
+    def drive(self, value: bool) -> None:
+        if self.broken:
+            raise OSError("smoke")
+        super().drive(value)
+
+
+def stubborn(bench: Any, **options: Any) -> Stubborn:
+    output: Stubborn = bench.open(Stubborn(pin=Pin(17), **options), "heater")
+    return output
+
+
+def test_what_does_not_obey_says_so_until_it_does(bench: Any) -> None:
+    output = stubborn(bench)
+    output.broken = True
+    with pytest.raises(OSError, match="smoke"):
+        output.on()
+    assert output.state()["error"] == "OSError: smoke"
+    output.broken = False
+    output.off()
+    assert "error" not in output.state()
+
+
+def test_what_does_not_obey_counts_as_on(bench: Any) -> None:
+    output = stubborn(bench, max_on_time=10.0)
+    output.broken = True
+    with pytest.raises(OSError, match="smoke"):
+        output.on()
+    assert output.overdue(bench.clock.now() + 12) == 2
+    output.broken = False
+
+
+def test_what_does_not_obey_is_on_since_it_was_switched_on(bench: Any) -> None:
+    output = stubborn(bench, max_on_time=10.0)
+    output.on()
+    output.broken = True
+    bench.clock.advance(4)
+    with pytest.raises(OSError, match="smoke"):
+        output.off()
+    assert output.overdue(bench.clock.now() + 8) == 2
+    output.broken = False
 
 
 def test_too_many_changes_are_refused_but_never_the_safe_one(bench: Any) -> None:
