@@ -40,8 +40,8 @@ HOUSE = """
     schema    -> errors
     settings  -> schema errors
     store     -> files clock errors
-    drivers   -> schema waker clock errors
-    board     -> drivers schema events clock errors
+    drivers   -> files schema waker clock errors
+    board     -> drivers files schema events clock errors
     worker    -> clock errors
     tasks     -> worker store jsondata context events clock errors
     sessions  -> tasks worker store jsondata events audit clock errors

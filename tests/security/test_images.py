@@ -13,10 +13,10 @@ import pytest
 
 from labnode.drivers.tools.content import READERS, Content, read
 from labnode.errors import BadFile
+from tests.tools.bootloader import intel_hex
 from tests.tools.files import dfu, elf, uf2
 
 BITSTREAM = bytes.fromhex("00090ff00ff00ff00ff0000001")
-HEX = b":10000000" + b"00" * 16 + b"F0\n:00000001FF\n"
 
 
 def elf64(
@@ -99,7 +99,7 @@ def test_a_hex_file_of_many_lines_takes_little_memory(tmp_path: Path, data: byte
 def test_no_mutation_breaks_a_reader(tmp_path: Path, long_run: bool) -> None:
     """Bytes are changed, cut, repeated and made the largest there are, always the same ones."""
     seeds = [
-        ("x.hex", HEX),
+        ("x.hex", intel_hex(bytes(40), 0x1FFF0).encode()),
         ("x.elf", elf(40, 0x20000000)),
         ("x.elf", elf64()),
         ("x.uf2", uf2(0xE48BFF56, 0x10000000)),
