@@ -824,7 +824,9 @@ simulation_of() { echo "$units/labnode@$1.service.d/simulate.conf"; } # LAB
 # As the service does it: the user labnode, nothing of this environment, nothing written.
 as_labnode() { runuser -u labnode -- "${ALONE[@]}" "$@"; } # COMMAND...
 
-undisturbed() { "${ALONE[@]}" "$@"; } # COMMAND...: the same as root
+# COMMAND...: for what needs settings that root alone may read. labnode becomes the owner of the
+# lab's state directory, or of the board, before it loads a board's Python.
+undisturbed() { "${ALONE[@]}" "$@"; }
 
 # The board goes where the service may read it, with the files that it names.
 install_board() {
@@ -962,11 +964,19 @@ install_settings() {
             fail "the lab '$name' has the board $value; a board with another name is another lab (--name)," \
                 "or change $file"
     fi
+    [[ -d $var/$name ]] || change "make $var/$name" make_state_directory "$var/$name"
     if given simulate; then
         put_text "$(simulation)" "$(simulation_of "$name")" 644
     elif [[ -e $(simulation_of "$name") ]]; then
         change "remove $(simulation_of "$name"): the lab has its hardware now" forget_simulation
     fi
+}
+
+# As systemd makes it when the lab starts; before that it says already whose the lab is.
+make_state_directory() { # DIRECTORY
+    make_directory "$1"
+    chmod 700 -- "$1"
+    chown labnode:labnode -- "$1"
 }
 
 settings() {

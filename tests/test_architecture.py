@@ -40,8 +40,8 @@ HOUSE = """
     schema    -> errors
     settings  -> schema errors
     store     -> files clock errors
-    drivers   -> schema waker clock errors
-    board     -> drivers schema events clock errors
+    drivers   -> files schema waker clock errors
+    board     -> drivers files schema events clock errors
     worker    -> clock errors
     tasks     -> worker store jsondata context events clock errors
     sessions  -> tasks worker store jsondata events audit clock errors
@@ -503,7 +503,7 @@ def broken(rule: Rule, text: str, path: str = "drivers/led.py", **others: str) -
 )
 def test_an_import_upwards_is_found_however_it_is_written(text: str) -> None:
     assert broken(rooms_import_only_what_stands_in_their_row, text) == [
-        "labnode/drivers/led.py:3: drivers imports web; it may import: clock errors schema waker"
+        "labnode/drivers/led.py:3: drivers imports web; it may import: clock errors files schema waker"
     ]
 
 

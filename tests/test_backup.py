@@ -17,7 +17,7 @@ import pytest
 from labnode.clock import ManualClock
 from labnode.node.state_dir import StateDir
 from labnode.store import Store, backup
-from labnode.store.backup import BackupError, back_up, restore
+from labnode.store.backup import ArchiveContent, BackupError, new_archive
 from tests.kit.commands import Run, labnode_with
 
 
@@ -51,6 +51,16 @@ def home(tmp_path: Path) -> Iterator[Home]:
     home = Home(tmp_path / "state")
     yield home
     home.stop()
+
+
+def back_up(state_dir: Path, archive: Path) -> ArchiveContent:
+    with new_archive(archive) as out:
+        return backup.back_up(state_dir, out, archive.parent)
+
+
+def restore(archive: Path, state_dir: Path, aside: str) -> ArchiveContent:
+    with archive.open("rb") as source:
+        return backup.restore(source, state_dir, aside)
 
 
 def kinds(path: Path) -> list[str]:
@@ -117,11 +127,11 @@ def test_a_backup_of_a_node_that_writes_is_of_one_moment(home: Home, tmp_path: P
 def test_a_backup_that_cannot_be_put_in_place_leaves_nothing(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: Path, target: Path) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")
 
     before = set(tmp_path.iterdir())
-    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(backup.os, "replace", refuse)
     with pytest.raises(BackupError, match="Input/output error"):
         back_up(home.path, tmp_path / "b.tar")
     assert set(tmp_path.iterdir()) == before

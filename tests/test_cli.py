@@ -691,40 +691,37 @@ class Changing:
             raise self._refusal
 
 
-def hang_up(agent: Changing, monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> None:
-    monkeypatch.setattr(run_commands, "_has_terminal", lambda: terminal)
-    run_commands._read_again_on_hangup(cast(Any, agent))
+def hang_up(agent: Changing, *, terminal: bool) -> None:
+    run_commands._read_again_on_hangup(cast(Any, agent), has_terminal=terminal)
     signal.raise_signal(signal.SIGHUP)
 
 
 @pytest.mark.usefixtures("hangups")
-def test_without_a_terminal_sighup_reads_the_board_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_sighup_reads_the_board_again() -> None:
     agent = Changing()
-    hang_up(agent, monkeypatch, terminal=False)
+    hang_up(agent, terminal=False)
     assert agent.begun == [Path("/boards/x.yaml")]
 
 
 @pytest.mark.usefixtures("hangups")
-def test_a_sighup_that_comes_too_soon_is_logged(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_sighup_that_comes_too_soon_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     agent = Changing(Busy("The node is changing its board already."))
-    hang_up(agent, monkeypatch, terminal=False)
+    hang_up(agent, terminal=False)
     assert "SIGHUP: The node is changing its board already." in caplog.text
 
 
 @pytest.mark.usefixtures("hangups")
-def test_with_a_terminal_sighup_is_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_terminal_sighup_is_its_end() -> None:
     ended = []
     signal.signal(signal.SIGHUP, lambda *_: ended.append(True))
     agent = Changing()
-    hang_up(agent, monkeypatch, terminal=True)
+    hang_up(agent, terminal=True)
     assert (agent.begun, ended) == ([], [True])
 
 
 @pytest.mark.usefixtures("hangups")
-def test_under_nohup_sighup_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_under_nohup_sighup_is_nothing() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     agent = Changing()
-    hang_up(agent, monkeypatch, terminal=False)
+    hang_up(agent, terminal=False)
     assert agent.begun == []

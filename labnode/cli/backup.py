@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import os
+import stat
+from dataclasses import asdict
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
 from labnode.cli.options import FILE, SETTINGS, STATE_DIR, settings_without_credentials
+from labnode.cli.owner import as_owner, become_owner, owner_of
 from labnode.errors import LabnodeError
 
 
@@ -23,18 +27,20 @@ def backup(file: Path | None, settings: Path | None, state_dir: Path | None) -> 
     addresses are derived: keep FILE as safe as a password. Without FILE it is made in `backups` in
     the state directory. An existing file is never overwritten. The node may run or not.
     """
-    from labnode.store.backup import back_up
+    from labnode.store.backup import ArchiveContent, back_up, new_archive
 
     directory = _directory(settings, state_dir)
+    # Root alone may write elsewhere: it makes the file, and somebody with fewer rights fills it.
+    elsewhere = _is_elsewhere(file, directory)
+    if not elsewhere:
+        become_owner(directory)
     if file is None:
-        (directory / "backups").mkdir(mode=0o700, exist_ok=True)
-        file = directory / "backups" / f"labnode-{_now()}.tar"
+        file = _backups(directory) / f"labnode-{_now()}.tar"
+    place = directory if elsewhere else file.absolute().parent
     click.echo(f"Backing up {directory}; a node that runs goes on.", err=True)
-    content = back_up(directory, file)
-    if os.geteuid() == 0 and file.is_relative_to(directory):
-        owner = directory.stat()
-        for path in (file.parent, file):
-            os.chown(path, owner.st_uid, owner.st_gid)
+    with new_archive(file) as out:
+        found = as_owner(directory, lambda: asdict(back_up(directory, out, place)))
+    content = ArchiveContent(**found)
     click.echo(
         f"{file}: {content.size / 1e6:.1f} MB; sessions: {content.sessions}, "
         f"files of users: {content.files}"
@@ -55,11 +61,13 @@ def restore(file: Path, settings: Path | None, state_dir: Path | None) -> None:
     from labnode.store.backup import restore as put_back
 
     directory = settings_without_credentials(settings, {"state_dir": state_dir}).state_dir
-    if not file.is_file():
-        raise LabnodeError(f"There is no file {file}.")
-    aside = f"before-restore-{_now()}"
-    with without_node(directory):
-        content = put_back(file, directory, aside)
+    if not _is_elsewhere(file, directory):
+        become_owner(directory)
+    with _archive(file) as archive:
+        become_owner(directory)
+        aside = f"before-restore-{_now()}"
+        with without_node(directory):
+            content = put_back(archive, directory, aside)
     click.echo(
         f"{directory} is as it was in {file} (sessions: {content.sessions}, files of users: "
         f"{content.files}). What was there before is in {directory / aside}."
@@ -76,6 +84,38 @@ def _directory(settings: Path | None, state_dir: Path | None) -> Path:
         return there[0]
     found = ", ".join(map(str, there)) or f"none in {directory}"
     raise LabnodeError(f"--state-dir or --settings say which node is meant ({found}).")
+
+
+def _is_elsewhere(file: Path | None, directory: Path) -> bool:
+    """Whether root is asked for a file that is not in the hands of the directory's owner."""
+    return file is not None and os.geteuid() == 0 and owner_of(file) != owner_of(directory)
+
+
+def _backups(directory: Path) -> Path:
+    backups = directory / "backups"
+    try:
+        backups.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise LabnodeError(f"{backups} cannot be made: {error.strerror}.") from None
+    return backups
+
+
+def _archive(file: Path) -> BinaryIO:
+    try:
+        archive = open(file, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller closes it
+    except OSError as error:
+        if isinstance(error, FileNotFoundError | IsADirectoryError):
+            raise LabnodeError(f"There is no file {file}.") from None
+        raise LabnodeError(f"{file} cannot be read: {error.strerror}.") from None
+    if not stat.S_ISREG(os.fstat(archive.fileno()).st_mode):
+        archive.close()
+        raise LabnodeError(f"There is no file {file}.")
+    return archive
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """An `opener` that does not wait for somebody to write into a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _now() -> str:

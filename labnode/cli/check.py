@@ -3,12 +3,14 @@
 # ruff: noqa: PLC0415
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import click
 
 from labnode.cli.options import FILE
+from labnode.cli.owner import load_board_as_owner, owner_of
 from labnode.errors import ConfigError
 
 
@@ -27,13 +29,14 @@ def check(boards: tuple[Path, ...], settings: Path | None) -> None:
     mistakes are told, each with its file and line; the exit code is 2 if there are any. What may
     not be meant so, and programs that the board needs and this machine has not got, are told too.
     """
-    from labnode.board import load_board
     from labnode.lab.loader import load_lab
 
+    if len({owner_of(board) for board in boards} - {None}) > 1 and os.geteuid() == 0:
+        raise ConfigError("These boards belong to several users: root checks them one by one.")
     problems = []
     for board in boards:
         try:
-            file = load_board(board, settings=settings)
+            file = load_board_as_owner(board, settings=settings)
             load_lab(file)
         except ConfigError as error:
             problems += error.problems

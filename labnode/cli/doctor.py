@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from labnode.cli.options import FILE, SETTINGS, STATE_DIR, settings_without_credentials
+from labnode.cli.owner import become_owner, load_board_as_owner
 from labnode.errors import Busy, ConfigError, Forbidden, LabnodeError
 
 if TYPE_CHECKING:
@@ -67,7 +68,6 @@ def _line(finding: Finding) -> str:
 def _patient(
     board: Path | None, settings: Path | None, state_dir: Path | None, simulate: bool
 ) -> Patient:
-    from labnode.board import load_board
     from labnode.doctor import Finding, Level, Patient, SystemUser
     from labnode.lab.loader import load_lab
     from labnode.settings import load_settings
@@ -84,20 +84,19 @@ def _patient(
             chosen = settings_without_credentials(settings, options)
         except ConfigError:
             chosen = None
+    state = chosen.state_dir if chosen else None
     path = board or (chosen.board if chosen else None)
     if path is None:
         wrong.append(Finding("board", Level.WARNING, "There is no board to look at.", "name one"))
     else:
         try:
-            file = load_board(path, settings=settings)
+            file = load_board_as_owner(path, settings=settings, state_dir=state)
             load_lab(file)
         except ConfigError as error:
             wrong += [Finding("board", Level.PROBLEM, f"{p}.") for p in error.problems]
-    uid = os.geteuid()
-    if uid == 0 and chosen is not None and chosen.state_dir.is_dir():
-        uid = chosen.state_dir.stat().st_uid  # root asks for the node's user
+    become_owner(state)
     return Patient(
-        user=SystemUser.by_id(uid),
+        user=SystemUser.by_id(os.geteuid()),
         settings=chosen,
         board=file,
         running=chosen is not None and _runs(chosen),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labnode.cli.options import FILE, SETTINGS, InOrder
+from labnode.cli.owner import become_owner
 from labnode.errors import BadInput, ConfigError, LabnodeError
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ def _server(url: str | None, settings: Path | None) -> tuple[CentralServer, str]
     from labnode.weblab.fake import CentralServer
 
     chosen = load_settings(settings, os.environ, {})
+    become_owner(_memory())
     client = chosen.all_clients[0]
     address = (url or _address(chosen)).rstrip("/")
     return CentralServer(address, client.username, client.passwords[0]), address

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from labnode.cli.options import SETTINGS, STATE_DIR, settings_without_credentials
+from labnode.cli.owner import become_owner
 from labnode.errors import LabnodeError
 
 Ask = Callable[..., dict[str, Any]]
@@ -113,6 +114,7 @@ def ask_node(
     from labnode.control import NotRunning, ask
 
     directory = state_dir or settings_without_credentials(settings).state_dir
+    become_owner(directory)
     try:
         return ask(directory, command, **options)
     except NotRunning:

@@ -15,6 +15,7 @@ import click
 
 from labnode import __version__
 from labnode.cli.options import FILE, SETTINGS
+from labnode.cli.owner import load_board_as_owner
 from labnode.errors import ConfigError, LabnodeError
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def run(
     With --reload, for those who write a lab, it starts again when the board, its Python or a
     template beside them is saved, but not while a session begins or ends. Active sessions go on.
     What has mistakes is told, and the node goes on as it was.
+
+    As root it runs as the owner of the state directory, or of the board, if that is another user.
     """
     from labnode import audit
     from labnode.board import load_board
@@ -63,6 +66,7 @@ def run(
     from labnode.system.systemd import Systemd
 
     systemd = Systemd(os.environ)
+    user, has_terminal = os.geteuid(), _has_terminal()
     options = {"board": board, "host": host, "port": port, "state_dir": state_dir}
     chosen = load_settings(settings, os.environ, options)
     if chosen.board is None:
@@ -73,7 +77,12 @@ def run(
     journal = log_to_stderr(chosen.log_level)
     audit.log_to((journal or sys.stderr) if chosen.lifecycle_log else None)
     watcher = Watcher(chosen.board) if reload else None
-    file = load_board(chosen.board, settings=settings)
+    file = load_board_as_owner(chosen.board, settings=settings, state_dir=chosen.state_dir)
+    if reload and os.geteuid() != user:
+        raise LabnodeError(
+            "--reload reads the settings again and again: start it as the user that the state "
+            "directory or the board belongs to, not as root."
+        )
     if watcher:
         watcher.watch(file.files)
     lab = load_lab(file)
@@ -90,7 +99,7 @@ def run(
     changes = _changes(agent, watcher, stop, settings) if watcher else None
     systemd.status(f"Opening {chosen.board}")
     agent.start()
-    _read_again_on_hangup(agent)
+    _read_again_on_hangup(agent, has_terminal=has_terminal)
     try:
         click.echo(f"labnode {__version__} serves {chosen.board} at {agent.url}/")
         agent.watch(changes or stop, systemd)
@@ -179,9 +188,9 @@ def _stop_on_signals(*, patient: bool = True) -> Any:
     return stop
 
 
-def _read_again_on_hangup(agent: Agent) -> None:
+def _read_again_on_hangup(agent: Agent, *, has_terminal: bool) -> None:
     """SIGHUP reloads the board; with a terminal it is the end of that instead."""
-    if _has_terminal() or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    if has_terminal or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return
 
     def read_again(_number: int, _frame: object) -> None:

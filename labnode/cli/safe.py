@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from labnode.cli.options import FILE, SETTINGS, settings_without_credentials
+from labnode.cli.owner import load_board_as_owner
 from labnode.errors import ConfigError, LabnodeError
 
 
@@ -29,7 +30,6 @@ def safe(board: Path | None, settings: Path | None, state_dir: Path | None) -> N
     The exit code is 0 when all outputs are safe, 1 when one is not or a node runs, 2 when the board
     file or the settings cannot be used.
     """
-    from labnode.board import load_board
     from labnode.board.safe import drive_safe, outputs
     from labnode.clock import Clock
     from labnode.drivers.gpio.factories import real_factory
@@ -42,7 +42,7 @@ def safe(board: Path | None, settings: Path | None, state_dir: Path | None) -> N
             "There is no board: name a board file (labnode safe BOARD.yaml), or the settings of "
             "its node (--settings FILE)."
         )
-    file = load_board(chosen.board, settings=settings)
+    file = load_board_as_owner(chosen.board, settings=settings, state_dir=chosen.state_dir)
     driven = outputs(file)
     with without_node(chosen.state_dir), contextlib.ExitStack() as undo:
         if driven:

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from labnode.cli.options import FILE, SETTINGS
+from labnode.cli.owner import load_board_as_owner
 
 
 @click.command("weblab-config")
@@ -40,7 +41,6 @@ def weblab_config(
 
     BOARD is a YAML file; without it, `board` of the settings.
     """
-    from labnode.board import load_board
     from labnode.errors import ConfigError
     from labnode.settings import load_settings
     from labnode.weblab import config
@@ -48,7 +48,7 @@ def weblab_config(
     chosen = load_settings(settings, os.environ, {"board": board})
     if chosen.board is None:
         raise ConfigError("There is no board: name a board file, or give `board:` in the settings.")
-    file = load_board(chosen.board, settings=settings)
+    file = load_board_as_owner(chosen.board, settings=settings, state_dir=chosen.state_dir)
     lab = config.registration(
         chosen,
         name=file.lab.name,

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from labnode.cli.options import FILE
+from labnode.cli.owner import load_board_as_owner
 from labnode.errors import BadInput, LabnodeError
 
 _SECRETS = click.option(
@@ -24,10 +25,9 @@ def suggest(board: Path | None, settings: Path | None) -> None:
     Serial ports with their USB identities, programmers, cameras, 1-Wire thermometers, free pins.
     With BOARD only what that board file has not got.
     """
-    from labnode.board import load_board
     from labnode.wizard.suggest import suggest
 
-    file = load_board(board, settings=settings) if board else None
+    file = load_board_as_owner(board, settings=settings) if board else None
     click.echo(suggest(Path("/"), file), nl=False)
 
 
@@ -37,11 +37,10 @@ def suggest(board: Path | None, settings: Path | None) -> None:
 @_SECRETS
 def pinout(board: Path, svg: Path | None, settings: Path | None) -> None:
     """Draw the 40-pin header with the pins that BOARD uses."""
-    from labnode.board import load_board
     from labnode.wizard.pinout import as_svg, as_text
     from labnode.wizard.wiring import wiring
 
-    file = load_board(board, settings=settings)
+    file = load_board_as_owner(board, settings=settings)
     pins, title = wiring(file), f"{file.title.pick()} ({board.name})"
     if svg is None:
         click.echo(as_text(title, pins), nl=False)
@@ -58,10 +57,9 @@ def bootconfig(board: Path, settings: Path | None) -> None:
     Buses that have to be on, and lines that keep outputs safe from power-on. To be put at the end
     of /boot/firmware/config.txt.
     """
-    from labnode.board import load_board
     from labnode.wizard.bootconfig import boot_config
 
-    click.echo(boot_config(load_board(board, settings=settings)), nl=False)
+    click.echo(boot_config(load_board_as_owner(board, settings=settings)), nl=False)
 
 
 @click.command()
@@ -85,13 +83,12 @@ def schema(
 
     With BOARD there are also the drivers of its own.
     """
-    from labnode.board import load_board
     from labnode.drivers.framework.registry import load_drivers
     from labnode.schema import did_you_mean
     from labnode.wizard import reference
     from labnode.wizard.board_schema import board_schema, text_of
 
-    file = load_board(board, settings=settings) if board else None
+    file = load_board_as_owner(board, settings=settings) if board else None
     drivers = dict(load_drivers())
     drivers |= {d.kind: type(d) for d in file.devices.values()} if file else {}
     if driver is not None and driver not in drivers:

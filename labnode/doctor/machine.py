@@ -173,7 +173,7 @@ def clock(_: Patient) -> Iterator[Finding]:
 def power(patient: Patient) -> Iterator[Finding]:
     """The supply and the heat."""
     pi = Machine(patient.root)
-    throttling = pi.throttling()
+    throttling = pi.throttling(ask_firmware=True)
     if throttling is None:
         yield Finding("power", Level.UNKNOWN, "Undervoltage: not available on this machine.")
     elif facts := throttling.now or throttling.since_boot:

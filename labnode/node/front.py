@@ -14,6 +14,7 @@ from labnode.web import html
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
+_HTTPS_FOR = 365 * 86400  # seconds in which a browser takes nothing but https for this host
 _STARTING = "The lab is just starting; ask again in a moment."
 _FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST")
 
@@ -130,8 +131,11 @@ def _security_headers(settings: Settings) -> list[tuple[str, str]]:
         f"style-src 'self' '{html.STYLE_HASH}'; form-action 'self'; "
         f"frame-ancestors {' '.join(ancestors)}"
     )
-    return [
+    headers = [
         ("Content-Security-Policy", policy),
         ("X-Content-Type-Options", "nosniff"),
         ("Referrer-Policy", "no-referrer"),
     ]
+    if settings.secure:
+        headers.append(("Strict-Transport-Security", f"max-age={_HTTPS_FOR}"))
+    return headers

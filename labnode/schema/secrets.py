@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from labnode.errors import ConfigError
 from labnode.schema.section import Problems, Section, did_you_mean, quoted
 from labnode.schema.yaml_text import load_yaml
 
@@ -48,6 +50,11 @@ class Secrets:
             hint = did_you_mean(name, self._values)
             raise ValueError(f"there is no secret {quoted(name)} in {self.path}{hint}")
         return self._values[name]
+
+    def read_now(self) -> None:
+        """Read the file before it is used, while that is allowed; `get` says what is wrong."""
+        with suppress(ValueError, ConfigError):
+            self._values = self._read()
 
     def _read(self) -> dict[str, Any]:
         path = self.path

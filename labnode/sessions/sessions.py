@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -194,11 +195,18 @@ class Sessions:
 
     def by_token(self, token: str) -> Session | None:
         """The session of a callback address, also for a while after its end."""
-        return next((s for s in list(self._machine.sessions.values()) if s.token == token), None)
+        return self._first(lambda session: session.token, token)
 
     def by_handle(self, handle: str) -> Session | None:
         """The session of a cookie, also for a while after its end."""
-        return next((s for s in list(self._machine.sessions.values()) if s.handle == handle), None)
+        return self._first(lambda session: session.handle, handle)
+
+    def _first(self, of: Callable[[Session], str], given: str) -> Session | None:
+        """The session that a secret belongs to; all are compared, in constant time."""
+        presented = given.encode()
+        known = list(self._machine.sessions.values())
+        found = [s for s in known if secrets.compare_digest(of(s).encode(), presented)]
+        return found[0] if found else None
 
     def bind(self, session: Session, cookie: str) -> bool:
         """Whether `cookie` is that of the session's browser; the first cookie becomes it."""

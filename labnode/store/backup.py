@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import sqlite3
 import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from labnode.errors import LabnodeError
 from labnode.files import private
@@ -39,35 +42,57 @@ class ArchiveContent:
     size: int  # of the archive, in bytes
 
 
-def back_up(state_dir: Path, archive: Path) -> ArchiveContent:
-    """Write all data of a node into `archive`, a tar file that only its owner may read.
+@contextlib.contextmanager
+def new_archive(archive: Path) -> Iterator[BinaryIO]:
+    """A file to write that becomes `archive` at the end of the block, and never replaces another.
 
-    The node may run meanwhile, undisturbed. BackupError when there is nothing to back up, or
-    `archive` exists, or the disk is too small.
+    Only its owner may read it. BackupError when `archive` exists or cannot be made; then, and after
+    an error in the block, nothing is left.
+    """
+    part = f".labnode-backup-{secrets.token_hex(8)}"
+    with contextlib.ExitStack() as undo:
+        try:
+            # Held open, so that all of this is in one directory whatever its path leads to later.
+            directory = os.open(archive.absolute().parent, os.O_RDONLY | os.O_DIRECTORY)
+            undo.callback(os.close, directory)
+            with contextlib.suppress(FileNotFoundError):
+                os.stat(archive.name, dir_fd=directory, follow_symlinks=False)
+                raise FileExistsError
+            with open(part, "xb", opener=partial(_new, directory)) as out:
+                undo.callback(_unlink, part, directory)
+                yield out
+                out.flush()
+                os.fsync(out.fileno())
+            _put(part, archive.name, directory)
+        except FileExistsError:
+            raise BackupError(f"{archive} exists already; a backup overwrites nothing.") from None
+        except OSError as error:
+            raise BackupError(f"{archive} could not be written: {error}.") from error
+
+
+def back_up(state_dir: Path, out: BinaryIO, place: Path) -> ArchiveContent:
+    """Write all data of a node into `out`, as a tar file.
+
+    The node may run meanwhile, undisturbed. A copy of its database is in the directory `place` for
+    that time. BackupError when there is nothing to back up, or a disk is too small.
     """
     database = state_dir / DATABASE
     if not database.is_file():
         raise BackupError(f"There is no {DATABASE} in {state_dir}: no node has run with it.")
-    if archive.exists():
-        raise BackupError(f"{archive} exists already; a backup overwrites nothing.")
     try:
-        _check_room(state_dir, archive.parent)
-        with tempfile.TemporaryDirectory(prefix=".labnode-backup-", dir=archive.parent) as place:
-            copy = Path(place) / DATABASE
+        _check_room(state_dir, place, out)
+        with tempfile.TemporaryDirectory(prefix=".labnode-backup-", dir=place) as name:
+            copy = Path(name) / DATABASE
             with contextlib.closing(sqlite3.connect(database, timeout=_PATIENCE)) as connection:
                 connection.execute("VACUUM INTO ?", (str(copy),))
             sessions = _check_database(copy)
-            whole = Path(place) / "archive.tar"
-            files = _pack(state_dir, copy, whole)
-            _put(whole, archive)
-            return ArchiveContent(sessions, files, archive.stat().st_size)
-    except FileExistsError:
-        raise BackupError(f"{archive} exists already; a backup overwrites nothing.") from None
+            files = _pack(state_dir, copy, out)
+            return ArchiveContent(sessions, files, os.fstat(out.fileno()).st_size)
     except (OSError, sqlite3.Error) as error:
-        raise BackupError(f"{archive} could not be written: {error}.") from error
+        raise BackupError(f"{state_dir} could not be backed up: {error}.") from error
 
 
-def restore(archive: Path, state_dir: Path, aside: str) -> ArchiveContent:
+def restore(archive: BinaryIO, state_dir: Path, aside: str) -> ArchiveContent:
     """Replace the data in `state_dir` by that of `archive`; the old data goes into `aside` there.
 
     No node may run. BackupError when the archive cannot be used: then nothing has changed.
@@ -79,14 +104,12 @@ def restore(archive: Path, state_dir: Path, aside: str) -> ArchiveContent:
             place = Path(name)
             files = _unpack(archive, place)
             sessions = _check_database(place / DATABASE)
-            _own(place, state_dir)
             old.mkdir(mode=0o700)
-            _own(old, state_dir)
             with _moved(_CURRENT, state_dir, old), _moved(_CURRENT, place, state_dir):
                 _sync(state_dir)
-        return ArchiveContent(sessions, files, archive.stat().st_size)
+        return ArchiveContent(sessions, files, os.fstat(archive.fileno()).st_size)
     except (OSError, sqlite3.Error, tarfile.TarError) as error:
-        raise BackupError(f"{archive} could not be restored: {error}.") from error
+        raise BackupError(f"{archive.name} could not be restored: {error}.") from error
 
 
 # ---------------------------------------------------------------------- the database
@@ -115,42 +138,53 @@ def _check_database(path: Path) -> int:
 # ---------------------------------------------------------------------- the archive
 
 
-def _put(whole: Path, archive: Path) -> None:
-    """Move it into place at once, never over another file; FAT has no links for this."""
-    archive.open("xb").close()  # ours from here on
+def _new(directory: int, name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NOFOLLOW, 0o600, dir_fd=directory)
+
+
+def _put(part: str, name: str, directory: int) -> None:
+    """Give the file its name at once, never over another file; FAT has no links for this."""
+    open(name, "xb", opener=partial(_new, directory)).close()  # ours from here on
     try:
-        whole.replace(archive)
+        os.replace(part, name, src_dir_fd=directory, dst_dir_fd=directory)
     except OSError:
-        archive.unlink()
+        _unlink(name, directory)
         raise
 
 
-def _check_room(state_dir: Path, target: Path) -> None:
-    files = list(_regular(state_dir / _USERS))
-    database = (state_dir / DATABASE).stat().st_size
-    needed = 2 * database + sum(path.stat().st_size for path in files) + _SPARE
-    free = shutil.disk_usage(target).free
-    if free < needed:
-        raise BackupError(
-            f"A backup needs {needed >> 20} MiB where {target} is, and only {free >> 20} MiB are "
-            "free."
-        )
+def _unlink(name: str, directory: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)
 
 
-def _pack(state_dir: Path, database: Path, archive: Path) -> int:
+def _check_room(state_dir: Path, place: Path, out: BinaryIO) -> None:
+    """Whether the copy of the database fits into `place`, and the archive where `out` is."""
+    copy = (state_dir / DATABASE).stat().st_size
+    whole = copy + sum(path.stat().st_size for path in _regular(state_dir / _USERS))
+    if place.stat().st_dev == os.fstat(out.fileno()).st_dev:
+        copy = whole = copy + whole
+    for where, needed in ((place, copy + _SPARE), (out.fileno(), whole + _SPARE)):
+        free = shutil.disk_usage(where).free
+        if free < needed:
+            name = place if where is place else "the archive"
+            raise BackupError(
+                f"A backup needs {needed >> 20} MiB where {name} is, and only {free >> 20} MiB are "
+                "free."
+            )
+
+
+def _pack(state_dir: Path, database: Path, out: BinaryIO) -> int:
     """Write the archive; returns the number of users' files."""
-    with open(archive, "wb", opener=private) as out:
-        with tarfile.open(fileobj=out, mode="w") as tar:
-            tar.add(database, DATABASE)
-            with contextlib.suppress(FileNotFoundError):
-                tar.add(state_dir / _KEY, _KEY)
-            number = 0
-            for path in _regular(state_dir / _USERS):
-                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-                    tar.add(path, str(path.relative_to(state_dir)))
-                    number += 1
-        out.flush()
-        os.fsync(out.fileno())
+    number = 0
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        tar.add(database, DATABASE)
+        with contextlib.suppress(FileNotFoundError):
+            tar.add(state_dir / _KEY, _KEY)
+        for path in _regular(state_dir / _USERS):
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                tar.add(path, str(path.relative_to(state_dir)))
+                number += 1
+    out.flush()
     return number
 
 
@@ -161,15 +195,17 @@ def _regular(directory: Path) -> Iterator[Path]:
             yield path
 
 
-def _unpack(archive: Path, place: Path) -> int:
+def _unpack(archive: BinaryIO, place: Path) -> int:
     """Unpack the archive below `place`; returns the number of users' files."""
     number = 0
-    with tarfile.open(archive, "r:*") as tar:
+    with tarfile.open(fileobj=archive, mode="r:*") as tar:
         for member in tar:
             path = PurePosixPath(member.name)
             ours = member.name in (DATABASE, _KEY) or path.parts[:1] == (_USERS,)
             if not (ours and member.isreg() and ".." not in path.parts):
-                raise BackupError(f"{archive} is no backup of labnode's: it has {member.name!r}.")
+                raise BackupError(
+                    f"{archive.name} is no backup of labnode's: it has {member.name!r}."
+                )
             target = place / path
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             source = tar.extractfile(member)
@@ -180,7 +216,7 @@ def _unpack(archive: Path, place: Path) -> int:
                 os.fsync(out.fileno())
             number += path.parts[0] == _USERS
     if not (place / DATABASE).exists():
-        raise BackupError(f"{archive} is no backup of labnode's: it has no {DATABASE}.")
+        raise BackupError(f"{archive.name} is no backup of labnode's: it has no {DATABASE}.")
     return number
 
 
@@ -197,14 +233,6 @@ def _moved(names: tuple[str, ...], source: Path, target: Path) -> Iterator[None]
                 back.callback((target / name).rename, source / name)
         yield
         back.pop_all()
-
-
-def _own(place: Path, state_dir: Path) -> None:
-    """Give files created by root to the owner of the state directory."""
-    owner = state_dir.stat()
-    if os.geteuid() == 0:
-        for path in (place, *place.rglob("*")):
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _sync(directory: Path) -> None:

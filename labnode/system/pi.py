@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PATIENCE = 2.0  # seconds for vcgencmd
-_FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
+_FIRMWARE = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
 
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
 _FLAGS = ("undervoltage", "frequency_capped", "throttled", "temperature_limit")  # from bit 0 on
@@ -58,9 +58,14 @@ class Machine:
                 return int(text) / 1000 if text.lstrip("-").isdecimal() else None
         return None
 
-    def throttling(self) -> Throttling | None:
-        """From the firmware; kernels without its file only know undervoltage."""
-        bits = self._read(_FIRMWARE) or _from_vcgencmd()
+    def throttling(self, *, ask_firmware: bool = False) -> Throttling | None:
+        """From the firmware's file in /sys; kernels without it only know undervoltage.
+
+        `ask_firmware`: vcgencmd is run there. It needs /dev/vcio, through which a program gets at
+        all memory of a Pi: a node does not have it.
+        """
+        files = sorted(self.root.glob(_FIRMWARE))
+        bits = self._read(files[0]) if files else _from_vcgencmd() if ask_firmware else None
         if bits is not None:
             try:
                 return Throttling.of(int(bits, 16))

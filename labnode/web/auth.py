@@ -106,9 +106,10 @@ class Access:
     def holder(self, cookies: str) -> Session | None:
         """The session that a Cookie header belongs to, without binding or polling it."""
         session, nonce = self._named_by(cookie_value(cookies, self._cookie))
-        if session is None or session.cookie not in (None, nonce):
+        if session is None:
             return None
-        return session
+        known = session.cookie is None or hmac.compare_digest(session.cookie, nonce)
+        return session if known else None
 
     def _named_by(self, cookie: str) -> tuple[Session | None, str]:
         """The session of a genuine cookie, and the hash that identifies the browser."""
@@ -224,12 +225,17 @@ def check_origin(settings: Settings) -> None:
 def _is_own(origin: str, settings: Settings) -> bool:
     if settings.public_origin is not None:
         return origin == settings.public_origin
-    # Without the scheme: a proxy may speak https for us and not say so.
-    return bool(origin.partition("://")[2] == request.get_header("Host"))
+    scheme, _, host = origin.partition("://")
+    # A proxy may speak https for us and not say so.
+    schemes = ("https",) if settings.secure else ("http", "https")
+    return scheme in schemes and bool(host == request.get_header("Host"))
 
 
 def _default_cookie(lab: str) -> str:
-    """A cookie's name for a lab: ASCII alone goes through HTTP, and two labs may share a host."""
+    """A cookie's name for a lab: ASCII alone goes through HTTP, and labs may share a host.
+
+    What is no letter or digit becomes "_", in the name of "lab 1" as in that of "lab_1".
+    """
     plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in lab)
-    digest = "" if lab.isascii() else f"_{hashlib.sha256(lab.encode()).hexdigest()[:8]}"
+    digest = "" if plain.isalnum() else f"_{hashlib.sha256(lab.encode()).hexdigest()[:8]}"
     return f"labnode_{plain}{digest}"

@@ -6,8 +6,9 @@ import functools
 import gzip
 from pathlib import Path
 
-from bottle import Bottle, HTTPResponse, request, static_file
+from bottle import Bottle, HTTPError, HTTPResponse, request, static_file
 
+from labnode.files import lies_in
 from labnode.web import html
 
 _PACKED = {".css", ".html", ".js", ".json", ".mjs", ".svg", ".txt", ".csv"}
@@ -24,10 +25,15 @@ def serve_files(app: Bottle, board: Path) -> None:
 
 
 def send(name: str, folder: Path) -> HTTPResponse:
-    """A file of a folder; browsers revalidate it each time, with a 304 if it is unchanged."""
+    """A file of a folder; browsers revalidate it each time, with a 304 if it is unchanged.
+
+    A link may lead to what is beside the folder and below, and no further.
+    """
+    file = folder / name.strip("/\\")
+    if not lies_in(folder.parent, Path(folder.name, file.relative_to(folder))):
+        return HTTPError(404, "File does not exist.")
     response = static_file(name, root=str(folder))
     response.set_header("Cache-Control", "no-cache")
-    file = folder / name
     if response.status_code != 200 or request.method != "GET":
         return response
     if file.suffix not in _PACKED or file.stat().st_size > _LARGEST:

@@ -92,7 +92,13 @@ class Node:
             "devices: {heater: {driver: relay, pin: GPIO17}}\nmodule: heater.py\n"
         )
         self.board.with_suffix(".py").write_text("lab = 1\n")
-        for name in ("opt", "usr/local/bin", "etc/udev/rules.d", "etc/modules-load.d"):
+        for name in (
+            "opt",
+            "usr/local/bin",
+            "etc/udev/rules.d",
+            "etc/modules-load.d",
+            "var/lib",
+        ):
             (self.root / name).mkdir(parents=True)
         self.write("etc/os-release", 'ID=debian\nVERSION_ID="13"\n')
         self.write("etc/passwd", "root:x:0:0::/root:/bin/bash\n")
@@ -112,6 +118,7 @@ class Node:
             "runuser": 'shift 3; exec "$@"',
             "id": "echo 0",
             "chgrp": "",
+            "chown": "",
             "uname": "[[ $1 == -m ]] && echo aarch64 || echo Linux",
         }.items():
             self.command(name, script)

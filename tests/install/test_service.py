@@ -302,6 +302,9 @@ def test_the_settings_are_for_root_alone_and_have_the_passwords_that_were_shown(
         assert password in file.read_text()
     assert "board: '/etc/labnode/boards/heater/heater.yaml'\n" in file.read_text()
     assert "state_dir: '/var/lib/labnode/heater'\n" in file.read_text()
+    state = node.root / "var/lib/labnode/heater"
+    assert state.stat().st_mode & 0o777 == 0o700
+    assert node.calls("chown") == [f"chown labnode:labnode -- {state}"]
 
 
 def test_a_second_time_changes_nothing_and_shows_no_password(installed: Node) -> None:

@@ -72,6 +72,11 @@ def test_the_unit_keeps_what_operation_relies_on(line: str) -> None:
     assert line in UNIT.read_text().splitlines()
 
 
+def test_the_service_may_not_open_the_firmwares_mailbox() -> None:
+    """Through it a program gets at all memory of a Pi, whoever it runs as."""
+    assert "vcio" not in UNIT.read_text()
+
+
 def test_outputs_go_to_their_safe_values_however_the_process_ended() -> None:
     """systemd has taken the credentials away by then: the copy in the runtime directory is used."""
     text = UNIT.read_text()

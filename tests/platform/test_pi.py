@@ -47,10 +47,18 @@ def test_throttling_is_read_from_the_firmwares_file(tmp_path: Path) -> None:
     )
 
 
-def test_where_the_kernel_has_no_file_vcgencmd_is_asked(tmp_path: Path) -> None:
+def test_a_pi_5_calls_the_file_by_its_address(tmp_path: Path) -> None:
+    write(
+        tmp_path, "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled", "1\n"
+    )
+    assert Machine(tmp_path).throttling() == Throttling(frozenset({"undervoltage"}), frozenset())
+
+
+def test_where_the_kernel_has_no_file_only_who_says_so_asks_vcgencmd(tmp_path: Path) -> None:
     write(tmp_path, "bin/vcgencmd", '#!/bin/sh\n[ "$1" = get_throttled ] && echo throttled=0x80002')
     (tmp_path / "bin/vcgencmd").chmod(0o755)
-    assert Machine(tmp_path).throttling() == Throttling(
+    assert Machine(tmp_path).throttling() is None
+    assert Machine(tmp_path).throttling(ask_firmware=True) == Throttling(
         now=frozenset({"frequency_capped"}), since_boot=frozenset({"temperature_limit"})
     )
 

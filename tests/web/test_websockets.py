@@ -83,6 +83,13 @@ def test_another_origin_or_none_is_refused(node: Node, origin: str | None) -> No
     assert node.refused("/who", Origin=origin) == 403
 
 
+@pytest.mark.parametrize("scheme", ["ftp", "chrome-extension", "file", "ws", ""])
+def test_the_same_host_by_another_scheme_is_refused(node: Node, scheme: str) -> None:
+    _, cookie = node.session()
+    assert node.refused("/echo", cookie, Origin=node.origin.replace("http", scheme)) == 403
+    assert node.refused("/echo", cookie, Origin=node.origin.replace("http", "https")) == 101
+
+
 def test_what_the_browser_calls_cross_site_is_refused(node: Node) -> None:
     _, cookie = node.session()
     assert node.refused("/echo", cookie, Sec_Fetch_Site="cross-site") == 403

@@ -161,12 +161,15 @@ class BoardKeys:
     ] = None
 
 
-def load_board(path: Path, *, settings: Path | None = None) -> BoardFile:
+def load_board(
+    path: Path, *, settings: Path | None = None, secrets: Secrets | None = None
+) -> BoardFile:
     """Read and check a board file; ConfigError has everything that is wrong with it.
 
-    Its secrets are in secrets.yaml beside the file of the `settings` or beside the board.
+    Its secrets are in secrets.yaml beside the file of the `settings` or beside the board, unless
+    `secrets` are given.
     """
-    secrets = Secrets(*(file.parent for file in (settings, path) if file is not None))
+    secrets = secrets or Secrets(*(file.parent for file in (settings, path) if file is not None))
     with Problems() as problems:
         document, files = load_document(path, problems, secrets)
         _check_schema(document, problems)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from labnode.errors import ConfigError
+from labnode.files import lies_in
 from labnode.schema import Problems, Secrets, Section, load_yaml, quoted, shown
 
 _KEY = "include"
@@ -88,13 +89,13 @@ class _Reader:
         if not isinstance(name, str) or entry.hidden is not None:
             raise ValueError(f"expected a YAML file beside the board, not {shown(entry.value)}")
         relative = Path(name)
-        if relative.is_absolute() or ".." in relative.parts:
+        path = by.parent / relative
+        if relative.is_absolute() or not lies_in(self._root, path.relative_to(self._root)):
             raise ValueError(
                 f"expected a YAML file beside the board or below it, not {quoted(name)}"
             )
         if relative.suffix not in (".yaml", ".yml"):
             raise ValueError(f"expected the name of a YAML file, not {quoted(name)}")
-        path = by.parent / relative
         if path in above:
             circle = " -> ".join(str(file.relative_to(self._root)) for file in (*above, path))
             raise ValueError(f"the files include each other: {circle}")

@@ -12,6 +12,7 @@ from types import ModuleType
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.registry import load_drivers, registry
 from labnode.errors import ConfigError, Problem
+from labnode.files import lies_in
 from labnode.schema import Problems, Section, quoted, shown
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ def python_file(section: Section, board: Path, problems: Problems) -> Path | Non
         )
         return None
     relative = Path(name)
-    if relative.is_absolute() or ".." in relative.parts or relative.suffix != ".py":
+    if not lies_in(board.parent, relative) or relative.suffix != ".py":
         problems.add(
             section, f"expected a Python file beside the board or below it, not {quoted(name)}"
         )

@@ -14,6 +14,7 @@ from labnode.board.steps import RunProgram, RunTask, Stage, Step
 from labnode.drivers.framework.driver import Conversing, Programmable
 from labnode.drivers.framework.output import NumberOutput, SwitchOutput
 from labnode.errors import TooLate
+from labnode.files import lies_in
 from labnode.schema import (
     Between,
     Doc,
@@ -323,6 +324,10 @@ class _StepReader:
         if content.content == "blank":
             return steps.Program(name, None)
         path = self._folder / str(content.content)
+        if isinstance(content.content, str) and not lies_in(self._folder, content.content):
+            return self._wrong(
+                content, f"expected a file beside the board or below it, not {shown(content.value)}"
+            )
         if not isinstance(content.content, str) or not path.is_file():
             return self._wrong(
                 content, f"there is no file {str(path)!r} ('blank' is the blank one)"

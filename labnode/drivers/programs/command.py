@@ -44,7 +44,7 @@ class ProgramSensor(RunsPrograms, SlowSensor):
 
     Example::
 
-        volts: {driver: command, run: [vcgencmd, measure_volts, core], pattern: "volt=([0-9.]+)V"}
+        load: {driver: command, run: [cat, /proc/loadavg], pattern: "[0-9.]+"}
     """
 
     run: Annotated[list[str], Doc("The program and its arguments, as a list.")]

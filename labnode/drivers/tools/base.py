@@ -27,6 +27,7 @@ from labnode.errors import (
     Stopped,
     ToolFailed,
 )
+from labnode.files import lies_in
 from labnode.schema import Between, Doc, Duration, Size
 
 log = logging.getLogger(__name__)
@@ -148,6 +149,10 @@ class Tool(Driver):
     def mistakes(self, folder: Path) -> list[str]:
         if self.blank_image is None:
             return []
+        if not lies_in(folder, self.blank_image):
+            return [
+                f"blank: expected a file beside the board or below it, not '{self.blank_image}'"
+            ]
         try:
             self.check(folder / self.blank_image)
         except BadInput as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from labnode.errors import BadFile
 
 _HEAD = 64
+_MOST_PIECES = 10_000  # of a HEX file; a program has a few
 
 Ranges = tuple[tuple[int, int], ...]  # of addresses: first, and one after the last
 
@@ -61,7 +62,7 @@ _RECORD = re.compile(rb":([0-9A-Fa-f]{2}){5,260}")
 def read_hex(data: mmap) -> Content:
     ranges: list[tuple[int, int]] = []
     base, ended = 0, False
-    for number, line in enumerate(map(bytes.strip, data[:].split(b"\n")), 1):
+    for number, line in enumerate(map(bytes.strip, iter(data.readline, b"")), 1):
         if not line:
             continue
         address, kind, payload = _record(line, number)
@@ -69,7 +70,12 @@ def read_hex(data: mmap) -> Content:
             raise _bad_hex(number, "something follows the end", "algo sigue al final")
         match kind:
             case 0x00:
-                ranges.append((base + address, base + address + len(payload)))
+                start = base + address
+                if ranges and ranges[-1][1] == start:
+                    start = ranges.pop()[0]
+                if len(ranges) >= _MOST_PIECES:
+                    raise _bad_hex(number, "it has too many pieces", "hay demasiados trozos")
+                ranges.append((start, base + address + len(payload)))
             case 0x01:
                 ended = True
             case 0x02 | 0x04 if len(payload) == 2:
@@ -127,29 +133,40 @@ def read_elf(data: mmap) -> Content:
         raise bad("This is not an ELF file.", "Esto no es un fichero ELF.")
     order = "<" if data[5] == 1 else ">"
     wide = data[4] == 2
-    (machine,) = struct.unpack_from(f"{order}H", data, 18)
-    try:
-        (entry,) = struct.unpack_from(f"{order}{'Q' if wide else 'I'}", data, 24)
-        ranges = merged(list(_segments(data, order, wide)))
-    except struct.error:
-        raise bad("The ELF file is cut off.", "El fichero ELF está cortado.") from None
+    (machine,) = _numbers(f"{order}H", data, 18)
+    (entry,) = _numbers(f"{order}{'Q' if wide else 'I'}", data, 24)
+    ranges = merged(list(_segments(data, order, wide)))
     return Content(len(data), ranges=ranges, machine=machine, entry=entry)
 
 
 def _segments(data: mmap, order: str, wide: bool) -> Iterator[tuple[int, int]]:
     """The addresses that non-empty PT_LOAD segments are loaded to."""
-    (start,) = struct.unpack_from(f"{order}{'Q' if wide else 'I'}", data, 32 if wide else 28)
-    size, count = struct.unpack_from(f"{order}HH", data, 54 if wide else 42)
+    (start,) = _numbers(f"{order}{'Q' if wide else 'I'}", data, 32 if wide else 28)
+    size, count = _numbers(f"{order}HH", data, 54 if wide else 42)
+    # Other programs would see other segments: 0xffff stands for a number that is elsewhere.
+    if count == 0xFFFF or (count and size < (56 if wide else 32)):
+        raise _cut_elf()
     for number in range(count):
         at = start + number * size
         if wide:
-            kind, _, offset, _, address, length = struct.unpack_from(f"{order}IIQQQQ", data, at)
+            kind, _, offset, _, address, length = _numbers(f"{order}IIQQQQ", data, at)
         else:
-            kind, offset, _, address, length = struct.unpack_from(f"{order}IIIII", data, at)
+            kind, offset, _, address, length = _numbers(f"{order}IIIII", data, at)
         if kind == 1 and length:
             if offset + length > len(data):
-                raise struct.error
+                raise _cut_elf()
             yield address, address + length
+
+
+def _numbers(form: str, data: mmap, at: int) -> tuple[int, ...]:
+    """What is at an offset that the file itself may have named; BadFile where it is outside."""
+    if at + struct.calcsize(form) > len(data):
+        raise _cut_elf()
+    return struct.unpack_from(form, data, at)
+
+
+def _cut_elf() -> BadFile:
+    return bad("The ELF file is cut off.", "El fichero ELF está cortado.")
 
 
 # --- UF2: blocks of 512 bytes, https://github.com/microsoft/uf2 ---
@@ -192,7 +209,7 @@ def read_bit(data: mmap) -> Content:
         raise bad("This is not a bitstream file.", "Esto no es un fichero de bitstream.")
     fields: dict[bytes, bytes] = {}
     at = len(_XILINX)
-    while (tag := data[at : at + 1]) in (b"a", b"b", b"c", b"d"):
+    while (tag := data[at : at + 1]) in (b"a", b"b", b"c", b"d") and tag not in fields:
         size = int.from_bytes(data[at + 1 : at + 3], "big")
         fields[tag] = data[at + 3 : at + 3 + size].rstrip(b"\0")
         at += 3 + size
