@@ -135,19 +135,31 @@ class WebServer:
 
 
 def _serve(app: WSGIApplication, address: tuple[str, int], listener: Listener) -> None:
-    """Serve one request after the other: a thread of the pool."""
+    """Serve one request after the other, as far as their clients take it: a thread of the pool."""
     reactor = listener.reactor
     while (connection := listener.requests.get()) is not None:
         try:
-            if connection.request is not None and not reactor.abandoned:
-                environ = _environ(connection, connection.request, address)
-                Response(connection, last=reactor.stopping).run(app, environ)
+            if connection.closed or reactor.abandoned:
+                connection.drop_answer()
+            else:
+                _take_turn(app, address, connection, last=reactor.stopping)
         except ClientGone:
             logger.debug("%s went away before its answer", connection.address)
         except Exception:
             logger.exception("A request failed because of a fault in the server")
         finally:
             connection.give_back()
+
+
+def _take_turn(
+    app: WSGIApplication, address: tuple[str, int], connection: Connection, *, last: bool
+) -> None:
+    answer, connection.answer = connection.answer, None
+    if answer is None and connection.request is not None:
+        environ = _environ(connection, connection.request, address)
+        answer = Response(connection, app, environ, last=last)
+    if answer is not None and not answer.turn():
+        connection.answer = answer
 
 
 def _environ(

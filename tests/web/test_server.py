@@ -6,16 +6,14 @@ import json
 import logging
 import os
 import resource
-import select
 import selectors
 import socket
-import struct
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import bottle
@@ -29,6 +27,7 @@ from labnode.http import Connection, WebServer
 from labnode.http.connection import ClientGone, Limits, Listener
 from labnode.http.reactor import Participant, Reactor
 from labnode.http.request import RequestReader
+from tests.kit.http_client import Answer, Client
 
 PATIENCE = 20.0  # seconds after which a wait has failed; nothing here takes a tenth of it
 FOR_ONE = Limits(
@@ -42,74 +41,6 @@ FOR_ONE = Limits(
 )
 
 Start = Callable[..., WebServer]
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Client:
-    """A socket, and just enough HTTP to see exactly what the server sends."""
-
-    def __init__(self, server: WebServer, source: str = "127.0.0.1") -> None:
-        self.socket = socket.create_connection(server.address, PATIENCE, (source, 0))
-        self.file = self.socket.makefile("rb")
-
-    def send(self, *pieces: bytes) -> Client:
-        for piece in pieces:
-            self.socket.sendall(piece)
-        return self
-
-    def get(self, path: str = "/", *headers: str) -> Answer:
-        lines = [f"GET {path} HTTP/1.1", "Host: lab", *headers, "", ""]
-        return self.send("\r\n".join(lines).encode("latin-1")).answer()
-
-    def answer(self, *, bodyless: bool = False) -> Answer:
-        version, status, _ = self.file.readline().split(b" ", 2)
-        assert version == b"HTTP/1.1"
-        headers = {}
-        while (line := self.file.readline().decode("latin-1").strip()) != "":
-            name, _, value = line.partition(": ")
-            headers[name.lower()] = value
-        if bodyless or status in (b"100", b"101", b"204", b"304"):
-            body = b""
-        elif "content-length" in headers:
-            body = self.file.read(int(headers["content-length"]))
-        elif "transfer-encoding" in headers:
-            body = b""
-            while size := int(self.file.readline(), 16):
-                body += self.file.read(size)
-                assert self.file.read(2) == b"\r\n"
-            assert self.file.readline() == b"\r\n"
-        else:
-            body = self.file.read()
-        return Answer(int(status), headers, body)
-
-    def ended(self) -> bool:
-        """Wait for the end of the connection; False when there is something else."""
-        try:
-            return self.file.read(1) == b""
-        except ConnectionError:
-            return True
-
-    def readable(self, seconds: float) -> bool:
-        return bool(select.select([self.socket], [], [], seconds)[0])
-
-    def reset(self) -> None:
-        """Vanish without a word."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
-
-    def close(self) -> None:
-        self.file.close()
-        self.socket.close()
 
 
 class Gate:
@@ -902,6 +833,39 @@ def test_the_limit_of_one_address_leaves_the_others_alone(start: Start, connect:
     assert connect(server).get("/quick").status == 503
     assert connect(server, "127.0.0.2").get("/quick").status == 200
     gate.open.set()
+
+
+@pytest.mark.parametrize(
+    ("addresses", "refused"),
+    [
+        (("2001:db8:0:1::1", "2001:db8:0:1:ffff::2"), True),
+        (("2001:db8:0:1::1", "2001:db8:0:2::1"), False),
+        (("fe80::1%eth0", "fe80::2%eth0"), True),
+        (("::ffff:192.0.2.1", "192.0.2.1"), True),
+        (("::ffff:192.0.2.1", "192.0.2.2"), False),
+    ],
+)
+def test_the_addresses_of_one_ipv6_network_count_as_one(
+    addresses: tuple[str, str], refused: bool
+) -> None:
+    limits = replace(FOR_ONE, connections=10)
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as server,
+        stepped(server, limits) as (reactor, listener),
+        ExitStack() as clients,
+    ):
+        for address in addresses:
+            near, far = socket.socketpair()
+            clients.enter_context(far)
+            connection = Connection(near, address, 1, listener)
+            listener.connections.add(connection)
+            reactor.adopt(connection)
+            far.send(b"G")  # so it is not idle
+            reactor.turn()
+        far.setblocking(False)
+        assert (refused and far.recv(12) == b"HTTP/1.1 503") or not refused
+        assert len(listener.connections.members) == 2
+        assert [c.state.name for c in listener.connections.members].count("READING") == 2 - refused
 
 
 @pytest.mark.parametrize("proxy", ["127.0.0.1", "127.0.0.0/8"])
