@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import socket
 import sys
@@ -22,6 +23,7 @@ from labnode.http.writer import Large, nothing_large
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 128
+_REPORTED = 200  # characters of an error
 _CUT_OFF = 0.5  # seconds that stop() gives, after its timeout, to threads whose client is cut off
 
 
@@ -174,11 +176,24 @@ def _environ(
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
         "wsgi.input_terminated": True,
-        "wsgi.errors": sys.stderr,
+        "wsgi.errors": _ErrorLog(),
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
+
+
+class _ErrorLog(io.TextIOBase):
+    """WSGI's stream for errors: one line of the log for each text.
+
+    Bottle writes a whole traceback there, also of what its own error handler logs.
+    """
+
+    def write(self, text: str) -> int:
+        error = sys.exc_info()[1]
+        last = repr(error) if error is not None else text.strip().rpartition("\n")[2]
+        logger.error("An application reports an error: %s", last[:_REPORTED])
+        return len(text)
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:

@@ -153,6 +153,45 @@ def test_a_get_reaches_the_application_with_its_environ(start: Start, connect: C
     assert told["thread"] in {"http-1", "http-2", "http-3", "http-4"}
 
 
+def test_a_header_may_be_utf_8_and_have_tabs(start: Start, connect: Connect) -> None:
+    told = connect(start()).get("/", "X-Name: caf\xc3\xa9\tau lait").json
+    assert told["HTTP_X_NAME"] == "caf\xc3\xa9\tau lait"
+
+
+@pytest.mark.parametrize(
+    ("header", "kept"),
+    [
+        ('Cookie: a="b\\"c"; d=e=f', 'a="b\\"c"; d=e=f'),
+        ('Cookie: a=1; x={"a":1}; path=/; $v=1; user@x=1; p/q=2; caf\xe9=3; c; b=2', "a=1; b=2"),
+        ("Cookie: a=\x1b[31m; b=2", "b=2"),
+        ("Cookie: a=" + "x" * 5000 + "; b=2", "b=2"),
+        ("Cookie: ;;=;", None),
+    ],
+)
+def test_of_cookies_the_application_gets_those_that_are_some(
+    start: Start, connect: Connect, header: str, kept: str | None
+) -> None:
+    assert connect(start()).get("/", header).json.get("HTTP_COOKIE") == kept
+
+
+def test_what_an_application_writes_to_the_error_stream_is_one_short_line(
+    start: Start, connect: Connect, caplog: pytest.LogCaptureFixture, capsys: Any
+) -> None:
+    app = bottle.Bottle()
+    app.default_error_handler = lambda _error: "sorry"  # which logs nothing
+
+    @app.hook("before_request")
+    def fail() -> None:
+        raise ValueError("broken\n" + "x" * 1000)
+
+    assert connect(start(app)).get().status == 500
+    (record,) = caplog.records
+    assert "ValueError('broken" in record.getMessage()
+    assert len(record.getMessage()) < 300
+    assert "\n" not in record.getMessage()
+    assert capsys.readouterr().err == ""
+
+
 def test_the_environment_of_the_process_stays_out_of_the_environ(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +326,7 @@ def test_head_has_the_headers_of_get_and_no_body(start: Start, connect: Connect)
         ("//a///b", "//a///b"),
         ("/a%2fb%2Fc", "/a%2fb%2Fc"),
         ("/%C3%B1", "/\xc3\xb1"),
+        ("/%F0%9F%94%A5", "/\xf0\x9f\x94\xa5"),
         ("/100%", "/100%"),
         ("/../etc", "/../etc"),
         ("/a;b=c:d@e", "/a;b=c:d@e"),
@@ -600,6 +640,18 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
         (HEAD + b": 1\r\n\r\n", 400),
         (HEAD + b"X: a\0b\r\n\r\n", 400),
         (HEAD + b"X: a\rb\r\n\r\n", 400),
+        # text that is none
+        (b"GET /%1b[31m HTTP/1.1\r\nHost: lab\r\n\r\n", 400),
+        (b"GET /a%0d%0aERROR HTTP/1.1\r\nHost: lab\r\n\r\n", 400),
+        (b"GET /%7f HTTP/1.1\r\nHost: lab\r\n\r\n", 400),
+        (b"GET /%C2%85 HTTP/1.1\r\nHost: lab\r\n\r\n", 400),
+        (b"GET /%ff HTTP/1.1\r\nHost: lab\r\n\r\n", 400),
+        (b"GET /%c3 HTTP/1.1\r\nHost: lab\r\n\r\n", 400),
+        (b"GET /\xc3\xb1 HTTP/1.1\r\nHost: lab\r\n\r\n", 400),
+        (HEAD + b"X: \xff\r\n\r\n", 400),
+        (HEAD + b"Authorization: Basic \x1b[31m\r\n\r\n", 400),
+        (HEAD + b"X: a\x7fb\r\n\r\n", 400),
+        (HEAD + b"X: \xc2\x85\r\n\r\n", 400),
         (HEAD + b"X: a\nContent-Length: 1\r\n\r\n", 400),
         # lengths
         (HEAD + b"Content-Length: -1\r\n\r\n", 400),
