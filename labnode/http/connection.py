@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 _PIECE = 16384  # bytes read at once
 _SENT_AT_ONCE = 1 << 16  # bytes
+_SEND_BUFFER = 1 << 18  # bytes that the kernel keeps for a client; its own choice is megabytes
 _LINGER = 2.0  # seconds that a client which still sends gets to read its last answer
 _MAX_LINGERING = 16  # such connections, on top of the limits
 _RETRY_ACCEPT = 1.0  # seconds
@@ -106,6 +107,7 @@ class Listener(Participant):
                 self.deadline = self._now() + _RETRY_ACCEPT
             return
         sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         connection = Connection(sock, address, port, self)
         self.connections.add(connection)
         self.reactor.adopt(connection)
