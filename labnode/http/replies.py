@@ -81,9 +81,10 @@ class Errors:
 
 
 class OwnPages:
-    """A Bottle plugin: pages that may have forms tell no other site where one comes from.
+    """A Bottle plugin for pages that may have forms.
 
-    With `no-referrer` a browser says `Origin: null` of a form, which could be anybody's.
+    They tell no other site where one comes from: with `no-referrer` a browser says `Origin: null`
+    of a form, which could be anybody's. A form that cannot be read is refused before the view.
     """
 
     name = "labnode-own-pages"
@@ -91,6 +92,7 @@ class OwnPages:
 
     def apply(self, view: Callable[..., Any], _route: Any) -> Callable[..., Any]:
         def answer(*args: Any, **kwargs: Any) -> Any:
+            _check_form()
             reply = view(*args, **kwargs)
             headed = reply if isinstance(reply, HTTPResponse) else response
             if "Referrer-Policy" not in headed.headers:
@@ -98,6 +100,16 @@ class OwnPages:
             return reply
 
         return answer
+
+
+def _check_form() -> None:
+    """Raise HTTPError where the view would fail when it reads the form, which Bottle then keeps."""
+    if not str(request.content_type).lower().startswith("multipart/"):
+        return
+    try:
+        _ = request.POST
+    except ValueError:  # Bottle's own MultipartError is an HTTPError
+        raise HTTPError(400, "The form contains a control character in a header.") from None
 
 
 def _header_safe(url: str) -> str:

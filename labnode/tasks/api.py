@@ -77,7 +77,7 @@ class TaskFunction(Generic[P, R]):
         """Run on a node from now on."""
         self._tasks = tasks
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run in this thread and return the result.
 
         AlreadyRunningError if `unique` forbids it, TooLittleTime if `estimated_time` does.
@@ -88,7 +88,7 @@ class TaskFunction(Generic[P, R]):
         result: R = self._bound().run_directly(invocation)
         return result
 
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Task:
+    def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> Task:
         """Queue a run and return its task at once.
 
         BadInput for arguments that the function does not take or that are not JSON data; they are
@@ -97,7 +97,7 @@ class TaskFunction(Generic[P, R]):
         """
         return self._bound().submit(self._invocation(args, kwargs))
 
-    def run_sync(self, *args: Any, timeout: float | None = None, **kwargs: Any) -> Task:
+    def run_sync(self, /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Task:
         """Run it and wait until it is finished, at most `timeout` seconds; returns the task.
 
         On a worker thread it runs in that thread at once, because that thread cannot wait for it.

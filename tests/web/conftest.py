@@ -28,6 +28,7 @@ module: bench.py
 
 MODULE = """
 import threading
+import bottle
 from labnode import Lab
 
 lab = Lab()
@@ -59,6 +60,11 @@ def after():
 @lab.app.get("/about", access="public")
 def about():
     return {"anonymous": lab.user.is_anonymous}
+
+
+@lab.app.post("/form")
+def form():
+    return {"fields": sorted(bottle.request.forms), "files": sorted(bottle.request.files)}
 
 
 @lab.app.post("/do")
