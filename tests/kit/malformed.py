@@ -127,6 +127,8 @@ class Request:
     framing: list[bytes] | None = None  # None: the length of the body
     after: bytes = b""
     keep: int | None = None  # bytes that are sent
+    route: str = ""  # to which tricks were added
+    stranger: bool = True  # nobody's credentials
     tricks: list[str] = field(default_factory=list)
 
     def encoded(self) -> bytes:
@@ -359,21 +361,31 @@ TRICKS: list[Trick] = [
 
 def request(chance: random.Random, cookie: str, authorization: str) -> Request:
     """A request with one to three tricks; `cookie` and `authorization` are genuine."""
-    credentials = [
+    nobodys = [
         [],
-        [f"Cookie: {cookie}"],
         [f"Cookie: {cookie[:-3]}xyz"],
+        [f"Cookie: {cookie.replace('.', ';')}"],
+        [f"Authorization: {basic('weblab:wrong')}"],
+        [f"Authorization: {authorization[:-4]}", "X-Forwarded-For: 127.0.0.1"],
+    ]
+    genuine = [
+        [f"Cookie: {cookie}"],
         [f"Cookie: other=1; {cookie}; x={{}}"],
         [f"Authorization: {authorization}"],
-        [f"Authorization: {basic('weblab:wrong')}"],
         [f"Authorization: {authorization}", f"Cookie: {cookie}"],
     ]
+    stranger = chance.random() < 0.4
+    route = chance.choice(ROUTES)
     made = Request(
         method=chance.choice(METHODS[:5] if chance.random() < 0.8 else METHODS).encode(),
-        target=chance.choice(ROUTES).encode(),
-        headers=[b"Host: lab", *(line.encode() for line in chance.choice(credentials))],
+        target=route.encode(),
+        headers=[b"Host: lab"],
         body=chance.choice(BODIES) if chance.random() < 0.6 else b"",
+        route=route,
+        stranger=stranger,
     )
+    credentials = chance.choice(nobodys if stranger else genuine)
+    made.headers += [line.encode() for line in credentials]
     for trick in chance.sample(TRICKS, chance.choice([1, 1, 1, 2, 3])):
         trick(chance, made)
         made.tricks.append(trick.__name__)
