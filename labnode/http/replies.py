@@ -108,8 +108,8 @@ def _check_form() -> None:
         return
     try:
         _ = request.POST
-    except ValueError:  # Bottle's own MultipartError is an HTTPError
-        raise HTTPError(400, "The form contains a control character in a header.") from None
+    except (ValueError, LookupError) as error:  # Bottle's own MultipartError is an HTTPError
+        raise HTTPError(400, f"The form cannot be read: {ascii(str(error))[:100]}.") from None
 
 
 def _header_safe(url: str) -> str:

@@ -71,6 +71,9 @@ def test_a_view_of_the_lab_reads_a_form_with_files(lab: LabClient) -> None:
     ("boundary", "body"),
     [
         ("b", UPLOAD.replace(b'"x.bin"', b'"x\x1d\n.bin"')),
+        ("b", UPLOAD.replace(b"\r\n\r\n1", b"\r\nContent-Type: x; charset=none\r\n\r\n1")),
+        ("b", UPLOAD.replace(b"\r\n\r\n1", b"\r\nContent-Length: none\r\n\r\n1")),
+        ("b; charset=none", UPLOAD),
         ("b", UPLOAD.replace(b"--b--\r\n", b"")),
         ("b", b"--b"),
         ("b", b""),
