@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from labnode.doctor.finding import Finding, Level, Patient
-from labnode.settings import Client, Settings
+from labnode.settings import Settings
 
 _TIMEOUT = 5.0  # seconds for an answer of the node
 
@@ -63,7 +63,7 @@ def _free(host: str, port: int) -> Finding:
 
 def _answers(settings: Settings) -> Iterator[Finding]:
     try:
-        pairs = [_pair(client) for client in settings.all_clients]
+        pairs = [f"{c.username}:{c.passwords[0]}".encode() for c in settings.all_clients]
         status, health = _ask(settings, "/weblab/health", *pairs[:1])
     except (OSError, HTTPException, ValueError) as error:
         message = f"The node runs, but does not answer on port {settings.port}: {error}."
@@ -75,8 +75,9 @@ def _answers(settings: Settings) -> Iterator[Finding]:
         message = f"The node takes no students: {health.get('message', status)}"
         yield Finding("web", Level.WARNING, message, "labnode status tells more")
     for client in settings.all_clients:
+        pair = f"{client.username}:{client.passwords[0]}".encode()
         try:
-            status, _ = _ask(settings, "/weblab/sessions/test", _pair(client))
+            status, _ = _ask(settings, "/weblab/sessions/test", pair)
         except (OSError, HTTPException, ValueError) as error:
             yield Finding("credentials", Level.PROBLEM, f"The node does not answer: {error}.")
         else:
@@ -87,10 +88,6 @@ def _answers(settings: Settings) -> Iterator[Finding]:
                 message = f"The node answers {status} to the credentials of {client.name}."
                 advice = "start it again: it has other settings than these"
                 yield Finding("credentials", Level.PROBLEM, message, advice)
-
-
-def _pair(client: Client) -> bytes:
-    return f"{client.username}:{client.passwords[0]}".encode()
 
 
 def _ask(settings: Settings, path: str, pair: bytes | None = None) -> tuple[int, dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from bottle import BottleException, HTTPError, HTTPResponse, request, response
@@ -84,7 +85,7 @@ class OwnPages:
     """A Bottle plugin for pages that may have forms.
 
     They tell no other site where one comes from: with `no-referrer` a browser says `Origin: null`
-    of a form, which could be anybody's. A form that cannot be read is refused before the view.
+    of a form, which could be anybody's. A body that Bottle cannot read is refused before the view.
     """
 
     name = "labnode-own-pages"
@@ -92,7 +93,7 @@ class OwnPages:
 
     def apply(self, view: Callable[..., Any], _route: Any) -> Callable[..., Any]:
         def answer(*args: Any, **kwargs: Any) -> Any:
-            _check_form()
+            _check_body()
             reply = view(*args, **kwargs)
             headed = reply if isinstance(reply, HTTPResponse) else response
             if "Referrer-Policy" not in headed.headers:
@@ -102,14 +103,17 @@ class OwnPages:
         return answer
 
 
-def _check_form() -> None:
-    """Raise HTTPError where the view would fail when it reads the form, which Bottle then keeps."""
-    if not str(request.content_type).lower().startswith("multipart/"):
-        return
+def _check_body() -> None:
+    """Raise HTTPError where reading the body would fail in the view; Bottle keeps what it reads."""
+    kind = str(request.content_type).lower()
     try:
-        _ = request.POST
-    except (ValueError, LookupError) as error:  # Bottle's own MultipartError is an HTTPError
-        raise HTTPError(400, f"The form cannot be read: {ascii(str(error))[:100]}.") from None
+        if kind.startswith("multipart/"):
+            _ = request.POST
+        elif kind.startswith("application/json"):
+            with suppress(HTTPError):  # the view may not want it
+                _ = request.json
+    except (ValueError, LookupError, RecursionError) as error:
+        raise HTTPError(400, f"The body cannot be read: {ascii(str(error))[:100]}.") from None
 
 
 def _header_safe(url: str) -> str:

@@ -62,6 +62,11 @@ def about():
     return {"anonymous": lab.user.is_anonymous}
 
 
+@lab.app.post("/json")
+def its_json():
+    return {"got": bottle.request.json}
+
+
 @lab.app.post("/form")
 def form():
     return {"fields": sorted(bottle.request.forms), "files": sorted(bottle.request.files)}

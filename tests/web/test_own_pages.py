@@ -87,3 +87,16 @@ def test_a_form_that_cannot_be_read_is_refused_before_the_view(
     reply = lab.student().request("POST", "/form", body, **kind)
     assert reply.status == 400
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"{", b"\xff", b"9" * 5000])
+def test_json_that_cannot_be_read_is_refused_by_a_view_of_the_lab(
+    lab: LabClient, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    reply = lab.student().request("POST", "/json", body, CONTENT_TYPE="application/json")
+    assert reply.status in (400, 413)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_view_of_the_lab_reads_json(lab: LabClient) -> None:
+    assert lab.student().post("/json", {"a": [1]}).json == {"got": {"a": [1]}}
