@@ -63,7 +63,8 @@ def _free(host: str, port: int) -> Finding:
 
 def _answers(settings: Settings) -> Iterator[Finding]:
     try:
-        status, health = _ask(settings, "/weblab/health")
+        pairs = [f"{c.username}:{c.passwords[0]}".encode() for c in settings.all_clients]
+        status, health = _ask(settings, "/weblab/health", *pairs[:1])
     except (OSError, HTTPException, ValueError) as error:
         message = f"The node runs, but does not answer on port {settings.port}: {error}."
         yield Finding("web", Level.PROBLEM, message, "journalctl -u 'labnode@*' tells more")

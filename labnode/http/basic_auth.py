@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import logging
 import math
 import threading
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from labnode.clock import Clock
+from labnode.http.addresses import source_of
 from labnode.settings import Client
 
 _T = TypeVar("_T")
@@ -74,7 +74,7 @@ class BasicAuth:
         digest = _digest(presented)
         # All are compared, always: how long it takes tells nothing.
         names = [name for name, pair in self._pairs if hmac.compare_digest(pair, digest)]
-        source = _source(address)
+        source = source_of(address)
         with self._lock:
             failures = self._recent(source)
             if names and (source in self._known or failures.count < _LIMIT):
@@ -125,14 +125,3 @@ def _presented(authorization: str | None) -> bytes | None:
         return b64decode(encoded.strip(), validate=True) or None
     except ValueError:
         return None
-
-
-def _source(address: str) -> str:
-    """What one guesser has many of counts once: an IPv6 network of 64 bits."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if ip.version == 4:
-        return str(ip)
-    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))

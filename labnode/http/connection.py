@@ -6,16 +6,19 @@ import errno
 import logging
 import selectors
 import socket
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from queue import Empty, SimpleQueue
+from typing import Protocol
 from wsgiref.types import WSGIEnvironment
 
 import h11
 
 from labnode.clock import Clock
+from labnode.http.addresses import source_of
 from labnode.http.reactor import Group, Participant, Reactor
 from labnode.http.request import TOO_MANY, Refusal, RequestReader
 from labnode.http.writer import Large, Writer, nothing_large
@@ -23,6 +26,8 @@ from labnode.http.writer import Large, Writer, nothing_large
 logger = logging.getLogger(__name__)
 
 _PIECE = 16384  # bytes read at once
+_SENT_AT_ONCE = 1 << 16  # bytes
+_SEND_BUFFER = 1 << 18  # bytes that the kernel keeps for a client; its own choice is megabytes
 _LINGER = 2.0  # seconds that a client which still sends gets to read its last answer
 _MAX_LINGERING = 16  # such connections, on top of the limits
 _RETRY_ACCEPT = 1.0  # seconds
@@ -31,29 +36,40 @@ _NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class ClientGone(Exception):
-    """The client has closed its connection or does not take the answer: nobody's fault."""
+    """The client has closed its connection before it had its answer: nobody's fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What clients may use; times in seconds, sizes in bytes."""
 
-    read_deadline: float  # for one whole request, and for taking one piece of the answer
+    read_deadline: float  # for one whole request; for taking anything of the answer
     keep_alive: float  # between two requests
     max_head: int
     max_body: int
-    memory: int  # all bodies together
+    memory: int  # all bodies together, and all answers that clients have not taken yet
     connections: int
     per_address: int
     large: Large = nothing_large  # bodies that go elsewhere than into memory
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()  # exempt from per_address
 
 
+class Answer(Protocol):
+    """An answer of which something is not sent. Its methods may wait for the application."""
+
+    def turn(self) -> bool:
+        """Send what the client takes now, at least; whether that was all. Raises ClientGone."""
+
+    def close(self) -> None:
+        """Nobody takes the rest; idempotent."""
+
+
 class Listener(Participant):
     """Accepts clients within the limits.
 
-    A connection with a whole request is in `requests`; who takes it there serves it, and calls its
-    `give_back`. Large bodies are written by `writer`, whose `run` needs a thread.
+    A connection that needs a thread is in `requests`: it has a whole request, or its client takes
+    more of the answer, or has left it. Who takes it there serves it, and calls its `give_back`.
+    Large bodies are written by `writer`, whose `run` needs a thread.
     """
 
     deadline: float | None = None
@@ -91,6 +107,7 @@ class Listener(Participant):
                 self.deadline = self._now() + _RETRY_ACCEPT
             return
         sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         connection = Connection(sock, address, port, self)
         self.connections.add(connection)
         self.reactor.adopt(connection)
@@ -99,31 +116,55 @@ class Listener(Participant):
         logger.error("A connection could not be accepted", exc_info=error)
 
     def admit(self, newcomer: Connection) -> None:
-        """Refusal when there are too many connections, and none that is idle can be closed."""
+        """Refusal when there are too many connections, and none can be closed instead."""
         counted = [c for c in self.connections.members if c.state is not ConnectionState.LINGERING]
-        neighbours = [c for c in counted if c.address == newcomer.address]
+        neighbours = [c for c in counted if c.source == newcomer.source]
         if not newcomer.trusted and len(neighbours) > self.limits.per_address:
             self._make_room(newcomer, neighbours, "from your address")
         elif len(counted) > self.limits.connections:
             self._make_room(newcomer, counted, "at the moment")
 
     def _make_room(self, newcomer: Connection, crowd: list[Connection], when: str) -> None:
-        """Close the connection that has been idle for longest: keeping it open was a favour."""
+        """Close the connection that has been idle for longest: keeping it open was a favour.
+
+        If none is, close the slowest of the other addresses, so that clients that drip from many
+        of them keep nobody out: who is not slow is never the slowest.
+        """
         idle = [c for c in crowd if c.state is ConnectionState.IDLE and c is not newcomer]
-        if not idle:
+        others = idle or [c for c in crowd if c.slow and c.source != newcomer.source]
+        if not others:
             raise Refusal(503, f"There are too many connections {when}; try again soon.")
-        self.reactor.discard(min(idle, key=lambda c: c.since))
+        self.reactor.discard(min(others, key=lambda c: c.since))
 
     def check_memory(self) -> None:
         """Refusal when the bodies that are read take too much of it."""
         if sum(each.reader.size for each in self.connections.members) > self.limits.memory:
             raise Refusal(503, TOO_MANY)
 
+    def limit_unsent(self) -> None:
+        """Close who has taken nothing for longest, if too much waits for all together."""
+        sending = [c for c in self.connections.members if c.state is ConnectionState.SENDING]
+        excess = sum(each.unsent for each in sending) - self.limits.memory
+        for connection in sorted(sending, key=lambda c: c.since)[:-1]:  # a single one may be large
+            if excess <= 0:
+                return
+            excess -= connection.unsent
+            self.reactor.discard(connection)
+
     def give_back_unserved(self) -> None:
-        """Give back what waits for a thread: there may be none that ever has time. Any thread."""
+        """Give back what waits for a thread: there may be none that ever has time. Any thread.
+
+        What the application has returned already can only be closed by one, so that waits on.
+        """
+        begun = []
         with suppress(Empty):
             while connection := self.requests.get_nowait():
-                connection.give_back()
+                if connection.answer is None:
+                    connection.give_back()
+                else:
+                    begun.append(connection)
+        for connection in begun:
+            self.requests.put(connection)
 
     def limit_lingering(self) -> None:
         """Close the connection that lingers for longest, when there are too many."""
@@ -138,14 +179,16 @@ class ConnectionState(Enum):
     NEW = "it is just accepted"
     IDLE = "no byte of a request has come"
     READING = "a part of a request has come, or a large body is not all written"
-    SERVING = "a whole request is with the application"
+    SERVING = "a whole request is with the application, or waits for a thread"
+    SENDING = "the client has to take what there is of the answer"
     LINGERING = "the last answer is sent, what still comes is thrown away"
 
 
 class Connection(Participant):
     """One client's socket, lent to whoever serves its request.
 
-    A client that drips costs a socket and no thread. A view may have it `become` something else.
+    A client that drips, or reads slowly, costs a socket and no thread. A view may have it `become`
+    something else.
     """
 
     deadline: float | None = None  # when it has to leave its state
@@ -154,18 +197,22 @@ class Connection(Participant):
         super().__init__(sock, listener.reactor, listener.connections)
         self.address = address.removeprefix("::ffff:")  # IPv4 on an IPv6 listener
         self.port = port
+        self.source = source_of(self.address)
         self.limits = listener.limits
         self.trusted = any(ip_address(self.address) in network for network in self.limits.trusted)
         self.reader = RequestReader(
             self.limits.max_head, self.limits.max_body, listener.writer, self
         )
         self.request: WSGIEnvironment | None = None  # the one that is being served
+        self.answer: Answer | None = None  # to it; its methods are for whoever serves it
+        self.closed = False
         self.successor: Participant | None = None
         self.state = ConnectionState.NEW
         self.since = 0.0  # when it entered its state
         self._listener = listener
         self._now = Clock().now
         self._writing = False  # nothing is read while the writer has something of the body
+        self._unsent: deque[memoryview] = deque()  # of the answer
         self._lent = False  # to whoever serves its request
 
     # ------------------------------------------------------------------ whoever serves its request
@@ -179,13 +226,23 @@ class Connection(Participant):
         self.successor = successor
 
     def send(self, data: bytes) -> None:
-        """Wait until the client's side has taken all of `data`; ClientGone when it does not."""
+        """Send what the client's side takes now, and leave the rest to the reactor; ClientGone."""
+        rest = memoryview(data)
         try:
-            self.socket.settimeout(self.limits.read_deadline)  # sendall: for all of it together
-            self.socket.sendall(data)
+            while rest and not self._unsent:
+                rest = rest[self.socket.send(rest) :]
+        except BlockingIOError:
+            pass
         except OSError as error:
             self.reader.http.send_failed()
             raise ClientGone from error
+        if rest:
+            self._unsent.append(rest)
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes of the answer wait until the client takes them; nothing is added then."""
+        return sum(map(len, self._unsent))
 
     def framed(self, data: bytes) -> bytes:
         """A piece of the answer's body as it goes over the wire."""
@@ -195,7 +252,17 @@ class Connection(Participant):
         """Whoever served its request has no more to do with it."""
         self._lent = False
         if not self.wake():
+            self.drop_answer()
             self.close()
+
+    def drop_answer(self) -> None:
+        """Close the answer, of which nothing more is sent."""
+        answer, self.answer = self.answer, None
+        try:
+            if answer is not None:
+                answer.close()
+        except Exception:
+            logger.exception("The application failed when its answer was not needed any more")
 
     @property
     def reusable(self) -> bool:
@@ -206,9 +273,20 @@ class Connection(Participant):
 
     @property
     def interest(self) -> int:
+        if self.state is ConnectionState.SENDING:
+            return selectors.EVENT_WRITE
         return 0 if self._writing or self.state is ConnectionState.SERVING else selectors.EVENT_READ
 
-    def ready(self, events: int) -> None:  # noqa: ARG002 - it is only read
+    @property
+    def slow(self) -> bool:
+        """Whether it may be a client's fault that it is not done; a large file takes its time."""
+        reading = self.state is ConnectionState.READING and self.reader.large_body is None
+        return reading or self.state is ConnectionState.SENDING
+
+    def ready(self, events: int) -> None:  # noqa: ARG002 - the state says which
+        if self.state is ConnectionState.SENDING:
+            self._send_rest()
+            return
         try:
             data = self.socket.recv(_PIECE)
         except BlockingIOError:
@@ -242,7 +320,7 @@ class Connection(Participant):
             super().failed(error)
 
     def stop(self) -> None:
-        if self.state is not ConnectionState.SERVING:
+        if self.state not in (ConnectionState.SERVING, ConnectionState.SENDING):
             self.over = True
 
     def close(self) -> None:
@@ -251,9 +329,14 @@ class Connection(Participant):
                 self.socket.shutdown(socket.SHUT_RDWR)
             return
         super().close()
+        self.closed = True
+        self.request = None
         self.reader.clear()
+        self._unsent.clear()
         if self.successor is not None:
             self.successor.close()
+        if self.answer is not None:  # the application may take its time to close it
+            self._listener.requests.put(self)
 
     def _read(self, data: bytes) -> None:
         reader = self.reader
@@ -275,20 +358,44 @@ class Connection(Participant):
                 raise Refusal(507, "The lab's computer has no room for the file.")
             raise body.failure
         if self.request is not None:
-            self._enter(ConnectionState.SERVING, None)
-            self._lent = True
-            self._listener.requests.put(self)
+            self._lend()
             return
         if reader.size > _PIECE:
             self._listener.check_memory()
         if go_on := reader.go_on():
             self.socket.send(go_on)
 
+    def _lend(self) -> None:
+        self._enter(ConnectionState.SERVING, None)
+        self._lent = True
+        self._listener.requests.put(self)
+
     def _take_back(self) -> None:
+        """Whoever served it gave it back, or all that there was of the answer is sent."""
+        if self._unsent:
+            self._enter(ConnectionState.SENDING, self.limits.read_deadline)
+            self._listener.limit_unsent()
+        elif self.answer is not None:
+            self._lend()
+        else:
+            self._answered()
+
+    def _send_rest(self) -> None:
+        try:
+            sent = self.socket.send(self._unsent[0][:_SENT_AT_ONCE])
+        except BlockingIOError:
+            return
+        self._enter(ConnectionState.SENDING, self.limits.read_deadline)
+        rest = self._unsent.popleft()[sent:]
+        if rest:
+            self._unsent.appendleft(rest)
+        if not self._unsent:
+            self._take_back()
+
+    def _answered(self) -> None:
         self.request = None
-        self.socket.setblocking(False)
-        answer = self.reader.http.our_state
-        if self.successor is not None and answer in (h11.SWITCHED_PROTOCOL, h11.SEND_BODY):
+        state = self.reader.http.our_state
+        if self.successor is not None and state in (h11.SWITCHED_PROTOCOL, h11.SEND_BODY):
             self.reader.clear()
             self._listener.connections.discard(self)
             self.reactor.replace(self, self.successor)

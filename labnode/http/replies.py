@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from bottle import BottleException, HTTPError, HTTPResponse, request, response
@@ -81,9 +82,10 @@ class Errors:
 
 
 class OwnPages:
-    """A Bottle plugin: pages that may have forms tell no other site where one comes from.
+    """A Bottle plugin for pages that may have forms.
 
-    With `no-referrer` a browser says `Origin: null` of a form, which could be anybody's.
+    They tell no other site where one comes from: with `no-referrer` a browser says `Origin: null`
+    of a form, which could be anybody's. A body that Bottle cannot read is refused before the view.
     """
 
     name = "labnode-own-pages"
@@ -91,6 +93,7 @@ class OwnPages:
 
     def apply(self, view: Callable[..., Any], _route: Any) -> Callable[..., Any]:
         def answer(*args: Any, **kwargs: Any) -> Any:
+            _check_body()
             reply = view(*args, **kwargs)
             headed = reply if isinstance(reply, HTTPResponse) else response
             if "Referrer-Policy" not in headed.headers:
@@ -98,6 +101,19 @@ class OwnPages:
             return reply
 
         return answer
+
+
+def _check_body() -> None:
+    """Raise HTTPError where reading the body would fail in the view; Bottle keeps what it reads."""
+    kind = str(request.content_type).lower()
+    try:
+        if kind.startswith("multipart/"):
+            _ = request.POST
+        elif kind.startswith("application/json"):
+            with suppress(HTTPError):  # the view may not want it
+                _ = request.json
+    except (ValueError, LookupError, RecursionError) as error:
+        raise HTTPError(400, f"The body cannot be read: {ascii(str(error))[:100]}.") from None
 
 
 def _header_safe(url: str) -> str:

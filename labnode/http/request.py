@@ -12,6 +12,7 @@ from wsgiref.types import WSGIEnvironment
 
 import h11
 
+from labnode.http.cookies import well_formed
 from labnode.http.writer import LargeBody, Waiter, Writer
 
 _MAX_HEADERS = 100
@@ -19,6 +20,7 @@ TOO_MANY = "There are too many large requests at the moment; try again soon."
 _TARGET = re.compile(r"(?:(?i:https?)://([^/?]+)|(?=/))([^?]*)\??(.*)")
 _HOST = re.compile(r"([\w.~-]+|\[[0-9A-Fa-f:.]+\])(:\d{0,5})?", re.ASCII)
 _ESCAPED_SLASH = re.compile("%(?=2[fF])")
+_CONTROLS = re.compile("[\0-\x08\n-\x1f\x7f-\x9f]")  # all but the tab
 _LENGTHS = re.compile(rb"\ncontent-length:.*,", re.IGNORECASE)
 
 
@@ -204,14 +206,18 @@ def _parse_head(request: h11.Request) -> WSGIEnvironment:
         "SERVER_PROTOCOL": f"HTTP/{request.http_version.decode()}",
         "wsgi.input": BytesIO(),
     }
-    if "\0" in environ["PATH_INFO"]:
-        raise Refusal(400, "The path contains a NUL character.")
+    _check_text(environ["PATH_INFO"], "The path")
     for name, value in request.headers:
         if b"_" in name:
             continue  # X_Forwarded_For would look like X-Forwarded-For
         key = "HTTP_" + name.decode().upper().replace("-", "_")
         known = [environ[key]] if key in environ else []
-        environ[key] = ("; " if name == b"cookie" else ", ").join([*known, value.decode("latin-1")])
+        text = value.decode("latin-1")
+        if name != b"cookie":  # those of other applications on the host may be anything
+            _check_text(text, "A header")
+        environ[key] = ("; " if name == b"cookie" else ", ").join([*known, text])
+    if cookies := well_formed(environ.pop("HTTP_COOKIE", "")):
+        environ["HTTP_COOKIE"] = cookies
     if "HTTP_CONTENT_TYPE" in environ:
         environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE")
     if host is not None:
@@ -219,3 +225,13 @@ def _parse_head(request: h11.Request) -> WSGIEnvironment:
     if not _HOST.fullmatch(environ.get("HTTP_HOST", "none")):
         raise Refusal(400, "The host is not a name or an address.")
     return environ
+
+
+def _check_text(latin: str, what: str) -> None:
+    """Refuse what no application expects, and no log should have; `latin`: as WSGI has it."""
+    try:
+        text = latin.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        raise Refusal(400, f"{what} is not UTF-8.") from None
+    if _CONTROLS.search(text):
+        raise Refusal(400, f"{what} contains a control character.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from email.utils import formatdate
 from typing import Any
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
+import bottle
 import h11
 
 from labnode.http.connection import ClientGone, Connection
@@ -15,38 +17,90 @@ from labnode.http.request import Refusal
 
 logger = logging.getLogger(__name__)
 
+_TURN = 1 << 20  # bytes of one answer, then the others have their turn
+
 
 class Response:
-    """What the application answers to one request; `last`: the connection ends with it."""
+    """What the application answers to one request; `last`: the connection ends with it.
 
-    def __init__(self, connection: Connection, *, last: bool) -> None:
+    It is sent in turns, while the client takes it. Each is for a thread of the pool, in which the
+    application finds its context variables and Bottle's `request` and `response` as it left them.
+    """
+
+    def __init__(
+        self, connection: Connection, app: WSGIApplication, environ: WSGIEnvironment, *, last: bool
+    ) -> None:
         self._connection = connection
         self._http = connection.reader.http
+        self._app = app
+        self._environ = environ
+        self._method = environ["REQUEST_METHOD"]
         self._last = last
+        self._context = contextvars.copy_context()
+        self._bottle: _BottleRequest | None = None  # as the last turn left it
+        self._result: Iterable[bytes] | None = None
+        self._pieces: Iterator[bytes] | None = None  # of the result
         self._head: h11.Response | None = None
         self._head_sent = False
-        self._bodyless = False
 
-    def run(self, app: WSGIApplication, environ: WSGIEnvironment) -> None:
-        """Call `app` and send all that it answers, or 500 when it fails; raises ClientGone."""
-        self._bodyless = environ["REQUEST_METHOD"] == "HEAD"
+    def turn(self) -> bool:
+        """Send pieces, or 500 when the application fails, as long as the client takes them.
+
+        Returns whether that was the end. Raises ClientGone.
+        """
+        finished = True
         try:
-            result = app(environ, self._start)
             try:
-                if self._http.our_state is not h11.SWITCHED_PROTOCOL:
-                    self._send_all(result)
+                finished = self._context.run(self._advance)
             finally:
-                if close := getattr(result, "close", None):
-                    close()
+                if finished:
+                    self.close()
         except ClientGone:
             raise
         except (Exception, SystemExit):
-            logger.exception("The application failed in a %s request", environ["REQUEST_METHOD"])
-            if self._head_sent:
-                self._http.send_failed()
-            else:
-                refusal = Refusal(500, "Something went wrong in the lab; its log says what.")
-                self._connection.send(refusal.response(bodyless=self._bodyless))
+            logger.exception("The application failed in a %s request", self._method)
+            self._fail()
+        return finished
+
+    def close(self) -> None:
+        """Close what the application has returned; idempotent."""
+        result, self._result = self._result, None
+        if close := getattr(result, "close", None):
+            self._restore()
+            self._context.run(close)
+
+    def _advance(self) -> bool:
+        if self._pieces is None:
+            self._result = self._app(self._environ, self._start)
+            if self._http.our_state is h11.SWITCHED_PROTOCOL:
+                return True
+            self._pieces = iter(self._result)
+        self._restore()
+        sent = 0
+        for piece in self._pieces:
+            if piece:
+                self._write(piece)
+            sent += len(piece)
+            if self._connection.unsent or sent >= _TURN:
+                self._bottle = _BottleRequest.current()
+                return False
+        if not self._head_sent:
+            self._write(b"")
+        if self._connection.successor is None and (end := self._http.send(h11.EndOfMessage())):
+            self._connection.send(end)
+        return True
+
+    def _restore(self) -> None:
+        if self._bottle is not None:
+            self._bottle.restore()
+            self._bottle = None
+
+    def _fail(self) -> None:
+        if self._head_sent:
+            self._http.send_failed()
+        else:
+            refusal = Refusal(500, "Something went wrong in the lab; its log says what.")
+            self._connection.send(refusal.response(bodyless=self._method == "HEAD"))
 
     def _start(
         self,
@@ -71,20 +125,33 @@ class Response:
         )
         return self._write
 
-    def _send_all(self, pieces: Iterable[bytes]) -> None:
-        for piece in pieces:
-            if piece:
-                self._write(piece)
-        if not self._head_sent:
-            self._write(b"")
-        if self._connection.successor is None and (end := self._http.send(h11.EndOfMessage())):
-            self._connection.send(end)
-
     def _write(self, piece: bytes) -> None:
         if self._head is None:
             raise RuntimeError("the application did not call start_response")
         data = b"" if self._head_sent else self._http.send(self._head)
-        if not self._bodyless:
+        if self._method != "HEAD":
             data += self._http.send(h11.Data(data=piece))
         self._head_sent = True
         self._connection.send(data)
+
+
+class _BottleRequest:
+    """Bottle's `request` and `response` of this thread, which belong to one request."""
+
+    def __init__(self, environ: dict[str, Any], response: bottle.BaseResponse) -> None:
+        self._environ = environ
+        self._response = response
+
+    @classmethod
+    def current(cls) -> _BottleRequest | None:
+        """None where no Bottle application has served this thread."""
+        try:
+            return cls(bottle.request.environ, bottle.response.copy())
+        except RuntimeError:  # the application is another one
+            return None
+
+    def restore(self) -> None:
+        """Make them those of the present thread."""
+        bottle.request.bind(self._environ)
+        headers = list(self._response.iter_headers())
+        bottle.response.bind("", self._response.status_line, headers)

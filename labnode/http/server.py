@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import socket
 import sys
@@ -22,6 +23,7 @@ from labnode.http.writer import Large, nothing_large
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 128
+_REPORTED = 200  # characters of an error
 _CUT_OFF = 0.5  # seconds that stop() gives, after its timeout, to threads whose client is cut off
 
 
@@ -133,19 +135,31 @@ class WebServer:
 
 
 def _serve(app: WSGIApplication, address: tuple[str, int], listener: Listener) -> None:
-    """Serve one request after the other: a thread of the pool."""
+    """Serve one request after the other, as far as their clients take it: a thread of the pool."""
     reactor = listener.reactor
     while (connection := listener.requests.get()) is not None:
         try:
-            if connection.request is not None and not reactor.abandoned:
-                environ = _environ(connection, connection.request, address)
-                Response(connection, last=reactor.stopping).run(app, environ)
+            if connection.closed or reactor.abandoned:
+                connection.drop_answer()
+            else:
+                _take_turn(app, address, connection, last=reactor.stopping)
         except ClientGone:
             logger.debug("%s went away before its answer", connection.address)
         except Exception:
             logger.exception("A request failed because of a fault in the server")
         finally:
             connection.give_back()
+
+
+def _take_turn(
+    app: WSGIApplication, address: tuple[str, int], connection: Connection, *, last: bool
+) -> None:
+    answer, connection.answer = connection.answer, None
+    if answer is None and connection.request is not None:
+        environ = _environ(connection, connection.request, address)
+        answer = Response(connection, app, environ, last=last)
+    if answer is not None and not answer.turn():
+        connection.answer = answer
 
 
 def _environ(
@@ -160,11 +174,24 @@ def _environ(
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
         "wsgi.input_terminated": True,
-        "wsgi.errors": sys.stderr,
+        "wsgi.errors": _ErrorLog(),
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
+
+
+class _ErrorLog(io.TextIOBase):
+    """WSGI's stream for errors: one line of the log for each text.
+
+    Bottle writes a whole traceback there, also of what its own error handler logs.
+    """
+
+    def write(self, text: str) -> int:
+        error = sys.exc_info()[1]
+        last = repr(error) if error is not None else text.strip().rpartition("\n")[2]
+        logger.error("An application reports an error: %s", last[:_REPORTED])
+        return len(text)
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:

@@ -179,12 +179,17 @@ class Sessions:
             self.end(session, reason)
         return all(s.disposed.wait(max(0.0, end - self._clock.now())) for s in sessions)
 
-    def obstacles(self) -> list[str]:
-        """Why no session can start at all, one sentence each; empty if one can."""
+    def obstacles(self, *, details: bool = True) -> list[str]:
+        """Why no session can start at all, one sentence each; empty if one can.
+
+        Without `details` for strangers: nothing of the devices, and no error of a lab's code.
+        """
         reasons = []
         if self.quarantine.why is not None:
-            reasons.append(f"The board is in quarantine: {self.quarantine.why}")
-        reasons += self._board.obstacles()
+            why = f"The board is in quarantine: {self.quarantine.why}"
+            reasons.append(why if details else "The board is in quarantine.")
+        faults = self._board.obstacles()
+        reasons += faults if details or not faults else ["The board has a fault."]
         if self.draining:
             reasons.append("The node takes no new sessions: it is being drained.")
         if self._closing:

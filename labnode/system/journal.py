@@ -25,19 +25,41 @@ SOCKET = "/run/systemd/journal/socket"
 
 _PATIENCE = 1.0  # seconds: a slow journal must not block the hardware
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
-_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_NEXT_LINE = "\n    "  # of the same record
 _NOT_IN_NAMES = re.compile(r"[^A-Z0-9_]")
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 
 def log_to_stderr(level: str) -> logging.Handler | None:
     """Log to standard error, or to the journal where that is one: then returns its handler."""
-    if not is_journal(sys.stderr, os.environ):
-        logging.basicConfig(level=level, format=_FORMAT)
-        return None
-    handler = JournalHandler(sys.stderr)
+    if is_journal(sys.stderr, os.environ):
+        journal = JournalHandler(sys.stderr)
+        logging.basicConfig(level=level, handlers=[journal])
+        return journal
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter())
     logging.basicConfig(level=level, handlers=[handler])
-    return handler
+    return None
+
+
+class PrintableFormatter(logging.Formatter):
+    """Escapes what is not printable, which may come from the network and act on a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if text.isprintable():
+            return text
+        return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
+class LineFormatter(PrintableFormatter):
+    """Indents all lines of a record but the first, so that none looks like another record."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).replace("\n", _NEXT_LINE)
 
 
 def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
@@ -62,7 +84,7 @@ class JournalHandler(logging.Handler):
     def __init__(self, fallback: TextIO, address: str = SOCKET) -> None:
         super().__init__()
         # basicConfig() gives its own to handlers without one; level and logger are fields here.
-        self.setFormatter(logging.Formatter("%(message)s"))
+        self.setFormatter(PrintableFormatter("%(message)s"))
         self._fallback = fallback
         self._address = address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -74,7 +96,8 @@ class JournalHandler(logging.Handler):
             self._send(entry)
         except OSError:
             with contextlib.suppress(OSError, ValueError):
-                self._fallback.write(f"{record.levelname} {record.name}: {self.format(record)}\n")
+                said = self.format(record).replace("\n", _NEXT_LINE)
+                self._fallback.write(f"{record.levelname} {record.name}: {said}\n")
         except Exception:  # noqa: BLE001 - as logging does it
             self.handleError(record)
 

@@ -93,15 +93,18 @@ class ServerApi:
         path = environ["bottle.raw_path"]
         if environ["REQUEST_METHOD"] in ("GET", "HEAD") and _PUBLIC.fullmatch(path):
             return
-        client = self._credentials.check(
-            environ.get("HTTP_AUTHORIZATION"), environ.get("REMOTE_ADDR", "")
-        )
+        client = self._client()
         if isinstance(client, Denied):
             raise _denial(client, path)
         if not (path.isascii() and path.isprintable()):
             # Bottle drops bytes that it cannot decode: the rest could be another address.
             raise bottle.HTTPError(404)
         environ["labnode.client"] = client
+
+    def _client(self) -> str | Denied:
+        environ = bottle.request.environ
+        address = environ.get("REMOTE_ADDR", "")
+        return self._credentials.check(environ.get("HTTP_AUTHORIZATION"), address)
 
     def note_rejection(self) -> None:
         """Log a reply that is an error; called for all requests, also without a route."""
@@ -118,7 +121,11 @@ class ServerApi:
         return _reply(messages.validity(self._sessions.obstacles()))
 
     def health(self) -> bottle.HTTPResponse:
-        return _reply(messages.health(self._sessions.obstacles()))
+        obstacles = self._sessions.obstacles(details=False)
+        asked = obstacles and "HTTP_AUTHORIZATION" in bottle.request.environ
+        if asked and not isinstance(self._client(), Denied):
+            obstacles = self._sessions.obstacles()
+        return _reply(messages.health(obstacles))
 
     def start(self, dialect: Dialect) -> bottle.HTTPResponse:
         client = bottle.request.environ["labnode.client"]

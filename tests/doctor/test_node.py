@@ -65,6 +65,13 @@ def test_a_drained_node_is_a_warning_that_says_why(bed: Bed, running: Agent) -> 
     )
 
 
+def test_a_node_in_quarantine_is_a_warning_that_says_why(bed: Bed, running: Agent) -> None:
+    running.sessions.quarantine.impose("the lid is open")
+    level, message = bed.found(node.web)[0]
+    assert level == "warning"
+    assert message == ("The node takes no students: The board is in quarantine: the lid is open")
+
+
 def test_a_node_that_runs_and_does_not_answer_is_a_problem(bed: Bed, running: Agent) -> None:
     running.web.stop()
     level, message = bed.found(node.web)[0]

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from labnode import audit, context
-from labnode.system.journal import JournalHandler, is_journal
+from labnode.system.journal import JournalHandler, LineFormatter, is_journal
 
 
 class Journal:
@@ -101,6 +101,30 @@ def test_a_traceback_stays_one_entry(log: logging.Logger, journal: Journal) -> N
     message = journal.entry()["MESSAGE"]
     assert message.startswith("It failed.\nTraceback")
     assert message.endswith("ValueError: no\nway")
+
+
+def test_what_is_not_printable_is_escaped(
+    log: logging.Logger, journal: Journal, fallback: io.StringIO
+) -> None:
+    log.warning("a name: %s", "x\x1b[31m\r\u202ey\ud800\tñ")
+    assert journal.entry()["MESSAGE"] == r"a name: x\x1b[31m\r\u202ey\ud800" "\tñ"
+
+
+def test_no_line_on_standard_error_looks_like_another_record(
+    log: logging.Logger, journal: Journal, fallback: io.StringIO
+) -> None:
+    forged = "x\n2026-01-01 00:00:00,000 CRITICAL labnode: all is lost\r\nERROR labnode: \x1b[31m"
+    record = logging.makeLogRecord({"name": "labnode", "levelname": "INFO", "msg": forged})
+    lines = LineFormatter().format(record).split("\n")
+    assert [line.startswith("    ") for line in lines] == [False, True, True]
+    assert lines[2] == r"    ERROR labnode: \x1b[31m"
+    Path(journal.path).unlink()
+    log.error("%s", forged)
+    assert [line.startswith("    ") for line in fallback.getvalue().splitlines()] == [
+        False,
+        True,
+        True,
+    ]
 
 
 def test_an_entry_that_is_too_long_for_a_datagram_comes_whole(

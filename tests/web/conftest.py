@@ -28,6 +28,7 @@ module: bench.py
 
 MODULE = """
 import threading
+import bottle
 from labnode import Lab
 
 lab = Lab()
@@ -59,6 +60,16 @@ def after():
 @lab.app.get("/about", access="public")
 def about():
     return {"anonymous": lab.user.is_anonymous}
+
+
+@lab.app.post("/json")
+def its_json():
+    return {"got": bottle.request.json}
+
+
+@lab.app.post("/form")
+def form():
+    return {"fields": sorted(bottle.request.forms), "files": sorted(bottle.request.files)}
 
 
 @lab.app.post("/do")

@@ -98,6 +98,10 @@ def test_arguments_come_by_position_by_name_or_not_at_all(lab: LabClient, studen
         ("/api/tasks/inside", b"", 404),
         ("/api/tasks/wait", b"[1]", 400),
         ("/api/tasks/wait", b'{"hours": 1}', 400),
+        ("/api/tasks/wait", b'{"self": 1}', 400),
+        ("/api/tasks/wait", b'{"args": [], "kwargs": {}, "cls": 1}', 400),
+        ("/api/devices/switch/set", b'{"self": 1}', 400),
+        ("/api/devices/switch/set", b'{"name": "x", "value": true}', 400),
         ("/api/tasks/nothing/stop", b"", 404),
     ],
 )

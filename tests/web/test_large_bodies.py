@@ -13,8 +13,8 @@ import pytest
 from labnode.http import WebServer
 from labnode.http.request import Refusal
 from labnode.http.writer import Writer
-
-from .test_server import PATIENCE, Client
+from tests.kit.http_client import Client
+from tests.kit.waiting import PATIENCE
 
 LIMIT = 3_000_000
 

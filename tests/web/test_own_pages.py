@@ -53,3 +53,50 @@ def test_below_a_base_path_the_poll_script_is_there_too(make_lab: MakeLab) -> No
     assert 'src="/lab1/static/poll.js"' in script
     assert 'data-callback="/lab1/callback/' in script
     assert 'data-over="/lab1/"' in script
+
+
+UPLOAD = (
+    b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="f"; filename="x.bin"\r\n\r\n2\r\n--b--\r\n'
+)
+
+
+def test_a_view_of_the_lab_reads_a_form_with_files(lab: LabClient) -> None:
+    kind = {"CONTENT_TYPE": "multipart/form-data; boundary=b"}
+    reply = lab.student().request("POST", "/form", UPLOAD, **kind)
+    assert reply.json == {"fields": ["a"], "files": ["f"]}
+
+
+@pytest.mark.parametrize(
+    ("boundary", "body"),
+    [
+        ("b", UPLOAD.replace(b'"x.bin"', b'"x\x1d\n.bin"')),
+        ("b", UPLOAD.replace(b"\r\n\r\n1", b"\r\nContent-Type: x; charset=none\r\n\r\n1")),
+        ("b", UPLOAD.replace(b"\r\n\r\n1", b"\r\nContent-Length: none\r\n\r\n1")),
+        ("b; charset=none", UPLOAD),
+        ("b", UPLOAD.replace(b"--b--\r\n", b"")),
+        ("b", b"--b"),
+        ("b", b""),
+        ("", UPLOAD),
+    ],
+)
+def test_a_form_that_cannot_be_read_is_refused_before_the_view(
+    lab: LabClient, boundary: str, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    kind = {"CONTENT_TYPE": f"multipart/form-data; boundary={boundary}"}
+    reply = lab.student().request("POST", "/form", body, **kind)
+    assert reply.status == 400
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"{", b"\xff", b"9" * 5000])
+def test_json_that_cannot_be_read_is_refused_by_a_view_of_the_lab(
+    lab: LabClient, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    reply = lab.student().request("POST", "/json", body, CONTENT_TYPE="application/json")
+    assert reply.status in (400, 413)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_view_of_the_lab_reads_json(lab: LabClient) -> None:
+    assert lab.student().post("/json", {"a": [1]}).json == {"got": {"a": [1]}}

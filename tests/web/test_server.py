@@ -6,16 +6,14 @@ import json
 import logging
 import os
 import resource
-import select
 import selectors
 import socket
-import struct
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import bottle
@@ -29,6 +27,7 @@ from labnode.http import Connection, WebServer
 from labnode.http.connection import ClientGone, Limits, Listener
 from labnode.http.reactor import Participant, Reactor
 from labnode.http.request import RequestReader
+from tests.kit.http_client import Answer, Client
 
 PATIENCE = 20.0  # seconds after which a wait has failed; nothing here takes a tenth of it
 FOR_ONE = Limits(
@@ -42,74 +41,6 @@ FOR_ONE = Limits(
 )
 
 Start = Callable[..., WebServer]
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Client:
-    """A socket, and just enough HTTP to see exactly what the server sends."""
-
-    def __init__(self, server: WebServer, source: str = "127.0.0.1") -> None:
-        self.socket = socket.create_connection(server.address, PATIENCE, (source, 0))
-        self.file = self.socket.makefile("rb")
-
-    def send(self, *pieces: bytes) -> Client:
-        for piece in pieces:
-            self.socket.sendall(piece)
-        return self
-
-    def get(self, path: str = "/", *headers: str) -> Answer:
-        lines = [f"GET {path} HTTP/1.1", "Host: lab", *headers, "", ""]
-        return self.send("\r\n".join(lines).encode("latin-1")).answer()
-
-    def answer(self, *, bodyless: bool = False) -> Answer:
-        version, status, _ = self.file.readline().split(b" ", 2)
-        assert version == b"HTTP/1.1"
-        headers = {}
-        while (line := self.file.readline().decode("latin-1").strip()) != "":
-            name, _, value = line.partition(": ")
-            headers[name.lower()] = value
-        if bodyless or status in (b"100", b"101", b"204", b"304"):
-            body = b""
-        elif "content-length" in headers:
-            body = self.file.read(int(headers["content-length"]))
-        elif "transfer-encoding" in headers:
-            body = b""
-            while size := int(self.file.readline(), 16):
-                body += self.file.read(size)
-                assert self.file.read(2) == b"\r\n"
-            assert self.file.readline() == b"\r\n"
-        else:
-            body = self.file.read()
-        return Answer(int(status), headers, body)
-
-    def ended(self) -> bool:
-        """Wait for the end of the connection; False when there is something else."""
-        try:
-            return self.file.read(1) == b""
-        except ConnectionError:
-            return True
-
-    def readable(self, seconds: float) -> bool:
-        return bool(select.select([self.socket], [], [], seconds)[0])
-
-    def reset(self) -> None:
-        """Vanish without a word."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
-
-    def close(self) -> None:
-        self.file.close()
-        self.socket.close()
 
 
 class Gate:
@@ -220,6 +151,45 @@ def test_a_get_reaches_the_application_with_its_environ(start: Start, connect: C
     assert (told["REMOTE_ADDR"], told["SERVER_PROTOCOL"]) == ("127.0.0.1", "HTTP/1.1")
     assert told["SERVER_PORT"] == str(server.address[1])
     assert told["thread"] in {"http-1", "http-2", "http-3", "http-4"}
+
+
+def test_a_header_may_be_utf_8_and_have_tabs(start: Start, connect: Connect) -> None:
+    told = connect(start()).get("/", "X-Name: caf\xc3\xa9\tau lait").json
+    assert told["HTTP_X_NAME"] == "caf\xc3\xa9\tau lait"
+
+
+@pytest.mark.parametrize(
+    ("header", "kept"),
+    [
+        ('Cookie: a="b\\"c"; d=e=f', 'a="b\\"c"; d=e=f'),
+        ('Cookie: a=1; x={"a":1}; path=/; $v=1; user@x=1; p/q=2; caf\xe9=3; c; b=2', "a=1; b=2"),
+        ("Cookie: a=\x1b[31m; b=2", "b=2"),
+        ("Cookie: a=" + "x" * 5000 + "; b=2", "b=2"),
+        ("Cookie: ;;=;", None),
+    ],
+)
+def test_of_cookies_the_application_gets_those_that_are_some(
+    start: Start, connect: Connect, header: str, kept: str | None
+) -> None:
+    assert connect(start()).get("/", header).json.get("HTTP_COOKIE") == kept
+
+
+def test_what_an_application_writes_to_the_error_stream_is_one_short_line(
+    start: Start, connect: Connect, caplog: pytest.LogCaptureFixture, capsys: Any
+) -> None:
+    app = bottle.Bottle()
+    app.default_error_handler = lambda _error: "sorry"  # which logs nothing
+
+    @app.hook("before_request")
+    def fail() -> None:
+        raise ValueError("broken\n" + "x" * 1000)
+
+    assert connect(start(app)).get().status == 500
+    (record,) = caplog.records
+    assert "ValueError('broken" in record.getMessage()
+    assert len(record.getMessage()) < 300
+    assert "\n" not in record.getMessage()
+    assert capsys.readouterr().err == ""
 
 
 def test_the_environment_of_the_process_stays_out_of_the_environ(
@@ -356,6 +326,7 @@ def test_head_has_the_headers_of_get_and_no_body(start: Start, connect: Connect)
         ("//a///b", "//a///b"),
         ("/a%2fb%2Fc", "/a%2fb%2Fc"),
         ("/%C3%B1", "/\xc3\xb1"),
+        ("/%F0%9F%94%A5", "/\xf0\x9f\x94\xa5"),
         ("/100%", "/100%"),
         ("/../etc", "/../etc"),
         ("/a;b=c:d@e", "/a;b=c:d@e"),
@@ -669,6 +640,18 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
         (HEAD + b": 1\r\n\r\n", 400),
         (HEAD + b"X: a\0b\r\n\r\n", 400),
         (HEAD + b"X: a\rb\r\n\r\n", 400),
+        # text that is none
+        (b"GET /%1b[31m HTTP/1.1\r\nHost: lab\r\n\r\n", 400),
+        (b"GET /a%0d%0aERROR HTTP/1.1\r\nHost: lab\r\n\r\n", 400),
+        (b"GET /%7f HTTP/1.1\r\nHost: lab\r\n\r\n", 400),
+        (b"GET /%C2%85 HTTP/1.1\r\nHost: lab\r\n\r\n", 400),
+        (b"GET /%ff HTTP/1.1\r\nHost: lab\r\n\r\n", 400),
+        (b"GET /%c3 HTTP/1.1\r\nHost: lab\r\n\r\n", 400),
+        (b"GET /\xc3\xb1 HTTP/1.1\r\nHost: lab\r\n\r\n", 400),
+        (HEAD + b"X: \xff\r\n\r\n", 400),
+        (HEAD + b"Authorization: Basic \x1b[31m\r\n\r\n", 400),
+        (HEAD + b"X: a\x7fb\r\n\r\n", 400),
+        (HEAD + b"X: \xc2\x85\r\n\r\n", 400),
         (HEAD + b"X: a\nContent-Length: 1\r\n\r\n", 400),
         # lengths
         (HEAD + b"Content-Length: -1\r\n\r\n", 400),
@@ -902,6 +885,39 @@ def test_the_limit_of_one_address_leaves_the_others_alone(start: Start, connect:
     assert connect(server).get("/quick").status == 503
     assert connect(server, "127.0.0.2").get("/quick").status == 200
     gate.open.set()
+
+
+@pytest.mark.parametrize(
+    ("addresses", "refused"),
+    [
+        (("2001:db8:0:1::1", "2001:db8:0:1:ffff::2"), True),
+        (("2001:db8:0:1::1", "2001:db8:0:2::1"), False),
+        (("fe80::1%eth0", "fe80::2%eth0"), True),
+        (("::ffff:192.0.2.1", "192.0.2.1"), True),
+        (("::ffff:192.0.2.1", "192.0.2.2"), False),
+    ],
+)
+def test_the_addresses_of_one_ipv6_network_count_as_one(
+    addresses: tuple[str, str], refused: bool
+) -> None:
+    limits = replace(FOR_ONE, connections=10)
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as server,
+        stepped(server, limits) as (reactor, listener),
+        ExitStack() as clients,
+    ):
+        for address in addresses:
+            near, far = socket.socketpair()
+            clients.enter_context(far)
+            connection = Connection(near, address, 1, listener)
+            listener.connections.add(connection)
+            reactor.adopt(connection)
+            far.send(b"G")  # so it is not idle
+            reactor.turn()
+        far.setblocking(False)
+        assert (refused and far.recv(12) == b"HTTP/1.1 503") or not refused
+        assert len(listener.connections.members) == 2
+        assert [c.state.name for c in listener.connections.members].count("READING") == 2 - refused
 
 
 @pytest.mark.parametrize("proxy", ["127.0.0.1", "127.0.0.0/8"])

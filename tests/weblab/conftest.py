@@ -75,8 +75,10 @@ class BoardSessions:
         session.state = "disposing" if self.deletes_needed > 0 else "disposed"
         return Deletion.PENDING if session.state == "disposing" else Deletion.DONE
 
-    def obstacles(self) -> list[str]:
-        return self.quarantine
+    def obstacles(self, *, details: bool = True) -> list[str]:
+        return (
+            self.quarantine if details else ["The board is in quarantine."][: len(self.quarantine)]
+        )
 
     @property
     def started(self) -> list[StartRequest]:

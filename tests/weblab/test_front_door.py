@@ -177,6 +177,19 @@ def test_both_servers_read_the_same_health(door: Door) -> None:
         door.lab.agent.sessions.draining = False
 
 
+def test_health_tells_strangers_no_error_of_the_lab(door: Door) -> None:
+    quarantine = door.lab.agent.sessions.quarantine
+    quarantine.impose("OSError: /dev/ttyUSB0 is gone")
+    try:
+        for stranger in ({}, CREDENTIALS["wrong"]):
+            reply = door.ask("GET", "/lab1/weblab/health", **stranger)
+            assert reply.json["message"] == "The board is in quarantine."
+        reply = door.ask("GET", "/lab1/weblab/health", **RIGHT)
+        assert "OSError: /dev/ttyUSB0 is gone" in reply.json["message"]
+    finally:
+        quarantine.clear()
+
+
 def test_only_the_first_ids_are_answered_when_the_time_is_over(door: Door) -> None:
     ids = [door.session(), *(f"nobody-{number}" for number in range(20_000))]
     reply = door.ask("POST", f"{W}status/multiple", {"session_ids": ids, "timeout": 1e-6}, **RIGHT)
