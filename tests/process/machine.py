@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -92,18 +93,23 @@ class Lines:
 
 
 class Process:
-    """A command that goes on; what it says comes line by line, its errors when it has ended."""
+    """A command that goes on; what it says comes line by line, its errors when it has ended.
+
+    `under` is a command that becomes this one, such as strace -D.
+    """
 
     entry: ClassVar[Path] = HERE / "traced.py"
 
-    def __init__(self, home: Path, *arguments: str | Path, **env: str | None) -> None:
+    def __init__(
+        self, home: Path, *arguments: str | Path, under: Sequence[str] = (), **env: str | None
+    ) -> None:
         read, write = os.pipe()
         self.home = home
         self.trace = Lines(read)
         self._errors = home / "stderr"
         with self._errors.open("ab") as errors:
             self.popen = subprocess.Popen(
-                [sys.executable, self.entry, *map(str, arguments)],
+                [*under, sys.executable, self.entry, *map(str, arguments)],
                 cwd=home,
                 env=environment(home, LABNODE_TEST_TRACE=str(write), **env),
                 stdin=subprocess.DEVNULL,
@@ -157,11 +163,11 @@ class Process:
 class Node(Process):
     """`labnode run` with the probe, ready for sessions; `home`/state is its state directory."""
 
-    def __init__(self, home: Path, *arguments: str, board: Path = PROBE, **env: str | None) -> None:
+    def __init__(self, home: Path, *arguments: str, board: Path = PROBE, **options: Any) -> None:
         self.state = home / "state"
         port = [] if "--port" in arguments else ["--port", "0"]
         state = ["--state-dir", self.state]
-        super().__init__(home, "run", board, "--simulate", *port, *state, *arguments, **env)
+        super().__init__(home, "run", board, "--simulate", *port, *state, *arguments, **options)
         try:
             self.url = self.output.wait_for(r" at (http://\S+)/$")[1]
         except AssertionError:
