@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.kit.programs import ran
+from tests.kit.waiting import eventually
 
 _CALL = re.compile(r"(\d+) +(\w+)\((.*)\) += (-?\d+)(?:<(.*)>)?(?: .*)?$")
 _BEGUN = re.compile(r"(\d+) +(\w+)\((.*?)(?:, )? ?<unfinished \.\.\.>$")
@@ -35,6 +39,52 @@ def recording(calls: Sequence[str], into: Path) -> list[str]:
     traced = ",".join(f"?{name}" for name in calls)
     return ["strace", "-D", "-f", "-qqq", "--seccomp-bpf", "-o", str(into), "-a1", "-yy", "-xx",
             "-s", "10000000", "-e", f"trace={traced}"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`calls` on these files fail with an error, from each thread's call `since` on."""
+
+    calls: Sequence[str]
+    error: str  # as the kernel's headers name it
+    paths: Iterable[Path]
+    since: int = 1
+
+    def options(self, record: Path) -> list[str]:
+        """Those of strace; the record tells what was refused, see `refusals`."""
+        calls = ",".join(f"?{name}" for name in self.calls)
+        paths = [part for path in self.paths for part in ("-P", str(path))]
+        inject = f"inject={calls}:error={self.error}:when={self.since}+"
+        return ["-f", "-qqq", "-o", str(record), *paths, "-e", f"trace={calls}", "-e", inject]
+
+
+def refusals(record: Path) -> int:
+    """How many calls have failed."""
+    return record.read_text(errors="replace").count("(INJECTED)")
+
+
+@contextmanager
+def failing(pid: int, fault: Fault, record: Path) -> Iterator[None]:
+    """During the block a process, which has called `may_be_traced`, has a fault."""
+    command = ["strace", *fault.options(record), "-p", str(pid)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as strace:
+        try:
+            eventually(lambda: strace.poll() is not None or _all_traced(pid))
+            assert strace.poll() is None, "strace may not trace it"
+            yield
+        finally:
+            strace.terminate()  # it leaves the process as it was
+
+
+def may_be_traced() -> None:
+    """Let this process be traced by others of its user, where Linux (Yama) asks it."""
+    pr_set_ptracer, any_process = 0x59616D61, -1
+    ctypes.CDLL(None).prctl(pr_set_ptracer, any_process, 0, 0, 0)
+
+
+def _all_traced(pid: int) -> bool:
+    threads = [thread.read_text() for thread in Path(f"/proc/{pid}/task").glob("*/status")]
+    return all("TracerPid:\t0\n" not in status for status in threads)
 
 
 @dataclass(frozen=True)
