@@ -64,6 +64,14 @@ class Lines:
             if match := re.search(pattern, line):
                 return match
 
+    def so_far(self) -> list[str]:
+        """Every line that has come; waits for none."""
+        while b"\n" in self._rest or (
+            self._open and select.select([self._descriptor], [], [], 0)[0]
+        ):
+            self._next(Clock().now() + PATIENCE)
+        return self.seen
+
     def all(self) -> list[str]:
         """Every line until the pipe is closed."""
         deadline = Clock().now() + PATIENCE
@@ -142,8 +150,11 @@ class Process:
 
     def levels(self) -> dict[str, str]:
         """What the pins were driven to in the end."""
-        levels = (line.split(" ", 1) for line in self.trace.all() if line.startswith("GPIO"))
-        return dict(levels)
+        return _levels(self.trace.all())
+
+    def levels_so_far(self) -> dict[str, str]:
+        """What the pins are driven to now."""
+        return _levels(self.trace.so_far())
 
     def __enter__(self: P) -> P:
         return self
@@ -158,6 +169,10 @@ class Process:
         self.popen.wait(PATIENCE)
         self.trace.close()
         self.output.close()
+
+
+def _levels(trace: list[str]) -> dict[str, str]:
+    return dict(line.split(" ", 1) for line in trace if line.startswith("GPIO"))
 
 
 class Node(Process):

@@ -63,6 +63,7 @@ class Faulty:
             else:
                 (self.leave if moment == "leaving" else self.use)(student)
                 assert self.node.server.delete(student.session_id).clean
+            assert self.node.levels_so_far() == SAFE
             self.node.server.check()
         self.struck += refusals(record) > 0
         began = Clock().now()
