@@ -99,6 +99,7 @@ class Service:
         self.home = home
         self.dice = random.Random(seed)
         self.diary = Diary()
+        self.running: int | None = None  # the command's process
         self.kills: Counter[str] = Counter()
         self.driven = 0  # kills that left an output on
         self.up = threading.Event()
@@ -137,12 +138,14 @@ class Service:
         print(json.dumps([*command, *state]), file=self._forks.stdin, flush=True)
         line = self.diary.next("pid", since)
         assert line is not None, "the command did not start"
-        return int(self.diary.lines[line].split()[1]), line
+        self.running = int(self.diary.lines[line].split()[1])
+        return self.running, line
 
     def ended(self, since: int) -> int:
         """The exit code of the command that runs."""
         line = self.diary.next("exit", since)
         assert line is not None, "it did not end"
+        self.running = None
         return int(self.diary.lines[line].split()[1])
 
     def node(self) -> tuple[int, int]:
@@ -180,9 +183,18 @@ class Service:
     def outputs(self) -> dict[int, float | None]:
         return {number: self.levels[number] for number in SAFE}
 
+    def stop(self) -> None:
+        """End the node as systemd does, in order."""
+        assert self.running is not None
+        since = len(self.diary.lines)
+        os.kill(self.running, signal.SIGTERM)
+        assert self.ended(since) == 0
+
     def close(self) -> None:
         assert self._forks.stdin is not None
         self._forks.stdin.close()
+        if self.running is not None:  # the test has failed
+            os.kill(self.running, signal.SIGKILL)
         self._forks.wait(PATIENCE)
         self.diary.close()
         self.levels.close()
@@ -191,7 +203,7 @@ class Service:
 class Central:
     """The central server with one student at a time, who does this and that and goes."""
 
-    def __init__(self, service: Service, seed: int) -> None:
+    def __init__(self, service: Service, seed: float) -> None:
         self.service = service
         self.dice = random.Random(seed)
         self.started: set[str] = set()  # sessions whose start was answered
@@ -256,7 +268,7 @@ def test_every_session_is_disposed_once_whenever_the_node_is_killed(
     service: Service, long_run: bool, figure: FigureReporter
 ) -> None:
     kills, sessions = (1000, 5000) if long_run else (14, 60)
-    central = Central(service, 2)
+    central = Central(service, service.dice.random())
     failed: list[BaseException] = []
 
     def fate() -> None:
@@ -282,9 +294,7 @@ def test_every_session_is_disposed_once_whenever_the_node_is_killed(
     central.session()
     for session_id in central.started:
         assert central.server.status(session_id) == -1 or central.delete(session_id) is None
-    last = len(service.diary.lines)
-    os.kill(int(re.findall(r"^pid (\d+)$", "\n".join(service.diary.lines), re.M)[-1]), 15)
-    assert service.ended(last) == 0
+    service.stop()
     assert service.outputs() == SAFE
     assert service.trouble == []
 

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import pytest
 
 from labnode.clock import Clock
+from labnode.sessions.session import derive
 from labnode.store import Store, file
 from tests.kit.agents import agent_of
 from tests.kit.figures import FigureReporter
@@ -44,7 +45,7 @@ class Answer:
     line: int
     kind: str  # "start", "end" or "result"
     id: str
-    result: Any = None
+    result: Any = None  # of a start the student's token
 
 
 @dataclass
@@ -66,7 +67,8 @@ class Exchange:
         parts = path.decode().strip("/").split("/")
         if parts[:2] == ["weblab", "sessions"]:
             if method == b"POST" and len(parts) == 2:
-                return Answer(self.answered, "start", told["session_id"])
+                token = told["url"].rpartition("/callback/")[2]
+                return Answer(self.answered, "start", told["session_id"], token)
             ended = told.get("should_finish") == -1 or (b'"delete"' in body and told["finished"])
             return Answer(self.answered, "end", parts[2]) if ended else None
         if parts[:2] == ["api", "tasks"] and told.get("status") in ("done", "failed"):
@@ -169,10 +171,13 @@ def faults(state: Path, answers: list[Answer]) -> list[str]:
         tasks = {row["id"]: [row["status"], row["result"]] for row in store.select("tasks", "1")}
     finally:
         store.close()
+    secret = state / "secret_key"
+    key = secret.read_bytes() if secret.exists() else b""
     found = []
     for answer in answers:
         kept = {
-            "start": answer.id in sessions,
+            "start": answer.id in sessions
+            and answer.result == derive(key.strip(), "callback", answer.id),
             "end": sessions.get(answer.id) == "disposed",
             "result": tasks.get(answer.id) == answer.result,
         }
