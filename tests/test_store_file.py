@@ -157,6 +157,18 @@ def test_bits_that_flip_never_keep_it_from_opening_or_being_read(tmp_path: Path)
     assert aside > 5
 
 
+def test_a_database_whose_description_has_changed_is_put_aside(
+    open_store: Open, tmp_path: Path
+) -> None:
+    open_store().close()
+    path = tmp_path / "labnode.db"
+    path.write_bytes(path.read_bytes().replace(b"experiment_name TEXT", b"experimenu_name TEXT"))
+    store = open_store()
+    assert store.alarm is not None
+    assert "sessions has no experiment_name" in store.alarm
+    store.insert("tasks", task("a"))
+
+
 def test_text_that_is_no_text_any_more_can_be_read(store: Store) -> None:
     store.insert("tasks", task("a"))
     store.run(lambda db: db.execute("UPDATE tasks SET name = CAST(x'68c328' AS TEXT)"))

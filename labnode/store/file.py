@@ -149,10 +149,28 @@ def _connect(path: Path) -> Database:
             raise sqlite3.DatabaseError(verdict)
         db = Database(connection, execute_plugins=False)
         migrations.apply(db)
+        _check_tables(db)
     except BaseException:
         connection.close()
         raise
     return db
+
+
+def _check_tables(db: Database) -> None:
+    """DatabaseError if a column is missing: bits of what SQLite knows of a table have flipped.
+
+    A newer labnode's database may have more.
+    """
+    new = Database(memory=True)
+    try:
+        migrations.apply(new)
+        for table in new.tables:
+            there = {column.name for column in db.table(table.name).columns}
+            if missing := {column.name for column in table.columns} - there:
+                names = ", ".join(sorted(missing))
+                raise sqlite3.DatabaseError(f"the table {table.name} has no {names}")
+    finally:
+        new.close()
 
 
 def _create(path: Path) -> None:
