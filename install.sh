@@ -155,12 +155,13 @@ check() { # NAME COMMAND...: adds NAME to its caller's `failed` when COMMAND fai
     "${@:2}" || failed+="${failed:+, }$1"
 }
 
-# Debian's browser, nginx, mtools and shellcheck where they are missing and we may install them.
+# Debian's browser, nginx, mtools, strace and shellcheck where they are missing and we may install them.
 install_test_tools() {
     if is_root && have apt-get; then
         have shellcheck || apt_install shellcheck || true
         have nginx || install_nginx
         have mcopy || apt_install mtools || true
+        have strace || apt_install strace || true
         have_browser || apt_install chromium chromium-driver || true
         have_programmers || apt_install avrdude openocd || true
     fi

@@ -458,6 +458,7 @@ def test_root_gets_the_browser_nginx_shellcheck_and_programmers_for_the_tests(
         "shellcheck",
         "nginx-light",
         "mtools",
+        "strace",
         "chromium chromium-driver",
         "avrdude openocd",
     ]
@@ -475,7 +476,7 @@ def test_nginx_does_not_stay_a_service_when_it_came_for_the_tests(machine: Machi
 def test_what_is_there_is_not_installed_again(machine: Machine) -> None:
     machine.user(0)
     machine.python()
-    there = "apt-get chromium chromedriver mcopy nginx shellcheck systemctl avrdude openocd"
+    there = "apt-get chromium chromedriver mcopy nginx shellcheck strace systemctl avrdude openocd"
     for name in there.split():
         machine.says(name)
     result = machine.run("test")

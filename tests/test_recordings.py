@@ -177,3 +177,10 @@ def test_recordings_that_cannot_be_are_told(record: str, sentence: str, lab: Mak
         lab(f"record: {record}\n")
     assert ".yaml:7: " in str(caught.value)
     assert sentence in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(lab: Make, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "recordings").touch()
+    with pytest.raises(ConfigError, match=r"recordings: .* cannot be kept \(File exists\)"):
+        lab()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from labnode.errors import ConfigError
 from labnode.lab.spool import NoRoom, Spool
 
 
@@ -91,3 +92,9 @@ def test_its_names_have_an_ending_of_the_node_s_own(spool: Spool, suffix: str) -
     with pytest.raises(ValueError, match="no ending"):
         spooled.keep(suffix)
     spooled.discard()
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+    with pytest.raises(ConfigError, match=r"state/spool: .* cannot be kept \(Not a directory\)"):
+        Spool(tmp_path / "state" / "spool")

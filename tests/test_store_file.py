@@ -44,6 +44,37 @@ def store(open_store: Open) -> Store:
     return open_store()
 
 
+def test_a_power_cut_while_the_first_database_is_made_is_no_broken_one(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PowerCut(BaseException):
+        pass
+
+    def cut(*_: Any, **__: Any) -> None:
+        raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(file.sqlite3, "connect", cut)
+        with pytest.raises(PowerCut):
+            open_store()
+    store = open_store()
+    assert store.alarm is None
+    store.insert("tasks", task("a"))
+
+
+def test_what_is_left_of_a_lost_database_does_not_get_into_a_new_one(
+    open_store: Open, tmp_path: Path
+) -> None:
+    first = open_store()
+    first.insert("tasks", task("a"))
+    wal = tmp_path / "labnode.db-wal"
+    left = wal.read_bytes()
+    first.close()
+    (tmp_path / "labnode.db").unlink()
+    wal.write_bytes(left)
+    assert open_store().select("tasks", "1") == []
+
+
 def test_a_migration_that_was_cut_off_is_done_again_as_a_whole(
     open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +155,18 @@ def test_bits_that_flip_never_keep_it_from_opening_or_being_read(tmp_path: Path)
         finally:
             store.close()
     assert aside > 5
+
+
+def test_a_database_whose_description_has_changed_is_put_aside(
+    open_store: Open, tmp_path: Path
+) -> None:
+    open_store().close()
+    path = tmp_path / "labnode.db"
+    path.write_bytes(path.read_bytes().replace(b"experiment_name TEXT", b"experimenu_name TEXT"))
+    store = open_store()
+    assert store.alarm is not None
+    assert "sessions has no experiment_name" in store.alarm
+    store.insert("tasks", task("a"))
 
 
 def test_text_that_is_no_text_any_more_can_be_read(store: Store) -> None:

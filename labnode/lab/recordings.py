@@ -16,6 +16,7 @@ from typing import Any
 from labnode.board import Board
 from labnode.board.config.page import RecordSpec
 from labnode.clock import Clock, Turn
+from labnode.errors import ConfigError
 from labnode.events import SessionChanged
 from labnode.sessions import Session, Sessions
 
@@ -86,10 +87,17 @@ class Recordings:
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     def start(self) -> None:
-        """Begin to record, if the board file says what."""
-        if self._spec is not None:
+        """Begin to record, if the board file says what; ConfigError if there is no place for it."""
+        if self._spec is None:
+            return
+        try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._thread.start()
+        except OSError as error:
+            raise ConfigError(
+                f"{self._directory}: recordings cannot be kept ({error.strerror}); labnode must be "
+                "able to make this folder"
+            ) from None
+        self._thread.start()
 
     def stop(self, timeout: float) -> bool:
         """Write what is being recorded and end the thread; False if that took too long."""

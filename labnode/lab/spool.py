@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from labnode.errors import ConfigError
 from labnode.files import private
 
 _ROOM = 16 << 20  # bytes of the disk that stay free
@@ -66,7 +67,7 @@ class Spooled:
 class Spool:
     """A folder of uploaded files, emptied at the start of the node.
 
-    It needs no fsync: files from before a restart are never used.
+    It needs no fsync: files from before a restart are never used. ConfigError if it cannot be made.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -74,7 +75,13 @@ class Spool:
         self._lock = threading.Lock()
         self._files: list[Spooled] = []
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"{folder}: students' files cannot be kept ({error.strerror}); labnode must be "
+                "able to make this folder"
+            ) from None
 
     def begin(self, owner: str, limit: int) -> Spooled:
         """A new file of at most `limit` bytes; NoRoom, or another OSError of the disk."""

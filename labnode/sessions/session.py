@@ -70,6 +70,12 @@ class Reason(StrEnum):
 
 _MOST_NOTICES = 10
 _REQUEST_COLUMNS = [f.name for f in fields(StartRequest) if f.name != "elapsed"]
+_KINDS: dict[str, Any] = {  # of the columns that are not texts
+    **dict.fromkeys(("length", "deadline", "created_at", "ended_at"), int | float),
+    **dict.fromkeys(("counts_start", "resumed"), int),
+    **dict.fromkeys(("client_data", "server_data", "data"), dict),
+}
+_EMPTY = {"client": "", "length": 0.0, "counts_start": 1, "resumed": 0, "created_at": 0.0}
 
 
 @dataclass(eq=False, kw_only=True)
@@ -158,6 +164,15 @@ class Session:
             "resumed": self.resumed,
             "ended_at": self.ended_at,
         }
+
+
+def legible(row: dict[str, Any]) -> dict[str, Any]:
+    """A stored session as far as it can be read: flipped bits may have made anything of a value."""
+    known = {
+        name: value if isinstance(value, _KINDS.get(name, str)) else _EMPTY.get(name)
+        for name, value in row.items()
+    }
+    return {**known, "id": str(row["id"])}
 
 
 def request_from_row(row: dict[str, Any]) -> StartRequest:

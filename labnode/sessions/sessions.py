@@ -22,6 +22,7 @@ from labnode.sessions.session import (
     StartRequest,
     State,
     derive,
+    legible,
     request_from_row,
 )
 from labnode.sessions.state_machine import HOOK_LIMIT, StateMachine
@@ -252,7 +253,8 @@ class Sessions:
 
     def recover(self) -> None:
         """After a start of the node: clean up or resume the sessions that were not disposed."""
-        rows = self._store.select("sessions", "state != 'disposed'", order="rowid")
+        stored = self._store.select("sessions", "state != 'disposed'", order="rowid")
+        rows = [legible(row) for row in stored]
         # All before a hook runs; and first, so that an emergency stop from now on ends them.
         sessions = [self._recovered(row) for row in rows]
         resume = self.rules.on_restart == "resume" and self.quarantine.why is None

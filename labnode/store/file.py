@@ -25,6 +25,8 @@ PRAGMA journal_size_limit = 1048576;
 # FULL because a power cut after an answer must not take the answer back; WAL with NORMAL lost
 # acknowledged commits in 9 of 10 simulated power cuts.
 
+_BESIDE = ("-journal", "-wal", "-shm")  # SQLite's own files
+
 # Errors that may pass, such as a full disk or a file locked by another program.
 # A full disk is an IOERR, too, where SQLite makes its -shm file.
 PASSING = {
@@ -136,7 +138,7 @@ def _may_pass(error: Exception) -> bool:
 
 def _connect(path: Path) -> Database:
     if not path.exists():
-        path.touch(mode=0o600)
+        _create(path)
     elif path.is_file() and path.stat().st_size == 0:  # SQLite would take it for a new one
         raise sqlite3.DatabaseError("it is empty")
     connection = sqlite3.connect(path, check_same_thread=False)  # opened here, used by one thread
@@ -147,16 +149,50 @@ def _connect(path: Path) -> Database:
             raise sqlite3.DatabaseError(verdict)
         db = Database(connection, execute_plugins=False)
         migrations.apply(db)
+        _check_tables(db)
     except BaseException:
         connection.close()
         raise
     return db
 
 
+def _check_tables(db: Database) -> None:
+    """DatabaseError if a column is missing: bits of what SQLite knows of a table have flipped.
+
+    A newer labnode's database may have more.
+    """
+    new = Database(memory=True)
+    try:
+        migrations.apply(new)
+        for table in new.tables:
+            there = {column.name for column in db.table(table.name).columns}
+            if missing := {column.name for column in table.columns} - there:
+                names = ", ".join(sorted(missing))
+                raise sqlite3.DatabaseError(f"the table {table.name} has no {names}")
+    finally:
+        new.close()
+
+
+def _create(path: Path) -> None:
+    """Make an empty database; a power cut leaves either none or a whole one."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    for file in (new, path):
+        for suffix in _BESIDE:  # a log of another database would be read into this one
+            file.with_name(file.name + suffix).unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    connection = sqlite3.connect(new)
+    try:
+        connection.executescript(_PRAGMAS)
+    finally:
+        connection.close()
+    new.replace(path)
+
+
 def _put_aside(path: Path, at: int) -> Path:
     while (aside := path.with_name(f"{path.name}.unreadable-{at}")).exists():
         at += 1  # a Pi without a network always starts at the same time
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", *_BESIDE):
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -63,6 +64,14 @@ class Lines:
             if match := re.search(pattern, line):
                 return match
 
+    def so_far(self) -> list[str]:
+        """Every line that has come; waits for none."""
+        while b"\n" in self._rest or (
+            self._open and select.select([self._descriptor], [], [], 0)[0]
+        ):
+            self._next(Clock().now() + PATIENCE)
+        return self.seen
+
     def all(self) -> list[str]:
         """Every line until the pipe is closed."""
         deadline = Clock().now() + PATIENCE
@@ -92,18 +101,23 @@ class Lines:
 
 
 class Process:
-    """A command that goes on; what it says comes line by line, its errors when it has ended."""
+    """A command that goes on; what it says comes line by line, its errors when it has ended.
+
+    `under` is a command that becomes this one, such as strace -D.
+    """
 
     entry: ClassVar[Path] = HERE / "traced.py"
 
-    def __init__(self, home: Path, *arguments: str | Path, **env: str | None) -> None:
+    def __init__(
+        self, home: Path, *arguments: str | Path, under: Sequence[str] = (), **env: str | None
+    ) -> None:
         read, write = os.pipe()
         self.home = home
         self.trace = Lines(read)
         self._errors = home / "stderr"
         with self._errors.open("ab") as errors:
             self.popen = subprocess.Popen(
-                [sys.executable, self.entry, *map(str, arguments)],
+                [*under, sys.executable, self.entry, *map(str, arguments)],
                 cwd=home,
                 env=environment(home, LABNODE_TEST_TRACE=str(write), **env),
                 stdin=subprocess.DEVNULL,
@@ -136,8 +150,11 @@ class Process:
 
     def levels(self) -> dict[str, str]:
         """What the pins were driven to in the end."""
-        levels = (line.split(" ", 1) for line in self.trace.all() if line.startswith("GPIO"))
-        return dict(levels)
+        return _levels(self.trace.all())
+
+    def levels_so_far(self) -> dict[str, str]:
+        """What the pins are driven to now."""
+        return _levels(self.trace.so_far())
 
     def __enter__(self: P) -> P:
         return self
@@ -154,14 +171,18 @@ class Process:
         self.output.close()
 
 
+def _levels(trace: list[str]) -> dict[str, str]:
+    return dict(line.split(" ", 1) for line in trace if line.startswith("GPIO"))
+
+
 class Node(Process):
     """`labnode run` with the probe, ready for sessions; `home`/state is its state directory."""
 
-    def __init__(self, home: Path, *arguments: str, board: Path = PROBE, **env: str | None) -> None:
+    def __init__(self, home: Path, *arguments: str, board: Path = PROBE, **options: Any) -> None:
         self.state = home / "state"
         port = [] if "--port" in arguments else ["--port", "0"]
         state = ["--state-dir", self.state]
-        super().__init__(home, "run", board, "--simulate", *port, *state, *arguments, **env)
+        super().__init__(home, "run", board, "--simulate", *port, *state, *arguments, **options)
         try:
             self.url = self.output.wait_for(r" at (http://\S+)/$")[1]
         except AssertionError:

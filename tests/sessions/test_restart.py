@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -10,12 +11,15 @@ import pytest
 from labnode.errors import Busy
 from labnode.events import SessionChanged
 from labnode.lab import Lab
-from labnode.sessions import Deletion, Reason, Session, State
+from labnode.sessions import Deletion, Reason, Session, StartRequest, State
 from labnode.sessions.expiry import fates
 from tests.kit.clock import Asked
 from tests.kit.node import SAFE, SmallNode
 
 Boot = Callable[..., SmallNode]
+_EVERY_COLUMN = {field.name for field in fields(StartRequest)} - {"elapsed"} | {
+    "id", "state", "reason", "boot_id", "deadline", "resumed", "cookie", "data", "created_at",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -487,3 +491,22 @@ def test_an_emergency_stop_while_it_is_decided_what_goes_on_lets_nothing_go_on(
     node.__enter__()
     node.turn()
     assert_cleaned(node, session, Reason.ESTOP)
+
+
+@pytest.mark.parametrize("column", sorted(_EVERY_COLUMN))
+@pytest.mark.parametrize("value", ["x'ff00'", "'flipped'", "17", "NULL"])
+def test_a_session_of_which_bits_have_flipped_keeps_no_node_from_starting(
+    boot: Boot, diary: list[Any], column: str, value: str
+) -> None:
+    node = boot(timeout=-1)
+    node.connected()
+    allowed = "OR IGNORE" if value == "NULL" else ""
+    node.store.run(lambda db: db.execute(f"UPDATE {allowed} sessions SET {column} = {value}"))
+    node.kill()
+    node = boot(timeout=-1)
+    node.turn()
+    for found in node.sessions.live():
+        node.delete(found)
+    assert [hook for hook, *_ in diary][-1] == "dispose"
+    assert node.values() == SAFE
+    assert node.start().active
