@@ -585,7 +585,7 @@ choose_release() {
     [[ -f $source || -f $root/pyproject.toml ]] ||
         fail "$root is not a clone of labnode, and no wheel of labnode is there (--wheels)"
     ensure_python
-    choose_pins
+    choose_libraries
     hash=$(cd -- "$root" && list_source | xargs -0 sha256sum | sha256sum) || fail "cannot read $root"
     if [[ $source == "$wheel" ]]; then
         version=${wheel##*/labnode-}
@@ -621,6 +621,28 @@ ensure_python() {
         fail "$python cannot make virtual environments; install the package python$version-venv"
 }
 
+# Sets `libraries`: what labnode.install is told of those that do not come as wheels of the lock.
+choose_libraries() {
+    local lacking
+    lacking=" $(labnode_install without-wheel | tr '\n' ' ')"
+    choose_pins
+    libraries=()
+    case $pins in
+        apt) libraries+=(--debian lgpio) ;;
+        none) libraries+=(--left-out lgpio) ;;
+        *) [[ $lacking != *' lgpio '* ]] || pins=source ;;
+    esac
+    [[ $lacking == *' pyyaml '* ]] || return 0 # a 32-bit ARM
+    libraries+=(--debian pyyaml)
+    "$python" -c 'import yaml' 2>/dev/null ||
+        change "install python3-yaml" apt_install python3-yaml ||
+        fail "apt-get could not install python3-yaml: there is no wheel of PyYAML for this machine"
+}
+
+labnode_install() { # STEP ARGUMENT...
+    (cd -- "$root" && "$python" -B -m labnode.install "$@" ${wheels:+--wheels "$wheels"})
+}
+
 # Sets `pins`, how lgpio comes: apt (the system has it), pip, or none.
 choose_pins() {
     if ! needs_pins; then
@@ -640,7 +662,7 @@ choose_pins() {
 
 # A pip that finds no wheel installs an empty lgpio without complaint: look for what is in it.
 has_lgpio() { # PYTHON
-    "$1" -c 'import lgpio; lgpio.gpiochip_open' 2>/dev/null
+    "$1" -B -c 'import lgpio; lgpio.gpiochip_open' 2>/dev/null
 }
 
 needs_pins() {
@@ -661,19 +683,15 @@ build_release() {
 }
 
 make_release() {
-    local system=() offline=() log status=0
     make_directory "$opt/releases"
     need_space 250 labnode "$opt/releases"
     undo_with rm -rf -- "$release"
-    [[ $pins != apt ]] || system=(--system-site-packages)
-    [[ -z ${wheels:-} ]] || offline=(--no-index --find-links "$wheels")
-    quietly "$python" -m venv "${system[@]}" "$release" || fail "$python could not make $release$(why_it_failed)"
-    # What the system has of labnode's libraries may change with the system: labnode has its own.
-    pip_release "${offline[@]}" --ignore-installed "$source" ||
+    quietly "$python" -m venv --without-pip "$release" || fail "$python could not make $release$(why_it_failed)"
+    [[ $pins != source || ${wheels:-} ]] || apt_install gcc libc6-dev python3-dev swig ||
+        fail "apt-get could not install what lgpio is compiled with"
+    make_tools
+    quietly labnode_install fill "$release" "$source" --tools "$scratch/tools" "${libraries[@]}" ||
         fail "pip could not install labnode$(why_it_failed)"
-    if [[ $pins == pip ]]; then
-        install_lgpio "${offline[@]}"
-    fi
     [[ $pins == none ]] || has_lgpio "$release/bin/python" ||
         fail "the library for the pins, lgpio, does not work in $release"
     mkdir -p -- "$release/share/labnode"
@@ -685,10 +703,8 @@ make_release() {
     sync -f "$release" || true # before a link leads there: a power cut must not leave empty files
 }
 
-pip_release() {
-    PIP_USER=0 quietly "$release/bin/python" -m pip install --no-input --disable-pip-version-check \
-        --progress-bar off --no-cache-dir "$@"
-}
+# The pip that installs: it is thrown away afterwards, and no release has one.
+make_tools() { quietly "$python" -m venv "$scratch/tools" || fail "$python could not make a virtual environment"; }
 
 why_it_failed() {
     if (($(free_space "$opt/releases") < 20)); then
@@ -698,14 +714,6 @@ why_it_failed() {
     else
         echo "; does this machine reach the internet (or the index that pip is configured for)?"
     fi
-}
-
-# Debian has no wheel of it for every Python: then it is compiled, with PYPI=1 from its own source.
-install_lgpio() { # PIP-OPTION...
-    if [[ -z ${wheels:-} ]]; then
-        apt_install gcc libc6-dev python3-dev swig || fail "apt-get could not install what lgpio is compiled with"
-    fi
-    PYPI=1 pip_release "$@" lgpio || fail "pip could not install lgpio, the library for the pins$(why_it_failed)"
 }
 
 # --- what a lab needs of the system ---
@@ -1386,9 +1394,10 @@ copy_wheels() { # DIRECTORY
     [[ -d ${option[wheels]} ]] || fail "--wheels: there is no directory ${option[wheels]}"
     mkdir -- "$1"
     cp -- "${option[wheels]}"/*.whl "$1/" || fail "there are no wheels in ${option[wheels]}"
-    compgen -G "$1/labnode-*.whl" >/dev/null ||
-        (cd -- "$root" && PIP_USER=0 quietly "$venv/bin/python" -m pip wheel --no-deps --no-input --wheel-dir "$1" .) ||
-        fail "pip could not make a wheel of labnode"
+    ! compgen -G "$1/labnode-*.whl" >/dev/null || return 0
+    python=$venv/bin/python
+    make_tools
+    quietly labnode_install wheel "$1" --tools "$scratch/tools" || fail "pip could not make a wheel of labnode"
 }
 
 # The options of the installation on the Pi, as variables.

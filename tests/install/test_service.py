@@ -352,10 +352,13 @@ def test_the_tools_of_the_board_are_installed(node: Node) -> None:
     }
 
 
-def test_the_system_keeps_its_lgpio_and_labnode_its_own_libraries(node: Node) -> None:
+def test_the_release_sees_the_lgpio_of_the_system_and_nothing_else_of_it(node: Node) -> None:
     node.install()
-    calls = node.calls("python3")
-    assert any("-m venv --system-site-packages" in call for call in calls)
+    (call,) = [call for call in node.calls("python3") if "-m venv --without-pip" in call]
+    assert "--system-site-packages" not in call
+    (site,) = (node.root / "opt/labnode/current/lib").glob("python*/site-packages")
+    links = {path.name: path.readlink() for path in site.iterdir() if path.is_symlink()}
+    assert links == {f"{name}.py": node.packages / f"{name}.py" for name in ("lgpio", "_lgpio")}
 
 
 def test_a_simulated_lab_needs_no_lgpio(node: Node) -> None:
@@ -412,7 +415,7 @@ def on_a_pi(node: Node) -> Node:
     """A Pi with a board that needs SPI."""
     node.write("boot/firmware/config.txt", "arm_64bit=1\n")
     node.command(
-        "python3", PYTHON.replace("chmod +x", 'echo dtparam=spi=on >"${0%/*}/bootconfig"; chmod +x')
+        "python3", PYTHON.replace("chmod +x", 'echo dtparam=spi=on >"$bin/bootconfig"; chmod +x')
     )
     return node
 
