@@ -199,11 +199,13 @@ command_install() {
     install_settings
     install_system_files "$release"
     configure_boot
+    hold_safe_at_boot "$name"
     activate "$release" "$name"
     report_lab "$name"
 }
 
 command_upgrade() {
+    local lab
     [[ $# == 0 ]] || misused "upgrade takes no '$1'"
     begin
     need_installation
@@ -211,6 +213,7 @@ command_upgrade() {
     choose_release
     build_release
     install_system_files "$release"
+    while read -r lab; do hold_safe_at_boot "$lab"; done < <(labs)
     activate "$release"
 }
 
@@ -239,9 +242,10 @@ command_uninstall() {
         return
     fi
     while read -r lab; do remove_lab "$lab"; done < <(labs)
-    remove "$units/labnode@.service" "$prefix/etc/udev/rules.d/70-labnode.rules" \
+    remove "$units/labnode@.service" "$units/labnode-safe@.service" "$watchdog" "$prefix/etc/udev/rules.d/70-labnode.rules" \
         "$prefix/etc/udev/rules.d/71-labnode-buses.rules" "$prefix/etc/modules-load.d/labnode.conf"
     [[ $(readlink -- "$link") != "$opt_seen/current/bin/labnode" ]] || remove "$link"
+    [[ ! -d ${watchdog%/*} ]] || dry || rmdir --ignore-fail-on-non-empty -- "${watchdog%/*}"
     remove "$opt"
     if given purge; then
         remove "$etc" "$var"
@@ -349,6 +353,7 @@ find_places() {
     opt_seen=/opt/labnode var_seen=/var/lib/labnode etc_seen=/etc/labnode
     opt=$prefix$opt_seen etc=$prefix$etc_seen var=$prefix$var_seen
     units=$prefix/etc/systemd/system
+    watchdog=$prefix/etc/systemd/system.conf.d/50-labnode-watchdog.conf
     link=$prefix/usr/local/bin/labnode
     unset PYTHONHOME PYTHONPATH
     umask 022
@@ -523,6 +528,7 @@ put_text() { # TEXT DESTINATION MODE
 note_kind() { # PATH
     case $1 in
         "$units/labnode@.service") units_changed=yes ;;
+        "$units"/labnode-*@.service) ;;
         "$units"/*) restart+=("$name") ;; # a drop-in of the lab that is being installed
         */udev/* | */modules-load.d/*) devices_changed=yes ;;
     esac
@@ -767,6 +773,12 @@ install_system_files() { # RELEASE
     local shared=$1/share/labnode group module lines
     dry && [[ ! -d $shared ]] && shared=$root/deploy
     put_file "$shared/systemd/labnode@.service" "$units/labnode@.service" 644
+    if [[ -f $shared/systemd/labnode-safe@.service ]]; then # in releases since it was made
+        put_file "$shared/systemd/labnode-safe@.service" "$units/labnode-safe@.service" 644
+        # The machine's own watchdog, which resets it when the kernel hangs. systemd reads this with daemon-reload.
+        ! needs_pins || [[ ! $(boot_file) && ! -e $prefix/dev/watchdog ]] ||
+            put_file "$shared/systemd/labnode-watchdog.conf" "$watchdog" 644
+    fi
     put_file "$shared/udev/70-labnode.rules" "$prefix/etc/udev/rules.d/70-labnode.rules" 644
     lines=$(<"$shared/udev/71-labnode-buses.rules")
     for group in gpio i2c spi; do
@@ -1016,8 +1028,37 @@ forget_simulation() {
     restart+=("$name")
 }
 
+# A lab with hardware has its outputs made safe early in each boot; one without has not.
+hold_safe_at_boot() { # LAB
+    local unit=labnode-safe@$1
+    if is_simulated "$1"; then
+        forget_safe_at_boot "$1"
+    elif ! systemctl --quiet is-enabled "$unit" 2>/dev/null; then
+        change "make the outputs of '$1' safe early in each boot: $unit" switch_unit enable disable "$unit"
+    fi
+}
+
+forget_safe_at_boot() { # LAB
+    local unit=labnode-safe@$1
+    ! systemctl --quiet is-enabled "$unit" 2>/dev/null || change "remove $unit" switch_unit disable enable "$unit"
+}
+
+switch_unit() { # COMMAND OPPOSITE UNIT
+    undo_with systemctl --quiet "$2" "$3"
+    systemctl --quiet "$1" "$3" || fail "systemd does not take the service $3"
+}
+
+is_simulated() { # LAB: the one that is being installed as asked for, others as they are
+    if given board && [[ $1 == "$name" ]]; then
+        given simulate
+    else
+        [[ -e $(simulation_of "$1") ]]
+    fi
+}
+
 remove_lab() { # LAB
     is_disabled "$1" || change "stop labnode@$1" systemctl --quiet disable --now "labnode@$1"
+    forget_safe_at_boot "$1"
     remove "$(dirname -- "$(simulation_of "$1")")"
     forget_boot "$1"
     given purge || return 0
@@ -1215,6 +1256,7 @@ configure_boot() {
     "$release/bin/labnode" bootconfig --help >/dev/null 2>&1 || return 0
     lines=$(as_labnode "$release/bin/labnode" bootconfig "$prefix$installed_board") ||
         fail "labnode cannot say what the board needs in $file"
+    lines+=$'\n\n# A kernel that hangs resets the Pi.\ndtparam=watchdog=on'
     old=$(without_block "$name" "$file")
     [[ "$(with_block "$name" "$old" "$lines")" != "$(<"$file")" ]] || return 0
     if ! consent "The board needs lines in $file (as it was stays in $file.before-labnode). Add them?"; then
@@ -1223,7 +1265,7 @@ configure_boot() {
         return
     fi
     while read -r line; do
-        [[ ! $line =~ ^(dt|enable_) ]] || grep -qxF -- "$line" "$file" || reboot_needed=yes
+        [[ ! $line =~ ^(dt|enable_) || $line == dtparam=watchdog=on ]] || grep -qxF -- "$line" "$file" || reboot_needed=yes
     done <<<"$lines"
     [[ -e $file.before-labnode ]] || change "keep $file as $file.before-labnode" cp -- "$file" "$file.before-labnode"
     put_text "$(with_block "$name" "$old" "$lines")" "$file" 755

@@ -16,14 +16,14 @@ ROOT = Path(__file__).parent.parent.parent
 
 # A systemd that remembers in $ROOT/systemd what is enabled and what runs, and how.
 SYSTEMCTL = """
-state=$ROOT_DIRECTORY/systemd; mkdir -p "$state"
+state=$ROOT_DIRECTORY/systemd
 words=() now=''
 for word in "$@"; do case $word in --now) now=yes ;; -*) ;; *) words+=("$word") ;; esac; done
 unit=${words[1]:-}
 case ${words[0]} in
     is-active) [[ -e $state/$unit.active ]] ;;
     is-enabled) [[ -e $state/$unit.enabled ]] ;;
-    enable) : >"$state/$unit.enabled" ;;
+    enable) mkdir -p "$state"; : >"$state/$unit.enabled" ;;
     disable) rm -f "$state/$unit.enabled" ${now:+"$state/$unit.active"} ;;
     restart)
         rm -f "$state/$unit.active"
