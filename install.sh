@@ -46,7 +46,7 @@ usage() {
     local row name value commands text
     printf '%s\n' \
         'Usage: ./install.sh demo [--no-browser] [--port N] [--seconds N]' \
-        '       ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...] | --tools]' \
+        '       ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...] | --tools | --audit]' \
         '       sudo ./install.sh --board boards/NAME.yaml [OPTION...]' \
         '       sudo ./install.sh upgrade | rollback [OPTION...]' \
         '       sudo ./install.sh uninstall [--name NAME] [--purge]' \
@@ -55,7 +55,8 @@ usage() {
         '' \
         '  demo       start the demo board without hardware and open the student'"'"'s page' \
         '  test       check the code and run every test; --system: install for real, in Debian roots;' \
-        '             --tools: no test, only install the Debian packages that they use' \
+        '             --tools: no test, only install the Debian packages that they use;' \
+        '             --audit: ask the internet for known weaknesses of the libraries of a release' \
         '  install    make a board a service of this machine; again: add a lab, or change this one' \
         '  upgrade    go over to the labnode in this directory; back again when it does not work' \
         '  rollback   go back to the labnode before the last upgrade' \
@@ -118,6 +119,11 @@ command_test() {
             return
             ;;
     esac
+    if [[ ${1:-} == --audit ]]; then
+        [[ $# == 1 ]] || misused "test --audit takes no '$2'"
+        test_audit
+        return
+    fi
     prepare_venv test
     install_test_tools
     cd -- "$root"
@@ -148,6 +154,20 @@ test_system() {
     cd -- "$root"
     python=$venv/bin/python
     "$python" -m pytest -p no:cacheprovider tests/system/installation.py "$@"
+}
+
+# Known weaknesses of the libraries that releases are made of, by pip-audit, which has a venv of its own.
+test_audit() {
+    choose_python
+    scratch=$(mktemp -d "${TMPDIR:-/tmp}/labnode-audit.XXXXXX") || fail "cannot write into ${TMPDIR:-/tmp}"
+    trap 'rm -rf -- "$scratch"' EXIT
+    make_tools
+    PIP_USER=0 quietly "$scratch/tools/bin/python" -m pip install --no-input --disable-pip-version-check pip-audit ||
+        fail "pip-audit could not be installed, and nothing was looked at; does this machine reach the internet?"
+    # --strict: a library that could not be looked at fails the audit, too.
+    "$scratch/tools/bin/pip-audit" --strict --disable-pip --require-hashes --progress-spinner off \
+        --requirement "$root/deploy/lock/runtime.txt" --requirement "$root/deploy/lock/build.txt" ||
+        fail "a library has known weaknesses, or could not be looked at; see above"
 }
 
 check() { # NAME COMMAND...: adds NAME to its caller's `failed` when COMMAND fails

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from labnode.errors import ConfigError
 
+_GLIBCS = (17, 28, 31, 34, 35, 36)  # Debian 12 has 2.36
 _LINUX = ("linux_", "manylinux")
 _FILE = re.compile(r"# (\S+\.(?:whl|tar\.gz))")
 _LIBRARY = re.compile(r"([a-z0-9-]+)==(\S+) \\")
@@ -48,6 +49,11 @@ class Platform:
 
     python: str
     processor: str
+
+    @property
+    def tags(self) -> list[str]:
+        """What pip calls the wheels that Debian 12 and newer can use."""
+        return [f"manylinux_2_{minor}_{self.processor}" for minor in _GLIBCS]
 
     @classmethod
     def this(cls) -> Platform:

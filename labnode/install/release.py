@@ -60,6 +60,15 @@ class Pip:
         options = ["--require-hashes", "--only-binary=:all:"]
         return self.install(*options, "--requirement", lines, into=into)
 
+    def download(self, libraries: Sequence[Library], target: Platform, directory: Path) -> None:
+        """Put the wheels of `libraries` for the machine `target` into `directory`."""
+        lines = self.tools / "requirements.txt"
+        lines.write_text("\n".join(requirements(libraries, target, None)) + "\n")
+        tags = [f"--platform={tag}" for tag in target.tags]
+        how = ["--no-deps", "--no-cache-dir", "--progress-bar=off", "--require-hashes"]
+        which = ["--only-binary=:all:", f"--python-version={target.python}", *tags]
+        self._run(["download", *how, *which, "--dest", directory, "--requirement", lines])
+
     def build_labnode(self) -> Path:
         """The wheel of labnode, from the clone."""
         return self._build(".")  # a relative path: pip reads [ ] in a path as extras
@@ -152,6 +161,19 @@ def link(site: Path, library: str) -> Component:
         check=False,
     )
     return Component.of_debian(package, said.stdout.strip())
+
+
+def collect(directory: Path, target: Platform, pip: Pip) -> list[str]:
+    """Put all that a release for `target` is made of into `directory`.
+
+    Returns the libraries of which there is no wheel: Debian's packages take their place.
+    """
+    locked = read_lock(LOCKS / "runtime.txt")
+    lacking = missing(locked, target, None)
+    libraries = [library for library in locked if library.name not in lacking]
+    pip.download([*libraries, *read_lock(LOCKS / "build.txt")], target, directory)
+    copy_labnode_wheel(directory, pip)
+    return lacking
 
 
 def copy_labnode_wheel(directory: Path, pip: Pip) -> None:

@@ -15,11 +15,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from labnode.install.lock import Library, lock_text, normalised
+from labnode.install.lock import Library, Platform, lock_text, normalised
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 PROCESSORS = ("x86_64", "aarch64")  # 32-bit ARM has no wheels but those for every machine
-GLIBCS = (17, 28, 31, 34, 35, 36)  # Debian 12 has 2.36
 # What other libraries want for themselves and labnode does not use: sqlite-utils its command that
 # installs plug-ins, colorzero a module of old Pythons.
 LEFT_OUT = {"pip", "setuptools"}
@@ -72,7 +71,7 @@ def _locked(wanted: list[str]) -> list[Library]:
 def _resolved(
     wanted: list[str], python: str, processor: str, *options: str
 ) -> list[dict[str, str]]:
-    tags = [f"--platform=manylinux_2_{minor}_{processor}" for minor in GLIBCS]
+    tags = [f"--platform={tag}" for tag in Platform(python, processor).tags]
     return _report([*wanted, *options, *tags, f"--python-version={python}", "--only-binary=:all:"])
 
 
