@@ -54,6 +54,7 @@ HOUSE = """
     system    -> context events audit clock
     doctor    -> system board drivers settings errors
     wizard    -> board drivers schema
+    install   -> clock errors
     node      -> everything
     cli       -> everything
     __main__  -> cli
