@@ -30,7 +30,7 @@ readonly OPTIONS=(
     'wheels|DIR|install upgrade flash|labnode and its libraries as wheels; no internet is needed'
     'python|FILE|install upgrade|the Python to run it with (/usr/bin/python3)'
     'wait|SECONDS|install upgrade rollback|how long to let students finish first; 0: not (600)'
-    'purge||uninstall|settings, boards, history and the user labnode, too'
+    'purge||uninstall|settings, boards, history and the users, too'
     'hostname|NAME|flash|what the Pi is called in the network'
     'user|NAME|flash|who may log in on the Pi (pi)'
     'ssh-key|FILE|flash|the public key of that user'
@@ -1089,7 +1089,7 @@ go_over() { # RELEASE OLD
 
 refresh_system() {
     systemctl daemon-reload
-    [[ ! $units_changed ]] || systemctl try-restart labnode-tool.socket
+    [[ ! $units_changed || ! -e $units/labnode-tool.socket ]] || systemctl try-restart labnode-tool.socket
     [[ $devices_changed ]] || return 0
     if have udevadm; then
         udevadm control --reload 2>/dev/null || true

@@ -53,7 +53,7 @@ HOUSE = """
     web       -> +lab http settings waker
     labnode   -> lab
     system    -> context events audit clock
-    doctor    -> system board drivers settings errors
+    doctor    -> system board drivers supervisor settings errors
     wizard    -> board drivers schema
     node      -> everything
     cli       -> everything

@@ -159,11 +159,16 @@ def _start() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """A supervisor as a child of ours."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
-    with theirs:
+    try:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _START, str(_PACKAGES)],
             stdin=theirs.fileno(),
             env={"TMPDIR": tempfile.gettempdir()},
             start_new_session=True,  # Ctrl-C is not for it
         )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
     return ours, process

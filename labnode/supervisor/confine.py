@@ -144,7 +144,7 @@ def _reach(
     beside = os.path.dirname(sys.executable).removesuffix("/bin")
     for prefix in {beside, sys.base_prefix}:  # programs in Python are often beside labnode
         yield from ((f"{prefix}/{part}", _READ) for part in _PARTS)
-    yield from ((path, ~0) for path in (folder, *writable))
+    yield from ((f"{path}/.", ~0) for path in (folder, *writable))  # the dot mounts an automount
     yield from ((path, _DEVICE) for path in _FOR_ALL)
     if port:
         yield port, _DEVICE

@@ -30,8 +30,8 @@ case ${words[0]} in
         rm -f "$state/$unit.active"
         release=$(readlink "$ROOT_DIRECTORY/opt/labnode/current")
         [[ -n ${BROKEN:-} && $release == *$BROKEN* ]] && exit 1
-        template=$ROOT_DIRECTORY/etc/systemd/system/labnode@.service
-        ! grep -q "^Wants=.*labnode-tool.socket" "$template" || : >"$state/labnode-tool.socket.active"
+        lab=$ROOT_DIRECTORY/etc/systemd/system/labnode@.service tools=labnode-tool.socket
+        ! grep -q "^Wants=.*$tools" "$lab" || : >"$state/$tools.active"
         echo "$release" >"$state/$unit.active" ;;
 esac
 """
