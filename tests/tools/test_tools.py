@@ -297,7 +297,7 @@ def test_it_gets_a_copy_of_the_files_beside_the_board_that_it_is_told_of_and_no_
     (stage.folder / "cables" / "mine.cfg").write_text("a cable")
     (stage.folder / "secrets.yaml").write_text("a secret")
     image = stage.folder / "x.hex"
-    image.write_text(":00000001FF\n")
+    image.write_text(":0104000001FA\n:00000001FF\n")
     stand_in(
         "openocd",
         "import os, sys\n"
