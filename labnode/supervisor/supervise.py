@@ -114,6 +114,7 @@ def main(users: Collection[str] = ()) -> None:
         sys.exit(f"labnode.supervisor: {error}")
     finally:
         supervisor.close()
+    os._exit(0)  # the node waits for it, and Python takes its time to end
 
 
 class _Supervision:
@@ -159,7 +160,7 @@ class _Supervision:
     def close(self) -> None:
         end_descendants()
         if self._folder is not None:
-            from shutil import rmtree  # noqa: PLC0415 - slow to import, and needed last
+            from shutil import rmtree  # noqa: PLC0415 - see _wait_for
 
             rmtree(self._folder, ignore_errors=True)
         with suppress(OSError):
@@ -175,6 +176,8 @@ class _Supervision:
 
     def _wait_for(self, process: int) -> bool:
         """Answer with how a program ends, when nothing of it is left."""
+        import shutil  # noqa: F401, PLC0415 - slow to load: while the program runs, for `close`
+
         ended = os.pidfd_open(process)
         poll = select.poll()
         poll.register(ended, select.POLLIN)
