@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -12,11 +13,12 @@ import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 from labnode.supervisor.supervise import MOST_FILES, MOST_REQUEST, TERMINATE
 
 SOCKET = Path("/run/labnode-tool.sock")  # systemd starts a supervisor for each connection to it
+
+FAILED = "its supervisor has failed"
 
 _CLOSED_WITHIN = 0.5  # seconds until a supervisor has ended, which has nothing left to wait for
 _MOST_ANSWER = 1 << 12  # bytes
@@ -76,7 +78,7 @@ class Supervisor:
         """
         files = {name: path for name, path in files.items() if name not in self._copied}
         if len(files) > MOST_FILES:
-            raise OSError(f"more than {MOST_FILES} files cannot be copied")
+            raise OSError(errno.E2BIG, f"more than {MOST_FILES} files cannot be copied")
         request = {
             **self._request,
             "argv": list(argv),
@@ -86,19 +88,23 @@ class Supervisor:
         }
         data = json.dumps(request).encode()
         if len(data) > MOST_REQUEST:
-            raise OSError("its arguments are too long")
+            raise OSError(errno.E2BIG, "its arguments are too long")
         with ExitStack() as kept:
             given = []
             for path in files.values():
-                given.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                try:
+                    given.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                except OSError as error:  # not ENOENT, which would say so of the program
+                    why = f"{path.name} cannot be read: {error.strerror}"
+                    raise OSError(errno.EIO, why) from error
                 kept.callback(os.close, given[-1])
             output, end = os.pipe()
             kept.callback(os.close, end)
             try:
                 socket.send_fds(self._connection, [data], [end, *given])
-            except BaseException:
+            except OSError as error:
                 os.close(output)
-                raise
+                raise OSError(errno.EIO, FAILED) from error
         self._copied.update(files)
         return output
 
@@ -115,17 +121,19 @@ class Supervisor:
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_WR)
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self) -> dict[str, int]:
         """What the supervisor says next: `started`, or the `errno` of a start that failed.
 
         After `started` comes the program's exit `code` (below 0: a signal). Empty when there will
         be none: after `kill`, or if the supervisor has died.
         """
         try:
-            answer: dict[str, Any] = json.loads(self._connection.recv(_MOST_ANSWER) or b"{}")
-        except (OSError, ValueError):
+            answer = json.loads(self._connection.recv(_MOST_ANSWER) or b"{}")
+        except (OSError, ValueError, RecursionError):
             return {}
-        return answer
+        # A tool of the same user may have taken over the supervisor.
+        fits = isinstance(answer, dict) and all(isinstance(part, int) for part in answer.values())
+        return answer if fits else {}
 
     def close(self) -> None:
         """End what runs, and remove the folder; idempotent."""

@@ -39,8 +39,6 @@ _SYSTEM = (
 _NOT_OF_ETC = {"labnode"}
 _PARTS = ("bin", "lib", "lib32", "lib64", "libexec", "pyvenv.cfg")  # of where else a program is
 _FOR_ALL = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-# For those without a serial port: programmers on USB, and on pins that the node does not hold.
-_PROGRAMMERS = ("bus", "hidraw", "gpiochip", "spidev")
 
 _ARCHITECTURES = {  # AUDIT_ARCH_ and the number of socket(2), by the machine and its bits
     ("x86_64", 64): (0xC000003E, 41),
@@ -77,14 +75,17 @@ def die_with_parent(number: int) -> None:
 
 
 def confine(
-    program: str, folder: str, port: str, writable: Iterable[str], processor_time: int
+    program: str,
+    folder: str,
+    devices: Iterable[str],
+    writable: Iterable[str],
+    processor_time: int,
 ) -> None:
     """Give up everything but what a program needs that writes a chip; children inherit it.
 
     It may read the system and the directories that `program` is in, write below `folder` and
-    `writable`, and open `port` (or, where that is "", programmers on USB). It gets no sockets but
-    those of this machine, and limits; `processor_time` is in seconds. What the kernel does not have
-    is left out.
+    `writable`, and use `devices`. It gets no sockets but those of this machine, and limits;
+    `processor_time` is in seconds. What the kernel does not have is left out.
     """
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write(str(_LIKELY_VICTIM))
@@ -92,7 +93,7 @@ def confine(
     with suppress(PermissionError):  # of others than root
         _prctl(_SET_SECUREBITS, _NO_ROOT)
     _prctl(_SET_NO_NEW_PRIVS, 1)
-    _restrict_files(_reach(program, folder, port, writable))
+    _restrict_files(_reach(program, folder, devices, writable))
     _restrict_sockets()
 
 
@@ -129,7 +130,7 @@ def _threads_of(uid: int) -> int:
 
 
 def _reach(
-    program: str, folder: str, port: str, writable: Iterable[str]
+    program: str, folder: str, devices: Iterable[str], writable: Iterable[str]
 ) -> Iterator[tuple[str, int]]:
     """The paths that a program may use, and the rights on what is beneath them."""
     yield from ((path, _READ) for path in _SYSTEM)
@@ -145,13 +146,7 @@ def _reach(
     for prefix in {beside, sys.base_prefix}:  # programs in Python are often beside labnode
         yield from ((f"{prefix}/{part}", _READ) for part in _PARTS)
     yield from ((f"{path}/.", ~0) for path in (folder, *writable))  # the dot mounts an automount
-    yield from ((path, _DEVICE) for path in _FOR_ALL)
-    if port:
-        yield port, _DEVICE
-    else:
-        for name in os.listdir("/dev"):
-            if name.startswith(_PROGRAMMERS):
-                yield f"/dev/{name}", _DEVICE
+    yield from ((path, _DEVICE) for path in (*_FOR_ALL, *devices))
 
 
 def _restrict_files(reach: Iterable[tuple[str, int]]) -> None:

@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import pwd
+import re
 import select
 import signal
 import socket
@@ -27,6 +28,8 @@ MOST_REQUEST = 1 << 16  # bytes of a request
 MOST_FILES = 16  # that come with a request, besides the output
 TERMINATE = b"terminate"  # instead of a request: SIGTERM for the program that runs
 
+_DEVICE = re.compile(r"/dev/[\w./:-]+")
+_PROGRAMMERS = ("bus", "hidraw", "gpiochip", "spidev")
 _PASSES = 1000  # attempts to stop programs that start others all the time
 _GONE_WITHIN = 50  # looks, 10 ms apart, at whether killed processes are gone
 
@@ -245,13 +248,24 @@ def _become(request: Request, program: str, folder: str, output: int, failing: i
         os.chdir(folder)
         if request.folder is None:
             processor_time = 4 * int(request.timeout) + 10  # four processors may work at once
-            confine(program, folder, request.port, request.writable, processor_time)
+            confine(program, folder, _devices(request), request.writable, processor_time)
         os.execve(program, request.argv, {"HOME": folder, "TMPDIR": folder, **request.environment})
     except OSError as error:
         number = error.errno or number
     finally:
         os.write(failing, str(number).encode())
         os._exit(127)
+
+
+def _devices(request: Request) -> list[str]:
+    """What a program may open of /dev: its port and what its arguments name.
+
+    One without a port gets all programmers on USB, and on pins that the node does not hold.
+    """
+    named = [path for argument in request.argv for path in _DEVICE.findall(argument)]
+    if request.port:
+        return [request.port, *named]
+    return named + [f"/dev/{name}" for name in os.listdir("/dev") if name.startswith(_PROGRAMMERS)]
 
 
 def _find(name: str, path: str, folder: str) -> str:

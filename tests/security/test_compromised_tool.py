@@ -195,23 +195,41 @@ def test_it_writes_nowhere_but_into_its_folder(victim: Victim, tmp_path: Path) -
     assert victim.lines == ["Permission denied"] * 4
 
 
-@needs_landlock
-def test_it_opens_its_own_port_alone(victim: Victim) -> None:
-    with ExitStack() as ports:
+@pytest.fixture
+def ports() -> Iterator[list[str]]:
+    """The paths of three serial ports."""
+    with ExitStack() as opened:
         names = []
-        for _ in range(2):
+        for _ in range(3):
             ends = pty.openpty()
             for end in ends:
-                ports.callback(os.close, end)
+                opened.callback(os.close, end)
             names.append(os.ttyname(ends[1]))
-        victim.attack(
-            "import os, sys\nfor path in sys.argv[1:]:\n"
-            "    try: os.open(path, os.O_RDWR | os.O_NOCTTY); print('open')\n"
-            "    except OSError as error: print(error.strerror)",
-            *names,
-            port=names[0],
-        )
-    assert victim.lines == ["open", "Permission denied"]
+        yield names
+
+
+OPENS = """
+import os
+for path in open("image.hex").read().split():
+    try:
+        os.open(path, os.O_RDWR | os.O_NOCTTY)
+        print("open")
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+@needs_landlock
+def test_it_opens_no_ports_but_its_own_and_those_among_its_arguments(
+    victim: Victim, ports: list[str], tmp_path: Path
+) -> None:
+    files = {"image.hex": tmp_path / "image"}
+    files["image.hex"].write_text(" ".join(ports))
+    with Supervisor(port=ports[0]) as supervisor:
+        victim.run(supervisor, OPENS, f"--tty={ports[1]}", files=files)
+        assert victim.lines == ["open", "open", "Permission denied"]
+        victim.run(supervisor, OPENS)
+        assert victim.lines == ["open", "Permission denied", "Permission denied"]
 
 
 NETWORK = """
@@ -410,6 +428,25 @@ def test_a_supervisor_that_does_not_work_is_told(
     fake = systemd(monkeypatch, tmp_path, uid=os.getuid())
     with fake, pytest.raises(OSError, match="its supervisor has failed"):
         victim.attack("")
+
+
+def test_an_answer_that_makes_no_sense_is_a_failure(
+    victim: Victim, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The tool may have taken over its supervisor, which is the same user's."""
+    for answer in (b'{"code": "0"}', b'{"errno": [2]}', b"[]", b"[" * 4000, b"\xff"):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        monkeypatch.setattr(client, "_connect", lambda ours=ours: ours)
+        with theirs:
+            theirs.send(answer)
+            theirs.shutdown(socket.SHUT_WR)
+            with pytest.raises(OSError, match="its supervisor has failed"):
+                victim.attack("")
+
+
+def test_a_file_that_is_gone_is_not_said_to_be_the_program(victim: Victim, tmp_path: Path) -> None:
+    with Supervisor() as supervisor, pytest.raises(OSError, match="image cannot be read: No such"):
+        victim.run(supervisor, "", files={"image.hex": tmp_path / "image"})
 
 
 @pytest.mark.root

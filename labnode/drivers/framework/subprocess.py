@@ -20,7 +20,7 @@ from labnode.clock import Clock
 from labnode.drivers.framework.io_thread import IoLoop
 from labnode.drivers.framework.services import Services
 from labnode.errors import DeviceError
-from labnode.supervisor.client import Supervisor
+from labnode.supervisor.client import FAILED, Supervisor
 
 _PIECE = 65536
 _MOST_OUTPUT = 8 << 20  # bytes; a program that prints more is ended
@@ -205,7 +205,7 @@ class _Process:
         if number is not None:
             self._error = OSError(number, os.strerror(number))
         elif not self._started and not self._killed:
-            self._error = OSError(errno.EIO, "its supervisor has failed")
+            self._error = OSError(errno.EIO, FAILED)
         self._code = answer.get("code", self._code)
         return False
 
