@@ -30,7 +30,7 @@ readonly OPTIONS=(
     'wheels|DIR|install upgrade flash|labnode and its libraries as wheels; no internet is needed'
     'python|FILE|install upgrade|the Python to run it with (/usr/bin/python3)'
     'wait|SECONDS|install upgrade rollback|how long to let students finish first; 0: not (600)'
-    'purge||uninstall|settings, boards, history and the user labnode, too'
+    'purge||uninstall|settings, boards, history and the users, too'
     'hostname|NAME|flash|what the Pi is called in the network'
     'user|NAME|flash|who may log in on the Pi (pi)'
     'ssh-key|FILE|flash|the public key of that user'
@@ -215,7 +215,7 @@ command_install() {
     build_release
     check_port_is_free
     install_tools_of "$board"
-    make_user
+    make_user labnode gpio dialout video spi i2c plugdev
     install_board
     install_settings
     install_system_files "$release"
@@ -263,14 +263,18 @@ command_uninstall() {
         return
     fi
     while read -r lab; do remove_lab "$lab"; done < <(labs)
-    remove "$units/labnode@.service" "$units/labnode-safe@.service" "$watchdog" "$prefix/etc/udev/rules.d/70-labnode.rules" \
+    ! systemctl --quiet is-active labnode-tool.socket 2>/dev/null ||
+        change "stop labnode-tool.socket" systemctl stop labnode-tool.socket
+    remove "$units/labnode@.service" "$units/labnode-safe@.service" "$units/labnode-tool.socket" \
+        "$units/labnode-tool@.service" "$watchdog" "$prefix/etc/udev/rules.d/70-labnode.rules" \
         "$prefix/etc/udev/rules.d/71-labnode-buses.rules" "$prefix/etc/modules-load.d/labnode.conf"
     [[ $(readlink -- "$link") != "$opt_seen/current/bin/labnode" ]] || remove "$link"
     [[ ! -d ${watchdog%/*} ]] || dry || rmdir --ignore-fail-on-non-empty -- "${watchdog%/*}"
     remove "$opt"
     if given purge; then
         remove "$etc" "$var"
-        remove_user
+        remove_user labnode
+        remove_user labnode-tool
     fi
     if [[ $changed ]]; then
         dry || reload_system_files
@@ -548,7 +552,7 @@ put_text() { # TEXT DESTINATION MODE
 
 note_kind() { # PATH
     case $1 in
-        "$units/labnode@.service") units_changed=yes ;;
+        "$units/labnode@.service" | "$units"/labnode-tool*) units_changed=yes ;;
         "$units"/labnode-*@.service) ;;
         "$units"/*) restart+=("$name") ;; # a drop-in of the lab that is being installed
         */udev/* | */modules-load.d/*) devices_changed=yes ;;
@@ -763,35 +767,36 @@ install_tools_of() { # BOARD
     done < <(sed -nE 's/.*\bdriver: *["'\'']?([a-z0-9_]+).*/\1/p' "$1" | sort -u)
 }
 
-make_user() {
-    local group missing=()
-    if ! grep -q '^labnode:' "$prefix/etc/passwd"; then
-        change "add the user labnode" add_user
+make_user() { # NAME GROUP...
+    local name=$1 group missing=()
+    shift
+    if ! grep -q "^$name:" "$prefix/etc/passwd"; then
+        change "add the user $name" add_user "$name"
     fi
-    for group in gpio dialout video spi i2c plugdev; do
+    for group; do
         grep -q "^$group:" "$prefix/etc/group" || continue
-        grep -qE "^$group:.*[:,]labnode(,|\$)" "$prefix/etc/group" || missing+=("$group")
+        grep -qE "^$group:.*[:,]$name(,|\$)" "$prefix/etc/group" || missing+=("$group")
     done
-    [[ ${#missing[@]} == 0 ]] || change "put labnode into the groups ${missing[*]}" \
-        usermod ${prefix:+--prefix "$prefix"} --append --groups "$(IFS=,; echo "${missing[*]}")" labnode
+    [[ ${#missing[@]} == 0 ]] || change "put $name into the groups ${missing[*]}" \
+        usermod ${prefix:+--prefix "$prefix"} --append --groups "$(IFS=,; echo "${missing[*]}")" "$name"
 }
 
-add_user() {
+add_user() { # NAME
     useradd ${prefix:+--prefix "$prefix"} --system --user-group --no-create-home --home-dir "$var_seen" \
-        --shell /usr/sbin/nologin --comment "$USER_COMMENT" labnode
-    undo_with delete_user
+        --shell /usr/sbin/nologin --comment "$USER_COMMENT" "$1"
+    undo_with delete_user "$1"
 }
 
-remove_user() {
-    grep -q "^labnode:.*:$USER_COMMENT:" "$prefix/etc/passwd" || return 0
-    change "remove the user labnode" delete_user
+remove_user() { # NAME
+    grep -q "^$1:.*:$USER_COMMENT:" "$prefix/etc/passwd" || return 0
+    change "remove the user $1" delete_user "$1"
 }
 
-delete_user() { userdel ${prefix:+--prefix "$prefix"} labnode; }
+delete_user() { userdel ${prefix:+--prefix "$prefix"} "$1"; } # NAME
 
-# udev, modules-load.d, the unit and the command: as RELEASE has them.
+# udev, modules-load.d, the units and the command: as RELEASE has them.
 install_system_files() { # RELEASE
-    local shared=$1/share/labnode group module lines
+    local shared=$1/share/labnode group module lines unit
     dry && [[ ! -d $shared ]] && shared=$root/deploy
     put_file "$shared/systemd/labnode@.service" "$units/labnode@.service" 644
     if [[ -f $shared/systemd/labnode-safe@.service ]]; then # in releases since it was made
@@ -799,6 +804,12 @@ install_system_files() { # RELEASE
         # The machine's own watchdog, which resets it when the kernel hangs. systemd reads this with daemon-reload.
         ! needs_pins || [[ ! $(boot_file) && ! -e $prefix/dev/watchdog ]] ||
             put_file "$shared/systemd/labnode-watchdog.conf" "$watchdog" 644
+    fi
+    if [[ -e $shared/systemd/labnode-tool.socket ]]; then # an older release has none, and uses none
+        make_user labnode-tool dialout plugdev gpio spi
+        for unit in labnode-tool.socket labnode-tool@.service; do
+            put_file "$shared/systemd/$unit" "$units/$unit" 644
+        done
     fi
     put_file "$shared/udev/70-labnode.rules" "$prefix/etc/udev/rules.d/70-labnode.rules" 644
     lines=$(<"$shared/udev/71-labnode-buses.rules")
@@ -1158,6 +1169,7 @@ go_over() { # RELEASE OLD
 
 refresh_system() {
     systemctl daemon-reload
+    [[ ! $units_changed || ! -e $units/labnode-tool.socket ]] || systemctl try-restart labnode-tool.socket
     [[ $devices_changed ]] || return 0
     if have udevadm; then
         udevadm control --reload 2>/dev/null || true

@@ -40,19 +40,20 @@ HOUSE = """
     schema    -> errors
     settings  -> schema errors
     store     -> files clock errors
-    drivers   -> files schema waker clock errors
+    supervisor ->
+    drivers   -> supervisor files schema waker clock errors
     board     -> drivers files schema events clock errors
     worker    -> clock errors
     tasks     -> worker store jsondata context events clock errors
     sessions  -> tasks worker store jsondata events audit clock errors
-    lab       -> sessions tasks worker board drivers schema files context events clock errors
+    lab       -> sessions tasks worker board +drivers files context events
     control   -> clock errors
     http      -> settings waker clock errors
     weblab    -> http sessions settings jsondata audit clock errors
     web       -> +lab http settings waker
     labnode   -> lab
     system    -> context events audit clock
-    doctor    -> system board drivers settings errors
+    doctor    -> system board drivers supervisor settings errors
     wizard    -> board drivers schema
     install   -> clock errors
     node      -> everything
@@ -504,7 +505,8 @@ def broken(rule: Rule, text: str, path: str = "drivers/led.py", **others: str) -
 )
 def test_an_import_upwards_is_found_however_it_is_written(text: str) -> None:
     assert broken(rooms_import_only_what_stands_in_their_row, text) == [
-        "labnode/drivers/led.py:3: drivers imports web; it may import: clock errors files schema waker"
+        "labnode/drivers/led.py:3: drivers imports web; it may import: "
+        "clock errors files schema supervisor waker"
     ]
 
 

@@ -17,6 +17,7 @@ CHECKS: dict[str, Check] = {
     "serial": machine.serial_ports,
     "devices": machine.device_files,
     "programs": machine.programs,
+    "tools": machine.tools,
     "clock": machine.clock,
     "power": machine.power,
     "watchdog": machine.watchdog,

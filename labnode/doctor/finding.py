@@ -50,6 +50,14 @@ class SystemUser:
             return cls(str(uid), uid, frozenset(os.getgroups()))
         return cls(entry.pw_name, uid, frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid)))
 
+    @classmethod
+    def by_name(cls, name: str) -> SystemUser:
+        """A user who may be missing: then one without any rights."""
+        try:
+            return cls.by_id(pwd.getpwnam(name).pw_uid)
+        except KeyError:
+            return cls(name, -1, frozenset())
+
     def may_use(self, path: Path) -> bool:
         """Whether its permissions let the user read and write it."""
         info = path.stat()

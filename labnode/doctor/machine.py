@@ -10,16 +10,20 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from labnode.doctor.finding import Finding, Level, Patient
+from labnode.doctor.finding import Finding, Level, Patient, SystemUser
 from labnode.drivers.gpio.factories import real_factory
 from labnode.drivers.gpio.gpiochips import Chip, find_chip, list_chips, user_of
+from labnode.drivers.tools.base import Tool
 from labnode.errors import DeviceError
+from labnode.supervisor.client import SOCKET
+from labnode.supervisor.confine import landlock_version
 from labnode.system.pi import Machine
 
 _TIMEOUT = 5.0  # seconds for timedatectl and systemctl
 _HOT = 75.0  # °C; the firmware slows the processor down at 80
 _LITTLE = 200 << 20  # bytes free on the disk
 _TOO_LITTLE = 20 << 20
+_TOOL_USER = "labnode-tool"  # made by install.sh
 _BUSES = {  # by their names in claims
     "I2C": "dev/i2c-{}",
     "SPI": "dev/spidev{}.*",
@@ -150,6 +154,39 @@ def programs(patient: Patient) -> Iterator[Finding]:
             message = f"The board needs the program {program}, which is not installed."
             level = Level.WARNING if patient.simulated else Level.PROBLEM
             yield Finding("programs", level, message, f"sudo apt install {package}")
+
+
+def tools(patient: Patient) -> Iterator[Finding]:
+    """How programming tools are run, and whether they may use their ports."""
+    tools = {name: tool for name, tool in patient.devices.items() if isinstance(tool, Tool)}
+    if not tools or patient.simulated:
+        return
+    socket = patient.root / SOCKET.relative_to("/")
+    if socket.exists() and patient.user.may_use(socket):
+        user = SystemUser.by_name(_TOOL_USER)
+        message = f"Programming tools run as a user of their own, {user.name}, without network."
+        yield Finding("tools", Level.OK, message)
+        for name, tool in tools.items():
+            yield from _port_of(name, tool, user, patient)
+    elif landlock_version():
+        message = (
+            f"Programming tools run as {patient.user.name}; Landlock keeps its files from them."
+        )
+        yield Finding("tools", Level.OK, message)
+    else:
+        message = f"Programming tools run as {patient.user.name}, and may read what it may."
+        advice = "install labnode as a service: then they are a user of their own"
+        yield Finding("tools", Level.WARNING, message, advice)
+
+
+def _port_of(name: str, tool: Tool, user: SystemUser, patient: Patient) -> Iterator[Finding]:
+    port = tool.port or ""
+    if port in patient.devices:  # which lends its own
+        port = getattr(patient.devices[port], "port", "")
+    path = patient.root / port.lstrip("/")
+    if port and path.exists() and not user.may_use(path):
+        message = f"The user {user.name} may not use {path}, which '{name}' needs."
+        yield Finding("tools", Level.PROBLEM, message, user.not_in(path))
 
 
 def clock(_: Patient) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from labnode.errors import DeviceError, Interlocked, LabnodeError, NotFound, Sto
 from labnode.events import Notice
 from labnode.schema import Text
 from labnode.sessions import Sessions
+from labnode.supervisor.client import Supervisor
 from labnode.tasks import TaskFunction, Tasks
 from labnode.worker import harmless
 
@@ -147,13 +148,14 @@ class SequenceRun:
             return True, ()
         left = max(0.1, self._deadline - self._clock.now())
         try:
-            ended = run(
-                argv,
-                self._board.services(self._sequence.name),
-                name=self._sequence.name,
-                folder=self._board.file.path.absolute().parent,
-                timeout=min(timeout, left),
-            )
+            with Supervisor(self._board.file.path.absolute().parent) as supervisor:
+                ended = run(
+                    argv,
+                    self._board.services(self._sequence.name),
+                    supervisor,
+                    name=self._sequence.name,
+                    timeout=min(timeout, left),
+                )
         except OSError as error:
             raise DeviceError(f"the program '{argv[0]}' cannot be run: {error.strerror}") from error
         return ended.well, ended.output

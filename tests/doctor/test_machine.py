@@ -204,6 +204,49 @@ def test_a_program_that_is_missing_comes_with_its_package(bed: Bed, console: Non
     assert bed.found(machine.programs) == [("ok", f"flashit is {bed.root}/bin/flashit.")]
 
 
+TOOLS = """
+  console: {driver: serial, port: /dev/ttyACM0}
+  mcu: {driver: avrdude, part: m328p, programmer: arduino, port: console}
+  usb: {driver: avrdude, part: m328p, programmer: usbasp}
+"""
+
+
+def test_tools_with_a_user_of_their_own_are_told_with_ports_that_are_not_theirs(bed: Bed) -> None:
+    bed.board(TOOLS)
+    port = bed.write("dev/ttyACM0", mode=0o660)
+    bed.write("run/labnode-tool.sock", mode=0o666)
+    own = ("ok", "Programming tools run as a user of their own, labnode-tool, without network.")
+    assert bed.found(machine.tools) == [
+        own,
+        ("problem", f"The user labnode-tool may not use {port}, which 'mcu' needs."),
+    ]
+    port.chmod(0o666)
+    assert bed.found(machine.tools) == [own]
+
+
+@pytest.mark.parametrize(
+    ("landlock", "found"),
+    [
+        (6, ("ok", "Programming tools run as nobody-here; Landlock keeps its files from them.")),
+        (0, ("warning", "Programming tools run as nobody-here, and may read what it may.")),
+    ],
+)
+def test_tools_without_one_are_told(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, landlock: int, found: tuple[str, str]
+) -> None:
+    bed.board(TOOLS)
+    monkeypatch.setattr(machine, "landlock_version", lambda: landlock)
+    assert bed.found(machine.tools) == [found]
+
+
+def test_a_board_without_tools_says_nothing_of_them(bed: Bed) -> None:
+    bed.board(LED)
+    assert bed.found(machine.tools) == []
+    bed.board(TOOLS)
+    bed.is_now(simulated=True)
+    assert bed.found(machine.tools) == []
+
+
 @pytest.mark.parametrize(
     ("script", "level"),
     [("echo yes", "ok"), ("echo no", "warning"), ("exit 1", "unknown"), (None, "unknown")],

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from labnode.drivers.framework.subprocess import Cause, Ended, run
+from labnode.supervisor.client import Supervisor
 
 from ..tools.conftest import Stage
 
@@ -43,15 +44,16 @@ class Runner:
         return self.run(argv, timeout)
 
     def run(self, argv: Sequence[str], timeout: float = 20, **options: Any) -> Ended:
-        return run(
-            argv,
-            self.stage,  # type: ignore[arg-type]
-            name="mcu",
-            folder=self.folder,
-            timeout=timeout,
-            on_output=self.hear,
-            **options,
-        )
+        with Supervisor(self.folder) as supervisor:
+            return run(
+                argv,
+                self.stage,  # type: ignore[arg-type]
+                supervisor,
+                name="mcu",
+                timeout=timeout,
+                on_output=self.hear,
+                **options,
+            )
 
 
 @pytest.fixture
@@ -115,7 +117,7 @@ def test_it_sees_no_shell_and_not_the_node_s_environment(
     runner.python(program, "$(x); rm -rf `y` *")
     assert runner.lines[0] == "$(x); rm -rf `y` *"
     names = set(runner.lines[1].split()) - {"LC_CTYPE"}
-    assert names == {"PATH", "LC_ALL", "HOME", "TMPDIR", "LABNODE_RUN"}
+    assert names == {"PATH", "LC_ALL", "HOME", "TMPDIR"}
 
 
 def test_it_gets_no_terminal_and_nothing_to_read(runner: Runner) -> None:

@@ -24,11 +24,14 @@ case ${words[0]} in
     is-active) [[ -e $state/$unit.active ]] ;;
     is-enabled) [[ -e $state/$unit.enabled ]] ;;
     enable) mkdir -p "$state"; : >"$state/$unit.enabled" ;;
+    stop) rm -f "$state/$unit.active" ;;
     disable) rm -f "$state/$unit.enabled" ${now:+"$state/$unit.active"} ;;
     restart)
         rm -f "$state/$unit.active"
         release=$(readlink "$ROOT_DIRECTORY/opt/labnode/current")
         [[ -n ${BROKEN:-} && $release == *$BROKEN* ]] && exit 1
+        lab=$ROOT_DIRECTORY/etc/systemd/system/labnode@.service tools=labnode-tool.socket
+        ! grep -q "^Wants=.*$tools" "$lab" || : >"$state/$tools.active"
         echo "$release" >"$state/$unit.active" ;;
 esac
 """
@@ -75,12 +78,17 @@ for name; do :; done
 echo "$name:x:990:990:labnode, made by install.sh:/var/lib/labnode:/usr/sbin/nologin" \
     >>"$ROOT_DIRECTORY/etc/passwd"
 """
-USER_DELETE = """
-sed -i '/^labnode:/d' "$ROOT_DIRECTORY/etc/passwd"
-sed -i 's/,\\?labnode//' "$ROOT_DIRECTORY/etc/group"
+USER_DELETE = r"""
+for name; do :; done
+sed -i "/^$name:/d" "$ROOT_DIRECTORY/etc/passwd"
+sed -i -E "s/,?\b$name(,|\$)/\1/" "$ROOT_DIRECTORY/etc/group"
 """
-USER_MODIFY = """
-sed -i -E 's/^(gpio|dialout|video|spi|i2c|plugdev):.*/&labnode/' "$ROOT_DIRECTORY/etc/group"
+USER_MODIFY = r"""
+for name; do :; done
+while [[ $1 != --groups ]]; do shift; done
+for group in ${2//,/ }; do
+    sed -i -E "s/^($group:.*[^:])$/\1,/; s/^$group:.*/&$name/" "$ROOT_DIRECTORY/etc/group"
+done
 """
 
 

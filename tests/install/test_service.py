@@ -320,8 +320,9 @@ def test_a_second_time_changes_nothing_and_shows_no_password(installed: Node) ->
 
 def test_only_groups_that_exist_are_joined(node: Node) -> None:
     node.install()
-    (call,) = node.calls("usermod")
-    assert call.endswith("--append --groups gpio,dialout,video labnode")
+    lab, tool = node.calls("usermod")
+    assert lab.endswith("--append --groups gpio,dialout,video labnode")
+    assert tool.endswith("--append --groups dialout,gpio labnode-tool")
 
 
 def test_a_system_without_a_group_for_a_bus_gets_a_rule_for_it(node: Node) -> None:
@@ -599,6 +600,42 @@ def test_a_purge_leaves_nothing(node: Node) -> None:
     assert "labnode" not in node.read("etc/passwd")
 
 
+def test_programming_tools_have_a_user_and_units_of_their_own(node: Node) -> None:
+    done = node.install("--dry-run")
+    assert "add the user labnode-tool" in done.stderr
+    assert node.install().returncode == 0
+    for name in ("labnode-tool.socket", "labnode-tool@.service"):
+        written = node.read(f"etc/systemd/system/{name}")
+        assert written == (node.clone / "deploy/systemd" / name).read_text()
+    assert "labnode-tool:" in node.read("etc/passwd")
+    assert (node.root / "systemd/labnode-tool.socket.active").exists()
+    assert node.run("uninstall").returncode == 0
+    assert not (node.root / "systemd/labnode-tool.socket.active").exists()
+    assert not list((node.root / "etc/systemd/system").glob("labnode-tool*"))
+    assert "labnode-tool:" in node.read("etc/passwd"), "as the user labnode stays, too"
+
+
+def test_an_upgrade_from_a_release_without_them_brings_them(node: Node) -> None:
+    tools = [
+        node.clone / "deploy/systemd" / n for n in ("labnode-tool.socket", "labnode-tool@.service")
+    ]
+    texts = [path.read_text() for path in tools]
+    for path in tools:
+        path.unlink()
+    assert node.install().returncode == 0
+    assert "labnode-tool" not in node.read("etc/passwd")
+    for path, text in zip(tools, texts, strict=True):
+        path.write_text(text)
+    node.version("2.0")
+    before = node.files()
+    assert node.run("upgrade", BROKEN="2.0-").returncode == 1
+    assert node.files() == before, "and takes them away when it fails"
+    assert node.run("upgrade").returncode == 0
+    assert "labnode-tool:" in node.read("etc/passwd")
+    assert node.run("rollback").returncode == 0
+    assert node.running().startswith("1.0-")
+
+
 def test_a_purge_without_anybody_to_ask_needs_a_yes(installed: Node) -> None:
     assert refused(installed, "uninstall", "--purge") == (
         "nothing was removed; without --purge settings and history stay"
@@ -617,7 +654,8 @@ def test_a_user_labnode_of_somebody_else_is_left_alone(node: Node) -> None:
     node.write("etc/passwd", "labnode:x:1001:1001:Our lab:/home/labnode:/bin/bash\n")
     node.install()
     node.run("uninstall", "--purge", "--yes")
-    assert not node.calls("userdel")
+    (call,) = node.calls("userdel")
+    assert call.endswith(" labnode-tool")
 
 
 def test_a_lab_that_is_not_there_cannot_be_removed(installed: Node) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from labnode.supervisor.client import SOCKET
 from tests.kit.programs import ran
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 UNIT = DEPLOY / "systemd" / "labnode@.service"
 SAFE = DEPLOY / "systemd" / "labnode-safe@.service"
+TOOL = DEPLOY / "systemd" / "labnode-tool@.service"
+TOOL_SOCKET = DEPLOY / "systemd" / "labnode-tool.socket"
 RULE = r'(?:[A-Z]+(?:\{\w+\})?(?:==|!=|=|\+=)"[^"]*"(?:, |$))+'
 
 
@@ -26,15 +29,19 @@ def offline() -> bool:
 
 
 @pytest.mark.skipif(not offline(), reason="there is no systemd-analyze that judges units offline")
-@pytest.mark.parametrize("file", [UNIT, SAFE], ids=["node", "safe"])
-def test_the_service_is_shut_in_as_far_as_a_lab_can_be(tmp_path: Path, file: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "most"), [(UNIT, 1.7), (SAFE, 1.7), (TOOL, 0.7)], ids=["node", "safe", "tool"]
+)
+def test_the_service_is_shut_in_as_far_as_it_can_be(
+    tmp_path: Path, file: Path, most: float
+) -> None:
     unit = tmp_path / file.name.replace("@", "@lab")
     shutil.copy(file, unit)
     security = ["systemd-analyze", "security", "--offline=yes", "--no-pager"]
     said = ran([*security, unit], check=True)
     score = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said.stdout)
     assert score
-    assert float(score[1]) <= 1.7
+    assert float(score[1]) <= most
 
 
 @pytest.mark.parametrize(
@@ -77,6 +84,63 @@ def test_the_unit_keeps_what_operation_relies_on(line: str) -> None:
 def test_the_service_may_not_open_the_firmwares_mailbox() -> None:
     """Through it a program gets at all memory of a Pi, whoever it runs as."""
     assert "vcio" not in UNIT.read_text()
+
+
+@pytest.mark.skipif(not offline(), reason="there is no systemd-analyze that is new enough")
+def test_systemd_understands_the_units_of_tools(tmp_path: Path) -> None:
+    shutil.copy(TOOL_SOCKET, tmp_path)
+    here = tmp_path / TOOL.name
+    started = "/opt/labnode/current/bin/python "
+    assert started in TOOL.read_text()
+    here.write_text(TOOL.read_text().replace(started, "/bin/true "))
+    said = ran(["systemd-analyze", "--man=no", "verify", here, tmp_path / TOOL_SOCKET.name])
+    assert said.returncode == 0
+    assert "labnode" not in said.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "StandardInput=socket",
+        "User=labnode-tool",
+        "Group=labnode-tool",
+        "KillMode=control-group",  # with a daemon that has left the tool
+        "KillSignal=SIGKILL",
+        "PrivateNetwork=yes",
+        "TasksMax=64",
+        "MemoryMax=256M",
+        "LimitCORE=0",
+        "DevicePolicy=closed",
+        "ProtectHome=yes",
+        "PrivateTmp=yes",
+    ],
+)
+def test_the_unit_of_tools_keeps_what_they_must_not_have(line: str) -> None:
+    assert line in TOOL.read_text().splitlines()
+
+
+def test_tools_reach_no_directory_of_the_node() -> None:
+    text = TOOL.read_text()
+    (hidden,) = re.findall(r"^InaccessiblePaths=(.*)$", text, re.M)
+    assert {"-/etc/labnode", "-/var/lib/labnode", "-/run/labnode"} <= set(hidden.split())
+    assert "LoadCredential" not in text
+
+
+def test_the_node_asks_where_the_socket_listens_and_nobody_else_may() -> None:
+    lines = TOOL_SOCKET.read_text().splitlines()
+    assert f"ListenSequentialPacket={SOCKET}" in lines
+    assert {"Accept=yes", "SocketUser=labnode", "SocketMode=0600"} <= set(lines)
+    assert "-m labnode.supervisor labnode\n" in TOOL.read_text()
+    for key in ("Wants", "After"):
+        assert re.search(rf"^{key}=.*\blabnode-tool\.socket\b", UNIT.read_text(), re.M)
+
+
+def test_a_tool_may_shut_itself_in_further() -> None:
+    for unit in (UNIT, TOOL):
+        (allowed,) = re.findall(r"^SystemCallFilter=(@.*)$", unit.read_text(), re.M)
+        assert {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"} <= set(
+            allowed.split()
+        )
 
 
 def test_outputs_go_to_their_safe_values_however_the_process_ended() -> None:

@@ -22,7 +22,8 @@ from labnode.errors import DeviceGone
 class Stage:
     """What a driver is handed by its board; whatever is posted runs while it waits.
 
-    `happens(when, what)` has something done as soon as `when()` is true while the driver waits.
+    `happens(when, what)` has something done as soon as `when()` is true while the driver waits, or
+    tells its progress.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -68,20 +69,24 @@ class Stage:
         end = self.clock.now() + seconds
         while True:
             self.turns += 1
-            for plan in [plan for plan in self._plans if plan[0]()]:
-                self._plans.remove(plan)
-                plan[1]()
+            self._carry_out()
             left = end - self.clock.now()
             if over() or left <= 0:
                 return
             with contextlib.suppress(queue.Empty):
                 self._posted.get(timeout=min(left, 0.05))()
 
+    def _carry_out(self) -> None:
+        for plan in [plan for plan in self._plans if plan[0]()]:
+            self._plans.remove(plan)
+            plan[1]()
+
     def progress(self, percent: float | None = None, line: str | None = None) -> None:
         if percent is not None:
             self.percents.append(percent)
         if line is not None:
             self.lines += line.splitlines()
+        self._carry_out()
 
     @contextlib.contextmanager
     def lend(self, device: str) -> Iterator[str]:
@@ -120,7 +125,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, 
 
     def make(name: str, program: str) -> Path:
         path = folder / name
-        file = tmp_path / f"{name}.py"
+        file = folder / f"{name}.py"
         file.write_text(f"{program}\n")
         start = shlex.join((sys.executable, "-S", str(file)))
         path.write_text(f'#!/bin/sh\nexec {start} "$@"\n')

@@ -16,6 +16,7 @@ from labnode.drivers.tools.content import Content
 from labnode.drivers.tools.known import judged
 from labnode.errors import BadFile, ConfigError, DeviceError, ToolFailed
 from labnode.schema import build, parse_yaml
+from labnode.supervisor.confine import landlock_version
 
 from .conftest import Stage
 from .files import dfu, elf, uf2
@@ -289,6 +290,55 @@ def test_it_finds_the_student_s_file_under_a_name_that_nobody_chose(
     assert stage.lines == [f"image.dfu ['image.dfu'] {hostile.stat().st_size}"]
 
 
+def test_it_gets_a_copy_of_the_files_beside_the_board_that_it_is_told_of_and_no_others(
+    stage: Stage, stand_in: Callable[[str, str], Path]
+) -> None:
+    (stage.folder / "cables").mkdir()
+    (stage.folder / "cables" / "mine.cfg").write_text("a cable")
+    (stage.folder / "secrets.yaml").write_text("a secret")
+    image = stage.folder / "x.hex"
+    image.write_text(":0104000001FA\n:00000001FF\n")
+    stand_in(
+        "openocd",
+        "import os, sys\n"
+        "given = [word for word in sys.argv if word.endswith('.cfg')]\n"
+        "print(*given, open(given[0]).read(), sorted(os.listdir('.')), os.listdir('board'))\n"
+        f"try: print(open({str(stage.folder / 'secrets.yaml')!r}).read())\n"
+        "except PermissionError: print('no secret')",
+    )
+    driver = tool(stage, "driver: openocd, config: [cables/mine.cfg, target/stm32f1x.cfg]")
+    stage.simulated = False
+    driver.program(image)
+    assert stage.lines[0] == (
+        "board/cables/mine.cfg target/stm32f1x.cfg a cable ['board', 'image.hex'] ['cables']"
+    )
+    assert stage.lines[1] == ("no secret" if landlock_version() else "a secret")
+
+
+def test_a_program_beside_the_board_is_run(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, written: Path
+) -> None:
+    program = stage.folder / "flashit"
+    program.write_text("#!/bin/sh\necho flashed $1\n")
+    program.chmod(0o755)
+    driver = tool(stage, DFU)
+    monkeypatch.setattr(driver, "steps", lambda job: [[str(program), job.image]])
+    stage.simulated = False
+    driver.program(written)
+    assert stage.lines == ["flashed image.dfu"]
+
+
+def test_the_steps_of_a_tool_share_a_folder(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, written: Path
+) -> None:
+    driver = tool(stage, DFU)
+    steps = [["cp", "image.dfu", "converted"], ["ls"]]
+    monkeypatch.setattr(driver, "steps", lambda _job: steps)
+    stage.simulated = False
+    driver.program(written)
+    assert stage.lines == ["converted", "image.dfu"]
+
+
 def test_nothing_is_left_of_the_folder_that_it_ran_in(
     stm: Stm, stage: Stage, written: Path
 ) -> None:
@@ -368,13 +418,10 @@ def test_a_device_whose_program_is_missing_does_not_open(
         driver.open()
 
 
-COUNTED = """
+# It may not write where a test could look: the test makes a file for it.
+FAILS_UNTIL = """
 import os
-with open({count!r}, 'a+') as file:
-    file.write('x')
-    file.seek(0)
-    tries = len(file.read())
-if tries < {good}:
+if not os.path.exists({good!r}):
     print('dfu-util: Lost device')
     raise SystemExit(74)
 """
@@ -383,7 +430,9 @@ if tries < {good}:
 def test_a_failure_is_tried_again_as_often_as_it_may(
     stm: Stm, stage: Stage, written: Path, tmp_path: Path
 ) -> None:
-    program = COUNTED.format(count=str(tmp_path / "count"), good=3)
+    good = tmp_path / "bin" / "good"
+    stage.happens(lambda: "-- 3 / 3 --" in stage.lines, good.touch)
+    program = FAILS_UNTIL.format(good=str(good))
     driver = stm(program, DFU.replace("retries: 0", "retries: 2"))
     assert driver.program(written)["writes"] == 3
     assert driver.value == "programmed"
@@ -400,7 +449,9 @@ def test_what_will_not_get_better_is_not_tried_again(stm: Stm, stage: Stage, wri
 def test_where_all_fails_another_programmer_brings_the_board_back(
     stm: Stm, stage: Stage, written: Path, tmp_path: Path
 ) -> None:
-    program = COUNTED.format(count=str(tmp_path / "count"), good=2)
+    good = tmp_path / "bin" / "good"
+    stage.happens(lambda: "-- isp --" in stage.lines, good.touch)
+    program = FAILS_UNTIL.format(good=str(good))
     driver = stm(program)
     driver.fallback = Ref("isp")
     driver.program(written)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import tarfile
@@ -188,6 +189,53 @@ def test_the_service_is_shut_in(machine: Machine) -> None:
     assert "udev" not in machine.ssh(
         "udevadm verify /etc/udev/rules.d/70-labnode.rules 2>&1 | grep -i fail || true"
     )
+
+
+# As a node would: run as the user labnode, with the program of the tool as the argument.
+TOOL = """
+import sys
+from labnode.supervisor.client import Supervisor
+
+with Supervisor() as supervisor:
+    argv = ["sh", "-c", sys.argv[1]]
+    environment = {"PATH": "/usr/bin:/bin"}
+    output = supervisor.start(argv, environment=environment, timeout=60, files={})
+    print(open(output).read())
+"""
+
+
+def run_tool(machine: Machine, program: str) -> str:
+    python = "/opt/labnode/current/bin/python"
+    words = ["sudo", "-u", "labnode", python, "-c", TOOL, program]
+    return machine.ssh(f"cd / && {shlex.join(words)} 2>&1")
+
+
+def test_a_programming_tool_is_another_user_with_no_network_and_no_secrets(
+    machine: Machine,
+) -> None:
+    assert machine.ssh("systemctl is-active labnode-tool.socket") == "active"
+    assert run_tool(machine, "id -un") == "labnode-tool"
+    assert run_tool(machine, "cut -d: -f1 /proc/net/dev | tail -n +3").split() == ["lo"]
+    for path in ("/etc/labnode/board.yaml", "/etc/labnode/boards", "/var/lib/labnode/board"):
+        assert run_tool(machine, f"ls {path} 2>/dev/null || echo refused") == "refused"
+    assert run_tool(machine, "head -c 1 /dev/vcio 2>&1 || echo refused").endswith("refused")
+    process = machine.unit("MainPID")
+    assert run_tool(machine, f"cat /proc/{process}/environ 2>/dev/null || echo no") == "no"
+
+
+def test_a_daemon_of_a_programming_tool_ends_with_it(machine: Machine) -> None:
+    run_tool(machine, "env -i setsid sleep 7777 </dev/null >/dev/null 2>&1 &")
+    assert machine.ssh("pgrep -f '[s]leep 7777' || echo gone") == "gone"
+    assert machine.ssh("systemctl list-units --no-legend 'labnode-tool@*'") == ""
+
+
+def test_nobody_else_may_have_programs_run(machine: Machine) -> None:
+    connect = (
+        "import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET);"
+        "s.connect('/run/labnode-tool.sock')"
+    )
+    said = machine.ssh(f"sudo -u nobody python3 -c {shlex.quote(connect)} 2>&1 || true")
+    assert "Permission denied" in said
 
 
 def test_a_session_moves_the_pins(machine: Machine) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import select
 import shutil
 import signal
 import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +20,7 @@ from labnode.clock import Clock
 from labnode.drivers.framework.io_thread import IoLoop
 from labnode.drivers.framework.services import Services
 from labnode.errors import DeviceError
+from labnode.supervisor.client import FAILED, Supervisor
 
 _PIECE = 65536
 _MOST_OUTPUT = 8 << 20  # bytes; a program that prints more is ended
@@ -31,10 +31,9 @@ _TAIL = 100  # lines kept to see why a program failed
 _NEWS_EVERY = 0.1  # seconds between two wake-ups of the hardware thread for output
 _KILL_AFTER = 1.0  # seconds after SIGTERM
 _LAST_WORDS = 0.5  # seconds in which output is still read after the end
-_GONE_WITHIN = 0.5  # seconds that a killed process has to be gone
+_GONE_WITHIN = 1.0  # seconds that a supervisor has to kill a program
 _ENDED_WITHIN = 4.0  # seconds; more than all of these
 _LOOK = 1.0  # seconds, for boards without a worker: news wakes the hardware thread
-_MARK = "LABNODE_RUN"  # in the environment of a program and everything it starts
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -66,23 +65,26 @@ OnOutput = Callable[[Sequence[str], str], None]
 def run(
     argv: Sequence[str],
     services: Services,
+    supervisor: Supervisor,
     *,
     name: str,
-    folder: Path,
     timeout: float,
     on_output: OnOutput = lambda _lines, _rest: None,
     environment: Mapping[str, str] | None = None,
+    files: Mapping[str, Path] | None = None,
 ) -> Ended:
-    """Run a program in `folder` until it ends, `timeout` is over, or the task is to stop.
+    """Run a program until it ends, `timeout` is over, or the task is to stop.
 
     For the hardware thread, which serves calls, polls and interlocks meanwhile. `on_output` gets
     the new lines and the beginning of the next one, at most every 0.1 s. No shell sees the
-    arguments; the environment has PATH, `environment` and little else. Afterwards neither the
-    program nor anything that it has started is left. OSError: it could not be started.
+    arguments; the environment has PATH, `environment` and little else. `files` are copied into the
+    folder of the supervisor, where the program runs. Afterwards neither the program nor anything
+    that it has started is left. OSError: it could not be started.
     """
-    process = _Process(
-        argv, services, name=name, folder=folder, timeout=timeout, environment=environment or {}
+    output = supervisor.start(
+        argv, environment=_environment(environment), timeout=timeout, files=files or {}
     )
+    process = _Process(supervisor, output, services, name=name, timeout=timeout)
     try:
         while not process.over:
             if not services.wait(_LOOK, process.has_news):
@@ -97,26 +99,23 @@ def run(
 
 
 class _Process:
-    """A program, and the io thread that reads its output and ends it."""
+    """A program that a supervisor runs, and the io thread that reads its output and ends it."""
 
     def __init__(
-        self,
-        argv: Sequence[str],
-        services: Services,
-        *,
-        name: str,
-        folder: Path,
-        timeout: float,
-        environment: Mapping[str, str],
+        self, supervisor: Supervisor, output: int, services: Services, *, name: str, timeout: float
     ) -> None:
         self.over = False
+        self._supervisor = supervisor
+        self._output = output
         self._services = services
         self._clock = services.clock
         self._cause = Cause.ITSELF
         self._ending_at: float | None = None  # when the end was decided
-        self._terminated = self._killed = False
+        self._terminated = self._killed = self._started = False
         self._exited_at: float | None = None
-        self._mark = secrets.token_hex(16)
+        self._killed_at = 0.0
+        self._code = -int(signal.SIGKILL)
+        self._error: OSError | None = None
         self._lines: deque[str] = deque(maxlen=_MOST_LINES)
         self._tail: deque[str] = deque(maxlen=_TAIL)
         self._rest = ""  # of the line that has not ended
@@ -124,18 +123,11 @@ class _Process:
         self._fresh = self._news = False  # there is output; the hardware thread was woken for it
         self._news_at = float("-inf")
         self._deadline = self._clock.now() + timeout
-        own = {"HOME": str(folder), "TMPDIR": str(folder)}
-        self._popen = _start(argv, {**own, **environment, _MARK: self._mark}, folder)
-        assert self._popen.stdout is not None
-        self._output_fd = self._popen.stdout.fileno()
+        self._io = IoLoop(name, services, self._watch)
         try:
-            self._exit_fd = os.pidfd_open(self._popen.pid)
-            self._io = IoLoop(name, services, self._watch)
             self._io.start()
         except BaseException:
-            self._kill()
-            self._popen.wait()
-            self._popen.stdout.close()
+            os.close(output)
             raise
 
     # ------------------------------------------------------------------ the hardware thread's side
@@ -162,17 +154,14 @@ class _Process:
     def close(self) -> None:
         if not self.over:
             self._cause = Cause.STOPPED if self._ending_at is None else self._cause
-            self._kill()
-        ended = self._io.stop()
-        assert self._popen.stdout is not None
-        if ended:  # otherwise its thread still uses them
-            self._popen.stdout.close()
-            os.close(self._exit_fd)
+            self._supervisor.kill()
+        if self._io.stop():  # otherwise its thread still uses it
+            os.close(self._output)
 
     def ended(self) -> Ended:
-        code = self._popen.returncode
-        killed = -signal.SIGKILL
-        return Ended(killed if code is None else code, tuple(self._tail), self._cause)
+        if self._error is not None:
+            raise self._error
+        return Ended(self._code, tuple(self._tail), self._cause)
 
     # ------------------------------------------------------------------ the io thread's side
 
@@ -181,36 +170,51 @@ class _Process:
             self._read_all()
         finally:
             if self._exited_at is None:
-                self._kill()
-            self._popen.wait()
+                self._supervisor.kill()
             self._take_line()
             self.over = True
             self._services.post(_nothing)  # wakes the hardware thread
 
     def _read_all(self) -> None:
-        reading = {self._output_fd, self._exit_fd}
+        answers = self._supervisor.fileno()
+        reading = {self._output, answers}
         while reading and not self._io.stopping:
             ready, _ = self._io.wait(self._idle_time(), reading)
-            if self._output_fd in ready and not self._read():
-                reading.discard(self._output_fd)
-            if self._exit_fd in ready:
-                reading.discard(self._exit_fd)
+            if self._output in ready and not self._read():
+                reading.discard(self._output)
+            if answers in ready and not self._hear():
+                reading.discard(answers)
                 self._exited_at = self._clock.now()
-                self._kill()  # what it has started; its pid is not reused before it is waited for
             if self._exited_at is None:
                 self._end_in_time()
             elif self._clock.now() - self._exited_at >= _LAST_WORDS:
                 return
+            if self._killed and self._clock.now() >= self._killed_at + _GONE_WITHIN:
+                return  # not even the supervisor ends
             if self._fresh and not self._news and self._clock.now() >= self._news_at + _NEWS_EVERY:
                 self._fresh, self._news, self._news_at = False, True, self._clock.now()
                 self._services.post(_nothing)
+
+    def _hear(self) -> bool:
+        """Take an answer of the supervisor; False if it was the last one."""
+        answer = self._supervisor.answer()
+        if answer.get("started"):
+            self._started = True
+            return True
+        number = answer.get("errno")
+        if number is not None:
+            self._error = OSError(number, os.strerror(number))
+        elif not self._started and not self._killed:
+            self._error = OSError(errno.EIO, FAILED)
+        self._code = answer.get("code", self._code)
+        return False
 
     def _idle_time(self) -> float:
         """Seconds until there is something to do without output."""
         if self._exited_at is not None:
             due = self._exited_at + _LAST_WORDS
         elif self._killed:
-            due = self._clock.now() + _ENDED_WITHIN
+            due = self._killed_at + _GONE_WITHIN
         else:
             due = self._deadline if self._ending_at is None else self._ending_at + _KILL_AFTER
         if self._fresh and not self._news:
@@ -222,15 +226,15 @@ class _Process:
             self.end(Cause.TIMEOUT)
         if self._ending_at is not None and not self._killed:
             if self._clock.now() >= self._ending_at + _KILL_AFTER:
-                self._kill()
+                self._killed, self._killed_at = True, self._clock.now()
+                self._supervisor.kill()
             elif not self._terminated:
                 self._terminated = True
-                with suppress(ProcessLookupError):
-                    os.killpg(self._popen.pid, signal.SIGTERM)
+                self._supervisor.terminate()
 
     def _read(self) -> bool:
         """Take a piece of the output; False at its end."""
-        data = os.read(self._output_fd, _PIECE)
+        data = os.read(self._output, _PIECE)
         self._size += len(data)
         if self._size > _MOST_OUTPUT:
             self.end(Cause.FLOOD)
@@ -248,40 +252,6 @@ class _Process:
         if line:
             self._lines.append(line)
             self._tail.append(line)
-
-    def _kill(self) -> None:
-        """Kill it, its group and what has left the group, and wait until they are gone."""
-        self._killed = True
-        dying = self._marked()
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
-        dying += self._marked()  # what it has started meanwhile
-        poll = select.poll()
-        for descriptor in dying:
-            with suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            poll.register(descriptor, select.POLLIN)
-        left = set(dying)
-        while left and (gone := poll.poll(_GONE_WITHIN * 1000)):
-            for descriptor, _ in gone:
-                poll.unregister(descriptor)
-                left.discard(descriptor)
-        for descriptor in dying:
-            os.close(descriptor)
-
-    def _marked(self) -> list[int]:
-        """A pidfd for each process that has the mark."""
-        mark = f"{_MARK}={self._mark}".encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) != os.getpid():
-                with suppress(OSError), ExitStack() as others:  # ended, or another user's
-                    descriptor = os.pidfd_open(int(entry.name))  # first: a pid can be reused
-                    others.callback(os.close, descriptor)
-                    if mark in (entry / "environ").read_bytes().split(b"\0"):
-                        others.pop_all()
-                        found.append(descriptor)
-        return found
 
 
 def _plain(line: str) -> str:
@@ -364,19 +334,21 @@ def _too_slow(name: str) -> str:
     return f"{name} took too long and was ended"
 
 
-def _start(
-    argv: Sequence[str], environment: Mapping[str, str] | None = None, folder: Path | None = None
-) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own; it sees no more of our environment than PATH.
+def _environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What programs see of our environment: no more than PATH."""
+    path = os.environ.get("PATH", os.defpath)
+    return {"PATH": path, "LC_ALL": "C.UTF-8", **(more or {})}  # as messages are known
+
+
+def _start(argv: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own.
 
     FileNotFoundError: it is not installed. Any other OSError: it is, and does not start.
     """
-    own = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}  # as messages are known
-    environment = {**own, **(environment or {})}
+    environment = _environment()
     try:
         return subprocess.Popen(
             argv,
-            cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
-import tempfile
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from labnode.errors import (
 )
 from labnode.files import lies_in
 from labnode.schema import Between, Doc, Duration, Size
+from labnode.supervisor.client import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +60,9 @@ class Job:
 class Tool(Driver):
     """A program that writes a file into a chip; docs/programming.md has an example of a subclass.
 
-    The program runs in a folder of its own, in which the student's file is `image.hex`, or whatever
-    its kind is: no name that somebody else chose is ever an argument.
+    The program runs confined (see docs/programming.md), in a folder of its own, in which the
+    student's file is `image.hex`, or whatever its kind is: no name that somebody else chose is ever
+    an argument. An argument that is the path of a file beside the board file becomes a copy's.
     """
 
     widget: ClassVar[Widget] = "upload"
@@ -120,6 +122,10 @@ class Tool(Driver):
 
     def before(self, argv: Sequence[str]) -> None:
         """Wait until a program can be started, or raise ToolFailed."""
+
+    def writable(self) -> list[Path]:
+        """Directories that its programs write into, which keeps them with the user of the node."""
+        return []
 
     def percent(self, line: str) -> float | None:
         """How far a program is, from a line (maybe incomplete) with "42 %", "42.5%" or "3/12"."""
@@ -292,18 +298,20 @@ class Tool(Driver):
     def _try_once(self, image: Path, content: Content, verify: bool) -> None:
         if self.wears():
             self._writes.add()
-        with (
-            ExitStack() as lent,
-            tempfile.TemporaryDirectory(prefix="labnode-") as folder,
-        ):
+        with ExitStack() as lent:
             port = self._borrow_port(lent) if isinstance(self.port, Ref) else self.port or ""
             name = f"image{image.suffix.lower()}"
-            (Path(folder) / name).symlink_to(image.absolute())
             steps = self.steps(Job(name, port, verify, content))
-            for number, argv in enumerate(steps):
+            beside = self._beside(steps)
+            files = {name: image, **{copy: Path(path) for path, copy in beside.items()}}
+            supervisor = (
+                None if self.services.simulated else lent.enter_context(self._shut_in(port))
+            )
+            for number, step in enumerate(steps):
                 span = (number / len(steps), (number + 1) / len(steps))
-                self.before(argv)
-                self._run(argv, Path(folder), port, span)
+                self.before(step)
+                argv = [beside.get(argument, argument) for argument in step]
+                self._run(argv, supervisor, files, port, span)
         self.services.progress(100)
 
     def _borrow_port(self, lent: ExitStack) -> str:
@@ -319,8 +327,31 @@ class Tool(Driver):
             if not self.services.wait(_LOOK_EVERY):
                 raise stopped()
 
-    def _run(self, argv: Sequence[str], folder: Path, port: str, span: tuple[float, float]) -> None:
-        """Run a program, as the part `span` (0 to 1) of the whole work."""
+    def _beside(self, steps: Sequence[Sequence[str]]) -> dict[str, str]:
+        """The arguments that are files beside the board file, and the names of their copies."""
+        folder = self.services.folder.absolute()
+        paths = {argument: Path(os.path.normpath(argument)) for argv in steps for argument in argv}
+        return {
+            argument: f"board/{path.relative_to(folder)}"
+            for argument, path in paths.items()
+            if path.is_relative_to(folder) and path.is_file()
+        }
+
+    def _shut_in(self, port: str) -> Supervisor:
+        try:
+            return Supervisor(port=port, writable=self.writable())
+        except OSError as error:
+            raise not_started("labnode.supervisor", error) from error
+
+    def _run(
+        self,
+        argv: Sequence[str],
+        supervisor: Supervisor | None,
+        files: Mapping[str, Path],
+        port: str,
+        span: tuple[float, float],
+    ) -> None:
+        """Run a program, as the part `span` (0 to 1) of the work; without supervisor: pretend."""
 
         def progress(percent: float | None, lines: Sequence[str] = ()) -> None:
             first, last = span
@@ -337,12 +368,12 @@ class Tool(Driver):
             if self._is_gone(port):
                 raise ToolFailed(UNPLUGGED)
 
-        if self.services.simulated:
+        if supervisor is None:
             ended = (self.scripted or ToolScript()).play(self.services, progress)
         elif self._is_gone(port):
             raise ToolFailed(NOT_THERE)
         else:
-            ended = self._run_program(argv, folder, on_output)
+            ended = self._run_program(argv, supervisor, files, on_output)
         if ended.cause is Cause.STOPPED:
             raise stopped()
         if (failure := judged(argv[0], ended, self.timeout, self.known)) is not None:
@@ -353,23 +384,38 @@ class Tool(Driver):
             return False
         return not port or (port.startswith("/") and not Path(port).exists())
 
-    def _run_program(self, argv: Sequence[str], folder: Path, on_output: OnOutput) -> Ended:
+    def _run_program(
+        self,
+        argv: Sequence[str],
+        supervisor: Supervisor,
+        files: Mapping[str, Path],
+        on_output: OnOutput,
+    ) -> Ended:
         name = argv[0]
         try:
             return run(
                 argv,
                 self.services,
+                supervisor,
                 name=self.name,
-                folder=folder,
                 timeout=self.timeout,
                 on_output=on_output,
+                files=files,
             )
         except FileNotFoundError as error:
             raise ToolFailed(missing(name, self.programs.get(name)), final=True) from error
         except OSError as error:
-            why = error.strerror
-            en, es = f"{name} could not be started: {why}.", f"{name} no se pudo iniciar: {why}."
-            raise ToolFailed({"en": en, "es": es}) from error
+            raise not_started(name, error) from error
+
+
+def not_started(name: str, error: OSError) -> ToolFailed:
+    why = error.strerror
+    return ToolFailed(
+        {
+            "en": f"{name} could not be started: {why}.",
+            "es": f"{name} no se pudo iniciar: {why}.",
+        }
+    )
 
 
 def stopped() -> Stopped:

@@ -73,6 +73,9 @@ class Uf2(Tool):
         touch = [["stty", "-F", job.port, "1200", "hupcl"]] if job.port else []
         return [*touch, ["cp", "--", job.image, str(self.folder)]]
 
+    def writable(self) -> list[Path]:
+        return [self.folder]
+
     def before(self, argv: Sequence[str]) -> None:
         """Wait for the disk before the file is copied."""
         if argv[0] != "cp" or self.services.simulated:

@@ -1,0 +1,1 @@
+"""Runs other programs for the node: confined, and with nothing left of them afterwards."""
