@@ -21,6 +21,8 @@ CHECKS: dict[str, Check] = {
     "power": machine.power,
     "disk": machine.disk,
     "web": node.web,
+    "admin": node.administration,
+    "passwords": node.passwords,
 }
 
 
