@@ -75,7 +75,7 @@ def test_its_page_has_all_its_files_there(start: Start) -> None:
     page = ask(agent.admin_web, "/admin", Authorization=BOSS)[2]
     assert 'href="static/' not in page
     assert ask(agent.admin_web, "/admin/static/icon.svg")[0] == 200
-    assert 'href="/admin/static/icon.svg"' in ask(agent.admin_web, "/admin/login")[2]
+    assert 'href="static/icon.svg"' in ask(agent.admin_web, "/admin/login")[2]
 
 
 def test_it_is_below_the_base_path_as_for_students(start: Start) -> None:

@@ -135,9 +135,9 @@ def render_admin(language: str, **values: Any) -> str:
     return _render("admin", language, "", **values)
 
 
-def render_admin_login(language: str, *, root: str, **values: Any) -> str:
+def render_admin_login(language: str, **values: Any) -> str:
     """The form that administrators log in with; `values` are those of `Login.page`."""
-    return _render("admin_login", language, root, title=values["words"]["login"], **values)
+    return _render("admin_login", language, "", **values)
 
 
 def render_message(language: str, *, title: str, text: str, back: str, root: str) -> str:

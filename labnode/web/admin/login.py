@@ -28,6 +28,7 @@ IDLE = 1800.0  # seconds without a request, after which a session ends; an open 
 LONGEST = 43200.0  # seconds of a session at most
 _MOST = 20  # sessions at once
 _LONGEST_FORM = 4096  # bytes
+_PUBLIC = ("/admin/login", *(f"/admin/static/{n}" for n in ("icon.svg", "page.css", "admin.css")))
 _CODES = "those who have the password and no code"
 
 
@@ -110,7 +111,7 @@ class Login:
 
     def refusal(self) -> HTTPResponse | None:
         """The reply to a request of somebody who is not let in; None for an administrator's."""
-        if request.path in ("/admin/login", "/admin/static/icon.svg") or self.by_browser:
+        if request.path in _PUBLIC or self.by_browser:
             return None
         authorization = request.get_header("Authorization")
         if authorization is None and _is_browsers():
@@ -133,7 +134,6 @@ class Login:
             words=words_of(language),
             message=message,
             code=self._totp is not None,
-            root=f"{self._home}/",
         )
         return HTTPResponse(page, status, **{"Cache-Control": "no-store"})
 
