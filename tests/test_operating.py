@@ -56,7 +56,8 @@ def test_the_table_of_settings_is_that_of_the_code(head: str, cls: Any) -> None:
 
 
 COMMANDS = """
-run status sessions tasks events actions drain undrain estop clear safe doctor password backup restore
+run status sessions tasks events actions drain undrain estop clear safe doctor backup restore
+password
 """
 
 

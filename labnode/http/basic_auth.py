@@ -91,6 +91,10 @@ class BasicAuth:
             _log.warning("Wrong credentials from %s", source)
         return _too_many(wait) if wait else Denied(_WRONG)
 
+    def known_source(self, address: str) -> str | None:
+        """The address, or its network, if somebody has been let in from there."""
+        return source if (source := _source(address)) in self._known else None
+
     def remember(self, address: str) -> None:
         """The address has been let in."""
         if (source := _source(address)) not in self._known:

@@ -340,7 +340,7 @@ def test_the_password_alone_does_not_make_an_address_known(
     assert log_in(with_codes.browser(), code=code(clock)).status == 429
 
 
-def test_codes_are_guessed_by_all_addresses_together_60_times_an_hour(
+def test_codes_are_guessed_by_all_strangers_together_60_times_an_hour(
     with_codes: LabClient, clock: ManualClock
 ) -> None:
     compared = 0
@@ -351,6 +351,30 @@ def test_codes_are_guessed_by_all_addresses_together_60_times_an_hour(
         compared += reply.status == 403
         clock.advance(5)
     assert 50 < compared <= 60
+
+
+def test_strangers_who_have_the_password_do_not_use_up_the_codes_of_who_was_let_in(
+    with_codes: LabClient, clock: ManualClock
+) -> None:
+    assert log_in(with_codes.browser(), code=code(clock)).status == 303
+    clock.advance(60)
+    for number in range(100):
+        reply = log_in(with_codes.browser(), code="000000", REMOTE_ADDR=f"10.0.0.{number}")
+        assert reply.status in (403, 429)
+    assert reply.status == 429
+    assert log_in(with_codes.browser(), code=code(clock)).status == 303
+
+
+def test_from_an_address_that_was_let_in_codes_are_guessed_60_times_an_hour(
+    with_codes: LabClient, clock: ManualClock
+) -> None:
+    from_network = {"REMOTE_ADDR": "2001:db8::1"}
+    assert log_in(with_codes.browser(), code=code(clock), **from_network).status == 303
+    statuses = [
+        log_in(with_codes.browser(), code="000000", REMOTE_ADDR=f"2001:db8::{number:x}").status
+        for number in range(100)
+    ]
+    assert (statuses.count(403), statuses.count(429)) == (20, 80)
 
 
 def test_a_script_does_not_get_around_the_code(with_codes: LabClient) -> None:

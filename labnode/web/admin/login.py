@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import secrets
 import threading
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ LONGEST = 43200.0  # seconds of a session at most
 _MOST = 20  # sessions at once
 _LONGEST_FORM = 4096  # bytes
 _PUBLIC = ("/admin/login", *(f"/admin/static/{n}" for n in ("icon.svg", "page.css", "admin.css")))
-_CODES = "those who have the password and no code"
+_STRANGERS = "strangers who have the password and no code"
 
 
 @dataclass
@@ -172,11 +173,14 @@ class Login:
     def _check_code(self, code: str) -> Denied | None:
         if self._totp is None:
             return None
-        if wait := self._codes.take(_CODES):  # of all addresses: it has a million values only
-            seconds = int(wait) + 1
+        # A code has a million values only: strangers share one budget, and have no part in that of
+        # an address that was let in.
+        source = self._auth.known_source(_address()) or _STRANGERS
+        if wait := self._codes.take(source):
+            seconds = math.ceil(wait)
             return Denied(f"Too many wrong codes: wait {seconds} s.", seconds)
         if self._totp.accept(code):
-            self._codes.give_back(_CODES)
+            self._codes.give_back(source)
             return None
         log.warning("The administrator's password with a wrong code, from %s", _address())
         return Denied("Wrong code.")
