@@ -99,6 +99,28 @@ def test_through_ssh_its_buttons_work_although_the_students_come_by_another_name
     assert ask(agent.admin_web, "/admin/drain", "POST", **other)[0] == 403
 
 
+def test_behind_a_proxy_with_https_it_is_where_the_proxy_says(start: Start) -> None:
+    agent = start(admin=OWN, base_url="https://labs.example.org/one", trusted_proxies=["127.0.0.1"])
+    assert agent.admin_web is not None
+    connection = http.client.HTTPConnection(*agent.admin_web.address, timeout=10)
+    headers = {
+        "Host": "labs.example.org",
+        "Origin": "https://labs.example.org",
+        "X-Forwarded-For": "192.0.2.1",
+        "X-Forwarded-Proto": "https",
+        "Accept": "text/html",
+    }
+    try:
+        form = "username=boss&password=a+long+password"
+        connection.request("POST", "/one/admin/login", form, headers)
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (303, b"")
+        assert (answer.getheader("Set-Cookie") or "").endswith("; SameSite=Strict; Secure")
+    finally:
+        connection.close()
+    assert agent.store.recall("known-addresses:admin") == ["192.0.2.1"]
+
+
 def test_the_link_for_an_observer_leads_to_where_the_students_are(start: Start) -> None:
     agent = start(admin=OWN, base_url="https://labs.example.org")
     session = agent.sessions.start(StartRequest(client="weblab", length=60))
