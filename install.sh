@@ -26,6 +26,8 @@ readonly OPTIONS=(
     'weblab-username|NAME|install flash|what the central server logs in as (weblab)'
     'weblab-password|WORD|install flash|its password (made up, and shown once)'
     'admin-password|WORD|install flash|the password of the administration (made up, and shown once)'
+    'admin-host|ADDRESS|install flash|where the administration listens (127.0.0.1: reached through ssh)'
+    'admin-port|N|install flash|its port (that of the lab plus 1000)'
     'simulate||install flash|without hardware: the pins are only pretended'
     'wheels|DIR|install upgrade flash|labnode and its libraries as wheels; no internet is needed'
     'python|FILE|install upgrade|the Python to run it with (/usr/bin/python3)'
@@ -210,10 +212,12 @@ command_install() {
     find_board
     check_name
     check_port
+    check_passwords
     check_machine
     choose_release
     build_release
     check_port_is_free
+    ask_admin_host
     install_tools_of "$board"
     make_user labnode gpio dialout video spi i2c plugdev
     install_board
@@ -236,6 +240,7 @@ command_upgrade() {
     install_system_files "$release"
     while read -r lab; do hold_safe_at_boot "$lab"; done < <(labs)
     activate "$release"
+    warn_of_shared_admin
 }
 
 command_rollback() {
@@ -414,18 +419,49 @@ check_name() {
 
 check_port() {
     port=${option[port]:-8080}
-    [[ $port =~ ^[1-9][0-9]{0,4}$ ]] || misused "--port is a number, not '$port'"
-    ((port <= 65535)) || misused "--port is 1 to 65535, not $port"
+    check_number port "$port"
+    admin_host=${option[admin-host]:-127.0.0.1}
+    admin_port=${option[admin-port]:-$((port <= 64535 ? port + 1000 : port - 1000))}
+    check_number admin-port "$admin_port"
+    [[ $admin_port != "$port" ]] || misused "--admin-port is another one than --port"
 }
 
-# Ports are kept in the settings: a second lab needs another one.
+check_number() { # OPTION VALUE
+    [[ $2 =~ ^[1-9][0-9]{0,4}$ ]] || misused "--$1 is a number, not '$2'"
+    (($2 <= 65535)) || misused "--$1 is 1 to 65535, not $2"
+}
+
+check_passwords() {
+    local key
+    ! given simulate || return 0
+    for key in weblab-password admin-password; do
+        ! given "$key" || ((${#option[$key]} >= 12)) ||
+            misused "--$key has 12 characters or more (without it, a good one is made up)"
+    done
+}
+
+# Ports are kept in the settings: a second lab needs others.
 check_port_is_free() {
-    local lab
+    local lab taken=' '
     [[ ! -e $etc/$name.yaml ]] || return 0
     while read -r lab; do
         [[ $(setting "$lab" port) != "$port" ]] ||
             fail "the lab '$lab' has the port $port already; give this one another (--port)"
+        taken+="$(setting "$lab" port) $(setting "$lab" admin port) "
     done < <(labs)
+    [[ $taken != *" $port "* ]] ||
+        fail "the administration of a lab has the port $port already; give this one another (--port)"
+    while [[ $taken == *" $admin_port "* ]]; do
+        given admin-port && fail "the port $admin_port is taken by another lab (--admin-port)"
+        admin_port=$((admin_port < 65535 ? admin_port + 1 : 1024))
+    done
+}
+
+ask_admin_host() {
+    local answer
+    [[ ! -e $etc/$name.yaml ]] && ! given admin-host && ! given yes && ! dry && [[ -t 0 ]] || return 0
+    read -r -p "Where should the administration's page listen? 127.0.0.1 is reached through ssh alone. [127.0.0.1] " answer
+    admin_host=${answer:-127.0.0.1}
 }
 
 # --- whether this machine will do ---
@@ -858,17 +894,19 @@ list_of_labs() {
     echo "${names:+; there are: ${names% }}"
 }
 
-# A key of a lab's settings; nothing when it is not there.
-setting() { # LAB KEY
+# A key of a lab's settings, or one below it; nothing when it is not there.
+setting() { # LAB KEY [KEY]
     local by=${release:-}
     [[ -x $by/bin/python ]] || by=$(current_release)
     [[ ! -x $by/bin/python ]] || setting_by "$by" "$@"
 }
 
-setting_by() { # RELEASE LAB KEY
+setting_by() { # RELEASE LAB KEY [KEY]
     "$1/bin/python" -I -c 'import sys, yaml
-value = (yaml.safe_load(open(sys.argv[1])) or {}).get(sys.argv[2])
-print("" if value is None else value)' "$etc/$2.yaml" "$3"
+value = yaml.load(open(sys.argv[1]), yaml.BaseLoader) # all texts; !secret, too
+for key in sys.argv[2:]:
+    value = value.get(key) if isinstance(value, dict) else None
+print("" if value is None else value)' "$etc/$2.yaml" "${@:3}"
 }
 
 simulation_of() { echo "$units/labnode@$1.service.d/simulate.conf"; } # LAB
@@ -1001,10 +1039,10 @@ install_settings() {
         admin_password=${option[admin-password]:-$(make_word)}
         change "write $file" copy_text "$(settings)" "$file" 600
     else
-        for key in host port base-url weblab-password weblab-username; do
+        for key in host port base-url weblab-password weblab-username admin-password admin-host admin-port; do
             given "$key" || continue
             case $key in
-                weblab-*) value=$(setting_of_weblab "${key#weblab-}") ;;
+                weblab-* | admin-*) value=$(setting "$name" "${key%-*}" "${key#*-}") ;;
                 *) value=$(setting "$name" "${key//-/_}") ;;
             esac
             [[ $value == "${option[$key]}" ]] ||
@@ -1039,17 +1077,12 @@ settings() {
     echo "port: $port"
     ! given base-url || echo "base_url: $(quoted "${option[base-url]}")"
     echo "weblab: {username: $(quoted "${option[weblab-username]:-weblab}"), password: $(quoted "$password")}"
-    echo "admin: {username: admin, password: $(quoted "$admin_password")}"
+    echo "admin: {username: admin, password: $(quoted "$admin_password"), host: $(quoted "$admin_host"), port: $admin_port}"
 }
 
 quoted() { printf "'%s'" "${1//\'/\'\'}"; } # TEXT: for YAML
 
 make_word() { head -c 18 /dev/urandom | base64 | tr '+/' '-_'; }
-
-setting_of_weblab() { # KEY
-    "$release/bin/python" -I -c 'import sys, yaml
-print((yaml.safe_load(open(sys.argv[1])).get("weblab") or {}).get(sys.argv[2], ""))' "$etc/$name.yaml" "$1"
-}
 
 simulation() {
     echo '# Written by install.sh --simulate: the pins are only pretended.'
@@ -1268,6 +1301,16 @@ sys.exit(1)
 PYTHON
 }
 
+# Before there was an address for it, the administration was where students come. It stays there.
+warn_of_shared_admin() {
+    local lab
+    while read -r lab; do
+        [[ $(setting "$lab" admin username) && ! $(setting "$lab" admin host) ]] || continue
+        say "the administration of the lab '$lab' is where students come; to move it, add" \
+            "host: 127.0.0.1, port: 9080 to admin: {...} in $etc/$lab.yaml (docs/admin.md)"
+    done < <(labs)
+}
+
 restore_services() {
     local lab
     [[ $touched ]] || return 0
@@ -1354,10 +1397,29 @@ report_lab() { # LAB
         undisturbed "$opt/current/bin/labnode" doctor --settings "$file" 2>/dev/null |
             grep -E -A 1 '^(PROBLEM|warning)' | sed 's/^--$//' || true
     fi
-    [[ ! ${password:-} ]] || printf '%s\n' '' \
-        'These passwords are not shown again (they are in the settings, which only root can read):' \
-        "  central server    ${option[weblab-username]:-weblab}  $password" \
-        "  administration    admin  $admin_password"
+    [[ ! ${password:-} ]] || {
+        printf '%s\n' '' \
+            'These passwords are not shown again (they are in the settings, which only root can read):' \
+            "  central server    ${option[weblab-username]:-weblab}  $(shown "$password")" \
+            "  administration    admin  $(shown "$admin_password")"
+        report_admin "${SUDO_USER:-$(id -un)}@$(uname -n)"
+    }
+}
+
+shown() { [[ $1 == scrypt\$* ]] && echo "(the one that was hashed)" || echo "$1"; } # PASSWORD
+
+# How a laptop gets to the administration of the lab that was just installed.
+report_admin() { # USER@HOST
+    local path=${option[base-url]:-}
+    path=${path#*://}
+    [[ $path == */* ]] && path=/${path#*/} || path=''
+    case $admin_host in
+        127.* | localhost | ::1)
+            printf '%s\n' '' "The administration is at http://localhost:$admin_port${path%/}/admin after this, on your own computer:" \
+                "  ssh -L $admin_port:${admin_host/#::1/[::1]}:$admin_port $1" ;;
+        *)
+            printf '%s\n' '' "The administration listens on port $admin_port of $admin_host: http://${1#*@}:$admin_port${path%/}/admin" ;;
+    esac
 }
 
 # --- an SD card with Raspberry Pi OS that becomes a lab by itself ---
@@ -1370,6 +1432,7 @@ command_flash() {
     check_name
     find_clone
     check_port
+    check_passwords
     check_answers
     have mcopy || { is_root && change "install mtools" apt_install mtools; } ||
         fail "flash needs mtools: sudo apt-get install mtools"
@@ -1552,8 +1615,9 @@ report_card() { # TARGET
         LABNODE_WEBLAB_PASSWORD="$password" LABNODE_BASE_URL="${option[base-url]:-}" \
         "$venv/bin/labnode" weblab-config "$board" --host "$address" --show-password | sed 's/^/  /'
     printf '%s\n' '' 'These passwords are not shown again:' \
-        "  central server    ${option[weblab-username]:-weblab}  $password" \
-        "  administration    admin  $admin_password"
+        "  central server    ${option[weblab-username]:-weblab}  $(shown "$password")" \
+        "  administration    admin  $(shown "$admin_password")"
+    report_admin "${option[user]:-pi}@${option[hostname]:-raspberrypi}.local"
 }
 
 # --- where we are ---

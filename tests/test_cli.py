@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import logging
 import signal
@@ -19,6 +20,7 @@ import labnode
 from labnode.cli import main
 from labnode.cli import node as node_commands
 from labnode.errors import Busy, LabnodeError
+from labnode.settings.passwords import HashedPassword
 from labnode.weblab.fake import CentralServer, SessionEnd
 from tests.kit.commands import Run, labnode_with
 
@@ -725,3 +727,81 @@ def test_under_nohup_sighup_is_nothing() -> None:
     agent = Changing()
     hang_up(agent, terminal=False)
     assert agent.begun == []
+
+
+# --- password ---
+
+
+def test_a_password_is_hashed_for_the_settings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("contraseña larga\n"))
+    said = run("password")
+    assert (said.code, said.err) == (0, "")
+    assert HashedPassword.parse(said.out.strip()).matches("contraseña larga")
+    assert not HashedPassword.parse(said.out.strip()).matches("contraseña larg")
+
+
+def test_a_password_is_asked_for_twice_and_not_shown(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def prompt(text: str, **options: Any) -> str:
+        asked.append({"text": text, **options})
+        return "a long password"
+
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(click, "prompt", prompt)
+    assert HashedPassword.parse(run("password").out.strip()).matches("a long password")
+    assert asked == [
+        {"text": "Password", "hide_input": True, "confirmation_prompt": "Again", "err": True}
+    ]
+
+
+def test_a_short_password_is_hashed_with_a_warning(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("eleven char\n"))
+    said = run("password")
+    assert said.err == "labnode: A password with less than 12 characters can be guessed.\n"
+    assert HashedPassword.parse(said.out.strip()).matches("eleven char")
+
+
+def test_nothing_is_no_password(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    (sentence,) = refused("password")
+    assert "expected a password" in sentence
+
+
+def test_a_key_of_codes_comes_with_what_an_app_reads(run: Run) -> None:
+    first, second = run("password", "--totp").out.splitlines()
+    key = first.removeprefix("totp: ")
+    assert len(key) == 32
+    assert second.startswith("otpauth://totp/labnode:")
+    assert f"secret={key}" in second
+    assert run("password", "--totp").out.splitlines()[0] != first
+
+
+def test_a_hashed_password_is_not_printed_and_that_is_said(run: Run, tmp_path: Path) -> None:
+    hashed = str(HashedPassword.of("a long password"))
+    board, settings = tmp_path / "b.yaml", tmp_path / "node.yaml"
+    board.write_text(GOOD)
+    settings.write_text(
+        f"board: b.yaml\nclients: [{{name: lde, username: u, password: {hashed}}}]\n"
+    )
+    settings.chmod(0o600)
+    said = run("weblab-config", "--settings", settings, "--client", "lde", "--show-password")
+    assert said.code == 0
+    assert "PASSWORD-OF-lde" in said.out
+    assert hashed not in said.out
+    assert said.err == (
+        "labnode: The password of lde is hashed in the settings and cannot be printed: enter it "
+        "instead of PASSWORD-OF-lde.\n"
+    )
+
+
+def test_the_pretended_server_needs_the_password_in_clear(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABNODE_WEBLAB_PASSWORD", str(HashedPassword.of("a long password")))
+    (sentence,) = refused("fake", "status", "x")
+    assert "The password of weblab is hashed in the settings" in sentence

@@ -13,7 +13,7 @@ from labnode.cli import main
 from labnode.clock import ManualClock
 from labnode.events import Bus
 from labnode.schema import Duration, options
-from labnode.settings import Settings
+from labnode.settings import AdminAccess, Settings
 from labnode.system.gauges import MachineGauges, NodeGauges
 from labnode.system.metrics import Metrics
 from labnode.system.pi import Disk, Machine, Throttling
@@ -26,9 +26,9 @@ STATUS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def default(option: Any) -> str:
+def default(option: Any, cls: Any = Settings) -> str:
     """A default as one writes it in YAML; nothing where the sentence says what it is."""
-    (field,) = (f for f in dataclasses.fields(Settings) if f.name == option.name)
+    (field,) = (f for f in dataclasses.fields(cls) if f.name == option.name)
     value = field.default
     if value is dataclasses.MISSING or value is None or value == "" or option.key == "state_dir":
         return ""
@@ -40,22 +40,24 @@ def default(option: Any) -> str:
     return str(value)
 
 
-def settings_table() -> list[str]:
-    """The rows that the document has to have."""
+def settings_table(head: str, cls: Any) -> str:
+    """What the document has to have of the settings of a class."""
     rows = [
-        f"| `{option.key}` | {f'`{text}`' if (text := default(option)) else ''} | {option.doc} |"
-        for option in options(Settings)
+        f"| `{each.key}` | {f'`{text}`' if (text := default(each, cls)) else ''} | {each.doc} |"
+        for each in options(cls)
     ]
-    return ["| setting | default | |", "| --- | --- | --- |", *rows]
+    return "\n".join([f"| {head} | default | |", "| --- | --- | --- |", *rows])
 
 
-def test_the_table_of_settings_is_that_of_the_code() -> None:
-    table = "\n".join(settings_table())
+@pytest.mark.parametrize(("head", "cls"), [("setting", Settings), ("in `admin`", AdminAccess)])
+def test_the_table_of_settings_is_that_of_the_code(head: str, cls: Any) -> None:
+    table = settings_table(head, cls)
     assert table in DOCUMENT, f"docs/operating.md needs this table:\n{table}"
 
 
 COMMANDS = """
 run status sessions tasks events actions drain undrain estop clear safe doctor backup restore
+password
 """
 
 

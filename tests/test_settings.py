@@ -12,8 +12,9 @@ import pytest
 
 from labnode.errors import ConfigError
 from labnode.schema import options
-from labnode.settings import Client, Credentials, Settings, load_settings
+from labnode.settings import AdminAccess, Client, Credentials, Settings, load_settings
 from labnode.settings.load import variables
+from labnode.settings.passwords import HashedPassword
 
 WEBLAB = {"LABNODE_WEBLAB_USERNAME": "weblab", "LABNODE_WEBLAB_PASSWORD": "31415"}
 DESIGN = """
@@ -67,7 +68,7 @@ def test_without_file_and_with_credentials_alone_everything_has_its_default(node
 
 def test_the_settings_are_those_of_the_design_and_each_says_what_it_is_for():
     assert [field.name for field in fields(Settings)] == DESIGN.split()
-    for cls in (Settings, Client):
+    for cls in (Settings, Client, AdminAccess):
         assert all(option.doc.endswith(".") for option in options(cls))
 
 
@@ -126,6 +127,9 @@ def test_every_setting_can_be_given_in_the_environment(node: Node, tmp_path: Pat
         "LABNODE_WEBLAB_BASE": "/protocol",
         "LABNODE_ADMIN_USERNAME": "root",
         "LABNODE_ADMIN_PASSWORD": "a,b",
+        "LABNODE_ADMIN_HOST": "127.0.0.1",
+        "LABNODE_ADMIN_PORT": "9081",
+        "LABNODE_ADMIN_TOTP": "jbsw y3dp ehpk 3pxp jbsw y3dp eh",
         "LABNODE_EXPIRED_USERS_TIMEOUT": "2h",
         "LABNODE_TASK_EXPIRES": "60",
         "LABNODE_HISTORY": "30d",
@@ -154,7 +158,13 @@ def test_every_setting_can_be_given_in_the_environment(node: Node, tmp_path: Pat
         allowed_back_origins=["https://a.example.org", "https://b.example.org"],
         allowed_hosts=["a.example.org"],
         weblab_base="/protocol",
-        admin=Credentials(username="root", password="a,b"),
+        admin=AdminAccess(
+            username="root",
+            password="a,b",
+            host="127.0.0.1",
+            port=9081,
+            totp="JBSWY3DPEHPK3PXPJBSWY3DPEH",
+        ),
         expired_users_timeout=7200.0,
         task_expires=60.0,
         history=2592000.0,
@@ -302,6 +312,48 @@ def test_a_secret_never_stands_in_a_problem(node: Node, text: str):
     assert "271828" not in "".join(node.told(text))
 
 
+def test_the_admin_key_of_codes_never_stands_in_a_problem_or_the_repr(node: Node):
+    assert "short" not in "".join(node.told("admin: {username: u, password: p, totp: short}"))
+    key = "JBSWY3DPEHPK3PXPJBSWY3DPEH"
+    settings = node.load(f"admin: {{username: u, password: p, totp: {key}}}")
+    assert key not in repr(settings)
+    assert key in settings.secrets
+
+
+def test_whose_passwords_are_short_is_known(node: Node):
+    node.environ = {}
+    hashed = HashedPassword.of("x")
+    settings = node.load(
+        "weblab: {username: u, password: [twelve-chars, eleven-char]}\n"
+        f"clients: [{{name: lde, username: l, password: '{hashed}'}}]\n"
+        "admin: {username: boss, password: twelve-chars}\n"
+    )
+    assert settings.short_passwords == ["weblab"]
+    assert settings.all_clients[1].clear_passwords == ()
+
+
+def test_an_administration_without_a_host_is_among_the_students(node: Node):
+    assert not node.load().admin_among_students
+    assert node.load("admin: {username: u, password: p}\n").admin_among_students
+    settings = node.load("admin: {username: u, password: p, host: 127.0.0.1}\n")
+    assert not settings.admin_among_students
+
+
+def test_a_host_of_the_administration_is_no_secret_that_others_may_read(
+    node: Node, caplog: pytest.LogCaptureFixture
+):
+    node.environ = {}
+    (node.file.parent / "secrets.yaml").write_text("word: a-long-password\n")
+    (node.file.parent / "secrets.yaml").chmod(0o600)
+    node.file.write_text(
+        "weblab: {username: u, password: !secret word}\n"
+        "admin: {username: u, password: !secret word, host: 127.0.0.1, port: 9081}\n"
+    )
+    node.file.chmod(0o644)
+    load_settings(node.file, {}, {})
+    assert caplog.messages == []
+
+
 def test_a_secret_never_stands_in_the_repr(node: Node):
     settings = node.load("secret_key: 0123456789abcdef_key\n")
     assert "31415" not in repr(settings)
@@ -315,6 +367,15 @@ def test_a_secret_never_stands_in_the_repr(node: Node):
         ("weblab: {username: u, password: ''}", "expected a password that is not empty"),
         ("weblab: {username: u, password: []}", "expected a password that is not empty"),
         ("weblab: {username: u, password: }", "expected a password that is not empty"),
+        ("weblab: {username: u, password: scrypt$1}", "expected a hashed password as `labnode"),
+        (
+            f"weblab: {{username: u, password: scrypt$1024$8$1${'a' * 22}${'b' * 43}}}",
+            "with N=16384",
+        ),
+        (f"weblab: {{username: u, password: scrypt$65536$8$1${'a' * 22}${'b' * 43}}}", "32 MB"),
+        ("admin: {username: u, password: p, totp: short}", "expected a key of 26 or more letters"),
+        ("admin: {username: u, password: p, host: 'http://x'}", "expected an address such as"),
+        ("admin: {username: u, password: p, port: 70000}", "expected a number from 0 to 65535"),
         ("weblab: yes", "expected a mapping with the keys username, password"),
         ("secret_key: short", "expected at least 16 characters"),
         ("history: -2", "expected -1 or a duration"),

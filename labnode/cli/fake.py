@@ -155,8 +155,13 @@ def _server(url: str | None, settings: Path | None) -> tuple[CentralServer, str]
     chosen = load_settings(settings, os.environ, {})
     become_owner(_memory())
     client = chosen.all_clients[0]
+    if not client.clear_passwords:
+        raise ConfigError(
+            f"The password of {client.name} is hashed in the settings: give it in clear, "
+            "for example in LABNODE_WEBLAB_PASSWORD."
+        )
     address = (url or _address(chosen)).rstrip("/")
-    return CentralServer(address, client.username, client.passwords[0]), address
+    return CentralServer(address, client.username, client.clear_passwords[0]), address
 
 
 def _address(settings: Settings) -> str:

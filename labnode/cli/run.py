@@ -102,6 +102,8 @@ def run(
     _read_again_on_hangup(agent, has_terminal=has_terminal)
     try:
         click.echo(f"labnode {__version__} serves {chosen.board} at {agent.url}/")
+        if agent.admin_url is not None:
+            click.echo(f"Its administration is at {agent.admin_url}")
         agent.watch(changes or stop, systemd)
     finally:
         ended = agent.stop()

@@ -62,3 +62,5 @@ def weblab_config(
     )
     write = config.weblab_deusto if server == "weblab-deusto" else config.lab_discovery_engine
     click.echo(config.as_text(write(lab)))
+    if lab.note:
+        click.echo(f"labnode: {lab.note}", err=True)

@@ -23,6 +23,8 @@ CHECKS: dict[str, Check] = {
     "watchdog": machine.watchdog,
     "disk": machine.disk,
     "web": node.web,
+    "admin": node.administration,
+    "passwords": node.passwords,
 }
 
 

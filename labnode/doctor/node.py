@@ -15,6 +15,7 @@ from typing import Any
 
 from labnode.doctor.finding import Finding, Level, Patient
 from labnode.settings import Settings
+from labnode.settings.passwords import SHORTEST
 
 _TIMEOUT = 5.0  # seconds for an answer of the node
 
@@ -50,15 +51,39 @@ def web(patient: Patient) -> Iterator[Finding]:
         yield Finding("web", Level.WARNING, message, advice)
 
 
-def _free(host: str, port: int) -> Finding:
+def administration(patient: Patient) -> Iterator[Finding]:
+    """Where the administration is, and whether its port can be had."""
+    if patient.settings is None or (access := patient.settings.admin) is None:
+        return
+    if access.host is None:
+        message = "The administration is at the address where students come."
+        advice = "admin: {host: 127.0.0.1, port: 9080, ...} in the settings; docs/admin.md has more"
+        yield Finding("admin", Level.WARNING, message, advice)
+    elif patient.running:
+        where = f"port {access.port} of {access.host}"
+        yield Finding("admin", Level.OK, f"The administration is at {where}.")
+    else:
+        yield _free(access.host, access.port, "admin")
+
+
+def passwords(patient: Patient) -> Iterator[Finding]:
+    """Passwords that can be guessed; a simulated node has nothing to protect."""
+    if patient.settings is None or patient.simulated:
+        return
+    for name in patient.settings.short_passwords:
+        message = f"The password of {name} has less than {SHORTEST} characters."
+        yield Finding("passwords", Level.WARNING, message, "choose a longer one")
+
+
+def _free(host: str, port: int, check: str = "web") -> Finding:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.create_server((host, port), family=family):
-            return Finding("web", Level.OK, f"Port {port} is free for the node.")
+            return Finding(check, Level.OK, f"Port {port} is free for the node.")
     except OSError as error:
         why = os.strerror(error.errno or 0)  # that of the error repeats the address
         message = f"The node could not listen on port {port} of {host}: {why}."
-        return Finding("web", Level.PROBLEM, message, "stop what has it, or set another port")
+        return Finding(check, Level.PROBLEM, message, "stop what has it, or set another port")
 
 
 def _answers(settings: Settings) -> Iterator[Finding]:
@@ -75,7 +100,11 @@ def _answers(settings: Settings) -> Iterator[Finding]:
         message = f"The node takes no students: {health.get('message', status)}"
         yield Finding("web", Level.WARNING, message, "labnode status tells more")
     for client in settings.all_clients:
-        pair = f"{client.username}:{client.passwords[0]}".encode()
+        if not client.clear_passwords:
+            message = f"The password of {client.name} is hashed: it cannot be tried."
+            yield Finding("credentials", Level.UNKNOWN, message)
+            continue
+        pair = f"{client.username}:{client.clear_passwords[0]}".encode()
         try:
             status, _ = _ask(settings, "/weblab/sessions/test", pair)
         except (OSError, HTTPException, ValueError) as error:

@@ -1,30 +1,32 @@
-"""Who is calling: Basic credentials in constant time, guesses slowed down."""
+"""Who is calling: Basic credentials, and how often strangers may guess."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
 import math
-import threading
 from base64 import b64decode
-from collections import OrderedDict
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol
 
 from labnode.clock import Clock
+from labnode.errors import Busy
 from labnode.http.addresses import source_of
+from labnode.http.guesses import GuessLimit
+from labnode.http.passwords import Passwords
 from labnode.settings import Client
 
-_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
-_WINDOW = 60.0  # seconds
-_PATIENCE = 20  # wrong credentials per address and window; those beyond are told to wait
-_LIMIT = 120  # those beyond are not even compared, so that guessing has a speed limit
-_MAX_ADDRESSES = 1000
+_WRONG = "Wrong user name or password."
+
+
+class RememberedAddresses(Protocol):
+    """The addresses that have shown right credentials. Any thread."""
+
+    def __contains__(self, address: object, /) -> bool: ...
+
+    def add(self, address: str, /) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -41,79 +43,68 @@ class Denied:
         return 429, {"Retry-After": str(self.retry_after)}
 
 
-@dataclass
-class _Failures:
-    since: float
-    count: int = 0
-
-
 class BasicAuth:
-    """The clients that may call, and the addresses that guessed wrong lately.
+    """The clients that may call.
 
-    A guesser has an answer at once, never a thread that waits. An address that has shown right
-    credentials is always listened to, so no guesser behind the same proxy can lock a server out.
+    An address in `known` is always compared, whatever else is guessed from there, so no guesser
+    behind the same proxy can lock a server out; every other address has at most 60 comparisons an
+    hour. Nobody waits for a guesser, who has an answer at once.
     """
 
-    def __init__(self, clients: Iterable[Client], clock: Clock) -> None:
-        self._pairs = [
-            (client.name, _digest(pair))
-            for client in clients
-            for password in client.passwords
-            for pair in _encodings(f"{client.username}:{password}")
-        ]
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._failures: OrderedDict[str, _Failures] = OrderedDict()
-        self._known: OrderedDict[str, None] = OrderedDict()  # addresses of right credentials
+    def __init__(self, clients: Iterable[Client], clock: Clock, known: RememberedAddresses) -> None:
+        self._passwords = Passwords(clients, clock)
+        self._guesses = GuessLimit(clock)
+        self._known = known
 
     def check(self, authorization: str | None, address: str) -> str | Denied:
-        """The name of the client whose credentials these are."""
-        presented = _presented(authorization)
-        if presented is None:
+        """The name of the client whose credentials these are; the address is known from then on."""
+        pair = _presented(authorization)
+        if pair is None:
             return Denied("Credentials are needed: HTTP Basic, with this node's user name.")
-        digest = _digest(presented)
-        # All are compared, always: how long it takes tells nothing.
-        names = [name for name, pair in self._pairs if hmac.compare_digest(pair, digest)]
+        name = self.compare(pair, address)
+        if not isinstance(name, Denied):
+            self.remember(address)
+        return name
+
+    def compare(self, pair: bytes, address: str) -> str | Denied:
+        """The name of the client with the credentials "user:password".
+
+        `remember` the address once the caller is let in, which may need more than a password.
+        """
         source = source_of(address)
-        with self._lock:
-            failures = self._recent(source)
-            if names and (source in self._known or failures.count < _LIMIT):
-                _put(self._known, source, None)
-                return names[0]
-            failures.count += 1
-            _put(self._failures, source, failures)
-            count, until = failures.count, failures.since + _WINDOW
-        if count in (1, _PATIENCE + 1):
-            _log.warning("Wrong credentials from %s, %d in a minute", source, count)
-        if count <= _PATIENCE:
-            return Denied("Wrong user name or password.")
-        wait = max(1, math.ceil(until - self._clock.now()))
-        return Denied(f"Too many wrong passwords from your address: wait {wait} s.", wait)
+        known = source in self._known
+        # Counted before it is compared: many requests at once get no more than one after the other.
+        wait = 0.0 if known else self._guesses.take(source)
+        if wait:
+            return _too_many(wait)
+        try:
+            name = self._passwords.client_of(pair, patient=known)
+        except Busy as busy:
+            if not known:
+                self._guesses.give_back(source)
+            return Denied(busy.message, math.ceil(busy.retry_after))
+        if name is not None:
+            return name
+        if known:  # counted for the log and the answer alone
+            wait = self._guesses.take(source)
+        if self._guesses.taken(source) == 1:
+            _log.warning("Wrong credentials from %s", source)
+        return _too_many(wait) if wait else Denied(_WRONG)
 
-    def _recent(self, source: str) -> _Failures:
-        failures = self._failures.get(source)
-        now = self._clock.now()
-        return failures if failures and now < failures.since + _WINDOW else _Failures(now)
+    def known_source(self, address: str) -> str | None:
+        """The address, or its network, if somebody has been let in from there."""
+        return source if (source := source_of(address)) in self._known else None
 
-
-def _put(table: OrderedDict[str, _T], address: str, value: _T) -> None:
-    """Keep the addresses that were heard of last."""
-    table[address] = value
-    table.move_to_end(address)
-    if len(table) > _MAX_ADDRESSES:
-        table.popitem(last=False)
-
-
-def _digest(pair: bytes) -> bytes:
-    return hashlib.sha256(pair).digest()
+    def remember(self, address: str) -> None:
+        """The address has been let in."""
+        if (source := source_of(address)) not in self._known:
+            self._known.add(source)
+            self._guesses.give_back(source)
 
 
-def _encodings(pair: str) -> set[bytes]:
-    """UTF-8 and, where possible, Latin-1, which Python's requests library writes."""
-    encodings = {pair.encode()}
-    with suppress(UnicodeEncodeError):
-        encodings.add(pair.encode("latin-1"))
-    return encodings
+def _too_many(wait: float) -> Denied:
+    seconds = max(1, math.ceil(wait))
+    return Denied(f"Too many wrong passwords from your address: wait {seconds} s.", seconds)
 
 
 def _presented(authorization: str | None) -> bytes | None:

@@ -27,6 +27,7 @@ from labnode.node.runtime import Runtime, all_done
 from labnode.node.state_dir import StateDir
 from labnode.sessions import Sessions
 from labnode.settings import Settings
+from labnode.settings.passwords import SHORTEST
 from labnode.store import Store
 from labnode.system.systemd import Systemd
 from labnode.system.watchdog import Watchdog, ask_web
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 BROKEN = 70  # the exit code (EX_SOFTWARE) of a node that did not end in order
 
 _HTTP_THREADS = 20
+_ADMIN_THREADS = 4
 _CHANGE_STOPS_WITHIN = 3.0
 _STOP_WITHIN = 10.0  # seconds for all of a stop; the parts below are less in sum
 _WATCH_EVERY = 1.0
@@ -73,7 +75,8 @@ class Agent:
         self._listen = listen
         self._hung_after = hung_after
         self._ready = False
-        self.app = front(self, settings)
+        self.app = front(lambda: self.site, settings)
+        self.admin_app = front(lambda: self.admin_site, settings)
         self._stopping = False
         self._ended = threading.Event()
         self._undo = contextlib.ExitStack()
@@ -90,6 +93,7 @@ class Agent:
                 trusted_proxies=settings.trusted_proxies,
                 large=self._expects_large,
             )
+            self.admin_web = self._admin_server()
             self._control = ControlSocket(settings.state_dir, self.commands.by_name)
             self._undo = undo.pop_all()
 
@@ -122,13 +126,22 @@ class Agent:
     @property
     def url(self) -> str:
         """Where it listens, as a URL without a slash at its end."""
-        host, port = self.web.address
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}{self.settings.base_path}"
+        return _url(self.web, self.settings.base_path)
+
+    @property
+    def admin_url(self) -> str | None:
+        """Where the administration is, if it has an address of its own."""
+        return _url(self.admin_web, f"{self.settings.base_path}/admin") if self.admin_web else None
 
     @property
     def site(self) -> Wsgi | None:
         """The application of the present runtime; None while it is not ready."""
         return self.runtime.site if self._ready else None
+
+    @property
+    def admin_site(self) -> Wsgi | None:
+        """The same for the administration's own address."""
+        return self.runtime.admin_site if self._ready else None
 
     def start(self) -> None:
         """Open the board, finish what the last run left, and accept students.
@@ -139,10 +152,13 @@ class Agent:
         try:
             if self._listen:  # first: without its port, a node must not touch board nor sessions
                 self.web.start()
+                if self.admin_web is not None:
+                    self.admin_web.start()
             self.runtime.start()
             self._ready = True
             if self._listen:
                 self._control.start()
+                self._warn()
         except BaseException:
             self.stop()
             raise
@@ -156,7 +172,10 @@ class Agent:
         silent = all_done([partial(self._control.stop, 0.5)])
         changed = self.board_change.stop(_CHANGE_STOPS_WITHIN)
         ended = self.runtime.stop()
-        closed = all_done([partial(self.web.stop, 1.0), self._undo.close])
+        steps: list[Callable[[], object]] = [partial(self.web.stop, 1.0), self._undo.close]
+        if self.admin_web is not None:
+            steps.insert(0, partial(self.admin_web.stop, 0.2))
+        closed = all_done(steps)
         self._ended.set()
         return silent and changed and ended and closed
 
@@ -191,6 +210,35 @@ class Agent:
             commands=self.commands.by_name,
         )
 
+    def _admin_server(self) -> WebServer | None:
+        """The web server of the administration: what holds up the students' does not hold up it."""
+        access = self.settings.admin
+        if access is None or access.host is None:
+            return None
+        return WebServer(
+            self.admin_app,
+            host=access.host,
+            port=access.port,
+            threads=_ADMIN_THREADS,
+            trusted_proxies=self.settings.trusted_proxies,
+            name="admin",
+        )
+
+    def _warn(self) -> None:
+        """Log what whoever runs the node should change in its settings."""
+        if self.settings.admin_among_students:
+            log.warning(
+                "The administration is at the address where students come: anybody who reaches it "
+                "may guess its password. admin: {host: 127.0.0.1, port: 9080} in the settings "
+                "gives it one of its own."
+            )
+        if not self._simulate and (whose := self.settings.short_passwords):
+            log.warning(
+                "Passwords with less than %d characters can be guessed: those of %s.",
+                SHORTEST,
+                ", ".join(whose),
+            )
+
     def _expects_large(self, environ: dict[str, Any]) -> Sink | None:
         return self.runtime.uploads.expected(environ) if self._ready else None
 
@@ -218,7 +266,13 @@ class Agent:
     def fault(self) -> str | None:
         """Why this process must not go on owning the hardware, or None."""
         fault = self.runtime.fault() if self._ready else None  # each wait of a change has an end
-        return fault or self.web.fault() or self._control.fault() or self.safety.fault()
+        return (
+            fault
+            or self.web.fault()
+            or (self.admin_web.fault() if self.admin_web else None)
+            or self._control.fault()
+            or self.safety.fault()
+        )
 
     def trouble(self) -> str | None:
         """Why systemd's watchdog must not be fed, or None; sends a request to the web server."""
@@ -254,3 +308,8 @@ class Agent:
         self.runtime.make_safe()
         logging.shutdown()
         os._exit(BROKEN)
+
+
+def _url(server: WebServer, path: str) -> str:
+    host, port = server.address
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, Protocol
+from typing import Any
 
 from labnode.lab.pages import accepted
 from labnode.settings import Settings
@@ -19,16 +19,8 @@ _STARTING = "The lab is just starting; ask again in a moment."
 _FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST")
 
 
-class Sites(Protocol):
-    """Has the application of the present board."""
-
-    @property
-    def site(self) -> Wsgi | None:
-        """None while no board is ready."""
-
-
-def front(sites: Sites, settings: Settings) -> Wsgi:
-    """The node's WSGI application: the site of the present board, or a "starting" page.
+def front(site: Callable[[], Wsgi | None], settings: Settings) -> Wsgi:
+    """A WSGI application: the `site` of the present board, or a "starting" page while it is None.
 
     Answers get the security headers that they do not have.
     """
@@ -40,7 +32,7 @@ def front(sites: Sites, settings: Settings) -> Wsgi:
             added = [(name, value) for name, value in headers if name.lower() not in present]
             return start_response(status, given + added, *error)
 
-        return (sites.site or starting)(environ, start)
+        return (site() or starting)(environ, start)
 
     return serve
 
@@ -74,9 +66,7 @@ def site(student: Wsgi, protocol: Wsgi, settings: Settings, admin: Wsgi | None =
     protocol_bases = [base, ""] if settings.weblab_base is None else [settings.weblab_base]
 
     def serve(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        environ = {**environ, "wsgi.url_scheme": settings.scheme, "labnode.base": base}
-        _unwrap(environ, settings.trusted_proxies)
-        path = re.sub("/{2,}", "/", environ.get("PATH_INFO") or "/")
+        environ, path = _unwrapped(environ, settings, settings.scheme)
         for prefix in protocol_bases:
             if path.startswith((f"{prefix}/weblab/", f"{prefix}/ldl/")):
                 return protocol(_below(environ, prefix, path), start)
@@ -90,6 +80,37 @@ def site(student: Wsgi, protocol: Wsgi, settings: Settings, admin: Wsgi | None =
         return student(environ, start)
 
     return serve
+
+
+def admin_site(admin: Wsgi, settings: Settings) -> Wsgi:
+    """The administration at an address of its own, with or without the base path.
+
+    What a proxy says counts as in `site`; without one it is plain HTTP, as through ssh.
+    """
+    home = f"{settings.base_path}/admin"
+
+    def serve(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        environ, path = _unwrapped(environ, settings, "http")
+        environ["labnode.admin_site"] = True
+        for prefix in (settings.base_path, ""):
+            if f"{path}/".startswith(f"{prefix}/admin/"):
+                return admin(_below(environ, prefix, path), start)
+        if path.rstrip("/") in ("", settings.base_path):
+            start("302 Found", [("Location", home), ("Content-Length", "0")])
+            return []
+        start("404 Not Found", [("Content-Type", "text/plain")])
+        return [f"There is only {home} here.\n".encode()]
+
+    return serve
+
+
+def _unwrapped(
+    environ: dict[str, Any], settings: Settings, scheme: str
+) -> tuple[dict[str, Any], str]:
+    """The request as the browser has sent it, and its path."""
+    environ = {**environ, "wsgi.url_scheme": scheme, "labnode.base": settings.base_path}
+    _unwrap(environ, settings.trusted_proxies)
+    return environ, re.sub("/{2,}", "/", environ.get("PATH_INFO") or "/")
 
 
 def _below(environ: dict[str, Any], prefix: str, path: str) -> dict[str, Any]:

@@ -18,12 +18,12 @@ from labnode.lab.recordings import Recordings
 from labnode.lab.sequences import Sequences
 from labnode.node import failsafe
 from labnode.node.estop import EmergencyStop
-from labnode.node.front import Wsgi, site
+from labnode.node.front import Wsgi, admin_site, site
 from labnode.node.routines import Routines
 from labnode.node.telemetry import Telemetry
 from labnode.sessions import HOOK_LIMIT, Sessions
 from labnode.settings import Settings
-from labnode.store import Pruning, Store
+from labnode.store import KnownAddresses, Pruning, Store
 from labnode.tasks import Lane, Tasks
 from labnode.tasks.queues import Queues
 from labnode.web.admin import administration
@@ -58,7 +58,8 @@ class Runtime:
     """A board with its threads, tasks, sessions, lab and pages, from `start()` to `stop()`.
 
     Only the state directory, which no other runtime may use, outlives a change of the board. `site`
-    is the WSGI app, called by up to `http_threads` threads. With `listen` False, nothing opens a
+    is the WSGI app, called by up to `http_threads` threads; `admin_site` that of the administration
+    where it has an address of its own. With `listen` False, nothing opens a
     socket of its own. `commands` are those of the control socket.
     """
 
@@ -147,7 +148,18 @@ class Runtime:
             )
             lab.bind(node)
             self.streams = Streams(node, self.bus)
-            admin = administration(settings, node, commands, clock, owner.fault)
+            known = KnownAddresses(self.store, "admin")
+            admin = undo.enter_context(
+                administration(
+                    settings,
+                    node,
+                    commands,
+                    clock,
+                    fault=owner.fault,
+                    known=known,
+                    memory=self.store,
+                )
+            )
             self.telemetry = Telemetry(settings, self.board, self.bus, clock, commands["status"])
             self.uploads = Uploads(node, access, settings.base_path)
             student = student_app(
@@ -159,8 +171,13 @@ class Runtime:
                 websockets=self.websockets,
                 streams=self.streams,
             )
-            protocol = protocol_app(self.sessions, settings, clock=clock)
-            pages = site(student, protocol, settings, undo.enter_context(admin))
+            known = KnownAddresses(self.store, "servers")
+            protocol = protocol_app(self.sessions, settings, clock=clock, known=known)
+            self.admin_site: Wsgi | None = None
+            if admin is not None and not settings.admin_among_students:
+                self.admin_site = self.telemetry.counted(admin_site(admin, settings))
+                admin = None
+            pages = site(student, protocol, settings, admin)
             self.site: Wsgi = self.telemetry.counted(pages)
             self._undo = undo.pop_all()
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from base64 import b32decode
 from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
 from labnode.schema import shown
+from labnode.settings.passwords import HashedPassword, is_hashed
 
 _PATH = "(/[A-Za-z0-9._~-]+)"
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
@@ -116,7 +118,21 @@ def password(value: str | list[str]) -> str | list[str]:
     words = [value] if isinstance(value, str) else value
     if not words or not all(word and word.isprintable() for word in words):
         raise ValueError("expected a password that is not empty, or a list of those that are valid")
+    for word in filter(is_hashed, words):
+        HashedPassword.parse(word)
     return value
+
+
+def totp(text: str) -> str:
+    """The key of one-time codes in base 32, upper case and without spaces and padding."""
+    key = text.replace(" ", "").rstrip("=").upper()
+    try:
+        size = len(b32decode(key + "=" * (-len(key) % 8)))
+    except ValueError:
+        size = 0
+    if not 16 <= size <= 64:
+        raise ValueError("expected a key of 26 or more letters A-Z and digits 2-7 (base 32)")
+    return key
 
 
 def secret_key(text: str) -> str:

@@ -90,7 +90,7 @@ def _is_relative(text: Any) -> bool:
 def _has_plain_secret(section: Section) -> bool:
     """Whether a password or a key is in the file itself, without `!secret`."""
     if isinstance(section.content, dict | list):
-        names = ("name", "username")
+        names = ("name", "username", "host", "port")
         inner = [child for key, child in section.items() if key not in names]
         return any(map(_has_plain_secret, inner + section.entries()))
     return bool(section.content) and section.hidden is None
@@ -133,11 +133,16 @@ def variables() -> dict[str, tuple[tuple[str, ...], Any]]:
     """
     kinds: dict[tuple[str, ...], Any] = {}
     for option in options(Settings):
-        if Credentials in get_args(option.type):
-            kinds |= {(option.key, part.key): part.type for part in options(Credentials)}
+        one = () if get_origin(option.type) is list else get_args(option.type)
+        if pair := next(filter(_is_credentials, one), None):
+            kinds |= {(option.key, part.key): part.type for part in options(pair)}
         else:
             kinds[option.key,] = option.type
     return {_PREFIX + "_".join(keys).upper(): (keys, kind) for keys, kind in kinds.items()}
+
+
+def _is_credentials(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Credentials)
 
 
 def _read(text: str, kind: Any, where: str, problems: Problems) -> Section:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from labnode.schema import Between, Doc, Duration
 from labnode.settings import formats
+from labnode.settings.passwords import SHORTEST, is_hashed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +21,43 @@ class Credentials:
     password: Annotated[
         str | list[str],
         formats.password,
-        Doc("The password, or a list of passwords that are all valid."),
+        Doc(
+            "The password, or a list of passwords that are all valid; in clear, or hashed by "
+            "`labnode password`."
+        ),
     ] = field(repr=False)
 
     @property
     def passwords(self) -> tuple[str, ...]:
         return (self.password,) if isinstance(self.password, str) else tuple(self.password)
+
+    @property
+    def clear_passwords(self) -> tuple[str, ...]:
+        """Those that are not hashed."""
+        return tuple(password for password in self.passwords if not is_hashed(password))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdminAccess(Credentials):
+    """Who may administrate the node, and where."""
+
+    host: Annotated[
+        Annotated[str, formats.listening_host] | None,
+        Doc(
+            "The address that the administration listens on, such as 127.0.0.1; by default it is "
+            "where the students come, which labnode warns of."
+        ),
+    ] = None
+    port: Annotated[
+        int, Between(0, 65535), Doc("The port of the administration, where it has a host.")
+    ] = 9080
+    totp: Annotated[
+        Annotated[str, formats.totp] | None,
+        Doc(
+            "The key of the codes that logging in needs as well (RFC 6238), as "
+            "`labnode password --totp` prints it."
+        ),
+    ] = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +148,13 @@ class Settings:
         Annotated[str, formats.prefix] | None,
         Doc("Another path prefix for the central server's protocol alone."),
     ] = None
-    admin: Annotated[Credentials | None, Doc("The credentials of the administration's pages.")] = (
-        None
-    )
+    admin: Annotated[
+        AdminAccess | None,
+        Doc(
+            "The credentials of the administration's pages; with host and port, where they are, "
+            "and totp, the key of its codes."
+        ),
+    ] = None
     expired_users_timeout: Annotated[
         Duration, Doc("How long a student whose time is over is still known.")
     ] = 3600
@@ -187,7 +223,24 @@ class Settings:
         """Everything that must not be in any log."""
         pairs: list[Credentials] = [*self.all_clients, *([self.admin] if self.admin else [])]
         words = [password for pair in pairs for password in pair.passwords]
-        return [*words, *([self.secret_key] if self.secret_key else [])]
+        keys = [self.secret_key, self.admin.totp if self.admin else None]
+        return [*words, *filter(None, keys)]
+
+    @property
+    def short_passwords(self) -> list[str]:
+        """Whose passwords have fewer than 12 characters: "weblab", "admin" ..."""
+        named: list[tuple[str, Credentials]] = [(each.name, each) for each in self.all_clients]
+        named += [("admin", self.admin)] if self.admin else []
+        return [
+            name
+            for name, pair in named
+            if any(len(password) < SHORTEST for password in pair.clear_passwords)
+        ]
+
+    @property
+    def admin_among_students(self) -> bool:
+        """Whether the administration is at the address of the students' pages."""
+        return self.admin is not None and self.admin.host is None
 
     def allows_host(self, host: str) -> bool:
         """Whether `host`, from a Host header, may be in students' addresses."""

@@ -135,6 +135,11 @@ def render_admin(language: str, **values: Any) -> str:
     return _render("admin", language, "", **values)
 
 
+def render_admin_login(language: str, **values: Any) -> str:
+    """The form that administrators log in with; `values` are those of `Login.page`."""
+    return _render("admin_login", language, "", **values)
+
+
 def render_message(language: str, *, title: str, text: str, back: str, root: str) -> str:
     """A page with one sentence and a link back."""
     return _render("message", language, root, title=title, text=text, back=back)

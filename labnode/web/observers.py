@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import socket
 
 from bottle import request
 
@@ -44,7 +45,10 @@ class Observers:
     def _host(self) -> str | None:
         """The host of the current request, if links may have it."""
         try:
-            host = str(request.get_header("Host", "")).lower()
+            if "labnode.admin_site" in request.environ:  # not where the students come
+                host = f"{socket.gethostname()}:{self._settings.port}"
+            else:
+                host = str(request.get_header("Host", "")).lower()
         except RuntimeError:  # a hook or a task: this thread serves no request
             return None
         return host if self._settings.allows_host(host) else None

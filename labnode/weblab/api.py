@@ -16,7 +16,7 @@ import bottle
 
 from labnode.clock import Clock
 from labnode.errors import BadInput, Busy, LabnodeError
-from labnode.http.basic_auth import BasicAuth, Denied
+from labnode.http.basic_auth import BasicAuth, Denied, RememberedAddresses
 from labnode.http.replies import Errors
 from labnode.sessions import Deletion, Sessions
 from labnode.settings import Settings
@@ -45,11 +45,16 @@ WEBLAB = Dialect("/weblab/sessions", messages.parse_start, messages.deletion, ex
 LDE = Dialect("/ldl/sessions", lde.parse_start, lde.deletion, extensions=False)
 
 
-def protocol_app(sessions: Sessions, settings: Settings, *, clock: Clock) -> bottle.Bottle:
-    """The routes under /weblab and /ldl; all but `api` and `health` need a client's credentials."""
+def protocol_app(
+    sessions: Sessions, settings: Settings, *, clock: Clock, known: RememberedAddresses
+) -> bottle.Bottle:
+    """The routes under /weblab and /ldl; all but `api` and `health` need a client's credentials.
+
+    `known` are the addresses that have shown them.
+    """
     app = bottle.Bottle()
     app.default_error_handler = _own_error
-    protocol = ServerApi(sessions, settings, clock)
+    protocol = ServerApi(sessions, settings, clock, known)
     app.add_hook("before_request", protocol.authenticate)
     app.add_hook("after_request", protocol.note_rejection)
     app.install(Errors(lambda error: _failure(error.status, error)))
@@ -60,11 +65,13 @@ def protocol_app(sessions: Sessions, settings: Settings, *, clock: Clock) -> bot
 
 
 class ServerApi:
-    def __init__(self, sessions: Sessions, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, sessions: Sessions, settings: Settings, clock: Clock, known: RememberedAddresses
+    ) -> None:
         self._sessions = sessions
         self._settings = settings
         self._clock = clock
-        self._credentials = BasicAuth(settings.all_clients, clock)
+        self._credentials = BasicAuth(settings.all_clients, clock, known)
         self._rejections = Rejections(clock)
 
     def serve(self, app: bottle.Bottle, dialect: Dialect) -> None:

@@ -31,6 +31,7 @@ class Registration:
     title: str
     users: int = 1
     max_time: float = 3600.0  # seconds
+    note: str = ""  # a sentence about what could not be filled in
 
 
 @dataclass(frozen=True)
@@ -56,21 +57,31 @@ def registration(
     """The registration at the central server with the credentials of `client`, else the first.
 
     `host` ("pi3:8080") is how it reaches the node, where `base_url` has none. Of several passwords
-    the last counts; without `show_password` it is a placeholder. ConfigError without such a client.
+    the last counts; without `show_password`, or where it is hashed, it is a placeholder.
+    ConfigError without such a client.
     """
     chosen = _client(settings, client)
+    password, note = f"PASSWORD-OF-{chosen.name}", ""
+    if show_password and chosen.clear_passwords:
+        password = chosen.clear_passwords[-1]
+    elif show_password:
+        note = (
+            f"The password of {chosen.name} is hashed in the settings and cannot be printed: enter "
+            f"it instead of {password}."
+        )
     url = settings.external_url(host)
     if settings.weblab_base is not None:
         url = url.removesuffix(settings.base_path) + settings.weblab_base
     return Registration(
         url=url,
         username=chosen.username,
-        password=chosen.passwords[-1] if show_password else f"PASSWORD-OF-{chosen.name}",
+        password=password,
         name=name,
         category=category,
         title=title or name,
         users=users,
         max_time=max_time,
+        note=note,
     )
 
 

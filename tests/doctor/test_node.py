@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,8 @@ from labnode.doctor import examine, node
 from labnode.doctor.examine import CHECKS
 from labnode.lab import Lab
 from labnode.node.agent import Agent
-from labnode.settings import Credentials
+from labnode.settings import AdminAccess, Credentials
+from labnode.settings.passwords import HashedPassword
 from tests.kit.commands import Run, labnode_with
 
 from .conftest import Bed
@@ -108,6 +110,53 @@ def test_a_check_that_fails_itself_keeps_no_other_from_being_made(
     found = {f.check: f.message for f in examine(bed.patient)}
     assert found["clock"] == "This could not be looked at: no such thing."
     assert "disk" in found
+
+
+def test_a_hashed_password_cannot_be_tried(bed: Bed, running: Agent) -> None:
+    assert bed.patient.settings is not None
+    hashed = Credentials(username="u", password=str(HashedPassword.of("a long password")))
+    bed.is_now(settings=replace(bed.patient.settings, weblab=hashed))
+    assert bed.found(node.web)[1] == (
+        "unknown",
+        "The password of weblab is hashed: it cannot be tried.",
+    )
+    assert bed.found(node.passwords) == []
+
+
+def test_short_passwords_are_warned_of_unless_the_node_is_simulated(bed: Bed) -> None:
+    assert bed.found(node.passwords) == [
+        ("warning", "The password of weblab has less than 12 characters.")
+    ]
+    bed.is_now(simulated=True)
+    assert bed.found(node.passwords) == []
+
+
+def administered(bed: Bed, **access: Any) -> None:
+    assert bed.patient.settings is not None
+    admin = AdminAccess(username="boss", password="a long password", **access)
+    bed.is_now(settings=replace(bed.patient.settings, admin=admin))
+
+
+def test_an_administration_where_students_come_is_warned_of(bed: Bed) -> None:
+    assert bed.found(node.administration) == []
+    administered(bed)
+    assert bed.found(node.administration) == [
+        ("warning", "The administration is at the address where students come.")
+    ]
+
+
+def test_the_port_of_the_administration_has_to_be_free(bed: Bed) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        administered(bed, host="127.0.0.1", port=port)
+        message = f"The node could not listen on port {port} of 127.0.0.1: Address already in use."
+        assert bed.found(node.administration) == [("problem", message)]
+        bed.is_now(running=True)
+        assert bed.found(node.administration) == [
+            ("ok", f"The administration is at port {port} of 127.0.0.1.")
+        ]
+    bed.is_now(running=False)
+    assert bed.found(node.administration) == [("ok", f"Port {port} is free for the node.")]
 
 
 # --- the command ---

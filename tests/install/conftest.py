@@ -177,21 +177,29 @@ class Node:
         path.write_text(f"{noted}{script}\n")
         path.chmod(0o755)
 
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """`./install.sh ARGUMENTS` for the system below `root`."""
+    def run(
+        self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """`./install.sh ARGUMENTS` for the system below `root`; `stdin` may be a terminal."""
         if "python" not in " ".join(arguments) and arguments[:1] in (("install",), ("upgrade",)):
             arguments = (*arguments, "--python", str(self.bin / "python3"))
-        return self.run_as_is(*arguments, LABNODE_INSTALL_ROOT=str(self.root), **environment)
+        environment["LABNODE_INSTALL_ROOT"] = str(self.root)
+        return self.run_as_is(*arguments, stdin=stdin, **environment)
 
-    def run_as_is(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run_as_is(
+        self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         path = f"{self.bin}:{os.environ['PATH']}"
         always = {"PATH": path, "CALLS": self.calls_file, "TMPDIR": self.temporary}
         always |= {"ROOT_DIRECTORY": self.root, "LC_ALL": "C.UTF-8", "PACKAGES": self.packages}
         environ = {**{name: str(value) for name, value in always.items()}, **environment}
-        return ran(["./install.sh", *arguments], cwd=self.clone, env=environ)
+        return ran(["./install.sh", *arguments], cwd=self.clone, env=environ, stdin=stdin)
 
-    def install(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return self.run("install", "--board", "boards/heater.yaml", *arguments, **environment)
+    def install(
+        self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        words = ("install", "--board", "boards/heater.yaml", *arguments)
+        return self.run(*words, stdin=stdin, **environment)
 
     def calls(self, beginning: str = "") -> list[str]:
         text = self.calls_file.read_text() if self.calls_file.exists() else ""

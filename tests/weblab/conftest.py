@@ -118,7 +118,7 @@ class Node:
     @property
     def app(self) -> Any:
         if self._app is None:
-            self._app = protocol_app(self.sessions, self.settings, clock=self.clock)
+            self._app = protocol_app(self.sessions, self.settings, clock=self.clock, known=set())
         return self._app
 
     def call(

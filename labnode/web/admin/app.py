@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import secrets
@@ -16,15 +17,17 @@ from bottle import Bottle, HTTPError, HTTPResponse, request, static_file
 
 from labnode.clock import Clock
 from labnode.errors import LabnodeError
-from labnode.http.basic_auth import BasicAuth, Denied
+from labnode.http.basic_auth import RememberedAddresses
 from labnode.http.replies import Errors, error_reply, json_reply, redirect
 from labnode.lab import Node
 from labnode.lab.pages import locales
-from labnode.settings import Client, Credentials, Settings
+from labnode.settings import Settings
 from labnode.web import html, texts
+from labnode.web.admin.login import Login
 from labnode.web.admin.logtail import LogTail
 from labnode.web.admin.page import NodeView
 from labnode.web.admin.texts import words as words_of
+from labnode.web.admin.totp import Memory
 from labnode.web.admin.trial import Trial
 from labnode.web.auth import check_origin
 
@@ -46,13 +49,13 @@ _LONGEST_FORM = 65536  # bytes
 class Admin:
     """The administration, a WSGI application for `/admin` and below.
 
-    It needs the `credentials`, and takes no requests that change something from other sites.
-    `fault` says what is wrong with the node, or None.
+    It answers those whom `login` lets in, and takes no requests that change something from other
+    sites. `settings` are those of its address. `fault` says what is wrong with the node, or None.
     """
 
     def __init__(
         self,
-        credentials: Credentials,
+        login: Login,
         settings: Settings,
         node: Node,
         commands: Commands,
@@ -60,8 +63,7 @@ class Admin:
         *,
         fault: Callable[[], str | None],
     ) -> None:
-        client = Client(name="admin", username=credentials.username, password=credentials.password)
-        self._credentials = BasicAuth([client], clock)
+        self._login = login
         self._trial = Trial(node, clock)
         self._tail = LogTail(settings.secrets)
         self._instance = secrets.token_hex(4)  # open pages see by it that all is new
@@ -78,6 +80,7 @@ class Admin:
         self._app.get("/admin", callback=self.page)
         self._app.get("/admin/", callback=lambda: redirect(self._home))
         self._app.get("/admin/static/<path:path>", callback=_static)
+        login.serve(self._app)
         self._app.post("/admin/reset", callback=self.reset)
         self._app.post("/admin/devices/<device>/<command>", callback=self.try_out)
         for action in _ACTIONS:
@@ -108,7 +111,9 @@ class Admin:
             self._node, self._commands, self._clock, language=language, fault=self._fault
         )
         values = view.values(self._tail.entries[::-1])
-        page = html.render_admin(language, instance=self._instance, **values)
+        page = html.render_admin(
+            language, instance=self._instance, by_browser=self._login.by_browser, **values
+        )
         return HTTPResponse(page, **{"Cache-Control": "no-store"})
 
     def reset(self) -> dict[str, Any]:
@@ -141,14 +146,8 @@ class Admin:
 
     def _check(self) -> None:
         """Raise the reply that refuses the current request, where it has to be refused."""
-        address = request.environ.get("REMOTE_ADDR", "")
-        who = self._credentials.check(request.environ.get("HTTP_AUTHORIZATION"), address)
-        if isinstance(who, Denied):
-            denied = {"error": True, "code": "credentials", "message": who.message}
-            status, headers = who.answer("labnode administration")
-            reply = json_reply(denied, status)
-            reply.headers.update(headers)
-            raise reply
+        if (refusal := self._login.refusal()) is not None:
+            raise refusal
         try:
             check_origin(self._settings)
         except LabnodeError as error:
@@ -196,12 +195,13 @@ class Admin:
             title=words_of(language)["refused"],
             text=sentence,
             back=self._home,
-            root=f"{self._settings.base_path}/",
+            root=f"{self._home}/",
         )
 
 
 def _static(path: str) -> HTTPResponse:
-    response = static_file(path, root=str(_STATIC))
+    of_students = path in ("page.css", "icon.svg")  # at an address of its own it needs them too
+    response = static_file(path, root=str(html.STATIC if of_students else _STATIC))
     response.set_header("Cache-Control", "no-cache")  # revalidated each time, with a 304
     return response
 
@@ -234,13 +234,23 @@ def administration(
     node: Node,
     commands: Commands,
     clock: Clock,
+    *,
     fault: Callable[[], str | None],
+    known: RememberedAddresses,
+    memory: Memory,
 ) -> Iterator[Admin | None]:
-    """The administration during the block, where the settings have credentials for it."""
+    """The administration during the block, where the settings have credentials for it.
+
+    `known` are the addresses that were let in; `memory` keeps which code was used last.
+    """
     if settings.admin is None:
         yield None
         return
-    admin = Admin(settings.admin, settings, node, commands, clock, fault=fault)
+    if not settings.admin_among_students:  # through ssh, or a proxy that says what browsers use
+        settings = dataclasses.replace(settings, base_url=settings.base_path, scheme="http")
+    assert settings.admin is not None
+    login = Login(settings.admin, settings, clock, known, memory)
+    admin = Admin(login, settings, node, commands, clock, fault=fault)
     admin.start()
     try:
         yield admin

@@ -8,6 +8,20 @@ from labnode.web.texts import in_language
 
 _WORDS = {  # in each of LANGUAGES
     "administration": ("Administration", "Administración"),
+    "login": ("Log in", "Entrar"),
+    "login:wrong": ("Wrong user name or password.", "Usuario o contraseña incorrectos."),
+    "login:wrong:code": (
+        "Wrong user name, password or code.",
+        "Usuario, contraseña o código incorrectos.",
+    ),
+    "login:wait": (
+        "Too many attempts: try again in {seconds} s.",
+        "Demasiados intentos: prueba de nuevo dentro de {seconds} s.",
+    ),
+    "logout": ("Log out", "Salir"),
+    "username": ("User name", "Usuario"),
+    "password": ("Password", "Contraseña"),
+    "code": ("Code", "Código"),
     "state": ("State", "Estado"),
     "state:ready": ("Ready for a student", "Listo para un estudiante"),
     "state:busy": ("In use", "En uso"),

@@ -1,0 +1,54 @@
+"""`labnode password`: a password as it may stand in the settings, and the key of one-time codes."""
+
+# ruff: noqa: PLC0415
+from __future__ import annotations
+
+import sys
+
+import click
+
+from labnode.errors import BadInput
+
+
+@click.command()
+@click.option("--totp", is_flag=True, help="Make a key for one-time codes instead.")
+def password(*, totp: bool) -> None:
+    """Hash a password for the settings.
+
+    It is asked for, or read from standard input, and what is printed goes where the settings have
+    the password, in `weblab`, `clients` or `admin`. Nobody can get it back from there; the node and
+    `labnode weblab-config` neither, so keep it where you keep your passwords.
+
+    With --totp, print a key for `totp` in `admin`, and the URI that authenticator apps read:
+    logging in to the administration needs a code of the app, too.
+    """
+    if totp:
+        _print_key()
+        return
+    from labnode.settings.passwords import SHORTEST, HashedPassword
+
+    word = _asked() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    if not word or not word.isprintable():
+        raise BadInput("expected a password: one line of characters that can be typed.")
+    if len(word) < SHORTEST:
+        click.echo(
+            f"labnode: A password with less than {SHORTEST} characters can be guessed.", err=True
+        )
+    click.echo(str(HashedPassword.of(word)))
+
+
+def _asked() -> str:
+    word: str = click.prompt("Password", hide_input=True, confirmation_prompt="Again", err=True)
+    return word
+
+
+def _print_key() -> None:
+    import secrets
+    import socket
+    from base64 import b32encode
+
+    from labnode.web.admin.totp import app_uri
+
+    key = b32encode(secrets.token_bytes(20)).decode()
+    click.echo(f"totp: {key}")
+    click.echo(app_uri(key, socket.gethostname()))
