@@ -45,7 +45,7 @@ HOUSE = """
     worker    -> clock errors
     tasks     -> worker store jsondata context events clock errors
     sessions  -> tasks worker store jsondata events audit clock errors
-    lab       -> sessions tasks worker board drivers schema files context events clock errors
+    lab       -> sessions tasks worker store board drivers schema files context events clock errors
     control   -> clock errors
     http      -> settings waker clock errors
     weblab    -> http sessions settings jsondata audit clock errors
