@@ -1,4 +1,4 @@
-"""The current user and the current task, as context variables."""
+"""The current user, task and sequence, as context variables."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 current_user: ContextVar[Any] = ContextVar("labnode_user", default=None)
 current_task: ContextVar[Any] = ContextVar("labnode_task", default=None)
+current_sequence: ContextVar[Any] = ContextVar("labnode_sequence", default=None)
 
 
 @contextmanager
@@ -20,3 +21,13 @@ def acting(user: Any = None, task: Any = None) -> Iterator[None]:
     finally:
         current_task.reset(task_token)
         current_user.reset(user_token)
+
+
+@contextmanager
+def in_sequence(sequence: Any) -> Iterator[None]:
+    """Inside the block, `sequence` is the current one."""
+    token = current_sequence.set(sequence)
+    try:
+        yield
+    finally:
+        current_sequence.reset(token)

@@ -460,6 +460,56 @@ def test_making_safe_takes_no_longer_than_it_may(
     let_go.set()
 
 
+def test_the_process_ends_with_the_outputs_safe_also_when_no_thread_can_be_started(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = build()
+    agent.start()
+    agent.worker.call(lambda: agent.board.command("heater", "off"))
+    codes = end_of_process(monkeypatch)
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(Ended):
+            agent.give_up("of a test")
+    assert codes == [70]
+    assert level(agent) is True
+
+
+def test_the_process_ends_even_if_making_safe_fails(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = build()
+    codes = end_of_process(monkeypatch)
+
+    def fail() -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(agent.runtime, "make_safe", fail)
+    with pytest.raises(Ended):
+        agent.give_up("of a test")
+    assert codes == [70]
+
+
+def test_a_safety_watch_that_fails_ends_the_process_by_itself(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, gave_up = build(listen=False), threading.Event()
+    why: list[str] = []
+
+    def fail() -> None:
+        raise RuntimeError("can't allocate lock")
+
+    monkeypatch.setattr(agent, "fault", fail)
+    monkeypatch.setattr(agent, "give_up", lambda text: (why.append(text), gave_up.set()))
+    agent.safety.start()
+    assert gave_up.wait(5)
+    assert why == ["the safety watch has failed"]
+
+
 def test_a_stop_that_takes_too_long_is_ended(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     agent, why = build(), list[str]()
     gave_up = threading.Event()

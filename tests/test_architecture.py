@@ -46,7 +46,7 @@ HOUSE = """
     worker    -> clock errors
     tasks     -> worker store jsondata context events clock errors
     sessions  -> tasks worker store jsondata events audit clock errors
-    lab       -> sessions tasks worker board +drivers files context events
+    lab       -> sessions tasks worker store board +drivers files context events
     control   -> clock errors
     http      -> settings waker clock errors
     weblab    -> http sessions settings jsondata audit clock errors

@@ -10,13 +10,20 @@ from typing import Any
 
 from labnode.board.config.board_file import BoardFile
 from labnode.board.interlocks import Emergency, Fault, Interlocks
-from labnode.board.services import Alone, FaultStore, HardwareWorker, RunningTask, Until
+from labnode.board.services import (
+    Alone,
+    FaultStore,
+    HardwareWorker,
+    OperatorSource,
+    RunningTask,
+    Until,
+)
 from labnode.board.simulation import Simulation
 from labnode.board.snapshot import Snapshot, Snapshots, describe, reason
 from labnode.clock import Clock, earliest
 from labnode.drivers.framework.driver import Driver, Lendable, Simulatable
 from labnode.drivers.framework.output import Output
-from labnode.drivers.framework.services import DeviceView, PendingPost
+from labnode.drivers.framework.services import DeviceView, Operator, PendingPost
 from labnode.drivers.gpio.factories import mock_factory, real_factory
 from labnode.errors import BadInput, DeviceError, Interlocked, LabnodeError, NotFound
 from labnode.events import Bus, DeviceChanged, EmergencyPressed
@@ -25,6 +32,7 @@ from labnode.schema import did_you_mean
 log = logging.getLogger(__name__)
 
 _MOST_ROUNDS = 10  # of interlocks that set off each other
+_HUNG_AFTER = 2.5  # seconds without a turn, while a dead man watches: safe within 3
 _RETRY = 0.25  # seconds until a device that could not be polled is polled again
 
 
@@ -45,14 +53,16 @@ class Board:
         worker: HardwareWorker | None = None,
         tasks: RunningTask | None = None,
         store: FaultStore | None = None,
+        operators: OperatorSource | None = None,
         pins: Any = None,
         work_dir: Path | None = None,
     ) -> None:
         """`pins` is a gpiozero factory that the caller closes.
 
         Without it the board has its own: a mock one with `simulate`, else this machine's, for
-        which lgpio makes a pipe in `work_dir`. Without a node's `worker`, `tasks` and `store` the
-        board stands alone: changes of inputs are not seen, and latched faults are not kept.
+        which lgpio makes a pipe in `work_dir`. Without a node's `worker`, `tasks`, `store` and
+        `operators` the board stands alone: changes of inputs are not seen, latched faults are not
+        kept, and whoever commands it counts as present.
         """
         alone = Alone(clock)
         self.file = file
@@ -60,6 +70,7 @@ class Board:
         self.clock = clock
         self.worker = worker or alone
         self.tasks = tasks or alone
+        self.operators = operators or alone
         self._acknowledge_emergency = PendingPost(self.worker, self._after_emergency)
         self.pins = mock_factory() if simulate and pins is None else pins
         self.work_dir = work_dir
@@ -153,7 +164,18 @@ class Board:
 
     def fault(self) -> str | None:
         """What the hardware thread should have done and has not, or None."""
-        return self.emergency.fault(self._outputs.values())
+        return self.emergency.fault(self._outputs.values()) or self._hung()
+
+    def _hung(self) -> str | None:
+        since, busy = self.guarded_since, self.worker.busy_since
+        if since is None or busy is None or self.clock.now() - max(since, busy) <= _HUNG_AFTER:
+            return None
+        return f"the hardware thread had no turn for {_HUNG_AFTER:g} s while a dead man watches"
+
+    @property
+    def guarded_since(self) -> float | None:
+        """Since when an output is on that has a dead man; None: none is."""
+        return earliest(*(output.guarded_since for output in self._outputs.values()))
 
     def _after_emergency(self) -> None:
         self.emergency.acknowledge()
@@ -420,6 +442,9 @@ class DriverServices:
 
     def command(self, device: str, command: str, args: Any = None) -> Any:
         return self._board.command(device, command, args)
+
+    def operator(self) -> Operator:
+        return self._board.operators.current()
 
     def lend(self, device: str) -> AbstractContextManager[str]:
         return self._board.lend(device)

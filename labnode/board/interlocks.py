@@ -57,6 +57,8 @@ class Emergency:
         for output in outputs:
             if output.overdue(now) > _GRACE:
                 return f"'{output.name}' is on for longer than its max_on_time"
+            if output.unheard(now) > _GRACE:
+                return f"'{output.name}' is on although nobody is heard who switched it on"
         since = self._unacknowledged_since
         if since is not None and now - since > _GRACE:
             return "nobody has acknowledged an emergency stop"

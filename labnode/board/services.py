@@ -6,13 +6,17 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from labnode.clock import Clock
-from labnode.drivers.framework.services import Poster
+from labnode.drivers.framework.services import Operator, Poster
 
 Until = Callable[[], bool]
 
 
 class HardwareWorker(Poster, Protocol):
     """The worker, as far as a board needs it."""
+
+    @property
+    def busy_since(self) -> float | None:
+        """Since when it has not served anybody; None while it rests."""
 
     def outlast(self, seconds: float, over: Until, /) -> bool: ...
 
@@ -24,6 +28,12 @@ class RunningTask(Protocol):
     def progress(self, percent: float | None = None, line: str | None = None) -> None: ...
 
 
+class OperatorSource(Protocol):
+    """Who commands: read from the context of the call, task, hook or sequence."""
+
+    def current(self) -> Operator: ...
+
+
 class FaultStore(Protocol):
     """The node's store, which keeps the names of latched faults over restarts."""
 
@@ -32,10 +42,24 @@ class FaultStore(Protocol):
 
 
 class Alone:
-    """The worker, task and store of a board without a node: nothing is posted or kept."""
+    """The worker, task, store and operator of a board without a node.
+
+    Nothing is posted or kept, and whoever uses it is there.
+    """
+
+    busy_since = None
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+
+    def current(self) -> Operator:
+        return self
+
+    def heard_until(self, patience: float) -> float:
+        return self._clock.now() + patience
+
+    def was_lost(self, device: str) -> None:
+        pass
 
     def post(self, function: Callable[[], None]) -> None:
         pass

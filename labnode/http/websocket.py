@@ -142,8 +142,16 @@ class MessageSource(Protocol):
         """The next message, None while there is none."""
 
 
+@runtime_checkable
+class AnswerListener(Protocol):
+    """A receiver that wants to know when its client shows that it is there."""
+
+    def answered(self) -> None:
+        """Something has come: a message, or the answer to a ping (reactor's thread)."""
+
+
 class Channel(Participant):
-    """An open WebSocket. `send`, `end` and `wake` are for every thread.
+    """An open WebSocket. `send`, `end`, `wake` and `ping_every` are for every thread.
 
     `wake` says that the receiver is not full any more, has something to send, or may not stay.
     """
@@ -167,7 +175,9 @@ class Channel(Participant):
         self.ending: Ending | None = None
         self._channels = group
         self._source = receiver if isinstance(receiver, MessageSource) else None
+        self._listener = receiver if isinstance(receiver, AnswerListener) else None
         self._limits = limits
+        self._ping_every = limits.ping_every
         self._now = Clock().now
         self._room = threading.Condition()  # its lock: of the queue and the ending
         self._queue: deque[tuple[str | bytes, int]] = deque()
@@ -201,6 +211,11 @@ class Channel(Participant):
         elif self.ending is None:
             self.wake()
         return self.ending is None
+
+    def ping_every(self, seconds: float | None) -> None:
+        """Ask whether the client is there after so many seconds of silence; None: as usual."""
+        self._ping_every = self._limits.ping_every if seconds is None else seconds
+        self.wake()
 
     def end(self, ending: Ending) -> None:
         """Close it; the first ending counts. What waits to be sent still is, if it is orderly."""
@@ -243,7 +258,7 @@ class Channel(Participant):
             return min(close_by, self._channels.stop_by or close_by)
         if self._pinged is not None:
             return self._pinged + self._limits.pong_within
-        return self._heard + self._limits.ping_every
+        return self._heard + self._ping_every
 
     def woken(self) -> None:
         if not self._begun:  # the client may have sent something with its request
@@ -335,6 +350,8 @@ class Channel(Participant):
         except BlockingIOError:
             return
         self._heard, self._pinged = self._now(), None
+        if data and self._listener is not None:
+            self._listener.answered()
         if not data:
             self._lose()
         elif not self._deaf:

@@ -197,7 +197,7 @@ class Lab:
     def poll(self) -> None:
         """Keep the session alive, as every request of the student does by itself."""
         if isinstance(self.user, User):
-            self._node.sessions.poll(self.user.session)
+            self._node.sessions.poll(self.user.session, by_lab=True)
 
     def logout(self) -> None:
         """End the student's session."""
@@ -266,7 +266,8 @@ class Lab:
         session, request = user.session, user.session.request
         if alone:
             self._node.board.reset()
-            self._node.board.prepare()
+            with context.acting(user=user):
+                self._node.board.prepare()
             self._node.sequences.run("on_start", session.id)
         with context.acting(user=user):
             for hook in self._on_start:

@@ -49,7 +49,7 @@ class Sequences:
         if sequence is None:
             return True
         try:
-            sequence.run(SequenceRun(sequence, self, session_id), self.clock.now)
+            SequenceRun(sequence, self, session_id).run()
         except Stopped:
             log.info("%s was ended before it was done.", name)
             raise
@@ -79,9 +79,7 @@ class Sequences:
         def press() -> None:
             session_id = getattr(context.current_user.get(), "session_id", None)
             try:
-                sequence.run(
-                    SequenceRun(sequence, self, session_id), self.clock.now, self._tasks.progress
-                )
+                SequenceRun(sequence, self, session_id).run(self._tasks.progress)
             except BaseException:  # it may have done any of its steps
                 self.board.reset(sequence.outputs())
                 raise
@@ -94,7 +92,8 @@ class Sequences:
 class SequenceRun:
     """One run of a sequence, as its steps see it (see board.steps.Stage).
 
-    `session_id` is the session that it belongs to, None outside of sessions.
+    `session_id` is the session that it belongs to, None outside of sessions. While it is `running`
+    it operates what it switches on, afterwards the student of its `session` does.
     """
 
     def __init__(self, sequence: Sequence, sequences: Sequences, session_id: str | None) -> None:
@@ -104,7 +103,17 @@ class SequenceRun:
         self._board = sequences.board
         self._clock = sequences.clock
         self._session_id = session_id
+        self.session = next((s for s in sequences.sessions.live() if s.id == session_id), None)
+        self.running = True
         self._deadline = self._clock.now() + sequence.timeout
+
+    def run(self, progress: Callable[[float], None] = lambda _: None) -> None:
+        """Take all steps; what one raises is raised."""
+        try:
+            with context.in_sequence(self):
+                self._sequence.run(self, self._clock.now, progress)
+        finally:
+            self.running = False
 
     def check(self) -> None:
         if self._board.halted is not None:

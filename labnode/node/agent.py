@@ -303,11 +303,15 @@ class Agent:
 
     def give_up(self, why: str) -> NoReturn:
         """Make the outputs safe and end the process, for systemd to start a new one."""
-        log.critical("The agent ends itself: %s.", why)
-        failsafe.log_thread_stacks()
-        self.runtime.make_safe()
-        logging.shutdown()
-        os._exit(BROKEN)
+        try:
+            log.critical("The agent ends itself: %s.", why)
+            failsafe.log_thread_stacks()
+        finally:  # also when there is no memory for what comes before
+            try:
+                self.runtime.make_safe()
+                logging.shutdown()
+            finally:
+                os._exit(BROKEN)
 
 
 def _url(server: WebServer, path: str) -> str:

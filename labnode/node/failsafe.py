@@ -65,8 +65,11 @@ class SafetyWatch:
                 self._owner.give_up(fault)
 
     def _run(self) -> None:
-        while not self._stop.wait(_CHECK_EVERY):
-            self.turn()
+        try:
+            while not self._stop.wait(_CHECK_EVERY):
+                self.turn()
+        except Exception:  # noqa: BLE001 - above all for lack of memory: so it takes none here
+            self._owner.give_up("the safety watch has failed")
 
 
 def make_safe(board: Board, seconds: float) -> None:
@@ -77,8 +80,12 @@ def make_safe(board: Board, seconds: float) -> None:
         failures.extend(board.make_safe())
 
     thread = threading.Thread(target=attempt, name="make-safe", daemon=True)
-    thread.start()
-    thread.join(seconds)
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError):  # no memory for a thread: then without a limit of time
+        attempt()
+    else:
+        thread.join(seconds)
     for failure in ["making devices safe took too long"] if thread.is_alive() else failures:
         log.critical("Not safe: %s.", failure)
 

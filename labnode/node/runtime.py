@@ -13,6 +13,7 @@ from labnode.clock import Clock
 from labnode.control import Command
 from labnode.events import Bus
 from labnode.lab import Lab, Node
+from labnode.lab.operators import Operators
 from labnode.lab.programming import Programming
 from labnode.lab.recordings import Recordings
 from labnode.lab.sequences import Sequences
@@ -104,6 +105,7 @@ class Runtime:
                 worker=self.worker,
                 tasks=self.tasks,
                 store=self.store,
+                operators=Operators(file.session, clock, self.store),
                 work_dir=settings.state_dir,
             )
             self.sessions = Sessions(

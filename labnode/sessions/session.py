@@ -96,6 +96,8 @@ class Session:
     deadline: float | None = None  # None until on_start has ended, if the time counts from then
     active_since: float = 0.0
     last_poll: float = 0.0
+    heard_at: float = 0.0  # the last sign of the student's browser
+    has_websocket: bool = False  # its page can be asked whether it is there
     last_status: float = 0.0
     connected: bool = False
     leaving_at: float | None = None

@@ -224,13 +224,22 @@ class Sessions:
                 self._store.update("sessions", session.id, {"cookie": cookie}, happening)
             return secrets.compare_digest(session.cookie, cookie)
 
-    def poll(self, session: Session) -> None:
-        """The student is still there."""
+    def poll(self, session: Session, *, by_lab: bool = False) -> None:
+        """The student is still there; `by_lab`: so the lab says, and nothing came from them."""
         with self._machine.lock:
-            session.last_poll, session.leaving_at = self._clock.now(), None
+            now = self._clock.now()
+            if not by_lab:
+                session.heard_at = now
+                if session.leaving_at is not None:  # for a page that may have no WebSocket
+                    session.has_websocket = False
+            session.last_poll, session.leaving_at = now, None
             first, session.connected = not session.connected, True
         if first:  # from now on inactivity may end it, sooner than `connect_timeout`
             self.reaper.wake()
+
+    def answered(self, session: Session) -> None:
+        """The student's page has answered on its WebSocket; this alone keeps no session."""
+        session.heard_at, session.has_websocket = self._clock.now(), True
 
     def leaving(self, session: Session) -> None:
         """The student's page was closed: unless it comes back within 10 s, the session ends."""

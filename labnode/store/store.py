@@ -143,6 +143,10 @@ class Store:
         """The same without waiting, and without an error; see update()."""
         self.later(self._remembering(key, value, happenings), matters=True)
 
+    def note_soon(self, happening: Happening) -> None:
+        """Add a line to the history, without waiting and without an error."""
+        self.later(self._change(lambda _: None, [happening]), matters=True)
+
     def recall(self, key: str) -> Any:
         """The value that was remembered under `key`, or None."""
         rows = self.select("node", "key = ?", key)

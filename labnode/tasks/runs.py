@@ -77,6 +77,8 @@ class Run:
     due_at: float = inf  # when its max_runtime is over (monotonic)
     stop_asked_at: float | None = None  # monotonic
     thread: int | None = None  # the thread that runs it
+    waits_now: int = 0  # how many waits it is in, with those of its parts
+    waited_at: float = 0.0  # when it last came out of one, or began (monotonic)
     native_thread: int = 0  # its id for the kernel
     others_children: frozenset[int] = frozenset()  # processes that the thread had before
     children_killed: bool = False
@@ -98,7 +100,12 @@ class Run:
         self.status, self.thread = Status.RUNNING, threading.get_ident()
         self.native_thread = threading.get_native_id()
         self.others_children = children_of_thread(self.native_thread)
-        self.started_at, self.due_at = clock.wall(), clock.now() + self.max_runtime
+        self.waited_at = clock.now()
+        self.started_at, self.due_at = clock.wall(), self.waited_at + self.max_runtime
+
+    def whole(self) -> list[Run]:
+        """The run and those that it is a part of, from within."""
+        return [self, *(self.parent.whole() if self.parent else ())]
 
     def finish(self) -> None:
         """Its outcome is stored; drop what it needed to run."""

@@ -106,12 +106,30 @@ class Waits:
 
     def _let_pass(self, signal: Event, seconds: float | None, until: Until = None) -> bool:
         """True after `seconds`, False as soon as `signal` is set or the hook has to end."""
+        with self._noted():
+            return self._pass(signal, seconds, until)
+
+    def _pass(self, signal: Event, seconds: float | None, until: Until) -> bool:
         if self._worker.on_hardware_thread:
             if until is None:
                 return self._worker.pause(seconds, signal.is_set)
             passed = self._worker.pause(seconds, lambda: signal.is_set() or until())
             return passed or (until() and not signal.is_set())
         return not self._worker.wait_for(signal, seconds)
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Inside the block the current task waits, which shows that it does not hang."""
+        own = own_run()
+        runs = [] if own is None else own.whole()
+        for run in runs:
+            run.waits_now += 1
+        try:
+            yield
+        finally:
+            for run in runs:
+                run.waited_at = self._clock.now()
+                run.waits_now -= 1
 
     @contextmanager
     def _woken_to_end(self, own: Run | None, signal: Event) -> Iterator[None]:

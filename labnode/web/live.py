@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 # Between two looks for changes: 50 a second are enough for an eye, and many pages cost more.
 _PAUSE = 0.02
 _PAUSE_PER_PAGE = 0.001
+_PING_EVERY = 1.0  # seconds, while an output is on that has a dead man
 
 
 class Channels(Protocol):
@@ -64,6 +65,7 @@ class Live:
         self._asking: deque[Page] = deque()
         self._pages: list[Page] = []  # the thread's own, as is what follows
         self._shown: dict[str, Any] = {}  # the states of devices that all pages have
+        self._pings = False  # pages are asked every second whether they are there
 
     def serve(self, app: Bottle, state: PageState) -> None:
         self._state = state
@@ -90,6 +92,7 @@ class Live:
         handshake.check()
         page = Page(viewer(), self)
         self._channels.open(page, page.viewer.session_id)
+        self.answered(page)
         self._new.append(page)
         self._wake.set()
         return ""
@@ -102,6 +105,11 @@ class Live:
             self._sessions.poll(page.viewer.session)
         self._asking.append(page)
         self._wake.set()
+
+    def answered(self, page: Page) -> None:
+        """Something has come from a page, at least the answer to a ping."""
+        if isinstance(page.viewer, User):
+            self._sessions.answered(page.viewer.session)
 
     def left(self) -> None:
         """A page has gone."""
@@ -124,6 +132,7 @@ class Live:
         self._pages = [page for page in self._pages if page.channel.ending is None]
         if not self._pages:
             self._shown = {}
+        self._ping_pages()
         self._tell_devices()
         self._tell_faults()
         self._tell_tasks()
@@ -134,11 +143,21 @@ class Live:
             if page.channel.ending is not None:  # it left before this thread saw it
                 continue
             self._pages.append(page)
+            if self._pings:
+                page.ping_every(_PING_EVERY)
             page.tell(self._state.state(page.viewer))
         while self._asking:
             page = self._asking.popleft()
             if page in self._pages:
                 page.tell({"time_left": round(page.viewer.time_left, 3)})
+
+    def _ping_pages(self) -> None:
+        """Pages are pinged every second while something with a dead man is on, else hardly ever."""
+        pings = self._state.guarded
+        if pings is not self._pings:
+            self._pings = pings
+            for page in self._pages:
+                page.ping_every(_PING_EVERY if pings else None)
 
     def _tell_devices(self) -> None:
         self._devices.drain()
@@ -184,7 +203,7 @@ class Live:
 
 
 class Page:
-    """One open page: a Receiver."""
+    """One open page: a Receiver and an AnswerListener."""
 
     def __init__(self, viewer: Viewer, live: Live) -> None:
         self.viewer = viewer
@@ -200,8 +219,15 @@ class Page:
         else:
             self.channel.end(SESSION_OVER)
 
+    def ping_every(self, seconds: float | None) -> None:
+        if isinstance(self.viewer, User):  # one who only looks operates nothing
+            self.channel.ping_every(seconds)
+
     def begin(self, channel: Channel) -> None:
         self.channel = channel
+
+    def answered(self) -> None:
+        self._live.answered(self)
 
     def may_stay(self) -> bool:
         return self.viewer.session.active

@@ -90,6 +90,11 @@ class PageState:
         now = round(self._clock.now(), 3)
         return {"run": self._run, "version": version, "now": now, "devices": devices}
 
+    @property
+    def guarded(self) -> bool:
+        """Whether an output is on whose dead man has to hear from the page that switched it."""
+        return self._node.board.guarded_since is not None
+
     def tasks(self, task_ids: Iterable[str]) -> list[dict[str, Any]]:
         """The current states of these tasks, without those that no longer exist."""
         rows = ((task_id, self._node.tasks.look(task_id)) for task_id in task_ids)

@@ -37,6 +37,14 @@ _WORDS = {  # in each of LANGUAGES
     "device-error": ("The device does not work: {error}", "El dispositivo no funciona: {error}"),
     "stale": ("This value is old.", "Este valor es antiguo."),
     "stale-since": ("This value is {age} old.", "Este valor es de hace {age}."),
+    "deadman": (
+        "Goes off when the lab has not heard this page for {n} s.",
+        "Se apaga si el laboratorio no sabe nada de esta página durante {n} s.",
+    ),
+    "unheard": (
+        "Switched off, because the lab no longer heard the page that had switched it on.",
+        "Apagado, porque el laboratorio dejó de saber de la página que lo había encendido.",
+    ),
     "output": ("Output", "Salida"),
     "choose": ("Choose a file", "Elegir un archivo"),
     "no-file": ("No file chosen", "Ningún archivo elegido"),

@@ -65,6 +65,11 @@ class Worker:
     def stopping(self) -> bool:
         return self._hardware.stopping
 
+    @property
+    def busy_since(self) -> float | None:
+        """When the present turn of the hardware thread began; None while it rests or stops."""
+        return None if self.stopping else self._hardware.busy_since
+
     def fault(self) -> str | None:
         """Which thread has died or hangs, or None; any thread may ask."""
         if self.stopping or not self._hardware.opened.is_set():

@@ -39,6 +39,7 @@ class Rig:
         self.posted: deque[Callable[[], None]] = deque()
         self.kept = kept
         self.remembered: list[tuple[str, Any]] = []
+        self.busy_since: float | None = None
         options = {"worker": self, "tasks": self, "store": self, **options}
         self.board = lone_board(load_board(path), self.clock, self.bus, **options)
 

@@ -114,6 +114,8 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("active_high: false", "active_high: 0", "11: 'active_high' in device 'heater': expected true"),
     ("active_high: false", "active_high: 'false'", "11: 'active_high' in device 'heater': expec"),
     ("max_on_time: 2m", "max_on_time: 0", "8: device 'heater': max_on_time must be longer than 0"),
+    ("max_on_time: 2m", "deadman: 1s", "8: device 'heater': deadman must be at least 2 s: pages"),
+    ("max_on_time: 2m", "deadman: off", "12: 'deadman' in device 'heater': expected never or a du"),
     ("frequency: 100", "frequency: 20000", "16: 'frequency' in device 'fan': expected a number fr"),
     ("frequency: 100", "frequency: 100Hz", "16: 'frequency' in device 'fan': expected a number,"),
     ("safe: 1.0", "safe: 2", "13: device 'fan': safe is a number from 0 to 1, not 2"),

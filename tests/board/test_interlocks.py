@@ -405,6 +405,46 @@ def test_an_output_that_is_overdue_is_a_fault(rig: Make) -> None:
     assert made.board.fault() == "'heater' is on for longer than its max_on_time"
 
 
+def test_a_hardware_thread_that_hangs_while_a_dead_man_watches_is_a_fault_within_3_s(
+    rig: Make,
+) -> None:
+    made = rig("devices:\n  heater: {driver: relay, pin: 17, deadman: 60}\n")
+    made.board.open()
+    made.busy_since = made.clock.now()
+    made.clock.advance(100)
+    assert made.board.fault() is None  # nothing is on: what it does may take long
+    made.board.command("heater", "on")
+    made.clock.advance(2.4)
+    assert made.board.fault() is None
+    made.clock.advance(0.2)
+    assert "the hardware thread had no turn for 2.5 s" in str(made.board.fault())
+    made.busy_since = None
+    assert made.board.fault() is None
+
+
+def test_an_output_that_the_dead_man_should_have_ended_is_a_fault(rig: Make) -> None:
+    made = rig("devices:\n  heater: {driver: relay, pin: 17, deadman: 5}\n", operators=Lost())
+    made.board.open()
+    made.board.command("heater", "on")
+    made.clock.advance(5.5)
+    assert made.board.fault() is None
+    made.clock.advance(1)
+    assert made.board.fault() == "'heater' is on although nobody is heard who switched it on"
+
+
+class Lost:
+    """Nobody who commands is ever heard again."""
+
+    def current(self) -> Lost:
+        return self
+
+    def heard_until(self, patience: float) -> float:
+        return 0.0
+
+    def was_lost(self, device: str) -> None:
+        pass
+
+
 def test_initial_values_are_given_after_the_reset_and_not_before(rig: Make) -> None:
     made = rig("devices:\n  lamp: {driver: led, pin: 17, initial: on}\n")
     made.board.open()

@@ -29,6 +29,8 @@ class Bench:
         self.told: list[tuple[float | None, str | None]] = []
         self._came = threading.Event()
         self.forbidden: str | None = None
+        self.heard_at: float | None = None  # of whoever commands; None: always
+        self.lost: list[str] = []
         self.emergencies: list[str] = []
         self._drivers: list[Driver] = []
 
@@ -64,6 +66,15 @@ class Bench:
 
     def lend(self, device: str) -> AbstractContextManager[str]:
         return nullcontext(f"/dev/{device}")
+
+    def operator(self) -> Bench:
+        return self
+
+    def heard_until(self, patience: float) -> float:
+        return (self.clock.now() if self.heard_at is None else self.heard_at) + patience
+
+    def was_lost(self, device: str) -> None:
+        self.lost.append(device)
 
     def progress(self, percent: float | None = None, line: str | None = None) -> None:
         self.told.append((percent, line))

@@ -14,6 +14,7 @@ from labnode.board import Board, BoardFile
 from labnode.clock import Clock
 from labnode.events import Bus
 from labnode.lab import Lab, Node
+from labnode.lab.operators import Operators
 from labnode.lab.programming import Programming
 from labnode.lab.recordings import Recordings
 from labnode.lab.sequences import Sequences
@@ -103,6 +104,7 @@ class Parts:
                 simulate=True,
                 worker=self.worker,
                 tasks=self.tasks,
+                operators=Operators(board.session, clock, self.store),
             )
 
     def start_worker(self, *next_job: Callable[[], Callable[[], None] | None]) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from labnode.clock import earliest
 from labnode.drivers.framework.driver import Driver, Widget, command
+from labnode.drivers.framework.services import Operator
 from labnode.errors import BadInput, Busy
 from labnode.schema import Between, Doc, Duration
 
+log = logging.getLogger(__name__)
+
+_DEADMAN = 5.0  # seconds, of what has a dead man by default
+_SHORTEST = 2.0
 _RETRY = 0.25  # seconds until what could not be made safe is tried again
 _RESTS = {"en": "It has just been switched off and rests.", "es": "Acaba de apagarse y descansa."}
 
@@ -24,6 +30,8 @@ class Output(Driver):
     never refused and never delayed.
     """
 
+    moves: ClassVar[bool] = False  # a motor: it has a dead man by default
+
     safe: Annotated[
         Any, Doc("The value when labnode starts and stops, and before and after every student.")
     ] = None
@@ -35,6 +43,13 @@ class Output(Driver):
     ] = None
     max_on_time: Annotated[
         Duration | None, Doc("The longest time that it may be on before it goes back to safe.")
+    ] = None
+    deadman: Annotated[
+        Literal["never"] | Duration | None,
+        Doc(
+            "How long whoever switched it on may be silent before it goes back to safe, at least "
+            "2 s; by default 5 s for motors and whatever has max_on_time, else never."
+        ),
     ] = None
     min_off_time: Annotated[
         Duration | None, Doc("How long it stays safe before it may be on again.")
@@ -49,12 +64,20 @@ class Output(Driver):
         for name in ("pulse", "max_on_time"):
             if getattr(self, name) == 0:
                 raise ValueError(f"{name} must be longer than 0")
+        if isinstance(self.deadman, float) and self.deadman < _SHORTEST:
+            raise ValueError(
+                f"deadman must be at least {_SHORTEST:g} s: pages are asked once a second whether "
+                "they are there"
+            )
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)
         self._on_since: float | None = None
         self._off_since = float("-inf")
         self._resting = False
+        self._operator: Operator | None = None  # who has switched it on
+        self._operated_at = float("-inf")
+        self._unheard = False  # it went to safe because the operator was no longer heard
         self._retry_at: float | None = None  # when it is tried again to make it safe
         self._error: str | None = None
         self._credit = 0.0  # full at the first command: the last one was long ago
@@ -87,6 +110,9 @@ class Output(Driver):
         self.services.permit(value)
         if not self.is_safe(value):
             self._check_limits(now)
+            if self.patience is not None:
+                self._operator, self._operated_at = self.services.operator(), now
+        self._unheard = False
         self._drive(value, now)
 
     def force(self, value: Any) -> None:
@@ -97,9 +123,10 @@ class Output(Driver):
     def release(self) -> None:
         """No interlock holds it any more: from now on its own limits count."""
         if not self.is_safe(self.value):
-            self._on_since = self.services.clock.now()
+            self._on_since = self._operated_at = self.services.clock.now()
 
     def reset(self) -> None:
+        self._operator, self._unheard = None, False
         self.stay_safe()
 
     def make_safe(self) -> None:
@@ -111,22 +138,58 @@ class Output(Driver):
     def opened(self) -> None:
         """Call this at the end of `open`: how long it was off before is unknown."""
         self._on_since = None
+        self._unheard = False
         self._off_since = self.services.clock.now()
         self._resting = bool(self.min_off_time)
 
     def is_safe(self, value: Any) -> bool:
         return bool(value == self.safe)
 
+    # ------------------------------------------------------------------ the dead man
+
+    @property
+    def patience(self) -> float | None:
+        """How many seconds its operator may be silent while it is on; None: it has no dead man."""
+        if self.deadman == "never":
+            return None
+        default = _DEADMAN if self.moves or self.max_on_time is not None else None
+        return default if self.deadman is None else self.deadman
+
+    @property
+    def guarded_since(self) -> float | None:
+        """Since when it is on and its dead man watches; None while it does not (any thread)."""
+        return None if self.patience is None else self._on_since
+
+    def _heard_until(self) -> float | None:
+        """When the dead man brings it to safe unless the operator is heard again (any thread)."""
+        if self.guarded_since is None or (patience := self.patience) is None:
+            return None
+        until = self._operated_at + patience  # switching it was a sign, too
+        operator = self._operator
+        return until if operator is None else max(until, operator.heard_until(patience))
+
+    def _miss_operator(self) -> None:
+        log.warning("'%s' goes to safe: nobody was heard for %g s.", self.name, self.patience)
+        self._unheard = True
+        if self._operator is not None:
+            self._operator.was_lost(self.name)
+
     # ------------------------------------------------------------------ time
 
     def due(self) -> float | None:
-        return earliest(self._ends_at(), self._rested_at())
+        ends = self._ends_at()
+        if ends is not None and self.guarded_since is not None:  # a new rule may shorten the time
+            ends = min(ends, self.services.clock.now() + (self.patience or 0))
+        return earliest(ends, self._rested_at())
 
     def poll(self) -> None:
-        """Make it safe if it has been on for long enough, or if that failed the last time."""
+        """Make it safe if its time is over or nobody is heard, or if that failed the last time."""
         now = self.services.clock.now()
         ends = self._ends_at()
         if ends is not None and ends <= now:
+            until = self._heard_until()
+            if until is not None and until <= now and not self._unheard:
+                self._miss_operator()
             with suppress(Exception):  # it is in the state, and tried again
                 self._drive(self.safe, now)
         rested = self._rested_at()
@@ -138,15 +201,28 @@ class Output(Driver):
         since = self._on_since
         return 0.0 if since is None or self.max_on_time is None else now - since - self.max_on_time
 
+    def unheard(self, now: float) -> float:
+        """For how many seconds it has been on although its operator is gone (any thread)."""
+        until = self._heard_until()
+        return 0.0 if until is None else now - until
+
+    def describe(self) -> dict[str, Any]:
+        deadman = {} if self.patience is None else {"deadman": self.patience}
+        return {**super().describe(), **deadman}
+
     def state(self) -> dict[str, Any]:
         locked = {"locked": _RESTS} if self._resting else {}
-        return {**super().state(), **locked, **({"error": self._error} if self._error else {})}
+        unheard = {"unheard": True} if self._unheard else {}
+        error = {"error": self._error} if self._error else {}
+        return {**super().state(), **locked, **unheard, **error}
 
     def _ends_at(self) -> float | None:
         if self._retry_at is not None:
             return self._retry_at
+        if self._on_since is None:
+            return None
         lasts = earliest(self.pulse, self.max_on_time)
-        return None if lasts is None or self._on_since is None else self._on_since + lasts
+        return earliest(None if lasts is None else self._on_since + lasts, self._heard_until())
 
     def _rested_at(self) -> float | None:
         return self._off_since + (self.min_off_time or 0) if self._resting else None

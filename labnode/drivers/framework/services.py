@@ -19,6 +19,19 @@ class DeviceView(Protocol):
     def state(self) -> dict[str, Any]: ...
 
 
+class Operator(Protocol):
+    """Whoever has switched an output on: a student, a task, a sequence, or nobody in particular."""
+
+    def heard_until(self, patience: float) -> float:
+        """Until when they count as present: `patience` seconds from their last sign, or longer.
+
+        Any thread; by the monotonic clock.
+        """
+
+    def was_lost(self, device: str) -> None:
+        """An output has gone to safe because they were no longer heard (hardware thread)."""
+
+
 class Services(Protocol):
     """What a board gives one driver."""
 
@@ -69,6 +82,9 @@ class Services(Protocol):
 
     def permit(self, value: Any) -> None:
         """Interlocked when the board's interlocks forbid this output to be `value` now."""
+
+    def operator(self) -> Operator:
+        """Whoever commands this device at the moment (hardware thread)."""
 
     def lend(self, device: str) -> AbstractContextManager[str]:
         """The path of another device's port, the caller's alone inside the block."""

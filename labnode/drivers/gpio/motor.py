@@ -21,6 +21,7 @@ from labnode.schema import Between, Doc
 class MotorOutput(NumberOutput):
     """A speed from -1 (backward) to 1 (forward); 0, stop, is the only safe value."""
 
+    moves = True
     lowest = -1.0
 
     frequency: Annotated[float, Between(0.1, 10_000), Doc("The PWM frequency, in Hz.")] = 100.0

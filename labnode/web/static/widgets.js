@@ -47,9 +47,14 @@ export function drawDevice(device) {
     return button;
   });
   if (buttons.length) card.element.append(make("p", { className: "buttons" }, ...buttons));
+  const deadman = make("p", { className: "deadman", role: "status" });
+  if (device.deadman) card.element.append(deadman);
   card.element.append(card.why, card.error);
 
   function follow(state) {
+    const guarded = state.unheard ? "unheard" : "deadman";
+    deadman.textContent = fill(words[guarded], { n: device.deadman });
+    deadman.classList.toggle("acted", Boolean(state.unheard));
     card.element.classList.toggle("stale", Boolean(state.stale));
     card.block(whyNot(state));
     show(state);

@@ -1,0 +1,110 @@
+"""A real browser that is stopped, and the dead man that notices."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver import Chrome
+
+from labnode.clock import Clock
+from labnode.control import ask
+from tests.kit.waiting import eventually
+
+from .conftest import Student
+from .real_node import Node, running
+
+pytestmark = pytest.mark.browser
+
+BOARD = """
+schema: 1
+title: Bench
+lab: {name: bench}
+session: {timeout: 300}
+devices:
+  pump: {driver: relay, pin: GPIO17, deadman: 2s}
+  fan: {driver: relay, pin: GPIO23, deadman: 10s}
+  lamp: {driver: led, pin: GPIO22}
+"""
+
+SWITCH = "#device-pump [role=switch]"
+GUARDED = "Goes off when the lab has not heard this page for 2 s."
+MISSED = "Switched off, because the lab no longer heard the page that had switched it on."
+
+
+@pytest.fixture
+def node(student: Student, tmp_path: Path) -> Iterator[Node]:
+    (tmp_path / "bench.yaml").write_text(BOARD)
+    with running(tmp_path / "bench.yaml", tmp_path / "state") as node:
+        yield node
+        student.go_away()
+
+
+@contextmanager
+def stopped(browser: Chrome) -> Iterator[None]:
+    """Inside the block no process of the browser runs, and its sockets stay open."""
+    driver = browser.service.process
+    assert driver is not None
+    processes = [pid for child in children(driver.pid) for pid in (child, *descendants(child))]
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, from all of its threads."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for each in lists for child in each.read_text().split()]
+
+
+def descendants(pid: int) -> list[int]:
+    return [found for child in children(pid) for found in (child, *descendants(child))]
+
+
+def shown(state_dir: Path, device: str) -> dict[str, Any]:
+    """What the node shows of a device, whether a browser lives or not."""
+    state: dict[str, Any] = ask(state_dir, "simulate", device=device)["devices"][device]
+    return state
+
+
+def test_a_browser_that_no_longer_runs_is_missed_and_its_page_says_why_when_it_does(
+    student: Student, node: Node, tmp_path: Path
+) -> None:
+    student.expects_failures = True  # the page may find that its WebSocket was too late
+    _, url = node.server.new(assigned_time=120)
+    student.open(url)
+    student.sees("#device-pump .deadman", GUARDED)
+    assert student.text("#device-lamp .deadman") == ""
+    student.click(SWITCH)
+    student.sees("#device-pump .state", "On")
+    with stopped(student.driver):
+        eventually(lambda: shown(tmp_path / "state", "pump") == {"value": False, "unheard": True})
+    student.sees("#device-pump .deadman", MISSED)
+    student.sees("#device-pump .state", "Off")
+    student.click(SWITCH)
+    student.sees("#device-pump .state", "On")
+    student.sees("#device-pump .deadman", GUARDED)
+
+
+def test_a_page_in_the_background_is_heard(student: Student, node: Node, tmp_path: Path) -> None:
+    _, url = node.server.new(assigned_time=120)
+    student.open(url)
+    student.click("#device-fan [role=switch]")
+    student.sees("#device-fan .state", "On")
+    page = student.driver.current_window_handle
+    student.driver.switch_to.new_window("tab")
+    until = Clock().now() + 12  # longer than its dead man waits
+    while Clock().now() < until:
+        Clock().event().wait(0.5)
+        assert shown(tmp_path / "state", "fan") == {"value": True}
+    student.driver.close()
+    student.driver.switch_to.window(page)
