@@ -54,6 +54,7 @@ HOUSE = """
     system    -> context events audit clock
     doctor    -> system board drivers settings errors
     wizard    -> board drivers schema
+    prove     -> weblab wizard board drivers worker store system events clock errors
     node      -> everything
     cli       -> everything
     __main__  -> cli
