@@ -161,7 +161,7 @@ def _reboot(how: How, out: Pin, end: Pin, clock: Clock, *, yes: bool) -> None:
     from labnode.prove import boot
     from labnode.prove.prove import leave_on
 
-    boot.arm(how, out, end, str(Path(sys.executable).with_name("labnode")), clock.boot_id)
+    boot.arm(how, out, end, clock.boot_id)
     try:
         leave_on(out, end, clock)
     except BaseException:
@@ -172,15 +172,6 @@ def _reboot(how: How, out: Pin, end: Pin, clock: Clock, *, yes: bool) -> None:
         click.echo("Take the power away now, and give it back.")
     elif yes or click.confirm("Shall the kernel panic now? What is not on the disk is lost."):
         boot.panic()
-
-
-@click.command("prove-record", hidden=True)
-def prove_record() -> None:
-    """Record a pin while the machine boots, for labnode prove --boot."""
-    from labnode.clock import Clock
-    from labnode.prove.boot import record
-
-    record(Clock())
 
 
 def _keep(report: Report, path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -38,7 +39,7 @@ DefaultDependencies=no
 After=local-fs.target systemd-modules-load.service
 
 [Service]
-ExecStart={command} prove-record
+ExecStart={python} -m labnode.prove.boot
 Environment=PYTHONDONTWRITEBYTECODE=1
 
 [Install]
@@ -46,13 +47,13 @@ WantedBy=sysinit.target
 """
 
 
-def arm(how: How, out: Pin, end: Pin, command: str, boot_id: str) -> None:
-    """Have the next boot recorded, by `command` (labnode)."""
+def arm(how: How, out: Pin, end: Pin, boot_id: str) -> None:
+    """Have the next boot recorded."""
     DIRECTORY.mkdir(mode=0o700, exist_ok=True)
     armed = {"how": how, "out": out.number, "in": end.number, "boot": boot_id}
     (DIRECTORY / _RECORD).unlink(missing_ok=True)
     (DIRECTORY / _ARMED).write_text(json.dumps(armed), encoding="utf-8")
-    _UNIT.write_text(_UNIT_TEXT.format(command=command), encoding="utf-8")
+    _UNIT.write_text(_UNIT_TEXT.format(python=sys.executable), encoding="utf-8")
     subprocess.run(["systemctl", "enable", "--quiet", _UNIT.name], check=True)
     os.sync()
 
@@ -159,3 +160,7 @@ def judged(how: How, seen: list[dict[str, float]]) -> list[Measurement]:
             "never" if driven is None else f"{driven:.1f} s after the kernel's start",
         ),
     ]
+
+
+if __name__ == "__main__":
+    record(Clock())
