@@ -46,7 +46,7 @@ usage() {
     local row name value commands text
     printf '%s\n' \
         'Usage: ./install.sh demo [--no-browser] [--port N] [--seconds N]' \
-        '       ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...] | --tools]' \
+        '       ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...] | --tools | --audit]' \
         '       sudo ./install.sh --board boards/NAME.yaml [OPTION...]' \
         '       sudo ./install.sh upgrade | rollback [OPTION...]' \
         '       sudo ./install.sh uninstall [--name NAME] [--purge]' \
@@ -55,7 +55,8 @@ usage() {
         '' \
         '  demo       start the demo board without hardware and open the student'"'"'s page' \
         '  test       check the code and run every test; --system: install for real, in Debian roots;' \
-        '             --tools: no test, only install the Debian packages that they use' \
+        '             --tools: no test, only install the Debian packages that they use;' \
+        '             --audit: ask the internet for known weaknesses of the libraries of a release' \
         '  install    make a board a service of this machine; again: add a lab, or change this one' \
         '  upgrade    go over to the labnode in this directory; back again when it does not work' \
         '  rollback   go back to the labnode before the last upgrade' \
@@ -118,6 +119,11 @@ command_test() {
             return
             ;;
     esac
+    if [[ ${1:-} == --audit ]]; then
+        [[ $# == 1 ]] || misused "test --audit takes no '$2'"
+        test_audit
+        return
+    fi
     prepare_venv test
     install_test_tools
     cd -- "$root"
@@ -148,6 +154,20 @@ test_system() {
     cd -- "$root"
     python=$venv/bin/python
     "$python" -m pytest -p no:cacheprovider tests/system/installation.py "$@"
+}
+
+# Known weaknesses of the libraries that releases are made of, by pip-audit, which has a venv of its own.
+test_audit() {
+    choose_python
+    scratch=$(mktemp -d "${TMPDIR:-/tmp}/labnode-audit.XXXXXX") || fail "cannot write into ${TMPDIR:-/tmp}"
+    trap 'rm -rf -- "$scratch"' EXIT
+    make_tools
+    PIP_USER=0 quietly "$scratch/tools/bin/python" -m pip install --no-input --disable-pip-version-check pip-audit ||
+        fail "pip-audit could not be installed, and nothing was looked at; does this machine reach the internet?"
+    # --strict: a library that could not be looked at fails the audit, too.
+    "$scratch/tools/bin/pip-audit" --strict --disable-pip --require-hashes --progress-spinner off \
+        --requirement "$root/deploy/lock/runtime.txt" --requirement "$root/deploy/lock/build.txt" ||
+        fail "a library has known weaknesses, or could not be looked at; see above"
 }
 
 check() { # NAME COMMAND...: adds NAME to its caller's `failed` when COMMAND fails
@@ -199,11 +219,13 @@ command_install() {
     install_settings
     install_system_files "$release"
     configure_boot
+    hold_safe_at_boot "$name"
     activate "$release" "$name"
     report_lab "$name"
 }
 
 command_upgrade() {
+    local lab
     [[ $# == 0 ]] || misused "upgrade takes no '$1'"
     begin
     need_installation
@@ -211,6 +233,7 @@ command_upgrade() {
     choose_release
     build_release
     install_system_files "$release"
+    while read -r lab; do hold_safe_at_boot "$lab"; done < <(labs)
     activate "$release"
 }
 
@@ -239,9 +262,10 @@ command_uninstall() {
         return
     fi
     while read -r lab; do remove_lab "$lab"; done < <(labs)
-    remove "$units/labnode@.service" "$prefix/etc/udev/rules.d/70-labnode.rules" \
+    remove "$units/labnode@.service" "$units/labnode-safe@.service" "$watchdog" "$prefix/etc/udev/rules.d/70-labnode.rules" \
         "$prefix/etc/udev/rules.d/71-labnode-buses.rules" "$prefix/etc/modules-load.d/labnode.conf"
     [[ $(readlink -- "$link") != "$opt_seen/current/bin/labnode" ]] || remove "$link"
+    [[ ! -d ${watchdog%/*} ]] || dry || rmdir --ignore-fail-on-non-empty -- "${watchdog%/*}"
     remove "$opt"
     if given purge; then
         remove "$etc" "$var"
@@ -349,6 +373,7 @@ find_places() {
     opt_seen=/opt/labnode var_seen=/var/lib/labnode etc_seen=/etc/labnode
     opt=$prefix$opt_seen etc=$prefix$etc_seen var=$prefix$var_seen
     units=$prefix/etc/systemd/system
+    watchdog=$prefix/etc/systemd/system.conf.d/50-labnode-watchdog.conf
     link=$prefix/usr/local/bin/labnode
     unset PYTHONHOME PYTHONPATH
     umask 022
@@ -523,6 +548,7 @@ put_text() { # TEXT DESTINATION MODE
 note_kind() { # PATH
     case $1 in
         "$units/labnode@.service") units_changed=yes ;;
+        "$units"/labnode-*@.service) ;;
         "$units"/*) restart+=("$name") ;; # a drop-in of the lab that is being installed
         */udev/* | */modules-load.d/*) devices_changed=yes ;;
     esac
@@ -585,7 +611,7 @@ choose_release() {
     [[ -f $source || -f $root/pyproject.toml ]] ||
         fail "$root is not a clone of labnode, and no wheel of labnode is there (--wheels)"
     ensure_python
-    choose_pins
+    choose_libraries
     hash=$(cd -- "$root" && list_source | xargs -0 sha256sum | sha256sum) || fail "cannot read $root"
     if [[ $source == "$wheel" ]]; then
         version=${wheel##*/labnode-}
@@ -621,6 +647,28 @@ ensure_python() {
         fail "$python cannot make virtual environments; install the package python$version-venv"
 }
 
+# Sets `libraries`: what labnode.install is told of those that do not come as wheels of the lock.
+choose_libraries() {
+    local lacking
+    lacking=" $(labnode_install without-wheel | tr '\n' ' ')"
+    choose_pins
+    libraries=()
+    case $pins in
+        apt) libraries+=(--debian lgpio) ;;
+        none) libraries+=(--left-out lgpio) ;;
+        *) [[ $lacking != *' lgpio '* ]] || pins=source ;;
+    esac
+    [[ $lacking == *' pyyaml '* ]] || return 0 # a 32-bit ARM
+    libraries+=(--debian pyyaml)
+    "$python" -c 'import yaml' 2>/dev/null ||
+        change "install python3-yaml" apt_install python3-yaml ||
+        fail "apt-get could not install python3-yaml: there is no wheel of PyYAML for this machine"
+}
+
+labnode_install() { # STEP ARGUMENT...
+    (cd -- "$root" && "$python" -B -m labnode.install "$@" ${wheels:+--wheels "$wheels"})
+}
+
 # Sets `pins`, how lgpio comes: apt (the system has it), pip, or none.
 choose_pins() {
     if ! needs_pins; then
@@ -640,7 +688,7 @@ choose_pins() {
 
 # A pip that finds no wheel installs an empty lgpio without complaint: look for what is in it.
 has_lgpio() { # PYTHON
-    "$1" -c 'import lgpio; lgpio.gpiochip_open' 2>/dev/null
+    "$1" -B -c 'import lgpio; lgpio.gpiochip_open' 2>/dev/null
 }
 
 needs_pins() {
@@ -661,19 +709,15 @@ build_release() {
 }
 
 make_release() {
-    local system=() offline=() log status=0
     make_directory "$opt/releases"
     need_space 250 labnode "$opt/releases"
     undo_with rm -rf -- "$release"
-    [[ $pins != apt ]] || system=(--system-site-packages)
-    [[ -z ${wheels:-} ]] || offline=(--no-index --find-links "$wheels")
-    quietly "$python" -m venv "${system[@]}" "$release" || fail "$python could not make $release$(why_it_failed)"
-    # What the system has of labnode's libraries may change with the system: labnode has its own.
-    pip_release "${offline[@]}" --ignore-installed "$source" ||
+    quietly "$python" -m venv --without-pip "$release" || fail "$python could not make $release$(why_it_failed)"
+    [[ $pins != source || ${wheels:-} ]] || apt_install gcc libc6-dev python3-dev swig ||
+        fail "apt-get could not install what lgpio is compiled with"
+    make_tools
+    quietly labnode_install fill "$release" "$source" --tools "$scratch/tools" "${libraries[@]}" ||
         fail "pip could not install labnode$(why_it_failed)"
-    if [[ $pins == pip ]]; then
-        install_lgpio "${offline[@]}"
-    fi
     [[ $pins == none ]] || has_lgpio "$release/bin/python" ||
         fail "the library for the pins, lgpio, does not work in $release"
     mkdir -p -- "$release/share/labnode"
@@ -685,10 +729,8 @@ make_release() {
     sync -f "$release" || true # before a link leads there: a power cut must not leave empty files
 }
 
-pip_release() {
-    PIP_USER=0 quietly "$release/bin/python" -m pip install --no-input --disable-pip-version-check \
-        --progress-bar off --no-cache-dir "$@"
-}
+# The pip that installs: it is thrown away afterwards, and no release has one.
+make_tools() { quietly "$python" -m venv "$scratch/tools" || fail "$python could not make a virtual environment"; }
 
 why_it_failed() {
     if (($(free_space "$opt/releases") < 20)); then
@@ -698,14 +740,6 @@ why_it_failed() {
     else
         echo "; does this machine reach the internet (or the index that pip is configured for)?"
     fi
-}
-
-# Debian has no wheel of it for every Python: then it is compiled, with PYPI=1 from its own source.
-install_lgpio() { # PIP-OPTION...
-    if [[ -z ${wheels:-} ]]; then
-        apt_install gcc libc6-dev python3-dev swig || fail "apt-get could not install what lgpio is compiled with"
-    fi
-    PYPI=1 pip_release "$@" lgpio || fail "pip could not install lgpio, the library for the pins$(why_it_failed)"
 }
 
 # --- what a lab needs of the system ---
@@ -759,6 +793,12 @@ install_system_files() { # RELEASE
     local shared=$1/share/labnode group module lines
     dry && [[ ! -d $shared ]] && shared=$root/deploy
     put_file "$shared/systemd/labnode@.service" "$units/labnode@.service" 644
+    if [[ -f $shared/systemd/labnode-safe@.service ]]; then # in releases since it was made
+        put_file "$shared/systemd/labnode-safe@.service" "$units/labnode-safe@.service" 644
+        # The machine's own watchdog, which resets it when the kernel hangs. systemd reads this with daemon-reload.
+        ! needs_pins || [[ ! $(boot_file) && ! -e $prefix/dev/watchdog ]] ||
+            put_file "$shared/systemd/labnode-watchdog.conf" "$watchdog" 644
+    fi
     put_file "$shared/udev/70-labnode.rules" "$prefix/etc/udev/rules.d/70-labnode.rules" 644
     lines=$(<"$shared/udev/71-labnode-buses.rules")
     for group in gpio i2c spi; do
@@ -1008,8 +1048,37 @@ forget_simulation() {
     restart+=("$name")
 }
 
+# A lab with hardware has its outputs made safe early in each boot; one without has not.
+hold_safe_at_boot() { # LAB
+    local unit=labnode-safe@$1
+    if is_simulated "$1"; then
+        forget_safe_at_boot "$1"
+    elif ! systemctl --quiet is-enabled "$unit" 2>/dev/null; then
+        change "make the outputs of '$1' safe early in each boot: $unit" switch_unit enable disable "$unit"
+    fi
+}
+
+forget_safe_at_boot() { # LAB
+    local unit=labnode-safe@$1
+    ! systemctl --quiet is-enabled "$unit" 2>/dev/null || change "remove $unit" switch_unit disable enable "$unit"
+}
+
+switch_unit() { # COMMAND OPPOSITE UNIT
+    undo_with systemctl --quiet "$2" "$3"
+    systemctl --quiet "$1" "$3" || fail "systemd does not take the service $3"
+}
+
+is_simulated() { # LAB: the one that is being installed as asked for, others as they are
+    if given board && [[ $1 == "$name" ]]; then
+        given simulate
+    else
+        [[ -e $(simulation_of "$1") ]]
+    fi
+}
+
 remove_lab() { # LAB
     is_disabled "$1" || change "stop labnode@$1" systemctl --quiet disable --now "labnode@$1"
+    forget_safe_at_boot "$1"
     remove "$(dirname -- "$(simulation_of "$1")")"
     forget_boot "$1"
     given purge || return 0
@@ -1207,6 +1276,7 @@ configure_boot() {
     "$release/bin/labnode" bootconfig --help >/dev/null 2>&1 || return 0
     lines=$(as_labnode "$release/bin/labnode" bootconfig "$prefix$installed_board") ||
         fail "labnode cannot say what the board needs in $file"
+    lines+=$'\n\n# A kernel that hangs resets the Pi.\ndtparam=watchdog=on'
     old=$(without_block "$name" "$file")
     [[ "$(with_block "$name" "$old" "$lines")" != "$(<"$file")" ]] || return 0
     if ! consent "The board needs lines in $file (as it was stays in $file.before-labnode). Add them?"; then
@@ -1215,7 +1285,7 @@ configure_boot() {
         return
     fi
     while read -r line; do
-        [[ ! $line =~ ^(dt|enable_) ]] || grep -qxF -- "$line" "$file" || reboot_needed=yes
+        [[ ! $line =~ ^(dt|enable_) || $line == dtparam=watchdog=on ]] || grep -qxF -- "$line" "$file" || reboot_needed=yes
     done <<<"$lines"
     [[ -e $file.before-labnode ]] || change "keep $file as $file.before-labnode" cp -- "$file" "$file.before-labnode"
     put_text "$(with_block "$name" "$old" "$lines")" "$file" 755
@@ -1386,9 +1456,10 @@ copy_wheels() { # DIRECTORY
     [[ -d ${option[wheels]} ]] || fail "--wheels: there is no directory ${option[wheels]}"
     mkdir -- "$1"
     cp -- "${option[wheels]}"/*.whl "$1/" || fail "there are no wheels in ${option[wheels]}"
-    compgen -G "$1/labnode-*.whl" >/dev/null ||
-        (cd -- "$root" && PIP_USER=0 quietly "$venv/bin/python" -m pip wheel --no-deps --no-input --wheel-dir "$1" .) ||
-        fail "pip could not make a wheel of labnode"
+    ! compgen -G "$1/labnode-*.whl" >/dev/null || return 0
+    python=$venv/bin/python
+    make_tools
+    quietly labnode_install wheel "$1" --tools "$scratch/tools" || fail "pip could not make a wheel of labnode"
 }
 
 # The options of the installation on the Pi, as variables.

@@ -55,6 +55,7 @@ HOUSE = """
     doctor    -> system board drivers settings errors
     wizard    -> board drivers schema
     prove     -> weblab wizard board drivers worker store system events clock errors
+    install   -> clock errors
     node      -> everything
     cli       -> everything
     __main__  -> cli

@@ -56,6 +56,15 @@ def test_the_board_can_come_from_the_settings_of_the_node(
     assert pins.pin("GPIO17").state is True
 
 
+def test_early_in_boot_only_outputs_on_pins_are_opened(run: Run, pins: Any, tmp_path: Path) -> None:
+    (tmp_path / "board.yaml").write_text(
+        BOARD + "  plug: {driver: http_switch, on_url: http://127.0.0.1:9/on, "
+        "off_url: http://127.0.0.1:9/off}\n"
+    )
+    assert run("board.yaml", "--pins") == (0, "board.yaml: safe: heater on, fan 1.0\n", "")
+    assert run("board.yaml")[0] == 1
+
+
 def test_it_refuses_while_a_node_has_the_board(run: Run, pins: Any, tmp_path: Path) -> None:
     state = StateDir(tmp_path / "state", None)
     code, out, err = run("board.yaml", "--state-dir", "state")

@@ -15,14 +15,19 @@ from labnode.events import Bus
 log = logging.getLogger(__name__)
 
 
-def outputs(file: BoardFile) -> dict[str, Driver]:
-    """The devices that have a safe value; pins first, because network plugs may be slow."""
+def outputs(file: BoardFile, *, pins_only: bool = False) -> dict[str, Driver]:
+    """The devices that have a safe value; pins first, because network plugs may be slow.
+
+    With `pins_only` those alone that are on this machine's pins and buses.
+    """
     found = {name: driver for name, driver in file.devices.items() if hasattr(driver, "safe")}
     has_pin = {n: any(claim.kind == "pin" for claim in d.claims()) for n, d in found.items()}
+    if pins_only:
+        return {name: driver for name, driver in found.items() if has_pin[name]}
     return dict(sorted(found.items(), key=lambda item: not has_pin[item[0]]))
 
 
-def drive_safe(file: BoardFile, pins: Any, clock: Clock) -> list[str]:
+def drive_safe(file: BoardFile, pins: Any, clock: Clock, *, pins_only: bool = False) -> list[str]:
     """Drive every output to its safe value, whatever fails; a sentence for each failure.
 
     Only outputs are opened: opening a serial port would reset an Arduino. Closing them leaves
@@ -30,7 +35,7 @@ def drive_safe(file: BoardFile, pins: Any, clock: Clock) -> list[str]:
     """
     Board(file, clock=clock, bus=Bus(), simulate=False, pins=pins)  # gives drivers their services
     failures = []
-    for name, driver in outputs(file).items():
+    for name, driver in outputs(file, pins_only=pins_only).items():
         try:
             try:
                 driver.open()

@@ -59,7 +59,7 @@ def prove(
     yes: bool,
     report: Path,
 ) -> None:
-    """Measure on this machine what labnode promises: outputs go off, whatever happens.
+    """Measure on this machine what labnode promises.
 
     Two pins that BOARD leaves free are joined with a jumper wire. A node of its own drives the one;
     it is killed, stopped and made to hang while its output is on, and the other pin shows for how

@@ -18,7 +18,12 @@ from labnode.errors import ConfigError, LabnodeError
 @click.argument("board", type=FILE, required=False)
 @SETTINGS
 @click.option("--state-dir", type=FILE, metavar="DIR", help="The state directory of its node.")
-def safe(board: Path | None, settings: Path | None, state_dir: Path | None) -> None:
+@click.option(
+    "--pins",
+    is_flag=True,
+    help="Only outputs on this machine's pins and buses: early in boot, before the network.",
+)
+def safe(board: Path | None, settings: Path | None, state_dir: Path | None, pins: bool) -> None:
     """Drive all outputs of BOARD to their safe values.
 
     BOARD is a YAML file; without it, `board` of the settings. This is for a node that is not
@@ -43,15 +48,15 @@ def safe(board: Path | None, settings: Path | None, state_dir: Path | None) -> N
             "its node (--settings FILE)."
         )
     file = load_board(chosen.board, settings=settings)
-    driven = outputs(file)
+    driven = outputs(file, pins_only=pins)
     with without_node(chosen.state_dir), contextlib.ExitStack() as undo:
         if driven:
             work_dir = chosen.state_dir
             if not os.access(work_dir, os.W_OK):
                 work_dir = Path(undo.enter_context(tempfile.TemporaryDirectory()))
-            pins = real_factory(work_dir)
-            undo.callback(pins.close)
-            if failures := drive_safe(file, pins, Clock()):
+            factory = real_factory(work_dir)
+            undo.callback(factory.close)
+            if failures := drive_safe(file, factory, Clock(), pins_only=pins):
                 raise LabnodeError("\n".join(failures))
     names = ", ".join(f"{name} {_shown(driver.safe)}" for name, driver in driven.items())  # type: ignore[attr-defined]
     click.echo(f"{chosen.board}: {f'safe: {names}' if driven else 'there are no outputs'}")

@@ -19,6 +19,7 @@ CHECKS: dict[str, Check] = {
     "programs": machine.programs,
     "clock": machine.clock,
     "power": machine.power,
+    "watchdog": machine.watchdog,
     "disk": machine.disk,
     "web": node.web,
 }

@@ -1,4 +1,4 @@
-"""The checks of the machine: Python, pins, ports, programs, clock, power, disk."""
+"""The checks of the machine: Python, pins, ports, programs, clock, power, watchdog, disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from labnode.drivers.gpio.gpiochips import Chip, find_chip, list_chips, user_of
 from labnode.errors import DeviceError
 from labnode.system.pi import Machine
 
-_TIMEOUT = 5.0  # seconds for timedatectl
+_TIMEOUT = 5.0  # seconds for timedatectl and systemctl
 _HOT = 75.0  # °C; the firmware slows the processor down at 80
 _LITTLE = 200 << 20  # bytes free on the disk
 _TOO_LITTLE = 20 << 20
@@ -153,14 +153,7 @@ def programs(patient: Patient) -> Iterator[Finding]:
 
 
 def clock(_: Patient) -> Iterator[Finding]:
-    command = ["timedatectl", "show", "--property=NTPSynchronized", "--value"]
-    try:
-        answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        answer = ""
-    match answer:
+    match _answer(["timedatectl", "show", "--property=NTPSynchronized", "--value"]):
         case "yes":
             yield Finding("clock", Level.OK, "The clock is synchronised.")
         case "no":
@@ -191,6 +184,36 @@ def power(patient: Patient) -> Iterator[Finding]:
         yield Finding("power", level, f"The processor has {degrees:.0f} °C.", advice)
 
 
+def watchdog(patient: Patient) -> Iterator[Finding]:
+    """Whether a kernel that hangs resets the machine."""
+    device = patient.root / "sys/class/watchdog/watchdog0"
+    if not device.is_dir():
+        if Machine(patient.root).model():
+            message = "The Pi's watchdog is off: when the kernel hangs, outputs stay as they are."
+            advice = "put dtparam=watchdog=on into config.txt (sudo ./install.sh does), then reboot"
+            yield Finding("watchdog", Level.WARNING, message, advice)
+        else:
+            yield Finding("watchdog", Level.UNKNOWN, "This machine has no watchdog of its own.")
+        return
+    command = ["systemctl", "show", "--property=RuntimeWatchdogUSec", "--value"]
+    period = _answer(command)
+    if period not in ("", "0", "infinity"):
+        message = f"The machine's watchdog is armed: it resets a kernel that hangs for {period}."
+        yield Finding("watchdog", Level.OK, message)
+    elif (state := device / "state").exists() and state.read_text().strip() == "active":
+        yield Finding("watchdog", Level.OK, "The machine's watchdog is armed, not by systemd.")
+    elif period == "" and not state.exists():
+        message = "Whether the machine's watchdog is armed cannot be seen here."
+        yield Finding("watchdog", Level.UNKNOWN, message)
+    else:
+        message = "The machine's watchdog is not armed: a kernel that hangs leaves outputs on."
+        advice = (
+            "RuntimeWatchdogSec=15s in /etc/systemd/system.conf.d/50-labnode-watchdog.conf (sudo "
+            "./install.sh writes it), then sudo systemctl daemon-reload"
+        )
+        yield Finding("watchdog", Level.WARNING, message, advice)
+
+
 def disk(patient: Patient) -> Iterator[Finding]:
     """Room on the disk of the state directory, and the health of the card."""
     path = patient.settings.state_dir if patient.settings else patient.root
@@ -209,6 +232,16 @@ def disk(patient: Patient) -> Iterator[Finding]:
     elif found.errors:
         message = f"The file system of {path} has had {found.errors} errors."
         yield Finding("disk", Level.WARNING, message, "check it (fsck), and replace the SD card")
+
+
+def _answer(command: list[str]) -> str:
+    """What `command` says; nothing where it fails or is not there."""
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def _sentence(text: str) -> str:

@@ -214,6 +214,43 @@ def test_the_clock_is_what_timedatectl_says(bed: Bed, script: str | None, level:
     assert [found for found, _ in bed.found(machine.clock)] == [level]
 
 
+ARMED = "The machine's watchdog is armed"
+DEVICE = "sys/class/watchdog/watchdog0/state"
+
+
+@pytest.mark.parametrize(
+    ("systemd", "state", "level", "sentence"),
+    [
+        ("echo 15s", "active", "ok", f"{ARMED}: it resets a kernel that hangs for 15s."),
+        ("echo 15s", None, "ok", f"{ARMED}: it resets a kernel that hangs for 15s."),
+        ("echo 0", "active", "ok", f"{ARMED}, not by systemd."),
+        ("echo 0", "inactive", "warning", "The machine's watchdog is not armed: "),
+        ("echo infinity", None, "warning", "The machine's watchdog is not armed: "),
+        ("exit 1", "inactive", "warning", "The machine's watchdog is not armed: "),
+        ("exit 1", None, "unknown", "Whether the machine's watchdog is armed cannot be seen here."),
+    ],
+)
+def test_the_watchdog_is_armed_or_it_is_told_how(
+    bed: Bed, systemd: str, state: str | None, level: str, sentence: str
+) -> None:
+    bed.write("bin/systemctl", f"#!/bin/sh\n{systemd}\n", mode=0o755)
+    bed.write(DEVICE, f"{state}\n")
+    if state is None:
+        (bed.root / DEVICE).unlink()
+    (found,) = bed.findings(machine.watchdog)
+    assert found.level == level
+    assert found.message.startswith(sentence)
+    assert ("sudo systemctl daemon-reload" in found.advice) == (level == "warning")
+
+
+def test_a_pi_without_a_watchdog_is_told_how_to_get_it(bed: Bed) -> None:
+    assert bed.found(machine.watchdog) == [("unknown", "This machine has no watchdog of its own.")]
+    bed.write("proc/device-tree/model", "Raspberry Pi 4 Model B Rev 1.4\0")
+    (found,) = bed.findings(machine.watchdog)
+    assert found.level == "warning"
+    assert "dtparam=watchdog=on" in found.advice
+
+
 @pytest.mark.parametrize(
     ("bits", "found"),
     [

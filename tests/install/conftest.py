@@ -16,14 +16,14 @@ ROOT = Path(__file__).parent.parent.parent
 
 # A systemd that remembers in $ROOT/systemd what is enabled and what runs, and how.
 SYSTEMCTL = """
-state=$ROOT_DIRECTORY/systemd; mkdir -p "$state"
+state=$ROOT_DIRECTORY/systemd
 words=() now=''
 for word in "$@"; do case $word in --now) now=yes ;; -*) ;; *) words+=("$word") ;; esac; done
 unit=${words[1]:-}
 case ${words[0]} in
     is-active) [[ -e $state/$unit.active ]] ;;
     is-enabled) [[ -e $state/$unit.enabled ]] ;;
-    enable) : >"$state/$unit.enabled" ;;
+    enable) mkdir -p "$state"; : >"$state/$unit.enabled" ;;
     disable) rm -f "$state/$unit.enabled" ${now:+"$state/$unit.active"} ;;
     restart)
         rm -f "$state/$unit.active"
@@ -33,24 +33,38 @@ case ${words[0]} in
 esac
 """
 
-# A Python whose venvs have a labnode; what it is given to run itself is run by a real one.
+# A Python whose pip installs a labnode; what it is given to run itself is run by a real one, which
+# has the modules in $PACKAGES as the system's.
 PYTHON = f"""
 case "$*" in
     *version_info*) echo ${{PYTHON_VERSION:-3.13}} ;;
     *ensurepip*) ;;
     *gpiochip_open*) [[ -z ${{NO_LGPIO:-}} ]] ;;
+    *"-m labnode.install"*) PYTHONPATH=$PACKAGES exec '{sys.executable}' "$@" ;;
     "-m venv "*)
         [[ -z ${{NO_VENV:-}} ]] || exit 1
         for directory; do :; done
-        mkdir -p "$directory/bin"
+        mkdir -p "$directory/bin" "$directory/lib/python3.{sys.version_info.minor}/site-packages"
         cp "$0" "$directory/bin/python" ;;
     *"-m pip"*)
         [[ -z ${{NO_PIP:-}} ]] || {{ echo "no such package" >&2; exit 1; }}
+        bin=${{0%/*}}
+        while (($#)); do
+            case $1 in
+                --python) bin=${{2%/*}} ;;
+                --report) echo '{{"install": []}}' >"$2" ;;
+                --wheel-dir) mkdir -p "$2"; : >"$2/labnode-1.0-py3-none-any.whl" ;;
+            esac
+            shift
+        done
         printf '%s\\n' '#!/usr/bin/env bash' "echo labnode \\"\\$@\\" >>'$CALLS'" \\
             '[[ $1 != bootconfig || $2 == --help ]] || cat "${{0%/*}}/bootconfig" 2>/dev/null' \\
             '[[ $1 != check ]] || ! grep -q mistake "$2" || exit 2' \\
-            '[[ $1 != weblab-config ]] || echo for the central server' >"${{0%/*}}/labnode"
-        chmod +x "${{0%/*}}/labnode" ;;
+            '[[ $1 != weblab-config ]] || echo for the central server' >"$bin/labnode"
+        chmod +x "$bin/labnode"
+        site=$(echo "${{bin%/*}}"/lib/python*/site-packages)
+        mkdir -p "$site/labnode-1.0.dist-info"
+        printf 'Name: labnode\\nVersion: 1.0\\n' >"$site/labnode-1.0.dist-info/METADATA" ;;
     "-I - "*labnode/*.yaml) cat >/dev/null ;;
     "-I -"*) exec '{sys.executable}' "$@" ;;
 esac
@@ -83,8 +97,13 @@ class Node:
             path.mkdir(parents=True)
         for name in ("install.sh", "pyproject.toml", "README.md", "LICENSE"):
             shutil.copy2(ROOT / name, self.clone / name)
-        shutil.copytree(ROOT / "deploy", self.clone / "deploy")
-        (self.clone / "labnode").mkdir()
+        self.copy("deploy")
+        self.packages = directory / "packages"
+        self.packages.mkdir()
+        for name in ("lgpio", "_lgpio"):
+            (self.packages / f"{name}.py").write_text("")
+        for name in ("errors.py", "clock.py", "install"):
+            self.copy(f"labnode/{name}")
         (self.clone / "boards").mkdir()
         self.version("1.0")
         self.board = self.clone / "boards" / "heater.yaml"
@@ -116,6 +135,15 @@ class Node:
         }.items():
             self.command(name, script)
 
+    def copy(self, name: str) -> None:
+        """A file or directory of this project, into the clone."""
+        target = self.clone / name
+        target.parent.mkdir(exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, target)
+
     def version(self, version: str) -> None:
         (self.clone / "labnode/__init__.py").write_text(f'__version__ = "{version}"\n')
 
@@ -143,7 +171,7 @@ class Node:
     def run_as_is(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         path = f"{self.bin}:{os.environ['PATH']}"
         always = {"PATH": path, "CALLS": self.calls_file, "TMPDIR": self.temporary}
-        always |= {"ROOT_DIRECTORY": self.root, "LC_ALL": "C.UTF-8"}
+        always |= {"ROOT_DIRECTORY": self.root, "LC_ALL": "C.UTF-8", "PACKAGES": self.packages}
         environ = {**{name: str(value) for name, value in always.items()}, **environment}
         return ran(["./install.sh", *arguments], cwd=self.clone, env=environ)
 

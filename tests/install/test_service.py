@@ -352,10 +352,13 @@ def test_the_tools_of_the_board_are_installed(node: Node) -> None:
     }
 
 
-def test_the_system_keeps_its_lgpio_and_labnode_its_own_libraries(node: Node) -> None:
+def test_the_release_sees_the_lgpio_of_the_system_and_nothing_else_of_it(node: Node) -> None:
     node.install()
-    calls = node.calls("python3")
-    assert any("-m venv --system-site-packages" in call for call in calls)
+    (call,) = [call for call in node.calls("python3") if "-m venv --without-pip" in call]
+    assert "--system-site-packages" not in call
+    (site,) = (node.root / "opt/labnode/current/lib").glob("python*/site-packages")
+    links = {path.name: path.readlink() for path in site.iterdir() if path.is_symlink()}
+    assert links == {f"{name}.py": node.packages / f"{name}.py" for name in ("lgpio", "_lgpio")}
 
 
 def test_a_simulated_lab_needs_no_lgpio(node: Node) -> None:
@@ -412,7 +415,7 @@ def on_a_pi(node: Node) -> Node:
     """A Pi with a board that needs SPI."""
     node.write("boot/firmware/config.txt", "arm_64bit=1\n")
     node.command(
-        "python3", PYTHON.replace("chmod +x", 'echo dtparam=spi=on >"${0%/*}/bootconfig"; chmod +x')
+        "python3", PYTHON.replace("chmod +x", 'echo dtparam=spi=on >"$bin/bootconfig"; chmod +x')
     )
     return node
 
@@ -421,7 +424,8 @@ def test_the_boot_configuration_is_changed_with_a_yes(on_a_pi: Node) -> None:
     done = on_a_pi.install("--yes")
     assert done.returncode == 0, done.stderr
     assert on_a_pi.read("boot/firmware/config.txt") == (
-        "arm_64bit=1\n# labnode heater: begin\ndtparam=spi=on\n# labnode heater: end\n"
+        "arm_64bit=1\n# labnode heater: begin\ndtparam=spi=on\n\n"
+        "# A kernel that hangs resets the Pi.\ndtparam=watchdog=on\n# labnode heater: end\n"
     )
     assert on_a_pi.read("boot/firmware/config.txt.before-labnode") == "arm_64bit=1\n"
     assert "starts with the next boot" in done.stderr
@@ -446,6 +450,83 @@ def test_the_boot_configuration_is_as_before_after_a_purge(on_a_pi: Node) -> Non
     on_a_pi.run("uninstall", "--purge", "--yes")
     assert on_a_pi.read("boot/firmware/config.txt") == "arm_64bit=1\n"
     assert [path.name for path in (on_a_pi.root / "boot/firmware").iterdir()] == ["config.txt"]
+
+
+def test_the_watchdog_alone_needs_no_reboot(on_a_pi: Node) -> None:
+    on_a_pi.write("boot/firmware/config.txt", "dtparam=spi=on\n")
+    on_a_pi.install("--yes")
+    assert "dtparam=watchdog=on\n" in on_a_pi.read("boot/firmware/config.txt")
+    assert on_a_pi.running()
+
+
+# --- a machine that hangs, and one that starts ---
+
+WATCHDOG = "etc/systemd/system.conf.d/50-labnode-watchdog.conf"
+SAFE = "systemd/labnode-safe@heater.enabled"
+
+
+def test_a_kernel_that_hangs_resets_the_pi(on_a_pi: Node) -> None:
+    on_a_pi.install("--yes")
+    assert "\nRuntimeWatchdogSec=15s\n" in on_a_pi.read(WATCHDOG)
+
+
+def test_another_machine_with_a_watchdog_is_reset_too(node: Node) -> None:
+    node.write("dev/watchdog", "")
+    node.install()
+    assert (node.root / WATCHDOG).exists()
+
+
+def test_the_watchdog_is_left_alone_where_there_is_none_or_no_hardware(on_a_pi: Node) -> None:
+    on_a_pi.install("--yes", "--simulate")
+    assert not (on_a_pi.root / WATCHDOG).exists()
+    (on_a_pi.root / "boot/firmware/config.txt").unlink()
+    on_a_pi.install("--yes")
+    assert not (on_a_pi.root / WATCHDOG).exists()
+
+
+def test_outputs_are_made_safe_early_in_each_boot_where_there_is_hardware(node: Node) -> None:
+    assert "labnode-safe@heater" in node.install("--dry-run").stderr
+    assert not (node.root / SAFE).exists()
+    node.install()
+    assert (node.root / SAFE).exists()
+    assert (node.root / "etc/systemd/system/labnode-safe@.service").exists()
+    node.install("--simulate")
+    assert not (node.root / SAFE).exists()
+
+
+def test_an_upgrade_makes_outputs_safe_at_boot_that_were_not(installed: Node) -> None:
+    (installed.root / SAFE).unlink()
+    installed.version("2.0")
+    assert installed.run("upgrade").returncode == 0
+    assert (installed.root / SAFE).exists()
+
+
+def test_a_failure_takes_back_what_happens_at_boot(on_a_pi: Node) -> None:
+    done = on_a_pi.install("--simulate", "--yes")
+    on_a_pi.write("boot/firmware/config.txt", "dtparam=spi=on\n")
+    done = on_a_pi.install("--yes", BROKEN="1.0")
+    assert done.returncode == 1
+    assert "does not get ready" in done.stderr
+    assert not (on_a_pi.root / SAFE).exists()
+    assert not (on_a_pi.root / WATCHDOG).parent.exists()
+
+
+def test_the_release_before_it_had_any_of_this_is_gone_back_to(installed: Node) -> None:
+    installed.version("2.0")
+    installed.run("upgrade")
+    before = installed.root / "opt/labnode/previous/share/labnode/systemd"
+    (before / "labnode-safe@.service").unlink()
+    (before / "labnode-watchdog.conf").unlink()
+    done = installed.run("rollback")
+    assert done.returncode == 0, done.stderr
+
+
+def test_removing_a_lab_leaves_nothing_that_happens_at_boot(on_a_pi: Node) -> None:
+    on_a_pi.install("--yes")
+    on_a_pi.run("uninstall")
+    assert not (on_a_pi.root / SAFE).exists()
+    assert not (on_a_pi.root / WATCHDOG).parent.exists()
+    assert not list((on_a_pi.root / "etc/systemd/system").glob("labnode*"))
 
 
 # --- upgrades ---

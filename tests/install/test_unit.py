@@ -12,6 +12,7 @@ from tests.kit.programs import ran
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 UNIT = DEPLOY / "systemd" / "labnode@.service"
+SAFE = DEPLOY / "systemd" / "labnode-safe@.service"
 RULE = r'(?:[A-Z]+(?:\{\w+\})?(?:==|!=|=|\+=)"[^"]*"(?:, |$))+'
 
 
@@ -25,9 +26,10 @@ def offline() -> bool:
 
 
 @pytest.mark.skipif(not offline(), reason="there is no systemd-analyze that judges units offline")
-def test_the_service_is_shut_in_as_far_as_a_lab_can_be(tmp_path: Path) -> None:
-    unit = tmp_path / "labnode@lab.service"
-    shutil.copy(UNIT, unit)
+@pytest.mark.parametrize("file", [UNIT, SAFE], ids=["node", "safe"])
+def test_the_service_is_shut_in_as_far_as_a_lab_can_be(tmp_path: Path, file: Path) -> None:
+    unit = tmp_path / file.name.replace("@", "@lab")
+    shutil.copy(file, unit)
     security = ["systemd-analyze", "security", "--offline=yes", "--no-pager"]
     said = ran([*security, unit], check=True)
     score = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said.stdout)
@@ -77,6 +79,25 @@ def test_outputs_go_to_their_safe_values_however_the_process_ended() -> None:
     text = UNIT.read_text()
     (copied,) = re.findall(r"^ExecStartPre=/usr/bin/install .* (%t/\S+)$", text, re.M)
     assert f"\nExecStopPost=/opt/labnode/current/bin/labnode safe --settings {copied}\n" in text
+
+
+def test_outputs_are_safe_before_the_network_and_the_node_and_hold_up_neither_for_long() -> None:
+    lines = SAFE.read_text().splitlines()
+    assert "DefaultDependencies=no" in lines
+    assert "Before=network-pre.target labnode@%i.service shutdown.target" in lines
+    assert "WantedBy=sysinit.target" in lines
+    assert "TimeoutStartSec=30" in lines
+    (command,) = [line for line in lines if line.startswith("ExecStart=")]
+    assert " safe --pins --settings ${CREDENTIALS_DIRECTORY}/settings.yaml" in command
+    assert "LoadCredential=settings.yaml:/etc/labnode/%i.yaml" in lines
+    assert "User=labnode" in lines
+
+
+def test_the_watchdog_is_within_what_a_pi_can_count() -> None:
+    """Its timer has 20 bits of 1/65536 s."""
+    text = (DEPLOY / "systemd" / "labnode-watchdog.conf").read_text()
+    (seconds,) = re.findall(r"^RuntimeWatchdogSec=(\d+)s$", text, re.M)
+    assert int(seconds) < 2**20 / 65536
 
 
 def test_lgpio_may_write_its_files() -> None:

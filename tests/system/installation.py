@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 import struct
@@ -16,7 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from debian import CLONE, System, make_root, system
+from debian import CLONE, PYTHON, System, make_root, system
 
 BOARD = "boards/demo.yaml"
 DEMO = ("--board", BOARD, "--simulate", "--wheels", "/wheels")
@@ -34,13 +35,8 @@ def debian(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     make_root(request.param, root)
     with system([root], directory / "wheels", network=True) as made:
         made.add_clone()
-        done = made.run(
-            "sh",
-            "-c",
-            "python3 -m venv /tmp/v && /tmp/v/bin/pip wheel --no-cache-dir -qw /wheels . hatchling",
-        )
+        done = made.run(PYTHON, "-B", "-m", "labnode.install", "collect", "/wheels")
         assert done.returncode == 0, done.stderr
-        shutil.rmtree(made.root / "tmp/v")
         for wheel in (made.root / "wheels").glob("labnode-*.whl"):
             wheel.unlink()  # made from the clone, each time
     return [made.upper, root]
@@ -120,6 +116,32 @@ def test_a_lab_is_installed_and_answers_without_the_internet(fresh: System) -> N
     assert settings.stat().st_mode & 0o777 == 0o600
     (password,) = re.findall(r"central server +weblab +(\S+)", done.stdout)
     assert password in settings.read_text()
+
+
+def test_a_release_has_a_bill_of_materials_and_nothing_that_installs(fresh: System) -> None:
+    assert fresh.install(*DEMO).returncode == 0
+    (site,) = (fresh.root / "opt/labnode/releases").glob("*/lib/python3*/site-packages")
+    names = {path.name.partition("-")[0].lower() for path in site.iterdir()}
+    assert {"labnode", "bottle", "yaml"} <= names
+    assert not names & {
+        "pip",
+        "setuptools",
+        "pkg_resources",
+        "wheel",
+        "hatchling",
+        "_distutils_hack",
+    }
+    (bill,) = (fresh.root / "opt/labnode/releases").glob("*/share/labnode/sbom.cdx.json")
+    listed = {part["name"] for part in json.loads(bill.read_text())["components"]}
+    installed = {path.name.partition("-")[0].replace("_", "-") for path in site.glob("*.dist-info")}
+    assert listed == {name.lower() for name in installed} - {"labnode"}
+
+
+def test_a_wheel_that_was_tampered_with_is_refused(fresh: System) -> None:
+    (wheel,) = (fresh.root / "wheels").glob("bottle-*.whl")
+    with wheel.open("ab") as file:
+        file.write(b" ")
+    refused(fresh, "is not the file of that name that labnode was tested with", *DEMO)
 
 
 def test_the_variables_do_what_the_options_do(fresh: System) -> None:

@@ -1,0 +1,174 @@
+"""Lock files: the libraries that a release is made of, each file of them with its hash.
+
+A lock file is what pip takes with `--require-hashes`. Comments above each library name its files,
+in the order of the hashes, so that a directory of wheels can be checked against it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from labnode.errors import ConfigError
+
+_GLIBCS = (17, 28, 31, 34, 35, 36)  # Debian 12 has 2.36
+_LINUX = ("linux_", "manylinux")
+_FILE = re.compile(r"# (\S+\.(?:whl|tar\.gz))")
+_LIBRARY = re.compile(r"([a-z0-9-]+)==(\S+) \\")
+_HASH = re.compile(r" +--hash=sha256:([0-9a-f]{64})( \\)?")
+
+
+@dataclass(frozen=True)
+class Library:
+    """One library of a lock; `files` is {file name: SHA-256}, wheels and perhaps the source."""
+
+    name: str  # normalised: "prometheus-client"
+    version: str
+    files: Mapping[str, str]
+
+    def wheels(self, here: Platform) -> list[str]:
+        return [name for name in self.files if here.takes(name)]
+
+    @property
+    def source(self) -> str | None:
+        """The file that it can be built from."""
+        return next((name for name in self.files if name.endswith(".tar.gz")), None)
+
+    def line(self, hashes: Iterable[str]) -> str:
+        return " ".join([f"{self.name}=={self.version}", *(f"--hash=sha256:{h}" for h in hashes)])
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Which wheels a Python can use; `python` is "3.13", `processor` as wheels are named."""
+
+    python: str
+    processor: str
+
+    @property
+    def tags(self) -> list[str]:
+        """What pip calls the wheels that Debian 12 and newer can use."""
+        return [f"manylinux_2_{minor}_{self.processor}" for minor in _GLIBCS]
+
+    @classmethod
+    def this(cls) -> Platform:
+        return cls(f"3.{sys.version_info.minor}", _processor(platform.machine(), sys.maxsize))
+
+    def takes(self, file: str) -> bool:
+        """Whether `file` is a wheel for it, as far as the name says."""
+        if not file.endswith(".whl"):
+            return False
+        pythons, abi, platforms = file.removesuffix(".whl").split("-")[-3:]
+        minor = int(self.python.partition(".")[2])
+        fitting = {"py3", f"py3{minor}", f"cp3{minor}"}
+        if abi == "abi3":
+            fitting |= {f"cp3{older}" for older in range(2, minor)}
+        return bool(fitting & set(pythons.split("."))) and any(
+            tag == "any" or (tag.startswith(_LINUX) and tag.endswith(self.processor))
+            for tag in platforms.split(".")
+        )
+
+
+def _processor(kernel: str, largest: int) -> str:
+    """A 32-bit Python may run on a 64-bit kernel, as on Raspberry Pi OS; then `kernel` misleads."""
+    if largest < 2**32:
+        return {"aarch64": "armv7l", "armv8l": "armv7l", "x86_64": "i686"}.get(kernel, kernel)
+    return kernel
+
+
+def read_lock(file: Path) -> list[Library]:
+    """The libraries of a lock file. ConfigError when a line is not one of a lock."""
+    found: list[Library] = []
+    names: list[str] = []
+    library: tuple[str, str] | None = None
+    hashes: list[str] = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if match := _FILE.fullmatch(line):
+            names.append(match[1])
+        elif match := _LIBRARY.fullmatch(line):
+            library = match[1], match[2]
+        elif library and (match := _HASH.fullmatch(line)):
+            hashes.append(match[1])
+            if not match[2]:
+                if len(names) != len(hashes):
+                    raise ConfigError(f"{file}:{number}: {library[0]} has not a hash for each file")
+                found.append(Library(*library, dict(zip(names, hashes, strict=True))))
+                names, library, hashes = [], None, []
+        elif line and not line.startswith("#"):
+            raise ConfigError(f"{file}:{number}: this is no line of a lock file: {line}")
+    return found
+
+
+def lock_text(libraries: Iterable[Library], heading: str) -> str:
+    """A lock file of `libraries`."""
+    lines = [f"# {line}" for line in heading.splitlines()]
+    for library in sorted(libraries, key=lambda library: library.name):
+        files = sorted(library.files.items())
+        lines += ["", *(f"# {name}" for name, _ in files)]
+        lines += [f"{library.name}=={library.version} \\"]
+        lines += [f"    --hash=sha256:{sha256} \\" for _, sha256 in files]
+        lines[-1] = lines[-1].removesuffix(" \\")
+    return "\n".join(lines) + "\n"
+
+
+def missing(libraries: Iterable[Library], here: Platform, directory: Path | None) -> list[str]:
+    """The libraries that have no wheel for `here`, in `directory` if one is given."""
+    if directory is None:
+        return [library.name for library in libraries if not library.wheels(here)]
+    return [lib.name for lib in libraries if not any(_wheels_in(directory, lib, here))]
+
+
+def requirements(
+    libraries: Iterable[Library], here: Platform, directory: Path | None
+) -> Iterator[str]:
+    """Lines for pip's `--require-hashes`: the wheels for `here`, in `directory` if one is given.
+
+    A file there that the lock names has to have the hash of the lock. Another one of the right
+    version was made by the person who gives the directory, and counts as it is. ConfigError where
+    there is none, or one that is not what the lock says.
+    """
+    for library in libraries:
+        if directory is None:
+            hashes = [library.files[name] for name in library.wheels(here)]
+        else:
+            hashes = [_checked(file, library) for file in _wheels_in(directory, library, here)]
+        if not hashes:
+            where = f"in {directory}" if directory else "in the lock"
+            raise ConfigError(
+                f"there is no wheel of {library.name} {library.version} {where} for Python "
+                f"{here.python} on {here.processor}"
+            )
+        yield library.line(hashes)
+
+
+def _wheels_in(directory: Path, library: Library, here: Platform) -> Iterator[Path]:
+    for file in sorted(directory.glob("*.whl")):
+        name, version, *_ = file.name.split("-")
+        if (normalised(name), version) == (library.name, library.version) and here.takes(file.name):
+            yield file
+
+
+def _checked(file: Path, library: Library) -> str:
+    """The hash of `file`, which is that of the lock if the lock knows the file."""
+    found = sha256(file)
+    if library.files.get(file.name, found) != found:
+        raise ConfigError(
+            f"{file} is not the file of that name that labnode was tested with: its SHA-256 is "
+            f"{found}, the lock has {library.files[file.name]}"
+        )
+    return found
+
+
+def sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def normalised(name: str) -> str:
+    """A library's name as in locks: "PyYAML" and "pyyaml" are the same."""
+    return re.sub(r"[-_.]+", "-", name).lower()
