@@ -55,6 +55,7 @@ HOUSE = """
     system    -> context events audit clock
     doctor    -> system board drivers supervisor settings errors
     wizard    -> board drivers schema
+    prove     -> weblab wizard board drivers worker store system events clock errors
     install   -> clock errors
     node      -> everything
     cli       -> everything

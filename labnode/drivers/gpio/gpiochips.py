@@ -19,6 +19,7 @@ _CHIPINFO = struct.Struct("32s32sI")  # name, label, lines
 _GET_LINEINFO = 0xC100B405  # GPIO_V2_GET_LINEINFO_IOCTL
 _LINEINFO = struct.Struct("=32s32sIIQ176x")  # name, consumer, offset, attributes, flags
 _LINE_USED = 1
+_LINE_OUTPUT = 8
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,17 @@ def user_of(chip: Chip, line: int, directory: Path = Path("/dev")) -> str | None
 
     DeviceError when there is no such line.
     """
+    consumer, flags = _line_info(chip, line, directory)
+    return consumer if flags & _LINE_USED else None
+
+
+def is_output(chip: Chip, line: int, directory: Path = Path("/dev")) -> bool:
+    """Whether a line is driven, by a program or, on a Pi, as it was left; DeviceError as above."""
+    return bool(_line_info(chip, line, directory)[1] & _LINE_OUTPUT)
+
+
+def _line_info(chip: Chip, line: int, directory: Path) -> tuple[str, int]:
+    """A line's consumer and flags."""
     try:
         descriptor = os.open(directory / f"gpiochip{chip.number}", os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -70,7 +82,7 @@ def user_of(chip: Chip, line: int, directory: Path = Path("/dev")) -> str | None
     except OSError as error:
         raise DeviceError(f"line {line} of gpiochip{chip.number}: {error.strerror}") from error
     _, consumer, _, _, flags = _LINEINFO.unpack(information)
-    return _text(consumer) if flags & _LINE_USED else None
+    return _text(consumer), flags
 
 
 def _label(path: Path) -> str:

@@ -1,0 +1,202 @@
+"""`labnode prove`: measures on this machine what the documents promise."""
+
+# ruff: noqa: PLC0415
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from labnode.cli.options import FILE, SETTINGS, STATE_DIR, settings_without_credentials
+from labnode.errors import BadInput, LabnodeError
+
+if TYPE_CHECKING:
+    from labnode.clock import Clock
+    from labnode.drivers.gpio.pin import Pin
+    from labnode.prove.boot import How
+    from labnode.prove.node import Keeper
+    from labnode.prove.report import Measurement, Report
+
+_NODE = [sys.executable, "-m", "labnode"]
+_WATCHDOG = 30.0  # seconds, as in labnode@.service
+_QUICK_WATCHDOG = 6.0
+
+
+@click.command()
+@click.argument("board", type=FILE)
+@click.option("--out", required=True, metavar="PIN", help="A free pin, which is driven: GPIO17.")
+@click.option("--in", "end", required=True, metavar="PIN", help="The pin that it is joined to.")
+@SETTINGS
+@STATE_DIR
+@click.option("--quick", is_flag=True, help="A minute instead of five; the figures are rougher.")
+@click.option(
+    "--boot",
+    type=click.Choice(["power", "panic"]),
+    help="Leave the output on, for you to cut the power; or let the kernel panic.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask; the wire is there.")
+@click.option(
+    "--report",
+    type=FILE,
+    metavar="FILE",
+    default="labnode-prove.md",
+    show_default=True,
+    help="Where the report goes, in Markdown; beside it as JSON.",
+)
+def prove(
+    *,
+    board: Path,
+    out: str,
+    end: str,
+    settings: Path | None,
+    state_dir: Path | None,
+    quick: bool,
+    boot: How | None,
+    yes: bool,
+    report: Path,
+) -> None:
+    """Measure on this machine what labnode promises.
+
+    Two pins that BOARD leaves free are joined with a jumper wire. A node of its own drives the one;
+    it is killed, stopped and made to hang while its output is on, and the other pin shows for how
+    long that stays on. The time from an edge to an interlock and the time of the disk are measured,
+    too. Nothing that BOARD uses is touched, and its node may go on. As root, where labnode is
+    installed as a service, the node is one of systemd's, with the same unit as yours.
+
+    With --boot, the output is left on and the next boot is recorded; run this again without it
+    after that, and the report has both.
+
+    The exit code is 1 when a promise did not hold or something cannot be measured.
+    """
+    from labnode.board import load_board
+    from labnode.clock import Clock
+    from labnode.prove.prove import wired_pins
+    from labnode.wizard.pinout import as_text
+
+    wire = _pin("--out", out), _pin("--in", end)
+    file = load_board(board, settings=settings)
+    picture = as_text("Join these two pins with a jumper wire:", wired_pins(file, *wire))
+    chosen = settings_without_credentials(settings, {"board": board, "state_dir": state_dir})
+    clock, beside = Clock(), _existing(chosen.state_dir)
+    click.echo(picture)
+    if boot:
+        _check_reboot(boot)
+    if not yes and not click.confirm("Is the wire there, and nothing else on the two pins?"):
+        raise LabnodeError("Nothing was measured.")
+    logging.disable(logging.WARNING)  # the interlock tells of itself at each edge
+    if boot:
+        _reboot(boot, *wire, clock, yes=yes)
+    else:
+        _keep(_measured(wire, clock, beside, board=board, quick=quick), report)
+
+
+def _measured(
+    wire: tuple[Pin, Pin], clock: Clock, beside: Path, *, board: Path, quick: bool
+) -> Report:
+    from labnode.prove.prove import QUICK, Counts, measure
+    from labnode.prove.report import Report, facts_of
+    from labnode.prove.supervisor import Supervisor
+    from labnode.prove.unit import Unit
+    from labnode.system.pi import Machine
+
+    of_the_boot = _recorded(clock)
+    keeper: Keeper
+    with tempfile.TemporaryDirectory(prefix="labnode-prove-", dir=beside) as directory:
+        if Unit.is_installed():
+            keeper = Unit(clock)
+        else:
+            watchdog = _QUICK_WATCHDOG if quick else _WATCHDOG
+            keeper = Supervisor(_NODE, Path(directory), clock, watchdog)
+        measurements = measure(
+            keeper,
+            *wire,
+            directory=Path(directory),
+            beside=beside,
+            clock=clock,
+            counts=QUICK if quick else Counts(),
+            say=click.echo,
+        )
+    facts = facts_of(
+        clock,
+        Machine(),
+        board=str(board),
+        wire=" to ".join(pin.name for pin in wire),
+        supervisor=keeper.sentence,
+        disk=str(beside),
+    )
+    return Report(facts, (*of_the_boot, *measurements))
+
+
+def _recorded(clock: Clock) -> list[Measurement]:
+    """What --boot has recorded, whose traces are removed."""
+    from labnode.prove import boot
+    from labnode.prove.unit import Unit
+
+    if not Unit.is_installed():
+        return []
+    try:
+        return boot.recorded(clock.boot_id)
+    finally:
+        boot.disarm()
+
+
+def _check_reboot(how: How) -> None:
+    from labnode.prove import boot
+    from labnode.prove.unit import Unit
+
+    if not Unit.is_installed():
+        raise LabnodeError("--boot needs root, and labnode as a service (sudo ./install.sh).")
+    if how == "panic" and not boot.watchdog_is_armed():
+        raise LabnodeError(
+            "The machine's watchdog is not armed (labnode doctor says how): nothing would reset it "
+            "after a panic."
+        )
+
+
+def _reboot(how: How, out: Pin, end: Pin, clock: Clock, *, yes: bool) -> None:
+    from labnode.prove import boot
+    from labnode.prove.prove import leave_on
+
+    boot.arm(how, out, end, clock.boot_id)
+    try:
+        leave_on(out, end, clock)
+    except BaseException:
+        boot.disarm()
+        raise
+    click.echo(f"{out.name} is on. After the next boot, run this command without --boot.")
+    if how == "power":
+        click.echo("Take the power away now, and give it back.")
+    elif yes or click.confirm("Shall the kernel panic now? What is not on the disk is lost."):
+        boot.panic()
+
+
+def _keep(report: Report, path: Path) -> None:
+    """Write and show the report; LabnodeError when a promise did not hold."""
+    beside = path.with_suffix(".json")
+    try:
+        path.write_text(report.as_markdown(), encoding="utf-8")
+        beside.write_text(report.as_json(), encoding="utf-8")
+    except OSError as error:
+        raise LabnodeError(f"{error.filename} cannot be written: {error.strerror}.") from error
+    click.echo(f"\n{report.as_markdown()}\nThis is in {path}, and as JSON in {beside}.")
+    if broken := report.broken:
+        number = len(broken)
+        raise LabnodeError(f"{number} promise{'' if number == 1 else 's'} did not hold.")
+
+
+def _pin(option: str, text: str) -> Pin:
+    from labnode.drivers.gpio.pin import Pin
+
+    try:
+        return Pin.from_yaml(int(text) if text.isdecimal() else text)
+    except ValueError as error:
+        raise BadInput(f"{option}: {error}.") from error
+
+
+def _existing(path: Path) -> Path:
+    """The directory itself or, where it is not there yet, the nearest above it."""
+    return next(parent for parent in (path, *path.absolute().parents) if parent.is_dir())

@@ -1,0 +1,160 @@
+"""Kernel panics and power cuts while an output is on: nothing is on afterwards; see README.md."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.kit.figures import FigureReporter
+
+from .machine import LAB, OFFLINE, VM, Machine, adapter, push_clone
+
+pytestmark = pytest.mark.skipif(not VM, reason="LABNODE_TEST_VM names no virtual machine")
+
+TIMES = int(os.environ.get("LABNODE_TEST_TIMES", "10"))
+HEATER, VALVE = 24, 25  # the safe level of the heater is low, that of the valve is high
+WATCHDOG = 15  # seconds
+
+# Written down by something that is not labnode, from when there are pins.
+RECORDER = f"""
+[Unit]
+DefaultDependencies=no
+After=rig-hardware.service
+[Service]
+ExecStartPre=-/sbin/modprobe i6300esb
+ExecStart=/usr/bin/python3 /usr/lib/rig/guest.py record /run/levels {HEATER} {VALVE}
+[Install]
+WantedBy=sysinit.target
+"""
+
+
+def put(machine: Machine, path: str, text: str) -> None:
+    machine.ssh(f"sudo tee {path} >/dev/null <<'END'\n{text}\nEND")
+
+
+def plug_in_watchdog() -> None:
+    """A watchdog that is no part of the processor, as a Pi has one: QEMU's i6300esb.
+
+    At its end QEMU resets the machine.
+    """
+    with socket.socket(socket.AF_UNIX) as monitor:
+        monitor.connect(f"{os.environ['RIG_DIR']}/qmp.sock")
+        lines = monitor.makefile("rw")
+        for command in (
+            {"execute": "qmp_capabilities"},
+            {"execute": "device_add", "arguments": {"driver": "i6300esb", "id": "watchdog"}},
+        ):
+            lines.write(json.dumps(command))
+            lines.flush()
+        while "return" not in (answer := json.loads(lines.readline())) or answer["return"]:
+            assert "error" not in answer, answer
+        lines.close()
+
+
+def forget_connections() -> None:
+    """ssh would go on with the connection to the machine as it was before it fell over."""
+    for path in Path(os.environ["RIG_DIR"]).glob("ssh-*"):
+        path.unlink()
+
+
+def boot(machine: Machine) -> str:
+    return machine.ssh("cat /proc/sys/kernel/random/boot_id", patience=60)
+
+
+def cut_power(machine: Machine) -> None:
+    machine.do("powercut")
+    machine.do("start")
+
+
+def panic(machine: Machine) -> None:
+    """The kernel panics and stands still, until the watchdog resets the machine."""
+    armed = "systemctl show --property RuntimeWatchdogUSec --property WatchdogDevice --value"
+    assert machine.ssh(armed).split() == ["/dev/watchdog0", f"{WATCHDOG}s"]
+    before = boot(machine)
+    machine.ssh(
+        "sudo sh -c 'echo 0 >/proc/sys/kernel/panic; echo 1 >/proc/sys/kernel/sysrq; "
+        "(sleep 1; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &'"
+    )
+    time.sleep(5)
+    forget_connections()
+    deadline = time.monotonic() + 900
+    while time.monotonic() < deadline:
+        with contextlib.suppress(AssertionError):
+            if boot(machine) != before:
+                return
+        time.sleep(2)
+    raise AssertionError("the watchdog has not reset the machine")
+
+
+def levels(machine: Machine) -> list[tuple[float, int, str]]:
+    """Every change of the two pins since the kernel's start."""
+    rows = [row.split() for row in machine.ssh("cat /run/levels").splitlines()]
+    return [(float(at), int(pin), level) for at, pin, level in rows]
+
+
+def test_a_lab_with_two_outputs_is_installed(machine: Machine, tmp_path: Path) -> None:
+    push_clone(machine, tmp_path, "1.0")
+    machine.do("net", "on")
+    with adapter():
+        machine.ssh(f"cd labnode && sudo ./install.sh --board tests/vm/board.yaml --yes {OFFLINE}")
+    machine.ssh("sudo cp labnode/tests/vm/guest.py /usr/lib/rig/guest.py")
+    put(machine, "/etc/systemd/system/levels.service", RECORDER)
+    machine.ssh("sudo systemctl enable --quiet --now levels && sync")
+    assert machine.unit("ActiveState") == "active"
+    assert (machine.pin(HEATER), machine.pin(VALVE)) == ("0", "1")
+
+
+@pytest.mark.parametrize("fault", [cut_power, panic])
+def test_nothing_is_on_after(
+    fault: Callable[[Machine], None], machine: Machine, figure: FigureReporter
+) -> None:
+    if fault is panic:
+        plug_in_watchdog()
+        machine.ssh("sudo mkdir -p /etc/systemd/system.conf.d")
+        text = f"[Manager]\nRuntimeWatchdogSec={WATCHDOG}s"
+        put(machine, "/etc/systemd/system.conf.d/watchdog.conf", text)
+        machine.ssh("sudo modprobe i6300esb && sudo systemctl daemon-reexec && sync")
+    unsafe, driven = 0, list[float]()
+    for number in range(TIMES):
+        machine.until("ActiveState", "active", patience=600)
+        machine.start_session()
+        machine.press("heater", "on")
+        machine.press("valve", "off")
+        assert (machine.pin(HEATER), machine.pin(VALVE)) == ("1", "0")
+        fault(machine)
+        machine.until("ActiveState", "active", patience=900)
+        seen = levels(machine)
+        ever_on = any(pin == HEATER and level == "1" for _, pin, level in seen)
+        held = (machine.pin(HEATER), machine.pin(VALVE)) == ("0", "1")
+        unsafe += ever_on or not held
+        driven += [at for at, pin, level in seen if pin == VALVE and level == "1"][:1]
+        print(f"{fault.__name__} {number + 1}: {seen}", flush=True)
+        assert len(driven) == number + 1, seen
+    what = {cut_power: "power cut", panic: "kernel panic, reset by the watchdog"}[fault]
+    figure(
+        f"{what} while outputs are on: not at safe afterwards (virtual machine)",
+        "0",
+        f"{unsafe} of {TIMES}; driven to safe {min(driven):.0f} to {max(driven):.0f} s after the "
+        "kernel's start",
+    )
+    assert unsafe == 0
+
+
+def test_the_early_unit_was_first(machine: Machine) -> None:
+    """labnode-safe@ has driven the outputs before the node, and before the network is there."""
+    early = LAB.replace("@", "-safe@")
+    done, began = (
+        int(machine.ssh(f"systemctl show {unit} --property {what} --value"))
+        for unit, what in (
+            (early, "ExecMainExitTimestampMonotonic"),
+            (LAB, "ExecMainStartTimestampMonotonic"),
+        )
+    )
+    assert 0 < done < began
