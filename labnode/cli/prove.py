@@ -99,7 +99,7 @@ def _measured(
 ) -> Report:
     from labnode.prove.prove import QUICK, Counts, measure
     from labnode.prove.report import Report, facts_of
-    from labnode.prove.supervisor import Supervisor
+    from labnode.prove.service_manager import ServiceManager
     from labnode.prove.unit import Unit
     from labnode.system.pi import Machine
 
@@ -110,7 +110,7 @@ def _measured(
             keeper = Unit(clock)
         else:
             watchdog = _QUICK_WATCHDOG if quick else _WATCHDOG
-            keeper = Supervisor(_NODE, Path(directory), clock, watchdog)
+            keeper = ServiceManager(_NODE, Path(directory), clock, watchdog)
         measurements = measure(
             keeper,
             *wire,
