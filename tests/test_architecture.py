@@ -503,7 +503,8 @@ def broken(rule: Rule, text: str, path: str = "drivers/led.py", **others: str) -
 )
 def test_an_import_upwards_is_found_however_it_is_written(text: str) -> None:
     assert broken(rooms_import_only_what_stands_in_their_row, text) == [
-        "labnode/drivers/led.py:3: drivers imports web; it may import: clock errors files schema waker"
+        "labnode/drivers/led.py:3: drivers imports web; "
+        "it may import: clock errors files schema waker"
     ]
 
 
