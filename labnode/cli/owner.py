@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,6 +89,8 @@ def as_owner(path: Path, work: Callable[[], dict[str, int]]) -> dict[str, int]:
             os.close(read)
             with os.fdopen(write, "w", encoding="utf-8") as out:
                 json.dump(_answer(path, work), out)
+        except Exception:  # noqa: BLE001 - a bug; the parent says that there was no answer
+            sys.excepthook(*sys.exc_info())
         finally:
             os._exit(0)
     os.close(write)
@@ -100,7 +103,9 @@ def as_owner(path: Path, work: Callable[[], dict[str, int]]) -> dict[str, int]:
     try:
         answer = json.loads(text)
     except ValueError:
-        raise LabnodeError(f"The process that worked as the owner of {path} has ended.") from None
+        raise LabnodeError(
+            f"The process that worked as the owner of {path} ended without an answer."
+        ) from None
     if "error" in answer:
         raise LabnodeError("".join(c if c.isprintable() else " " for c in str(answer["error"])))
     return {str(name): int(number) for name, number in answer.items()}

@@ -209,7 +209,7 @@ class Sessions:
 
     def _first(self, of: Callable[[Session], str], given: str) -> Session | None:
         """The session that a secret belongs to; all are compared, in constant time."""
-        presented = given.encode()
+        presented = given.encode(errors="replace")
         known = list(self._machine.sessions.values())
         found = [s for s in known if secrets.compare_digest(of(s).encode(), presented)]
         return found[0] if found else None

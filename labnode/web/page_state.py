@@ -8,6 +8,7 @@ from typing import Any
 
 from labnode.board.config.page import describe_page
 from labnode.clock import Clock
+from labnode.files import lies_in
 from labnode.lab import Lab, Node
 from labnode.lab.pages import locales
 from labnode.schema import Text
@@ -16,6 +17,7 @@ from labnode.tasks import Task, TaskFunction
 from labnode.web import html
 from labnode.web.auth import Access, Viewer
 
+_OWN_PAGE = "templates/page.html"
 _SIGN_OF_LIFE = 5.0  # seconds between two polls of a page, or less with a short timeout
 
 
@@ -44,8 +46,9 @@ class PageState:
 
     def page(self, viewer: Viewer) -> tuple[str, bool]:
         """The page, and whether it is the lab's own: templates/page.html beside the board."""
-        own = self._node.board.file.path.absolute().parent / "templates" / "page.html"
-        template = own if own.is_file() else None
+        folder = self._node.board.file.path.absolute().parent
+        own = folder / _OWN_PAGE
+        template = own if own.is_file() and lies_in(folder, _OWN_PAGE) else None
         return html.render_page(self.boot(viewer), template=template), template is not None
 
     def board(self, languages: list[str]) -> dict[str, Any]:

@@ -192,6 +192,20 @@ def test_files_of_the_board_are_served(static: Path, name: str) -> None:
         assert lab.student().get(f"/static/lab/{name}").status == 200
 
 
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_page_of_the_boards_own_is_one_of_its_folder(static: Path, outside: bool) -> None:
+    """A template is Python, too, and no board file has to name it."""
+    board = static.parent
+    (board / "templates").mkdir()
+    target = static.parent.parent / "outside" if outside else board / "assets"
+    (target / "page.html").write_text("my own {{6 * 7}}")
+    (board / "templates/page.html").symlink_to(target / "page.html")
+    with LabClient(board / "board.yaml") as lab:
+        page = lab.student().get("/")
+        assert page.status == 200
+        assert ("my own 42" in page.text) is not outside
+
+
 # --- tokens ---
 
 SECRET = {"token", "mac", "nonce", "handle", "secret", "password", "digest", "cookie"}

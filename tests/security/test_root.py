@@ -22,6 +22,7 @@ import labnode
 from labnode.cli import owner
 from labnode.cli.main import main
 from labnode.clock import ManualClock
+from labnode.errors import LabnodeError
 from labnode.store import Store
 from tests.kit.programs import ran
 from tests.kit.waiting import PATIENCE
@@ -195,6 +196,22 @@ def test_a_backup_by_root_overwrites_nothing_and_follows_no_link(place: Place, l
     assert "exists already" in told.stderr
     assert not target.exists()
     assert link or file.read_text() == "precious"
+
+
+def test_what_the_process_that_fills_it_answers_is_not_trusted(
+    place: Place, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> dict[str, int]:
+        raise LabnodeError("\x1b]0;mine\x07 no")
+
+    with pytest.raises(LabnodeError) as refusal:
+        owner.as_owner(place.state, refuse)
+    assert refusal.value.message == " ]0;mine  no"
+    with pytest.raises(LabnodeError, match="ended without an answer"):
+        owner.as_owner(place.state, lambda: {"size": 1 // 0})
+    assert "ZeroDivisionError" in capfd.readouterr().err
+    assert owner.as_owner(place.state, lambda: {"user": os.getuid()}) == {"user": SOMEBODY}
+    assert os.getuid() == 0
 
 
 # --- restore ---
