@@ -31,7 +31,7 @@ _SEND_BUFFER = 1 << 18  # bytes that the kernel keeps for a client; its own choi
 _LINGER = 2.0  # seconds that a client which still sends gets to read its last answer
 _MAX_LINGERING = 16  # such connections, on top of the limits
 _RETRY_ACCEPT = 1.0  # seconds
-_SLOWEST = 8192  # bytes per second of a large body on average, after the first seconds
+_SLOWEST = 8192  # bytes per second of a large body, or of an answer, after the first seconds
 _NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -43,7 +43,7 @@ class ClientGone(Exception):
 class Limits:
     """What clients may use; times in seconds, sizes in bytes."""
 
-    read_deadline: float  # for one whole request; for taking anything of the answer
+    read_deadline: float  # for one whole request; for taking anything of an answer
     keep_alive: float  # between two requests
     max_head: int
     max_body: int
@@ -213,6 +213,8 @@ class Connection(Participant):
         self._now = Clock().now
         self._writing = False  # nothing is read while the writer has something of the body
         self._unsent: deque[memoryview] = deque()  # of the answer
+        self._sending_since = 0.0  # when it began to wait for the client
+        self._sent = 0  # bytes since then
         self._lent = False  # to whoever serves its request
 
     # ------------------------------------------------------------------ whoever serves its request
@@ -373,6 +375,7 @@ class Connection(Participant):
     def _take_back(self) -> None:
         """Whoever served it gave it back, or all that there was of the answer is sent."""
         if self._unsent:
+            self._sent, self._sending_since = 0, self._now()
             self._enter(ConnectionState.SENDING, self.limits.read_deadline)
             self._listener.limit_unsent()
         elif self.answer is not None:
@@ -385,7 +388,10 @@ class Connection(Participant):
             sent = self.socket.send(self._unsent[0][:_SENT_AT_ONCE])
         except BlockingIOError:
             return
+        self._sent += sent
         self._enter(ConnectionState.SENDING, self.limits.read_deadline)
+        slowest = self._sending_since + self.limits.read_deadline + self._sent / _SLOWEST
+        self.deadline = min(self.since + self.limits.read_deadline, slowest)
         rest = self._unsent.popleft()[sent:]
         if rest:
             self._unsent.appendleft(rest)

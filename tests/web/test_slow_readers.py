@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextvars
+import selectors
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import bottle
 import pytest
 
 from labnode.http import WebServer
-from labnode.http.connection import Connection, ConnectionState
+from labnode.http.connection import Connection, ConnectionState, Limits, Listener
+from labnode.http.reactor import Reactor
 from tests.kit.http_client import Client
 from tests.kit.waiting import PATIENCE, eventually
 
@@ -150,6 +154,35 @@ def test_a_client_that_takes_nothing_for_too_long_is_closed(start: Start, connec
     assert client.ended()
 
 
+def test_a_client_that_takes_a_few_bytes_again_and_again_has_an_end() -> None:
+    limits = Limits(
+        read_deadline=10,
+        keep_alive=10,
+        max_head=1000,
+        max_body=1000,
+        memory=10_000,
+        connections=10,
+        per_address=10,
+    )
+    near, far = socket.socketpair()
+    reactor = Reactor()
+    with near, far, closing(socket.create_server(("127.0.0.1", 0))) as server:
+        near.setblocking(False)
+        connection = Connection(near, "127.0.0.1", 1, Listener(server, limits, reactor))
+        time = 0.0
+        connection._now = lambda: time
+        connection.send(bytes(10_000_000))
+        connection._take_back()
+        while connection.deadline is not None and connection.deadline > time:
+            assert time < 300
+            time += 1
+            far.recv(1000)
+            connection.ready(selectors.EVENT_WRITE)
+        assert connection.state is ConnectionState.SENDING
+        reactor.abandon()
+        reactor.run()
+
+
 def test_an_answer_that_nobody_takes_is_closed_by_the_stop(start: Start, connect: Connect) -> None:
     download = Download()
     server = start(download)
@@ -246,6 +279,26 @@ def test_a_fast_reader_of_an_endless_answer_leaves_others_their_turn(
     finally:
         ended.set()
         reading.join(PATIENCE)
+
+
+def test_a_file_is_closed_when_its_client_leaves_it(
+    start: Start, connect: Connect, tmp_path: Path
+) -> None:
+    (tmp_path / "large.bin").write_bytes(PIECE * PIECES)
+    app = bottle.Bottle()
+    app.get("/", callback=lambda: bottle.static_file("large.bin", root=tmp_path))
+    server = start(app)
+
+    def is_open() -> bool:
+        links = Path("/proc/self/fd").iterdir()
+        return any(str(link.resolve()).endswith("large.bin") for link in links)
+
+    client = connect(server).send(GET % b"/")
+    eventually(lambda: sending(server) == 1)
+    assert is_open()
+    client.close()
+    eventually(lambda: not is_open())
+    assert connect(server).get("/").body == PIECE * PIECES
 
 
 def test_a_head_request_for_a_large_answer_has_no_body(start: Start, connect: Connect) -> None:
