@@ -151,7 +151,7 @@ def test_bits_that_flip_never_keep_it_from_opening_or_being_read(tmp_path: Path)
             for row in store.select("node", "1"):
                 store.recall(row["key"])
         except StorageError:
-            pass  # what quick_check does not find; it is a sentence all the same
+            pass  # what integrity_check does not find; it is a sentence all the same
         finally:
             store.close()
     assert aside > 5
@@ -167,6 +167,25 @@ def test_a_database_whose_description_has_changed_is_put_aside(
     assert store.alarm is not None
     assert "sessions has no experiment_name" in store.alarm
     store.insert("tasks", task("a"))
+
+
+def test_a_database_with_a_page_where_another_should_be_is_put_aside(
+    open_store: Open, tmp_path: Path
+) -> None:
+    store = open_store()
+    store.remember("quarantine", "the pump does not answer")
+    roots = dict(
+        store.run(lambda db: db.execute("SELECT name, rootpage FROM sqlite_master").fetchall())
+    )
+    store.close()
+    path = tmp_path / "labnode.db"
+    data = bytearray(path.read_bytes())
+    table, index = (1024 * (roots[name] - 1) for name in ("node", "sqlite_autoindex_node_1"))
+    data[index : index + 1024] = data[table : table + 1024]
+    path.write_bytes(data)
+    store = open_store()
+    assert store.alarm is not None
+    assert store.recall("quarantine") is None
 
 
 def test_text_that_is_no_text_any_more_can_be_read(store: Store) -> None:

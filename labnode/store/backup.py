@@ -120,7 +120,7 @@ def _check_database(path: Path) -> int:
     known = {migration.name for migration in migrations._migrations}
     try:
         with contextlib.closing(sqlite3.connect(path)) as connection:
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise BackupError(f"The database in it is broken: {verdict}.")
             names = connection.execute("SELECT name FROM _sqlite_migrations").fetchall()

@@ -145,7 +145,8 @@ def _connect(path: Path) -> Database:
     connection.text_factory = lambda raw: raw.decode(errors="replace")  # a bit may have flipped
     try:
         connection.executescript(_PRAGMAS)
-        if (verdict := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+        # Not quick_check, which does not see that an index is not that of its table.
+        if (verdict := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(verdict)
         db = Database(connection, execute_plugins=False)
         migrations.apply(db)
