@@ -13,17 +13,21 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from shutil import copy, copytree, rmtree, which
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
 
 from labnode.drivers.framework.subprocess import Cause, Ended, run
+from labnode.drivers.tools.avrdude import Avrdude
 from labnode.supervisor import client
 from labnode.supervisor.client import Supervisor
 from labnode.supervisor.confine import landlock_version
 from labnode.supervisor.supervise import MOST_REQUEST
 from tests.kit.waiting import eventually
 
+from ..tools.bootloader import Arduino, image, intel_hex
 from ..tools.conftest import Stage
 
 NOBODY = pwd.getpwnam("nobody")
@@ -358,6 +362,7 @@ class Systemd:
         ids = (f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
         self._become = () if uid == os.getuid() else ("setpriv", *ids)
         self._users = users
+        self._code = path.parent if (path.parent / "labnode").exists() else ROOT
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.bind(str(path))
         path.chmod(0o777)
@@ -375,7 +380,7 @@ class Systemd:
                 self.started.append(
                     subprocess.Popen(
                         [*self._become, PYTHON, "-m", "labnode.supervisor", *self._users],
-                        env={"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+                        env={"PYTHONPATH": str(self._code), "PYTHONDONTWRITEBYTECODE": "1"},
                         cwd="/",
                         stdin=connection.fileno(),
                         stderr=subprocess.PIPE,
@@ -408,14 +413,14 @@ def systemd(monkeypatch: pytest.MonkeyPatch, folder: Path, **options: Any) -> It
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user may enter, which pytest's are not."""
-    import shutil
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="labnode-test-"))
-    folder.chmod(0o755)
+    """A folder that every user may enter, as pytest's and the clone's may not; the code is there."""
+    folder = Path(mkdtemp(prefix="labnode-test-"))
+    copytree(ROOT / "labnode" / "supervisor", folder / "labnode" / "supervisor")
+    copy(ROOT / "labnode" / "__init__.py", folder / "labnode")
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755)
     yield folder
-    shutil.rmtree(folder)
+    rmtree(folder)
 
 
 def test_a_tool_is_run_by_the_supervisor_of_systemd(
@@ -493,6 +498,24 @@ def test_it_is_another_user_who_reads_nothing_of_the_node_s(
         program = f"import os\nprint(os.getuid(), open('image.hex').read())\n{TRIES}"
         victim.run(supervisor, program, secret, files={"image.hex": image})
     assert victim.lines == [f"{NOBODY.pw_uid} a student's", "Permission denied"]
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not which("avrdude"), reason="no avrdude here")
+def test_the_real_avrdude_writes_a_chip_as_another_user(
+    victim: Victim, monkeypatch: pytest.MonkeyPatch, open_folder: Path
+) -> None:
+    arduino = Arduino()
+    os.chown(arduino.port, NOBODY.pw_uid, -1)
+    file = victim.stage.folder / "student.hex"
+    file.write_text(intel_hex(image("hello\n")))
+    file.chmod(0o600)
+    mcu = Avrdude(part="atmega328p", programmer="arduino", port=arduino.port, retries=0)
+    with systemd(monkeypatch, open_folder, uid=NOBODY.pw_uid) as fake:
+        victim.stage.open(mcu).program(file)
+        assert len(fake.started) == 1
+    assert arduino.image == image("hello\n")
+    arduino.close()
 
 
 FORK_BOMB = """
