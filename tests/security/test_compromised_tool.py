@@ -413,7 +413,7 @@ def systemd(monkeypatch: pytest.MonkeyPatch, folder: Path, **options: Any) -> It
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user may enter, as pytest's and the clone's may not; the code is there."""
+    """A folder with the code that every user may enter; pytest's and the clone may be closed."""
     folder = Path(mkdtemp(prefix="labnode-test-"))
     copytree(ROOT / "labnode" / "supervisor", folder / "labnode" / "supervisor")
     copy(ROOT / "labnode" / "__init__.py", folder / "labnode")
