@@ -47,8 +47,7 @@ class Supervisor:
             "port": port,
             "writable": [str(path) for path in writable],
         }
-        self._copied: set[str] = set()
-        self._running = False
+        self._copied = self._running = False
         self._process: subprocess.Popen[bytes] | None = None
         if folder is None and not writable and (connection := _connect()) is not None:
             self._connection = connection
@@ -75,11 +74,11 @@ class Supervisor:
     ) -> int:
         """Run a program; returns the descriptor of its output, stderr too, for the caller to close.
 
-        `files` are copied into the folder under the names that are their keys, unless these are
-        there already. `timeout` (seconds) only limits the processor time, generously. OSError: one
-        of the files cannot be read, or the supervisor is gone.
+        `files` are copied into the folder under the names that are their keys, before the first
+        program; later ones have them, too. `timeout` (seconds) only limits the processor time,
+        generously. OSError: one of the files cannot be read, or the supervisor is gone.
         """
-        files = {name: path for name, path in files.items() if name not in self._copied}
+        files = {} if self._copied else files
         if len(files) > MOST_FILES:
             raise OSError(errno.E2BIG, f"more than {MOST_FILES} files cannot be copied")
         request = {
@@ -108,8 +107,7 @@ class Supervisor:
             except OSError as error:
                 os.close(output)
                 raise OSError(errno.EIO, FAILED) from error
-        self._copied.update(files)
-        self._running = True
+        self._copied = self._running = True
         return output
 
     def terminate(self) -> None:

@@ -42,8 +42,8 @@ class Request:
     """A program to run. The keys of its JSON are the attributes here.
 
     `folder`: where it runs, with the rights of the supervisor; None: confined, in a folder that the
-    supervisor makes. `files`: the names of copies to make there of the descriptors that come along
-    after the first one, which is the output.
+    supervisor makes. `files`: the names of copies to make there, before the first program, of the
+    descriptors that come along after the first one, which is the output.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -142,6 +142,9 @@ class _Supervision:
             request = Request(message)
             if len(received) != len(request.files) + 1:
                 raise Malformed("it has not one descriptor for the output and one for each file")
+            if request.files and (request.folder is not None or self._folder is not None):
+                # A program that ran there may have put a link in the way.
+                raise Malformed("files are copied into a new folder only")
             try:
                 folder = request.folder or self._own_folder()
                 for name, descriptor in zip(request.files, received[1:], strict=True):

@@ -676,6 +676,19 @@ def test_a_request_with_too_many_descriptors_starts_nothing(
     assert code == 1
 
 
+def test_nothing_is_copied_through_a_link_of_a_tool_that_ran_before(
+    victim: Victim, tmp_path: Path
+) -> None:
+    (tmp_path / "image").write_text("x")
+    (tmp_path / "target").mkdir()
+    with Supervisor() as supervisor:
+        victim.run(supervisor, f"import os\nos.symlink({str(tmp_path / 'target')!r}, 'board')")
+        supervisor._copied = False  # as a client would that has forgotten it
+        with pytest.raises(OSError, match="its supervisor has failed"):
+            victim.run(supervisor, "", files={"board/x.cfg": tmp_path / "image"})
+    assert [*(tmp_path / "target").iterdir()] == []
+
+
 def test_only_regular_files_are_copied(
     ask: Callable[..., tuple[dict[str, Any], int]], tmp_path: Path
 ) -> None:
