@@ -27,6 +27,8 @@ _START = (
 )
 _PACKAGES = Path(__file__).parent.parent.parent  # what labnode is imported from
 
+_leaving: list[subprocess.Popen[bytes]] = []  # supervisors that still remove their folders
+
 
 class Supervisor:
     """Runs programs, one at a time; neither they nor what they have started outlive it.
@@ -45,7 +47,7 @@ class Supervisor:
             "port": port,
             "writable": [str(path) for path in writable],
         }
-        self._copied: set[str] = set()
+        self._copied = self._running = False
         self._process: subprocess.Popen[bytes] | None = None
         if folder is None and not writable and (connection := _connect()) is not None:
             self._connection = connection
@@ -72,11 +74,11 @@ class Supervisor:
     ) -> int:
         """Run a program; returns the descriptor of its output, stderr too, for the caller to close.
 
-        `files` are copied into the folder under the names that are their keys, unless these are
-        there already. `timeout` (seconds) only limits the processor time, generously. OSError: one
-        of the files cannot be read, or the supervisor is gone.
+        `files` are copied into the folder under the names that are their keys, before the first
+        program; later ones have them, too. `timeout` (seconds) only limits the processor time,
+        generously. OSError: one of the files cannot be read, or the supervisor is gone.
         """
-        files = {name: path for name, path in files.items() if name not in self._copied}
+        files = {} if self._copied else files
         if len(files) > MOST_FILES:
             raise OSError(errno.E2BIG, f"more than {MOST_FILES} files cannot be copied")
         request = {
@@ -105,7 +107,7 @@ class Supervisor:
             except OSError as error:
                 os.close(output)
                 raise OSError(errno.EIO, FAILED) from error
-        self._copied.update(files)
+        self._copied = self._running = True
         return output
 
     def terminate(self) -> None:
@@ -124,16 +126,19 @@ class Supervisor:
     def answer(self) -> dict[str, int]:
         """What the supervisor says next: `started`, or the `errno` of a start that failed.
 
-        After `started` comes the program's exit `code` (below 0: a signal). Empty when there will
-        be none: after `kill`, or if the supervisor has died.
+        After `started` comes the program's exit `code` (below 0: a signal), when nothing of it is
+        left. Empty when there will be no answer: the supervisor has died.
         """
         try:
             answer = json.loads(self._connection.recv(_MOST_ANSWER) or b"{}")
         except (OSError, ValueError, RecursionError):
             return {}
         # A tool of the same user may have taken over the supervisor.
-        fits = isinstance(answer, dict) and all(isinstance(part, int) for part in answer.values())
-        return answer if fits else {}
+        if not isinstance(answer, dict) or not all(isinstance(n, int) for n in answer.values()):
+            return {}
+        if "started" not in answer:
+            self._running = False
+        return answer
 
     def close(self) -> None:
         """End what runs, and remove the folder; idempotent."""
@@ -147,8 +152,11 @@ class Supervisor:
             try:
                 self._process.wait(_CLOSED_WITHIN)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                if self._running:
+                    self._process.kill()
+                    self._process.wait()
+                else:
+                    _leaving.append(self._process)
 
 
 def _connect() -> socket.socket | None:
@@ -165,6 +173,7 @@ def _connect() -> socket.socket | None:
 
 def _start() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """A supervisor as a child of ours."""
+    _leaving[:] = [process for process in _leaving if process.poll() is None]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     try:

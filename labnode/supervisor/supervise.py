@@ -4,7 +4,7 @@ It imports little: it starts anew for each file that is written, also on a Pi Ze
 """
 
 # pathlib takes long to load on a small Pi.
-# ruff: noqa: PTH102, PTH103, PTH113, PTH118, PTH120, PTH123, PTH208
+# ruff: noqa: PTH101, PTH102, PTH103, PTH106, PTH108, PTH113, PTH118, PTH120, PTH123, PTH208
 from __future__ import annotations
 
 import errno
@@ -42,8 +42,8 @@ class Request:
     """A program to run. The keys of its JSON are the attributes here.
 
     `folder`: where it runs, with the rights of the supervisor; None: confined, in a folder that the
-    supervisor makes. `files`: the names of copies to make there of the descriptors that come along
-    after the first one, which is the output.
+    supervisor makes. `files`: the names of copies to make there, before the first program, of the
+    descriptors that come along after the first one, which is the output.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -142,6 +142,9 @@ class _Supervision:
             request = Request(message)
             if len(received) != len(request.files) + 1:
                 raise Malformed("it has not one descriptor for the output and one for each file")
+            if request.files and (request.folder is not None or self._folder is not None):
+                # A program that ran there may have put a link in the way.
+                raise Malformed("files are copied into a new folder only")
             try:
                 folder = request.folder or self._own_folder()
                 for name, descriptor in zip(request.files, received[1:], strict=True):
@@ -163,9 +166,7 @@ class _Supervision:
     def close(self) -> None:
         end_descendants()
         if self._folder is not None:
-            from shutil import rmtree  # noqa: PLC0415 - see _wait_for
-
-            rmtree(self._folder, ignore_errors=True)
+            _remove(self._folder)
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)  # systemd has a copy of the descriptor
 
@@ -179,27 +180,22 @@ class _Supervision:
 
     def _wait_for(self, process: int) -> bool:
         """Answer with how a program ends, when nothing of it is left."""
-        import shutil  # noqa: F401, PLC0415 - slow to load: while the program runs, for `close`
-
         ended = os.pidfd_open(process)
         poll = select.poll()
         poll.register(ended, select.POLLIN)
         poll.register(self._connection, select.POLLIN)
-        try:
-            while True:
-                ready = {descriptor for descriptor, _ in poll.poll()}
-                if ended in ready:
-                    break
-                if self._connection.recv(len(TERMINATE)) != TERMINATE:
-                    return False  # closed, or a second request: too early
-                with suppress(ProcessLookupError):  # it has only just been started
-                    os.killpg(process, signal.SIGTERM)
-        finally:
-            os.close(ended)
+        go_on = True
+        while go_on and ended not in dict(poll.poll()):
+            if self._connection.recv(len(TERMINATE)) == TERMINATE:
+                os.killpg(process, signal.SIGTERM)
+            else:  # closed, or a request, which would be too early
+                os.kill(process, signal.SIGKILL)
+                go_on = False
+        os.close(ended)
         _, status = os.waitpid(process, 0)
         end_descendants()
         self.answer(code=os.waitstatus_to_exitcode(status))
-        return True
+        return go_on
 
 
 def _copy(source: int, path: str) -> None:
@@ -215,6 +211,22 @@ def _copy(source: int, path: str) -> None:
             done += number
     finally:
         os.close(copy)
+
+
+def _remove(folder: str) -> None:
+    """Delete a folder with all that is in it; nothing of that runs any more."""
+    directories = [folder]
+    for directory in directories:
+        with suppress(OSError):
+            os.chmod(directory, 0o700)
+            for entry in os.scandir(directory):
+                if entry.is_dir(follow_symlinks=False):
+                    directories.append(entry.path)
+                else:
+                    os.unlink(entry.path)
+    for directory in reversed(directories):
+        with suppress(OSError):  # not empty: what could not be deleted
+            os.rmdir(directory)
 
 
 def _start(request: Request, folder: str, output: int) -> int:

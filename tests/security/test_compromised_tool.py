@@ -13,17 +13,21 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from shutil import copy, copytree, rmtree, which
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
 
 from labnode.drivers.framework.subprocess import Cause, Ended, run
+from labnode.drivers.tools.avrdude import Avrdude
 from labnode.supervisor import client
 from labnode.supervisor.client import Supervisor
 from labnode.supervisor.confine import landlock_version
 from labnode.supervisor.supervise import MOST_REQUEST
 from tests.kit.waiting import eventually
 
+from ..tools.bootloader import Arduino, image, intel_hex
 from ..tools.conftest import Stage
 
 NOBODY = pwd.getpwnam("nobody")
@@ -136,10 +140,10 @@ def test_it_dies_with_a_node_that_is_killed() -> None:
 
 def test_its_folder_is_removed_whatever_it_has_put_there(victim: Victim) -> None:
     victim.attack(
-        "import os\nprint(os.getcwd())\nfor _ in range(50): os.mkdir('a'); os.chdir('a')\n"
+        "import os\nprint(os.getcwd())\nfor _ in range(1500): os.mkdir('a'); os.chdir('a')\n"
         "os.symlink('/', 'link'); os.chmod('.', 0)"
     )
-    assert not Path(victim.lines[0]).exists()
+    eventually(lambda: not Path(victim.lines[0]).exists())  # all this takes a moment
 
 
 def test_the_steps_of_a_tool_share_a_folder(victim: Victim, tmp_path: Path) -> None:
@@ -173,6 +177,36 @@ def test_it_reads_neither_settings_nor_state_nor_boards(victim: Victim, tmp_path
         path.write_text("secret")
     victim.attack(TRIES, *secrets, f"/proc/{os.getpid()}/environ", f"/proc/{os.getpid()}/mem")
     assert victim.lines == ["Permission denied"] * 5
+
+
+CONFINED_BY = """
+import sys
+from labnode.supervisor import confine
+confine.landlock_version = lambda: int(sys.argv[1])
+confine.confine(sys.executable, sys.argv[3], [], [], 10)
+open(sys.argv[3] + "/new", "w").write("x")
+open("/etc/passwd").read()
+print(open(sys.argv[2]).read())
+"""
+
+
+@pytest.mark.parametrize("version", range(landlock_version() + 1))
+def test_every_landlock_of_older_kernels_is_used(tmp_path: Path, version: int) -> None:
+    (tmp_path / "secret").write_text("a secret")
+    (tmp_path / "folder").mkdir()
+    said = subprocess.run(
+        [PYTHON, "-c", CONFINED_BY, str(version), tmp_path / "secret", tmp_path / "folder"],
+        env={"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if version == 0:
+        assert said.stdout == "a secret\n"
+    else:
+        assert "PermissionError" in said.stderr.splitlines()[-1]
+        assert "secret" in said.stderr.splitlines()[-1]
 
 
 @needs_landlock
@@ -328,6 +362,7 @@ class Systemd:
         ids = (f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
         self._become = () if uid == os.getuid() else ("setpriv", *ids)
         self._users = users
+        self._code = path.parent if (path.parent / "labnode").exists() else ROOT
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.bind(str(path))
         path.chmod(0o777)
@@ -345,7 +380,7 @@ class Systemd:
                 self.started.append(
                     subprocess.Popen(
                         [*self._become, PYTHON, "-m", "labnode.supervisor", *self._users],
-                        env={"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+                        env={"PYTHONPATH": str(self._code), "PYTHONDONTWRITEBYTECODE": "1"},
                         cwd="/",
                         stdin=connection.fileno(),
                         stderr=subprocess.PIPE,
@@ -378,14 +413,14 @@ def systemd(monkeypatch: pytest.MonkeyPatch, folder: Path, **options: Any) -> It
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user may enter, which pytest's are not."""
-    import shutil
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="labnode-test-"))
-    folder.chmod(0o755)
+    """A folder with the code that every user may enter; pytest's and the clone may be closed."""
+    folder = Path(mkdtemp(prefix="labnode-test-"))
+    copytree(ROOT / "labnode" / "supervisor", folder / "labnode" / "supervisor")
+    copy(ROOT / "labnode" / "__init__.py", folder / "labnode")
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755)
     yield folder
-    shutil.rmtree(folder)
+    rmtree(folder)
 
 
 def test_a_tool_is_run_by_the_supervisor_of_systemd(
@@ -463,6 +498,24 @@ def test_it_is_another_user_who_reads_nothing_of_the_node_s(
         program = f"import os\nprint(os.getuid(), open('image.hex').read())\n{TRIES}"
         victim.run(supervisor, program, secret, files={"image.hex": image})
     assert victim.lines == [f"{NOBODY.pw_uid} a student's", "Permission denied"]
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not which("avrdude"), reason="no avrdude here")
+def test_the_real_avrdude_writes_a_chip_as_another_user(
+    victim: Victim, monkeypatch: pytest.MonkeyPatch, open_folder: Path
+) -> None:
+    arduino = Arduino()
+    os.chown(arduino.port, NOBODY.pw_uid, -1)
+    file = victim.stage.folder / "student.hex"
+    file.write_text(intel_hex(image("hello\n")))
+    file.chmod(0o600)
+    mcu = Avrdude(part="atmega328p", programmer="arduino", port=arduino.port, retries=0)
+    with systemd(monkeypatch, open_folder, uid=NOBODY.pw_uid) as fake:
+        victim.stage.open(mcu).program(file)
+        assert len(fake.started) == 1
+    assert arduino.image == image("hello\n")
+    arduino.close()
 
 
 FORK_BOMB = """
@@ -621,6 +674,19 @@ def test_a_request_with_too_many_descriptors_starts_nothing(
         answer, code = ask(changed(), [output.fileno()] * 100)
     assert answer == {"malformed": "the request is too long"}
     assert code == 1
+
+
+def test_nothing_is_copied_through_a_link_of_a_tool_that_ran_before(
+    victim: Victim, tmp_path: Path
+) -> None:
+    (tmp_path / "image").write_text("x")
+    (tmp_path / "target").mkdir()
+    with Supervisor() as supervisor:
+        victim.run(supervisor, f"import os\nos.symlink({str(tmp_path / 'target')!r}, 'board')")
+        supervisor._copied = False  # as a client would that has forgotten it
+        with pytest.raises(OSError, match="its supervisor has failed"):
+            victim.run(supervisor, "", files={"board/x.cfg": tmp_path / "image"})
+    assert [*(tmp_path / "target").iterdir()] == []
 
 
 def test_only_regular_files_are_copied(

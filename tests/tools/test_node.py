@@ -36,14 +36,19 @@ signal.pause()
 
 
 @pytest.fixture
-def lab(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_in: Callable[[str, str], Path]
-) -> Iterator[LabClient]:
-    """A node whose pins alone are simulated; its dfu-util never ends by itself."""
+def with_pins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes whose pins alone are simulated."""
     monkeypatch.setattr("labnode.board.board.real_factory", lambda _work_dir: mock_factory())
     monkeypatch.setattr(
         "labnode.testing.Agent", lambda *args, **given: Agent(*args, **{**given, "simulate": False})
     )
+
+
+@pytest.fixture
+def lab(
+    tmp_path: Path, with_pins: None, stand_in: Callable[[str, str], Path]
+) -> Iterator[LabClient]:
+    """A node whose dfu-util never ends by itself."""
     stand_in("dfu-util", SLOW)
     with lab_of(tmp_path, BOARD) as lab:
         yield lab
@@ -114,3 +119,14 @@ def test_a_program_that_is_not_there_keeps_the_node_from_starting(
     other = lab_of(tmp_path, BOARD, state_dir=tmp_path / "other")
     with pytest.raises(DeviceError, match="apt-get install dfu-util"), other:
         pass
+
+
+def test_a_program_of_a_sequence_runs_beside_the_board_with_the_rights_of_the_node(
+    tmp_path: Path, with_pins: None
+) -> None:
+    run = "{run: [sh, -c, 'echo $1 $PWD >ran; cat board.yaml >>ran', sh, started]}"
+    board = f"schema: 1\ndevices: {{}}\nsequences: {{on_start: {{steps: [{run}]}}}}\n"
+    with lab_of(tmp_path, board) as lab:
+        lab.student()
+        (written,) = tmp_path.rglob("ran")
+        assert written.read_text() == f"started {written.parent}\n{board}"

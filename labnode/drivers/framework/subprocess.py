@@ -31,6 +31,7 @@ _TAIL = 100  # lines kept to see why a program failed
 _NEWS_EVERY = 0.1  # seconds between two wake-ups of the hardware thread for output
 _KILL_AFTER = 1.0  # seconds after SIGTERM
 _LAST_WORDS = 0.5  # seconds in which output is still read after the end
+_STARTED_WITHIN = 30.0  # seconds that a supervisor has to start a program
 _GONE_WITHIN = 1.0  # seconds that a supervisor has to kill a program
 _ENDED_WITHIN = 4.0  # seconds; more than all of these
 _LOOK = 1.0  # seconds, for boards without a worker: news wakes the hardware thread
@@ -122,7 +123,8 @@ class _Process:
         self._size = 0
         self._fresh = self._news = False  # there is output; the hardware thread was woken for it
         self._news_at = float("-inf")
-        self._deadline = self._clock.now() + timeout
+        self._timeout = timeout
+        self._deadline = self._clock.now() + _STARTED_WITHIN
         self._io = IoLoop(name, services, self._watch)
         try:
             self._io.start()
@@ -200,6 +202,7 @@ class _Process:
         answer = self._supervisor.answer()
         if answer.get("started"):
             self._started = True
+            self._deadline = self._clock.now() + self._timeout
             return True
         number = answer.get("errno")
         if number is not None:
