@@ -14,6 +14,7 @@ from selenium.webdriver import Chrome
 
 from labnode.clock import Clock
 from labnode.control import ask
+from tests.kit.figures import FigureReporter
 from tests.kit.waiting import eventually
 
 from .conftest import Student
@@ -77,7 +78,7 @@ def shown(state_dir: Path, device: str) -> dict[str, Any]:
 
 
 def test_a_browser_that_no_longer_runs_is_missed_and_its_page_says_why_when_it_does(
-    student: Student, node: Node, tmp_path: Path
+    student: Student, node: Node, tmp_path: Path, long_run: bool, figure: FigureReporter
 ) -> None:
     student.expects_failures = True  # the page may find that its WebSocket was too late
     _, url = node.server.new(assigned_time=120)
@@ -87,7 +88,11 @@ def test_a_browser_that_no_longer_runs_is_missed_and_its_page_says_why_when_it_d
     student.click(SWITCH)
     student.sees("#device-pump .state", "On")
     with stopped(student.driver):
+        began = Clock().now()
         eventually(lambda: shown(tmp_path / "state", "pump") == {"value": False, "unheard": True})
+        took = Clock().now() - began
+    figure("time to safe when Chromium is stopped", "deadman (2 s) + 1 s", f"{took:.2f} s")
+    assert took <= 3 or not long_run
     student.sees("#device-pump .deadman", MISSED)
     student.sees("#device-pump .state", "Off")
     student.click(SWITCH)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import threading
@@ -23,8 +22,8 @@ from .browser import OpenPage
 from .service import ON, SAFE, Service, limit_files
 
 WATCHDOG = 5.0
-AT_ONCE = int(os.environ.get("LABNODE_TEST_AT_ONCE", "4"))  # nodes that run beside each other
-LONG = int(os.environ.get("LABNODE_TEST_FAULTS", "1000"))
+AT_ONCE = 3  # nodes beside each other in a long run: they mostly wait
+LONG = 1000  # faults
 
 
 @dataclass(frozen=True)
