@@ -102,9 +102,9 @@ def _draw(board: Path, settings: Path | None, out: Pin, end: Pin) -> None:
 def _measured(
     wire: tuple[Pin, Pin], clock: Clock, beside: Path, *, board: Path, quick: bool
 ) -> Report:
+    from labnode.prove.child import ChildNode
     from labnode.prove.prove import QUICK, Counts, measure
     from labnode.prove.report import Report, facts_of
-    from labnode.prove.supervisor import Supervisor
     from labnode.prove.unit import Unit
     from labnode.system.pi import Machine
 
@@ -115,7 +115,7 @@ def _measured(
             keeper = Unit(clock)
         else:
             watchdog = _QUICK_WATCHDOG if quick else _WATCHDOG
-            keeper = Supervisor(_NODE, Path(directory), clock, watchdog)
+            keeper = ChildNode(_NODE, Path(directory), clock, watchdog)
         measurements = measure(
             keeper,
             *wire,
@@ -130,7 +130,7 @@ def _measured(
         Machine(),
         board=str(board),
         wire=" to ".join(pin.name for pin in wire),
-        supervisor=keeper.sentence,
+        keeper=keeper.sentence,
         disk=str(beside),
     )
     return Report(facts, (*of_the_boot, *measurements))
