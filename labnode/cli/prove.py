@@ -72,17 +72,12 @@ def prove(
 
     The exit code is 1 when a promise did not hold or something cannot be measured.
     """
-    from labnode.board import load_board
     from labnode.clock import Clock
-    from labnode.prove.prove import wired_pins
-    from labnode.wizard.pinout import as_text
 
     wire = _pin("--out", out), _pin("--in", end)
-    file = load_board(board, settings=settings)
-    picture = as_text("Join these two pins with a jumper wire:", wired_pins(file, *wire))
     chosen = settings_without_credentials(settings, {"board": board, "state_dir": state_dir})
     clock, beside = Clock(), _existing(chosen.state_dir)
-    click.echo(picture)
+    _draw(board, settings, *wire)
     if boot:
         _check_reboot(boot)
     if not yes and not click.confirm("Is the wire there, and nothing else on the two pins?"):
@@ -94,12 +89,22 @@ def prove(
         _keep(_measured(wire, clock, beside, board=board, quick=quick), report)
 
 
+def _draw(board: Path, settings: Path | None, out: Pin, end: Pin) -> None:
+    """Show where the wire goes; a LabnodeError where the board leaves no room for it."""
+    from labnode.board import load_board
+    from labnode.prove.prove import wired_pins
+    from labnode.wizard.pinout import as_text
+
+    pins = wired_pins(load_board(board, settings=settings), out, end)
+    click.echo(as_text("Join these two pins with a jumper wire:", pins))
+
+
 def _measured(
     wire: tuple[Pin, Pin], clock: Clock, beside: Path, *, board: Path, quick: bool
 ) -> Report:
+    from labnode.prove.child import ChildNode
     from labnode.prove.prove import QUICK, Counts, measure
     from labnode.prove.report import Report, facts_of
-    from labnode.prove.service_manager import ServiceManager
     from labnode.prove.unit import Unit
     from labnode.system.pi import Machine
 
@@ -110,7 +115,7 @@ def _measured(
             keeper = Unit(clock)
         else:
             watchdog = _QUICK_WATCHDOG if quick else _WATCHDOG
-            keeper = ServiceManager(_NODE, Path(directory), clock, watchdog)
+            keeper = ChildNode(_NODE, Path(directory), clock, watchdog)
         measurements = measure(
             keeper,
             *wire,
@@ -125,7 +130,7 @@ def _measured(
         Machine(),
         board=str(board),
         wire=" to ".join(pin.name for pin in wire),
-        supervisor=keeper.sentence,
+        keeper=keeper.sentence,
         disk=str(beside),
     )
     return Report(facts, (*of_the_boot, *measurements))

@@ -74,7 +74,9 @@ class NodeFiles:
 class Keeper(Protocol):
     """Looks after the process of a node, as systemd does."""
 
-    watchdog: float  # seconds without a sign of life after which the process is ended
+    @property
+    def watchdog(self) -> float:
+        """After how many seconds without a sign of life a node that runs is ended."""
 
     @property
     def sentence(self) -> str:

@@ -45,7 +45,10 @@ class Unit:
                 "that name for its own."
             )
         self.close()
-        self.watchdog = _seconds(_show("WatchdogUSec"))
+
+    @property
+    def watchdog(self) -> float:
+        return _seconds(_show("WatchdogUSec"))
 
     @classmethod
     def is_installed(cls, root: Path = Path("/")) -> bool:

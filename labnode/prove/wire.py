@@ -10,7 +10,8 @@ from labnode.clock import Clock
 from labnode.drivers.gpio.pin import Pin, header
 from labnode.errors import DeviceError
 
-_SETTLES = 0.5  # seconds until a level has to be at the other end of the wire
+_SETTLES = 1.0  # seconds until a level has to be at the other end of the wire
+_LOOK_EVERY = 0.02  # seconds
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,10 @@ class Wire:
         """Since when the wire has `level`; None when that did not come within `timeout` s."""
         deadline = self._clock.now() + timeout
         while (edge := self.edges[-1]).level is not level:
-            if not self._changed.wait(max(0.0, deadline - self._clock.now())):
+            if self._clock.now() >= deadline:
                 return None
+            if not self._changed.wait(_LOOK_EVERY):
+                self._look()
             self._changed.clear()
         return edge.at
 
@@ -66,6 +69,11 @@ class Wire:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _look(self) -> None:
+        """Notice a change whose edge was lost, as some are while a line is being requested."""
+        if (level := bool(self._pin.state)) is not self.level:
+            self.edges.append(Edge(level, self._clock.now()))
 
     def _edge(self, _ticks: float, state: Any) -> None:
         """On the pin library's thread."""

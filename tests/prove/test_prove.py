@@ -11,6 +11,7 @@ import pytest
 
 from labnode.drivers.gpio.factories import real_factory
 from tests.kit.commands import Run
+from tests.kit.figures import FigureReporter
 
 WIRE = ("--out", "GPIO17", "--in", "BOARD13", "--quick")
 
@@ -22,7 +23,7 @@ def _log_again() -> Iterator[None]:
 
 
 def test_the_report_has_everything_that_can_be_measured_without_a_reboot(
-    prove: Run, tmp_path: Path
+    prove: Run, tmp_path: Path, figure: FigureReporter
 ) -> None:
     code, out, err = prove(*WIRE, "--yes")
     report = json.loads((tmp_path / "labnode-prove.json").read_text())
@@ -40,6 +41,9 @@ def test_the_report_has_everything_that_can_be_measured_without_a_reboot(
     assert rows["SIGKILL: the pin by itself"]["measured"].startswith("stays as it was in 2 of 2")
     assert all("never" not in row["measured"] for row in rows.values())
     assert all("on again" not in row["measured"] for row in rows.values())
+    for what, row in rows.items():
+        if row["promised"]:
+            figure(f"labnode prove on latching pins, {what}", row["promised"], row["measured"])
     assert report["wire"] == "GPIO17 to GPIO27"
     markdown = (tmp_path / "labnode-prove.md").read_text()
     assert markdown in out

@@ -73,19 +73,36 @@ def cut_power(machine: Machine) -> None:
     machine.do("start")
 
 
+def arm_watchdog(machine: Machine) -> None:
+    """Have systemd feed the watchdog, which resets the machine when nobody does."""
+    armed = "systemctl show --property RuntimeWatchdogUSec --property WatchdogDevice --value"
+    wanted = ["/dev/watchdog0", f"{WATCHDOG}s"]
+    if machine.ssh(armed).split() != wanted:
+        plug_in_watchdog()
+        machine.ssh("sudo mkdir -p /etc/systemd/system.conf.d")
+        text = f"[Manager]\nRuntimeWatchdogSec={WATCHDOG}s"
+        put(machine, "/etc/systemd/system.conf.d/watchdog.conf", text)
+        machine.ssh("sudo modprobe i6300esb && sudo systemctl daemon-reexec && sync")
+    assert machine.ssh(armed).split() == wanted
+
+
 def panic(machine: Machine) -> None:
     """The kernel panics and stands still, until the watchdog resets the machine."""
-    armed = "systemctl show --property RuntimeWatchdogUSec --property WatchdogDevice --value"
-    assert machine.ssh(armed).split() == ["/dev/watchdog0", f"{WATCHDOG}s"]
+    arm_watchdog(machine)
     before = boot(machine)
     machine.ssh(
         "sudo sh -c 'echo 0 >/proc/sys/kernel/panic; echo 1 >/proc/sys/kernel/sysrq; "
         "(sleep 1; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &'"
     )
     time.sleep(5)
-    forget_connections()
+    until_reset(machine, before)
+
+
+def until_reset(machine: Machine, before: str) -> None:
+    """Return in the boot after `before`."""
     deadline = time.monotonic() + 900
     while time.monotonic() < deadline:
+        forget_connections()
         with contextlib.suppress(AssertionError):
             if boot(machine) != before:
                 return
@@ -115,12 +132,6 @@ def test_a_lab_with_two_outputs_is_installed(machine: Machine, tmp_path: Path) -
 def test_nothing_is_on_after(
     fault: Callable[[Machine], None], machine: Machine, figure: FigureReporter
 ) -> None:
-    if fault is panic:
-        plug_in_watchdog()
-        machine.ssh("sudo mkdir -p /etc/systemd/system.conf.d")
-        text = f"[Manager]\nRuntimeWatchdogSec={WATCHDOG}s"
-        put(machine, "/etc/systemd/system.conf.d/watchdog.conf", text)
-        machine.ssh("sudo modprobe i6300esb && sudo systemctl daemon-reexec && sync")
     unsafe, driven = 0, list[float]()
     for number in range(TIMES):
         machine.until("ActiveState", "active", patience=600)
@@ -158,3 +169,62 @@ def test_the_early_unit_was_first(machine: Machine) -> None:
         )
     )
     assert 0 < done < began
+
+
+# --- labnode prove: the wire is a process that copies one simulated pin's level to another ---
+
+WIRE = """
+[Unit]
+DefaultDependencies=no
+After=rig-hardware.service
+[Service]
+ExecStart=/usr/bin/python3 /usr/lib/rig/guest.py wire 5 6
+[Install]
+WantedBy=sysinit.target
+"""
+PROVE = "cd /tmp && sudo labnode prove /etc/labnode/boards/board/board.yaml --out 5 --in 6 --yes"
+
+
+def proved(machine: Machine) -> dict[str, dict[str, object]]:
+    """The rows of a report by what they are; the exit code is 1 on a machine that is slow."""
+    machine.ssh(f"{PROVE} --quick --report prove.md || test -e prove.md")
+    report = json.loads(machine.ssh("cat /tmp/prove.json"))
+    assert "labnode@prove.service" in report["keeper"]
+    return {row["what"]: row for row in report["measurements"]}
+
+
+def nothing_is_left_of_prove(machine: Machine) -> bool:
+    left = machine.ssh(
+        "sudo find /etc /var/lib/labnode -path '*prove*' -not -path '*/modules*'; "
+        "systemctl list-units --all --plain --no-legend 'labnode*prove*'"
+    )
+    return not left
+
+
+def test_prove_measures_with_the_unit_that_is_installed(machine: Machine) -> None:
+    put(machine, "/etc/systemd/system/wire.service", WIRE)
+    machine.ssh("sudo systemctl enable --quiet --now wire")
+    rows = proved(machine)
+    assert not [row for row in rows.values() if "never" in str(row["measured"])]
+    assert not [row for row in rows.values() if "on again" in str(row["measured"])]
+    assert nothing_is_left_of_prove(machine)
+    assert machine.unit("ActiveState") == "active"  # the machine's own lab went on
+
+
+@pytest.mark.parametrize("how", ["power", "panic"])
+def test_prove_records_a_boot(how: str, machine: Machine) -> None:
+    if how == "power":
+        machine.ssh(f"{PROVE} --boot power")
+        assert machine.pin(5) == "1"
+        cut_power(machine)
+    else:
+        before = boot(machine)
+        arm_watchdog(machine)
+        with contextlib.suppress(AssertionError):  # the connection ends with the machine
+            machine.ssh(f"{PROVE} --boot panic", patience=300)
+        until_reset(machine, before)
+    machine.until("ActiveState", "active", patience=900)
+    rows = proved(machine)
+    (goes_on,) = [row for what, row in rows.items() if "goes on in the boot" in what]
+    assert goes_on["measured"] == "never"
+    assert nothing_is_left_of_prove(machine)

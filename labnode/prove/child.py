@@ -21,7 +21,7 @@ _STOPS_WITHIN = 15.0  # seconds after SIGTERM; a node that hangs ends itself aft
 _SAFE_WITHIN = 60.0
 
 
-class ServiceManager:
+class ChildNode:
     """Runs `command` (labnode) with a state directory below `directory`.
 
     A process that gives no sign of life for `watchdog` seconds is ended; after the death of one,
