@@ -17,6 +17,7 @@ import pytest
 from labnode.clock import Clock
 from labnode.drivers.framework.driver import Driver
 from labnode.errors import DeviceGone
+from labnode.supervisor import client
 
 
 class Stage:
@@ -106,6 +107,12 @@ class Stage:
         driver.attach(name, self)  # type: ignore[arg-type]
         driver.open()
         return driver
+
+
+@pytest.fixture(autouse=True)
+def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine that runs the tests may have labnode as a service."""
+    monkeypatch.setattr(client, "SOCKET", Path("/nowhere/labnode-tool.sock"))
 
 
 @pytest.fixture
