@@ -10,6 +10,7 @@ import pytest
 from labnode.clock import ManualClock
 from labnode.errors import ConfigError, DeviceError
 from labnode.testing import LabClient
+from tests.kit.waiting import eventually
 
 BOARD = """\
 schema: 1
@@ -171,3 +172,16 @@ def test_a_lab_in_a_test_is_the_labs_own_module(client: LabClient) -> None:
     client.student(full_name="Ada")
     assert list(client.lab.functions) == []
     assert client.agent.sessions.live()[0].request.full_name == "Ada"
+
+
+def test_what_has_a_dead_man_stays_on_as_long_as_the_student_makes_requests(board: Path) -> None:
+    board.write_text(BOARD.replace("pin: GPIO17", "pin: GPIO17, deadman: 2s"), encoding="utf-8")
+    clock = ManualClock()
+    with LabClient(board, clock=clock) as client:
+        student = client.student()
+        student.post("/api/devices/switch/on")
+        for _ in range(3):  # as on a page without a WebSocket, which may be silent for 15 s
+            clock.advance(14)
+            assert student.get("/api/state").json["devices"]["switch"] == {"value": True}
+        clock.advance(15)
+        eventually(lambda: client.value("switch") is False)

@@ -105,7 +105,8 @@ class Run:
 
     def whole(self) -> list[Run]:
         """The run and those that it is a part of, from within."""
-        return [self, *(self.parent.whole() if self.parent else ())]
+        parent = self.parent
+        return [self, *(parent.whole() if parent is not None else ())]
 
     def finish(self) -> None:
         """Its outcome is stored; drop what it needed to run."""

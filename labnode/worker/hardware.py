@@ -35,7 +35,7 @@ class HardwareThread:
     """The one thread that touches the board, from its opening to its closing.
 
     `opened` is set when the board has been opened, or not: then `error` says why, as it does when
-    the thread dies. `busy_since` is when its turn began, None while it rests.
+    the thread dies. `busy_since` is when it began what it does now, None while it rests.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -125,6 +125,7 @@ class HardwareThread:
             self.busy_since = self._clock.now()
             self._wake.clear()
             due = self._serve()
+        self.busy_since = self._clock.now()
         if self._hooks:
             self._hook = self._hooks.popleft()
             try:
@@ -172,6 +173,7 @@ class HardwareThread:
         try:
             for _ in range(len(self._calls)):
                 self._call = self._calls.popleft()
+                self.busy_since = self._clock.now()  # many calls of one turn are no hang
                 self._call.run()
         finally:
             self._call = None

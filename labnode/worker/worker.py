@@ -67,7 +67,7 @@ class Worker:
 
     @property
     def busy_since(self) -> float | None:
-        """When the present turn of the hardware thread began; None while it rests or stops."""
+        """Since when the hardware thread does what it does now; None while it rests or stops."""
         return None if self.stopping else self._hardware.busy_since
 
     def fault(self) -> str | None:

@@ -332,3 +332,25 @@ def test_a_job_begins_after_what_was_posted_before_it(rig: WorkerRig) -> None:
     first.result()
     eventually(lambda: second)
     assert second == [100]
+
+
+def test_many_calls_in_one_turn_are_no_hang(rig: WorkerRig) -> None:
+    begun, gate, late = threading.Event(), rig.gate(), list[float]()
+
+    def first() -> None:
+        begun.set()
+        gate.wait(PATIENCE)
+
+    def take_time() -> None:
+        since = rig.worker.busy_since
+        assert since is not None
+        late.append(rig.clock.now() - since)
+        rig.manual.advance(2)
+
+    rig.worker.queue(first)
+    assert begun.wait(PATIENCE)
+    for _ in range(3):  # which the next turn finds all at once
+        rig.worker.queue(take_time)
+    gate.set()
+    eventually(lambda: len(late) == 3)
+    assert late == [0, 0, 0]
