@@ -19,25 +19,28 @@ NAME = "prove"
 SERVICE = f"labnode@{NAME}.service"
 EARLY = f"labnode-safe@{NAME}.service"  # drives the outputs to safe early in the boot
 
-_TEMPLATE = Path("etc/systemd/system/labnode@.service")
+STATES = Path("/var/lib/labnode")  # where the installed nodes keep their databases
+
+_SETTINGS = Path("/etc/labnode")
+_TEMPLATE = Path("/etc/systemd/system/labnode@.service")
 _MARK = "# Of labnode prove, which deletes this.\n"
 _EVERY = 0.05  # seconds between two looks at the unit
 _SECONDS = {"min": 60.0, "s": 1.0, "ms": 0.001}
 
 
 class Unit:
-    """The lab `prove` on the machine below `root`, from `start` to `close`; for root.
+    """The lab `prove` of this machine, from `start` to `close`; for root.
 
     Busy where somebody's own lab has this name; what an earlier run has left is removed.
     """
 
     sentence = f"systemd, with the installed unit {SERVICE}"
 
-    def __init__(self, clock: Clock, root: Path = Path("/")) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._settings = root / f"etc/labnode/{NAME}.yaml"
-        self._board = root / f"etc/labnode/boards/{NAME}"
-        self._state = root / f"var/lib/labnode/{NAME}"
+        self._settings = _SETTINGS / f"{NAME}.yaml"
+        self._board = _SETTINGS / "boards" / NAME
+        self._state = STATES / NAME
         self._process = 0
         if self._settings.exists() and not self._settings.read_text().startswith(_MARK):
             raise Busy(
@@ -50,10 +53,10 @@ class Unit:
     def watchdog(self) -> float:
         return _seconds(_show("WatchdogUSec"))
 
-    @classmethod
-    def is_installed(cls, root: Path = Path("/")) -> bool:
+    @staticmethod
+    def is_installed() -> bool:
         """Whether this user is root on a machine where labnode is a service."""
-        return os.geteuid() == 0 and (root / _TEMPLATE).exists()
+        return os.geteuid() == 0 and _TEMPLATE.exists()
 
     def start(self, files: NodeFiles) -> None:
         _systemctl("stop", SERVICE)
