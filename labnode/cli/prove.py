@@ -73,10 +73,12 @@ def prove(
     The exit code is 1 when a promise did not hold or something cannot be measured.
     """
     from labnode.clock import Clock
+    from labnode.prove.unit import STATES, Unit
 
     wire = _pin("--out", out), _pin("--in", end)
     chosen = settings_without_credentials(settings, {"board": board, "state_dir": state_dir})
-    clock, beside = Clock(), _existing(chosen.state_dir)
+    clock = Clock()
+    beside = _existing(STATES if Unit.is_installed() else chosen.state_dir)
     _draw(board, settings, *wire)
     if boot:
         _check_reboot(boot)

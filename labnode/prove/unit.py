@@ -19,30 +19,34 @@ NAME = "prove"
 SERVICE = f"labnode@{NAME}.service"
 EARLY = f"labnode-safe@{NAME}.service"  # drives the outputs to safe early in the boot
 
-_TEMPLATE = Path("etc/systemd/system/labnode@.service")
+STATES = Path("/var/lib/labnode")  # where the installed nodes keep their databases
+
+_SETTINGS = Path("/etc/labnode")
+_TEMPLATE = Path("/etc/systemd/system/labnode@.service")
 _MARK = "# Of labnode prove, which deletes this.\n"
 _EVERY = 0.05  # seconds between two looks at the unit
 _SECONDS = {"min": 60.0, "s": 1.0, "ms": 0.001}
 
 
 class Unit:
-    """The lab `prove` on the machine below `root`, from `start` to `close`; for root.
+    """The lab `prove` of this machine, from `start` to `close`; for root.
 
     Busy where somebody's own lab has this name; what an earlier run has left is removed.
     """
 
     sentence = f"systemd, with the installed unit {SERVICE}"
 
-    def __init__(self, clock: Clock, root: Path = Path("/")) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._settings = root / f"etc/labnode/{NAME}.yaml"
-        self._board = root / f"etc/labnode/boards/{NAME}"
-        self._state = root / f"var/lib/labnode/{NAME}"
+        self._settings = _SETTINGS / f"{NAME}.yaml"
+        self._board = _SETTINGS / "boards" / NAME
+        self._state = STATES / NAME
         self._process = 0
-        if self._settings.exists() and not self._settings.read_text().startswith(_MARK):
+        found = [path for path in self._places if path.exists()]
+        if found and not (found[0] == self._settings and _is_ours(found[0])):
             raise Busy(
-                f"There is a lab '{NAME}' on this machine ({self._settings}); labnode prove needs "
-                "that name for its own."
+                f"There is a lab '{NAME}' on this machine ({found[0]}); labnode prove needs that "
+                "name for its own."
             )
         self.close()
 
@@ -50,17 +54,18 @@ class Unit:
     def watchdog(self) -> float:
         return _seconds(_show("WatchdogUSec"))
 
-    @classmethod
-    def is_installed(cls, root: Path = Path("/")) -> bool:
+    @staticmethod
+    def is_installed() -> bool:
         """Whether this user is root on a machine where labnode is a service."""
-        return os.geteuid() == 0 and (root / _TEMPLATE).exists()
+        return os.geteuid() == 0 and _TEMPLATE.exists()
 
     def start(self, files: NodeFiles) -> None:
         _systemctl("stop", SERVICE)
+        self._settings.touch(mode=0o600)
+        self._settings.write_text(_MARK, encoding="utf-8")  # first: what follows is ours, too
         board = files.write_board(self._board)
         for path in (self._board, *self._board.iterdir()):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        self._settings.touch(mode=0o600)
         self._settings.write_text(_MARK + files.settings(board), encoding="utf-8")
         _systemctl("start", SERVICE)
         self._process = int(_show("MainPID"))
@@ -88,15 +93,18 @@ class Unit:
                 _systemctl("disable", "--quiet", service)
                 _systemctl("stop", service)
                 _systemctl("reset-failed", service, fails=True)  # it may be forgotten by now
-        for path in (self._settings, self._board, self._state):
-            self._delete(path)
+        for path in (self._state, self._board):
+            if path.exists():
+                shutil.rmtree(path)
+        self._settings.unlink(missing_ok=True)
 
-    @staticmethod
-    def _delete(path: Path) -> None:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    @property
+    def _places(self) -> tuple[Path, Path, Path]:
+        return self._settings, self._board, self._state
+
+
+def _is_ours(settings: Path) -> bool:
+    return settings.read_text(encoding="utf-8").startswith(_MARK)
 
 
 def _show(what: str, service: str = SERVICE) -> str:
