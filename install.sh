@@ -1076,6 +1076,7 @@ settings() {
     echo "host: $(quoted "${option[host]:-0.0.0.0}")"
     echo "port: $port"
     ! given base-url || echo "base_url: $(quoted "${option[base-url]}")"
+    echo "cookie_name: labnode_$name # cookies ignore ports: labs with the same board would share one"
     echo "weblab: {username: $(quoted "${option[weblab-username]:-weblab}"), password: $(quoted "$password")}"
     echo "admin: {username: admin, password: $(quoted "$admin_password"), host: $(quoted "$admin_host"), port: $admin_port}"
 }

@@ -146,6 +146,7 @@ def test_every_option_is_a_variable_as_well_and_the_option_wins(node: Node) -> N
     settings = node.read("etc/labnode/heater.yaml")
     assert "port: 81\n" in settings
     assert "base_url: 'https://labs.example.org/heat'\n" in settings
+    assert "\ncookie_name: labnode_" in settings
     assert not (node.root / "etc/systemd/system/labnode@heater.service.d").exists()
 
 
