@@ -36,7 +36,7 @@ _SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store"),
     *("/proc", "/sys", "/run/udev"),
 )
-_NOT_OF_ETC = {"labnode"}
+_NOT_OF_ETC = {"labnode", "shadow", "gshadow"}
 _PARTS = ("bin", "lib", "lib32", "lib64", "libexec", "pyvenv.cfg")  # of where else a program is
 _FOR_ALL = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
