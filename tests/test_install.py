@@ -33,9 +33,10 @@ case "$*" in
     *"-m pip"*)
         echo "pip at work"
         PIP
-        for name in labnode ruff mypy; do
+        for name in labnode ruff mypy pip-audit; do
             echo '#!/usr/bin/env bash' >"${0%/*}/$name"
-            echo "echo $name\\${*:+ \\$*}; exit \\${FAIL_$name:-0}" >>"${0%/*}/$name"
+            fail=FAIL_${name//-/_}
+            echo "echo $name\\${*:+ \\$*}; exit \\${$fail:-0}" >>"${0%/*}/$name"
             chmod +x "${0%/*}/$name"
         done ;;
     *"-m pytest"*)
@@ -506,6 +507,36 @@ def test_more_arguments_go_to_pytest(machine: Machine) -> None:
     machine.python()
     machine.run("test", "-k", "a or b")
     assert machine.calls()[-2:] == [f"{PYTEST} -k a or b", "8 arguments"]
+
+
+def test_the_audit_looks_at_every_locked_library_and_runs_no_test(machine: Machine) -> None:
+    machine.python()
+    result = machine.run("test", "--audit")
+    assert result.returncode == 0, result.stderr
+    (said,) = result.stdout.splitlines()
+    assert said.startswith("pip-audit --strict --disable-pip --require-hashes ")
+    for lock in ("runtime.txt", "build.txt"):
+        assert f" --requirement {machine.clone}/deploy/lock/{lock}" in said
+        assert (ROOT / "deploy/lock" / lock).exists()
+    assert not machine.calls("python -m pytest")
+    assert not (machine.clone / ".venv").exists()
+    assert not list(machine.temporary.iterdir())
+
+
+def test_an_audit_that_finds_something_or_sees_too_little_fails(machine: Machine) -> None:
+    machine.python()
+    result = machine.run("test", "--audit", FAIL_pip_audit="1")
+    assert result.returncode == 1
+    assert "a library has known weaknesses, or could not be looked at" in result.stderr
+    assert not list(machine.temporary.iterdir())
+
+
+def test_an_audit_without_the_internet_says_that_nothing_was_looked_at(machine: Machine) -> None:
+    machine.python(pip="exit 1")
+    result = machine.run("test", "--audit")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "and nothing was looked at; does this machine reach the internet?" in result.stderr
 
 
 @pytest.mark.parametrize("failing", ["ruff", "mypy", "pytest"])

@@ -113,6 +113,19 @@ def test_it_comes_back_after_a_reboot(machine: Machine) -> None:
     assert machine.status()["state"] == "ready"
 
 
+def test_outputs_were_safe_in_that_boot_before_the_network_and_the_node(machine: Machine) -> None:
+    def at(unit: str, moment: str) -> int:
+        """Microseconds since the kernel began."""
+        return int(machine.ssh(f"systemctl show {unit} --property {moment}Monotonic --value"))
+
+    safe = LAB.replace("@", "-safe@")
+    assert machine.ssh(f"systemctl show {safe} --property Result --value") == "success"
+    done = at(safe, "ExecMainExitTimestamp")
+    assert 0 < done <= at("network-pre.target", "ActiveEnterTimestamp")
+    assert done < at(LAB, "ExecMainStartTimestamp")
+    assert "safe: " in machine.ssh(f"sudo journalctl --boot --unit {safe} --output cat")
+
+
 def test_an_upgrade_and_the_way_back(machine: Machine, tmp_path: Path) -> None:
     push_clone(machine, tmp_path, "2.0")
     machine.ssh(f"cd labnode && sudo ./install.sh upgrade {OFFLINE}")
