@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,10 +64,8 @@ def disarm() -> None:
     if _UNIT.exists():
         subprocess.run(["systemctl", "disable", "--quiet", "--now", _UNIT.name], check=True)
         _UNIT.unlink()
-    for name in (_ARMED, _RECORD):
-        (DIRECTORY / name).unlink(missing_ok=True)
     if DIRECTORY.exists():
-        DIRECTORY.rmdir()
+        shutil.rmtree(DIRECTORY)
 
 
 def watchdog_is_armed() -> bool:

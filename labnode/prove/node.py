@@ -45,6 +45,7 @@ class NodeFiles:
         return (
             "schema: 1\n"
             "title: labnode prove\n"
+            "session: {timeout: -1}\n"
             f"devices: {{{OUTPUT}: {{driver: digital_output, pin: {self.out.name}{limit}}}}}\n"
             + ("module: prove.py\n" if self.hangs else "")
         )

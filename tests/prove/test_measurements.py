@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from labnode.clock import Clock
+from labnode.drivers.gpio.gpiochips import Chip
 from labnode.drivers.gpio.pin import Pin
 from labnode.errors import LabnodeError
 from labnode.prove import boot
@@ -16,7 +17,7 @@ from labnode.prove.report import Measurement, Report, spread
 from labnode.prove.unit import _seconds
 from labnode.prove.wire import Wire
 
-from .latching import LatchingFactory
+from .latching import LatchingFactory, latching_factory
 
 
 def test_a_report_says_which_promises_did_not_hold() -> None:
@@ -101,3 +102,30 @@ def test_a_wire_knows_its_level_and_whether_it_rose(
         assert fell is not None
         assert (wire.level, wire.rose_after(began), wire.rose_after(fell)) == (False, True, False)
     pins.close()
+
+
+def test_a_boot_is_recorded_by_the_unit_that_is_left_and_nothing_of_it_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, clock = list[str](), Clock()
+    monkeypatch.setenv("LABNODE_TEST_PINS", str(tmp_path / "pins"))
+    monkeypatch.setattr(boot, "DIRECTORY", tmp_path / "prove.boot")
+    monkeypatch.setattr(boot, "_UNIT", tmp_path / "labnode-prove.service")
+    monkeypatch.setattr(boot, "_LASTS", clock.now() + 0.2)
+    monkeypatch.setattr(boot, "list_chips", lambda: [Chip(0, "pinctrl-bcm2711")])
+    monkeypatch.setattr(boot, "is_output", lambda _chip, line: line == 17)
+    monkeypatch.setattr(boot, "real_factory", latching_factory)
+    monkeypatch.setattr(
+        "subprocess.run", lambda words, check: asked.append(" ".join(words)) if check else None
+    )
+    boot.arm("power", Pin(17), Pin(27), "this")
+    assert "-m labnode.prove.boot" in (tmp_path / "labnode-prove.service").read_text()
+    boot.record(clock)
+    (tmp_path / "prove.boot/.lgd-nfy0").touch()  # lgpio's
+    assert [found.ok for found in boot.recorded("the next")] == [True, True, None]
+    boot.disarm()
+    assert [path.name for path in tmp_path.iterdir()] == ["pins"]
+    assert asked == [
+        "systemctl enable --quiet labnode-prove.service",
+        "systemctl disable --quiet --now labnode-prove.service",
+    ]

@@ -14,7 +14,7 @@ import pytest
 
 from tests.kit.figures import FigureReporter
 
-from .machine import LAB, OFFLINE, VM, Machine, adapter, push_clone
+from .machine import OFFLINE, VM, Machine, adapter, push_clone
 
 pytestmark = pytest.mark.skipif(not VM, reason="LABNODE_TEST_VM names no virtual machine")
 
@@ -156,19 +156,6 @@ def test_nothing_is_on_after(
         "kernel's start",
     )
     assert unsafe == 0
-
-
-def test_the_early_unit_was_first(machine: Machine) -> None:
-    """labnode-safe@ has driven the outputs before the node, and before the network is there."""
-    early = LAB.replace("@", "-safe@")
-    done, began = (
-        int(machine.ssh(f"systemctl show {unit} --property {what} --value"))
-        for unit, what in (
-            (early, "ExecMainExitTimestampMonotonic"),
-            (LAB, "ExecMainStartTimestampMonotonic"),
-        )
-    )
-    assert 0 < done < began
 
 
 # --- labnode prove: the wire is a process that copies one simulated pin's level to another ---
