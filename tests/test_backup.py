@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sqlite3
 import stat
 import tarfile
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -163,6 +165,58 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_written(
     assert not (tmp_path / "b.tar").exists()
 
 
+def test_a_place_for_the_archive_that_is_too_small_is_told_too(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive is on a disk of its own, which the test finds by its open file."""
+
+    def usage(where: Any) -> SimpleNamespace:
+        return SimpleNamespace(free=1 << 20 if isinstance(where, int) else 1 << 40)
+
+    monkeypatch.setattr(backup.shutil, "disk_usage", usage)
+    with pytest.raises(BackupError, match="where the archive is, and only 1 MiB are free"):
+        back_up(home.path, tmp_path / "b.tar")
+
+
+class Disk:
+    """What `os.fsync` has written: the size of each file at that moment."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._written: dict[int, int] = {}
+        monkeypatch.setattr(backup.os, "fsync", self._note)
+
+    def _note(self, descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        self._written[found.st_ino] = found.st_size
+
+    def has(self, path: Path) -> bool:
+        """Whether the file as it is now survives a power cut."""
+        found = path.stat()
+        return self._written.get(found.st_ino) == found.st_size
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+def test_an_archive_is_on_the_disk_when_it_has_its_name(tmp_path: Path, disk: Disk) -> None:
+    with new_archive(tmp_path / "b.tar") as out:
+        out.write(b"what is not on the disk yet")
+    assert disk.has(tmp_path / "b.tar")
+
+
+def test_what_is_restored_is_on_the_disk_when_it_is_in_place(
+    home: Home, tmp_path: Path, disk: Disk
+) -> None:
+    home.user_file("abc/program.hex", "42")
+    back_up(home.path, tmp_path / "b.tar")
+    restore(tmp_path / "b.tar", tmp_path / "new", "before")
+    for name in ("labnode.db", "secret_key", "users/abc/program.hex"):
+        assert disk.has(tmp_path / "new" / name)
+    assert disk.has(tmp_path / "new")
+
+
 def test_where_no_node_has_run_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     with pytest.raises(BackupError, match=r"There is no labnode\.db"):
         back_up(tmp_path, tmp_path / "b.tar")
@@ -180,9 +234,10 @@ def archive(path: Path, **files: bytes) -> Path:
     return path / "bad.tar"
 
 
-def database(path: Path, statement: str) -> bytes:
+def database(path: Path, *statements: str) -> bytes:
     store = Store(path / "other.db", ManualClock())
-    store.run(lambda db: db.conn.execute(statement))
+    for statement in statements:
+        store.run(lambda db, statement=statement: db.conn.execute(statement))
     store.close()
     return (path / "other.db").read_bytes()
 
@@ -195,6 +250,20 @@ def database(path: Path, statement: str) -> bytes:
         (lambda p: archive(p, **{"users__..__x": b"x"}), r"it has 'users/\.\./x'"),
         (lambda p: archive(p, secret_key=b"x"), r"it has no labnode\.db"),
         (lambda p: archive(p, **{"labnode.db": b"x" * 4096}), r"no database of labnode's"),
+        (
+            lambda p: archive(
+                p,
+                **{
+                    "labnode.db": database(
+                        p,
+                        "PRAGMA writable_schema = on",
+                        "UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master"
+                        " WHERE name = 'tasks') WHERE name = 'actions'",
+                    )
+                },
+            ),
+            "The database in it is broken: ",
+        ),
         (
             lambda p: archive(
                 p,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from labnode.clock import ManualClock
 from labnode.store import Pruning, Row, Store
+from tests.kit.waiting import eventually
 
 DAY = 86400.0
 NOW = 1_800_000_000.0
@@ -216,6 +219,52 @@ def test_a_stop_ends_a_round_between_two_pieces(shelf: Shelf) -> None:
     assert pruning.stop(5.0)
     assert pruning.prune() == 0
     assert shelf.ids("sessions") == ["old"]
+
+
+@contextmanager
+def busy(shelf: Shelf, pruning: Pruning) -> Iterator[None]:
+    """Inside the block a round waits for the database."""
+    begun, free = threading.Event(), threading.Event()
+
+    def hold(db: Any) -> None:
+        begun.set()
+        free.wait(10)
+
+    shelf.store.later(hold)
+    assert begun.wait(10)
+    shelf.clock.advance(3600)
+    pruning.turn()
+    try:
+        yield
+    finally:
+        free.set()
+
+
+def test_a_stop_says_whether_a_round_has_ended_in_time(shelf: Shelf) -> None:
+    pruning = shelf.pruning()
+    with busy(shelf, pruning):
+        assert pruning.stop(0.0) is False
+    assert pruning.stop(10.0) is True
+
+
+def test_a_round_that_the_disk_holds_up_is_no_two_rounds(shelf: Shelf) -> None:
+    pruning = shelf.pruning()
+    with busy(shelf, pruning):
+        first = pruning._thread
+        shelf.clock.advance(3600)
+        pruning.turn()
+        assert pruning._thread is first
+    pruning.stop(10.0)
+
+
+def test_a_round_that_the_disk_holds_up_for_long_is_a_fault(shelf: Shelf) -> None:
+    pruning = shelf.pruning()
+    with busy(shelf, pruning):
+        eventually(lambda: pruning._busy._began is not None)
+        assert pruning.fault() is None
+        shelf.clock.advance(3600)
+        assert "the thread pruning has been at one thing for" in str(pruning.fault())
+    pruning.stop(10.0)
 
 
 # --- the wall clock, which may be wrong ---

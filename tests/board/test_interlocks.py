@@ -57,6 +57,16 @@ def test_without_what_is_required_an_output_cannot_be_on(board: Make) -> None:
     assert value(rig, "heater") is True
 
 
+def test_rules_that_do_not_set_off_each_other_come_to_rest(
+    board: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = board(LID)
+    show(rig, "door", True)
+    rig.board.command("heater", "on")
+    show(rig, "door", False)
+    assert caplog.text == ""
+
+
 def test_when_what_is_required_ends_the_output_is_made_safe_at_once(board: Make) -> None:
     rig = board(LID)
     show(rig, "door", True)

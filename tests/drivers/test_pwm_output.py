@@ -73,6 +73,7 @@ def test_limits_are_for_what_is_set_and_off_is_always_possible(bench: Any) -> No
         ("{pin: 18, frequency: 0}", "'frequency': expected a number from 0.1 to 10000"),
         ("{pin: 18, safe: 1.5}", "safe is a number from 0 to 1, not 1.5"),
         ("{pin: 18, min: 0.8, max: 0.2}", r"min \(0.8\) must be less than max \(0.2\)"),
+        ("{pin: 18, min: 0.8, max: 0.8}", r"min \(0.8\) must be less than max \(0.8\)"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options: str, sentence: str) -> None:

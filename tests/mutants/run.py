@@ -26,6 +26,7 @@ FILES = (
     "labnode/sessions/state_machine.py",
     "labnode/store/backup.py",
     "labnode/store/file.py",
+    "labnode/store/known_addresses.py",
     "labnode/store/pruning.py",
     "labnode/store/store.py",
 )
@@ -51,6 +52,7 @@ TESTS = (
     "tests/test_store_file.py",
     "tests/test_telemetry.py",
     "tests/test_testing.py",
+    "tests/security/test_guesses.py",
 )
 _COPIED = ("labnode", "tests", "boards", "deploy", "docs", "pyproject.toml", "README.md")
 _STARTUP = 30.0  # seconds for the start of pytest, on a busy machine
@@ -123,6 +125,30 @@ class Workshop:
         subprocess.run(command, cwd=self._root, env=self._environment(), check=True)
         return read_coverage(self._coverage)
 
+    def verdicts(self, chosen: Sequence[Mutant], coverage: Coverage) -> Iterator[Verdict | None]:
+        """The verdict on each, by forks; None where that takes a process of its own."""
+        jobs = self._root.parent / "jobs.json"
+        asked = [{"file": m.file, "source": m.source, "tests": coverage.of(m)} for m in chosen]
+        jobs.write_text(json.dumps({"mutants": asked, "seconds": coverage.seconds}))
+        read, write = os.pipe()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.mutants.forked", jobs, str(write)],
+            cwd=self._root,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[write],
+            start_new_session=True,
+        )
+        os.close(write)
+        try:
+            with os.fdopen(read, encoding="utf-8") as results:
+                for line in results:
+                    word = line.strip()
+                    yield None if word == "elsewhere" else word
+        finally:
+            _end_group(process)
+
     def verdict(self, mutant: Mutant, tests: Sequence[str], seconds: float) -> Verdict:
         """What `tests`, which take `seconds` without the mutant, say of it."""
         path = self._root / mutant.file
@@ -165,12 +191,16 @@ class Workshop:
 
 
 def judge(
-    workshop: Workshop, coverage: Coverage, chosen: Iterable[Mutant]
+    workshop: Workshop, coverage: Coverage, chosen: Sequence[Mutant]
 ) -> Iterator[tuple[Mutant, Verdict]]:
-    for mutant in chosen:
-        tests = coverage.of(mutant)
-        seconds = sum(coverage.seconds.get(test, 0.0) for test in tests)
-        yield mutant, workshop.verdict(mutant, tests, seconds)
+    """What the tests say of each mutant."""
+    for mutant, verdict in zip(chosen, workshop.verdicts(chosen, coverage), strict=True):
+        if verdict is None:
+            tests = coverage.of(mutant)
+            seconds = sum(coverage.seconds.get(test, 0.0) for test in tests)
+            yield mutant, workshop.verdict(mutant, tests, seconds)
+        else:
+            yield mutant, verdict
 
 
 def read_coverage(path: Path) -> Coverage:
