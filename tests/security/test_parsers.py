@@ -60,7 +60,7 @@ def cookies(data: bytes) -> None:
 
 def authorization(data: bytes) -> None:
     client = Client(name="weblab", username="weblab", password="secret")
-    who = BasicAuth([client], ManualClock()).check(data.decode("latin-1"), "192.0.2.1")
+    who = BasicAuth([client], ManualClock(), set()).check(data.decode("latin-1"), "192.0.2.1")
     assert who == "weblab" or isinstance(who, Denied)
 
 
