@@ -104,8 +104,9 @@ def test_a_traceback_stays_one_entry(log: logging.Logger, journal: Journal) -> N
 
 
 def test_what_is_not_printable_is_escaped(
-    log: logging.Logger, journal: Journal, fallback: io.StringIO
+    log: logging.Logger, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(log, "propagate", False)  # pytest cannot tell others of such a text
     log.warning("a name: %s", "x\x1b[31m\r\u202ey\ud800\tñ")
     assert journal.entry()["MESSAGE"] == r"a name: x\x1b[31m\r\u202ey\ud800" "\tñ"
 
