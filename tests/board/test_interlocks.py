@@ -301,6 +301,39 @@ def test_an_output_that_cannot_be_forced_is_tried_again(board: Make, monkeypatch
     assert value(rig, "heater") is False
 
 
+@pytest.mark.parametrize(
+    ("rule", "condition", "held"),
+    [
+        ("  - {name: hot, when: hot, force: {fan: 1.0}}\n", "hot", 1.0),
+        ("  - {name: closed, require: not door, for: [fan]}\n", "door", 0.0),
+    ],
+)
+def test_an_output_that_does_not_obey_is_forced_every_half_second(
+    board: Make, monkeypatch: pytest.MonkeyPatch, rule: str, condition: str, held: float
+) -> None:
+    rig = board(rule)
+    rig.board.command("fan", "set", [0.8])
+    begun, tries = rig.clock.now(), []
+    monkeypatch.setattr(
+        rig.board.file.devices["fan"],
+        "drive",
+        lambda value: tries.append((rig.clock.now() - begun, value)),
+    )
+    show(rig, condition, True)
+    for _ in range(12):
+        rig.clock.advance(0.125)
+        rig.board.poll()
+    assert tries == [(0, held), (0.5, held), (1.0, held), (1.5, held)]
+
+
+def test_two_of_a_mutex_that_are_on_all_the_same_are_made_safe(board: Make) -> None:
+    rig = board(SIDES)
+    rig.board.command("left", "on")
+    rig.board.file.devices["right"].drive(True)  # as by a fault of the hardware
+    rig.board.refresh("right")
+    assert (value(rig, "left"), value(rig, "right")) == (False, False)
+
+
 def test_a_halt_makes_everything_safe_and_refuses_all_commands(board: Make) -> None:
     rig = board()
     rig.board.command("heater", "on")
