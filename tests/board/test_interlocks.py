@@ -200,6 +200,35 @@ def test_the_one_of_a_mutex_that_was_on_may_be_on_again_at_once(board: Make) -> 
     assert value(rig, "left") is True
 
 
+def unreadable(self: Any) -> bool:
+    raise OSError("no answer")
+
+
+def test_one_of_a_mutex_of_which_nobody_knows_how_it_is_counts_as_before(
+    board: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = board(SIDES)
+    rig.board.command("left", "on")
+    with monkeypatch.context() as broken:
+        broken.setattr(type(rig.board.file.devices["left"]), "value", property(unreadable))
+        rig.board.refresh("left")
+    assert value(rig, "left") is None
+    with pytest.raises(Interlocked, match="'right' cannot be on while 'left' is"):
+        rig.board.command("right", "on")
+
+
+def test_an_output_that_cannot_be_read_when_an_interlock_ends_keeps_no_other_from_ending(
+    board: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = board("  - {name: lid, require: door, for: [heater, fan]}\n")
+    with monkeypatch.context() as broken:
+        broken.setattr(type(rig.board.file.devices["heater"]), "value", property(unreadable))
+        show(rig, "door", True)
+    assert "nobody knows how 'heater' is after an interlock" in caplog.messages
+    rig.board.command("fan", "set", [0.5])
+    assert value(rig, "fan") == 0.5
+
+
 def test_what_would_be_forced_back_at_once_is_refused_beforehand(board: Make) -> None:
     rig = board("  - {name: air, when: heater and not fan > 0.5, force: {heater: off}}\n")
     with pytest.raises(Interlocked):

@@ -231,3 +231,15 @@ def test_a_disk_that_does_not_answer_holds_up_a_clean_up_for_a_second(
     node.advance(1)
     assert diary == ["start", "dispose"]
     assert node.values() == SAFE
+
+
+def test_the_end_of_the_patience_with_such_a_disk_wakes_the_reaper(
+    boot: Boot, diary: list[str]
+) -> None:
+    node = boot(store=SilentDisk, reaper=True)
+    session = node.connected()
+    node.sessions.end(session, Reason.EXITED)
+    node.settle()
+    assert diary == ["start"]
+    node.advance(1)
+    assert diary == ["start", "dispose"]
