@@ -107,7 +107,9 @@ def test_what_is_not_printable_is_escaped(log: logging.Logger, journal: Journal)
     text = "a name: x\x1b[31m\r\u202ey\ud800\tñ"
     for handler in log.handlers:  # pytest's own cannot pass on half a character
         if isinstance(handler, JournalHandler):
-            handler.handle(logging.makeLogRecord({"msg": text, "levelno": logging.WARNING}))
+            handler.handle(
+                log.makeRecord(log.name, logging.WARNING, "x.py", 1, text, (), None, "f")
+            )
     assert journal.entry()["MESSAGE"] == r"a name: x\x1b[31m\r\u202ey\ud800" "\tñ"
 
 
