@@ -56,8 +56,12 @@ NOBODY_ELSE = f"{SOMEBODY} {SOMEBODY} {SOMEBODY} no way back no terminal\n"
 
 @pytest.fixture(autouse=True)
 def _somebody_can_start_python() -> None:
-    starts = ran([sys.executable, "-m", "labnode", "-h"], user=SOMEBODY, cwd="/", env=environment())
-    if starts.returncode:
+    command = [sys.executable, "-m", "labnode", "-h"]
+    try:
+        starts = not ran(command, user=SOMEBODY, cwd="/", env=environment()).returncode
+    except PermissionError:
+        starts = False
+    if not starts:
         pytest.skip("this Python or this clone lies where root alone gets in")
 
 
