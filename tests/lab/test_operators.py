@@ -15,6 +15,7 @@ from labnode.lab import Lab
 from labnode.sessions import Reason, Session
 from tests.kit import node as kit
 from tests.kit.node import SmallNode
+from tests.kit.waiting import eventually
 
 BOARD = """\
 schema: 1
@@ -264,14 +265,15 @@ def test_a_task_feeds_by_waiting_what_it_has_switched_on(
         session = node.connected()
         live_page(node, session, 1)
         with context.acting(user=node.user(session)):
-            rinse.delay()
+            task = rinse.delay()
         node.until(lambda: pump(node))
         node.until_task_rests()
         for _ in range(4):
             node.advance(13)
             assert pump(node)
             node.sessions.poll(session, by_lab=True)
-        node.advance(9)  # it has ended, and the page is silent
+        node.advance(9)
+        eventually(lambda: task.retrieve().status == "done")  # and the page is silent
         node.sessions.poll(session, by_lab=True)
         node.advance(5)
         assert not pump(node)
