@@ -222,6 +222,14 @@ def test_where_no_node_has_run_there_is_nothing_to_back_up(tmp_path: Path) -> No
         back_up(tmp_path, tmp_path / "b.tar")
 
 
+def test_a_database_that_cannot_be_read_makes_no_backup(home: Home, tmp_path: Path) -> None:
+    home.stop()
+    (home.path / "labnode.db").write_bytes(b"This was never a database. " * 400)
+    with pytest.raises(BackupError, match="could not be backed up: file is not a database"):
+        back_up(home.path, tmp_path / "b.tar")
+    assert not (tmp_path / "b.tar").exists()
+
+
 # --- archives that cannot be used ---
 
 

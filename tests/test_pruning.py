@@ -292,6 +292,12 @@ def test_a_clock_that_is_wrong_for_less_than_a_day_deletes_nothing(
     assert shelf.ids("tasks") == ["new"]
 
 
+def test_a_round_while_nobody_knows_the_date_deletes_nothing_and_says_so(shelf: Shelf) -> None:
+    shelf.session("old", 31)
+    assert shelf.pruning_of_a_new_node().prune() == 0
+    assert shelf.ids("sessions") == ["old"]
+
+
 def test_a_node_that_wakes_up_years_later_believes_its_clock_after_a_day(shelf: Shelf) -> None:
     shelf.session("old", 31)
     shelf.store.remember("pruned_at", NOW - 1000 * DAY)

@@ -101,6 +101,17 @@ def test_a_slot_that_runs_out_while_it_waits_for_the_board_wakes_it(
     assert two.answered
 
 
+def test_what_is_due_in_half_a_second_is_not_done_later(boot: Boot, clock: WatchedClock) -> None:
+    node = boot(reaper=True, timeout=-1)
+    session = node.connected(length=10)
+    clock.advance(9.5)
+    node.user(session).data["it"] = "is woken now"
+    node.settle()
+    clock.advance(0.5)
+    node.settle()
+    assert session.disposed.is_set()
+
+
 def test_data_that_was_written_wakes_it(boot: Boot, clock: WatchedClock) -> None:
     node = boot(reaper=True)
     session = node.connected()
