@@ -178,6 +178,17 @@ def test_a_place_for_the_archive_that_is_too_small_is_told_too(
         back_up(home.path, tmp_path / "b.tar")
 
 
+def test_where_the_archive_is_on_another_disk_each_needs_room_only_for_its_own(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = (home.path / "labnode.db").stat().st_size + backup._SPARE
+    monkeypatch.setattr(backup.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with os.fdopen(os.memfd_create("b.tar"), "w+b") as out:
+        assert backup.back_up(home.path, out, tmp_path).sessions == 0
+    with pytest.raises(BackupError, match="A backup needs"):
+        back_up(home.path, tmp_path / "b.tar")
+
+
 class Disk:
     """What `os.fsync` has written: the size of each file at that moment."""
 

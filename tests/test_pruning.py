@@ -221,6 +221,17 @@ def test_a_stop_ends_a_round_between_two_pieces(shelf: Shelf) -> None:
     assert shelf.ids("sessions") == ["old"]
 
 
+def test_a_round_with_a_fault_of_labnodes_own_is_told_and_comes_again(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pruning = shelf.pruning()
+    monkeypatch.setattr(pruning, "prune", lambda: 1 / 0)
+    for number in (1, 2):
+        shelf.clock.advance(3601)
+        turn_and_wait(pruning)
+        assert caplog.messages == ["The history could not be pruned."] * number
+
+
 @contextmanager
 def busy(shelf: Shelf, pruning: Pruning) -> Iterator[None]:
     """Inside the block a round waits for the database."""
