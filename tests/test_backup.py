@@ -79,7 +79,7 @@ def test_everything_comes_back_as_it_was_while_the_node_ran(home: Home, tmp_path
     home.user_file("abc/program.hex", "43")
     home.stop()
     (home.path / "secret_key").write_text("another")
-    restore(tmp_path / "b.tar", home.path, "before")
+    assert restore(tmp_path / "b.tar", home.path, "before") == content
     assert kinds(home.path) == ["first"]
     assert (home.path / "users/abc/program.hex").read_text() == "42"
     assert (home.path / "secret_key").read_bytes() == key

@@ -336,6 +336,19 @@ def test_what_was_written_in_1970_is_as_old_as_the_clock_is_right(shelf: Shelf) 
     assert shelf.store.select("users", "1") == []
 
 
+def test_a_jump_soon_after_a_round_that_deleted_something_is_believed_at_once(
+    shelf: Shelf,
+) -> None:
+    pruning = shelf.pruning()
+    shelf.clock.advance(100 * DAY)
+    shelf.session("old", 0)
+    assert pruning.prune() == 1
+    shelf.session("old, too", 0)
+    shelf.clock.jump_wall(3600)
+    pruning.turn()
+    assert pruning.prune() == 1
+
+
 def test_a_clock_that_was_never_set_counts_from_1970(shelf: Shelf) -> None:
     shelf.clock.jump_wall(-NOW)
     pruning = shelf.pruning()
