@@ -336,6 +336,17 @@ def test_what_was_written_in_1970_is_as_old_as_the_clock_is_right(shelf: Shelf) 
     assert shelf.store.select("users", "1") == []
 
 
+def test_after_a_restart_the_clock_is_believed_if_it_goes_on_from_the_last_round(
+    shelf: Shelf,
+) -> None:
+    shelf.session("old", 31)
+    pruning = shelf.pruning_of_a_new_node()
+    shelf.clock.advance(DAY)
+    assert pruning.prune() == 1
+    shelf.session("old, too", 31)
+    assert shelf.pruning_of_a_new_node().prune() == 1
+
+
 def test_a_jump_soon_after_a_round_that_deleted_something_is_believed_at_once(
     shelf: Shelf,
 ) -> None:
