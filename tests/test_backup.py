@@ -152,6 +152,12 @@ def test_an_archive_that_exists_is_told_before_the_work_begins(tmp_path: Path) -
         pytest.fail("the work has begun")
 
 
+def test_a_link_that_leads_nowhere_is_not_replaced_either(tmp_path: Path) -> None:
+    (tmp_path / "b.tar").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(BackupError, match="exists already"), new_archive(tmp_path / "b.tar"):
+        pytest.fail("the work has begun")
+
+
 def test_a_link_among_the_users_files_is_not_followed(home: Home, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("of somebody else")
     home.user_file("abc/own", "1")

@@ -223,3 +223,11 @@ def test_the_nearest_value_is_one_that_may_be_set(
 ) -> None:
     fan = bench.open(PwmOutput(pin=Pin(18), min=0.2, max=0.8, step=0.2), "fan")
     assert fan.nearest(wished) == pytest.approx(nearest)
+
+
+def test_steps_are_counted_from_the_lowest_value(bench: Any) -> None:
+    fan = bench.open(PwmOutput(pin=Pin(18), min=0.05, max=0.85, step=0.2), "fan")
+    fan.set(0.25)
+    assert fan.value == 0.25
+    with pytest.raises(BadInput):
+        fan.set(0.2)
