@@ -79,7 +79,7 @@ def test_everything_comes_back_as_it_was_while_the_node_ran(home: Home, tmp_path
     home.user_file("abc/program.hex", "43")
     home.stop()
     (home.path / "secret_key").write_text("another")
-    restore(tmp_path / "b.tar", home.path, "before")
+    assert restore(tmp_path / "b.tar", home.path, "before") == content
     assert kinds(home.path) == ["first"]
     assert (home.path / "users/abc/program.hex").read_text() == "42"
     assert (home.path / "secret_key").read_bytes() == key
@@ -146,6 +146,18 @@ def test_a_backup_overwrites_nothing(home: Home, tmp_path: Path) -> None:
     assert (tmp_path / "b.tar").read_text() == "precious"
 
 
+def test_an_archive_that_exists_is_told_before_the_work_begins(tmp_path: Path) -> None:
+    (tmp_path / "b.tar").write_text("precious")
+    with pytest.raises(BackupError, match="exists already"), new_archive(tmp_path / "b.tar"):
+        pytest.fail("the work has begun")
+
+
+def test_a_link_that_leads_nowhere_is_not_replaced_either(tmp_path: Path) -> None:
+    (tmp_path / "b.tar").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(BackupError, match="exists already"), new_archive(tmp_path / "b.tar"):
+        pytest.fail("the work has begun")
+
+
 def test_a_link_among_the_users_files_is_not_followed(home: Home, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("of somebody else")
     home.user_file("abc/own", "1")
@@ -175,6 +187,17 @@ def test_a_place_for_the_archive_that_is_too_small_is_told_too(
 
     monkeypatch.setattr(backup.shutil, "disk_usage", usage)
     with pytest.raises(BackupError, match="where the archive is, and only 1 MiB are free"):
+        back_up(home.path, tmp_path / "b.tar")
+
+
+def test_where_the_archive_is_on_another_disk_each_needs_room_only_for_its_own(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = (home.path / "labnode.db").stat().st_size + backup._SPARE
+    monkeypatch.setattr(backup.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with os.fdopen(os.memfd_create("b.tar"), "w+b") as out:
+        assert backup.back_up(home.path, out, tmp_path).sessions == 0
+    with pytest.raises(BackupError, match="A backup needs"):
         back_up(home.path, tmp_path / "b.tar")
 
 
@@ -220,6 +243,14 @@ def test_what_is_restored_is_on_the_disk_when_it_is_in_place(
 def test_where_no_node_has_run_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     with pytest.raises(BackupError, match=r"There is no labnode\.db"):
         back_up(tmp_path, tmp_path / "b.tar")
+
+
+def test_a_database_that_cannot_be_read_makes_no_backup(home: Home, tmp_path: Path) -> None:
+    home.stop()
+    (home.path / "labnode.db").write_bytes(b"This was never a database. " * 400)
+    with pytest.raises(BackupError, match="could not be backed up: file is not a database"):
+        back_up(home.path, tmp_path / "b.tar")
+    assert not (tmp_path / "b.tar").exists()
 
 
 # --- archives that cannot be used ---

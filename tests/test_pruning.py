@@ -108,7 +108,7 @@ def test_a_user_who_has_not_come_back_goes_with_the_folder(shelf: Shelf) -> None
         shelf.other(insert, name, NOW - days * DAY, name)
         (shelf.path / "users" / name).mkdir(parents=True)
         (shelf.path / "users" / name / "program.hex").write_text("1")
-    shelf.pruning().prune()
+    assert shelf.pruning().prune() == 1
     rows = shelf.store.select("users", "1")
     assert [row["username_unique"] for row in rows] == ["here"]
     assert [path.name for path in (shelf.path / "users").iterdir()] == ["here"]
@@ -221,6 +221,17 @@ def test_a_stop_ends_a_round_between_two_pieces(shelf: Shelf) -> None:
     assert shelf.ids("sessions") == ["old"]
 
 
+def test_a_round_with_a_fault_of_labnodes_own_is_told_and_comes_again(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pruning = shelf.pruning()
+    monkeypatch.setattr(pruning, "prune", lambda: 1 / 0)
+    for number in (1, 2):
+        shelf.clock.advance(3601)
+        turn_and_wait(pruning)
+        assert caplog.messages == ["The history could not be pruned."] * number
+
+
 @contextmanager
 def busy(shelf: Shelf, pruning: Pruning) -> Iterator[None]:
     """Inside the block a round waits for the database."""
@@ -292,6 +303,12 @@ def test_a_clock_that_is_wrong_for_less_than_a_day_deletes_nothing(
     assert shelf.ids("tasks") == ["new"]
 
 
+def test_a_round_while_nobody_knows_the_date_deletes_nothing_and_says_so(shelf: Shelf) -> None:
+    shelf.session("old", 31)
+    assert shelf.pruning_of_a_new_node().prune() == 0
+    assert shelf.ids("sessions") == ["old"]
+
+
 def test_a_node_that_wakes_up_years_later_believes_its_clock_after_a_day(shelf: Shelf) -> None:
     shelf.session("old", 31)
     shelf.store.remember("pruned_at", NOW - 1000 * DAY)
@@ -317,6 +334,30 @@ def test_what_was_written_in_1970_is_as_old_as_the_clock_is_right(shelf: Shelf) 
     passes(shelf, pruning, 2 * 24)
     assert shelf.ids("sessions") == []
     assert shelf.store.select("users", "1") == []
+
+
+def test_after_a_restart_the_clock_is_believed_if_it_goes_on_from_the_last_round(
+    shelf: Shelf,
+) -> None:
+    shelf.session("old", 31)
+    pruning = shelf.pruning_of_a_new_node()
+    shelf.clock.advance(DAY)
+    assert pruning.prune() == 1
+    shelf.session("old, too", 31)
+    assert shelf.pruning_of_a_new_node().prune() == 1
+
+
+def test_a_jump_soon_after_a_round_that_deleted_something_is_believed_at_once(
+    shelf: Shelf,
+) -> None:
+    pruning = shelf.pruning()
+    shelf.clock.advance(100 * DAY)
+    shelf.session("old", 0)
+    assert pruning.prune() == 1
+    shelf.session("old, too", 0)
+    shelf.clock.jump_wall(3600)
+    turn_and_wait(pruning)
+    assert shelf.ids("sessions") == []
 
 
 def test_a_clock_that_was_never_set_counts_from_1970(shelf: Shelf) -> None:

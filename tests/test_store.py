@@ -706,6 +706,20 @@ def test_close_finishes_what_was_asked_for_and_may_be_called_again(
     assert read(path, "SELECT data FROM tasks") == [("19",)]
 
 
+def test_a_file_that_does_not_close_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    close = store._db.close
+
+    def fail() -> None:
+        close()
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(store._db, "close", fail)
+    store.close()
+    assert "The database did not close" in caplog.messages
+
+
 def test_after_close_a_request_fails_at_once(store: Store) -> None:
     store.close()
     begun = time.monotonic()

@@ -62,6 +62,14 @@ def test_a_power_cut_while_the_first_database_is_made_is_no_broken_one(
     store.insert("tasks", task("a"))
 
 
+def test_what_is_left_of_a_database_that_was_half_made_does_not_get_into_a_new_one(
+    open_store: Open, tmp_path: Path
+) -> None:
+    (tmp_path / "labnode.db.new").write_bytes(b"half of a page " * 40)
+    assert open_store().alarm is None
+    assert not (tmp_path / "labnode.db.new").exists()
+
+
 def test_what_is_left_of_a_lost_database_does_not_get_into_a_new_one(
     open_store: Open, tmp_path: Path
 ) -> None:

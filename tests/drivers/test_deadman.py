@@ -172,3 +172,12 @@ def test_a_reset_forgets_why(bench: Any) -> None:
     pass_time(bench, output, 3)
     output.reset()
     assert output.state() == {"value": False}
+
+
+def test_what_is_opened_again_has_forgotten_why(bench: Any) -> None:
+    output = heater(bench, deadman=2.0)
+    output.on()
+    fall_silent(bench)
+    pass_time(bench, output, 3)
+    output.opened()
+    assert output.state() == {"value": False}

@@ -213,3 +213,21 @@ def test_a_number_is_within_its_limits_and_steps_or_safe(bench: Any) -> None:
     for value in (0.1, 0.3, 0.9):
         with pytest.raises(BadInput, match=r"a number from 0.2 to 0.8 in steps of 0.2, not"):
             fan.set(value)
+
+
+@pytest.mark.parametrize(
+    ("wished", "nearest"), [(0.0, 0.2), (0.29, 0.2), (0.31, 0.4), (0.55, 0.6), (1.0, 0.8)]
+)
+def test_the_nearest_value_is_one_that_may_be_set(
+    bench: Any, wished: float, nearest: float
+) -> None:
+    fan = bench.open(PwmOutput(pin=Pin(18), min=0.2, max=0.8, step=0.2), "fan")
+    assert fan.nearest(wished) == pytest.approx(nearest)
+
+
+def test_steps_are_counted_from_the_lowest_value(bench: Any) -> None:
+    fan = bench.open(PwmOutput(pin=Pin(18), min=0.05, max=0.85, step=0.2), "fan")
+    fan.set(0.25)
+    assert fan.value == 0.25
+    with pytest.raises(BadInput):
+        fan.set(0.2)

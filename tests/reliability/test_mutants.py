@@ -121,7 +121,7 @@ def test_the_tests_kill_nine_of_ten_mutants(
     workshop: Workshop, long_run: bool, figure: FigureReporter
 ) -> None:
     if not long_run:
-        pytest.skip("takes an hour: --long")
+        pytest.skip("takes half an hour: --long")
     coverage = workshop.measure()
     chosen = drawn(COUNT, SEED)
     survivors = [

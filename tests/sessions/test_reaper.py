@@ -84,6 +84,55 @@ def test_leaving_wakes_it(boot: Boot, clock: WatchedClock) -> None:
     assert session.reason is Reason.EXITED
 
 
+def test_a_slot_that_runs_out_while_it_waits_for_the_board_wakes_it(
+    boot: Boot, clock: WatchedClock
+) -> None:
+    node = boot(reaper=True, users=2, timeout=-1)
+
+    @node.lab.task(unique="global")
+    def hold() -> None:
+        node.lab.current_task.wait(100)
+
+    node.run_as(node.connected(username="one"), hold.delay)
+    node.settle()
+    two = node.ask_start(username="two", length=30)
+    clock.advance(30)
+    node.settle()
+    assert two.answered
+
+
+def test_what_is_due_in_half_a_second_is_not_done_later(boot: Boot, clock: WatchedClock) -> None:
+    node = boot(reaper=True, timeout=-1)
+    session = node.connected(length=10)
+    clock.advance(9.5)
+    node.user(session).data["it"] = "is woken now"
+    node.settle()
+    clock.advance(0.5)
+    node.settle()
+    assert session.disposed.is_set()
+
+
+def test_data_that_was_written_wakes_it(boot: Boot, clock: WatchedClock) -> None:
+    node = boot(reaper=True)
+    session = node.connected()
+    data = node.user(session).data
+    for number in range(2):
+        data["number"] = number
+        node.settle()
+    clock.advance(1)
+    node.settle()
+    (row,) = node.store.select("sessions", "id = ?", session.id)
+    assert row["data"] == {"number": 1}
+
+
+def test_a_session_that_was_over_for_long_enough_wakes_it(boot: Boot, clock: WatchedClock) -> None:
+    node = boot(reaper=True, keep_expired=3600)
+    node.delete(node.connected())
+    clock.advance(3600)
+    node.settle()
+    assert node.sessions._machine.sessions == {}
+
+
 def test_the_progress_of_a_task_does_not_wake_it_and_its_end_does(
     boot: Boot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

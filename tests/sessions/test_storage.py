@@ -238,6 +238,7 @@ def test_the_end_of_the_patience_with_such_a_disk_wakes_the_reaper(
 ) -> None:
     node = boot(store=SilentDisk, reaper=True)
     session = node.connected()
+    node.settle()
     node.sessions.end(session, Reason.EXITED)
     node.settle()
     assert diary == ["start"]
