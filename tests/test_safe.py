@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,44 @@ def test_early_in_boot_only_outputs_on_pins_are_opened(run: Run, pins: Any, tmp_
     )
     assert run("board.yaml", "--pins") == (0, "board.yaml: safe: heater on, fan 1.0\n", "")
     assert run("board.yaml")[0] == 1
+
+
+IMPORTED = """
+import sys
+before = set(sys.modules)
+from labnode.cli import main
+from labnode.drivers.gpio import factories
+factories.real_factory = lambda work_dir: factories.mock_factory()
+try:
+    main(["safe", "relay.yaml"])
+finally:
+    new = [sys.modules[name] for name in set(sys.modules) - before]
+    print(*{module.__name__ for module in new if getattr(module, "__file__", None)})
+"""
+FRAMEWORK = {"bank", "commands", "driver", "input", "output", "registry", "services"}
+
+
+def test_it_imports_what_the_board_needs_and_nothing_else(run: Run, tmp_path: Path) -> None:
+    """A Pi Zero 2 W is given 2 s for this, and imports are most of it."""
+    (tmp_path / "relay.yaml").write_text(
+        "schema: 1\ndevices: {heater: {driver: relay, pin: GPIO17}}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True
+    )
+    said, _, names = done.stdout.partition("\n")
+    assert said == "relay.yaml: safe: heater off"
+    imported = set(names.split())
+    tops = {name.partition(".")[0] for name in imported}
+    assert tops - sys.stdlib_module_names == {"labnode", "click", "yaml", "gpiozero", "colorzero"}
+    assert not imported & {"asyncio", "ctypes", "http.client", "multiprocessing", "sqlite3", "ssl"}
+    drivers = {name.removeprefix("labnode.drivers.") for name in imported if "drivers." in name}
+    assert drivers == {
+        *("framework", "buses", "gpio", "tools"),
+        *(f"framework.{name}" for name in FRAMEWORK),
+        "buses.bus_pins",
+        *("gpio.digital_output", "gpio.factories", "gpio.gpiochips", "gpio.pin"),
+    }
 
 
 def test_it_refuses_while_a_node_has_the_board(run: Run, pins: Any, tmp_path: Path) -> None:

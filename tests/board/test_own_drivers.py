@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,6 +58,33 @@ def test_a_board_has_the_drivers_of_its_files_and_no_other_board_has_them(
     assert (
         "there is no driver 'own' for device 'a'" in told(write("devices: {a: {driver: own}}"))[0]
     )
+
+
+def test_a_driver_that_begins_with_one_of_labnode_leaves_that_one_to_other_boards(
+    write: Write, tmp_path: Path
+) -> None:
+    (tmp_path / "a.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from labnode.drivers import register\n"
+        "from labnode.drivers.virtual import Virtual\n"
+        '@register("own")\n@dataclass(kw_only=True)\nclass Own(Virtual): ...\n'
+    )
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from labnode.board import load_board\n"
+        "for path in sys.argv[1:]:\n"
+        "    print(*[f'{n}: {d.kind}' for n, d in load_board(Path(path)).devices.items()])\n"
+    )
+    boards = [
+        write("drivers: [a.py]\ndevices: {a: {driver: own}}\n"),
+        tmp_path / "y.yaml",
+    ]
+    boards[1].write_text("schema: 1\ndevices: {a: {driver: virtual}}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", program, *boards], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("a: own\na: virtual\n", "")
 
 
 def test_a_file_that_has_changed_counts_when_the_board_is_read_again(

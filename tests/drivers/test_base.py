@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import Any
 
 import pytest
 
+from labnode import drivers
 from labnode.drivers.framework.driver import Claim, Driver, command
-from labnode.drivers.framework.registry import load_drivers, register, registry
+from labnode.drivers.framework.registry import MODULES, Drivers, load_drivers, register, registry
 from labnode.drivers.gpio.pin import Pin
 
 
@@ -30,6 +33,31 @@ class Hardware:
 def test_all_drivers_are_found_by_name() -> None:
     assert {"led", "button", "relay", "pwm_output"} <= set(load_drivers())
     assert load_drivers()["led"].kind == "led"
+
+
+def test_every_driver_of_labnode_is_listed_with_its_module() -> None:
+    for module in walk_packages(drivers.__path__, "labnode.drivers."):
+        if "._" not in module.name:  # that one needs lgpio
+            import_module(module.name)
+    written = {kind: cls.__module__ for kind, cls in registry.items()}
+    assert {k: m for k, m in written.items() if m.startswith("labnode.drivers.")} == MODULES
+
+
+def test_a_board_finds_its_own_drivers_and_those_of_labnode() -> None:
+    found = Drivers({"carousel": Motor})
+    assert (found["carousel"], found["led"].kind) == (Motor, "led")
+    assert set(found) == {"carousel", *load_drivers()}
+    assert len(found) == len(set(found))
+    assert "carousel" not in load_drivers()
+    assert "ledd" not in found
+
+
+def test_nobody_takes_the_name_of_a_driver_that_no_board_has_had_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(registry, "led", raising=False)
+    with pytest.raises(ValueError, match="two drivers called 'led'"):
+        register("led")(Motor)
 
 
 def test_a_registered_driver_has_its_name_and_its_commands() -> None:

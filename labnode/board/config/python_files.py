@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from labnode.drivers.framework.driver import Driver
-from labnode.drivers.framework.registry import load_drivers, registry
+from labnode.drivers.framework.registry import MODULES, Drivers, registry
 from labnode.errors import ConfigError, Problem
 from labnode.files import lies_in
 from labnode.schema import Problems, Section, quoted, shown
@@ -79,9 +79,6 @@ def _sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
-Kinds = dict[str, type[Driver]]
-
-
 def python_file(section: Section, board: Path, problems: Problems) -> Path | None:
     """The Python file that a section names; None, and a problem, when it names none."""
     name = section.content
@@ -105,29 +102,29 @@ def python_file(section: Section, board: Path, problems: Problems) -> Path | Non
     return path
 
 
-def read_drivers(section: Section, board: Path, problems: Problems) -> Kinds:
+def read_drivers(section: Section, board: Path, problems: Problems) -> Drivers:
     """All drivers by name: labnode's, and those of the files that the board lists.
 
     A file's drivers belong to this board alone, and the file runs each time the board is read.
     """
-    kinds: Kinds = dict(load_drivers())
+    own: dict[str, type[Driver]] = {}
     for entry in section.entries():
         path = python_file(entry, board, problems)
         if path is None:
             continue
-        own = _drivers_of(path, problems)
-        if own == {}:
+        found = _drivers_of(path, problems)
+        if found == {}:
             problems.add(entry, "this file has no driver in it: a class with @register(...)")
-        for kind, cls in (own or {}).items():
-            if kind in kinds:
+        for kind, cls in (found or {}).items():
+            if kind in own:
                 problems.add(entry, f"there are two drivers called {kind!r}")
-            kinds.setdefault(kind, cls)
-    return kinds
+            own.setdefault(kind, cls)
+    return Drivers(own)
 
 
-def _drivers_of(path: Path, problems: Problems) -> Kinds | None:
+def _drivers_of(path: Path, problems: Problems) -> dict[str, type[Driver]] | None:
     """The drivers that a file registers; None when it cannot be imported."""
-    before = dict(registry)
+    before = {*registry, *MODULES}  # what it imports of labnode's stays
     try:
         import_file(path, f"labnode_driver_{path.stem}")
         return {kind: cls for kind, cls in registry.items() if kind not in before}
@@ -135,5 +132,5 @@ def _drivers_of(path: Path, problems: Problems) -> Kinds | None:
         problems.extend(error.problems)
         return None
     finally:
-        registry.clear()
-        registry.update(before)
+        for kind in set(registry) - before:
+            del registry[kind]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
-from pathlib import Path
+from importlib import import_module
 from typing import TypeVar
 
 from labnode.drivers.framework.commands import commands_of
@@ -14,14 +12,65 @@ from labnode.drivers.framework.driver import Driver
 
 D = TypeVar("D", bound=type[Driver])
 
-registry: dict[str, type[Driver]] = {}
+# Where each of labnode's drivers is.
+MODULES: Mapping[str, str] = {
+    "ads1115": "labnode.drivers.buses.ads1115",
+    "angular_servo": "labnode.drivers.gpio.servo",
+    "avrdude": "labnode.drivers.tools.avrdude",
+    "bme280": "labnode.drivers.buses.bme280",
+    "button": "labnode.drivers.gpio.digital_input",
+    "buzzer": "labnode.drivers.gpio.digital_output",
+    "command": "labnode.drivers.programs.command",
+    "command_switch": "labnode.drivers.programs.command",
+    "cpu_temperature": "labnode.drivers.cpu_temperature",
+    "dfu_util": "labnode.drivers.tools.dfu_util",
+    "digital_input": "labnode.drivers.gpio.digital_input",
+    "digital_input_bank": "labnode.drivers.gpio.digital_input",
+    "digital_output": "labnode.drivers.gpio.digital_output",
+    "digital_output_bank": "labnode.drivers.gpio.digital_output",
+    "distance_sensor": "labnode.drivers.gpio.distance_sensor",
+    "ds18b20": "labnode.drivers.buses.ds18b20",
+    "esptool": "labnode.drivers.tools.esptool",
+    "hardware_pwm": "labnode.drivers.gpio.hardware_pwm",
+    "http_switch": "labnode.drivers.network.http_switch",
+    "led": "labnode.drivers.gpio.digital_output",
+    "light_sensor": "labnode.drivers.gpio.light_sensor",
+    "line_sensor": "labnode.drivers.gpio.digital_input",
+    "mcp23017_input_bank": "labnode.drivers.buses.mcp23017",
+    "mcp23017_output_bank": "labnode.drivers.buses.mcp23017",
+    "mcp3008": "labnode.drivers.buses.mcp3xxx",
+    "mcp3xxx": "labnode.drivers.buses.mcp3xxx",
+    "mjpeg": "labnode.drivers.camera.driver",
+    "motion_sensor": "labnode.drivers.gpio.digital_input",
+    "motor": "labnode.drivers.gpio.motor",
+    "openfpgaloader": "labnode.drivers.tools.openfpgaloader",
+    "openocd": "labnode.drivers.tools.openocd",
+    "pca9685": "labnode.drivers.buses.pca9685",
+    "pca9685_servo": "labnode.drivers.buses.pca9685",
+    "phase_enable_motor": "labnode.drivers.gpio.motor",
+    "picotool": "labnode.drivers.tools.picotool",
+    "pwm_led": "labnode.drivers.gpio.pwm_output",
+    "pwm_output": "labnode.drivers.gpio.pwm_output",
+    "relay": "labnode.drivers.gpio.digital_output",
+    "rgb_led": "labnode.drivers.gpio.pwm_output",
+    "rotary_encoder": "labnode.drivers.gpio.rotary_encoder",
+    "serial": "labnode.drivers.serial.driver",
+    "servo": "labnode.drivers.gpio.servo",
+    "st_flash": "labnode.drivers.tools.st_flash",
+    "tonal_buzzer": "labnode.drivers.gpio.pwm_output",
+    "uf2": "labnode.drivers.tools.uf2",
+    "usb_power": "labnode.drivers.programs.command",
+    "virtual": "labnode.drivers.virtual",
+}
+
+registry: dict[str, type[Driver]] = {}  # those whose modules are imported
 
 
 def register(kind: str) -> Callable[[D], D]:
     """Name a driver, as in `driver: led`; stands above `@dataclass(kw_only=True)`."""
 
     def add(cls: D) -> D:
-        if kind in registry:
+        if kind in registry or MODULES.get(kind, cls.__module__) != cls.__module__:
             raise ValueError(f"there are two drivers called {kind!r}")
         if not is_dataclass(cls):
             raise TypeError(f"{cls.__name__} is not a dataclass")
@@ -33,9 +82,30 @@ def register(kind: str) -> Callable[[D], D]:
     return add
 
 
+class Drivers(Mapping[str, type[Driver]]):
+    """All drivers by name, those of a board's `own` files too.
+
+    labnode's are imported when they are looked up: all of them would be a third of the time in
+    which `labnode safe` has a relay safe.
+    """
+
+    def __init__(self, own: Mapping[str, type[Driver]]) -> None:
+        self._own = own
+
+    def __getitem__(self, kind: str) -> type[Driver]:
+        if kind in self._own:
+            return self._own[kind]
+        if kind in MODULES:
+            import_module(MODULES[kind])
+        return registry[kind]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**MODULES, **registry, **self._own})
+
+    def __len__(self) -> int:
+        return len({**MODULES, **registry, **self._own})
+
+
 def load_drivers() -> dict[str, type[Driver]]:
     """Import every driver of labnode; all drivers by name."""
-    for module in pkgutil.walk_packages([str(Path(__file__).parents[1])], "labnode.drivers."):
-        if "._" not in module.name:
-            importlib.import_module(module.name)
-    return registry
+    return dict(Drivers({}))
