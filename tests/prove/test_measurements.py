@@ -16,8 +16,7 @@ from labnode.prove.faults import _judged
 from labnode.prove.report import Measurement, Report, spread
 from labnode.prove.unit import _seconds
 from labnode.prove.wire import Wire
-
-from .latching import LatchingFactory, latching_factory
+from tests.kit.latching import LatchingFactory, latching_factory
 
 
 def test_a_report_says_which_promises_did_not_hold() -> None:
