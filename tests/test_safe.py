@@ -101,6 +101,47 @@ def test_a_machine_without_pins_is_told(run: Run) -> None:
     assert "GPIO" in err
 
 
+def test_early_in_boot_pins_are_waited_for(
+    run: Run, pins: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([DeviceError("there is no /dev/gpiochip0"), DeviceError("may not open it"), pins])
+
+    def factory(_work_dir: Path | None = None) -> Any:
+        if isinstance(found := next(looks), DeviceError):
+            raise found
+        return found
+
+    monkeypatch.setattr("labnode.drivers.gpio.factories.real_factory", factory)
+    assert run("board.yaml", "--pins") == (0, "board.yaml: safe: heater on, fan 1.0\n", "")
+    assert pins.pin("GPIO17").state is True
+
+
+def test_early_in_boot_one_output_that_fails_is_tried_again_and_holds_up_no_other(
+    run: Run, pins: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, pin = [], pins.pin
+
+    def busy(name: str) -> Any:
+        tried.append(name)
+        if tried == ["GPIO17"]:
+            raise DeviceError("GPIO17 cannot be had")
+        return pin(name)
+
+    monkeypatch.setattr(pins, "pin", busy)
+    assert run("board.yaml", "--pins").code == 0
+    assert tried[1] == "GPIO18"
+    assert (pin("GPIO17").state, pin("GPIO18").state) == (True, 1.0)
+
+
+def test_pins_that_do_not_come_early_in_boot_are_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labnode.cli.safe._COME_WITHIN", 0.2)
+    code, _, err = run("board.yaml", "--pins")
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "GPIO" in err
+
+
 def test_a_board_without_outputs_needs_no_pins(run: Run, tmp_path: Path) -> None:
     (tmp_path / "board.yaml").write_text("schema: 1\ndevices: {}\n")
     assert run("board.yaml") == (0, "board.yaml: there are no outputs\n", "")

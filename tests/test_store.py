@@ -464,7 +464,8 @@ def test_the_log_says_twice_that_changes_are_lost_and_how_many(
     with full_disk(store):
         for _ in range(1100):
             store.update("tasks", "a", {"data": BIG})
-    settled(store)
+    for _ in range(2):
+        settled(store)
     lost = [record.getMessage() for record in caplog.records if "lost" in record.getMessage()]
     assert lost == [
         "More than 1000 changes wait for the disk: some are lost.",
@@ -531,6 +532,17 @@ def test_a_commit_that_does_not_end_is_a_fault_for_good(
         store.remember("estop", None)
     settled(store)
     assert store.fault() == "the database has not finished a commit in 20 s"
+
+
+def test_a_thread_that_has_died_is_a_fault(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_thread", threading.Thread())
+        assert store.fault() == "the database's thread has died"
+
+
+def test_a_store_that_was_closed_has_no_fault(store: Store) -> None:
+    store.close()
+    assert store.fault() is None
 
 
 # --- a file that cannot be read ---

@@ -39,7 +39,7 @@ def backup(file: Path | None, settings: Path | None, state_dir: Path | None) -> 
     place = directory if elsewhere else file.absolute().parent
     click.echo(f"Backing up {directory}; a node that runs goes on.", err=True)
     with new_archive(file) as out:
-        found = as_owner(directory, lambda: asdict(back_up(directory, out, place)))
+        found = as_owner(lambda: asdict(back_up(directory, out, place)), directory)
     content = ArchiveContent(**found)
     click.echo(
         f"{file}: {content.size / 1e6:.1f} MB; sessions: {content.sessions}, "

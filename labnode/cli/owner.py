@@ -15,10 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labnode.errors import LabnodeError
+from labnode.errors import BadInput, ConfigError, LabnodeError
 
 if TYPE_CHECKING:
     from labnode.board import BoardFile
+    from labnode.schema import Secrets
 
 _MOST_LINKS = 40  # of a path, as in Linux
 _LONGEST = 1 << 16  # bytes that the child of `as_owner` may answer
@@ -67,28 +68,35 @@ def load_board_as_owner(
     Secrets beside the settings, which may be for root alone, are read before.
     """
     from labnode.board import load_board
-    from labnode.schema import Secrets
 
-    secrets = Secrets(*(file.parent for file in (settings, path) if file is not None))
-    if settings is not None and secrets.path.parent == settings.parent:
-        secrets.read_now()
+    secrets = secrets_for(path, settings)
     become_owner(state_dir, path)
     return load_board(path, secrets=secrets)
 
 
-def as_owner(path: Path, work: Callable[[], dict[str, int]]) -> dict[str, int]:
-    """What `work` returns, done by a process of its own that has become the owner of `path`.
+def secrets_for(board: Path, settings: Path | None) -> Secrets:
+    """The secrets that `board` may name; those beside `settings` are read now."""
+    from labnode.schema import Secrets
+
+    secrets = Secrets(*(file.parent for file in (settings, board) if file is not None))
+    if settings is not None and secrets.path.parent == settings.parent:
+        secrets.read_now()
+    return secrets
+
+
+def as_owner(work: Callable[[], dict[str, int]], *paths: Path | None) -> dict[str, int]:
+    """What `work` returns, done by a process of its own after `become_owner(*paths)`.
 
     For what root has to finish afterwards. Where nobody has to be become, `work` is done here.
     """
-    if os.geteuid() != 0 or owner_of(path) is None:
+    if os.geteuid() != 0 or not any(path and owner_of(path) for path in paths):
         return work()
     read, write = os.pipe()
     if (child := os.fork()) == 0:
         try:
             os.close(read)
             with os.fdopen(write, "w", encoding="utf-8") as out:
-                json.dump(_answer(path, work), out)
+                json.dump(_answer(work, *paths), out)
         except Exception:  # noqa: BLE001 - a bug; the parent says that there was no answer
             sys.excepthook(*sys.exc_info())
         finally:
@@ -103,20 +111,29 @@ def as_owner(path: Path, work: Callable[[], dict[str, int]]) -> dict[str, int]:
     try:
         answer = json.loads(text)
     except ValueError:
+        named = next(path for path in paths if path and owner_of(path))
         raise LabnodeError(
-            f"The process that worked as the owner of {path} ended without an answer."
+            f"The process that worked as the owner of {named} ended without an answer."
         ) from None
     if "error" in answer:
-        raise LabnodeError("".join(c if c.isprintable() else " " for c in str(answer["error"])))
+        kind = _KINDS.get(str(answer.get("code")), LabnodeError)
+        raise kind("".join(c if c.isprintable() else " " for c in str(answer["error"])))
     return {str(name): int(number) for name, number in answer.items()}
 
 
-def _answer(path: Path, work: Callable[[], dict[str, int]]) -> dict[str, int] | dict[str, str]:
+_KINDS: dict[str, Callable[[str], LabnodeError]] = {
+    kind.code: kind for kind in (BadInput, ConfigError)
+}
+
+
+def _answer(
+    work: Callable[[], dict[str, int]], *paths: Path | None
+) -> dict[str, int] | dict[str, str]:
     try:
-        become_owner(path)
+        become_owner(*paths)
         return work()
     except LabnodeError as error:
-        return {"error": error.message}
+        return {"error": error.message, "code": error.code}
 
 
 def _become(uid: int, gid: int) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from labnode.cli.options import FILE, SETTINGS, STATE_DIR, settings_without_credentials
+from labnode.cli.owner import as_owner, secrets_for
 from labnode.errors import BadInput, LabnodeError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def prove(
     chosen = settings_without_credentials(settings, {"board": board, "state_dir": state_dir})
     clock = Clock()
     beside = _existing(STATES if Unit.is_installed() else chosen.state_dir)
-    _draw(board, settings, *wire)
+    _draw(board, settings, chosen.state_dir, *wire)
     if boot:
         _check_reboot(boot)
     if not yes and not click.confirm("Is the wire there, and nothing else on the two pins?"):
@@ -91,14 +92,20 @@ def prove(
         _keep(_measured(wire, clock, beside, board=board, quick=quick), report)
 
 
-def _draw(board: Path, settings: Path | None, out: Pin, end: Pin) -> None:
+def _draw(board: Path, settings: Path | None, state_dir: Path, out: Pin, end: Pin) -> None:
     """Show where the wire goes; a LabnodeError where the board leaves no room for it."""
     from labnode.board import load_board
     from labnode.prove.prove import wired_pins
     from labnode.wizard.pinout import as_text
 
-    pins = wired_pins(load_board(board, settings=settings), out, end)
-    click.echo(as_text("Join these two pins with a jumper wire:", pins))
+    secrets = secrets_for(board, settings)
+
+    def draw() -> dict[str, int]:
+        pins = wired_pins(load_board(board, secrets=secrets), out, end)
+        click.echo(as_text("Join these two pins with a jumper wire:", pins))
+        return {}
+
+    as_owner(draw, state_dir, board)
 
 
 def _measured(

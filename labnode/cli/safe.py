@@ -7,12 +7,20 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from labnode.cli.options import FILE, SETTINGS, settings_without_credentials
 from labnode.cli.owner import load_board_as_owner
-from labnode.errors import ConfigError, LabnodeError
+from labnode.errors import ConfigError, DeviceError, LabnodeError
+
+if TYPE_CHECKING:
+    from labnode.board import BoardFile
+    from labnode.clock import Clock
+
+_COME_WITHIN = 10.0  # seconds until the kernel and udev have the pins and buses for this user
+_LOOK_EVERY = 0.1
 
 
 @click.command()
@@ -22,7 +30,8 @@ from labnode.errors import ConfigError, LabnodeError
 @click.option(
     "--pins",
     is_flag=True,
-    help="Only outputs on this machine's pins and buses: early in boot, before the network.",
+    help="Only outputs on this machine's pins and buses, which may come up to 10 s later: early in "
+    "boot, before the network.",
 )
 def safe(board: Path | None, settings: Path | None, state_dir: Path | None, pins: bool) -> None:
     """Drive all outputs of BOARD to their safe values.
@@ -35,9 +44,8 @@ def safe(board: Path | None, settings: Path | None, state_dir: Path | None, pins
     The exit code is 0 when all outputs are safe, 1 when one is not or a node runs, 2 when the board
     file or the settings cannot be used.
     """
-    from labnode.board.safe import drive_safe, outputs
+    from labnode.board.safe import outputs
     from labnode.clock import Clock
-    from labnode.drivers.gpio.factories import real_factory
     from labnode.node.state_dir import without_node
 
     given = {"board": board, "state_dir": state_dir}
@@ -54,12 +62,27 @@ def safe(board: Path | None, settings: Path | None, state_dir: Path | None, pins
             work_dir = chosen.state_dir
             if not os.access(work_dir, os.W_OK):
                 work_dir = Path(undo.enter_context(tempfile.TemporaryDirectory()))
-            factory = real_factory(work_dir)
-            undo.callback(factory.close)
-            if failures := drive_safe(file, factory, Clock(), pins_only=pins):
-                raise LabnodeError("\n".join(failures))
+            clock = Clock()
+            deadline, pause = clock.now() + (_COME_WITHIN if pins else 0), clock.event()
+            while failures := _failures(file, work_dir, clock, pins_only=pins):
+                if clock.now() >= deadline:
+                    raise LabnodeError("\n".join(failures))
+                pause.wait(_LOOK_EVERY)
     names = ", ".join(f"{name} {_shown(driver.safe)}" for name, driver in driven.items())  # type: ignore[attr-defined]
     click.echo(f"{chosen.board}: {f'safe: {names}' if driven else 'there are no outputs'}")
+
+
+def _failures(file: BoardFile, work_dir: Path, clock: Clock, *, pins_only: bool) -> list[str]:
+    """What is not safe after all outputs were driven to it; a sentence for each."""
+    from labnode.board.safe import drive_safe
+    from labnode.drivers.gpio.factories import real_factory
+
+    try:
+        factory = real_factory(work_dir)
+    except DeviceError as error:
+        return [error.message]
+    with contextlib.closing(factory):
+        return drive_safe(file, factory, clock, pins_only=pins_only)
 
 
 def _shown(value: object) -> str:

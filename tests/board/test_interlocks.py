@@ -200,6 +200,35 @@ def test_the_one_of_a_mutex_that_was_on_may_be_on_again_at_once(board: Make) -> 
     assert value(rig, "left") is True
 
 
+def unreadable(self: Any) -> bool:
+    raise OSError("no answer")
+
+
+def test_one_of_a_mutex_of_which_nobody_knows_how_it_is_counts_as_before(
+    board: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = board(SIDES)
+    rig.board.command("left", "on")
+    with monkeypatch.context() as broken:
+        broken.setattr(type(rig.board.file.devices["left"]), "value", property(unreadable))
+        rig.board.refresh("left")
+    assert value(rig, "left") is None
+    with pytest.raises(Interlocked, match="'right' cannot be on while 'left' is"):
+        rig.board.command("right", "on")
+
+
+def test_an_output_that_cannot_be_read_when_an_interlock_ends_keeps_no_other_from_ending(
+    board: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = board("  - {name: lid, require: door, for: [heater, fan]}\n")
+    with monkeypatch.context() as broken:
+        broken.setattr(type(rig.board.file.devices["heater"]), "value", property(unreadable))
+        show(rig, "door", True)
+    assert "nobody knows how 'heater' is after an interlock" in caplog.messages
+    rig.board.command("fan", "set", [0.5])
+    assert value(rig, "fan") == 0.5
+
+
 def test_what_would_be_forced_back_at_once_is_refused_beforehand(board: Make) -> None:
     rig = board("  - {name: air, when: heater and not fan > 0.5, force: {heater: off}}\n")
     with pytest.raises(Interlocked):
@@ -299,6 +328,39 @@ def test_an_output_that_cannot_be_forced_is_tried_again(board: Make, monkeypatch
     rig.board.poll()
     rig.board.refresh("heater")
     assert value(rig, "heater") is False
+
+
+@pytest.mark.parametrize(
+    ("rule", "condition", "held"),
+    [
+        ("  - {name: hot, when: hot, force: {fan: 1.0}}\n", "hot", 1.0),
+        ("  - {name: closed, require: not door, for: [fan]}\n", "door", 0.0),
+    ],
+)
+def test_an_output_that_does_not_obey_is_forced_every_half_second(
+    board: Make, monkeypatch: pytest.MonkeyPatch, rule: str, condition: str, held: float
+) -> None:
+    rig = board(rule)
+    rig.board.command("fan", "set", [0.8])
+    begun, tries = rig.clock.now(), []
+    monkeypatch.setattr(
+        rig.board.file.devices["fan"],
+        "drive",
+        lambda value: tries.append((rig.clock.now() - begun, value)),
+    )
+    show(rig, condition, True)
+    for _ in range(12):
+        rig.clock.advance(0.125)
+        rig.board.poll()
+    assert tries == [(0, held), (0.5, held), (1.0, held), (1.5, held)]
+
+
+def test_two_of_a_mutex_that_are_on_all_the_same_are_made_safe(board: Make) -> None:
+    rig = board(SIDES)
+    rig.board.command("left", "on")
+    rig.board.file.devices["right"].drive(True)  # as by a fault of the hardware
+    rig.board.refresh("right")
+    assert (value(rig, "left"), value(rig, "right")) == (False, False)
 
 
 def test_a_halt_makes_everything_safe_and_refuses_all_commands(board: Make) -> None:

@@ -162,6 +162,14 @@ def test_outputs_are_safe_before_the_network_and_the_node_and_hold_up_neither_fo
     assert "User=labnode" in lines
 
 
+def test_outputs_wait_for_no_other_device() -> None:
+    """A `udevadm settle` has cost ten seconds in a boot; the command waits for its pins itself."""
+    assert [line for line in SAFE.read_text().splitlines() if line.startswith("Exec")] == [
+        "ExecStart=/opt/labnode/current/bin/labnode safe --pins "
+        "--settings ${CREDENTIALS_DIRECTORY}/settings.yaml"
+    ]
+
+
 def test_the_watchdog_is_within_what_a_pi_can_count() -> None:
     """Its timer has 20 bits of 1/65536 s."""
     text = (DEPLOY / "systemd" / "labnode-watchdog.conf").read_text()

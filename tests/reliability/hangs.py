@@ -1,11 +1,15 @@
 """A lab whose page makes threads of the node hang; it reaches into the node as no lab would."""
 
 import gc
+import os
 import socket
+import sys
 import threading
 
 from labnode import Lab
+from labnode.drivers.framework.subprocess import run
 from labnode.node.agent import Agent
+from labnode.supervisor.client import Supervisor
 
 lab = Lab()
 
@@ -92,11 +96,36 @@ def on_start(client_data, server_data):
     lab.devices.heater.off()
 
 
+def the_agent():
+    (agent,) = (found for found in gc.get_objects() if isinstance(found, Agent))
+    return agent
+
+
 @lab.app.post("/hang/<name>", access="public")
 def hang_now(name):
-    (agent,) = (found for found in gc.get_objects() if isinstance(found, Agent))
-    HANGS[name](agent)
+    HANGS[name](the_agent())
     return {}
+
+
+@lab.task(unique="global", label="Run a program")
+def program():
+    """One that stays, and tells its number in the trace."""
+
+    def tell(lines, _rest):
+        for line in lines:
+            os.write(int(os.environ["LABNODE_TEST_TRACE"]), f"program {line}\n".encode())
+
+    script = "import os, time; print(os.getpid(), flush=True); time.sleep(10_000)"
+    services = the_agent().board.services("switch")
+    with Supervisor() as supervisor:
+        run(
+            [sys.executable, "-S", "-c", script],
+            services,
+            supervisor,
+            name="program",
+            timeout=10_000,
+            on_output=tell,
+        )
 
 
 @lab.app.post("/hang-here", access="public")

@@ -18,7 +18,7 @@ import pytest
 
 from labnode.clock import Clock
 from tests.kit.figures import FigureReporter
-from tests.kit.waiting import PATIENCE
+from tests.kit.waiting import PATIENCE, eventually
 from tests.process.machine import Machine, Node
 
 BOARD = Path(__file__).parent / "hangs.yaml"
@@ -80,6 +80,16 @@ def test_a_thread_that_hangs_ends_the_process_with_its_outputs_safe(
     )
     if long_run:
         assert took + RESTART < WATCHDOG + 5
+
+
+def test_a_program_that_runs_does_not_outlive_a_node_that_hangs(machine: Machine) -> None:
+    node = busy_node(machine, 1)
+    node.student().start_task("program")
+    number = node.trace.wait_for(r"^program (\d+)$")[1]
+    assert Path(f"/proc/{number}").exists()
+    post(node, "hang/store")
+    assert node.wait() == 70
+    eventually(lambda: not Path(f"/proc/{number}").exists())
 
 
 @pytest.mark.parametrize("what", ["main", "views"])

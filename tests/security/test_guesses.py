@@ -253,6 +253,16 @@ def test_known_addresses_outlive_a_restart_and_are_bounded(tmp_path: Path) -> No
     store.close()
 
 
+def test_a_thousand_known_addresses_are_all_kept(tmp_path: Path) -> None:
+    store = Store(tmp_path / "labnode.db", ManualClock())
+    known = KnownAddresses(store, "servers")
+    addresses = [f"10.0.{number // 250}.{number % 250}" for number in range(1000)]
+    for address in addresses:
+        known.add(address)
+    assert all(address in known for address in addresses)
+    store.close()
+
+
 def test_an_address_that_is_known_costs_no_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

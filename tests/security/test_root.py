@@ -205,12 +205,12 @@ def test_what_the_process_that_fills_it_answers_is_not_trusted(
         raise LabnodeError("\x1b]0;mine\x07 no")
 
     with pytest.raises(LabnodeError) as refusal:
-        owner.as_owner(place.state, refuse)
+        owner.as_owner(refuse, None, place.state)
     assert refusal.value.message == " ]0;mine  no"
     with pytest.raises(LabnodeError, match="ended without an answer"):
-        owner.as_owner(place.state, lambda: {"size": 1 // 0})
+        owner.as_owner(lambda: {"size": 1 // 0}, place.state)
     assert "ZeroDivisionError" in capfd.readouterr().err
-    assert owner.as_owner(place.state, lambda: {"user": os.getuid()}) == {"user": SOMEBODY}
+    assert owner.as_owner(lambda: {"user": os.getuid()}, place.state) == {"user": SOMEBODY}
     assert os.getuid() == 0
 
 
@@ -289,11 +289,15 @@ BOARD_COMMANDS = [
     if name != "apply"  # which only names the file to the node
     and any(parameter.name in ("board", "boards") for parameter in command.params)
 ]
-OPTIONS = {"run": ["--simulate", "--port", "0"], "demo": ["--no-browser", "--port", "0"]}
+OPTIONS = {
+    "run": ["--simulate", "--port", "0"],
+    "demo": ["--no-browser", "--port", "0"],
+    "prove": ["--out", "GPIO17", "--in", "GPIO27", "--yes"],
+}
 
 
 def test_all_commands_that_take_a_board_are_known() -> None:
-    known = "demo check run weblab-config safe doctor suggest pinout bootconfig schema"
+    known = "demo check run weblab-config safe doctor prove suggest pinout bootconfig schema"
     assert known.split() == BOARD_COMMANDS
 
 
@@ -315,6 +319,25 @@ def test_a_board_of_roots_runs_as_the_owner_of_the_state_directory(
     settings.chmod(0o600)
     place.labnode(command, *OPTIONS.get(command, ()), "--settings", settings)
     assert place.who.read_text() == NOBODY_ELSE
+
+
+def test_prove_reads_a_board_of_roots_as_the_owner_of_the_state_directory(place: Place) -> None:
+    board = place.board()
+    place.labnode("prove", *OPTIONS["prove"], "--state-dir", place.state, board)
+    assert place.who.read_text() == NOBODY_ELSE
+
+
+def test_prove_tells_root_what_is_wrong_with_somebodys_board(place: Place) -> None:
+    board = place.path / "board.yaml"
+    board.write_text("schema: 1\ndevices: {heater: {driver: relay, pin: GPIO17}}\n")
+    given(board)
+    told = place.labnode("prove", *OPTIONS["prove"], board)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr.startswith("labnode: GPIO17 is used by the board board.yaml (heater); ")
+    board.write_text("schema: 1\ndevices: {a: {driver: virtual}}\n")
+    told = place.labnode("prove", "--out", "5", "--in", "5", board)
+    assert told.returncode == 2
+    assert told.stderr == "labnode: --out and --in are both GPIO5; the wire joins two pins.\n"
 
 
 def test_secrets_for_root_alone_are_read_before_it_becomes_the_owner(place: Place) -> None:

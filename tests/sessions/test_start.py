@@ -357,6 +357,29 @@ def test_a_start_that_ended_before_it_reached_the_board_runs_no_hook(
     assert node.history(session)[-1] == "session.disposed"
 
 
+def test_a_start_that_ends_while_it_is_stored_is_answered_before_the_board_is_free(
+    boot: Boot, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @lab.task(unique="global")
+    def hold() -> None:
+        lab.current_task.wait(50)
+
+    node = boot(users=2, timeout=-1)
+    one = node.connected(username="one")
+    node.run_as(one, hold.delay)
+    node.settle()
+    insert = node.store.insert
+
+    def insert_slowly(*args: Any, **kwargs: Any) -> None:
+        insert(*args, **kwargs)
+        (session,) = [s for s in node.sessions.live() if s is not one]
+        node.sessions.end(session, Reason.EXITED)
+
+    monkeypatch.setattr(node.store, "insert", insert_slowly)
+    two = node.ask_start(username="two")
+    assert two.answered
+
+
 def test_a_student_who_leaves_while_the_board_is_made_ready_leaves_nothing_behind(
     boot: Boot, hooks: Hooks
 ) -> None:

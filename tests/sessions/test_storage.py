@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from labnode.errors import StartFailed, StorageError
+from labnode.events import SessionChanged
 from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, State
 from labnode.store import Happening, Row
@@ -101,6 +102,17 @@ def test_a_start_that_cannot_be_stored_fails_and_leaves_a_clean_board(
     assert node.sessions.live() == []
     mend(node)
     assert node.start(reservation="r1").active
+
+
+def test_a_start_that_cannot_be_stored_is_told_as_such_and_forgotten(
+    full: Callable[..., SmallNode],
+) -> None:
+    node = full(state="starting")
+    reader = node.bus.subscribe(SessionChanged)
+    node.ask_start()
+    node.turn()
+    assert [(e.state, e.reason) for e in reader.drain()] == [("disposed", "start-failed")]
+    assert node.sessions._machine.sessions == {}
 
 
 def test_a_start_that_cannot_be_stored_is_no_session_for_those_who_wait_for_it_too(
@@ -219,3 +231,15 @@ def test_a_disk_that_does_not_answer_holds_up_a_clean_up_for_a_second(
     node.advance(1)
     assert diary == ["start", "dispose"]
     assert node.values() == SAFE
+
+
+def test_the_end_of_the_patience_with_such_a_disk_wakes_the_reaper(
+    boot: Boot, diary: list[str]
+) -> None:
+    node = boot(store=SilentDisk, reaper=True)
+    session = node.connected()
+    node.sessions.end(session, Reason.EXITED)
+    node.settle()
+    assert diary == ["start"]
+    node.advance(1)
+    assert diary == ["start", "dispose"]

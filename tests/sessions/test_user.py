@@ -65,6 +65,11 @@ def test_a_view_sees_what_the_central_server_sent(boot: Boot, lab: Lab) -> None:
     }
 
 
+def test_all_who_ask_for_the_user_of_a_session_share_one(node: SmallNode) -> None:
+    session = node.connected()
+    assert node.user(session) is node.user(session)
+
+
 def test_hooks_and_tasks_see_the_same_user(node: SmallNode, lab: Lab) -> None:
     seen: dict[str, Any] = {}
 
