@@ -28,17 +28,6 @@ from tests.tools.bootloader import Arduino, image, intel_hex
 
 
 @pytest.fixture
-def victim(tmp_path: Path) -> Victim:
-    return Victim(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine that runs the tests may have labnode as a service."""
-    monkeypatch.setattr(client, "SOCKET", Path("/nowhere/labnode-tool.sock"))
-
-
-@pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder with the code that every user may enter; pytest's and the clone may be closed."""
     folder = Path(mkdtemp(prefix="labnode-test-"))
