@@ -109,16 +109,16 @@ def as_owner(work: Callable[[], dict[str, int]], *paths: Path | None) -> dict[st
         os.waitpid(child, 0)
     # It has worked with another user's data, so it is believed no more than that user.
     try:
-        answer = json.loads(text)
-    except ValueError:
+        answer = dict(json.loads(text))
+        if "error" not in answer:
+            return {str(name): int(number) for name, number in answer.items()}
+    except (ValueError, TypeError, RecursionError):
         named = next(path for path in paths if path and owner_of(path))
         raise LabnodeError(
             f"The process that worked as the owner of {named} ended without an answer."
         ) from None
-    if "error" in answer:
-        kind = _KINDS.get(str(answer.get("code")), LabnodeError)
-        raise kind("".join(c if c.isprintable() else " " for c in str(answer["error"])))
-    return {str(name): int(number) for name, number in answer.items()}
+    kind = _KINDS.get(str(answer.get("code")), LabnodeError)
+    raise kind("".join(c if c.isprintable() else " " for c in str(answer["error"])))
 
 
 _KINDS: dict[str, Callable[[str], LabnodeError]] = {

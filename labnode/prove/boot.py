@@ -125,13 +125,14 @@ def recorded(boot_id: str) -> list[Measurement]:
         return []
     if armed["boot"] == boot_id:
         raise LabnodeError("The machine has not been started again since labnode prove --boot.")
-    try:
-        text = (DIRECTORY / _RECORD).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    record = DIRECTORY / _RECORD
+    text = record.read_text(encoding="utf-8") if record.exists() else ""
+    whole, _, _ = text.rpartition("\n")  # the power may have been cut again
+    if not whole:
         raise LabnodeError(
             f"Nothing was recorded in this boot: journalctl -b -u {_UNIT.name} says why."
-        ) from None
-    return judged(armed["how"], [json.loads(line) for line in text.splitlines()])
+        )
+    return judged(armed["how"], [json.loads(line) for line in whole.splitlines()])
 
 
 def judged(how: How, seen: list[dict[str, float]]) -> list[Measurement]:

@@ -22,6 +22,7 @@ FAILED = "its supervisor has failed"
 
 _CLOSED_WITHIN = 0.5  # seconds until a supervisor has ended, which has nothing left to wait for
 _MOST_ANSWER = 1 << 12  # bytes
+_MOST_ANSWERS = 3  # that may still come at the end: started, the exit code, nothing more
 _START = (
     "import sys; sys.path.append(sys.argv[1]); import labnode.supervisor.supervise as s; s.main()"
 )
@@ -145,8 +146,9 @@ class Supervisor:
         self.kill()
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
-        while poll.poll(_CLOSED_WITHIN * 1000) and self.answer():
-            pass
+        for _ in range(_MOST_ANSWERS):
+            if not poll.poll(_CLOSED_WITHIN * 1000) or not self.answer():
+                break
         self._connection.close()
         if self._process is not None:
             try:

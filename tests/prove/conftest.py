@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.commands import Run, labnode_with
-
-from .latching import latching_factory
+from tests.kit.latching import latching_factory
 
 ROOT = Path(__file__).parents[2]
 BOARD = """\
@@ -30,7 +29,7 @@ def prove(
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("labnode.drivers.gpio.factories.real_factory", latching_factory)
-    node = [sys.executable, str(Path(__file__).with_name("latching.py"))]
+    node = [sys.executable, "-m", "tests.kit.latching"]
     monkeypatch.setattr("labnode.cli.prove._NODE", node)
     monkeypatch.setattr("labnode.prove.unit.Unit.is_installed", lambda: False)
     (tmp_path / "board.yaml").write_text(BOARD)

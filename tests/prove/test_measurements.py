@@ -16,8 +16,7 @@ from labnode.prove.faults import _judged
 from labnode.prove.report import Measurement, Report, spread
 from labnode.prove.unit import _seconds
 from labnode.prove.wire import Wire
-
-from .latching import LatchingFactory, latching_factory
+from tests.kit.latching import LatchingFactory, latching_factory
 
 
 def test_a_report_says_which_promises_did_not_hold() -> None:
@@ -72,8 +71,11 @@ def test_what_was_to_be_recorded_is_told_only_after_a_boot(
         boot.recorded("this")
     with pytest.raises(LabnodeError, match="Nothing was recorded in this boot"):
         boot.recorded("the next")
-    row = {"at": 4.0, "high": False, "output": True}
-    (tmp_path / "record.jsonl").write_text(json.dumps(row) + "\n")
+    row = json.dumps({"at": 4.0, "high": False, "output": True})
+    (tmp_path / "record.jsonl").write_text(row[:9])  # the power was cut again
+    with pytest.raises(LabnodeError, match="Nothing was recorded in this boot"):
+        boot.recorded("the next")
+    (tmp_path / "record.jsonl").write_text(f"{row}\n{row[:9]}")
     assert [found.ok for found in boot.recorded("the next")] == [True, True, None]
 
 

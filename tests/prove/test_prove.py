@@ -12,6 +12,7 @@ import pytest
 from labnode.drivers.gpio.factories import real_factory
 from tests.kit.commands import Run
 from tests.kit.figures import FigureReporter
+from tests.kit.latching import Levels
 
 WIRE = ("--out", "GPIO17", "--in", "BOARD13", "--quick")
 
@@ -55,7 +56,9 @@ def test_the_report_has_everything_that_can_be_measured_without_a_reboot(
     # Nothing else of the run is left.
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"board.yaml", "pins", "labnode-prove.md", "labnode-prove.json"}
-    assert (tmp_path / "pins").read_bytes()[17] == 0
+    levels = Levels(tmp_path / "pins")
+    assert levels[17] == 0
+    levels.close()
 
 
 def test_the_header_is_drawn_with_the_wire(prove: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.kit.latching import use_latching_pins
 
-use_latching_pins(Path(os.environ["LABNODE_TEST_PINS"]))
+use_latching_pins()
 
 import labnode.node.agent  # noqa: E402
 from labnode.board import load_board  # noqa: E402

@@ -11,15 +11,15 @@ import threading
 import time
 from pathlib import Path
 
+from tests.kit.latching import Levels
 from tests.kit.waiting import PATIENCE, eventually
 from tests.process.machine import Node, environment
 
 HERE = Path(__file__).parent
 BOARD = HERE / "faults.yaml"
 MEMORY = 256 << 20
-LOW, HIGH = 1, 255
-SAFE = {17: LOW, 24: HIGH, 18: LOW, 22: LOW, 27: LOW}
-ON = {17: HIGH, 24: LOW, 18: 128, 22: HIGH, 27: LOW}
+SAFE: dict[int, float | None] = {17: 0, 24: 1, 18: 0, 22: 0, 27: 0}
+ON: dict[int, float | None] = {17: 1, 24: 0, 18: 0.5, 22: 1, 27: 0}
 
 
 class LatchedNode(Node):
@@ -40,9 +40,8 @@ class Service:
         self.failures: list[str] = []
         self.killed_at: float | None = None
         self._home = home
-        self._pins = home / "pins"
-        self._pins.write_bytes(bytes(28))
-        self._env = {"LABNODE_TEST_PINS": str(self._pins)}
+        self._levels = Levels(home / "pins")
+        self._env = {"LABNODE_TEST_PINS": str(home / "pins")}
         self._address = home / "notify"
         self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notices.bind(str(self._address))
@@ -70,12 +69,11 @@ class Service:
         node: LatchedNode = eventually(running, "a node that runs")
         return node
 
-    def levels(self) -> dict[int, int]:
+    def levels(self) -> dict[int, float | None]:
         """What the pins are driven to, whether anybody lives or not."""
-        there = self._pins.read_bytes()
-        return {number: there[number] for number in SAFE}
+        return {number: self._levels[number] for number in SAFE}
 
-    def until(self, levels: dict[int, int], patience: float = PATIENCE) -> float:
+    def until(self, levels: dict[int, float | None], patience: float = PATIENCE) -> float:
         """The time at which the pins are at these levels."""
         end = time.monotonic() + patience
         while self.levels() != levels:

@@ -317,13 +317,10 @@ def test_a_killed_nodes_outputs_are_safe_within_two_seconds_of_work(
     levels = Levels(tmp_path / "pins")
     for number in SAFE:
         levels[number] = 0.5
-    program = (
-        "import sys; from pathlib import Path; from tests.kit.latching import use_latching_pins; "
-        "use_latching_pins(Path('pins')); from labnode.cli import main; main()"
-    )
-    command = [sys.executable, "-c", program, "safe", str(HERE / "kills.yaml")]
+    command = [sys.executable, "-m", "tests.kit.latching", "safe", str(HERE / "kills.yaml")]
+    env = environment(tmp_path, LABNODE_TEST_PINS="pins")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    ran(command, cwd=tmp_path, env=environment(tmp_path), check=True)
+    ran(command, cwd=tmp_path, env=env, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     outputs = {number: levels[number] for number in SAFE}
     levels.close()

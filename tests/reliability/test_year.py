@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.figures import FigureReporter
+from tests.kit.strace import recording
 from tests.reliability.year import PARTS, WARM_UP, Use
 
 ROOT = Path(__file__).parents[2]
@@ -34,12 +35,11 @@ def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """The parts of a year whose caches were full at the beginning."""
     sessions = LONG if request.config.getoption("long") else SHORT
     directory = tmp_path_factory.mktemp("year")
-    tracer = shutil.which("strace")
+    traced = shutil.which("strace") is not None
     syncs = directory / "syncs"
     command = [sys.executable, "-m", "tests.reliability.year", str(directory), str(sessions)]
-    if tracer is not None:
-        trace = [tracer, "-f", "--seccomp-bpf", "-qqq", "-e", "trace=fsync,fdatasync"]
-        command = [*trace, "-e", "signal=none", "-o", str(syncs), *command]
+    if traced:
+        command = [*recording(["fsync", "fdatasync"], syncs), *command]
     uses = []
     with subprocess.Popen(
         command,
@@ -52,7 +52,7 @@ def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         assert process.stdin is not None
         assert process.stdout is not None
         for line in process.stdout:
-            uses.append((Use(**json.loads(line)), _lines(syncs) if tracer else None))
+            uses.append((Use(**json.loads(line)), _calls(syncs) if traced else None))
             process.stdin.write("\n")
             process.stdin.flush()
     assert process.returncode == 0
@@ -68,9 +68,9 @@ def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return found
 
 
-def _lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(1 for _ in file)
+def _calls(record: Path) -> int:
+    with record.open("rb") as lines:
+        return sum(b"sync(" in line for line in lines)
 
 
 def test_every_session_of_the_year_was_cleaned_up_after(parts: list[Part]) -> None:

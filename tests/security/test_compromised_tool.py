@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from labnode.drivers.framework.subprocess import Cause
-from labnode.supervisor import client
 from labnode.supervisor.client import Supervisor
 from labnode.supervisor.confine import landlock_version
 from tests.kit.tools import DAEMON, PYTHON, ROOT, TRIES, Victim, alive
@@ -22,17 +21,6 @@ from tests.kit.waiting import eventually
 
 needs_landlock = pytest.mark.skipif(landlock_version() == 0, reason="this kernel has no Landlock")
 needs_scopes = pytest.mark.skipif(landlock_version() < 6, reason="needs Landlock 6 (Linux 6.12)")
-
-
-@pytest.fixture
-def victim(tmp_path: Path) -> Victim:
-    return Victim(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine that runs the tests may have labnode as a service."""
-    monkeypatch.setattr(client, "SOCKET", Path("/nowhere/labnode-tool.sock"))
 
 
 # --- nothing of it is left ---

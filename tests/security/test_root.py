@@ -14,7 +14,9 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -58,7 +60,7 @@ NOBODY_ELSE = f"{SOMEBODY} {SOMEBODY} {SOMEBODY} no way back no terminal\n"
 def _somebody_can_start_python() -> None:
     command = [sys.executable, "-m", "labnode", "-h"]
     try:
-        starts = not ran(command, user=SOMEBODY, cwd="/", env=environment()).returncode
+        starts = ran(command, user=SOMEBODY, cwd="/", env=environment()).returncode == 0
     except PermissionError:
         starts = False
     if not starts:
@@ -214,6 +216,9 @@ def test_what_the_process_that_fills_it_answers_is_not_trusted(
     with pytest.raises(LabnodeError, match="ended without an answer"):
         owner.as_owner(lambda: {"size": 1 // 0}, place.state)
     assert "ZeroDivisionError" in capfd.readouterr().err
+    for answer in ([1], 5, {"size": "x"}, {"size": None}):
+        with pytest.raises(LabnodeError, match="ended without an answer"):
+            owner.as_owner(partial(cast, "dict[str, int]", answer), place.state)
     assert owner.as_owner(lambda: {"user": os.getuid()}, place.state) == {"user": SOMEBODY}
     assert os.getuid() == 0
 

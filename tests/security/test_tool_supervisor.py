@@ -7,7 +7,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from shutil import copy, copytree, rmtree, which
 from tempfile import mkdtemp
@@ -21,18 +23,8 @@ from labnode.supervisor import client
 from labnode.supervisor.client import Supervisor
 from labnode.supervisor.supervise import MOST_REQUEST
 from tests.kit.tools import DAEMON, NOBODY, PYTHON, ROOT, TRIES, Victim, alive, systemd
+from tests.kit.waiting import PATIENCE
 from tests.tools.bootloader import Arduino, image, intel_hex
-
-
-@pytest.fixture
-def victim(tmp_path: Path) -> Victim:
-    return Victim(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine that runs the tests may have labnode as a service."""
-    monkeypatch.setattr(client, "SOCKET", Path("/nowhere/labnode-tool.sock"))
 
 
 @pytest.fixture
@@ -320,3 +312,40 @@ def test_only_regular_files_are_copied(
         answer, _ = ask(changed(files=["image.hex"]), [output.fileno(), endless.fileno()])
     assert answer == {"malformed": "only regular files can be copied"}
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.fixture
+def taken_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A supervisor of systemd's that a tool has taken over: it answers without end."""
+    monkeypatch.setattr(client, "SOCKET", tmp_path / "tool.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(client.SOCKET))
+        listener.listen()
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                while True:
+                    connection.send(b'{"started": true}')
+
+        thread = threading.Thread(target=answer, name="taken over", daemon=True)
+        thread.start()
+        yield
+        thread.join(PATIENCE)
+
+
+@pytest.mark.usefixtures("taken_over")
+def test_a_supervisor_that_answers_without_end_holds_nobody_up(victim: Victim) -> None:
+    ended = list[bool]()
+    attack = threading.Thread(target=lambda: ended.append(victim.attack("").well), daemon=True)
+    attack.start()
+    attack.join(PATIENCE)
+    assert ended == [False]
+
+
+@pytest.mark.usefixtures("taken_over")
+def test_the_end_of_a_supervisor_that_answers_without_end_is_not_waited_for() -> None:
+    ending = threading.Thread(target=Supervisor().close, daemon=True)
+    ending.start()
+    ending.join(PATIENCE)
+    assert not ending.is_alive()

@@ -200,7 +200,7 @@ class _Process:
     def _hear(self) -> bool:
         """Take an answer of the supervisor; False if it was the last one."""
         answer = self._supervisor.answer()
-        if answer.get("started"):
+        if answer.get("started") and not self._started:
             self._started = True
             self._deadline = self._clock.now() + self._timeout
             return True
