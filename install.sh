@@ -1168,7 +1168,11 @@ activate() { # RELEASE [LAB]
         ((${#targets[@]} == 0)) || say "start ${targets[*]}"
     fi
     if ((${#targets[@]} == 0)) && [[ $1 == "$old" ]]; then
-        [[ $changed ]] || say "nothing to change"
+        if [[ ! $changed ]]; then
+            say "nothing to change"
+        elif ! dry; then
+            refresh_system
+        fi
         keep
         return
     fi

@@ -481,6 +481,17 @@ def test_another_machine_with_a_watchdog_is_reset_too(node: Node) -> None:
     assert (node.root / WATCHDOG).exists()
 
 
+def test_what_a_second_installation_adds_is_read_at_once(installed: Node) -> None:
+    """A watchdog that has come since then is armed without a restart of the lab."""
+    installed.write("dev/watchdog", "")
+    installed.install()
+    calls = installed.calls("systemctl")
+    assert "systemctl daemon-reload" in calls
+    assert not [call for call in calls if "restart labnode@" in call]
+    installed.install()
+    assert "systemctl daemon-reload" not in installed.calls("systemctl")
+
+
 def test_the_watchdog_is_left_alone_where_there_is_none_or_no_hardware(on_a_pi: Node) -> None:
     on_a_pi.install("--yes", "--simulate")
     assert not (on_a_pi.root / WATCHDOG).exists()

@@ -75,15 +75,15 @@ def cut_power(machine: Machine) -> None:
 
 def arm_watchdog(machine: Machine) -> None:
     """Have systemd feed the watchdog, which resets the machine when nobody does."""
-    armed = "systemctl show --property RuntimeWatchdogUSec --property WatchdogDevice --value"
-    wanted = ["/dev/watchdog0", f"{WATCHDOG}s"]
-    if machine.ssh(armed).split() != wanted:
+    if not is_armed(machine):
         plug_in_watchdog()
-        machine.ssh("sudo mkdir -p /etc/systemd/system.conf.d")
-        text = f"[Manager]\nRuntimeWatchdogSec={WATCHDOG}s"
-        put(machine, "/etc/systemd/system.conf.d/watchdog.conf", text)
         machine.ssh("sudo modprobe i6300esb && sudo systemctl daemon-reexec && sync")
-    assert machine.ssh(armed).split() == wanted
+    assert is_armed(machine)
+
+
+def is_armed(machine: Machine) -> bool:
+    armed = "systemctl show --property RuntimeWatchdogUSec --property WatchdogDevice --value"
+    return machine.ssh(armed).split() == ["/dev/watchdog0", f"{WATCHDOG}s"]
 
 
 def panic(machine: Machine) -> None:
@@ -119,6 +119,8 @@ def levels(machine: Machine) -> list[tuple[float, int, str]]:
 def test_a_lab_with_two_outputs_is_installed(machine: Machine, tmp_path: Path) -> None:
     push_clone(machine, tmp_path, "1.0")
     machine.do("net", "on")
+    plug_in_watchdog()
+    machine.ssh("sudo modprobe i6300esb")
     with adapter():
         machine.ssh(f"cd labnode && sudo ./install.sh --board tests/vm/board.yaml --yes {OFFLINE}")
     machine.ssh("sudo cp labnode/tests/vm/guest.py /usr/lib/rig/guest.py")
@@ -126,6 +128,12 @@ def test_a_lab_with_two_outputs_is_installed(machine: Machine, tmp_path: Path) -
     machine.ssh("sudo systemctl enable --quiet --now levels && sync")
     assert machine.unit("ActiveState") == "active"
     assert (machine.pin(HEATER), machine.pin(VALVE)) == ("0", "1")
+
+
+def test_the_installer_has_armed_the_machines_watchdog(machine: Machine) -> None:
+    assert is_armed(machine)
+    said = machine.ssh("sudo labnode doctor --settings /etc/labnode/board.yaml || true")
+    assert f"watchdog is armed: it resets a kernel that hangs for {WATCHDOG}s" in said
 
 
 @pytest.mark.parametrize("fault", [cut_power, panic])

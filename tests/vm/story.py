@@ -60,10 +60,15 @@ with Supervisor() as supervisor:
 """
 
 
+PYTHON = "/opt/labnode/current/bin/python"
+
+
 def run_tool(machine: Machine, program: str) -> str:
-    python = "/opt/labnode/current/bin/python"
-    words = ["sudo", "-u", "labnode", python, "-c", TOOL, program]
-    return machine.ssh(f"cd / && {shlex.join(words)} 2>&1")
+    return machine.ssh(f"cd / && {tool(program)} 2>&1")
+
+
+def tool(program: str) -> str:
+    return shlex.join(["sudo", "-u", "labnode", PYTHON, "-c", TOOL, program])
 
 
 def test_a_programming_tool_is_another_user_with_no_network_and_no_secrets(
@@ -83,6 +88,40 @@ def test_a_daemon_of_a_programming_tool_ends_with_it(machine: Machine) -> None:
     run_tool(machine, "env -i setsid sleep 7777 </dev/null >/dev/null 2>&1 &")
     assert machine.ssh("pgrep -f '[s]leep 7777' || echo gone") == "gone"
     assert machine.ssh("systemctl list-units --no-legend 'labnode-tool@*'") == ""
+
+
+def test_a_programming_tool_has_no_more_processes_and_memory_than_its_unit_allows(
+    machine: Machine,
+) -> None:
+    assert "Cannot fork" in run_tool(machine, "for i in $(seq 99); do sleep 60 & done; echo all")
+    eats = "for i in 1 2 3 4; do head -c 150M /dev/zero | tail -c 150M >/dev/null & done; sleep 20"
+    peak = "cat /sys/fs/cgroup/system.slice/*labnode*tool.slice/labnode-tool@*/memory.peak"
+    said = machine.ssh(
+        f"cd / && {{ {tool(eats)} >/dev/null 2>&1 & }} ; most=0; "
+        f"for i in $(seq 15); do sleep 1; now=$({peak} 2>/dev/null || echo 0); "
+        "[ $now -gt $most ] && most=$now; done; wait; echo $most"
+    )
+    assert 128 << 20 < int(said) <= 256 << 20
+    assert machine.unit("ActiveState") == "active"
+
+
+def test_what_shuts_a_program_in_can_be_loaded_where_memory_is_never_both_written_and_run(
+    machine: Machine,
+) -> None:
+    """`run:` steps and tools need ctypes, of which libffi makes programs while it runs."""
+    for unit in (LAB, "labnode-tool@x"):
+        said = machine.ssh(f"systemctl show {unit} --property MemoryDenyWriteExecute --value")
+        assert said == "yes"
+    program = (
+        "import ctypes, labnode.supervisor.confine;"
+        "print(ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 7)(), flush=True);"
+        "import mmap; mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC)"
+    )
+    run = ["sudo", "systemd-run", "--quiet", "--pipe", "--wait", "--property", "User=labnode"]
+    run += ["--property", "MemoryDenyWriteExecute=yes", PYTHON, "-c", program]
+    said = machine.ssh(f"! {shlex.join(run)} 2>&1")
+    assert said.splitlines()[0] == "7"
+    assert said.splitlines()[-1].startswith("PermissionError")
 
 
 def test_nobody_else_may_have_programs_run(machine: Machine) -> None:
