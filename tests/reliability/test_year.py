@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
-
 from tests.kit.figures import FigureReporter
 from tests.kit.strace import recording
 from tests.reliability.year import PARTS, WARM_UP, Use
@@ -30,11 +28,8 @@ class Part:
     fsyncs: float | None
 
 
-@pytest.fixture(scope="module")
-def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Part]:
-    """The parts of a year whose caches were full at the beginning."""
-    sessions = LONG if request.config.getoption("long") else SHORT
-    directory = tmp_path_factory.mktemp("year")
+def parts_of_a_year(directory: Path, sessions: int) -> list[Part]:
+    """The parts of a year, but for those in which caches still filled up."""
     traced = shutil.which("strace") is not None
     syncs = directory / "syncs"
     command = [sys.executable, "-m", "tests.reliability.year", str(directory), str(sessions)]
@@ -73,57 +68,45 @@ def _calls(record: Path) -> int:
         return sum(b"sync(" in line for line in lines)
 
 
-def test_every_session_of_the_year_was_cleaned_up_after(parts: list[Part]) -> None:
-    assert parts[-1].use.cleaned == parts[-1].use.sessions
-
-
-def test_memory_does_not_grow_in_a_year(parts: list[Part], figure: FigureReporter) -> None:
-    first, last = parts[0].use, parts[-1].use
-    drift = last.memory - first.memory
+def test_a_year_of_sessions_leaves_everything_as_it_was(
+    tmp_path: Path, long_run: bool, figure: FigureReporter
+) -> None:
+    parts = parts_of_a_year(tmp_path, LONG if long_run else SHORT)
+    first, last = parts[0], parts[-1]
+    sessions = f"{last.use.sessions:,} sessions"
+    drift = last.use.memory - first.use.memory
     figure(
         "memory in a year",
         "at most 5 MB more at its end",
-        f"{drift / 1e6:+.1f} MB from session {first.sessions:,} to {last.sessions:,}",
+        f"{drift / 1e6:+.1f} MB from session {first.use.sessions:,} to {last.use.sessions:,}",
     )
-    assert drift <= 5e6
-
-
-def test_threads_and_files_are_as_many_after_a_year(
-    parts: list[Part], figure: FigureReporter
-) -> None:
     threads = {part.use.threads for part in parts}
     files = {part.use.files for part in parts}
     figure(
         "threads and open files in a year",
         "as many at its end",
         f"{min(threads)} to {max(threads)} threads, {min(files)} to {max(files)} files, "
-        f"looked at {len(parts)} times in {parts[-1].use.sessions:,} sessions",
+        f"looked at {len(parts)} times in {sessions}",
     )
-    assert max(threads) - min(threads) <= 1  # `pruning` has come and gone
-    assert len(files) == 1
-
-
-def test_the_database_has_a_bound_in_a_year(parts: list[Part], figure: FigureReporter) -> None:
     largest = max(part.use.database for part in parts)
     figure(
         "database in a year with `history: 7d`",
         "at most 20 MB",
-        f"{largest / 1e6:.1f} MB at most in {parts[-1].use.sessions:,} sessions",
+        f"{largest / 1e6:.1f} MB at most in {sessions}",
     )
-    assert largest <= 20e6
-
-
-def test_a_session_costs_no_more_at_the_end_of_a_year(
-    parts: list[Part], figure: FigureReporter
-) -> None:
-    first, last = parts[0], parts[-1]
     told = f"{first.statements:.1f} and {last.statements:.1f} SQL statements"
     if first.fsyncs is not None and last.fsyncs is not None:
         told += f", {first.fsyncs:.2f} and {last.fsyncs:.2f} fsyncs"
-        assert last.fsyncs <= first.fsyncs * 1.1 + 0.2
     figure(
         "statements and fsyncs per session in a year",
         "no more at its end",
-        f"{told} per session in the first and the last part of {last.use.sessions:,} sessions",
+        f"{told} per session in the first and the last part of {sessions}",
     )
+    assert last.use.cleaned == last.use.sessions
+    assert drift <= 5e6
+    assert max(threads) - min(threads) <= 1  # `pruning` has come and gone
+    assert len(files) == 1
+    assert largest <= 20e6
     assert last.statements <= first.statements * 1.1 + 2
+    if first.fsyncs is not None and last.fsyncs is not None:
+        assert last.fsyncs <= first.fsyncs * 1.1 + 0.2
