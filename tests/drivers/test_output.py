@@ -179,7 +179,7 @@ def test_where_less_than_one_change_per_second_is_allowed_none_are_saved_up(benc
         bench.clock.advance(pause)
         output.on()
         output.off()
-        with pytest.raises(Busy, match="0.5 changes per second at most"):
+        with pytest.raises(Busy, match=r"0\.5 changes per second at most"):
             output.on()
 
 
