@@ -177,16 +177,19 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_written(
     assert not (tmp_path / "b.tar").exists()
 
 
-def test_a_place_for_the_archive_that_is_too_small_is_told_too(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("full", ["the archive", "the copy"])
+def test_each_of_two_disks_that_is_too_small_is_told(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
 ) -> None:
-    """The archive is on a disk of its own, which the test finds by its open file."""
+    """The archive is found by its open file, the place of the copy by its name."""
 
     def usage(where: Any) -> SimpleNamespace:
-        return SimpleNamespace(free=1 << 20 if isinstance(where, int) else 1 << 40)
+        is_full = isinstance(where, int) == (full == "the archive")
+        return SimpleNamespace(free=1 << 20 if is_full else 1 << 40)
 
     monkeypatch.setattr(backup.shutil, "disk_usage", usage)
-    with pytest.raises(BackupError, match="where the archive is, and only 1 MiB are free"):
+    where = full if full == "the archive" else tmp_path
+    with pytest.raises(BackupError, match=f"where {where} is, and only 1 MiB are free"):
         back_up(home.path, tmp_path / "b.tar")
 
 

@@ -433,6 +433,7 @@ def test_what_matters_is_not_among_what_a_disk_that_stays_full_loses(
     with full_disk(store):
         store.update("tasks", "a", {"result": BIG, "status": "done"}, Happening("task.done"))
         store.remember_soon("estop", "smoke")
+        store.note_soon(Happening("session.disposed"))
         for n in range(1100):
             store.update("tasks", "a", {"data": n})
         settled(store)
@@ -440,7 +441,7 @@ def test_what_matters_is_not_among_what_a_disk_that_stays_full_loses(
     (row,) = store.select("tasks", "id = ?", "a")
     assert (row["status"], row["data"]) == ("done", 1099)
     assert store.recall("estop") == "smoke"
-    assert happened(store) == ["task.done"]
+    assert happened(store) == ["task.done", "session.disposed"]
 
 
 def test_nothing_that_matters_is_lost_however_much_it_is(

@@ -173,6 +173,16 @@ def test_too_many_changes_are_refused_but_never_the_safe_one(bench: Any) -> None
     assert output.value is True
 
 
+def test_where_less_than_one_change_per_second_is_allowed_none_are_saved_up(bench: Any) -> None:
+    output = heater(bench, max_per_second=0.5)
+    for pause in (0, 2, 100):
+        bench.clock.advance(pause)
+        output.on()
+        output.off()
+        with pytest.raises(Busy, match=r"0\.5 changes per second at most"):
+            output.on()
+
+
 def test_interlocks_are_asked_before_the_hardware(bench: Any) -> None:
     output = heater(bench)
     bench.forbidden = "the lid is open"
