@@ -155,7 +155,7 @@ def test_outputs_are_safe_before_the_network_and_the_node_and_hold_up_neither_fo
     assert "DefaultDependencies=no" in lines
     assert "Before=network-pre.target labnode@%i.service shutdown.target" in lines
     assert "WantedBy=sysinit.target" in lines
-    assert "TimeoutStartSec=30" in lines
+    assert "TimeoutStartSec=90" in lines
     (command,) = [line for line in lines if line.startswith("ExecStart=")]
     assert " safe --pins --settings ${CREDENTIALS_DIRECTORY}/settings.yaml" in command
     assert "LoadCredential=settings.yaml:/etc/labnode/%i.yaml" in lines
