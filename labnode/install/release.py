@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 from labnode.clock import Clock
 from labnode.errors import ConfigError
@@ -46,10 +47,7 @@ class Pip:
         self._run([*target, "install", *how, "--report", report, *self._index(), *what])
         installed = json.loads(report.read_text())["install"]
         files = {item["metadata"]["name"]: item["download_info"] for item in installed}
-        return {
-            normalised(name): file["archive_info"]["hashes"]["sha256"]
-            for name, file in files.items()
-        }
+        return {normalised(name): _sha256(file["archive_info"]) for name, file in files.items()}
 
     def install_locked(
         self, libraries: Sequence[Library], into: Path | None = None
@@ -179,3 +177,9 @@ def collect(directory: Path, target: Platform, pip: Pip) -> list[str]:
 def copy_labnode_wheel(directory: Path, pip: Pip) -> None:
     """Put a wheel of labnode, from the clone, into `directory`."""
     shutil.copy2(pip.build_labnode(), directory)
+
+
+def _sha256(archive: dict[str, Any]) -> str:
+    """Of a file in pip's report; pip before 23.1, such as Debian 12's, has "hash" alone."""
+    digest: str = archive.get("hash", "").partition("sha256=")[2]
+    return digest or archive["hashes"]["sha256"]

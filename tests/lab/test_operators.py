@@ -294,7 +294,7 @@ def test_a_task_in_the_background_that_hangs_is_missed(tmp_path: Path, lab: Lab)
         node.until(lambda: pump(node))
         live_page(node, session, 5)
         try:
-            assert not pump(node)
+            node.until(lambda: not pump(node))
         finally:
             free.set()
             node.until(lambda: task.retrieve().finished)

@@ -161,14 +161,22 @@ def test_the_socket_is_for_its_user_alone(node: Node) -> None:
     assert stat.S_IMODE(node.state.stat().st_mode) == 0o700
 
 
+@pytest.fixture
+def roots(tmp_path: Path) -> Iterator[Node]:
+    """A node with a board of this user's own: where that is root, it stays root."""
+    machine = Machine(tmp_path)
+    yield machine.node(board=machine.board("lab:", "lab:"))
+    machine.end()
+
+
 @pytest.mark.root
-def test_another_user_is_refused_even_where_the_files_let_him_in(node: Node) -> None:
-    node.state.chmod(0o755)
-    (node.state / "control.sock").chmod(0o666)
+def test_another_user_is_refused_even_where_the_files_let_him_in(roots: Node) -> None:
+    roots.state.chmod(0o755)
+    (roots.state / "control.sock").chmod(0o666)
     read, write = os.pipe()
     if (child := os.fork()) == 0:
         try:
-            os.chdir(node.state)
+            os.chdir(roots.state)
             os.setuid(65534)
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.connect("control.sock")
@@ -180,7 +188,7 @@ def test_another_user_is_refused_even_where_the_files_let_him_in(node: Node) -> 
     os.close(write)
     with os.fdopen(read) as answer:
         assert json.load(answer)["error"]["code"] == "forbidden"
-    assert control(node, "status")["state"] == "ready"
+    assert control(roots, "status")["state"] == "ready"
 
 
 # --- labnode fake ---

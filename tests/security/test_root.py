@@ -367,7 +367,7 @@ def test_root_checks_boards_of_several_users_one_by_one(place: Place) -> None:
     told = place.labnode("check", "one.yaml", "two.yaml")
     assert told.returncode == 2
     assert "root checks them one by one" in told.stderr
-    assert place.labnode("check", "two.yaml").returncode == 0
+    assert place.labnode("check", "one.yaml").returncode == 0
 
 
 def test_a_boards_python_has_not_the_terminal_of_root(place: Place) -> None:
