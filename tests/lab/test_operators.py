@@ -15,7 +15,7 @@ from labnode.lab import Lab
 from labnode.sessions import Reason, Session
 from tests.kit import node as kit
 from tests.kit.node import SmallNode
-from tests.kit.waiting import eventually
+from tests.kit.waiting import PATIENCE, eventually
 
 BOARD = """\
 schema: 1
@@ -280,21 +280,24 @@ def test_a_task_feeds_by_waiting_what_it_has_switched_on(
 
 
 def test_a_task_in_the_background_that_hangs_is_missed(tmp_path: Path, lab: Lab) -> None:
-    free = threading.Event()
+    hangs, free = threading.Event(), threading.Event()
 
     @lab.task()
     def rinse() -> None:
         lab.devices.pump.on()
-        free.wait(30)
+        hangs.set()
+        free.wait(PATIENCE)
 
     with patch.object(kit, "BOARD", BOARD), SmallNode(tmp_path, lab) as node:
         session = node.connected()
         with context.acting(user=node.user(session)):
             task = rinse.delay()
-        node.until(lambda: pump(node))
+        assert hangs.wait(PATIENCE)
+        node.settle()  # before time goes on: the hardware thread may be on its way to rest
+        assert pump(node)
         live_page(node, session, 5)
         try:
-            node.until(lambda: not pump(node))
+            assert not pump(node)
         finally:
             free.set()
             node.until(lambda: task.retrieve().finished)
