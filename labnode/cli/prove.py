@@ -184,7 +184,7 @@ def _reboot(how: How, out: Pin, end: Pin, clock: Clock, *, yes: bool) -> None:
     click.echo(f"{out.name} is on. After the next boot, run this command without --boot.")
     if how == "power":
         click.echo("Take the power away now, and give it back.")
-    elif yes or click.confirm("Shall the kernel panic now? What is not on the disk is lost."):
+    elif yes or click.confirm("Make the kernel panic now? What is not on the disk is lost."):
         boot.panic()
 
 
