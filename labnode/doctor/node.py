@@ -95,7 +95,8 @@ def _answers(settings: Settings) -> Iterator[Finding]:
         yield Finding("web", Level.PROBLEM, message, "journalctl -u 'labnode@*' tells more")
         return
     if status == 200 and health.get("success"):
-        yield Finding("web", Level.OK, f"The node answers on port {settings.port} and is ready.")
+        message = f"The node answers on port {settings.port}: {health.get('message')}"
+        yield Finding("web", Level.OK, message)
     else:
         message = f"The node takes no students: {health.get('message', status)}"
         yield Finding("web", Level.WARNING, message, "labnode status tells more")

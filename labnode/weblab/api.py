@@ -132,7 +132,7 @@ class ServerApi:
         asked = obstacles and "HTTP_AUTHORIZATION" in bottle.request.environ
         if asked and not isinstance(self._client(), Denied):
             obstacles = self._sessions.obstacles()
-        return _reply(messages.health(obstacles))
+        return _reply(messages.health(obstacles, in_use=bool(self._sessions.live())))
 
     def start(self, dialect: Dialect) -> bottle.HTTPResponse:
         client = bottle.request.environ["labnode.client"]

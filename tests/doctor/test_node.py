@@ -42,7 +42,7 @@ def running(bed: Bed) -> Iterator[Agent]:
 def test_a_node_that_serves_accepts_its_credentials(bed: Bed, running: Agent) -> None:
     port = running.web.address[1]
     assert bed.found(node.web) == [
-        ("ok", f"The node answers on port {port} and is ready."),
+        ("ok", f"The node answers on port {port}: The laboratory is ready."),
         ("ok", "The node accepts the credentials of weblab."),
         ("warning", "It listens on 127.0.0.1, which only this machine can reach."),
     ]
@@ -213,5 +213,5 @@ def test_a_running_node_is_seen_by_its_state_directory(
     path = settings_file(bed, f"board: board.yaml\n{text}")
     code, out, _ = run("--settings", path, "--simulate")
     assert code == 0
-    assert f"The node answers on port {port} and is ready." in out
+    assert f"The node answers on port {port}: The laboratory is ready." in out
     assert "The node accepts the credentials of weblab." in out
