@@ -16,7 +16,7 @@ from labnode.doctor import examine, node
 from labnode.doctor.examine import CHECKS
 from labnode.lab import Lab
 from labnode.node.agent import Agent
-from labnode.settings import AdminAccess, Credentials
+from labnode.settings import AdminAccess, Client, Credentials
 from labnode.settings.passwords import HashedPassword
 from tests.kit.commands import Run, labnode_with
 
@@ -129,6 +129,15 @@ def test_short_passwords_are_warned_of_unless_the_node_is_simulated(bed: Bed) ->
     ]
     bed.is_now(simulated=True)
     assert bed.found(node.passwords) == []
+
+
+def test_credentials_that_no_central_server_can_send_are_a_problem(bed: Bed) -> None:
+    assert bed.patient.settings is not None
+    client = Client(name="lde", username="école", password="x")
+    bed.is_now(settings=replace(bed.patient.settings, clients=[client]), simulated=True)
+    ((level, message),) = bed.found(node.passwords)
+    assert level == "problem"
+    assert message.startswith("The user name or password of lde has characters other than ASCII")
 
 
 def administered(bed: Bed, **access: Any) -> None:
