@@ -48,7 +48,8 @@ usage() {
     local row name value commands text
     printf '%s\n' \
         'Usage: ./install.sh demo [--no-browser] [--port N] [--seconds N]' \
-        '       ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...] | --tools | --audit]' \
+        '       ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...] |' \
+        '                            --real [PYTEST-ARGUMENT...] | --tools | --audit]' \
         '       sudo ./install.sh --board boards/NAME.yaml [OPTION...]' \
         '       sudo ./install.sh upgrade | rollback [OPTION...]' \
         '       sudo ./install.sh uninstall [--name NAME] [--purge]' \
@@ -57,6 +58,7 @@ usage() {
         '' \
         '  demo       start the demo board without hardware and open the student'"'"'s page' \
         '  test       check the code and run every test; --system: install for real, in Debian roots;' \
+        '             --real: with a LabDiscoveryEngine of PyPI and its Redis;' \
         '             --tools: no test, only install the Debian packages that they use;' \
         '             --audit: ask the internet for known weaknesses of the libraries of a release' \
         '  install    make a board a service of this machine; again: add a lab, or change this one' \
@@ -113,6 +115,11 @@ command_test() {
             test_system "$@"
             return
             ;;
+        --real)
+            shift
+            test_real "$@"
+            return
+            ;;
         --tools)
             [[ $# == 1 ]] || misused "test --tools takes no '$2'"
             is_root || fail "only root can install the tools of the tests: sudo ./install.sh test --tools"
@@ -156,6 +163,18 @@ test_system() {
     cd -- "$root"
     python=$venv/bin/python
     "$python" -m pytest -p no:cacheprovider tests/system/installation.py "$@"
+}
+
+# The central servers of other people, as they are published: tests/real/README.md says what and how long.
+test_real() {
+    if ! have redis-server; then
+        ! is_root || apt_install redis-server || true
+        have redis-server || fail "these tests need Redis: sudo apt-get install redis-server"
+        ! have systemctl || systemctl disable --now redis-server >/dev/null 2>&1 || true
+    fi
+    prepare_venv test
+    cd -- "$root"
+    "$venv/bin/python" -m pytest -p no:cacheprovider tests/real/scenarios.py "$@"
 }
 
 # Known weaknesses of the libraries that releases are made of, by pip-audit, which has a venv of its own.
