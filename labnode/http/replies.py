@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from bottle import BottleException, HTTPError, HTTPResponse, request, response
 
 from labnode.errors import Busy, LabnodeError
+from labnode.jsondata import refuse_deep
 
 logger = logging.getLogger(__name__)
 
@@ -109,10 +109,9 @@ def _check_body() -> None:
     try:
         if kind.startswith("multipart/"):
             _ = request.POST
-        elif kind.startswith("application/json"):
-            with suppress(HTTPError):  # the view may not want it
-                _ = request.json
-    except (ValueError, LookupError, RecursionError) as error:
+        elif kind.startswith("application/json") and request.content_length <= request.MEMFILE_MAX:
+            refuse_deep(request.body.read().decode("utf-8", "replace"))
+    except (ValueError, LookupError) as error:
         raise HTTPError(400, f"The body cannot be read: {ascii(str(error))[:100]}.") from None
 
 

@@ -19,6 +19,7 @@ from labnode.clock import Clock
 from labnode.errors import LabnodeError
 from labnode.http.basic_auth import RememberedAddresses
 from labnode.http.replies import Errors, error_reply, json_reply, redirect
+from labnode.jsondata import parse
 from labnode.lab import Node
 from labnode.lab.pages import locales
 from labnode.settings import Settings
@@ -223,7 +224,7 @@ def _arguments(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
+        return parse(text)
     except ValueError:
         return text  # the command refuses it
 
