@@ -48,7 +48,8 @@ usage() {
     local row name value commands text
     printf '%s\n' \
         'Usage: ./install.sh demo [--no-browser] [--port N] [--seconds N]' \
-        '       ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...] | --tools | --audit]' \
+        '       ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...]' \
+        '                          | --arm ROOT [PART] | --tools | --audit]' \
         '       sudo ./install.sh --board boards/NAME.yaml [OPTION...]' \
         '       sudo ./install.sh upgrade | rollback [OPTION...]' \
         '       sudo ./install.sh uninstall [--name NAME] [--purge]' \
@@ -57,6 +58,7 @@ usage() {
         '' \
         '  demo       start the demo board without hardware and open the student'"'"'s page' \
         '  test       check the code and run every test; --system: install for real, in Debian roots;' \
+        '             --arm: in an emulated Debian of another processor;' \
         '             --tools: no test, only install the Debian packages that they use;' \
         '             --audit: ask the internet for known weaknesses of the libraries of a release' \
         '  install    make a board a service of this machine; again: add a lab, or change this one' \
@@ -113,6 +115,11 @@ command_test() {
             test_system "$@"
             return
             ;;
+        --arm)
+            shift
+            test_arm "$@"
+            return
+            ;;
         --tools)
             [[ $# == 1 ]] || misused "test --tools takes no '$2'"
             is_root || fail "only root can install the tools of the tests: sudo ./install.sh test --tools"
@@ -160,6 +167,16 @@ test_system() {
     cd -- "$root"
     python=$venv/bin/python
     "$python" -m pytest -p no:cacheprovider tests/system/installation.py "$@"
+}
+
+# The tests in an emulated Debian of another processor; tests/arm/README.md has the roots and the times.
+test_arm() { # ROOT [PART...]
+    (($#)) || misused "test --arm takes a root, such as trixie-armhf"
+    is_root || fail "these tests run in Debian systems of their own: sudo ./install.sh test --arm $1"
+    [[ -n ${LABNODE_TEST_ARM:-} ]] || fail "LABNODE_TEST_ARM has to name the command that makes the roots;" \
+        "see tests/arm/README.md"
+    choose_python
+    "$python" -B "$root/tests/arm/suite.py" "$@"
 }
 
 # Known weaknesses of the libraries that releases are made of, by pip-audit, which has a venv of its own.

@@ -596,6 +596,34 @@ def test_an_audit_without_the_internet_says_that_nothing_was_looked_at(machine: 
     assert "and nothing was looked at; does this machine reach the internet?" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("user", "arguments", "rig", "sentence"),
+    [
+        (0, [], "/rig", "test --arm takes a root, such as trixie-armhf"),
+        (1000, ["trixie-armhf"], "/rig", "sudo ./install.sh test --arm trixie-armhf"),
+        (0, ["trixie-armhf"], "", "LABNODE_TEST_ARM has to name the command"),
+    ],
+)
+def test_an_emulated_machine_needs_root_a_rig_and_its_name(
+    machine: Machine, user: int, arguments: list[str], rig: str, sentence: str
+) -> None:
+    machine.user(user)
+    machine.python()
+    result = machine.run("test", "--arm", *arguments, LABNODE_TEST_ARM=rig)
+    assert result.returncode != 0
+    assert sentence in result.stderr
+    assert machine.calls("python -B") == []
+
+
+def test_an_emulated_machine_gets_its_part_of_the_tests(machine: Machine) -> None:
+    machine.user(0)
+    machine.python()
+    result = machine.run("test", "--arm", "trixie-armhf", "tests/web", LABNODE_TEST_ARM="/rig")
+    assert result.returncode == 0, result.stderr
+    suite = f"{machine.clone}/tests/arm/suite.py"
+    assert machine.calls("python -B") == [f"python -B {suite} trixie-armhf tests/web"]
+
+
 @pytest.mark.parametrize("failing", ["ruff", "mypy", "pytest"])
 def test_one_failure_fails_the_whole_and_stops_nothing(machine: Machine, failing: str) -> None:
     machine.python()
