@@ -94,7 +94,10 @@ class Lab:
         return function
 
     def initial_url(self, function: F) -> F:
-        """Have `function()` return where a student goes first, instead of the generated page."""
+        """Have `function()` return where a student goes first, instead of the generated page.
+
+        A path gets that of the setting `base_url` in front, unless it begins with it.
+        """
         hooks.check("initial_url", function)
         self._initial_url = function
         return function

@@ -73,8 +73,8 @@ def site(student: Wsgi, protocol: Wsgi, settings: Settings, admin: Wsgi | None =
         if base and path == base:  # relative addresses in the page count from its slash
             start("302 Found", [("Location", f"{base}/"), ("Content-Length", "0")])
             return []
-        inside = path.startswith(f"{base}/")
-        environ = _below(environ, base if inside else "", path)
+        rest = path.removeprefix(base) if path.startswith(f"{base}/") else path
+        environ = {**environ, "SCRIPT_NAME": base, "PATH_INFO": rest}
         if admin is not None and f"{environ['PATH_INFO']}/".startswith("/admin/"):
             return admin(environ, start)
         return student(environ, start)
