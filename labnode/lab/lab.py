@@ -39,6 +39,7 @@ class Lab:
         self.app = Bottle()
         self.functions: dict[str, TaskFunction[..., Any]] = {}
         self.websockets: dict[str, tuple[Callable[..., Any], Level]] = {}
+        self.page_sources: dict[str, str] = {}
         self._on_start: list[Callable[[dict[str, Any], dict[str, Any]], Any]] = []
         self._on_dispose: list[Callable[[], Any]] = []
         self._user_loader: Callable[[str], Any] = lambda _: None
@@ -118,6 +119,14 @@ class Lab:
             return function
 
         return declare
+
+    def content_security_policy(self, **sources: Unpack[pages.PageSources]) -> None:
+        """Allow the lab's own pages to load more than what labnode serves.
+
+        Sources as in the header, with spaces between them, are added to those that are allowed
+        anyway: `lab.content_security_policy(script_src="'unsafe-inline' https://cdn.example.org")`.
+        """
+        self.page_sources |= pages.by_directive(sources)
 
     # ------------------------------------------------------------------ using
 

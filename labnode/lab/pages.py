@@ -5,11 +5,43 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from html import escape
+from typing import Any, TypedDict
 
 from bottle import request
 
+from labnode.errors import LabnodeError
 from labnode.schema import Text
 from labnode.sessions import AnonymousUser, User
+
+_SOURCES = re.compile(r"[!-+\--:<-~]+( [!-+\--:<-~]+)*")  # printable, neither "," nor ";"
+
+
+class PageSources(TypedDict, total=False):
+    """From where pages may load what; see `Lab.content_security_policy`."""
+
+    script_src: str
+    style_src: str
+    img_src: str
+    font_src: str
+    connect_src: str
+    media_src: str
+    frame_src: str
+    worker_src: str
+    form_action: str
+
+
+def by_directive(sources: Mapping[str, Any]) -> dict[str, str]:
+    """PageSources by the policy's directives; LabnodeError for what is none."""
+    for name, given in sources.items():
+        if name not in PageSources.__annotations__:
+            known = ", ".join(PageSources.__annotations__)
+            raise LabnodeError(f"content_security_policy() takes {known}; not {name!r}.")
+        if not isinstance(given, str) or not _SOURCES.fullmatch(given):
+            raise LabnodeError(
+                f"content_security_policy(): {name} is a text of sources with spaces between them, "
+                f"not {given!r}."
+            )
+    return {name.replace("_", "-"): given for name, given in sources.items()}
 
 
 def locales(user: User | AnonymousUser | None = None) -> list[str]:

@@ -144,16 +144,8 @@ def _parse(address: str) -> IPv4Address | IPv6Address | None:
 
 
 def _security_headers(settings: Settings) -> list[tuple[str, str]]:
-    ancestors = ["'self'"]
-    if settings.embed:
-        ancestors += settings.allowed_back_origins or ["https:"]
-    policy = (
-        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-        f"style-src 'self' '{html.STYLE_HASH}'; form-action 'self'; "
-        f"frame-ancestors {' '.join(ancestors)}"
-    )
     headers = [
-        ("Content-Security-Policy", policy),
+        ("Content-Security-Policy", html.content_security_policy(settings)),
         ("X-Content-Type-Options", "nosniff"),
         ("Referrer-Policy", "no-referrer"),
     ]
