@@ -255,9 +255,19 @@ class Lab:
         """The text in the best language, from one per language: `{"en": ..., "es": ...}`."""
         return pages.text(texts, self.locales)
 
-    def poll_script(self) -> str:
-        """HTML for the lab's own templates that keeps the session while the page is open."""
-        return pages.poll_script(self.user) if isinstance(self.user, User) else ""
+    def poll_script(self, logout_on_close: bool = False, callback: str | None = None) -> str:
+        """HTML for the lab's own pages that keeps the session while the page is open.
+
+        Closing the page ends the session 10 s later, if no other is opened until then, or at once
+        with `logout_on_close`. At the end of the session the page goes to where the lab sends its
+        students, or the page's function called `callback` runs instead. "" without a session.
+        """
+        if not isinstance(self.user, User):
+            return ""
+        timeout = self._node.board.file.session.timeout
+        return pages.poll_script(
+            self.user, timeout, logout_on_close=logout_on_close, callback=callback
+        )
 
     def create_token(self, size: int = 32) -> str:
         """A random name of `size` bytes that fits into URLs and file names."""

@@ -13,6 +13,8 @@ from labnode.errors import LabnodeError
 from labnode.schema import Text
 from labnode.sessions import AnonymousUser, User
 
+_SIGN_OF_LIFE = 5.0  # seconds
+_FUNCTION = re.compile(r"[\w$]+(\.[\w$]+)*", re.ASCII)
 _SOURCES = re.compile(r"[!-+\--:<-~]+( [!-+\--:<-~]+)*")  # printable, neither "," nor ";"
 
 
@@ -63,18 +65,30 @@ def text(texts: str | Mapping[str, str], languages: list[str]) -> str:
     return Text(texts if isinstance(texts, str) else dict(texts)).pick(*languages)
 
 
-def poll_script(user: User) -> str:
-    """A script element for the lab's own pages; it needs no other script.
-
-    It polls every 5 s, also while the page is hidden, and reports when the page is closed. At the
-    end of the session it goes to where the lab sends its students then.
-    """
+def poll_script(
+    user: User, timeout: float, *, logout_on_close: bool = False, callback: str | None = None
+) -> str:
+    """What `Lab.poll_script` returns, where a session's timeout is that many seconds."""
+    if callback is not None and not _FUNCTION.fullmatch(callback):
+        raise LabnodeError(
+            f"poll_script(): callback is the name of a function in the page, not {callback!r}."
+        )
     base = request.environ.get("labnode.base", "")
-    callback = f"{base}/callback/{user.session.token}"
-    return (
-        f'<script src="{escape(base)}/static/poll.js" data-callback="{escape(callback)}" '
-        f'data-over="{escape(base)}/" defer></script>'
-    )
+    attributes = {
+        "src": f"{base}/static/poll.js",
+        "data-callback": f"{base}/callback/{user.session.token}",
+        "data-over": f"{base}/",
+        "data-every": f"{1000 * sign_of_life(timeout):.0f}",
+        "data-close": "logout" if logout_on_close else "leaving",
+        "data-ended": callback or "",
+    }
+    described = " ".join(f'{name}="{escape(value)}"' for name, value in attributes.items())
+    return f"<script {described} defer></script>"
+
+
+def sign_of_life(timeout: float) -> float:
+    """Seconds between two polls of a page; `timeout` is a session's, 0 or -1 for never."""
+    return min(_SIGN_OF_LIFE, timeout / 3) if timeout > 0 else _SIGN_OF_LIFE
 
 
 def accepted(header: str) -> list[str]:

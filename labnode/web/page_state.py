@@ -10,7 +10,7 @@ from labnode.board.config.page import describe_page
 from labnode.clock import Clock
 from labnode.files import lies_in
 from labnode.lab import Lab, Node
-from labnode.lab.pages import locales
+from labnode.lab.pages import locales, sign_of_life
 from labnode.schema import Text
 from labnode.sessions import User
 from labnode.tasks import Task, TaskFunction
@@ -18,7 +18,6 @@ from labnode.web import html
 from labnode.web.auth import Access, Viewer
 
 _OWN_PAGE = "templates/page.html"
-_SIGN_OF_LIFE = 5.0  # seconds between two polls of a page, or less with a short timeout
 
 
 class PageState:
@@ -39,13 +38,12 @@ class PageState:
         """The data that a page starts with."""
         languages = locales(viewer)
         token = viewer.session.token if isinstance(viewer, User) else None
-        timeout = self._node.board.file.session.timeout
         return html.boot(
             self.board(languages),
             self.state(viewer),
             token=token,
             locales=languages,
-            sign_of_life=min(_SIGN_OF_LIFE, timeout / 3) if timeout > 0 else _SIGN_OF_LIFE,
+            sign_of_life=sign_of_life(self._node.board.file.session.timeout),
         )
 
     def page(self, viewer: Viewer) -> tuple[str, Mapping[str, str]]:

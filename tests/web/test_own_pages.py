@@ -48,6 +48,42 @@ def test_the_poll_script_names_the_students_own_session(lab: LabClient) -> None:
     assert student.get("/static/poll.js").status == 200
 
 
+@pytest.mark.parametrize(
+    ("timeout", "every"), [("5s", "1667"), ("15s", "5000"), ("60s", "5000"), ("0", "5000")]
+)
+def test_the_poll_script_asks_three_times_in_a_timeout_and_no_less_than_every_5_s(
+    make_lab: MakeLab, tmp_path: Path, timeout: str, every: str
+) -> None:
+    board = tmp_path / "bench.yaml"
+    board.write_text(f"{board.read_text()}session: {{timeout: {timeout}}}\n")
+    assert f'data-every="{every}"' in make_lab().student().get("/script").text
+
+
+SCRIPT = """
+from labnode import Lab
+
+lab = Lab()
+
+
+@lab.app.get("/<callback>")
+def page(callback):
+    return lab.poll_script(logout_on_close=True, callback=callback)
+"""
+
+
+def test_a_page_says_what_happens_when_it_is_closed_and_at_the_end(
+    make_lab: MakeLab, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "bench.py").write_text(SCRIPT)
+    lab = make_lab()
+    student = lab.student()
+    script = student.get("/bench.ended").text
+    assert 'data-close="logout"' in script
+    assert 'data-ended="bench.ended"' in script
+    assert student.get("/ended()").status == 500
+    assert "callback is the name of a function in the page, not 'ended()'" in caplog.text
+
+
 def test_nobody_gets_no_poll_script(lab: LabClient) -> None:
     assert lab.browser().get("/script").text == ""
 
