@@ -42,7 +42,7 @@ class Lab:
         self.page_sources: dict[str, str] = {}
         self._on_start: list[Callable[[dict[str, Any], dict[str, Any]], Any]] = []
         self._on_dispose: list[Callable[[], Any]] = []
-        self._user_loader: Callable[[str], Any] = lambda _: None
+        self._user_loader: Callable[[str], Any] | None = None
         self._initial_url: Callable[[], str] | None = None
         self._running: Node | None = None
         self._devices: Devices | None = None
@@ -52,14 +52,19 @@ class Lab:
     def on_start(self, function: F) -> F:
         """Call `function(client_data, server_data)` on the hardware thread before a session.
 
-        If it raises, the start fails. It may run again after a restart (`lab.restarted`).
+        If it raises, the start fails. A dictionary that it returns becomes `lab.user.data`. Several
+        run in the order in which they were declared. They run again after a restart
+        (`lab.restarted`), and then the data stays what it was.
         """
         hooks.check("on_start", function, "client_data", "server_data")
         self._on_start.append(function)
         return function
 
     def on_dispose(self, function: F) -> F:
-        """Call `function()` on the hardware thread after a session; then the devices are reset."""
+        """Call `function()` on the hardware thread after a session; then the devices are reset.
+
+        Several run in the order in which they were declared, whatever one of them raises.
+        """
         hooks.check("on_dispose", function)
         self._on_dispose.append(function)
         return function
@@ -91,6 +96,7 @@ class Lab:
     def user_loader(self, function: F) -> F:
         """Have `function(username_unique)` load `lab.user.user`."""
         hooks.check("user_loader", function, "username_unique")
+        hooks.check_only("user_loader", self._user_loader)
         self._user_loader = function
         return function
 
@@ -100,6 +106,7 @@ class Lab:
         A path gets that of the setting `base_url` in front, unless it begins with it.
         """
         hooks.check("initial_url", function)
+        hooks.check_only("initial_url", self._initial_url)
         self._initial_url = function
         return function
 
@@ -295,7 +302,10 @@ class Lab:
             for hook in self._on_start:
                 if session.reason is not None:  # it is ending already
                     return
-                hooks.run(hook, dict(request.client_data), dict(request.server_data))
+                data = hooks.run(hook, dict(request.client_data), dict(request.server_data))
+                if isinstance(data, dict) and data and not session.restarted:
+                    user.data = data
+                user.store_changes()
 
     def clean(self, user: User, alone: bool) -> None:
         """Run on_dispose, then clean the board if the session was `alone` on it.
@@ -317,6 +327,7 @@ class Lab:
                 attempt(
                     partial(hooks.run, hook), "A lab's on_dispose failed; the clean-up goes on."
                 )
+            attempt(user.store_changes, "The user's data could not be stored.")
         session.sealed = True
         self._node.programming.spool.empty(session.id)
         if alone:
@@ -328,7 +339,7 @@ class Lab:
 
     def load_user(self, username_unique: str) -> Any:
         """The result of the lab's user_loader, None without one."""
-        return self._user_loader(username_unique)
+        return None if self._user_loader is None else self._user_loader(username_unique)
 
     def first_url(self) -> str | None:
         """Where the current user goes first, None for the generated page."""
