@@ -458,6 +458,8 @@ check_number() { # OPTION VALUE
 
 check_passwords() {
     local key
+    [[ ${option[weblab-username]:-}${option[weblab-password]:-} != *[![:ascii:]]* ]] ||
+        misused "--weblab-username and --weblab-password are ASCII: central servers cannot send others"
     ! given simulate || return 0
     for key in weblab-password admin-password; do
         ! given "$key" || ((${#option[$key]} >= 12)) ||
