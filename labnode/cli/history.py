@@ -145,7 +145,7 @@ def _cell(value: Any) -> str:
 
 def _at(seconds: float) -> str:
     """A time by this machine's clock, in its own time zone."""
-    from labnode.clock import local
+    from labnode.clock import local  # noqa: PLC0415  (so that --help is quick)
 
     return local(seconds).strftime("%Y-%m-%d %H:%M:%S")
 
