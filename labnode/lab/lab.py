@@ -298,17 +298,20 @@ class Lab:
             with context.acting(user=user):
                 self._node.board.prepare()
             self._node.sequences.run("on_start", session.id)
+        if session.reason is not None:  # it has ended meanwhile
+            return
+        session.on_start_began = True
         with context.acting(user=user):
             for hook in self._on_start:
-                if session.reason is not None:  # it is ending already
-                    return
                 data = hooks.run(hook, dict(request.client_data), dict(request.server_data))
                 if isinstance(data, dict) and data and not session.restarted:
                     user.data = data
                 user.store_changes()
+                if session.reason is not None:
+                    return
 
     def clean(self, user: User, alone: bool) -> None:
-        """Run on_dispose, then clean the board if the session was `alone` on it.
+        """Run on_dispose if on_start began; clean the board if the session was `alone` on it.
 
         A failure skips nothing; one LabnodeError names all of them.
         """
@@ -323,7 +326,7 @@ class Lab:
                 failures.append(error)
 
         with context.acting(user=user):
-            for hook in self._on_dispose:
+            for hook in self._on_dispose if session.on_start_began else ():
                 attempt(
                     partial(hooks.run, hook), "A lab's on_dispose failed; the clean-up goes on."
                 )

@@ -11,6 +11,7 @@ from typing import Any
 from labnode.lab.pages import accepted
 from labnode.settings import Settings
 from labnode.web import html
+from labnode.weblab import lde, messages
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -43,7 +44,8 @@ def starting(environ: dict[str, Any], start_response: Callable[..., Any]) -> Ite
     Health checks get 200 with `success` false.
     """
     headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
-    if environ.get("PATH_INFO", "").endswith("/weblab/health"):
+    path = environ.get("PATH_INFO", "")
+    if path.endswith("/weblab/health"):
         start_response("200 OK", headers)
         return [json.dumps({"found": True, "success": False, "message": _STARTING}).encode()]
     headers += [("Retry-After", "2")]
@@ -52,7 +54,8 @@ def starting(environ: dict[str, Any], start_response: Callable[..., Any]) -> Ite
         start_response("503 Service Unavailable", headers)
         return [html.render_loading(accepted(environ.get("HTTP_ACCEPT_LANGUAGE", ""))).encode()]
     start_response("503 Service Unavailable", headers)
-    return [json.dumps({"error": True, "code": "busy", "message": _STARTING}).encode()]
+    said = lde.refusal(_STARTING, 503) if "/ldl/" in path else messages.failure(_STARTING)
+    return [json.dumps({**said, "code": "busy"}).encode()]
 
 
 def site(student: Wsgi, protocol: Wsgi, settings: Settings, admin: Wsgi | None = None) -> Wsgi:

@@ -10,7 +10,7 @@ import bottle
 from bottle import Bottle, HTTPError, request
 
 from labnode.clock import Clock
-from labnode.http.replies import Errors, OwnViews, json_reply, wants_json
+from labnode.http.replies import App, Errors, OwnViews, json_reply, wants_json
 from labnode.lab import Lab, Node
 from labnode.settings import Settings
 from labnode.web import html
@@ -39,7 +39,7 @@ def student_app(
 ) -> Bottle:
     """All routes of the student's side; each denies by default."""
     access = uploads.access
-    app = Bottle()
+    app = App()
     app.default_error_handler = _error
     for routes in (app, lab.app):
         for plugin in (Errors, OwnViews, type(access)):  # of a runtime that had this lab before
