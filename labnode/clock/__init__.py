@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 HUNG_AFTER = 30.0  # seconds that a thread of the node may be at one thing
 _REAL_LIMIT = 30.0  # seconds a wait under a manual clock may really take before it is a bug
@@ -44,6 +45,17 @@ class Event:
             return self._condition.wait_for(self.is_set, limit)
 
 
+Look = Callable[[bool], float | None]
+"""Looks at the wall clock, told whether it was just set; says in how many seconds to call again."""
+
+
+class Watch(Protocol):
+    """Calls a `Look` whenever it should."""
+
+    def stop(self, timeout: float) -> bool:
+        """Call it no more; False when that did not end within `timeout` seconds."""
+
+
 class Clock:
     """The machine's clocks."""
 
@@ -58,8 +70,20 @@ class Clock:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def wall(self) -> float:
-        """Seconds since 1970 by the wall clock, which jumps when NTP arrives: for people only."""
+        """Seconds since 1970 by the wall clock, which jumps when NTP arrives; see WallClock."""
         return time.time()
+
+    def is_right(self) -> bool:
+        """Whether anything outside this machine, or a battery clock, confirms the wall clock."""
+        from labnode.clock.wall import confirmed  # noqa: PLC0415 - ctypes, not for `labnode safe`
+
+        return confirmed(self.wall())
+
+    def watch_wall(self, look: Look) -> Watch:
+        """Call `look` from now on, when the wall clock is set and when it asks for it."""
+        from labnode.clock.wall import ClockThread  # noqa: PLC0415
+
+        return ClockThread(look)
 
     def event(self, on_set: Callable[[], None] | None = None) -> Event:
         """An event whose timeouts follow this clock."""
@@ -94,10 +118,14 @@ class Turn:
 
 
 class ManualClock(Clock):
-    """A clock that stands still until a test advances it."""
+    """A clock that stands still until a test advances it; its wall clock is `right` or not."""
 
-    def __init__(self, now: float = 1000.0, wall: float = 1_800_000_000.0) -> None:
+    def __init__(
+        self, now: float = 1000.0, wall: float = 1_800_000_000.0, right: bool = True
+    ) -> None:
         self.boot_id = "manual-boot"
+        self._right = right
+        self._looks: list[Look] = []
         self._now = now
         self._wall = wall
         self._lock = threading.Lock()
@@ -124,9 +152,37 @@ class ManualClock(Clock):
         for event in events:
             event.tick()
 
-    def jump_wall(self, seconds: float) -> None:
-        """Move the wall clock alone, as NTP does."""
+    def jump_wall(self, seconds: float, right: bool = True) -> None:
+        """Move the wall clock alone: to the right time as NTP does, or as a person may."""
         self._wall += seconds
+        self._right = right
+        for look in self._looks[:]:
+            look(True)
+
+    def is_right(self) -> bool:
+        return self._right
+
+    def watch_wall(self, look: Look) -> Watch:
+        self._looks.append(look)
+        look(False)
+        return _ManualWatch(self._looks, look)
+
+    def confirm_wall(self) -> None:
+        """The time is found to be right as it is."""
+        self._right = True
+        for look in self._looks[:]:
+            look(False)
+
+
+class _ManualWatch:
+    def __init__(self, looks: list[Look], look: Look) -> None:
+        self._looks = looks
+        self._own = look
+
+    def stop(self, timeout: float) -> bool:  # noqa: ARG002
+        if self._own in self._looks:
+            self._looks.remove(self._own)
+        return True
 
 
 class _ManualEvent(Event):

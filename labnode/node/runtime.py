@@ -10,6 +10,7 @@ from typing import Protocol
 
 from labnode.board import Board, BoardFile
 from labnode.clock import Clock
+from labnode.clock.wall import WallClock
 from labnode.control import Command
 from labnode.events import Bus
 from labnode.lab import Lab, Node
@@ -84,6 +85,7 @@ class Runtime:
         self.began = clock.now()
         self._listen = listen
         self.bus = Bus()
+        self.wall = WallClock(clock)
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             self.store = Store(settings.state_dir / "labnode.db", clock)
@@ -124,6 +126,7 @@ class Runtime:
             self._pruning = Pruning(
                 self.store,
                 clock,
+                self.wall,
                 self.sessions,
                 history=settings.history,
                 task_expires=settings.task_expires,
@@ -231,6 +234,7 @@ class Runtime:
             partial(self.streams.stop, 0.1),
             stop_worker,
             partial(self.telemetry.stop, 0.2),
+            partial(self.wall.stop, 0.1),
         ]
         return all_done(steps) and ended
 
