@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from labnode.clock import ManualClock
-from labnode.clock.wall import WallClock
+from labnode.clock import ManualClock, WallClock
 from labnode.store import Pruning, Row, Store
 from tests.kit.waiting import eventually
 

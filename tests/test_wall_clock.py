@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import threading
@@ -11,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from labnode.clock import Clock, ManualClock
-from labnode.clock import wall as module
-from labnode.clock.wall import ClockThread, WallClock, confirmed
+from labnode import clock as ground
+from labnode.clock import Clock, ManualClock, WallClock, machine
+from labnode.clock.machine import ClockThread, battery_clocks
 from tests.kit.waiting import PATIENCE
 
 HOUR, YEAR = 3600.0, 365.25 * 86400.0
@@ -65,7 +66,7 @@ class Kernel:
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
     """Its timer has to be closed in the end."""
     kernel = Kernel()
-    monkeypatch.setattr(module, "_libc", kernel)
+    monkeypatch.setattr(machine, "_libc", kernel)
     yield kernel
     kernel.close()
 
@@ -88,17 +89,36 @@ class Wakes:
 # --- who confirms it ---
 
 
+@pytest.fixture
+def rtcs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of the machine's battery clocks, of which there is none."""
+    monkeypatch.setattr(machine, "battery_clocks", lambda: battery_clocks(tmp_path / "rtc"))
+    return tmp_path / "rtc"
+
+
 @pytest.mark.parametrize("answer", [SYNCHRONISED, INSERTS_A_LEAP_SECOND])
-def test_a_clock_that_ntp_has_set_is_confirmed(kernel: Kernel, tmp_path: Path, answer: int) -> None:
+def test_a_clock_that_ntp_has_set_is_right(kernel: Kernel, rtcs: Path, answer: int) -> None:
     kernel.answer = answer
-    assert confirmed(NOW, tmp_path)
+    assert Clock().is_right()
 
 
 @pytest.mark.parametrize("answer", [UNSYNCHRONISED, -1])
-def test_a_clock_that_nobody_has_set_is_not(kernel: Kernel, tmp_path: Path, answer: int) -> None:
+def test_a_clock_that_nobody_has_set_is_not(kernel: Kernel, rtcs: Path, answer: int) -> None:
     kernel.answer = answer
-    assert not confirmed(NOW, tmp_path)
-    assert not confirmed(NOW, tmp_path / "there are no battery clocks")
+    assert not Clock().is_right()
+    rtcs.mkdir()
+    assert not Clock().is_right()
+
+
+class Shows(Clock):
+    """A machine whose wall clock shows one time."""
+
+    def __init__(self, wall: float) -> None:
+        super().__init__()
+        self._wall = wall
+
+    def wall(self) -> float:
+        return self._wall
 
 
 @pytest.mark.parametrize(
@@ -112,16 +132,17 @@ def test_a_clock_that_nobody_has_set_is_not(kernel: Kernel, tmp_path: Path, answ
     ],
 )
 def test_a_battery_clock_confirms_the_time_that_it_has_itself(
-    kernel: Kernel, tmp_path: Path, says: str, wall: float, right: bool
+    kernel: Kernel, rtcs: Path, says: str, wall: float, right: bool
 ) -> None:
-    (tmp_path / "rtc0").mkdir()
-    (tmp_path / "rtc0/since_epoch").write_text(says)
-    assert confirmed(wall, tmp_path) is right
+    for name, text in (("rtc0", ""), ("rtc1", says)):
+        (rtcs / name).mkdir(parents=True)
+        (rtcs / name / "since_epoch").write_text(text)
+    assert Shows(wall).is_right() is right
 
 
 def test_the_kernel_of_this_machine_answers_or_refuses_to() -> None:
     assert Clock().is_right() in (True, False)
-    answer = module._libc.adjtimex(module.ctypes.create_string_buffer(1024))
+    answer = machine._libc.adjtimex(ctypes.create_string_buffer(1024))
     assert -1 <= answer <= UNSYNCHRONISED
 
 
@@ -230,9 +251,9 @@ def test_a_thread_waits_for_the_clock_to_be_set_and_for_nothing_else(kernel: Ker
 
 
 def test_until_it_is_confirmed_the_thread_looks_now_and_then(
-    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    kernel: Kernel, rtcs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_SLOWLY", 0.01)
+    monkeypatch.setattr(ground, "_ASK_AGAIN", 0.01)
     wall = WallClock(Clock())
     wakes = Wakes()
     wall.subscribe(wakes)
@@ -245,7 +266,7 @@ def test_until_it_is_confirmed_the_thread_looks_now_and_then(
 def test_where_no_timer_tells_it_the_thread_looks_now_and_then(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
-    monkeypatch.setattr(module, "_SLOWLY", 0.01)
+    monkeypatch.setattr(machine, "_SLOWLY", 0.01)
     kernel.has_timers, kernel.arms = why != "no timer", why != "not armed"
     looks = Wakes()
 
@@ -263,7 +284,7 @@ def test_where_no_timer_tells_it_the_thread_looks_now_and_then(
 
 
 def test_the_timer_of_this_machine_is_quiet_while_nobody_sets_its_clock() -> None:
-    timer = module._timer()
+    timer = machine._timer()
     assert timer is not None
     try:
         with pytest.raises(BlockingIOError):

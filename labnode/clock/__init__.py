@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 HUNG_AFTER = 30.0  # seconds that a thread of the node may be at one thing
+OLDEST = 1_735_689_600.0  # 2025, before labnode existed: a clock that says less was not set
+_JUMP = 600.0  # seconds that the wall clock may gain or lose against the time that passes
+_ASK_AGAIN = 60.0  # seconds until a wall clock that nobody confirms is looked at again
 _REAL_LIMIT = 30.0  # seconds a wait under a manual clock may really take before it is a bug
 
 
@@ -74,14 +77,20 @@ class Clock:
         return time.time()
 
     def is_right(self) -> bool:
-        """Whether anything outside this machine, or a battery clock, confirms the wall clock."""
-        from labnode.clock.wall import confirmed  # noqa: PLC0415 - ctypes, not for `labnode safe`
+        """Whether NTP or a clock with a battery confirms the wall clock.
 
-        return confirmed(self.wall())
+        A battery clock does so by saying the same; one whose battery is empty begins long ago.
+        """
+        from labnode.clock.machine import battery_clocks, ntp_confirms  # noqa: PLC0415 - ctypes
+
+        wall = self.wall()
+        return ntp_confirms() or any(
+            says >= OLDEST and abs(says - wall) <= _JUMP for says in battery_clocks()
+        )
 
     def watch_wall(self, look: Look) -> Watch:
         """Call `look` from now on, when the wall clock is set and when it asks for it."""
-        from labnode.clock.wall import ClockThread  # noqa: PLC0415
+        from labnode.clock.machine import ClockThread  # noqa: PLC0415
 
         return ClockThread(look)
 
@@ -115,6 +124,85 @@ class Turn:
         if began is None or self._clock.now() - began <= self._limit:
             return None
         return f"the thread {self._thread} has been at one thing for {self._limit:g} s"
+
+
+class WallClock:
+    """The wall clock as far as it can be trusted; any thread may ask.
+
+    It is `trustworthy` once NTP, or a clock with a battery, has confirmed it, and as long as it
+    does not jump: then it has to be confirmed again.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._offset = clock.wall() - clock.now()
+        self._steady_since = clock.now()
+        self._confirmed = False
+        self._wakes: list[Callable[[], None]] = []
+        self._watch: Watch | None = None
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return self._clock.wall()
+
+    @property
+    def trustworthy(self) -> bool:
+        """Whether it tells the right time of day."""
+        self.look()
+        return self._confirmed
+
+    @property
+    def doubt(self) -> str | None:
+        """Why it is not trustworthy, in a sentence, or None."""
+        if self.trustworthy:
+            return None
+        return (
+            "The clock of this machine is not set: no time server (NTP) has answered, and it has "
+            "no battery clock that is right."
+        )
+
+    @property
+    def steady_for(self) -> float:
+        """For how many seconds, known to this process, it has not jumped."""
+        self.look()
+        return self._clock.now() - self._steady_since
+
+    def subscribe(self, wake: Callable[[], None]) -> None:
+        """Call `wake`, on any thread, when the clock was set or becomes trustworthy; until `stop`.
+
+        What is slewed to the right time without being set is found within a minute.
+        """
+        with self._lock:
+            self._wakes.append(wake)
+        if self._watch is None:
+            self._watch = self._clock.watch_wall(self.look)
+
+    def stop(self, timeout: float) -> bool:
+        """Wake nobody any more; False when the thread did not end in time."""
+        with self._lock:
+            self._wakes.clear()
+            watch, self._watch = self._watch, None
+        return watch is None or watch.stop(timeout)
+
+    def look(self, was_set: bool = False) -> float | None:
+        """Notice what has happened to it; in how many seconds to look again, None: when it is set.
+
+        Whoever keeps its history calls this every few seconds: smaller jumps may add up.
+        """
+        with self._lock:
+            now = self._clock.now()
+            offset = self._clock.wall() - now
+            jumped = abs(offset - self._offset) > _JUMP
+            if jumped:
+                self._steady_since, self._offset, self._confirmed = now, offset, False
+            before = self._confirmed
+            self._confirmed = before or self._clock.is_right()
+            news = was_set or jumped or self._confirmed != before
+            wakes = self._wakes[:] if news else []
+        for wake in wakes:
+            wake()
+        return None if self._confirmed else _ASK_AGAIN
 
 
 class ManualClock(Clock):

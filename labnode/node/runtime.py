@@ -9,8 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from labnode.board import Board, BoardFile
-from labnode.clock import Clock
-from labnode.clock.wall import WallClock
+from labnode.clock import Clock, WallClock
 from labnode.control import Command
 from labnode.events import Bus
 from labnode.lab import Lab, Node

@@ -8,8 +8,7 @@ import threading
 from collections.abc import Sized
 from typing import Any, Protocol
 
-from labnode.clock import Clock, Turn
-from labnode.clock.wall import OLDEST, WallClock
+from labnode.clock import OLDEST, Clock, Turn, WallClock
 from labnode.errors import StorageError
 from labnode.store.store import Store, Work
 
