@@ -24,7 +24,11 @@ case ${words[0]} in
     is-active) [[ -e $state/$unit.active ]] ;;
     is-enabled) [[ -e $state/$unit.enabled ]] ;;
     enable) mkdir -p "$state"; : >"$state/$unit.enabled" ;;
-    stop) for unit in "${words[@]:1}"; do rm -f "$state/$unit.active" "$state/$unit.socket.active"; done ;;
+    stop)
+        for unit in "${words[@]:1}"; do
+            rm -f "$state/$unit.active" "$state/$unit.socket.active"
+        done
+        ;;
     disable) rm -f "$state/$unit.enabled" ${now:+"$state/$unit.active"} ;;
     restart)
         rm -f "$state/$unit.active"
