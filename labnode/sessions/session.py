@@ -221,7 +221,7 @@ class SessionIndex:
 
 def _digest(secret: str) -> bytes:
     """What a secret is looked up by: how long that takes says nothing of the secrets there are."""
-    return hashlib.sha256(secret.encode(errors="replace")).digest()
+    return hashlib.blake2b(secret.encode(errors="replace"), digest_size=16).digest()
 
 
 def _same(secret: str, presented: str) -> bool:
