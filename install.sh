@@ -49,7 +49,8 @@ usage() {
     printf '%s\n' \
         'Usage: ./install.sh demo [--no-browser] [--port N] [--seconds N]' \
         '       ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...]' \
-        '                          | --arm ROOT [PART] | --tools | --audit]' \
+        '                          | --real [PYTEST-ARGUMENT...] | --arm ROOT [PART]' \
+        '                          | --tools | --audit]' \
         '       sudo ./install.sh --board boards/NAME.yaml [OPTION...]' \
         '       sudo ./install.sh upgrade | rollback [OPTION...]' \
         '       sudo ./install.sh uninstall [--name NAME] [--purge]' \
@@ -59,6 +60,7 @@ usage() {
         '  demo       start the demo board without hardware and open the student'"'"'s page' \
         '  test       check the code and run every test; --system: install for real, in Debian roots;' \
         '             --arm: in an emulated Debian of another processor;' \
+        '             --real: with a LabDiscoveryEngine of PyPI and its Redis;' \
         '             --tools: no test, only install the Debian packages that they use;' \
         '             --audit: ask the internet for known weaknesses of the libraries of a release' \
         '  install    make a board a service of this machine; again: add a lab, or change this one' \
@@ -120,6 +122,11 @@ command_test() {
             test_arm "$@"
             return
             ;;
+        --real)
+            shift
+            test_real "$@"
+            return
+            ;;
         --tools)
             [[ $# == 1 ]] || misused "test --tools takes no '$2'"
             is_root || fail "only root can install the tools of the tests: sudo ./install.sh test --tools"
@@ -177,6 +184,18 @@ test_arm() { # ROOT [PART...]
         "see tests/arm/README.md"
     choose_python
     "$python" -B "$root/tests/arm/suite.py" "$@"
+}
+
+# The central servers of other people, as they are published: tests/real/README.md says what and how long.
+test_real() {
+    if ! have redis-server; then
+        ! is_root || apt_install redis-server || true
+        have redis-server || fail "these tests need Redis: sudo apt-get install redis-server"
+        ! have systemctl || systemctl disable --now redis-server >/dev/null 2>&1 || true
+    fi
+    prepare_venv test
+    cd -- "$root"
+    "$venv/bin/python" -m pytest -p no:cacheprovider tests/real/scenarios.py "$@"
 }
 
 # Known weaknesses of the libraries that releases are made of, by pip-audit, which has a venv of its own.
