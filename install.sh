@@ -248,6 +248,7 @@ command_install() {
     install_board
     install_settings
     install_system_files "$release"
+    keep_listening "$name"
     configure_boot
     hold_safe_at_boot "$name"
     activate "$release" "$name"
@@ -263,7 +264,10 @@ command_upgrade() {
     choose_release
     build_release
     install_system_files "$release"
-    while read -r lab; do hold_safe_at_boot "$lab"; done < <(labs)
+    while read -r lab; do
+        keep_listening "$lab"
+        hold_safe_at_boot "$lab"
+    done < <(labs)
     activate "$release"
     warn_of_shared_admin
 }
@@ -295,8 +299,8 @@ command_uninstall() {
     while read -r lab; do remove_lab "$lab"; done < <(labs)
     ! systemctl --quiet is-active labnode-tool.socket 2>/dev/null ||
         change "stop labnode-tool.socket" systemctl stop labnode-tool.socket
-    remove "$units/labnode@.service" "$units/labnode-safe@.service" "$units/labnode-tool.socket" \
-        "$units/labnode-tool@.service" "$watchdog" "$prefix/etc/udev/rules.d/70-labnode.rules" \
+    remove "$units/labnode@.service" "$units/labnode@.socket" "$units/labnode-safe@.service" \
+        "$units/labnode-tool.socket" "$units/labnode-tool@.service" "$watchdog" "$prefix/etc/udev/rules.d/70-labnode.rules" \
         "$prefix/etc/udev/rules.d/71-labnode-buses.rules" "$prefix/etc/modules-load.d/labnode.conf"
     [[ $(readlink -- "$link") != "$opt_seen/current/bin/labnode" ]] || remove "$link"
     [[ ! -d ${watchdog%/*} ]] || dry || rmdir --ignore-fail-on-non-empty -- "${watchdog%/*}"
@@ -542,7 +546,7 @@ begin() {
 
 begin_changes() {
     undo=(restore_services) changed='' scratch='' touched='' units_changed='' devices_changed='' reboot_needed=''
-    restart=() active=()
+    restart=() active=() moved=()
     dry || scratch=$(mktemp -d "${TMPDIR:-/tmp}/labnode-install.XXXXXX") || fail "cannot write into ${TMPDIR:-/tmp}"
     explained='' broken=$LINENO
     set -o errtrace
@@ -615,7 +619,8 @@ put_text() { # TEXT DESTINATION MODE
 
 note_kind() { # PATH
     case $1 in
-        "$units/labnode@.service" | "$units"/labnode-tool*) units_changed=yes ;;
+        "$units"/labnode@.* | "$units"/labnode-tool*) units_changed=yes ;;
+        */labnode@*.socket.d/*) ;; # keep_listening() says whose it is
         "$units"/labnode-*@.service) ;;
         "$units"/*) restart+=("$name") ;; # a drop-in of the lab that is being installed
         */udev/* | */modules-load.d/*) devices_changed=yes ;;
@@ -872,6 +877,9 @@ install_system_files() { # RELEASE
         # The machine's own watchdog, which resets it when the kernel hangs. systemd reads this with daemon-reload.
         ! needs_pins || [[ ! $(boot_file) && ! -e $prefix/dev/watchdog ]] ||
             put_file "$shared/systemd/labnode-watchdog.conf" "$watchdog" 644
+    fi
+    if [[ -e $shared/systemd/labnode@.socket ]]; then
+        put_file "$shared/systemd/labnode@.socket" "$units/labnode@.socket" 644
     fi
     if [[ -e $shared/systemd/labnode-tool.socket ]]; then # an older release has none, and uses none
         make_user labnode-tool dialout plugdev gpio spi
@@ -1136,6 +1144,22 @@ forget_simulation() {
     restart+=("$name")
 }
 
+# systemd listens where the lab's settings say, and keeps who comes while the node is started again.
+# Where they name a host instead of its address, the node listens itself.
+keep_listening() { # LAB
+    local host=${option[host]:-0.0.0.0} at=${port:-8080} file=$units/labnode@$1.socket.d/address.conf text
+    if [[ -e $etc/$1.yaml ]]; then
+        host=$(setting "$1" host) at=$(setting "$1" port)
+    fi
+    host=${host:-127.0.0.1}
+    [[ $host != *[!0-9a-fA-F.:]* ]] || return 0
+    [[ $host != *:* ]] || host=[$host]
+    text=$(printf '%s\n' '# Written by install.sh from the settings.' '[Socket]' "ListenStream=$host:${at:-8080}")
+    [[ ! -f $file || $(<"$file") != "$text" ]] || return 0
+    put_text "$text" "$file" 644
+    restart+=("$1") moved+=("$1")
+}
+
 # A lab with hardware has its outputs made safe early in each boot; one without has not.
 hold_safe_at_boot() { # LAB
     local unit=labnode-safe@$1
@@ -1167,7 +1191,7 @@ is_simulated() { # LAB: the one that is being installed as asked for, others as 
 remove_lab() { # LAB
     is_disabled "$1" || change "stop labnode@$1" systemctl --quiet disable --now "labnode@$1"
     forget_safe_at_boot "$1"
-    remove "$(dirname -- "$(simulation_of "$1")")"
+    remove "$(dirname -- "$(simulation_of "$1")")" "$units/labnode@$1.socket.d"
     forget_boot "$1"
     given purge || return 0
     remove "$etc/$1.yaml" "$etc/boards/$1" "$etc/boards/$1.old" "$var/$1"
@@ -1305,6 +1329,10 @@ start_lab() { # LAB
         return
     fi
     say "start $unit"
+    # Its socket opens before it, and not while a node has the port; afterwards it stays open.
+    if [[ $units_changed || " ${moved[*]} " == *" $1 "* ]] || ! systemctl --quiet is-active "$unit.socket"; then
+        systemctl --quiet stop "$unit" "$unit.socket" 2>/dev/null || true
+    fi
     if ! systemctl restart "$unit" || ! is_active "$1" || ! answers "$1"; then
         ! have journalctl || journalctl --unit "$unit" --lines 12 --no-pager --output cat 2>/dev/null | sed 's/^/    /' >&2
         fail "the lab '$1' does not get ready with labnode $(basename -- "$(current_release)")"
@@ -1353,6 +1381,7 @@ restore_services() {
     [[ $touched ]] || return 0
     systemctl daemon-reload || true
     for lab in "${active[@]}"; do
+        systemctl --quiet stop "labnode@$lab" "labnode@$lab.socket" 2>/dev/null || true
         if systemctl restart "labnode@$lab" && answers "$lab"; then
             say "labnode@$lab runs as before"
         else
