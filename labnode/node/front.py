@@ -76,8 +76,8 @@ def site(student: Wsgi, protocol: Wsgi, settings: Settings, admin: Wsgi | None =
         if base and path == base:  # relative addresses in the page count from its slash
             start("302 Found", [("Location", f"{base}/"), ("Content-Length", "0")])
             return []
-        inside = path.startswith(f"{base}/")
-        environ = _below(environ, base if inside else "", path)
+        rest = path.removeprefix(base) if path.startswith(f"{base}/") else path
+        environ = {**environ, "SCRIPT_NAME": base, "PATH_INFO": rest}
         if admin is not None and f"{environ['PATH_INFO']}/".startswith("/admin/"):
             return admin(environ, start)
         return student(environ, start)
@@ -147,16 +147,8 @@ def _parse(address: str) -> IPv4Address | IPv6Address | None:
 
 
 def _security_headers(settings: Settings) -> list[tuple[str, str]]:
-    ancestors = ["'self'"]
-    if settings.embed:
-        ancestors += settings.allowed_back_origins or ["https:"]
-    policy = (
-        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-        f"style-src 'self' '{html.STYLE_HASH}'; form-action 'self'; "
-        f"frame-ancestors {' '.join(ancestors)}"
-    )
     headers = [
-        ("Content-Security-Policy", policy),
+        ("Content-Security-Policy", html.content_security_policy(settings)),
         ("X-Content-Type-Options", "nosniff"),
         ("Referrer-Policy", "no-referrer"),
     ]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
-from labnode.clock import Clock, Event
+from labnode.clock import Clock, Event, utc
 from labnode.errors import LabnodeError
 from labnode.weblab.caller import Caller
 from labnode.weblab.fake import SessionEnd
@@ -69,7 +68,7 @@ class DiscoveryEngine:
         Raises what `Caller.ask` does. It is not repeated: the board counts as broken then.
         In its own dialect the real one has no `client_initial_data` to send; this one has.
         """
-        now = datetime.fromtimestamp(self._clock.wall(), UTC)
+        now = utc(self._clock.wall())
         reservation_id = reservation_id or str(uuid.uuid4())
         data = dict(client_initial_data or {})
         unique = username_unique or username

@@ -27,7 +27,8 @@ case ${words[0]} in
     stop)
         for unit in "${words[@]:1}"; do
             rm -f "$state/$unit.active" "$state/$unit.socket.active"
-        done ;;
+        done
+        ;;
     disable) rm -f "$state/$unit.enabled" ${now:+"$state/$unit.active"} ;;
     restart)
         rm -f "$state/$unit.active"
@@ -48,6 +49,7 @@ case "$*" in
     *version_info*) echo ${{PYTHON_VERSION:-3.13}} ;;
     *ensurepip*) ;;
     *gpiochip_open*) [[ -z ${{NO_LGPIO:-}} ]] ;;
+    *"install without-wheel"*) [[ -z ${{NO_LGPIO:-}} ]] || echo lgpio ;;
     *"-m labnode.install"*) PYTHONPATH=$PACKAGES exec '{sys.executable}' "$@" ;;
     "-m venv "*)
         [[ -z ${{NO_VENV:-}} ]] || exit 1
@@ -55,7 +57,7 @@ case "$*" in
         mkdir -p "$directory/bin" "$directory/lib/python3.{sys.version_info.minor}/site-packages"
         cp "$0" "$directory/bin/python" ;;
     *"-m pip"*)
-        [[ -z ${{NO_PIP:-}} ]] || {{ echo "no such package" >&2; exit 1; }}
+        [[ -z ${{NO_PIP:-}} ]] || {{ echo "WARNING: Retrying (Retry(total=0)) after" >&2; exit 1; }}
         bin=${{0%/*}}
         while (($#)); do
             case $1 in
@@ -115,7 +117,7 @@ class Node:
         self.packages.mkdir()
         for name in ("lgpio", "_lgpio"):
             (self.packages / f"{name}.py").write_text("")
-        for name in ("errors.py", "clock.py", "install"):
+        for name in ("errors.py", "clock", "install"):
             self.copy(f"labnode/{name}")
         (self.clone / "boards").mkdir()
         self.version("1.0")

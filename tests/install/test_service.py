@@ -358,12 +358,18 @@ def test_the_tools_of_the_board_are_installed(node: Node) -> None:
 
 
 def test_the_release_sees_the_lgpio_of_the_system_and_nothing_else_of_it(node: Node) -> None:
-    node.install()
+    said = node.install().stderr
+    assert "the library for the pins is the system's lgpio: nothing is compiled" in said
     (call,) = [call for call in node.calls("python3") if "-m venv --without-pip" in call]
     assert "--system-site-packages" not in call
     (site,) = (node.root / "opt/labnode/current/lib").glob("python*/site-packages")
     links = {path.name: path.readlink() for path in site.iterdir() if path.is_symlink()}
     assert links == {f"{name}.py": node.packages / f"{name}.py" for name in ("lgpio", "_lgpio")}
+
+
+def test_an_lgpio_that_has_to_be_compiled_is_announced(node: Node) -> None:
+    said = node.run(*INSTALL, NO_LGPIO="1").stderr
+    assert "has no wheel for Python 3.13 on this machine and no package in this Debian" in said
 
 
 def test_a_simulated_lab_needs_no_lgpio(node: Node) -> None:
