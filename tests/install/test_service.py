@@ -364,6 +364,7 @@ def test_the_release_sees_the_lgpio_of_the_system_and_nothing_else_of_it(node: N
     assert "--system-site-packages" not in call
     (site,) = (node.root / "opt/labnode/current/lib").glob("python*/site-packages")
     links = {path.name: path.readlink() for path in site.iterdir() if path.is_symlink()}
+    links.pop("yaml.py", None)  # only where it has no wheel: a 32-bit machine
     assert links == {f"{name}.py": node.packages / f"{name}.py" for name in ("lgpio", "_lgpio")}
 
 
