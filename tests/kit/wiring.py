@@ -21,7 +21,6 @@ from labnode.lab.sequences import Sequences
 from labnode.sessions import Session, Sessions
 from labnode.store import Store
 from labnode.tasks import Lane, Tasks
-from labnode.tasks.queues import Queues
 from labnode.worker import Worker
 
 
@@ -70,6 +69,15 @@ def lone_board(file: BoardFile, clock: Clock, bus: Bus | None = None, **options:
     return Board(file, clock=clock, bus=bus or Bus(), **{"simulate": True, **options})
 
 
+class FakeWallClock:
+    """One that is right from the start, unless a test says otherwise."""
+
+    right = True
+
+    def is_right(self) -> bool:
+        return self.right
+
+
 class Parts:
     """A worker with its board; with a `directory`, a store and tasks besides.
 
@@ -93,8 +101,8 @@ class Parts:
         if directory is not None:
             self.directory = directory
             self.store = store(directory / "labnode.db", clock)
-            self.queues = Queues(directory / "queue.db")
-            self.tasks = Tasks(self.store, self.worker, clock, self.bus, self.queues)
+            self.wall_clock = FakeWallClock()
+            self.tasks = Tasks(self.store, self.worker, clock, self.bus, self.wall_clock)
         self.board: Any = board
         if isinstance(board, BoardFile):
             self.board = Board(
