@@ -9,7 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from labnode.board import Board, BoardFile
-from labnode.clock import Clock
+from labnode.clock import Clock, WallClock
 from labnode.control import Command
 from labnode.events import Bus
 from labnode.lab import Lab, Node
@@ -88,6 +88,7 @@ class Runtime:
         self.began = clock.now()
         self._listen = listen
         self.bus = Bus()
+        self.wall = WallClock(clock)
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             self.store = Store(settings.state_dir / "labnode.db", clock)
@@ -126,6 +127,7 @@ class Runtime:
             self._pruning = Pruning(
                 self.store,
                 clock,
+                self.wall,
                 self.sessions,
                 history=settings.history,
                 task_expires=settings.task_expires,
@@ -234,6 +236,7 @@ class Runtime:
             partial(self.streams.stop, 0.1),
             stop_worker,
             partial(self.telemetry.stop, 0.2),
+            partial(self.wall.stop, 0.1),
         ]
         return all_done(steps) and ended
 

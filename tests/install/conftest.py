@@ -110,7 +110,7 @@ class Node:
         self.packages.mkdir()
         for name in ("lgpio", "_lgpio"):
             (self.packages / f"{name}.py").write_text("")
-        for name in ("errors.py", "clock.py", "install"):
+        for name in ("errors.py", "clock", "install"):
             self.copy(f"labnode/{name}")
         (self.clone / "boards").mkdir()
         self.version("1.0")
