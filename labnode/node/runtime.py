@@ -54,11 +54,6 @@ class RuntimeOwner(Protocol):
         """Why the process must not go on owning the hardware, or None."""
 
 
-class Believed:
-    def is_right(self) -> bool:
-        return True
-
-
 class Runtime:
     """A board with its threads, tasks, sessions, lab and pages, from `start()` to `stop()`.
 
@@ -99,7 +94,7 @@ class Runtime:
                 slots=http_threads // 2,
                 hung_after=hung_after,
             )
-            self.tasks = Tasks(self.store, self.worker, clock, self.bus, Believed())
+            self.tasks = Tasks(self.store, self.worker, clock, self.bus, self.wall)
             self.board = Board(
                 file,
                 clock=clock,
@@ -247,7 +242,6 @@ class Runtime:
     def turn(self) -> None:
         """Do the periodic work of the main thread."""
         self._pruning.turn()
-        self.tasks.timers.look_at_clock()
 
     def fault(self) -> str | None:
         """Why this process must end itself, or None."""

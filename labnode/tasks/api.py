@@ -12,6 +12,7 @@ from inspect import BoundArguments, signature
 from math import inf
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar
 
+from labnode.clock.schedules import wall_seconds
 from labnode.errors import BadInput, LabnodeError
 from labnode.jsondata import JsonDict, Sealed, plain
 from labnode.tasks.queues import When
@@ -162,7 +163,7 @@ class TaskFunction(Generic[P, R]):
         if eta is not None and not isinstance(eta, datetime):
             raise BadInput(f"Task {self.name!r}: eta is a datetime, not {eta!r}.")
         try:
-            date = None if eta is None else eta.timestamp()
+            date = None if eta is None else wall_seconds(eta)
         except (ValueError, OverflowError):  # the year 1
             raise BadInput(f"Task {self.name!r}: eta is a time of our days, not {eta}.") from None
         invocation = self._invocation(tuple(args), dict(kwargs or {}))

@@ -11,7 +11,7 @@ from math import inf
 from typing import Any
 
 from labnode import context
-from labnode.clock import Clock
+from labnode.clock import Clock, WallClock
 from labnode.errors import (
     AlreadyRunningError,
     BadInput,
@@ -40,7 +40,7 @@ from labnode.tasks.runs import (
     describe_error,
     kill_processes,
 )
-from labnode.tasks.timers import Timers, WallClock
+from labnode.tasks.timers import Timers
 from labnode.tasks.waits import Until, Waits, own_run
 from labnode.worker import Job, Worker, harmless
 

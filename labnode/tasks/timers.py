@@ -7,29 +7,19 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from math import floor, inf
+from math import ceil, inf
 from typing import Any, Protocol
 
-from labnode.clock import Clock, Turn
+from labnode.clock import Clock, Turn, WallClock
+from labnode.clock.schedules import LATE, Every, Schedule, upcoming
 from labnode.errors import StorageError
 from labnode.store import Store
 from labnode.tasks.queues import DATED, DELAYED, Queues, When
 from labnode.tasks.runs import Moment
-from labnode.tasks.schedules import Every, Schedule
 
 log = logging.getLogger(__name__)
 
-_LATE = 60.0  # seconds after which a tick counts as missed
-_JUMP = 1.0  # seconds that the wall clock may gain or lose before all is looked at again
-_DAY = 86400.0  # a tick that is noted further ahead was noted by a clock that was wrong
 _RETRY = 10.0  # seconds until the database is asked again after it failed
-
-
-class WallClock(Protocol):
-    """What is known of the machine's wall clock."""
-
-    def is_right(self) -> bool:
-        """Whether it can be believed."""
 
 
 class Owner(Protocol):
@@ -51,8 +41,8 @@ class Periodic:
 class Timers:
     """Waits until something is due, and for nothing else: one thread, `timers`.
 
-    Delays count by the time since boot. Dates and times of day count by the wall clock, once that
-    is right; `look_at_clock` has to be called when it may have jumped.
+    Delays count by the time since boot. Dates and times of day count by the wall clock, while that
+    is trustworthy.
     """
 
     def __init__(
@@ -65,8 +55,9 @@ class Timers:
         self._wall_clock = wall_clock
         self._due = {DELAYED: inf, DATED: inf}  # written by the store's thread
         self._periodic: dict[str, Periodic] = {}
-        self._ticks: dict[str, float] = {}  # when each is due next, by its own clock
-        self._known = self._look()
+        self._last: dict[str, Moment] = {}  # when each came last, or was first asked for
+        self._next: dict[str, float] = {}  # when each comes next, by its own clock
+        self._watching = False
         self._wake = clock.event()
         self._stopping = False
         self._busy = Turn(clock, "timers")
@@ -92,21 +83,13 @@ class Timers:
             return None
         return self._busy.fault() if self.thread.is_alive() else "the thread timers has died"
 
-    def look_at_clock(self) -> None:
-        """Notice that the wall clock has jumped, or is right now; called every second or so."""
-        right, offset = self._look()
-        if right != self._known[0] or abs(offset - self._known[1]) > _JUMP:
-            self._known = right, offset
-            self._ticks = {}
-            self._wake.set()
-
     def next_ticks(self) -> dict[str, float | None]:
-        """When each periodic task runs next, in seconds since 1970; None while nobody knows."""
-        now, wall, ticks = self._clock.now(), self._clock.wall(), dict(self._ticks)
+        """When each periodic task comes next, in seconds since 1970; None while nobody knows."""
+        times, coming = self._times(), dict(self._next)
         return {
-            name: None
-            if (due := ticks.get(name)) is None
-            else wall + due - self._time_of(periodic, now, wall)
+            name: times[True] + coming[name] - times[periodic.schedule.wall]
+            if name in coming
+            else None
             for name, periodic in self._periodic.items()
         }
 
@@ -134,18 +117,34 @@ class Timers:
 
     def _turn(self) -> float:
         """Do what is due; returns the seconds until something else is, inf for never."""
-        now, wall = self._clock.now(), self._clock.wall()
-        clocks = {DELAYED: now, DATED: wall if self._wall_clock.is_right() else -inf}
-        for queue, at in clocks.items():
+        wall_counts = self._due[DATED] < inf or any(
+            p.schedule.wall for p in self._periodic.values()
+        )
+        if wall_counts and not self._watching:
+            self._watching = True
+            self._wall_clock.subscribe(self._clock_changed)
+        times = self._times()
+        if not (wall_counts and self._wall_clock.trustworthy):
+            times[True] = -inf
+        left = []
+        for queue, at in ((DELAYED, times[False]), (DATED, times[True])):
             if self._due[queue] <= at:
                 self._store.run(partial(self._release, queue, at))
                 self._owner.released()
-        left = [self._due[queue] - at for queue, at in clocks.items()]
+            left.append(self._due[queue] - at)
         for name, periodic in self._periodic.items():
-            at = self._time_of(periodic, now, wall)
-            if isinstance(periodic.schedule, Every) or self._wall_clock.is_right():
+            if (at := times[periodic.schedule.wall]) > -inf:
                 left.append(self._tick(name, periodic, at) - at)
         return max(0.0, min(left))
+
+    def _times(self) -> dict[bool, float]:
+        """What the wall clock shows (True), and the time since boot (False)."""
+        return {True: self._wall_clock.now(), False: self._clock.now()}
+
+    def _clock_changed(self) -> None:
+        """The wall clock was set, or is trustworthy now."""
+        self._next = {}
+        self._wake.set()
 
     def _release(self, queue: str, now: float, _db: Any) -> None:
         self._owner.release(self._queues.due(queue, now))
@@ -157,48 +156,37 @@ class Timers:
             self._due[queue] = inf if due is None else due
 
     def _tick(self, name: str, periodic: Periodic, now: float) -> float:
-        """Queue a periodic task if it is due; returns when it is due next."""
-        if name not in self._ticks:
-            self._ticks[name] = self._first(name, periodic, now)
-        if (due := self._ticks[name]) <= now:
-            if periodic.catch_up or now - due <= _LATE:
+        """Queue a periodic task if it is due; returns when it comes next."""
+        if (due := self._next.get(name)) is None or due <= now:
+            due = self._coming(name, periodic, now)
+            if due <= now:
+                self._last[name] = Moment.after(self._clock, 0)
                 self._owner.tick(name, partial(self._note, name))
-            else:
-                log.info("The periodic task %s is left out: its time is over.", name)
-            self._ticks[name] = _after(periodic.schedule, due, now)
-        return self._ticks[name]
+                due = self._coming(name, periodic, now)
+            self._next[name] = due
+        return due
 
-    def _first(self, name: str, periodic: Periodic, now: float) -> float:
-        """When a periodic task is due, as far as the database knows when it was last queued."""
-        found = self._store.run(lambda _: self._queues.last_tick(name))
-        last = None if found is None else Moment(*found)
-        schedule = periodic.schedule
-        if isinstance(schedule, Every):
-            if last is None or last.boot_id != self._clock.boot_id:
-                return now + schedule.seconds
-            due = last.at + schedule.seconds
-            return due if periodic.catch_up or due > now else _after(schedule, due, now)
-        if last is None:
-            if periodic.catch_up:  # what is missed counts from now on
+    def _coming(self, name: str, periodic: Periodic, now: float) -> float:
+        """When a periodic task comes next; it is due if that is not later than `now`."""
+        last, schedule = self._came_last(name, periodic), periodic.schedule
+        if schedule.wall:
+            return upcoming(schedule, now, last.wall, catch_up=periodic.catch_up)
+        due = schedule.next(last.at)
+        if isinstance(schedule, Every) and not periodic.catch_up and due < now - LATE:
+            due += ceil((now - LATE - due) / schedule.seconds) * schedule.seconds
+        return due
+
+    def _came_last(self, name: str, periodic: Periodic) -> Moment:
+        """When it came last, as far as the database knows; else it is asked for now."""
+        if name not in self._last:
+            found = self._store.run(lambda _: self._queues.last_tick(name))
+            last = Moment.after(self._clock, 0) if found is None else Moment(*found)
+            if not periodic.schedule.wall and last.boot_id != self._clock.boot_id:
+                last = Moment.after(self._clock, 0)
+            self._last[name] = last
+            if found is None and periodic.catch_up:  # what is missed counts from now on
                 self._store.run(lambda _: self._note(name))
-            return schedule.next(now)
-        if now < last.wall < now + _DAY or (last.wall <= now and periodic.catch_up):
-            return schedule.next(last.wall)
-        return schedule.next(now)
+        return self._last[name]
 
     def _note(self, name: str) -> None:
-        self._queues.note_tick(name, Moment.after(self._clock, 0))
-
-    def _time_of(self, periodic: Periodic, now: float, wall: float) -> float:
-        """The time by the clock that a schedule counts by."""
-        return now if isinstance(periodic.schedule, Every) else wall
-
-    def _look(self) -> tuple[bool, float]:
-        return self._wall_clock.is_right(), self._clock.wall() - self._clock.now()
-
-
-def _after(schedule: Schedule, due: float, now: float) -> float:
-    """The first time after `now` of a schedule that was due."""
-    if isinstance(schedule, Every):
-        return due + (floor((now - due) / schedule.seconds) + 1) * schedule.seconds
-    return schedule.next(now)
+        self._queues.note_tick(name, self._last[name])

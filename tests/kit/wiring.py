@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labnode.board import Board, BoardFile
-from labnode.clock import Clock
+from labnode.clock import Clock, WallClock
 from labnode.events import Bus
 from labnode.lab import Lab, Node
 from labnode.lab.operators import Operators
@@ -69,15 +69,6 @@ def lone_board(file: BoardFile, clock: Clock, bus: Bus | None = None, **options:
     return Board(file, clock=clock, bus=bus or Bus(), **{"simulate": True, **options})
 
 
-class FakeWallClock:
-    """One that is right from the start, unless a test says otherwise."""
-
-    right = True
-
-    def is_right(self) -> bool:
-        return self.right
-
-
 class Parts:
     """A worker with its board; with a `directory`, a store and tasks besides.
 
@@ -101,8 +92,7 @@ class Parts:
         if directory is not None:
             self.directory = directory
             self.store = store(directory / "labnode.db", clock)
-            self.wall_clock = FakeWallClock()
-            self.tasks = Tasks(self.store, self.worker, clock, self.bus, self.wall_clock)
+            self.tasks = Tasks(self.store, self.worker, clock, self.bus, WallClock(clock))
         self.board: Any = board
         if isinstance(board, BoardFile):
             self.board = Board(
