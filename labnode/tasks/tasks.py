@@ -102,15 +102,7 @@ class Tasks:
         """
         function = invocation.function
         run = self._new(function, invocation.arguments)
-        message = self._queues.message(
-            run.name,
-            run.id,
-            run.args,
-            retries=function.retries,
-            retry_delay=function.retry_delay,
-            priority=function.priority,
-        )
-
+        message = self._queues.message(run.name, run.id, run.args, **function.of_message)
         story = []
         if when is not None:
             detail = {"name": run.name, "due": when.due.wall}
@@ -456,6 +448,11 @@ class Tasks:
         if row is None or row["args"] is None:  # pruned
             raise NotFound(f"There is no task {task_id!r}.")
         return Task(self, row)
+
+    def unfinished(self, beginning: str) -> Task:
+        """The unfinished task whose id begins so; NotFound, or BadInput if there are several."""
+        with self._registry.lock:
+            return Task(self, self._registry.beginning(beginning).view())
 
     def look(self, task_id: str) -> dict[str, Any] | None:
         """A task as it is now."""
