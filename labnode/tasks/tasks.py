@@ -70,8 +70,7 @@ class Tasks:
         """Have Huey know a task function, as `lab.NAME`."""
         self._functions[function.name] = function
         self._queues.register(function.name, function.call)
-        if function.periodic is not None:
-            self.timers.add(function.name, function.periodic)
+        self.timers.add(function.name, function.periodic)
 
     def recover(self) -> None:
         """After a start: let what waits in Huey's tables and the history agree; see Lanes."""
@@ -303,10 +302,7 @@ class Tasks:
         return end
 
     def _may_repeat(self, run: Run, message: Any) -> bool:
-        """Whether a run that failed has another try: not if it was asked to stop.
-
-        Only if it had to give way to a student, and may be cut off anywhere, it has one.
-        """
+        """Whether a run that failed has another try; if it was asked to stop, only by a student."""
         asked = run.stop_asked_at is not None and not (run.gave_way and run.idempotent)
         return message.retries > 0 and not asked and self._registry.is_open(run.session_id)
 
@@ -412,7 +408,7 @@ class Tasks:
 
     def stop_all(self) -> None:
         """The node stops: allow no more tasks and ask all to stop; the lab's go on waiting."""
-        self.timers.stop()
+        self.timers.stop(0.5)
         for run in self._registry.close():
             if run.whose is Whose.SESSION or not run.may_begin:
                 self.stop(run.id)

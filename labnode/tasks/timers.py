@@ -72,19 +72,24 @@ class Timers:
         self._busy = Turn(clock, "timers")
         self.thread = threading.Thread(target=self._run, name="timers", daemon=True)
 
-    def add(self, name: str, periodic: Periodic) -> None:
-        """Have a task run periodically."""
-        self._periodic[name] = periodic
+    def add(self, name: str, periodic: Periodic | None) -> None:
+        """Know a task of the board; one that is periodic comes from now on."""
+        if periodic is not None:
+            self._periodic = {**self._periodic, name: periodic}  # the thread goes through it
+            self._wake.set()
 
     def start(self) -> None:
         """Begin; what was due meanwhile is due now."""
         self._store.run(lambda _: self._ask())
         self.thread.start()
 
-    def stop(self) -> None:
-        """End the thread, which never waits long; idempotent."""
+    def stop(self, timeout: float) -> bool:
+        """End the thread; False when it did not end in time. Idempotent."""
         self._stopping = True
         self._wake.set()
+        if self.thread.ident is not None:
+            self.thread.join(timeout)
+        return not self.thread.is_alive()
 
     def fault(self) -> str | None:
         """Why nothing becomes due any more, or None; any thread may ask."""
