@@ -143,6 +143,7 @@ class StateMachine:
         if session.reason is not None:
             return
         alone = self._is_alone(session)
+        self._tasks.wait_until_given_way()
         session.on_board = True
         try:
             self._lab.prepare(self.users.of(session), alone)
@@ -204,6 +205,7 @@ class StateMachine:
         """Dispose a session that the node's last run did not finish."""
         with self.lock:
             session.reason = reason
+            self._tasks.occupy(session.id)
             self._dispose(session)
             self._queue_clean_up(session)  # before others use the board
 
@@ -266,6 +268,7 @@ class StateMachine:
         with self.lock:
             session.state = State.DISPOSED
             session.over_at = self._clock.now()
+        self._tasks.vacate(session.id)
         log.info("Session %s is over (%s).", session.tag, session.reason)
         audit.disposed(session.id, session.reason)
         self._bus.publish(SessionChanged(session.id, session.state, session.reason))

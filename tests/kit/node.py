@@ -40,6 +40,10 @@ class WatchedStore(Store):
         self.asked += 1
         super().update(*args, **kwargs)
 
+    def soon(self, *args: Any, **kwargs: Any) -> None:
+        self.asked += 1
+        super().soon(*args, **kwargs)
+
 
 class Visited:
     """What central servers and students ask of a node, and what can be seen of it.
@@ -166,6 +170,7 @@ class SmallNode(Parts, Visited):
         self.sessions.recover()
         if self._reaper:
             self.sessions.reaper.start()
+        self.tasks.begin()
         return self
 
     def __exit__(
@@ -197,7 +202,6 @@ class SmallNode(Parts, Visited):
         self.sessions.reaper.stop(PATIENCE)
         self.sessions.close()
         assert self.worker.stop(PATIENCE)
-        self.queues.close()
         for asked in self.asked:
             asked.thread.join(PATIENCE)
 
@@ -206,7 +210,7 @@ class SmallNode(Parts, Visited):
     def settle(self) -> None:
         """Return when every thread waits for something that a test, or time, has to bring."""
         clock = self.clock
-        threads = [self.worker._thread]
+        threads = [self.worker._thread, self.tasks.timers.thread]
         if self._reaper:
             threads.append(self.sessions.reaper._thread)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,9 +129,11 @@ class TasksRig(WorkerRig):
 
     def __init__(self, directory: Path, clock: Clock | None = None, **options: Any) -> None:
         super().__init__(clock, directory, **options)
+        self._names = Counter[str]()
 
     def start(self) -> None:
         self.start_tasks()
+        self.tasks.begin()
 
     def close(self) -> None:
         for gate in self._gates:
@@ -139,16 +142,18 @@ class TasksRig(WorkerRig):
         try:
             super().close()
         finally:
-            self.queues.close()
             self.store.close()
 
     def task(
-        self, function: Callable[..., Any] | None = None, *, unique: Any = None
+        self, function: Callable[..., Any] | None = None, *, unique: Any = None, **options: Any
     ) -> TaskFunction[..., Any]:
         """Declare a task, as `@lab.task` does."""
 
         def declare(function: Callable[..., Any]) -> Any:
-            declared: Any = TaskFunction(function, unique=unique)
+            declared: Any = TaskFunction(function, unique=unique, **options)
+            if self._names[declared.name]:  # as no lab may
+                declared.name += f" {self._names[declared.name]}"
+            self._names[declared.name] += 1
             declared.bind(self.tasks)
             return declared
 
