@@ -257,7 +257,7 @@ class Runtime:
             self.sessions.reaper.fault()
             or self.worker.fault()
             or self.board.fault()
-            or self.tasks.overdue()
+            or self.tasks.overdue.fault()
             or self.tasks.timers.fault()
             or self.store.fault()
             or self.websockets.fault()

@@ -13,12 +13,13 @@ from math import inf
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar
 
 from labnode.clock.schedules import wall_seconds
-from labnode.errors import BadInput, LabnodeError
+from labnode.errors import BadInput, LabnodeError, TooLittleTime
 from labnode.jsondata import JsonDict, Sealed, plain
 from labnode.tasks.queues import When
 from labnode.tasks.runs import Lane, Run
-from labnode.tasks.timers import Periodic
+from labnode.tasks.timers import Periodic, Timers
 
+_MOST_LOG = 50  # lines of a program's output that a task's data keeps
 _LONGEST = 10 * 365.25 * 86400  # seconds that a task can be delayed
 
 P = ParamSpec("P")
@@ -32,7 +33,10 @@ class TaskService(Protocol):
 
     def register(self, function: TaskFunction[..., Any]) -> None: ...
     def submit(self, invocation: Invocation, when: When | None = None) -> Task: ...
-    def when(self, name: str, seconds: float | None, date: float | None) -> When: ...
+
+    @property
+    def timers(self) -> Timers: ...
+
     def run_directly(self, invocation: Invocation) -> Any: ...
     def run_sync(self, invocation: Invocation, timeout: float | None) -> Task: ...
     def stop(self, task_id: str) -> None: ...
@@ -110,8 +114,6 @@ class TaskFunction(Generic[P, R]):
         self.periodic = periodic
         self.lane = Lane.BACKGROUND if unique is None else Lane.HARDWARE
         self._tasks: TaskService | None = None
-        if periodic is not None:
-            self._invocation((), {})  # BadInput: it has to run without arguments
 
     def bind(self, tasks: TaskService) -> None:
         """Run on a node from now on."""
@@ -167,7 +169,7 @@ class TaskFunction(Generic[P, R]):
         except (ValueError, OverflowError):  # the year 1
             raise BadInput(f"Task {self.name!r}: eta is a time of our days, not {eta}.") from None
         invocation = self._invocation(tuple(args), dict(kwargs or {}))
-        when = self._bound().when(self.name, seconds, date)
+        when = self._bound().timers.when(self.name, seconds, date)
         return self._bound().submit(invocation, when)
 
     def run_sync(self, /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Task:
@@ -176,6 +178,19 @@ class TaskFunction(Generic[P, R]):
         On a worker thread it runs in that thread at once, because that thread cannot wait for it.
         """
         return self._bound().run_sync(self._invocation(args, kwargs), timeout)
+
+    def check_time_left(self, user: Any) -> None:
+        """TooLittleTime if a student has less than `estimated_time` seconds left.
+
+        It does not matter in a clean-up, when the user is not active.
+        """
+        if self.estimated_time is not None and getattr(user, "active", False):
+            left: float = user.time_left
+            if left < self.estimated_time:
+                raise TooLittleTime(
+                    f"Task {self.name!r} takes about {self.estimated_time:g} s, and only "
+                    f"{int(left)} s are left."
+                )
 
     def invocation(self) -> Invocation:
         """A call without arguments."""
@@ -353,6 +368,19 @@ class Task:
         if row is not None:
             self._update(row)
         return self
+
+    def report(self, percent: float | None = None, line: str | None = None) -> None:
+        """Inside the task: set `percent` of its data, and append output of its program to `log`.
+
+        `log` keeps the last 50 lines.
+        """
+        news: dict[str, Any] = {} if percent is None else {"percent": percent}
+        if line is not None:
+            log_before = self.data.get("log")
+            before = log_before if isinstance(log_before, list) else []
+            news["log"] = [*before, *line.splitlines()][-_MOST_LOG:]
+        if any(self.data.get(key) != value for key, value in news.items()):
+            self.data.update(news)
 
     def store(self) -> Task:
         """Inside the task: publish `data`; only needed after a change deep inside it."""

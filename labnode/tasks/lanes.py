@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter, deque
+from collections.abc import Callable, Container
 from functools import partial
 from typing import Any, NamedTuple
 
 from labnode.clock import Clock
-from labnode.errors import StorageError
-from labnode.store import Store
+from labnode.errors import NotFound, StorageError
+from labnode.store import Happening, Row, Store
 from labnode.tasks.queues import BEGUN, DATED, DELAYED, Queues, Waiting, When
-from labnode.tasks.runs import Lane, Line, Moment, Registry, Run, Whose
+from labnode.tasks.runs import Lane, Line, Moment, Registry, Run, Whose, describe_error
 from labnode.worker import Worker
 
 _WAITS = "UPDATE tasks SET status = 'submitted', started_at = NULL, args = NULL WHERE id = ?"
 _BEGIN = "UPDATE tasks SET status = 'running', started_at = ?, args = ? WHERE id = ?"
+
+
+_INTERRUPTED = {
+    "code": "interrupted",
+    "class": "Interrupted",
+    "message": "The node was restarted while the task was waiting or running.",
+}
 
 
 class Taken(NamedTuple):
@@ -104,12 +112,20 @@ class Lanes:
 
     # ------------------------------------------------------------------ inside the store's work
 
-    def put(self, run: Run, message: Any, expires: float | None) -> None:
-        """Queue a run, which may not begin more than `expires` seconds later."""
-        if expires is not None and message.expires is None:
-            message.expires = Moment.after(self._clock, expires)
+    def put(self, run: Run, message: Any) -> None:
+        """Queue a run; its time until it expires begins."""
+        if run.expires is not None and message.expires is None:
+            message.expires = Moment.after(self._clock, run.expires)
         self._queues.put(run.line.queue, message)
         self._waiting[run.line] += 1  # if this is rolled back, a thread looks once in vain
+
+    def release(self, messages: list[Any]) -> None:
+        """Queue scheduled runs, which are due."""
+        for message in messages:
+            with self._registry.lock:
+                run = self._registry.unfinished(message.id)
+            if run is not None and run.outcome is None:
+                self.put(run, message)
 
     def take_for(self, run: Run, db: Any) -> list[Taken]:
         """The next of the line of a run that was just queued, if a thread is free for it."""
@@ -164,12 +180,49 @@ class Lanes:
                 if run.idempotent:
                     self._queues.remove(run.id)
                 db.conn.execute(_WAITS, (run.id,))
-                self.put(run, message, None)
+                self.put(run, message)
 
         self._store.later(queue, matters=True)
 
-    def restore(self, run: Run, found: Waiting, db: Any) -> None:
-        """Inside the store's work: have a run that was found at a start wait where it belongs."""
+    def wake(self, lane: Lane) -> None:
+        if lane is Lane.HARDWARE:
+            self._worker.wake()
+        else:
+            self._worker.wake_background()
+
+    # ------------------------------------------------------------------ after a start
+
+    def recover(
+        self, known: Container[str], restored: Callable[[Row, dict[str, Any]], Run]
+    ) -> None:
+        """Let the history and what waits in Huey's tables agree again.
+
+        Tasks of the lab that had not begun go on waiting, and those that may be repeated are. All
+        others that were unfinished when the node went down have failed. `known` are the names of
+        the board's tasks; `restored` makes a run of a row and its arguments.
+        """
+        waiting = self._store.run(lambda _: self._queues.waiting())
+        found = {each.task_id: each for each in waiting}
+        rows = self._store.select("tasks", "status IN ('submitted', 'running')", order="rowid")
+        for row in rows:
+            each = found.get(row["id"])
+            if (error := _interrupted(row, each, known)) is not None:
+                happening = Happening("task.interrupted", row["session_id"], row["id"])
+                changes = {**error, "finished_at": self._clock.wall()}
+                self._store.update("tasks", row["id"], changes, happening)
+                continue
+            assert each is not None
+            waiting.remove(each)
+            run = restored(row, each.message.kwargs)
+            with self._registry.lock:
+                self._registry.add(run)
+            then = partial(self.wake, run.lane)
+            self._store.later(partial(self._restore, run, each), then, matters=True)
+        if waiting:
+            self._store.later(lambda _: self._queues.drop(waiting), matters=True)
+
+    def _restore(self, run: Run, found: Waiting, db: Any) -> None:
+        """Inside the store's work: have a run wait where it belongs."""
         message = found.message
         if found.queue == DATED or (
             found.queue == DELAYED and message.eta.boot_id == self._clock.boot_id
@@ -183,10 +236,19 @@ class Lanes:
             self._queues.keep(message, When(DATED, message.eta))
         else:
             db.conn.execute(_WAITS, (run.id,))
-            self.put(run, message, None)
+            self.put(run, message)
 
-    def wake(self, lane: Lane) -> None:
-        if lane is Lane.HARDWARE:
-            self._worker.wake()
-        else:
-            self._worker.wake_background()
+
+def _interrupted(row: Row, found: Waiting | None, known: Container[str]) -> dict[str, Any] | None:
+    """The changes to a task that was unfinished when the node went down; None if it goes on.
+
+    `found` is its message, `known` are the names of the board's tasks.
+    """
+    error = _INTERRUPTED
+    message = None if found is None else found.message
+    if row["session_id"] is None and found is not None:
+        if message is not None and row["name"] in known:
+            return None
+        error = describe_error(NotFound(f"The board has no task {row['name']!r} any more."))
+    arguments = {} if message is None else message.kwargs
+    return {"status": "failed", "error": error, "args": row["args"] or arguments}

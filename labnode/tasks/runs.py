@@ -109,6 +109,7 @@ class Run:
     finished: Event
     parent: Run | None = None  # the run that called this one
     max_runtime: float = inf  # seconds
+    expires: float | None = None  # seconds in its queue
     idempotent: bool = False  # may be begun again after it was cut off
     gave_way: bool = False  # was asked to stop because a student came
     status: Status = Status.NEW

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from math import inf
 from typing import Any
@@ -20,14 +19,13 @@ from labnode.errors import (
     SessionOver,
     Stopped,
     TooLate,
-    TooLittleTime,
 )
 from labnode.events import Bus, TaskChanged, TaskStatusChanged
 from labnode.jsondata import plain
 from labnode.store import Happening, NotUnique, Row, Store
 from labnode.tasks.api import Invocation, Task, TaskFunction
 from labnode.tasks.lanes import Lanes, Taken
-from labnode.tasks.queues import DATED, DELAYED, Ended, Queues, Waiting, When, ended
+from labnode.tasks.queues import DELAYED, Ended, Queues, When, ended
 from labnode.tasks.runs import (
     Lane,
     Moment,
@@ -36,25 +34,13 @@ from labnode.tasks.runs import (
     Run,
     Status,
     Whose,
-    children_of_thread,
     describe_error,
-    kill_processes,
 )
 from labnode.tasks.timers import Timers
-from labnode.tasks.waits import Until, Waits, own_run
+from labnode.tasks.waits import Overdue, Until, Waits, own_run
 from labnode.worker import Job, Worker, harmless
 
 log = logging.getLogger(__name__)
-
-_MOST_LOG = 50  # lines of a program's output that a task's data keeps
-_CHILDREN_GRACE = 5.0  # seconds that a task has to end its child processes after stop()
-_PAST = 1.0  # seconds that a date may be over when a task is scheduled for it
-_STOP_GRACE = {Lane.HARDWARE: 10.0, Lane.BACKGROUND: 30.0}  # seconds, then the agent ends itself
-_INTERRUPTED = {
-    "code": "interrupted",
-    "class": "Interrupted",
-    "message": "The node was restarted while the task was waiting or running.",
-}
 
 
 class Tasks:
@@ -73,9 +59,12 @@ class Tasks:
         self._queues = Queues(store)
         self._registry = Registry()
         self._waits = Waits(self._registry, worker, clock)
+        self.overdue = Overdue(self, self._registry, clock)
         self._functions: dict[str, TaskFunction[..., Any]] = {}
         self._lanes = Lanes(store, self._queues, self._registry, worker, clock)
-        self.timers = Timers(self, store, self._queues, clock, wall_clock)
+        self.timers = Timers(
+            self, store, self._queues, self._lanes, clock=clock, wall_clock=wall_clock
+        )
 
     def register(self, function: TaskFunction[..., Any]) -> None:
         """Have Huey know a task function, as `lab.NAME`."""
@@ -85,47 +74,13 @@ class Tasks:
             self.timers.add(function.name, function.periodic)
 
     def recover(self) -> None:
-        """After a start: the history and what waits in Huey's tables agree again.
+        """After a start: let what waits in Huey's tables and the history agree; see Lanes."""
+        self._lanes.recover(self._functions, self._restored)
 
-        Tasks of the lab that had not begun go on waiting, and those that may be repeated are. All
-        others that were unfinished when the node went down have failed.
-        """
-        waiting = self._store.run(lambda _: self._queues.waiting())
-        found = {each.task_id: each for each in waiting}
-        rows = self._store.select("tasks", "status IN ('submitted', 'running')", order="rowid")
-        for row in rows:
-            each = found.get(row["id"])
-            error = self._lost(row, each)
-            if each is None or error is not None:
-                self._interrupt(row, each, error or _INTERRUPTED)
-                continue
-            waiting.remove(each)
-            run = self._new(self._functions[row["name"]], each.message.kwargs, row)
-            with self._registry.lock:
-                run.status = Status.SUBMITTED
-                self._registry.add(run)
-            self._store.later(partial(self._lanes.restore, run, each), matters=True)
-        if waiting:
-            self._store.later(lambda _: self._queues.drop(waiting), matters=True)
-
-    def _lost(self, row: Row, found: Waiting | None) -> dict[str, str] | None:
-        """Why a task that was unfinished when the node went down cannot go on, or None."""
-        if row["session_id"] is not None or found is None:
-            return _INTERRUPTED
-        if found.message is None or row["name"] not in self._functions:
-            return describe_error(NotFound(f"The board has no task {row['name']!r} any more."))
-        return None
-
-    def _interrupt(self, row: Row, found: Waiting | None, error: dict[str, str]) -> None:
-        arguments = {} if found is None or found.message is None else found.message.kwargs
-        changes = {
-            "status": "failed",
-            "error": error,
-            "finished_at": self._clock.wall(),
-            "args": arguments if row["args"] is None else row["args"],
-        }
-        happening = Happening("task.interrupted", row["session_id"], row["id"])
-        self._store.update("tasks", row["id"], changes, happening)
+    def _restored(self, row: Row, arguments: dict[str, Any]) -> Run:
+        run = self._new(self._functions[row["name"]], arguments, row)
+        run.status = Status.SUBMITTED
+        return run
 
     def begin(self) -> None:
         """From now on tasks of the lab may begin, and scheduled ones when they are due."""
@@ -164,7 +119,7 @@ class Tasks:
         def queue(db: Any) -> list[Taken]:
             also()
             if when is None:
-                self._lanes.put(run, message, function.expires)
+                self._lanes.put(run, message)
                 return self._lanes.take_for(run, db)
             self.timers.keep(message, when)
             return []
@@ -177,7 +132,7 @@ class Tasks:
             self._lanes.hand_over(run.lane, taken)
 
         try:
-            self._check_time_left(run, function.estimated_time)
+            function.check_time_left(run.user)
             with self._registry.lock:
                 self._registry.check_open(run)
                 self._registry.add(run)
@@ -191,31 +146,6 @@ class Tasks:
         except LabnodeError as error:
             return self._refused(run, error)
         return self._task(run)
-
-    def release(self, messages: list[Any]) -> None:
-        """Inside the store's work: queue scheduled tasks, which are due."""
-        for message in messages:
-            with self._registry.lock:
-                run = self._registry.unfinished(message.id)
-            if run is not None and run.outcome is None:
-                self._lanes.put(run, message, self._functions[run.name].expires)
-
-    def released(self) -> None:
-        """Those of release() are in the database: begin what can be begun."""
-        self._lanes.wake_all()
-
-    def when(self, name: str, seconds: float | None, date: float | None) -> When:
-        """In so many seconds, or at a date; BadInput if that is past."""
-        if seconds is not None:
-            return When(DELAYED, Moment.after(self._clock, seconds))
-        assert date is not None
-        left = date - self._clock.wall()
-        if left < -_PAST:
-            at = datetime.fromtimestamp(date, UTC).astimezone()
-            raise BadInput(
-                f"Task {name!r} cannot be scheduled for {at:%Y-%m-%d %H:%M:%S}: it is past."
-            )
-        return When(DATED, Moment(self._clock.boot_id, self._clock.now() + left, date))
 
     def tick(self, name: str, note: Callable[[], None]) -> None:
         """Queue a periodic task and `note` that, unless the one before is unfinished."""
@@ -279,6 +209,7 @@ class Tasks:
             finished=self._worker.signal(),
             parent=parent,
             max_runtime=inf if function.max_runtime is None else function.max_runtime,
+            expires=function.expires,
             idempotent=function.idempotent and session_id is None,
         )
 
@@ -288,7 +219,7 @@ class Tasks:
         SessionOver, AlreadyRunningError or TooLittleTime if it is not allowed, StorageError if it
         cannot be stored. What a hook or a task runs is a part of it and always allowed.
         """
-        self._check_time_left(run, invocation.function.estimated_time)
+        invocation.function.check_time_left(run.user)
         is_part = self._worker.on_worker_thread
         with self._registry.lock:
             if not is_part:
@@ -317,18 +248,6 @@ class Tasks:
             if isinstance(error, NotUnique):
                 raise AlreadyRunningError(f"Task {run.name!r} is already running.") from None
             raise
-
-    def _check_time_left(self, run: Run, needed: float | None) -> None:
-        """TooLittleTime if the student has less than `needed` seconds left.
-
-        It does not matter in a clean-up, when the user is not active.
-        """
-        if needed is not None and getattr(run.user, "active", False):
-            left: float = run.user.time_left
-            if left < needed:
-                raise TooLittleTime(
-                    f"Task {run.name!r} takes about {needed:g} s, and only {int(left)} s are left."
-                )
 
     def _refused(self, run: Run, error: LabnodeError) -> Task:
         """The failed task of a run that was not admitted."""
@@ -367,7 +286,11 @@ class Tasks:
     def _work(self, run: Run, call: Callable[[], Ended], message: Any = None) -> Ended:
         """Call the function of a run that has begun; a failed one may be queued once more."""
         with context.acting(run.user, Task(self, run.view(), inside=run)):
-            end = call()
+            try:
+                end = call()
+            except Exception as error:
+                log.exception("Huey could not execute task %s.", run.name)
+                end = Ended(error=error)
         final = None
         try:
             final = plain(end.result, f"The result of task {run.name!r}")
@@ -406,7 +329,7 @@ class Tasks:
             if run.idempotent:
                 self._queues.remove(run.id)
             if when is None:
-                self._lanes.put(run, message, None)
+                self._lanes.put(run, message)
                 self._lanes.wake(run.lane)
             else:
                 self.timers.keep(message, when)
@@ -525,48 +448,6 @@ class Tasks:
         for part in self._registry.parts(run):
             self._ask_to_stop(part)
 
-    def stop_overdue(self) -> float | None:
-        """Ask tasks to stop after their `max_runtime`; kill the processes of those that do not.
-
-        Returns the seconds until there is more to do, None if nothing is limited.
-        """
-        now = self._clock.now()
-        with self._registry.lock:
-            working = self._registry.working()
-        dues = []
-        for run in working:
-            if run.stop_asked_at is None and run.due_at <= now:
-                log.info("Task %s has reached its max_runtime and is asked to stop.", run.name)
-                self.stop(run.id)
-            if run.stop_asked_at is None:
-                dues.append(run.due_at)
-            elif not run.children_killed:
-                dues.append(self._kill_children(run, run.stop_asked_at + _CHILDREN_GRACE, now))
-        next_due = min(dues, default=inf)
-        return None if next_due == inf else next_due - now
-
-    def _kill_children(self, run: Run, at: float, now: float) -> float:
-        """Kill the processes of a run from `at` on; returns when there is more to do."""
-        if now < at:
-            return at
-        run.children_killed = True
-        found = children_of_thread(run.native_thread) - run.others_children
-        if found and run.working:
-            log.warning("Task %s does not stop: its processes are killed.", run.name)
-            kill_processes(found)
-        return inf
-
-    def overdue(self) -> str | None:
-        """Which task has not stopped for so long that the agent has to end itself, or None."""
-        with self._registry.lock:
-            for run in self._registry.working():
-                if run.stop_asked_at is None:
-                    continue
-                waited = self._clock.now() - run.stop_asked_at
-                if waited > _STOP_GRACE[run.lane]:
-                    return f"task {run.name!r} was asked to stop {waited:.0f} s ago and runs on"
-        return None
-
     # ------------------------------------------------------------------ asking and waiting
 
     def get(self, task_id: str) -> Task:
@@ -610,20 +491,10 @@ class Tasks:
     # ------------------------------------------------------------------ inside a task
 
     def progress(self, percent: float | None = None, line: str | None = None) -> None:
-        """Set `percent` of the current task's data, and append output of its program to `log`.
-
-        `log` keeps the last 50 lines. Without a current task this does nothing.
-        """
-        task = context.current_task.get()
-        if task is None:
-            return
-        news: dict[str, Any] = {} if percent is None else {"percent": percent}
-        if line is not None:
-            log_before = task.data.get("log")
-            before = log_before if isinstance(log_before, list) else []
-            news["log"] = [*before, *line.splitlines()][-_MOST_LOG:]
-        if any(task.data.get(key) != value for key, value in news.items()):
-            task.data.update(news)
+        """Task.report of the current task; without one this does nothing."""
+        task: Task | None = context.current_task.get()
+        if task is not None:
+            task.report(percent, line)
 
     def set_data(self, run: Run, data: dict[str, Any]) -> None:
         """Publish new `data` of a run; TypeError if it has ended."""

@@ -6,27 +6,28 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from math import ceil, inf
 from typing import Any, Protocol
 
 from labnode.clock import Clock, Turn, WallClock
-from labnode.clock.schedules import LATE, Every, Schedule, upcoming
-from labnode.errors import StorageError
+from labnode.clock.schedules import LATE, Every, Schedule, local_zone, upcoming
+from labnode.errors import BadInput, StorageError
 from labnode.store import Store
+from labnode.tasks.lanes import Lanes
 from labnode.tasks.queues import DATED, DELAYED, Queues, When
 from labnode.tasks.runs import Moment
 
 log = logging.getLogger(__name__)
 
+_PAST = 1.0  # seconds that a date may be over when a task is scheduled for it
 _RETRY = 10.0  # seconds until the database is asked again after it failed
 
 
 class Owner(Protocol):
     """The node's tasks, see Tasks."""
 
-    def release(self, messages: list[Any]) -> None: ...
-    def released(self) -> None: ...
     def tick(self, name: str, note: Callable[[], None]) -> None: ...
 
 
@@ -46,11 +47,19 @@ class Timers:
     """
 
     def __init__(
-        self, owner: Owner, store: Store, queues: Queues, clock: Clock, wall_clock: WallClock
+        self,
+        owner: Owner,
+        store: Store,
+        queues: Queues,
+        lanes: Lanes,
+        *,
+        clock: Clock,
+        wall_clock: WallClock,
     ) -> None:
         self._owner = owner
         self._store = store
         self._queues = queues
+        self._lanes = lanes
         self._clock = clock
         self._wall_clock = wall_clock
         self._due = {DELAYED: inf, DATED: inf}  # written by the store's thread
@@ -93,6 +102,18 @@ class Timers:
             for name, periodic in self._periodic.items()
         }
 
+    def when(self, name: str, seconds: float | None, date: float | None) -> When:
+        """In so many seconds, or at a date (since 1970); BadInput if that is past."""
+        if date is None:
+            return When(DELAYED, Moment.after(self._clock, seconds or 0.0))
+        left = date - self._clock.wall()
+        if left < -_PAST:
+            at = datetime.fromtimestamp(date, local_zone())
+            raise BadInput(
+                f"Task {name!r} cannot be scheduled for {at:%Y-%m-%d %H:%M:%S}: it is past."
+            )
+        return When(DATED, Moment(self._clock.boot_id, self._clock.now() + left, date))
+
     def keep(self, message: Any, when: When) -> None:
         """Inside the store's work: schedule a message."""
         due = self._queues.keep(message, when)
@@ -126,15 +147,15 @@ class Timers:
         times = self._times()
         if not (wall_counts and self._wall_clock.trustworthy):
             times[True] = -inf
-        left = []
+        left, coming = [], self._next  # a new one when the clock changes meanwhile
         for queue, at in ((DELAYED, times[False]), (DATED, times[True])):
             if self._due[queue] <= at:
                 self._store.run(partial(self._release, queue, at))
-                self._owner.released()
+                self._lanes.wake_all()
             left.append(self._due[queue] - at)
         for name, periodic in self._periodic.items():
             if (at := times[periodic.schedule.wall]) > -inf:
-                left.append(self._tick(name, periodic, at) - at)
+                left.append(self._tick(name, periodic, at, coming) - at)
         return max(0.0, min(left))
 
     def _times(self) -> dict[bool, float]:
@@ -147,7 +168,7 @@ class Timers:
         self._wake.set()
 
     def _release(self, queue: str, now: float, _db: Any) -> None:
-        self._owner.release(self._queues.due(queue, now))
+        self._lanes.release(self._queues.due(queue, now))
         self._ask()
 
     def _ask(self) -> None:
@@ -155,16 +176,15 @@ class Timers:
             due = self._queues.next_due(queue)
             self._due[queue] = inf if due is None else due
 
-    def _tick(self, name: str, periodic: Periodic, now: float) -> float:
-        """Queue a periodic task if it is due; returns when it comes next."""
-        if (due := self._next.get(name)) is None or due <= now:
-            due = self._coming(name, periodic, now)
-            if due <= now:
-                self._last[name] = Moment.after(self._clock, 0)
-                self._owner.tick(name, partial(self._note, name))
-                due = self._coming(name, periodic, now)
-            self._next[name] = due
-        return due
+    def _tick(self, name: str, periodic: Periodic, now: float, coming: dict[str, float]) -> float:
+        """Queue a periodic task if it is due; returns when it comes next, and notes it."""
+        if name not in coming:
+            coming[name] = self._coming(name, periodic, now)
+        if coming[name] <= now:  # what was waited for is not missed, however late this thread is
+            self._last[name] = Moment.after(self._clock, 0)
+            self._owner.tick(name, partial(self._note, name))
+            coming[name] = self._coming(name, periodic, now)
+        return coming[name]
 
     def _coming(self, name: str, periodic: Periodic, now: float) -> float:
         """When a periodic task comes next; it is due if that is not later than `now`."""

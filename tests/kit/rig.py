@@ -14,6 +14,7 @@ from labnode import context
 from labnode.clock import Clock
 from labnode.events import TaskChanged
 from labnode.tasks import Task, TaskFunction
+from labnode.tasks.queues import Waiting
 from labnode.worker import Hook
 from tests.kit.clock import Asked, WatchedClock
 from tests.kit.waiting import PATIENCE
@@ -147,13 +148,15 @@ class TasksRig(WorkerRig):
     def task(
         self, function: Callable[..., Any] | None = None, *, unique: Any = None, **options: Any
     ) -> TaskFunction[..., Any]:
-        """Declare a task, as `@lab.task` does."""
+        """Declare a task, as `@lab.task` does; unless told otherwise it waits for no student."""
 
         def declare(function: Callable[..., Any]) -> Any:
-            declared: Any = TaskFunction(function, unique=unique, **options)
-            if self._names[declared.name]:  # as no lab may
-                declared.name += f" {self._names[declared.name]}"
+            declared: Any = TaskFunction(
+                function, unique=unique, **{"during_sessions": True, **options}
+            )
             self._names[declared.name] += 1
+            if (number := self._names[declared.name]) > 1:  # which no lab may do
+                declared.name += f" {number}"
             declared.bind(self.tasks)
             return declared
 
@@ -177,6 +180,10 @@ class TasksRig(WorkerRig):
     def stored(self) -> None:
         """Return when all that was asked of the store until now is done."""
         self.store.run(lambda db: None)
+
+    def waiting(self) -> list[Waiting]:
+        """What waits in Huey's tables."""
+        return self.store.run(lambda _: self.tasks._queues.waiting())
 
     def pending(self) -> int:
         """How many tasks the index of unique tasks holds on to."""

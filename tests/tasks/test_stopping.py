@@ -196,17 +196,17 @@ def test_a_task_that_ignores_everything_is_overdue_some_time_after_it_was_asked_
     task = rig.task(lambda: begun.set() or gate.wait(PATIENCE), unique=unique).delay()
     assert begun.wait(PATIENCE)
     rig.manual.advance(1000)
-    assert rig.tasks.overdue() is None
+    assert rig.tasks.overdue.fault() is None
     task.stop()
     rig.manual.advance(seconds)
-    assert rig.tasks.overdue() is None
+    assert rig.tasks.overdue.fault() is None
     task.stop()  # asking again gives no more time
     rig.manual.advance(1)
-    overdue = rig.tasks.overdue()
+    overdue = rig.tasks.overdue.fault()
     assert overdue == f"task '<lambda>' was asked to stop {seconds + 1:.0f} s ago and runs on"
     gate.set()
     task.join()
-    assert rig.tasks.overdue() is None
+    assert rig.tasks.overdue.fault() is None
 
 
 # --- sessions ---
