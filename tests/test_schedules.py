@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labnode.clock import ManualClock, WallClock
 from labnode.clock.schedules import (
-    LATE,
     At,
     Crontab,
     Every,
     Schedule,
+    Timetable,
     crontab,
     local_zone,
-    upcoming,
     wall_seconds,
 )
 
@@ -383,7 +383,10 @@ def test_what_is_no_period_is_told(seconds: float) -> None:
 def test_schedules_say_what_they_are() -> None:
     assert str(Every(600)) == "every 600 s"
     assert str(At("03:00")) == "at 03:00"
-    assert str(At(["7:30", "19:30"], days="mon-fri")) == "at 7:30, 19:30 on mon-fri"
+    assert (
+        str(At(["7:30", "19:30"], days="mon-fri")) == "at 07:30, 19:30 on mon, tue, wed, thu, fri"
+    )
+    assert At("3:00", days="sun, mon") == At(["03:00"], days=["mon", "sun"]) != At("03:00")
     assert str(crontab(minute=0, hour="*/2")) == "crontab 0 */2 * * *"
 
 
@@ -391,33 +394,30 @@ def test_schedules_say_what_they_are() -> None:
 
 
 class Node:
-    """Runs what is due, as a node does that looks whenever the clock was changed."""
+    """Runs what is due, as a node does that looks whenever the clock was set."""
 
     def __init__(self, schedule: Schedule, now: float, catch_up: bool = False) -> None:
-        self.schedule = schedule
-        self.now = now
-        self.catch_up = catch_up
-        self.last = now
+        self.clock = ManualClock(wall=now)
+        self.wall = WallClock(self.clock)
+        self.timetable = Timetable(schedule, self.clock, self.wall, catch_up=catch_up)
         self.ran: list[str] = []
+        self.look()
 
     def look(self) -> None:
-        if upcoming(self.schedule, self.now, self.last, catch_up=self.catch_up) <= self.now:
-            self.ran.append(shown(self.now))
-            self.last = self.now
+        if self.timetable.due() <= self.clock.now():
+            self.ran.append(shown(self.clock.wall()))
+            self.timetable.came()
 
     def let(self, seconds: float) -> None:
         """That time passes."""
-        end = self.now + seconds
-        while True:
-            due = upcoming(self.schedule, self.now, self.last, catch_up=self.catch_up)
-            if due > end:
-                break
-            self.now = max(self.now, due) + 0.01
+        end = self.clock.now() + seconds
+        while (due := self.timetable.due()) <= end:
+            self.clock.advance(max(0.0, due - self.clock.now()))
             self.look()
-        self.now = end
+        self.clock.advance(end - self.clock.now())
 
-    def jump(self, seconds: float) -> None:
-        self.now += seconds
+    def jump(self, seconds: float, right: bool = True) -> None:
+        self.clock.jump_wall(seconds, right)
         self.look()
 
 
@@ -464,8 +464,47 @@ def test_an_hour_forward_over_a_time_misses_it_unless_it_is_to_be_caught_up() ->
 
 def test_a_few_seconds_forward_over_a_time_miss_nothing() -> None:
     node = Node(At("03:00"), at("2026-06-01T02:59+02:00") + 50)
-    node.jump(LATE / 2)
+    node.jump(30)
     assert node.ran == ["2026-06-01T03:00+02:00"]
+
+
+def test_what_was_waited_for_has_come_however_late_it_is_looked_at() -> None:
+    node = Node(At("03:00"), at(NIGHT))
+    node.clock.advance(5 * HOUR)  # the machine was busy
+    node.look()
+    assert node.ran == ["2026-06-01T07:30+02:00"]
+
+
+def test_what_is_due_stays_due_until_it_has_come() -> None:
+    node = Node(At("03:00"), at(NIGHT))
+    node.clock.advance(HOUR / 2)
+    due = node.timetable.due()
+    node.clock.advance(5 * HOUR)
+    node.clock.jump_wall(HOUR, right=False)
+    assert node.timetable.due() == due == node.clock.now() - 5 * HOUR
+
+
+def test_while_nobody_knows_what_time_it_is_nothing_is_due() -> None:
+    node = Node(At("03:00"), at(NIGHT))
+    node.jump(-10 * YEAR, right=False)
+    assert node.timetable.due() == float("inf")
+    node.let(2 * DAY)
+    assert node.ran == []
+    node.jump(10 * YEAR)
+    node.let(DAY)
+    assert node.ran == ["2026-06-03T03:00+02:00"]
+
+
+def test_a_period_counts_without_the_wall_clock_and_keeps_its_pace() -> None:
+    node = Node(Every(600), 0.0)
+    began = node.clock.now()
+    node.jump(10 * YEAR, right=False)
+    node.let(1800)
+    node.clock.advance(300)
+    assert (len(node.ran), node.timetable.due()) == (3, began + 2400)
+    node.clock.advance(5 * HOUR)  # the machine was busy
+    node.look()
+    assert (len(node.ran), node.timetable.due()) == (4, node.clock.now() + 600)
 
 
 def test_ten_years_forward_and_back_again_leave_the_nights_as_they_were() -> None:
@@ -495,10 +534,8 @@ def test_whatever_small_changes_a_clock_goes_through_no_minute_has_it_twice(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", MADRID)
         node = Node(crontab("*/15", "1-4"), at("2026-03-28T23:00+01:00"), catch_up)
-        latest = node.now
         for _ in range(30):
             node.let(chance.uniform(0, HOUR))
-            latest = max(latest, node.now)
             node.jump(chance.uniform(-HOUR, HOUR))
     moments = [at(text) for text in node.ran]
     assert moments == sorted(set(moments))

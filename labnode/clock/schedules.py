@@ -17,6 +17,8 @@ from types import MappingProxyType
 from typing import ClassVar, Protocol
 from zoneinfo import ZoneInfo
 
+from labnode.clock import Clock, WallClock
+
 LATE = 60.0  # seconds; what is later than this was missed
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,7 +63,6 @@ class Every:
         return f"every {self.seconds:g} s"
 
 
-@dataclass(frozen=True)
 class At:
     """At times of day, local ones: `At("03:00")`, `At(["7:30", "19:30"], days="mon-fri")`.
 
@@ -69,22 +70,26 @@ class At:
     that exists twice, when they are put back, comes at the first of the two.
     """
 
-    times: str | Sequence[str]
-    days: str | Sequence[str] | None = None  # None: every day
     wall: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        """ValueError says in a sentence what is not a time or a day."""
-        times_of_day(self.times)
-        weekdays(self.days)
+    def __init__(self, times: str | Iterable[str], days: str | Iterable[str] | None = None) -> None:
+        """Every day without `days`. ValueError says in a sentence what is no time or no day."""
+        self._times = _times_of_day(times)
+        self._weekdays = frozenset(range(7)) if days is None else _weekdays(days)
 
     def next(self, after: float) -> float:
-        days = _Days(weekdays=weekdays(self.days))
-        return _first_after(after, days, times_of_day(self.times), local_zone())
+        return _first_after(after, _Days(weekdays=self._weekdays), self._times, local_zone())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, At) and str(other) == str(self)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
 
     def __str__(self) -> str:
-        on = "" if self.days is None else f" on {', '.join(_texts(self.days))}"
-        return f"at {', '.join(_texts(self.times))}{on}"
+        times = ", ".join(f"{time:%H:%M}" for time in self._times)
+        days = ", ".join(name for name, n in _WEEKDAYS.items() if n in self._weekdays)
+        return f"at {times}" + (f" on {days}" if len(self._weekdays) < 7 else "")
 
 
 class Crontab:
@@ -149,13 +154,72 @@ class Crontab:
 crontab = Crontab  # as Huey's is called
 
 
-def upcoming(schedule: Schedule, now: float, last: float, *, catch_up: bool) -> float:
-    """When a schedule of wall times comes next, in seconds since 1970; from then on it is due.
+class Timetable:
+    """When what has a schedule is due, and since when, whatever becomes of the wall clock.
 
-    `last` is the `now` at which it came last, or at which it was first asked for. What was missed
-    by more than `LATE` seconds, because the node was off or the clock was put forward, comes once
-    with `catch_up` and not at all without. What has come does not come again when the clock is
-    turned back by up to a day; by more, and it was wrong before.
+    `last` is when it came last in seconds since 1970, as it was remembered; by default it has never
+    been missed until now. What was missed by more than a minute, because the node was off or the
+    clock was put forward, comes once with `catch_up` and not at all without. What has come does
+    not come again when the clock is turned back by up to a day.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        clock: Clock,
+        wall: WallClock,
+        *,
+        last: float | None = None,
+        catch_up: bool = False,
+    ) -> None:
+        self.last = last
+        self._schedule = schedule
+        self._catch_up = catch_up
+        self._clock = clock
+        self._wall = wall
+        self._offset = 0.0  # of the wall clock, when `_due` was computed
+        self._due = inf if schedule.wall else schedule.next(clock.now())
+        self._is_due = False
+
+    def due(self) -> float:
+        """When it is due, as `Clock.now` counts; inf while nobody knows what time it is.
+
+        Once it is due it stays so until `came`. To be asked again when the wall clock was set.
+        """
+        now = self._clock.now()
+        if not self._is_due:
+            if self._schedule.wall:
+                self._compute(now, self._wall.now() - now)
+            self._is_due = self._due <= now
+        return self._due
+
+    def came(self) -> None:
+        """What was due is done with: from now on the next one is."""
+        now = self._clock.now()
+        self._is_due = False
+        if self._schedule.wall:
+            self.last = self._wall.now()
+            self._due = inf
+        else:
+            following = self._schedule.next(self._due)
+            self._due = following if following > now else self._schedule.next(now)
+
+    def _compute(self, now: float, offset: float) -> None:
+        if self._due <= now and abs(offset - self._offset) <= LATE:
+            return  # it has come, however late this is asked
+        if not self._wall.trustworthy:
+            self._due = inf
+            return
+        if self.last is None:
+            self.last = now + offset
+        due = upcoming(self._schedule, now + offset, self.last, catch_up=self._catch_up)
+        self._due, self._offset = due - offset, offset
+
+
+def upcoming(schedule: Schedule, now: float, last: float, *, catch_up: bool) -> float:
+    """When a schedule of wall times comes next after it came `last`; at `now` or before: now.
+
+    All in seconds since 1970. See Timetable, which knows what was waited for.
     """
     if last > now + _TURNED_BACK:
         last = now - LATE
@@ -209,8 +273,7 @@ def _zone_named(name: str) -> tzinfo:
 # ---------------------------------------------------------------------- reading
 
 
-def times_of_day(times: str | Sequence[str]) -> list[time]:
-    """The times in order; ValueError says in a sentence what is not one."""
+def _times_of_day(times: str | Iterable[str]) -> list[time]:
     found = set()
     for text in _texts(times):
         match = _TIME.fullmatch(text)
@@ -224,16 +287,12 @@ def times_of_day(times: str | Sequence[str]) -> list[time]:
     return sorted(found)
 
 
-def weekdays(days: str | Sequence[str] | None) -> frozenset[int]:
-    """The numbers of days (Sunday is 0); ValueError says in a sentence what is not a day."""
-    if days is None:
-        return frozenset(range(7))
+def _weekdays(days: str | Iterable[str]) -> frozenset[int]:
+    text = ",".join(_texts(days))
     try:
-        return _part("days", ",".join(_texts(days)).lower(), range(7), _WEEKDAYS)
+        return _part("days", text, range(7), _WEEKDAYS)
     except ValueError:
-        raise ValueError(
-            f"expected days such as mon-fri or [sat, sun], not {', '.join(_texts(days))!r}"
-        ) from None
+        raise ValueError(f"expected days such as mon-fri or [sat, sun], not {text!r}") from None
 
 
 def _texts(texts: str | Iterable[str]) -> list[str]:

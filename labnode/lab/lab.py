@@ -283,10 +283,10 @@ class Lab:
     # ------------------------------------------------------------------ the node's side
 
     def bind(self, node: Node) -> None:
-        """Join a running node: its devices, tasks and buttons are the lab's from now on."""
+        """Join a running node: its devices, tasks and sequences are the lab's from now on."""
         self._running = node
         self._devices = Devices(node.board, node.worker, node.programming)
-        self.functions |= node.sequences.buttons()
+        self.functions |= node.sequences.task_functions()
         for function in self.functions.values():
             function.bind(node.tasks)
 

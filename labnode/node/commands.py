@@ -66,6 +66,7 @@ class Commands:
             "faults": board.obstacles(),
             "draining": sessions.draining,
             "alarm": runtime.store.alarm,
+            "clock": runtime.wall.doubt,
             "uptime": round(self._clock.now() - runtime.began, 1),
             "url": self._owner.url,
             "pid": os.getpid(),

@@ -132,7 +132,15 @@ class Runtime:
             recording = file.record is not None
             access = Access(self.sessions, settings, secret, file.lab.name, recording=recording)
             sequences = Sequences(self.board, self.sessions, self.tasks, clock, lab.functions)
-            self.routines = Routines(self.board, self.worker, self.sessions, clock, sequences)
+            self.routines = Routines(
+                self.board,
+                self.worker,
+                self.sessions,
+                sequences,
+                clock=clock,
+                wall=self.wall,
+                store=self.store,
+            )
             kept = settings.state_dir / "recordings"
             self.recordings = Recordings(kept, self.sessions, self.board, clock)
             programming = Programming(self.board, self.tasks, self.worker, settings.state_dir)

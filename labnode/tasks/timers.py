@@ -201,14 +201,13 @@ class Timers:
 
     def _tick(self, name: str, periodic: Periodic, now: float, coming: dict[str, float]) -> float:
         """Queue a periodic task if it is due; returns when it comes next, and notes it."""
-        if (due := coming.get(name)) is None or due <= now:
-            due = self._coming(name, periodic, now)
-            if due <= now:
-                self._last[name] = Moment.after(self._clock, 0)
-                self._owner.tick(name, partial(self._note, name))
-                due = self._coming(name, periodic, now)
-            coming[name] = due
-        return due
+        if name not in coming:
+            coming[name] = self._coming(name, periodic, now)
+        if coming[name] <= now:  # what was waited for is not missed, however late this thread is
+            self._last[name] = Moment.after(self._clock, 0)
+            self._owner.tick(name, partial(self._note, name))
+            coming[name] = self._coming(name, periodic, now)
+        return coming[name]
 
     def _coming(self, name: str, periodic: Periodic, now: float) -> float:
         """When a periodic task comes next; it is due if that is not later than `now`."""

@@ -44,6 +44,7 @@ _WORDS = {  # in each of LANGUAGES
     "fault:active": ("acts now", "actúa ahora"),
     "fault:latched": ("has acted and is latched", "ha actuado y está retenido"),
     "alarm": ("Database", "Base de datos"),
+    "clock": ("Clock", "Reloj"),
     "unhealthy": ("Not healthy", "No está bien"),
     "clear": ("Clear: the board is as it should be", "Levantar: la placa está como debe"),
     "clear:sure": (
