@@ -105,9 +105,11 @@ class TaskFunction(Generic[P, R]):
         self.label = label
         self.estimated_time = _seconds("estimated_time", estimated_time)
         self.max_runtime = _seconds("max_runtime", max_runtime)
-        self.retries = _whole("retries", retries, least=0)
-        self.retry_delay = 0.0 if retry_delay == 0 else _seconds("retry_delay", retry_delay)
-        self.priority = _whole("priority", priority)
+        self.of_message = {  # what Huey's messages keep
+            "retries": _whole("retries", retries, least=0),
+            "retry_delay": _seconds("retry_delay", retry_delay or None) or 0.0,
+            "priority": _whole("priority", priority),
+        }
         self.expires = _seconds("expires", expires)
         self.during_sessions = during_sessions
         self.idempotent = idempotent

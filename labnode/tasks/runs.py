@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from labnode.clock import Clock, Event
-from labnode.errors import LabnodeError, SessionOver
+from labnode.errors import BadInput, LabnodeError, NotFound, SessionOver
 
 _REMEMBERED = 256  # finished runs kept in memory; older ones are in the store only
 _order = count()
@@ -315,6 +315,15 @@ class Registry:
 
     def find(self, run_id: str) -> Run | None:
         return self._runs.get(run_id) or self._finished.get(run_id)
+
+    def beginning(self, text: str) -> Run:
+        """The unfinished run whose id begins so; NotFound, or BadInput if there are several."""
+        found = [run for run in self._runs.values() if run.id.startswith(text)]
+        if not found:
+            raise NotFound(f"No task that waits or runs has an id that begins with {text!r}.")
+        if len(found) > 1:
+            raise BadInput(f"The ids of {len(found)} tasks begin with {text!r}.")
+        return found[0]
 
     def parts(self, run: Run) -> list[Run]:
         """The unfinished runs that `run` has called."""

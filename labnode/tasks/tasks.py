@@ -70,8 +70,7 @@ class Tasks:
         """Have Huey know a task function, as `lab.NAME`."""
         self._functions[function.name] = function
         self._queues.register(function.name, function.call)
-        if function.periodic is not None:
-            self.timers.add(function.name, function.periodic)
+        self.timers.add(function.name, function.periodic)
 
     def recover(self) -> None:
         """After a start: let what waits in Huey's tables and the history agree; see Lanes."""
@@ -102,15 +101,7 @@ class Tasks:
         """
         function = invocation.function
         run = self._new(function, invocation.arguments)
-        message = self._queues.message(
-            run.name,
-            run.id,
-            run.args,
-            retries=function.retries,
-            retry_delay=function.retry_delay,
-            priority=function.priority,
-        )
-
+        message = self._queues.message(run.name, run.id, run.args, **function.of_message)
         story = []
         if when is not None:
             detail = {"name": run.name, "due": when.due.wall}
@@ -311,10 +302,7 @@ class Tasks:
         return end
 
     def _may_repeat(self, run: Run, message: Any) -> bool:
-        """Whether a run that failed has another try: not if it was asked to stop.
-
-        Only if it had to give way to a student, and may be cut off anywhere, it has one.
-        """
+        """Whether a run that failed has another try; if it was asked to stop, only by a student."""
         asked = run.stop_asked_at is not None and not (run.gave_way and run.idempotent)
         return message.retries > 0 and not asked and self._registry.is_open(run.session_id)
 
@@ -420,7 +408,7 @@ class Tasks:
 
     def stop_all(self) -> None:
         """The node stops: allow no more tasks and ask all to stop; the lab's go on waiting."""
-        self.timers.stop()
+        self.timers.stop(0.5)
         for run in self._registry.close():
             if run.whose is Whose.SESSION or not run.may_begin:
                 self.stop(run.id)
@@ -456,6 +444,11 @@ class Tasks:
         if row is None or row["args"] is None:  # pruned
             raise NotFound(f"There is no task {task_id!r}.")
         return Task(self, row)
+
+    def unfinished(self, beginning: str) -> Task:
+        """The unfinished task whose id begins so; NotFound, or BadInput if there are several."""
+        with self._registry.lock:
+            return Task(self, self._registry.beginning(beginning).view())
 
     def look(self, task_id: str) -> dict[str, Any] | None:
         """A task as it is now."""

@@ -72,19 +72,24 @@ class Timers:
         self._busy = Turn(clock, "timers")
         self.thread = threading.Thread(target=self._run, name="timers", daemon=True)
 
-    def add(self, name: str, periodic: Periodic) -> None:
-        """Have a task run periodically."""
-        self._periodic[name] = periodic
+    def add(self, name: str, periodic: Periodic | None) -> None:
+        """Know a task of the board; one that is periodic comes from now on."""
+        if periodic is not None:
+            self._periodic = {**self._periodic, name: periodic}  # the thread goes through it
+            self._wake.set()
 
     def start(self) -> None:
         """Begin; what was due meanwhile is due now."""
         self._store.run(lambda _: self._ask())
         self.thread.start()
 
-    def stop(self) -> None:
-        """End the thread, which never waits long; idempotent."""
+    def stop(self, timeout: float) -> bool:
+        """End the thread; False when it did not end in time. Idempotent."""
         self._stopping = True
         self._wake.set()
+        if self.thread.ident is not None:
+            self.thread.join(timeout)
+        return not self.thread.is_alive()
 
     def fault(self) -> str | None:
         """Why nothing becomes due any more, or None; any thread may ask."""
@@ -92,14 +97,32 @@ class Timers:
             return None
         return self._busy.fault() if self.thread.is_alive() else "the thread timers has died"
 
-    def next_ticks(self) -> dict[str, float | None]:
-        """When each periodic task comes next, in seconds since 1970; None while nobody knows."""
+    def periodic(self) -> list[dict[str, Any]]:
+        """The periodic tasks: `name`, `schedule` in words, and when each comes next (`due`).
+
+        That is in seconds since 1970, and None while the wall clock is not trustworthy.
+        """
         times, coming = self._times(), dict(self._next)
-        return {
-            name: times[True] + coming[name] - times[periodic.schedule.wall]
-            if name in coming
-            else None
+        return [
+            {
+                "name": name,
+                "schedule": str(periodic.schedule),
+                "due": times[True] + coming[name] - times[periodic.schedule.wall]
+                if name in coming
+                else None,
+            }
             for name, periodic in self._periodic.items()
+        ]
+
+    def scheduled(self) -> dict[str, float]:
+        """When each scheduled task is due, in seconds since 1970, by its id."""
+        waiting = self._store.run(lambda _: self._queues.waiting())
+        return {
+            each.message.id: each.message.eta.wall
+            if each.queue == DATED
+            else self._wall_clock.now() + each.message.eta.left(self._clock)
+            for each in waiting
+            if each.queue in (DELAYED, DATED) and each.message is not None
         }
 
     def when(self, name: str, seconds: float | None, date: float | None) -> When:

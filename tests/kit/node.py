@@ -199,6 +199,7 @@ class SmallNode(Parts, Visited):
             return
         self._open = False
         self.store.close()
+        assert self.tasks.timers.stop(PATIENCE)
         self.sessions.reaper.stop(PATIENCE)
         self.sessions.close()
         assert self.worker.stop(PATIENCE)
