@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial, update_wrapper
-from inspect import BoundArguments, signature
+from inspect import BoundArguments, Parameter, signature
 from math import inf
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar
 
@@ -116,6 +116,13 @@ class TaskFunction(Generic[P, R]):
         self.periodic = periodic
         self.lane = Lane.BACKGROUND if unique is None else Lane.HARDWARE
         self._tasks: TaskService | None = None
+
+    @property
+    def needs_arguments(self) -> bool:
+        """Whether it cannot be called without."""
+        parameters = signature(self.function).parameters.values()
+        optional = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+        return any(p.default is Parameter.empty and p.kind not in optional for p in parameters)
 
     def bind(self, tasks: TaskService) -> None:
         """Run on a node from now on."""
