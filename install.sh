@@ -48,7 +48,9 @@ usage() {
     local row name value commands text
     printf '%s\n' \
         'Usage: ./install.sh demo [--no-browser] [--port N] [--seconds N]' \
-        '       ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...] | --tools | --audit]' \
+        '       ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...]' \
+        '                          | --real [PYTEST-ARGUMENT...] | --arm ROOT [PART]' \
+        '                          | --tools | --audit]' \
         '       sudo ./install.sh --board boards/NAME.yaml [OPTION...]' \
         '       sudo ./install.sh upgrade | rollback [OPTION...]' \
         '       sudo ./install.sh uninstall [--name NAME] [--purge]' \
@@ -57,6 +59,8 @@ usage() {
         '' \
         '  demo       start the demo board without hardware and open the student'"'"'s page' \
         '  test       check the code and run every test; --system: install for real, in Debian roots;' \
+        '             --arm: in an emulated Debian of another processor;' \
+        '             --real: with a LabDiscoveryEngine of PyPI and its Redis;' \
         '             --tools: no test, only install the Debian packages that they use;' \
         '             --audit: ask the internet for known weaknesses of the libraries of a release' \
         '  install    make a board a service of this machine; again: add a lab, or change this one' \
@@ -113,6 +117,16 @@ command_test() {
             test_system "$@"
             return
             ;;
+        --arm)
+            shift
+            test_arm "$@"
+            return
+            ;;
+        --real)
+            shift
+            test_real "$@"
+            return
+            ;;
         --tools)
             [[ $# == 1 ]] || misused "test --tools takes no '$2'"
             is_root || fail "only root can install the tools of the tests: sudo ./install.sh test --tools"
@@ -130,9 +144,13 @@ command_test() {
     install_test_tools
     cd -- "$root"
     export PATH="$venv/bin:$PATH"
-    check "ruff check" ruff check .
-    check "ruff format" ruff format --check .
-    check "mypy" mypy
+    if [[ -x $venv/bin/ruff && -x $venv/bin/mypy ]]; then
+        check "ruff check" ruff check .
+        check "ruff format" ruff format --check .
+        check "mypy" mypy
+    else
+        say "no ruff and mypy here (not everything they need has a wheel for this machine): their checks are skipped"
+    fi
     if have shellcheck; then
         check "shellcheck" shellcheck "${SHELL_SCRIPTS[@]}"
     else
@@ -156,6 +174,28 @@ test_system() {
     cd -- "$root"
     python=$venv/bin/python
     "$python" -m pytest -p no:cacheprovider tests/system/installation.py "$@"
+}
+
+# The tests in an emulated Debian of another processor; tests/arm/README.md has the roots and the times.
+test_arm() { # ROOT [PART...]
+    (($#)) || misused "test --arm takes a root, such as trixie-armhf"
+    is_root || fail "these tests run in Debian systems of their own: sudo ./install.sh test --arm $1"
+    [[ -n ${LABNODE_TEST_ARM:-} ]] || fail "LABNODE_TEST_ARM has to name the command that makes the roots;" \
+        "see tests/arm/README.md"
+    choose_python
+    "$python" -B "$root/tests/arm/suite.py" "$@"
+}
+
+# The central servers of other people, as they are published: tests/real/README.md says what and how long.
+test_real() {
+    if ! have redis-server; then
+        ! is_root || apt_install redis-server || true
+        have redis-server || fail "these tests need Redis: sudo apt-get install redis-server"
+        ! have systemctl || systemctl disable --now redis-server >/dev/null 2>&1 || true
+    fi
+    prepare_venv test
+    cd -- "$root"
+    "$venv/bin/python" -m pytest -p no:cacheprovider tests/real/scenarios.py "$@"
 }
 
 # Known weaknesses of the libraries that releases are made of, by pip-audit, which has a venv of its own.
@@ -191,6 +231,8 @@ install_test_tools() {
         "(Debian: sudo apt-get install chromium chromium-driver)"
     have_programmers || say "no avrdude or no openocd on this machine: their tests are skipped" \
         "(Debian: sudo apt-get install avrdude openocd)"
+    have_esptool || say "no esptool here (not everything it needs has a wheel for this machine):" \
+        "its tests are skipped (Debian: sudo apt-get install esptool)"
 }
 
 # The tests start nginx themselves: Debian's service would only take this machine's port 80.
@@ -200,6 +242,8 @@ install_nginx() {
 }
 
 have_programmers() { have avrdude && have openocd; }
+
+have_esptool() { [[ -x $venv/bin/esptool.py ]] || have esptool || have esptool.py; }
 
 have_browser() { { have chromium || have chromium-browser; } && have chromedriver; }
 
@@ -223,6 +267,7 @@ command_install() {
     install_board
     install_settings
     install_system_files "$release"
+    keep_listening "$name"
     configure_boot
     hold_safe_at_boot "$name"
     activate "$release" "$name"
@@ -238,7 +283,10 @@ command_upgrade() {
     choose_release
     build_release
     install_system_files "$release"
-    while read -r lab; do hold_safe_at_boot "$lab"; done < <(labs)
+    while read -r lab; do
+        keep_listening "$lab"
+        hold_safe_at_boot "$lab"
+    done < <(labs)
     activate "$release"
     warn_of_shared_admin
 }
@@ -270,8 +318,8 @@ command_uninstall() {
     while read -r lab; do remove_lab "$lab"; done < <(labs)
     ! systemctl --quiet is-active labnode-tool.socket 2>/dev/null ||
         change "stop labnode-tool.socket" systemctl stop labnode-tool.socket
-    remove "$units/labnode@.service" "$units/labnode-safe@.service" "$units/labnode-tool.socket" \
-        "$units/labnode-tool@.service" "$watchdog" "$prefix/etc/udev/rules.d/70-labnode.rules" \
+    remove "$units/labnode@.service" "$units/labnode@.socket" "$units/labnode-safe@.service" \
+        "$units/labnode-tool.socket" "$units/labnode-tool@.service" "$watchdog" "$prefix/etc/udev/rules.d/70-labnode.rules" \
         "$prefix/etc/udev/rules.d/71-labnode-buses.rules" "$prefix/etc/modules-load.d/labnode.conf"
     [[ $(readlink -- "$link") != "$opt_seen/current/bin/labnode" ]] || remove "$link"
     [[ ! -d ${watchdog%/*} ]] || dry || rmdir --ignore-fail-on-non-empty -- "${watchdog%/*}"
@@ -433,6 +481,8 @@ check_number() { # OPTION VALUE
 
 check_passwords() {
     local key
+    [[ ${option[weblab-username]:-}${option[weblab-password]:-} != *[![:ascii:]]* ]] ||
+        misused "--weblab-username and --weblab-password are ASCII: central servers cannot send others"
     ! given simulate || return 0
     for key in weblab-password admin-password; do
         ! given "$key" || ((${#option[$key]} >= 12)) ||
@@ -515,7 +565,7 @@ begin() {
 
 begin_changes() {
     undo=(restore_services) changed='' scratch='' touched='' units_changed='' devices_changed='' reboot_needed=''
-    restart=() active=()
+    restart=() active=() moved=()
     dry || scratch=$(mktemp -d "${TMPDIR:-/tmp}/labnode-install.XXXXXX") || fail "cannot write into ${TMPDIR:-/tmp}"
     explained='' broken=$LINENO
     set -o errtrace
@@ -588,7 +638,8 @@ put_text() { # TEXT DESTINATION MODE
 
 note_kind() { # PATH
     case $1 in
-        "$units/labnode@.service" | "$units"/labnode-tool*) units_changed=yes ;;
+        "$units"/labnode@.* | "$units"/labnode-tool*) units_changed=yes ;;
+        */labnode@*.socket.d/*) ;; # keep_listening() says whose it is
         "$units"/labnode-*@.service) ;;
         "$units"/*) restart+=("$name") ;; # a drop-in of the lab that is being installed
         */udev/* | */modules-load.d/*) devices_changed=yes ;;
@@ -746,6 +797,11 @@ build_release() {
     if [[ -e $release ]]; then
         change "remove ${release##*/}, which was not finished" rm -rf -- "$release"
     fi
+    case $pins in
+        apt) say "the library for the pins is the system's lgpio: nothing is compiled" ;;
+        source) say "lgpio, the library for the pins, has no wheel for Python $(python_version "$python") on" \
+            "this machine and no package in this Debian: it is compiled, which takes some minutes more on a Pi" ;;
+    esac
     change "install labnode as $release; this takes a minute, on a small Pi a few" make_release
 }
 
@@ -779,7 +835,7 @@ why_it_failed() {
     elif [[ -n ${wheels:-} ]]; then
         echo " from $wheels; something is missing or broken there"
     else
-        echo "; does this machine reach the internet (or the index that pip is configured for)?"
+        why_pip_failed
     fi
 }
 
@@ -840,6 +896,9 @@ install_system_files() { # RELEASE
         # The machine's own watchdog, which resets it when the kernel hangs. systemd reads this with daemon-reload.
         ! needs_pins || [[ ! $(boot_file) && ! -e $prefix/dev/watchdog ]] ||
             put_file "$shared/systemd/labnode-watchdog.conf" "$watchdog" 644
+    fi
+    if [[ -e $shared/systemd/labnode@.socket ]]; then
+        put_file "$shared/systemd/labnode@.socket" "$units/labnode@.socket" 644
     fi
     if [[ -e $shared/systemd/labnode-tool.socket ]]; then # an older release has none, and uses none
         make_user labnode-tool dialout plugdev gpio spi
@@ -1104,6 +1163,22 @@ forget_simulation() {
     restart+=("$name")
 }
 
+# systemd listens where the lab's settings say, and keeps who comes while the node is started again.
+# Where they name a host instead of its address, the node listens itself.
+keep_listening() { # LAB
+    local host=${option[host]:-0.0.0.0} at=${port:-8080} file=$units/labnode@$1.socket.d/address.conf text
+    if [[ -e $etc/$1.yaml ]]; then
+        host=$(setting "$1" host) at=$(setting "$1" port)
+    fi
+    host=${host:-127.0.0.1}
+    [[ $host != *[!0-9a-fA-F.:]* ]] || return 0
+    [[ $host != *:* ]] || host=[$host]
+    text=$(printf '%s\n' '# Written by install.sh from the settings.' '[Socket]' "ListenStream=$host:${at:-8080}")
+    [[ ! -f $file || $(<"$file") != "$text" ]] || return 0
+    put_text "$text" "$file" 644
+    restart+=("$1") moved+=("$1")
+}
+
 # A lab with hardware has its outputs made safe early in each boot; one without has not.
 hold_safe_at_boot() { # LAB
     local unit=labnode-safe@$1
@@ -1135,7 +1210,7 @@ is_simulated() { # LAB: the one that is being installed as asked for, others as 
 remove_lab() { # LAB
     is_disabled "$1" || change "stop labnode@$1" systemctl --quiet disable --now "labnode@$1"
     forget_safe_at_boot "$1"
-    remove "$(dirname -- "$(simulation_of "$1")")"
+    remove "$(dirname -- "$(simulation_of "$1")")" "$units/labnode@$1.socket.d"
     forget_boot "$1"
     given purge || return 0
     remove "$etc/$1.yaml" "$etc/boards/$1" "$etc/boards/$1.old" "$var/$1"
@@ -1273,6 +1348,10 @@ start_lab() { # LAB
         return
     fi
     say "start $unit"
+    # Its socket opens before it, and not while a node has the port; afterwards it stays open.
+    if [[ $units_changed || " ${moved[*]} " == *" $1 "* ]] || ! systemctl --quiet is-active "$unit.socket"; then
+        systemctl --quiet stop "$unit" "$unit.socket" 2>/dev/null || true
+    fi
     if ! systemctl restart "$unit" || ! is_active "$1" || ! answers "$1"; then
         ! have journalctl || journalctl --unit "$unit" --lines 12 --no-pager --output cat 2>/dev/null | sed 's/^/    /' >&2
         fail "the lab '$1' does not get ready with labnode $(basename -- "$(current_release)")"
@@ -1321,6 +1400,7 @@ restore_services() {
     [[ $touched ]] || return 0
     systemctl daemon-reload || true
     for lab in "${active[@]}"; do
+        systemctl --quiet stop "labnode@$lab" "labnode@$lab.socket" 2>/dev/null || true
         if systemctl restart "labnode@$lab" && answers "$lab"; then
             say "labnode@$lab runs as before"
         else
@@ -1657,11 +1737,12 @@ prepare_venv() { # EXTRAS
         say "making .venv anew: $fault"
         remove_venv
     fi
-    if [[ ! -d $venv ]] || ! is_current "$extras"; then
+    if [[ ! -d $venv ]] || ! is_current; then
         [[ -d $venv ]] || make_venv
-        install_labnode "$extras"
+        install_labnode
         say "ready after $((SECONDS - started)) s"
     fi
+    [[ -z $extras || $(stamped extras) == "$extras" ]] || install_extras "$extras"
     exec {lock}<&- # labnode must not inherit the lock
     trap - INT
 }
@@ -1694,13 +1775,8 @@ venv_fault() {
     fi
 }
 
-# Whether .venv has the libraries that pyproject.toml asks for now, those of EXTRAS too.
-is_current() { # EXTRAS
-    local installed
-    [[ $(stamped pyproject) == "$(hash_of_pyproject)" ]] || return 1
-    installed=$(stamped extras)
-    [[ -z $1 || $installed == "$1" ]]
-}
+# Whether .venv has the libraries that pyproject.toml asks for now.
+is_current() { [[ $(stamped pyproject) == "$(hash_of_pyproject)" ]]; }
 
 stamped() { # KEY: its value in the stamp, which is the last thing an installation writes
     sed -n "s/^$1 //p" "$stamp"
@@ -1726,27 +1802,61 @@ make_venv() {
 }
 
 # The clone is installed as editable: after a `git pull` the new code runs without a new .venv.
-install_labnode() { # EXTRAS
+install_labnode() {
+    need_venv
+    rm -f -- "$stamp"
+    say "installing labnode and the libraries it needs; this takes about a minute, on a small Pi a few"
+    pip_install . || fail "pip could not install labnode$(why_pip_failed)"
+    write_stamp ''
+}
+
+# The stamp stays: where this fails or is interrupted, the demo goes on with what there was. Only a
+# wheel is taken of what is not needed everywhere: 32-bit machines have none of some, and a compiler
+# (for cryptography one of Rust) would take an hour. esptool itself is Python, without a wheel.
+install_extras() { # EXTRAS
+    local part started=$SECONDS
+    need_venv
+    need_space 400 .venv "$root"
+    say "installing the libraries of the tests; this takes about a minute, on a small Pi a few"
+    pip_install '.[suite]' || fail "pip could not install the libraries of the tests$(why_pip_failed)"
+    for part in linters esptool; do
+        pip_install ".[$part]" --only-binary=:all: --no-binary=esptool 2>/dev/null ||
+            say "$part: left out, because pip found no wheel of everything; what it said is in $said"
+    done
+    write_stamp "$1"
+    say "ready after $((SECONDS - started)) s"
+}
+
+need_venv() {
     [[ -w $venv ]] || fail "$(id -un) may not write into $venv, which $(stat -c %U -- "$venv") made:" \
         "sudo rm -rf '$venv', or go on as that user"
-    [[ -z $1 ]] || need_space 400 .venv "$root"
-    rm -f -- "$stamp"
-    say "installing labnode and the libraries it needs${1:+, and those of its tests};" \
-        "this takes about a minute, on a small Pi a few"
-    pip_install "$1" ||
-        fail "pip could not install labnode; does this machine reach the internet (or the index" \
-            "that pip is configured for)?"
+}
+
+write_stamp() { # EXTRAS
     printf '%s\n' "path $root" "python $(python_version "$venv/bin/python")" \
         "pyproject $(hash_of_pyproject)" "extras $1" >"$stamp.new"
     mv -- "$stamp.new" "$stamp"
 }
 
-pip_install() ( # EXTRAS
-    cd -- "$root" || return # a relative path: pip reads [ ] in a path as extras
-    # PIP_USER: `user = true` in a pip.conf cannot work in a venv. Everything else there is respected.
-    PIP_USER=0 quietly "$venv/bin/python" -m pip install --no-input --disable-pip-version-check \
-        --progress-bar off --editable ".${1:+[$1]}"
-)
+# PIP_USER: `user = true` in a pip.conf cannot work in a venv. Everything else there is respected.
+pip_install() { # .[EXTRA] OPTION...; started in the clone, because pip reads [ ] in its path as extras
+    quietly env -C "$root" PIP_USER=0 "$venv/bin/python" -m pip install --no-input \
+        --disable-pip-version-check --progress-bar off --editable "$@"
+}
+
+# The end of the sentence "pip could not install ...", by what it said last.
+why_pip_failed() {
+    if grep -qE "command '?[^ ]*(gcc|cc|c\+\+|clang)'? failed: No such file" -- "$said"; then
+        echo ": a library has no wheel for this machine, and there is no compiler to make one with" \
+            "(Debian: sudo apt-get install gcc python3-dev)"
+    elif grep -qF 'No space left on device' -- "$said"; then
+        echo ": the disk is full"
+    elif grep -qE 'Retrying \(|Could not fetch URL|No matching distribution|timed out|ProxyError' -- "$said"; then
+        echo "; does this machine reach the internet (or the index that pip is configured for)?"
+    else
+        echo "; what it said is above"
+    fi
+}
 
 need_space() { # MEGABYTES WHAT DIRECTORY
     local free
@@ -1840,14 +1950,14 @@ apt_install() { # PACKAGE...; false, with the reason shown, when it did not work
 
 # Runs COMMAND without a word; when it fails, shows the end of what it said and where the rest is.
 quietly() { # COMMAND...
-    local log status=0
-    log=$(mktemp "${TMPDIR:-/tmp}/labnode-install.XXXXXX") || fail "cannot write into ${TMPDIR:-/tmp}"
-    "$@" >"$log" 2>&1 </dev/null 9<&- || status=$?
+    local status=0
+    said=$(mktemp "${TMPDIR:-/tmp}/labnode-install.XXXXXX") || fail "cannot write into ${TMPDIR:-/tmp}"
+    "$@" >"$said" 2>&1 </dev/null 9<&- || status=$?
     if ((status)); then
-        tail -n 15 -- "$log" | sed 's/^/    /' >&2
-        say "everything it said is in $log"
+        tail -n 15 -- "$said" | sed 's/^/    /' >&2
+        say "everything it said is in $said"
     else
-        rm -f -- "$log"
+        rm -f -- "$said"
     fi
     return "$status"
 }

@@ -140,6 +140,23 @@ def test_check_tells_which_safe_values_last_only_while_labnode_runs(run: Run) ->
     ]
 
 
+def test_check_refuses_credentials_that_no_central_server_can_send(
+    run: Run, tmp_path: Path
+) -> None:
+    settings = tmp_path / "node.yaml"
+    settings.touch(mode=0o600)
+    for username, password, code in (("u", "signal", 0), ("u", "señal", 2), ("école", "x", 2)):
+        client = f"{{name: lde, username: {username}, password: {password}}}"
+        settings.write_text(f"clients: [{client}]\n", "utf-8")
+        said = run("check", write(GOOD), "--settings", settings)
+        assert said.code == code
+        assert said.out == "board.yaml: OK, 1 device\n"
+        assert ("end WebLab-Deusto's laboratory process" in said.err) == (code == 2)
+        assert "señal" not in said.err
+    settings.write_text("port: many\n")
+    assert "node.yaml:1: " in run("check", write(GOOD), "--settings", settings).err
+
+
 def test_check_tells_the_mistakes_of_all_boards_and_which_are_good(run: Run) -> None:
     said = run("check", write(GOOD), write(BOARD, "bad.yaml"), "gone.yaml")
     assert said.code == 2
@@ -481,6 +498,7 @@ STATUS = {
     "faults": [],
     "draining": False,
     "alarm": None,
+    "clock": None,
     "uptime": 0.0,
     "url": "http://x",
     "pid": 7,
@@ -498,6 +516,7 @@ STATUS = {
         ({"faults": ["hot: Too hot"]}, "faults      hot: Too hot"),
         ({"draining": True}, "drain       takes no new students"),
         ({"alarm": "The database was unreadable."}, "alarm       The database was unreadable."),
+        ({"clock": "It is not set."}, "clock       It is not set."),
         ({"uptime": 59.9}, "uptime      59 s"),
         ({"uptime": 3600 * 5 + 60}, "uptime      5 h 1 min"),
         ({"uptime": 86400 * 12}, "uptime      12 d 0 h 0 min"),

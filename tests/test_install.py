@@ -18,7 +18,8 @@ BASH = shutil.which("bash") or "/bin/bash"
 
 # What a bare Debian has and install.sh uses.
 TOOLS = (
-    "bash cat chmod cp df env flock id mkdir mktemp mv readlink rm sed sha256sum stat tail uname"
+    "bash cat chmod cp df env flock grep id mkdir mktemp mv readlink rm sed sha256sum stat tail"
+    " uname"
 )
 
 # A Python that says what it was asked, knows its version, and makes such a Python in a venv.
@@ -33,7 +34,8 @@ case "$*" in
     *"-m pip"*)
         echo "pip at work"
         PIP
-        for name in labnode ruff mypy pip-audit; do
+        for name in labnode ruff mypy pip-audit esptool.py; do
+            [[ " ${LACKING:-} " != *" $name "* ]] || continue
             echo '#!/usr/bin/env bash' >"${0%/*}/$name"
             fail=FAIL_${name//-/_}
             echo "echo $name\\${*:+ \\$*}; exit \\${$fail:-0}" >>"${0%/*}/$name"
@@ -306,10 +308,64 @@ def test_a_changed_pyproject_is_installed_into_the_same_venv(installed: Machine)
 
 def test_the_tests_add_their_extras_once_and_the_demo_keeps_them(installed: Machine) -> None:
     installed.run("test")
-    assert [call for call in installed.calls("python -m pip") if call.endswith(" .[test]")]
+    extras = [call.split(" --editable ")[1] for call in installed.calls("python -m pip")]
+    wheels = "--only-binary=:all: --no-binary=esptool"
+    assert extras == [".[suite]", f".[linters] {wheels}", f".[esptool] {wheels}"]
     installed.run("demo")
     installed.run("test")
     assert not installed.calls("python -m pip")
+
+
+NO_WHEEL = """case $* in *linters*|*esptool*) echo no wheel of librt; exit 1 ;; esac"""
+
+
+def test_linters_and_esptool_without_a_wheel_are_left_out_and_asked_for_once(
+    machine: Machine,
+) -> None:
+    machine.python(pip=NO_WHEEL)
+    result = machine.run("test", LACKING="ruff mypy esptool.py")
+    assert result.returncode == 0
+    said = [line for line in result.stderr.splitlines() if line.startswith("install.sh: ")]
+    left_out = [line.split()[1] for line in said if "left out, because pip found no whe" in line]
+    assert left_out == ["linters:", "esptool:"]
+    assert "no wheel of librt" not in result.stderr
+    assert [line for line in result.stdout.splitlines() if line.startswith("==")] == ["== pytest"]
+    machine.calls()
+    again = machine.run("test", LACKING="ruff mypy esptool.py")
+    assert not machine.calls("python -m pip")
+    for missing in ("no ruff and mypy here", "no esptool here"):
+        assert [line for line in again.stderr.splitlines() if missing in line and "skipped" in line]
+
+
+def test_a_failed_test_leaves_the_demo_as_it_was(installed: Machine) -> None:
+    python = installed.clone / ".venv" / "bin" / "python"
+    python.write_text(fake_python(pip="exit 1"))
+    result = installed.run("test")
+    assert result.returncode == 1
+    assert "pip could not install the libraries of the tests" in result.stderr.splitlines()[-1]
+    installed.calls()
+    assert (installed.run("demo").stdout, installed.calls("python -m")) == ("labnode demo\n", [])
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("error: command 'arm-linux-gnueabihf-gcc' failed: No such file or directory",
+         ": a library has no wheel for this machine, and there is no compiler to make one with "
+         "(Debian: sudo apt-get install gcc python3-dev)"),
+        ("WARNING: Retrying (Retry(total=0)) after connection broken",
+         "; does this machine reach the internet (or the index that pip is configured for)?"),
+        ("ERROR: Could not install packages: [Errno 28] No space left on device",
+         ": the disk is full"),
+        ("ERROR: something else", "; what it said is above"),
+    ],
+)  # fmt: skip
+def test_a_failing_pip_is_explained_by_what_it_said(
+    machine: Machine, said: str, sentence: str
+) -> None:
+    machine.python(pip=f'echo "{said}"; exit 1')
+    result = machine.run("demo")
+    assert result.stderr.endswith(f"install.sh: pip could not install labnode{sentence}\n")
 
 
 def remade(machine: Machine) -> str:
@@ -538,6 +594,34 @@ def test_an_audit_without_the_internet_says_that_nothing_was_looked_at(machine: 
     assert result.returncode == 1
     assert result.stdout == ""
     assert "and nothing was looked at; does this machine reach the internet?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("user", "arguments", "rig", "sentence"),
+    [
+        (0, [], "/rig", "test --arm takes a root, such as trixie-armhf"),
+        (1000, ["trixie-armhf"], "/rig", "sudo ./install.sh test --arm trixie-armhf"),
+        (0, ["trixie-armhf"], "", "LABNODE_TEST_ARM has to name the command"),
+    ],
+)
+def test_an_emulated_machine_needs_root_a_rig_and_its_name(
+    machine: Machine, user: int, arguments: list[str], rig: str, sentence: str
+) -> None:
+    machine.user(user)
+    machine.python()
+    result = machine.run("test", "--arm", *arguments, LABNODE_TEST_ARM=rig)
+    assert result.returncode != 0
+    assert sentence in result.stderr
+    assert machine.calls("python -B") == []
+
+
+def test_an_emulated_machine_gets_its_part_of_the_tests(machine: Machine) -> None:
+    machine.user(0)
+    machine.python()
+    result = machine.run("test", "--arm", "trixie-armhf", "tests/web", LABNODE_TEST_ARM="/rig")
+    assert result.returncode == 0, result.stderr
+    suite = f"{machine.clone}/tests/arm/suite.py"
+    assert machine.calls("python -B") == [f"python -B {suite} trixie-armhf tests/web"]
 
 
 @pytest.mark.parametrize("failing", ["ruff", "mypy", "pytest"])

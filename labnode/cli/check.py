@@ -1,4 +1,4 @@
-"""`labnode check`: mistakes in board files, before anything is started."""
+"""`labnode check`: mistakes in board files and settings, before anything is started."""
 
 # ruff: noqa: PLC0415
 from __future__ import annotations
@@ -11,7 +11,7 @@ import click
 
 from labnode.cli.options import FILE
 from labnode.cli.owner import load_board_as_owner, owner_of
-from labnode.errors import ConfigError
+from labnode.errors import ConfigError, Problem
 
 
 @click.command()
@@ -20,10 +20,10 @@ from labnode.errors import ConfigError
     "--settings",
     type=FILE,
     metavar="FILE",
-    help="The node's settings: only to find secrets.yaml, which is beside them.",
+    help="The node's settings, which are checked too; secrets.yaml is beside them.",
 )
 def check(boards: tuple[Path, ...], settings: Path | None) -> None:
-    """Look for mistakes in board files.
+    """Look for mistakes in board files, and in settings.
 
     Each BOARD is a YAML file. It is loaded with the Python beside it, and nothing is started. All
     mistakes are told, each with its file and line; the exit code is 2 if there are any. What may
@@ -33,7 +33,7 @@ def check(boards: tuple[Path, ...], settings: Path | None) -> None:
 
     if len({owner_of(board) for board in boards} - {None}) > 1 and os.geteuid() == 0:
         raise ConfigError("These boards belong to several users: root checks them one by one.")
-    problems = []
+    problems = [] if settings is None else _mistakes_in(settings)
     for board in boards:
         try:
             file = load_board_as_owner(board, settings=settings)
@@ -52,3 +52,13 @@ def check(boards: tuple[Path, ...], settings: Path | None) -> None:
                         click.echo(f"{board}: '{name}' needs {program} here: {how}", err=True)
     if problems:
         raise ConfigError(*problems)
+
+
+def _mistakes_in(settings: Path) -> list[Problem]:
+    from labnode.settings import load_settings
+
+    try:
+        clients = load_settings(settings, os.environ, {}).all_clients
+    except ConfigError as error:
+        return list(error.problems)
+    return [Problem(str(settings), c.unsendable) for c in clients if c.unsendable is not None]

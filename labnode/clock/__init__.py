@@ -6,9 +6,11 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HUNG_AFTER = 30.0  # seconds that a thread of the node may be at one thing
 OLDEST = 1_735_689_600.0  # 2025, before labnode existed: a clock that says less was not set
 _JUMP = 600.0  # seconds that the wall clock may gain or lose against the time that passes
@@ -292,6 +294,22 @@ class _ManualEvent(Event):
             if not self._condition.wait_for(over, None if timeout is None else _REAL_LIMIT):
                 raise AssertionError("a wait under the manual clock was never ended by the test")
             return self._flag
+
+
+def utc(wall: float) -> datetime:
+    """The moment of a reading of the wall clock.
+
+    `datetime.fromtimestamp` ends in 2038 on a 32-bit system.
+    """
+    return _EPOCH + timedelta(seconds=wall)
+
+
+def local(wall: float) -> datetime:
+    """The same in the machine's time zone; in UTC where the system does not know it after 2038."""
+    try:
+        return utc(wall).astimezone()
+    except OverflowError:
+        return utc(wall)
 
 
 def earliest(*times: float | None) -> float | None:

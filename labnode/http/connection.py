@@ -81,9 +81,18 @@ class Listener(Participant):
         self.requests: SimpleQueue[Connection | None] = SimpleQueue()
         self.connections: Group[Connection] = Group()
         self._pausing = False
+        self._leaving = False
         self._now = Clock().now
         sock.setblocking(False)
         reactor.adopt(self)
+
+    def leave(self) -> None:
+        """Accept nobody any more; connections go on. Any thread."""
+        self._leaving = True
+        self.wake()
+
+    def woken(self) -> None:
+        self.over = self._leaving
 
     @property
     def interest(self) -> int:
@@ -95,6 +104,9 @@ class Listener(Participant):
 
     def tick(self) -> None:
         self.deadline = None
+        if self._leaving:
+            self.over = True
+            return
         if self._pausing:
             self._pausing = False
             return
@@ -200,9 +212,7 @@ class Connection(Participant):
         self.source = source_of(self.address)
         self.limits = listener.limits
         self.trusted = any(ip_address(self.address) in network for network in self.limits.trusted)
-        self.reader = RequestReader(
-            self.limits.max_head, self.limits.max_body, listener.writer, self
-        )
+        self.reader = RequestReader(self.limits.max_head, self.limits.max_body, listener.writer)
         self.request: WSGIEnvironment | None = None  # the one that is being served
         self.answer: Answer | None = None  # to it; its methods are for whoever serves it
         self.closed = False
@@ -342,7 +352,7 @@ class Connection(Participant):
 
     def _read(self, data: bytes) -> None:
         reader = self.reader
-        self.request = reader.feed(data)
+        self.request = reader.feed(data, self)
         if self.state is ConnectionState.IDLE and reader.received:
             self._enter(ConnectionState.READING, self.limits.read_deadline)
         if reader.large_body is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from bottle import BottleException, HTTPError, HTTPResponse, request, response
+from bottle import Bottle, BottleException, HTTPError, HTTPResponse, request, response
 
 from labnode.errors import Busy, LabnodeError
+from labnode.jsondata import refuse_deep
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,22 @@ def is_upgrade() -> bool:
     return str(request.get_header("Upgrade", "")).strip().lower() == "websocket"
 
 
+class App(Bottle):  # type: ignore[misc]
+    """A Bottle application that keeps nothing of a request once it is answered.
+
+    A reply that is raised refers, through its traceback, to the frame in which Bottle keeps it, and
+    the headers that Bottle keeps in the environ refer to that. Such circles would hold the body and
+    the connection until Python looks for them.
+    """
+
+    def _cast(self, out: Any, peek: Any = None) -> Any:
+        if isinstance(out, HTTPResponse):
+            out.__traceback__ = None
+        pieces = super()._cast(out, peek)
+        request.environ.pop("bottle.request.headers", None)
+        return pieces
+
+
 class Errors:
     """A Bottle plugin: what a view raises on purpose becomes a `reply` with one sentence.
 
@@ -81,23 +97,35 @@ class Errors:
         return answer
 
 
-class OwnPages:
-    """A Bottle plugin for pages that may have forms.
+class OwnViews:
+    """A Bottle plugin for a lab's own views.
 
-    They tell no other site where one comes from: with `no-referrer` a browser says `Origin: null`
-    of a form, which could be anybody's. A body that Bottle cannot read is refused before the view.
+    A body that Bottle cannot read is refused before the view. A list is JSON, as a dictionary is,
+    unless it is one of texts, which Bottle joins. The answers get those of `headers` that the view
+    has not set.
     """
 
-    name = "labnode-own-pages"
+    name = "labnode-own-views"
     api = 2
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
 
     def apply(self, view: Callable[..., Any], _route: Any) -> Callable[..., Any]:
         def answer(*args: Any, **kwargs: Any) -> Any:
             _check_body()
             reply = view(*args, **kwargs)
-            headed = reply if isinstance(reply, HTTPResponse) else response
-            if "Referrer-Policy" not in headed.headers:
-                headed.set_header("Referrer-Policy", "same-origin")
+            whole = isinstance(reply, HTTPResponse)
+            headed, body = (reply, reply.body) if whole else (response, reply)
+            if isinstance(body, list) and not (body and isinstance(body[0], str | bytes)):
+                headed.content_type = "application/json"
+                body = json.dumps(body)
+            for name, value in self._headers.items():
+                if name not in headed.headers:
+                    headed.set_header(name, value)
+            if not whole:
+                return body
+            reply.body = body
             return reply
 
         return answer
@@ -109,10 +137,9 @@ def _check_body() -> None:
     try:
         if kind.startswith("multipart/"):
             _ = request.POST
-        elif kind.startswith("application/json"):
-            with suppress(HTTPError):  # the view may not want it
-                _ = request.json
-    except (ValueError, LookupError, RecursionError) as error:
+        elif kind.startswith("application/json") and request.content_length <= request.MEMFILE_MAX:
+            refuse_deep(request.body.read().decode("utf-8", "replace"))
+    except (ValueError, LookupError) as error:
         raise HTTPError(400, f"The body cannot be read: {ascii(str(error))[:100]}.") from None
 
 

@@ -24,7 +24,11 @@ case ${words[0]} in
     is-active) [[ -e $state/$unit.active ]] ;;
     is-enabled) [[ -e $state/$unit.enabled ]] ;;
     enable) mkdir -p "$state"; : >"$state/$unit.enabled" ;;
-    stop) rm -f "$state/$unit.active" ;;
+    stop)
+        for unit in "${words[@]:1}"; do
+            rm -f "$state/$unit.active" "$state/$unit.socket.active"
+        done
+        ;;
     disable) rm -f "$state/$unit.enabled" ${now:+"$state/$unit.active"} ;;
     restart)
         rm -f "$state/$unit.active"
@@ -32,6 +36,8 @@ case ${words[0]} in
         [[ -n ${BROKEN:-} && $release == *$BROKEN* ]] && exit 1
         lab=$ROOT_DIRECTORY/etc/systemd/system/labnode@.service tools=labnode-tool.socket
         ! grep -q "^Wants=.*$tools" "$lab" || : >"$state/$tools.active"
+        ! grep -q '^Wants=.*labnode@%i.socket' "$lab" || [[ -e $state/$unit.socket.active ]] ||
+            grep -h ^ListenStream= "${lab%/*}/$unit.socket.d"/*.conf >"$state/$unit.socket.active"
         echo "$release" >"$state/$unit.active" ;;
 esac
 """
@@ -43,6 +49,7 @@ case "$*" in
     *version_info*) echo ${{PYTHON_VERSION:-3.13}} ;;
     *ensurepip*) ;;
     *gpiochip_open*) [[ -z ${{NO_LGPIO:-}} ]] ;;
+    *"install without-wheel"*) [[ -z ${{NO_LGPIO:-}} ]] || echo lgpio ;;
     *"-m labnode.install"*) PYTHONPATH=$PACKAGES exec '{sys.executable}' "$@" ;;
     "-m venv "*)
         [[ -z ${{NO_VENV:-}} ]] || exit 1
@@ -50,7 +57,7 @@ case "$*" in
         mkdir -p "$directory/bin" "$directory/lib/python3.{sys.version_info.minor}/site-packages"
         cp "$0" "$directory/bin/python" ;;
     *"-m pip"*)
-        [[ -z ${{NO_PIP:-}} ]] || {{ echo "no such package" >&2; exit 1; }}
+        [[ -z ${{NO_PIP:-}} ]] || {{ echo "WARNING: Retrying (Retry(total=0)) after" >&2; exit 1; }}
         bin=${{0%/*}}
         while (($#)); do
             case $1 in

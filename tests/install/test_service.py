@@ -358,12 +358,18 @@ def test_the_tools_of_the_board_are_installed(node: Node) -> None:
 
 
 def test_the_release_sees_the_lgpio_of_the_system_and_nothing_else_of_it(node: Node) -> None:
-    node.install()
+    said = node.install().stderr
+    assert "the library for the pins is the system's lgpio: nothing is compiled" in said
     (call,) = [call for call in node.calls("python3") if "-m venv --without-pip" in call]
     assert "--system-site-packages" not in call
     (site,) = (node.root / "opt/labnode/current/lib").glob("python*/site-packages")
     links = {path.name: path.readlink() for path in site.iterdir() if path.is_symlink()}
     assert links == {f"{name}.py": node.packages / f"{name}.py" for name in ("lgpio", "_lgpio")}
+
+
+def test_an_lgpio_that_has_to_be_compiled_is_announced(node: Node) -> None:
+    said = node.run(*INSTALL, NO_LGPIO="1").stderr
+    assert "has no wheel for Python 3.13 on this machine and no package in this Debian" in said
 
 
 def test_a_simulated_lab_needs_no_lgpio(node: Node) -> None:
@@ -625,6 +631,47 @@ def test_programming_tools_have_a_user_and_units_of_their_own(node: Node) -> Non
     assert not (node.root / "systemd/labnode-tool.socket.active").exists()
     assert not list((node.root / "etc/systemd/system").glob("labnode-tool*"))
     assert "labnode-tool:" in node.read("etc/passwd"), "as the user labnode stays, too"
+
+
+def listening(node: Node, lab: str = "heater") -> str:
+    return node.read(f"systemd/labnode@{lab}.socket.active").strip()
+
+
+@pytest.mark.parametrize(
+    ("options", "address"),
+    [
+        ([], "0.0.0.0:8080"),
+        (["--port", "8090", "--host", "192.0.2.5"], "192.0.2.5:8090"),
+        (["--host", "::"], "[::]:8080"),
+    ],
+)
+def test_systemd_listens_where_the_settings_say(
+    node: Node, options: list[str], address: str
+) -> None:
+    assert node.install(*options).returncode == 0
+    assert listening(node) == f"ListenStream={address}"
+    assert node.run("uninstall", "--name", "heater").returncode == 0
+    assert not (node.root / "etc/systemd/system/labnode@heater.socket.d").exists()
+
+
+def test_a_host_that_is_a_name_is_the_nodes_own_to_listen_on(node: Node) -> None:
+    assert node.install("--host", "localhost").returncode == 0
+    assert not (node.root / "etc/systemd/system/labnode@heater.socket.d").exists()
+
+
+def test_a_lab_keeps_its_socket_in_an_upgrade_and_gets_another_for_another_port(
+    installed: Node,
+) -> None:
+    installed.version("2.0")
+    assert installed.run("upgrade").returncode == 0
+    said = installed.calls()
+    assert "systemctl restart labnode@heater" in said
+    assert not [call for call in said if "stop" in call.split()]
+    settings = installed.root / "etc/labnode/heater.yaml"
+    settings.write_text(settings.read_text().replace("port: 8080", "port: 9000"))
+    assert installed.run("upgrade").returncode == 0
+    assert listening(installed) == "ListenStream=0.0.0.0:9000"
+    assert "systemctl --quiet stop labnode@heater labnode@heater.socket" in installed.calls()
 
 
 def test_an_upgrade_from_a_release_without_them_brings_them(node: Node) -> None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 import random
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from labnode import context
 from labnode.clock import Clock
@@ -61,19 +62,40 @@ def tick() -> None:
     body()
 
 
+def bell() -> None:
+    body()
+
+
+class OftenByTheWall:
+    """A crontab for who cannot wait for a minute."""
+
+    wall: ClassVar[bool] = True
+
+    def next(self, after: float) -> float:
+        return (after // TICK + 1) * TICK
+
+
 FUNCTIONS: dict[str, Any] = {
     "chore": (chore, {}),
     "heat": (heat, {"unique": "user"}),
     "flaky": (flaky, {"retries": 2, "retry_delay": 0.01}),
     "again": (again, {"retries": 2, "idempotent": True}),
     "tick": (tick, {"periodic": Recurrence(Every(TICK))}),
+    "bell": (bell, {"periodic": Recurrence(OftenByTheWall())}),
 }
+
+
+class RightClock(Clock):
+    """The machine's clocks, with a wall clock that somebody has confirmed."""
+
+    def is_right(self) -> bool:
+        return True
 
 
 class Life:
     def __init__(self, directory: Path, seed: int) -> None:
         self.dice = random.Random(seed)
-        self.parts = Parts(Clock(), FakeBoard(), directory)
+        self.parts = Parts(RightClock(), FakeBoard(), directory)
         self.functions = {
             name: TaskFunction(function, **options)
             for name, (function, options) in FUNCTIONS.items()
@@ -111,7 +133,11 @@ class Life:
         with as_user("student" if of_session else None):
             if self.dice.random() < 0.4:
                 delay = self.dice.choice([0.001, 0.02, 0.1])
-                task = self.functions[name].schedule((seconds,), delay=delay)
+                if self.dice.random() < 0.5:
+                    task = self.functions[name].schedule((seconds,), delay=delay)
+                else:
+                    eta = datetime.now() + timedelta(seconds=delay)
+                    task = self.functions[name].schedule((seconds,), eta=eta)
             else:
                 task = self.functions[name].delay(seconds)
         if task.failed:
@@ -126,7 +152,7 @@ class Life:
         """Run what waits, and end in order."""
         tasks = self.parts.tasks
         for task in tasks.of_session(None, unfinished=True):
-            if task.name != "tick":
+            if FUNCTIONS[task.name][1].get("periodic") is None:
                 task.join(60)
         tasks.stop_all()
         assert self.parts.worker.stop(30)
