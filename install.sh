@@ -1171,7 +1171,12 @@ keep_listening() { # LAB
         host=$(setting "$1" host) at=$(setting "$1" port)
     fi
     host=${host:-127.0.0.1}
-    [[ $host != *[!0-9a-fA-F.:]* ]] || return 0
+    if [[ $host == *[!0-9a-fA-F.:]* ]]; then
+        [[ -e $file ]] || return 0
+        remove "${file%/*}"
+        restart+=("$1") moved+=("$1")
+        return
+    fi
     [[ $host != *:* ]] || host=[$host]
     text=$(printf '%s\n' '# Written by install.sh from the settings.' '[Socket]' "ListenStream=$host:${at:-8080}")
     [[ ! -f $file || $(<"$file") != "$text" ]] || return 0
