@@ -54,9 +54,10 @@ def sessions(**options: Any) -> None:
 @_which_rows
 @click.pass_context
 def tasks(context: click.Context, /, **options: Any) -> None:
-    """List the last tasks of a node, those that are scheduled, and those that come periodically.
+    """List the last tasks of a node and those that wait.
 
-    Without options this asks the one node of this user that is running.
+    Scheduled ones have the time when they are due, periodic ones that when they come next. Without
+    options this asks the one node of this user that is running.
     """
     if context.invoked_subcommand is not None:
         return

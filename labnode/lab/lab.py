@@ -21,7 +21,7 @@ from labnode.lab.node import Level, Node
 from labnode.sessions import ANONYMOUS, AnonymousUser, Reason, User
 from labnode.tasks import Task, TaskFunction
 from labnode.tasks.api import TaskOptions
-from labnode.tasks.timers import Periodic
+from labnode.tasks.timers import Recurrence
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Lab:
 
         def declare(function: Callable[..., Any]) -> TaskFunction[..., Any]:
             hooks.check("periodic_task", function)
-            return self._declare(function, options, Periodic(schedule, catch_up))
+            return self._declare(function, options, Recurrence(schedule, catch_up))
 
         return declare
 
@@ -112,7 +112,7 @@ class Lab:
         self,
         function: Callable[..., Any],
         options: TaskOptions,
-        periodic: Periodic | None = None,
+        periodic: Recurrence | None = None,
     ) -> TaskFunction[..., Any]:
         if function.__name__ in self.functions:
             raise LabnodeError(f"There are two tasks called {function.__name__!r}.")

@@ -17,7 +17,7 @@ from labnode.events import Notice
 from labnode.schema import Text
 from labnode.sessions import Sessions
 from labnode.supervisor.client import Supervisor
-from labnode.tasks import Periodic, TaskFunction, Tasks
+from labnode.tasks import Recurrence, TaskFunction, Tasks
 from labnode.worker import harmless
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Sequences:
 
         assert sequence.schedule is not None
         come.__name__ = sequence.name
-        periodic = Periodic(sequence.schedule, sequence.catch_up)
+        periodic = Recurrence(sequence.schedule, sequence.catch_up)
         return TaskFunction(come, unique="global", periodic=periodic)
 
 

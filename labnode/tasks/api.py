@@ -15,9 +15,9 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVa
 from labnode.clock.schedules import wall_seconds
 from labnode.errors import BadInput, LabnodeError, TooLittleTime
 from labnode.jsondata import JsonDict, Sealed, plain
-from labnode.tasks.queues import When
+from labnode.tasks.queues import DueTime
 from labnode.tasks.runs import Lane, Run
-from labnode.tasks.timers import Periodic, Timers
+from labnode.tasks.timers import Recurrence, Timers
 
 _MOST_LOG = 50  # lines of a program's output that a task's data keeps
 _LONGEST = 10 * 365.25 * 86400  # seconds that a task can be delayed
@@ -32,7 +32,7 @@ class TaskService(Protocol):
     """The node's tasks, as far as these classes need them; see Tasks."""
 
     def register(self, function: TaskFunction[..., Any]) -> None: ...
-    def submit(self, invocation: Invocation, when: When | None = None) -> Task: ...
+    def submit(self, invocation: Invocation, when: DueTime | None = None) -> Task: ...
 
     @property
     def timers(self) -> Timers: ...
@@ -94,7 +94,7 @@ class TaskFunction(Generic[P, R]):
         expires: float | None = None,
         during_sessions: bool = False,
         idempotent: bool = False,
-        periodic: Periodic | None = None,
+        periodic: Recurrence | None = None,
     ) -> None:
         if unique not in (None, "global", "user"):
             raise ValueError(f"unique is 'global', 'user' or None, not {unique!r}")

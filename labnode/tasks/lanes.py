@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from labnode.clock import Clock
 from labnode.errors import NotFound, StorageError
 from labnode.store import Happening, Row, Store
-from labnode.tasks.queues import BEGUN, DATED, DELAYED, Queues, Waiting, When
-from labnode.tasks.runs import Lane, Line, Moment, Registry, Run, Whose, describe_error
+from labnode.tasks.queues import BEGUN, DATED, DELAYED, DueTime, Queues, Waiting
+from labnode.tasks.runs import Lane, Moment, Registry, Run, TaskQueue, Whose, describe_error
 from labnode.worker import Worker
 
 _WAITS = "UPDATE tasks SET status = 'submitted', started_at = NULL, args = NULL WHERE id = ?"
@@ -54,7 +54,7 @@ class Lanes:
         self._handed: dict[Lane, deque[Taken]] = {lane: deque() for lane in Lane}
         self._asking: set[Lane] = set()
         self._refused: set[Lane] = set()  # the disk did not let a message be taken
-        self._waiting = Counter[Line]()  # messages, or too many; written by the store's thread
+        self._waiting = Counter[TaskQueue]()  # messages, or too many; written by the store's thread
         self._begun = False
         self._closed = False
 
@@ -82,11 +82,13 @@ class Lanes:
         self._store.soon(partial(self.take, line), partial(self._answer, line), synced=synced)
         return None
 
-    def _lines(self, lane: Lane) -> list[Line]:
+    def _lines(self, lane: Lane) -> list[TaskQueue]:
         """The lines of which runs may begin now, in the order in which they do."""
-        return [line for line in (Line(lane, whose) for whose in Whose) if self.may_begin(line)]
+        return [
+            line for line in (TaskQueue(lane, whose) for whose in Whose) if self.may_begin(line)
+        ]
 
-    def may_begin(self, line: Line) -> bool:
+    def may_begin(self, line: TaskQueue) -> bool:
         """Whether runs of a line may begin now."""
         if line.whose is Whose.SESSION:
             return True
@@ -135,7 +137,7 @@ class Lanes:
         busy = len(self._handed[lane]) + (lane in self._asking)
         return self.take(run.line, db) if free > busy and self.may_begin(run.line) else []
 
-    def take(self, line: Line, db: Any) -> list[Taken]:
+    def take(self, line: TaskQueue, db: Any) -> list[Taken]:
         """The next of a line, out of Huey's queue and stored as running; empty if there is none."""
         while (message := self._queues.take(line.queue)) is not None:
             with self._registry.lock:
@@ -145,14 +147,14 @@ class Lanes:
             db.conn.execute(_BEGIN, (self._clock.wall(), json.dumps(run.args), run.id))
             if run.idempotent and message.retries:
                 message.retries -= 1
-                self._queues.keep(message, When(BEGUN, Moment.after(self._clock, 0)))
+                self._queues.keep(message, DueTime(BEGUN, Moment.after(self._clock, 0)))
                 message.retries, message.eta = message.retries + 1, None
             return [Taken(run, message)]
         return []
 
     # ------------------------------------------------------------------ after the store's work
 
-    def _answer(self, line: Line, taken: list[Taken] | None) -> None:
+    def _answer(self, line: TaskQueue, taken: list[Taken] | None) -> None:
         with self._lock:
             self._asking.discard(line.lane)
             if taken is None:
@@ -233,7 +235,7 @@ class Lanes:
             return
         self._queues.drop([found])
         if found.queue == DELAYED:  # the time since that boot is unknown
-            self._queues.keep(message, When(DATED, message.eta))
+            self._queues.keep(message, DueTime(DATED, message.eta))
         else:
             db.conn.execute(_WAITS, (run.id,))
             self.put(run, message)

@@ -102,14 +102,14 @@ class Storage(SqliteStorage):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
-class Ended:
+class TaskEnd:
     """How a call of a task's function ended."""
 
     result: Any = None
     error: BaseException | None = None
 
 
-class When(NamedTuple):
+class DueTime(NamedTuple):
     """Until when a message is kept, by the clock of DELAYED or DATED."""
 
     queue: str
@@ -130,12 +130,12 @@ class Waiting:
     row: int
 
 
-def ended(function: Callable[[], Any]) -> Ended:
+def ended(function: Callable[[], Any]) -> TaskEnd:
     """Call a task's function; sys.exit() ends the task and not its thread."""
     try:
-        return Ended(function())
+        return TaskEnd(function())
     except BaseException as error:  # noqa: BLE001 - it is the task's outcome
-        return Ended(error=error)
+        return TaskEnd(error=error)
 
 
 class Queues:
@@ -154,7 +154,7 @@ class Queues:
     def register(self, name: str, call: Callable[[dict[str, Any]], Any]) -> None:
         """Have messages for the task `name` call `call(arguments)`."""
 
-        def body(**arguments: Any) -> Ended:
+        def body(**arguments: Any) -> TaskEnd:
             return ended(lambda: call(arguments))
 
         body.__module__ = "lab"  # what Huey calls the task: lab.NAME
@@ -166,10 +166,10 @@ class Queues:
         """A new message; `options` are Huey's retries, retry_delay and priority."""
         return self._wrappers[name].task_class(kwargs=arguments, id=task_id, **options)
 
-    def execute(self, message: Any) -> Ended:
+    def execute(self, message: Any) -> TaskEnd:
         """Have Huey execute a message."""
         outcome = self._huey.execute(message)
-        assert isinstance(outcome, Ended)
+        assert isinstance(outcome, TaskEnd)
         return outcome
 
     # ------------------------------------------------------------------ inside the store's work
@@ -191,7 +191,7 @@ class Queues:
                 return message
         return None
 
-    def keep(self, message: Any, when: When) -> float:
+    def keep(self, message: Any, when: DueTime) -> float:
         """Schedule a message; returns when it is due by the clock of its queue."""
         message.eta = when.due
         due = when.due.at if when.queue == DELAYED else when.due.wall

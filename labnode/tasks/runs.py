@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from labnode.clock import Clock, Event
-from labnode.errors import BadInput, LabnodeError, NotFound, SessionOver
+from labnode.errors import BadInput, Busy, LabnodeError, NotFound, SessionOver
 
 _REMEMBERED = 256  # finished runs kept in memory; older ones are in the store only
+_MOST_UNFINISHED = 20_000  # runs; some 3 KB of memory each
 _order = count()
 
 
@@ -37,7 +38,7 @@ class Whose(StrEnum):
     PATIENT = "lab, patient"  # the lab's, while no student is there
 
 
-class Line(NamedTuple):
+class TaskQueue(NamedTuple):
     """Those that wait for the same thread and the same permission."""
 
     lane: Lane
@@ -129,8 +130,8 @@ class Run:
     order: int = field(default_factory=_order.__next__)  # the wall clock may jump
 
     @property
-    def line(self) -> Line:
-        return Line(self.lane, self.whose)
+    def line(self) -> TaskQueue:
+        return TaskQueue(self.lane, self.whose)
 
     @property
     def working(self) -> bool:
@@ -297,6 +298,9 @@ class Registry:
             raise SessionOver(f"Task {run.name!r} cannot start: its session is over.")
 
     def add(self, run: Run) -> None:
+        """Know a new run; Busy if too many wait already."""
+        if len(self._runs) >= _MOST_UNFINISHED:
+            raise Busy(f"{_MOST_UNFINISHED} tasks wait or run already; that is too many.")
         self._runs[run.id] = run
 
     def drop(self, run: Run) -> None:

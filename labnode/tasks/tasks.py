@@ -25,7 +25,7 @@ from labnode.jsondata import plain
 from labnode.store import Happening, NotUnique, Row, Store
 from labnode.tasks.api import Invocation, Task, TaskFunction
 from labnode.tasks.lanes import Lanes, Taken
-from labnode.tasks.queues import DELAYED, Ended, Queues, When, ended
+from labnode.tasks.queues import DELAYED, DueTime, Queues, TaskEnd, ended
 from labnode.tasks.runs import (
     Lane,
     Moment,
@@ -91,7 +91,7 @@ class Tasks:
     def submit(
         self,
         invocation: Invocation,
-        when: When | None = None,
+        when: DueTime | None = None,
         *,
         also: Callable[[], None] = lambda: None,
     ) -> Task:
@@ -267,26 +267,26 @@ class Tasks:
         else:
             self.stop(run.id)
 
-    def _run_here(self, run: Run, invocation: Invocation) -> Ended:
+    def _run_here(self, run: Run, invocation: Invocation) -> TaskEnd:
         """Run a run that was admitted to begin here; its end is stored on return."""
         end = self._work(run, partial(ended, invocation.call))
         if not self._worker.wait_for(run.finished, 30):
             run.finished.wait(1)  # a stopping node ends waits before the last writes
         return end
 
-    def _work(self, run: Run, call: Callable[[], Ended], message: Any = None) -> Ended:
+    def _work(self, run: Run, call: Callable[[], TaskEnd], message: Any = None) -> TaskEnd:
         """Call the function of a run that has begun; a failed one may be queued once more."""
         with context.acting(run.user, Task(self, run.view(), inside=run)):
             try:
                 end = call()
             except Exception as error:
                 log.exception("Huey could not execute task %s.", run.name)
-                end = Ended(error=error)
+                end = TaskEnd(error=error)
         final = None
         try:
             final = plain(end.result, f"The result of task {run.name!r}")
         except BadInput as error:
-            end = Ended(end.result, error)
+            end = TaskEnd(end.result, error)
         outcome = Outcome(Status.DONE, self._clock.wall(), final)
         if end.error is not None:
             outcome = self._failure(end.error)
@@ -310,7 +310,7 @@ class Tasks:
         """Queue the next try, under the lock: a stop must come after it in the database, too."""
         message.retries -= 1
         delay = 0.0 if run.gave_way else message.retry_delay
-        when = When(DELAYED, Moment.after(self._clock, delay)) if delay else None
+        when = DueTime(DELAYED, Moment.after(self._clock, delay)) if delay else None
         run.repeat()
 
         def queue(_: Any) -> None:

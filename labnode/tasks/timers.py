@@ -16,7 +16,7 @@ from labnode.clock.schedules import LATE, Every, Schedule, local_zone, upcoming
 from labnode.errors import BadInput, StorageError
 from labnode.store import Store
 from labnode.tasks.lanes import Lanes
-from labnode.tasks.queues import DATED, DELAYED, Queues, When
+from labnode.tasks.queues import DATED, DELAYED, DueTime, Queues
 from labnode.tasks.runs import Moment
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Owner(Protocol):
 
 
 @dataclass(frozen=True)
-class Periodic:
+class Recurrence:
     """When a task runs by itself; with `catch_up` once more for all times that were missed."""
 
     schedule: Schedule
@@ -63,7 +63,7 @@ class Timers:
         self._clock = clock
         self._wall_clock = wall_clock
         self._due = {DELAYED: inf, DATED: inf}  # written by the store's thread
-        self._periodic: dict[str, Periodic] = {}
+        self._periodic: dict[str, Recurrence] = {}
         self._last: dict[str, Moment] = {}  # when each came last, or was first asked for
         self._next: dict[str, float] = {}  # when each comes next, by its own clock
         self._watching = False
@@ -72,7 +72,7 @@ class Timers:
         self._busy = Turn(clock, "timers")
         self.thread = threading.Thread(target=self._run, name="timers", daemon=True)
 
-    def add(self, name: str, periodic: Periodic | None) -> None:
+    def add(self, name: str, periodic: Recurrence | None) -> None:
         """Know a task of the board; one that is periodic comes from now on."""
         if periodic is not None:
             self._periodic = {**self._periodic, name: periodic}  # the thread goes through it
@@ -125,19 +125,19 @@ class Timers:
             if each.queue in (DELAYED, DATED) and each.message is not None
         }
 
-    def when(self, name: str, seconds: float | None, date: float | None) -> When:
+    def when(self, name: str, seconds: float | None, date: float | None) -> DueTime:
         """In so many seconds, or at a date (since 1970); BadInput if that is past."""
         if date is None:
-            return When(DELAYED, Moment.after(self._clock, seconds or 0.0))
+            return DueTime(DELAYED, Moment.after(self._clock, seconds or 0.0))
         left = date - self._clock.wall()
         if left < -_PAST:
             at = datetime.fromtimestamp(date, local_zone())
             raise BadInput(
                 f"Task {name!r} cannot be scheduled for {at:%Y-%m-%d %H:%M:%S}: it is past."
             )
-        return When(DATED, Moment(self._clock.boot_id, self._clock.now() + left, date))
+        return DueTime(DATED, Moment(self._clock.boot_id, self._clock.now() + left, date))
 
-    def keep(self, message: Any, when: When) -> None:
+    def keep(self, message: Any, when: DueTime) -> None:
         """Inside the store's work: schedule a message."""
         due = self._queues.keep(message, when)
         if due < self._due[when.queue]:
@@ -199,7 +199,7 @@ class Timers:
             due = self._queues.next_due(queue)
             self._due[queue] = inf if due is None else due
 
-    def _tick(self, name: str, periodic: Periodic, now: float, coming: dict[str, float]) -> float:
+    def _tick(self, name: str, periodic: Recurrence, now: float, coming: dict[str, float]) -> float:
         """Queue a periodic task if it is due; returns when it comes next, and notes it."""
         if name not in coming:
             coming[name] = self._coming(name, periodic, now)
@@ -209,7 +209,7 @@ class Timers:
             coming[name] = self._coming(name, periodic, now)
         return coming[name]
 
-    def _coming(self, name: str, periodic: Periodic, now: float) -> float:
+    def _coming(self, name: str, periodic: Recurrence, now: float) -> float:
         """When a periodic task comes next; it is due if that is not later than `now`."""
         last, schedule = self._came_last(name, periodic), periodic.schedule
         if schedule.wall:
@@ -219,7 +219,7 @@ class Timers:
             due += ceil((now - LATE - due) / schedule.seconds) * schedule.seconds
         return due
 
-    def _came_last(self, name: str, periodic: Periodic) -> Moment:
+    def _came_last(self, name: str, periodic: Recurrence) -> Moment:
         """When it came last, as far as the database knows; else it is asked for now."""
         if name not in self._last:
             found = self._store.run(lambda _: self._queues.last_tick(name))

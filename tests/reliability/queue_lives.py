@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from labnode import context
 from labnode.clock import Clock
 from labnode.clock.schedules import Every
-from labnode.tasks import Periodic, Task, TaskFunction
+from labnode.tasks import Recurrence, Task, TaskFunction
 from tests.kit.rig import as_user
 from tests.kit.wiring import FakeBoard, Parts
 
@@ -80,8 +80,8 @@ FUNCTIONS: dict[str, Any] = {
     "heat": (heat, {"unique": "user"}),
     "flaky": (flaky, {"retries": 2, "retry_delay": 0.01}),
     "again": (again, {"retries": 2, "idempotent": True}),
-    "tick": (tick, {"periodic": Periodic(Every(TICK))}),
-    "bell": (bell, {"periodic": Periodic(OftenByTheWall())}),
+    "tick": (tick, {"periodic": Recurrence(Every(TICK))}),
+    "bell": (bell, {"periodic": Recurrence(OftenByTheWall())}),
 }
 
 

@@ -14,7 +14,7 @@ from labnode import context
 from labnode.clock.schedules import Every
 from labnode.tasks import Task
 from labnode.tasks.queues import BEGUN
-from labnode.tasks.timers import Periodic
+from labnode.tasks.timers import Recurrence
 from tests.kit.clock import WatchedClock
 from tests.kit.rig import TasksRig, as_user
 from tests.kit.waiting import PATIENCE, eventually
@@ -308,7 +308,7 @@ def test_a_message_that_cannot_be_read_is_dropped_and_its_task_fails_once(
 def test_ticks_that_were_missed_come_once_or_not_at_all(
     tmp_path: Path, crash: Crash, catch_up: bool
 ) -> None:
-    periodic = Periodic(Every(600), catch_up)
+    periodic = Recurrence(Every(600), catch_up)
     before, chore = restarted(tmp_path, lambda rig: Chore(rig, periodic=periodic, unique="global"))
     chore.end = True
     quiet(before)
@@ -332,7 +332,7 @@ def test_ticks_that_were_missed_come_once_or_not_at_all(
 
 def test_a_tick_that_was_stored_is_not_stored_again(tmp_path: Path, crash: Crash) -> None:
     def declare(rig: TasksRig) -> Chore:
-        return Chore(rig, periodic=Periodic(Every(60)), unique="global")
+        return Chore(rig, periodic=Recurrence(Every(60)), unique="global")
 
     before, chore = restarted(tmp_path, declare)
     later(before, 60)

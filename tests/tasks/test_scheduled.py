@@ -11,7 +11,7 @@ import pytest
 from labnode import context
 from labnode.clock.schedules import Every, crontab
 from labnode.errors import BadInput
-from labnode.tasks.timers import Periodic
+from labnode.tasks.timers import Recurrence
 from tests.kit.rig import TasksRig, as_user
 from tests.kit.waiting import PATIENCE, eventually
 
@@ -168,6 +168,30 @@ def test_an_option_that_makes_no_sense_is_refused_when_the_task_is_declared(
         rig.task(lambda: None, **options)
 
 
+def test_there_is_a_most_that_can_wait(rig: TasksRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labnode.tasks.runs._MOST_UNFINISHED", 3)
+    work = rig.task(lambda: 1)
+    tasks = [work.schedule(delay=60) for _ in range(3)]
+    error = work.schedule(delay=60).error
+    assert error is not None
+    assert error["message"] == "3 tasks wait or run already; that is too many."
+    tasks[0].stop()
+    tasks[0].join()
+    assert work.schedule(delay=60).submitted
+
+
+def test_a_full_disk_refuses_what_is_scheduled_with_a_sentence(rig: TasksRig) -> None:
+    diary = Diary(rig)
+    with rig.full_disk():
+        task = diary.task.schedule(delay=60)
+        error = task.error
+        assert error is not None
+        assert error["code"] == "storage"
+        assert "disk is full" in error["message"]
+    assert rig.waiting() == []
+    assert diary.task.delay().join().done
+
+
 # ---------------------------------------------------------------------- retries
 
 
@@ -297,7 +321,7 @@ def test_the_time_until_it_is_due_does_not_count_as_expired(rig: TasksRig) -> No
 
 def test_a_task_comes_every_so_many_seconds_by_the_time_since_boot(rig: TasksRig) -> None:
     rig.manual.jump_wall(-30 * DAY, right=False)
-    diary = Diary(rig, periodic=Periodic(Every(60)))
+    diary = Diary(rig, periodic=Recurrence(Every(60)))
     later(rig, 59)
     assert diary.lines == []
     for number in range(1, 4):
@@ -310,7 +334,7 @@ def test_a_crontab_comes_by_the_local_clock_when_that_is_right(
 ) -> None:
     monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
     rig.manual.jump_wall(0, right=False)
-    diary = Diary(rig, periodic=Periodic(crontab(minute="0", hour="3")))
+    diary = Diary(rig, periodic=Recurrence(crontab(minute="0", hour="3")))
     later(rig, 2 * DAY)
     assert diary.lines == []
     rig.manual.confirm_wall()
@@ -328,7 +352,7 @@ def test_a_crontab_comes_by_the_local_clock_when_that_is_right(
 
 @pytest.mark.parametrize("jump", [10 * 365 * DAY, -10 * 365 * DAY])
 def test_ticks_go_on_after_a_clock_that_was_wrong_by_ten_years(rig: TasksRig, jump: float) -> None:
-    diary = Diary(rig, periodic=Periodic(crontab(minute="0")))
+    diary = Diary(rig, periodic=Recurrence(crontab(minute="0")))
     later(rig, 3600)
     before = len(diary.lines)
     rig.manual.jump_wall(jump)
@@ -341,7 +365,7 @@ def test_ticks_go_on_after_a_clock_that_was_wrong_by_ten_years(rig: TasksRig, ju
 def test_a_tick_is_left_out_while_the_one_before_waits(rig: TasksRig) -> None:
     gate = rig.gate()
     block = rig.task(lambda: gate.wait(PATIENCE), unique="global").delay()
-    diary = Diary(rig, periodic=Periodic(Every(60)))
+    diary = Diary(rig, periodic=Recurrence(Every(60)))
     for _ in range(5):
         rig.stored()
         rig.manual.until_waits(rig.tasks.timers.thread)
