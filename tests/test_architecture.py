@@ -114,6 +114,7 @@ READ_OWN_JSON = {
     "prove.boot",
     "store.store",
     "supervisor",
+    "tasks.queues",
     "testing",
     "weblab.bodies",
     "wizard.board_schema",
