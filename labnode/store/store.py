@@ -34,6 +34,12 @@ _LAST_WRITES = 5.0  # seconds that close() waits for pending writes
 _MOST_LATE = 1000  # changes that wait while the disk refuses them; beyond, only what matters does
 
 
+_REMEMBER = """
+INSERT INTO node (key, value) VALUES (:key, :value)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value
+"""
+
+
 class NotUnique(Exception):
     """A row breaks a unique index; the caller knows what that means."""
 
@@ -99,7 +105,7 @@ class Store:
         """
 
         def change(db: Database) -> Any:
-            db.table(table).insert(_encode(row))
+            _insert(db, table, _encode(row))
             return None if also is None else also(db)
 
         self.run(self._change(change, happenings), then=then)
@@ -125,7 +131,7 @@ class Store:
         encoded = _encode(changes)
 
         def change(db: Database) -> None:
-            db.table(table).update(key, encoded)
+            _update(db, table, key, encoded)
             if also is not None:
                 also(db)
 
@@ -338,7 +344,7 @@ class Store:
         row = _encode({"key": key, "value": value})
 
         def work(db: Database) -> None:
-            db.table("node").upsert(row, pk="key")
+            db.execute(_REMEMBER, row)
 
         return self._change(work, happenings)
 
@@ -349,7 +355,7 @@ class Store:
             result = change(db)
             for happening in happenings:
                 row = {**vars(happening), "at": at}
-                db.table("events").insert(_encode(row))
+                _insert(db, "events", _encode(row))
             return result
 
         return work
@@ -360,6 +366,23 @@ def _call(then: Callable[[], None]) -> None:
         then()
     except Exception:  # other requests wait for this thread
         log.exception("What follows a change of the database failed")
+
+
+# sqlite-utils asks the database for its tables and columns first, which is most of the work.
+
+
+def _insert(db: Database, table: str, row: Row) -> None:
+    columns, marks = ", ".join(row), ", ".join("?" * len(row))
+    db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", list(row.values()))
+
+
+def _update(db: Database, table: str, key: str, changes: Row) -> None:
+    if not changes:  # nothing of them was JSON data
+        return
+    setting = ", ".join(f"{column} = ?" for column in changes)
+    done = db.execute(f"UPDATE {table} SET {setting} WHERE id = ?", [*changes.values(), key])
+    if done.rowcount != 1:
+        raise LookupError(f"{table} has no row {key!r}")
 
 
 def _encode(row: Row) -> Row:
