@@ -74,7 +74,7 @@ HOMES = """
     click         -> cli
     gpiozero      -> drivers
     h11           -> http
-    huey          -> tasks
+    huey          -> store tasks
     lgpio         -> drivers
     prometheus_client -> system
     serial        -> drivers
@@ -114,6 +114,7 @@ READ_OWN_JSON = {
     "prove.boot",
     "store.store",
     "supervisor",
+    "tasks.queues",
     "testing",
     "weblab.bodies",
     "wizard.board_schema",
