@@ -211,6 +211,7 @@ def test_settings_have_secrets_too_and_then_everybody_may_read_them(
 def test_commands_find_the_secrets_beside_the_settings(tmp_path: Path, command: str) -> None:
     (tmp_path / "etc").mkdir()
     beside(tmp_path / "etc", "title: Heating\n", 0o600)
+    (tmp_path / "etc/n.yaml").write_text("weblab: {username: w, password: swordfish-and-chips}\n")
     board = tmp_path / "b.yaml"
     board.write_text("schema: 1\ntitle: !secret title\ndevices:\n")
     found = CliRunner().invoke(main, [command, str(board), "--settings", f"{tmp_path}/etc/n.yaml"])
