@@ -1,14 +1,47 @@
-"""JSON data: copied and checked, and dictionaries that report or refuse changes."""
+"""JSON data: read, copied and checked, and dictionaries that report or refuse changes."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from labnode.errors import BadInput
 
+_DEEPEST_TEXT = 64  # levels; what is stored is written again, from deeper stacks than read
 _DEEPEST = 100  # levels; deeper data may not fit the stack of every thread
+_BRACKET = re.compile(r"[\[{}\]]")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # never tried again from its middle
+
+
+class TooDeep(ValueError):
+    """A JSON text is nested too deeply."""
+
+
+def parse(text: str | bytes, **hooks: Any) -> Any:
+    """The data of a JSON text from outside; `hooks` are those of `json.loads`.
+
+    A ValueError, which says why, if the text is not JSON; TooDeep if it is nested too deeply.
+    """
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
+    refuse_deep(text)
+    return json.loads(text, **hooks)
+
+
+def refuse_deep(text: str) -> None:
+    """Raise TooDeep for a text that `json.loads` would need a thread's whole stack for.
+
+    The stack's memory is never given back. Takes linear time, whatever the text is.
+    """
+    if text.count("[") + text.count("{") <= _DEEPEST_TEXT:
+        return
+    depth = 0
+    for bracket in _BRACKET.finditer(_STRING.sub("", text)):
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > _DEEPEST_TEXT:
+            raise TooDeep(f"nested more than {_DEEPEST_TEXT} levels deep")
 
 
 def plain(value: Any, what: str) -> Any:

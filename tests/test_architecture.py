@@ -47,10 +47,10 @@ HOUSE = """
     tasks     -> worker store jsondata context events clock errors
     sessions  -> tasks worker store jsondata events audit clock errors
     lab       -> sessions tasks worker store board +drivers files context events
-    control   -> clock errors
-    http      -> settings waker clock errors
+    control   -> jsondata clock errors
+    http      -> settings jsondata waker clock errors
     weblab    -> http sessions settings jsondata audit clock errors
-    web       -> +lab http settings waker
+    web       -> +lab http settings jsondata waker
     labnode   -> lab
     system    -> context events audit clock
     doctor    -> system board drivers supervisor settings errors
@@ -102,6 +102,22 @@ TIME_READERS = re.compile(
 )
 DATE_READERS = ("now", "utcnow", "today")
 FORBIDDEN_MODULES = {"http.cookies": "takes quadratic time; see labnode/http/cookies.py"}
+# Rooms and modules that read what labnode has written, or a few KB in a process that is short;
+# all other JSON may be anybody's.
+READ_OWN_JSON = {
+    "cli",
+    "control.client",
+    "doctor.node",
+    "install",
+    "jsondata",
+    "lab.recordings",
+    "prove.boot",
+    "store.store",
+    "supervisor",
+    "testing",
+    "weblab.bodies",
+    "wizard.board_schema",
+}
 RUN_TEXT = ("eval", "exec", "os.system", "os.popen", "subprocess.getoutput")
 
 
@@ -270,6 +286,17 @@ def text_is_never_run_as_code(house: House) -> Iterator[str]:
             yield source.at(node, "shell= runs text in a shell; pass a list of arguments")
 
 
+def json_from_outside_is_parsed_within_limits(house: House) -> Iterator[str]:
+    """By `jsondata.parse`, because `json.loads` may use a thread's whole stack."""
+    for source in house:
+        here = source.module.removeprefix("labnode.")
+        if here in READ_OWN_JSON or here.split(".")[0] in READ_OWN_JSON:
+            continue
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.loads", "json.load"):
+                yield source.at(node, "json.loads reads what may be anybody's; see jsondata.parse")
+
+
 def threads_have_names(house: House) -> Iterator[str]:
     for source, call in calls(house):
         last = name_of(call.func).rpartition(".")[2]
@@ -388,6 +415,7 @@ RULES: list[Rule] = [
     modules_open_with_one_sentence,
     only_the_clock_reads_time,
     text_is_never_run_as_code,
+    json_from_outside_is_parsed_within_limits,
     threads_have_names,
     no_function_is_put_into_another_object,
     a_class_has_a_name_of_its_own,
@@ -606,6 +634,7 @@ def test_an_import_inside_a_function_makes_no_circle() -> None:
         (text_is_never_run_as_code, "os.system('ls')", "os.system() runs text as code"),
         (text_is_never_run_as_code, "run('ls', shell=True)", "shell= runs text in a shell"),
         (text_is_never_run_as_code, "run('ls', shell=flag)", "shell= runs text in a shell"),
+        (json_from_outside_is_parsed_within_limits, "json.loads(x)", "json.loads reads what"),
         (threads_have_names, "threading.Thread(target=f).start()", "a thread without name="),
         (threads_have_names, "Thread(target=f)", "a thread without name="),
         (threads_have_names, "threading.Timer(1, f)", "a Timer, whose thread has no name"),
@@ -642,6 +671,7 @@ def test_a_broken_rule_is_found_and_placed(rule: Rule, text: str, problem: str) 
         (only_the_clock_reads_time, "import datetime; datetime.datetime.fromisoformat(x)"),
         (only_the_clock_reads_time, "clock.now(); self.time(); task.time.sleep; sleep(1)"),
         (text_is_never_run_as_code, "db.exec(x); lab.eval(x); run(['ls'], shell=False)"),
+        (json_from_outside_is_parsed_within_limits, "parse(x); json.dumps(x)"),
         (threads_have_names, "threading.Thread(target=f, name='reaper')"),
         (wires, "class A:\n  def __init__(self, f): self.f, self.g = f, lambda: 1"),
         (wires, "def f(a, b): a.name = b.name; a.when_changed = lambda: 1"),

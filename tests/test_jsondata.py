@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from labnode.errors import BadInput
-from labnode.jsondata import JsonDict, Sealed, plain
+from labnode.jsondata import JsonDict, Sealed, TooDeep, parse, plain
 
 
 class Watched:
@@ -59,6 +60,31 @@ def test_data_that_is_nested_too_deeply_is_refused(depth: int) -> None:
     assert plain([[], {}, {"a": []}], "It") == [[], {}, {"a": []}]
     with pytest.raises(BadInput, match="must be JSON data"):
         plain(_nested(depth), "It")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 64 + "1" + "]" * 64,
+        "[" + ", ".join(['{"a": []}'] * 500) + "]",
+        '["' + "[" * 500 + '", "\\"' + "{" * 500 + '"]',
+    ],
+    ids=["64 levels", "many lists that are not deep", "brackets in strings"],
+)
+def test_a_text_that_is_not_deep_is_read(text: str) -> None:
+    assert parse(text) == parse(text.encode()) == json.loads(text)
+
+
+@pytest.mark.parametrize("text", ["[" * 65, '{"a":' * 65 + "1" + "}" * 65, '["]", ' * 65])
+def test_a_text_that_is_too_deep_is_refused_before_it_is_parsed(text: str) -> None:
+    with pytest.raises(TooDeep, match=r"^nested more than 64 levels deep$"):
+        parse(text)
+
+
+def test_how_deep_a_text_is_takes_linear_time_to_count() -> None:
+    text = "[]" * 100 + '"' + r"\"" * 500_000  # minutes if each quote were tried as a beginning
+    with pytest.raises(ValueError, match="Extra data"):
+        parse(text)
 
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], dict[str, Any]]] = {

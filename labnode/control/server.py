@@ -22,6 +22,7 @@ from typing import Any
 from labnode.clock import Clock, Turn
 from labnode.control.protocol import NAME, LineBuffer, address
 from labnode.errors import BadInput, Busy, ConfigError, Forbidden, LabnodeError
+from labnode.jsondata import parse
 
 log = logging.getLogger(__name__)
 
@@ -285,9 +286,9 @@ def _with_options(name: str, command: Command, text: str) -> Command:
     if not text:
         return command
     try:
-        options = json.loads(text)
+        options = parse(text)
         signature(command).bind(**options)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError):
         raise BadInput(f"The command {name} does not take {text}.") from None
     return partial(command, **options)
 

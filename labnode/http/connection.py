@@ -200,9 +200,7 @@ class Connection(Participant):
         self.source = source_of(self.address)
         self.limits = listener.limits
         self.trusted = any(ip_address(self.address) in network for network in self.limits.trusted)
-        self.reader = RequestReader(
-            self.limits.max_head, self.limits.max_body, listener.writer, self
-        )
+        self.reader = RequestReader(self.limits.max_head, self.limits.max_body, listener.writer)
         self.request: WSGIEnvironment | None = None  # the one that is being served
         self.answer: Answer | None = None  # to it; its methods are for whoever serves it
         self.closed = False
@@ -342,7 +340,7 @@ class Connection(Participant):
 
     def _read(self, data: bytes) -> None:
         reader = self.reader
-        self.request = reader.feed(data)
+        self.request = reader.feed(data, self)
         if self.state is ConnectionState.IDLE and reader.received:
             self._enter(ConnectionState.READING, self.limits.read_deadline)
         if reader.large_body is not None:

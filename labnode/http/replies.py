@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
-from bottle import BottleException, HTTPError, HTTPResponse, request, response
+from bottle import Bottle, BottleException, HTTPError, HTTPResponse, request, response
 
 from labnode.errors import Busy, LabnodeError
+from labnode.jsondata import refuse_deep
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,22 @@ def wants_json() -> bool:
 def is_upgrade() -> bool:
     """Does the request want to become a WebSocket?"""
     return str(request.get_header("Upgrade", "")).strip().lower() == "websocket"
+
+
+class App(Bottle):  # type: ignore[misc]
+    """A Bottle application that keeps nothing of a request once it is answered.
+
+    A reply that is raised refers, through its traceback, to the frame in which Bottle keeps it, and
+    the headers that Bottle keeps in the environ refer to that. Such circles would hold the body and
+    the connection until Python looks for them.
+    """
+
+    def _cast(self, out: Any, peek: Any = None) -> Any:
+        if isinstance(out, HTTPResponse):
+            out.__traceback__ = None
+        pieces = super()._cast(out, peek)
+        request.environ.pop("bottle.request.headers", None)
+        return pieces
 
 
 class Errors:
@@ -109,10 +125,9 @@ def _check_body() -> None:
     try:
         if kind.startswith("multipart/"):
             _ = request.POST
-        elif kind.startswith("application/json"):
-            with suppress(HTTPError):  # the view may not want it
-                _ = request.json
-    except (ValueError, LookupError, RecursionError) as error:
+        elif kind.startswith("application/json") and request.content_length <= request.MEMFILE_MAX:
+            refuse_deep(request.body.read().decode("utf-8", "replace"))
+    except (ValueError, LookupError) as error:
         raise HTTPError(400, f"The body cannot be read: {ascii(str(error))[:100]}.") from None
 
 

@@ -56,20 +56,14 @@ class Refusal(Exception):
 class RequestReader:
     """Makes requests out of the bytes of one connection, in whatever pieces they come.
 
-    A body for which `writer` has a sink goes there, and the sink is `environ["labnode.body"]`;
-    `waiter` hears of it. The request may be served when nothing of `large_body` is pending.
+    A body for which `writer` has a sink goes there, and the sink is `environ["labnode.body"]`.
+    The request may be served when nothing of `large_body` is pending.
 
     `http` is the connection's protocol, for the answers too. What a client sends after a request
     waits there until that is answered.
     """
 
-    def __init__(
-        self,
-        max_head: int,
-        max_body: int,
-        writer: Writer | None = None,
-        waiter: Waiter | None = None,
-    ) -> None:
+    def __init__(self, max_head: int, max_body: int, writer: Writer | None = None) -> None:
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=max_head)
         self.received = 0  # bytes of the request that is being read
         self.size = 0  # bytes of the body in memory, until its request is answered
@@ -78,13 +72,13 @@ class RequestReader:
         self._max_head = max_head
         self._max_body = max_body
         self._writer = writer
-        self._waiter = waiter
         self._environ: WSGIEnvironment | None = None  # of the request whose body is missing
 
-    def feed(self, data: bytes) -> WSGIEnvironment | None:
+    def feed(self, data: bytes, waiter: Waiter | None = None) -> WSGIEnvironment | None:
         """The environ of the request that `data` completes, as far as the client says it.
 
-        None while something is missing; raises Refusal. After the answer the next request may be
+        None while something is missing; raises Refusal. `waiter` hears of what is written of a
+        large body; without one there are none. After the answer the next request may be
         here already: feed nothing to get it.
         """
         if self.http.our_state is h11.DONE:
@@ -96,10 +90,11 @@ class RequestReader:
             self.received += len(data)
         try:
             if self._environ is None:
-                self._environ = self._read_head()
+                self._environ = self._read_head(waiter)
             if self._environ is None or not self._read_body(self._environ):
                 return None
         except h11.RemoteProtocolError as error:
+            error.__traceback__ = None  # a frame of h11's that refers to the error
             if error.error_status_hint == 431:
                 raise self._head_too_large() from None
             reason = str(error).partition(":")[0]  # what follows is what the client has sent
@@ -124,7 +119,7 @@ class RequestReader:
         if large_body is not None:
             large_body.discard()
 
-    def _read_head(self) -> WSGIEnvironment | None:
+    def _read_head(self, waiter: Waiter | None) -> WSGIEnvironment | None:
         before, _ = self.http.trailing_data
         event = self.http.next_event()
         if not isinstance(event, h11.Request):
@@ -144,12 +139,12 @@ class RequestReader:
         chunked = environ.pop("HTTP_TRANSFER_ENCODING", None)  # Bottle would look for chunks again
         if chunked and (length or event.http_version == b"1.0"):
             raise Refusal(400, "Transfer-Encoding with Content-Length or HTTP/1.0 is ambiguous.")
-        if (length or chunked) and self._writer is not None and self._waiter is not None:
+        if (length or chunked) and self._writer is not None and waiter is not None:
             environ["CONTENT_LENGTH"] = length or ""
             sink = self._writer.large(environ)
             if sink is not None and self._writer.full:
                 raise Refusal(503, TOO_MANY)
-            self.large_body = None if sink is None else self._writer.begin(sink, self._waiter)
+            self.large_body = None if sink is None else self._writer.begin(sink, waiter)
         if length and int(length) > self._limit:
             raise self._body_too_large()
         if self.large_body is not None:

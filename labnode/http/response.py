@@ -55,6 +55,7 @@ class Response:
             finally:
                 if finished:
                     self.close()
+                _BottleRequest.forget()
         except ClientGone:
             raise
         except (Exception, SystemExit):
@@ -149,6 +150,11 @@ class _BottleRequest:
             return cls(bottle.request.environ, bottle.response.copy())
         except RuntimeError:  # the application is another one
             return None
+
+    @staticmethod
+    def forget() -> None:
+        """Keep nothing of it in this thread, which may have nothing to do for long."""
+        bottle.request.bind({})
 
     def restore(self) -> None:
         """Make them those of the present thread."""

@@ -149,6 +149,7 @@ def _serve(app: WSGIApplication, address: tuple[str, int], listener: Listener) -
             logger.exception("A request failed because of a fault in the server")
         finally:
             connection.give_back()
+            del connection  # nothing of it is needed while this thread waits
 
 
 def _take_turn(

@@ -9,7 +9,7 @@ import bottle
 from bottle import Bottle, HTTPError, request
 
 from labnode.clock import Clock
-from labnode.http.replies import Errors, OwnPages, json_reply, wants_json
+from labnode.http.replies import App, Errors, OwnPages, json_reply, wants_json
 from labnode.lab import Lab, Node
 from labnode.settings import Settings
 from labnode.web.auth import viewer
@@ -37,7 +37,7 @@ def student_app(
 ) -> Bottle:
     """All routes of the student's side; each denies by default."""
     access = uploads.access
-    app = Bottle()
+    app = App()
     app.default_error_handler = _error
     for routes in (app, lab.app):
         for plugin in (Errors, OwnPages, type(access)):  # of a runtime that had this lab before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import Any
 
@@ -10,6 +9,7 @@ from bottle import Bottle, HTTPResponse, request
 
 from labnode.errors import AlreadyRunningError, BadInput, NotFound, TooLittleTime
 from labnode.http.replies import json_reply
+from labnode.jsondata import parse
 from labnode.lab import Lab, Node
 from labnode.lab.pages import locales
 from labnode.tasks import Task
@@ -101,8 +101,8 @@ def _body() -> Any:
     if not raw.strip():
         return None
     try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
+        return parse(raw)
+    except ValueError:
         raise BadInput("The body must be JSON.") from None
 
 

@@ -13,6 +13,7 @@ from bottle import Bottle, request
 from labnode.errors import BadInput, LabnodeError, NotFound
 from labnode.http import handshake
 from labnode.http.websocket import SESSION_OVER, Channel, Ending
+from labnode.jsondata import parse
 from labnode.lab import Node
 from labnode.sessions import Observer, Sessions, User
 from labnode.web.auth import Viewer, viewer
@@ -197,9 +198,9 @@ class _Page:
 
     def _decoded(self, message: str) -> bytes:
         try:
-            text = json.loads(message)["text"]
+            text = parse(message)["text"]
             return str(text).encode(self._encoding, "replace")
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError):
             raise BadInput('Expected bytes, or {"text": "…"} as JSON.') from None
 
     def _write(self, data: bytes, *, counted: bool) -> None:

@@ -17,7 +17,7 @@ import bottle
 from labnode.clock import Clock
 from labnode.errors import BadInput, Busy, LabnodeError
 from labnode.http.basic_auth import BasicAuth, Denied, RememberedAddresses
-from labnode.http.replies import Errors
+from labnode.http.replies import App, Errors
 from labnode.sessions import Deletion, Sessions
 from labnode.settings import Settings
 from labnode.weblab import lde, messages
@@ -52,7 +52,7 @@ def protocol_app(
 
     `known` are the addresses that have shown them.
     """
-    app = bottle.Bottle()
+    app = App()
     app.default_error_handler = _own_error
     protocol = ServerApi(sessions, settings, clock, known)
     app.add_hook("before_request", protocol.authenticate)

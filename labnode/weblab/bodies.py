@@ -8,10 +8,9 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from labnode.errors import BadInput
-from labnode.jsondata import deeper_than
+from labnode.jsondata import TooDeep, parse
 
 MAX_BODY = 1 << 20  # bytes
-_MAX_DEPTH = 64  # what sessions store is written again, from deeper stacks than this one
 _MAX_FIELDS = 100
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -37,18 +36,16 @@ def read_body(body: bytes) -> dict[str, Any]:
 def read_json(content: str, what: str) -> Any:
     """The data of a JSON text, fit to be stored and sent on; BadInput, naming `what`, if not."""
     try:
-        data = json.loads(
+        data = parse(
             content,
             object_pairs_hook=_without_repetition,
             parse_float=_finite,
             parse_constant=_no_constant,
         )
-    except RecursionError:
-        raise BadInput(f"{what} is nested too deeply.") from None
+    except TooDeep as error:
+        raise BadInput(f"{what} is {error}.") from None
     except ValueError as error:  # also integers of more digits than Python converts
         raise BadInput(f"{what} is not JSON: {error}.") from None
-    if deeper_than(_MAX_DEPTH, data):
-        raise BadInput(f"{what} is nested more than {_MAX_DEPTH} levels deep.")
     return _whole_characters(data)
 
 

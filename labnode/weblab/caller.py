@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from labnode.errors import BadInput, Busy, Forbidden, LabnodeError, StartFailed
+from labnode.jsondata import parse
 
 _MAX_REPLY = 1 << 20  # bytes
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # labs are called directly
@@ -91,8 +92,8 @@ class Caller:
 
     def _read(self, body: bytes) -> dict[str, Any]:
         try:
-            answer = json.loads(body)
-        except (ValueError, RecursionError):
+            answer = parse(body)
+        except ValueError:
             raise self.not_a_labnode() from None
         if isinstance(answer, dict):
             return answer

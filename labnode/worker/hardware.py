@@ -272,7 +272,7 @@ class Call:
             self._done.set()
 
     def collect(self, timeout: float) -> Any:
-        """What the function returned; what it raised is raised.
+        """What the function returned; what it raised is raised. Called once.
 
         Busy when it has not ended within `timeout` seconds; if it had not begun, it never will.
         """
@@ -282,8 +282,12 @@ class Call:
             if not self._done.is_set():
                 self.abandoned = True
                 raise Busy("The board is still working on this; it takes longer than expected.")
-        if self._error is not None:
-            raise self._error
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # it refers to this frame, and would keep the request
         return self._result
 
 

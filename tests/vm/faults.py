@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.figures import FigureReporter
+from tests.kit.waiting import eventually
 
 from .machine import OFFLINE, VM, Machine, adapter, push_clone
 
@@ -78,7 +79,7 @@ def arm_watchdog(machine: Machine) -> None:
     if not is_armed(machine):
         plug_in_watchdog()
         machine.ssh("sudo modprobe i6300esb && sudo systemctl daemon-reexec && sync")
-    assert is_armed(machine)
+    eventually(lambda: is_armed(machine), "an armed watchdog")
 
 
 def is_armed(machine: Machine) -> bool:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from bottle import Bottle, HTTPError, HTTPResponse, request, static_file
+from bottle import HTTPError, HTTPResponse, request, static_file
 
 from labnode.clock import Clock
 from labnode.errors import LabnodeError
 from labnode.http.basic_auth import RememberedAddresses
-from labnode.http.replies import Errors, error_reply, json_reply, redirect
+from labnode.http.replies import App, Errors, error_reply, json_reply, redirect
+from labnode.jsondata import parse
 from labnode.lab import Node
 from labnode.lab.pages import locales
 from labnode.settings import Settings
@@ -72,7 +73,7 @@ class Admin:
         self._commands = commands
         self._clock = clock
         self._fault = fault
-        self._app = Bottle()
+        self._app = App()
         self._app.default_error_handler = self._error
         self._app.add_hook("before_request", self._check)
         self._app.install(Errors(self._refusal))
@@ -223,7 +224,7 @@ def _arguments(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
+        return parse(text)
     except ValueError:
         return text  # the command refuses it
 
