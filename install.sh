@@ -13,8 +13,7 @@ readonly APT=(env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 apt-get -qq
     -o DPkg::Lock::Timeout=120 -o Acquire::Retries=2 -o Acquire::http::Timeout=30)
 
 usage() {
-    cat <<'USAGE'
-Usage: ./install.sh demo [--no-browser] [--port N] [--seconds N]
+    printf '%s\n' "Usage: ./install.sh demo [--no-browser] [--port N] [--seconds N]
        ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...]
                           | --arm ROOT [PART] | --tools | --audit]
        sudo ./install.sh --board boards/NAME.yaml [OPTION...]
@@ -39,8 +38,7 @@ demo and test make .venv beside this script and change nothing else, except that
 missing Debian packages installed (python3-venv, chromium, mtools, nginx-light, shellcheck,
 avrdude, openocd).
 
-The options of a command: ./install.sh install --help
-USAGE
+The options of a command: ./install.sh install --help"
 }
 
 main() {
@@ -64,7 +62,7 @@ main() {
     # A Python set up for something else (ROS does it in .bashrc) must not leak in.
     unset PYTHONHOME
     export PYTHONPATH=$modules LABNODE_PYTHON=$python
-    exec "$python" -B -P -m labnode.install "$@" # Ctrl-C goes to it, and its exit code to the caller
+    exec "$python" -P -B -m labnode.install "$@" # Ctrl-C goes to it, and its exit code to the caller
 }
 
 # Sets `modules`, the directory in which the package labnode is: the clone, or beside the copy of

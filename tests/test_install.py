@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from labnode.clock import Event, ManualClock
+from labnode.install.changes import Failed
+from labnode.install.clone import turn
 from tests.kit.programs import ran
 
 ROOT = Path(__file__).parent.parent
@@ -18,11 +24,14 @@ BASH = shutil.which("bash") or "/bin/bash"
 
 # What a bare Debian has and install.sh uses.
 TOOLS = (
-    "bash cat chmod cp df env flock id mkdir mktemp mv readlink rm sed sha256sum stat tail uname"
+    "bash cat chmod cp df env flock grep id mkdir mktemp mv readlink rm sed sha256sum stat tail"
+    " uname"
 )
 
 # A Python that says what it was asked, knows its version, and makes such a Python in a venv.
+# The installer itself is run by a real one, which is not noted.
 PYTHON = """#!/usr/bin/env bash
+[[ "$*" != *"-m labnode.install"* ]] || exec 'REAL' "$@"
 echo "python${*:+ $*}" >>"$CALLS"
 case "$*" in
     *version_info*) echo VERSION ;;
@@ -33,7 +42,8 @@ case "$*" in
     *"-m pip"*)
         echo "pip at work"
         PIP
-        for name in labnode ruff mypy pip-audit; do
+        for name in labnode ruff mypy pip-audit esptool.py; do
+            [[ " ${LACKING:-} " != *" $name "* ]] || continue
             echo '#!/usr/bin/env bash' >"${0%/*}/$name"
             fail=FAIL_${name//-/_}
             echo "echo $name\\${*:+ \\$*}; exit \\${$fail:-0}" >>"${0%/*}/$name"
@@ -50,7 +60,8 @@ esac
 
 def fake_python(version: str = "3.11", venv: str = ":", pip: str = ":") -> str:
     """`venv` and `pip` are run as the import of ensurepip and the installation."""
-    return PYTHON.replace("VERSION", version).replace("ENSUREPIP", venv).replace("PIP", pip)
+    real = PYTHON.replace("REAL", sys.executable)
+    return real.replace("VERSION", version).replace("ENSUREPIP", venv).replace("PIP", pip)
 
 
 class Machine:
@@ -65,6 +76,10 @@ class Machine:
             path.mkdir(parents=True)
         for name in ("install.sh", ".ci/run", "pyproject.toml", "labnode/__init__.py"):
             shutil.copy2(ROOT / name, self.clone / name)
+        for name in ("errors.py", "clock.py"):
+            shutil.copy2(ROOT / "labnode" / name, self.clone / "labnode")
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "labnode/install", self.clone / "labnode/install", ignore=ignored)
         for tool in TOOLS.split():
             (self.bin / tool).symlink_to(shutil.which(tool) or f"/usr/bin/{tool}")
         self.user(1000)
@@ -96,6 +111,14 @@ class Machine:
         always = {"PATH": self.bin, "CALLS": self.calls_file, "TMPDIR": self.temporary}
         environ = {**{name: str(path) for name, path in always.items()}, **environment}
         return ran(command, cwd=cwd, env=environ, start_new_session=True)
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """`./install.sh ARGUMENTS`, which goes on meanwhile."""
+        always = {"PATH": self.bin, "CALLS": self.calls_file, "TMPDIR": self.temporary}
+        environ = {name: str(path) for name, path in always.items()}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        command = ["./install.sh", *arguments]
+        return subprocess.Popen(command, cwd=self.clone, env=environ, text=True, **pipes)
 
     def calls(self, beginning: str = "") -> list[str]:
         """What was called since the last look, as far as it begins so."""
@@ -306,10 +329,64 @@ def test_a_changed_pyproject_is_installed_into_the_same_venv(installed: Machine)
 
 def test_the_tests_add_their_extras_once_and_the_demo_keeps_them(installed: Machine) -> None:
     installed.run("test")
-    assert [call for call in installed.calls("python -m pip") if call.endswith(" .[test]")]
+    extras = [call.split(" --editable ")[1] for call in installed.calls("python -m pip")]
+    wheels = "--only-binary=:all: --no-binary=esptool"
+    assert extras == [".[suite]", f".[linters] {wheels}", f".[esptool] {wheels}"]
     installed.run("demo")
     installed.run("test")
     assert not installed.calls("python -m pip")
+
+
+NO_WHEEL = """case $* in *linters*|*esptool*) echo no wheel of librt; exit 1 ;; esac"""
+
+
+def test_linters_and_esptool_without_a_wheel_are_left_out_and_asked_for_once(
+    machine: Machine,
+) -> None:
+    machine.python(pip=NO_WHEEL)
+    result = machine.run("test", LACKING="ruff mypy esptool.py")
+    assert result.returncode == 0
+    said = [line for line in result.stderr.splitlines() if line.startswith("install.sh: ")]
+    left_out = [line.split()[1] for line in said if "left out, because pip found no whe" in line]
+    assert left_out == ["linters:", "esptool:"]
+    assert "no wheel of librt" not in result.stderr
+    assert [line for line in result.stdout.splitlines() if line.startswith("==")] == ["== pytest"]
+    machine.calls()
+    again = machine.run("test", LACKING="ruff mypy esptool.py")
+    assert not machine.calls("python -m pip")
+    for missing in ("no ruff and mypy here", "no esptool here"):
+        assert [line for line in again.stderr.splitlines() if missing in line and "skipped" in line]
+
+
+def test_a_failed_test_leaves_the_demo_as_it_was(installed: Machine) -> None:
+    python = installed.clone / ".venv" / "bin" / "python"
+    python.write_text(fake_python(pip="exit 1"))
+    result = installed.run("test")
+    assert result.returncode == 1
+    assert "pip could not install the libraries of the tests" in result.stderr.splitlines()[-1]
+    installed.calls()
+    assert (installed.run("demo").stdout, installed.calls("python -m")) == ("labnode demo\n", [])
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("error: command 'arm-linux-gnueabihf-gcc' failed: No such file or directory",
+         ": a library has no wheel for this machine, and there is no compiler to make one with "
+         "(Debian: sudo apt-get install gcc python3-dev)"),
+        ("WARNING: Retrying (Retry(total=0)) after connection broken",
+         "; does this machine reach the internet (or the index that pip is configured for)?"),
+        ("ERROR: Could not install packages: [Errno 28] No space left on device",
+         ": the disk is full"),
+        ("ERROR: something else", "; what it said is above"),
+    ],
+)  # fmt: skip
+def test_a_failing_pip_is_explained_by_what_it_said(
+    machine: Machine, said: str, sentence: str
+) -> None:
+    machine.python(pip=f'echo "{said}"; exit 1')
+    result = machine.run("demo")
+    assert result.stderr.endswith(f"install.sh: pip could not install labnode{sentence}\n")
 
 
 def remade(machine: Machine) -> str:
@@ -394,18 +471,33 @@ def test_settings_that_spoil_a_venv_are_left_out_and_others_kept(machine: Machin
 
 def test_a_second_start_waits_for_the_first(installed: Machine) -> None:
     """The second gets its turn when the first lets go, here as soon as the second waits."""
-    real = shutil.which("flock")
-    installed.command("flock", f"#!/usr/bin/env bash\n[[ $1 != -n ]] && exec {real} $*\nexit 1\n")
-    result = installed.run("demo")
-    assert "another install.sh is busy with this clone; waiting" in result.stderr
-    assert result.stdout == "labnode demo\n"
+    directory = os.open(installed.clone, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    with installed.begin("demo") as second:
+        assert second.stderr
+        assert "another install.sh is busy with this clone; waiting" in second.stderr.readline()
+        os.close(directory)
+        output, _ = second.communicate(timeout=60)
+    assert output == "labnode demo\n"
 
 
-def test_a_start_that_waits_too_long_gives_up(installed: Machine) -> None:
-    installed.says("flock", "exit 1")
-    result = installed.run("demo")
-    assert result.returncode == 1
-    assert "has been busy" in result.stderr
+def test_a_start_that_waits_too_long_gives_up(tmp_path: Path) -> None:
+    class Impatient(ManualClock):
+        """Nobody waits: the time of each wait is over at once."""
+
+        def event(self, on_set: Callable[[], None] | None = None) -> Event:
+            self.advance(1)
+            event = super().event(on_set)
+            event.set()
+            return event
+
+    directory = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(Failed, match="has been busy"), turn(tmp_path, Impatient()):
+            raise AssertionError("it was not its turn")
+    finally:
+        os.close(directory)
 
 
 def test_labnode_does_not_keep_the_lock(installed: Machine) -> None:
@@ -538,6 +630,34 @@ def test_an_audit_without_the_internet_says_that_nothing_was_looked_at(machine: 
     assert result.returncode == 1
     assert result.stdout == ""
     assert "and nothing was looked at; does this machine reach the internet?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("user", "arguments", "rig", "sentence"),
+    [
+        (0, [], "/rig", "test --arm takes a root, such as trixie-armhf"),
+        (1000, ["trixie-armhf"], "/rig", "sudo ./install.sh test --arm trixie-armhf"),
+        (0, ["trixie-armhf"], "", "LABNODE_TEST_ARM has to name the command"),
+    ],
+)
+def test_an_emulated_machine_needs_root_a_rig_and_its_name(
+    machine: Machine, user: int, arguments: list[str], rig: str, sentence: str
+) -> None:
+    machine.user(user)
+    machine.python()
+    result = machine.run("test", "--arm", *arguments, LABNODE_TEST_ARM=rig)
+    assert result.returncode != 0
+    assert sentence in result.stderr
+    assert machine.calls("python -B") == []
+
+
+def test_an_emulated_machine_gets_its_part_of_the_tests(machine: Machine) -> None:
+    machine.user(0)
+    machine.python()
+    result = machine.run("test", "--arm", "trixie-armhf", "tests/web", LABNODE_TEST_ARM="/rig")
+    assert result.returncode == 0, result.stderr
+    suite = f"{machine.clone}/tests/arm/suite.py"
+    assert machine.calls("python -B") == [f"python -B {suite} trixie-armhf tests/web"]
 
 
 @pytest.mark.parametrize("failing", ["ruff", "mypy", "pytest"])

@@ -305,7 +305,10 @@ class Installer:
         """The release that the clone makes, built if it is not there yet."""
         builder = Builder(self._options, self._target, self._changes, self._apt, pins=pins)
         release = builder.choose()
-        self._changes.make(BuildRelease(release, builder))
+        build = BuildRelease(release, builder)
+        if build.needed() and builder.pins_said:
+            say(builder.pins_said)
+        self._changes.make(build)
         return release
 
     def _provide(self, lab: NewLab, release: Path) -> None:

@@ -66,6 +66,11 @@ OPTIONS = {
 
 # What stands after `./install.sh`, and what the command does.
 COMMANDS = {
+    "test": (
+        "[PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...] | --arm ROOT [PART] | --tools | "
+        "--audit]",
+        "check the code and run every test",
+    ),
     "install": (
         "--board boards/NAME.yaml",
         "make a board a service of this machine; again: add a lab, or change this one",
@@ -84,17 +89,15 @@ COMMANDS = {
 def usage(command: str) -> str:
     """How `command` is used, with all its options."""
     words, text = COMMANDS[command]
-    lines = [
-        f"Usage: sudo ./install.sh {command} {words + ' ' if words else ''}[OPTION...]",
-        "",
-        f"{text[0].upper()}{text[1:]}.",
-        "",
-        "Options, each also as a variable (--base-url is LABNODE_INSTALL_BASE_URL):",
-    ]
-    for option in OPTIONS.values():
-        if command in option.commands:
-            shown = f"--{option.name}{' ' if option.value else ''}{option.value}"
-            lines.append(f"  {shown:<24} {option.text}")
+    options = [option for option in OPTIONS.values() if command in option.commands]
+    if options:
+        words = f"{words} [OPTION...]".strip()
+    lines = [f"Usage: ./install.sh {command} {words}", "", f"{text[0].upper()}{text[1:]}."]
+    if options:
+        lines += ["", "Options, each also as a variable (--base-url is LABNODE_INSTALL_BASE_URL):"]
+    for option in options:
+        shown = f"--{option.name}{' ' if option.value else ''}{option.value}"
+        lines.append(f"  {shown:<24} {option.text}")
     return "\n".join(lines) + "\n"
 
 

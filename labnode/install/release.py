@@ -255,6 +255,7 @@ class Builder:
         self.pins = pins
         self.debian: list[str] = []  # libraries that are Debian's
         self.compiled = False  # lgpio, from its source
+        self.pins_said = ""  # where lgpio comes from, for the person
 
     def choose(self) -> Path:
         """Where the release belongs: its name says what is in it, so the same is built once."""
@@ -332,14 +333,20 @@ class Builder:
         package, _ = DEBIAN["lgpio"]
         if has_lgpio(self.python):
             self.debian.append("lgpio")
+            self.pins_said = "the library for the pins is the system's lgpio: nothing is compiled"
         elif self.wheels and any(self.wheels.glob("lgpio-*.whl")):
             return
         elif self.apt.offers(package, refresh=not self.changes.dry):
             self.debian.append("lgpio")
             failure = f"apt-get could not install {package}, the library for the pins"
             self._install([package], f"install {package}", failure)
-        else:
-            self.compiled = not has_wheel
+        elif not has_wheel:
+            self.compiled = True
+            self.pins_said = (
+                "lgpio, the library for the pins, has no wheel for Python "
+                f"{python_version(self.python)} on this machine and no package in this Debian: it "
+                "is compiled, which takes some minutes more on a Pi"
+            )
 
     def _version(self) -> str:
         if self.source != ROOT:

@@ -45,6 +45,7 @@ case "$*" in
     *version_info*) echo ${{PYTHON_VERSION:-3.13}} ;;
     *ensurepip*) ;;
     *gpiochip_open*) [[ -z ${{NO_LGPIO:-}} ]] ;;
+    *"install without-wheel"*) [[ -z ${{NO_LGPIO:-}} ]] || echo lgpio ;;
     *"-m labnode.install"*)
         PYTHONPATH=$PACKAGES${{PYTHONPATH:+:$PYTHONPATH}} exec '{sys.executable}' "$@" ;;
     "-m venv "*)
@@ -53,7 +54,7 @@ case "$*" in
         mkdir -p "$directory/bin" "$directory/lib/python3.{sys.version_info.minor}/site-packages"
         cp "$0" "$directory/bin/python" ;;
     *"-m pip"*)
-        [[ -z ${{NO_PIP:-}} ]] || {{ echo "no such package" >&2; exit 1; }}
+        [[ -z ${{NO_PIP:-}} ]] || {{ echo "WARNING: Retrying (Retry(total=0)) after" >&2; exit 1; }}
         bin=${{0%/*}}
         while (($#)); do
             case $1 in

@@ -6,13 +6,23 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
-from .conftest import PYTHON, ROOT, Node
+from labnode.clock import ManualClock
+from labnode.install.options import OPTIONS, usage
+from labnode.install.target import Target, shortcomings
+
+from .conftest import NEEDS_NOTHING, PYTHON, ROOT, Node
 
 INSTALL = ("install", "--board", "boards/heater.yaml")
 COMMANDS = ["install", "upgrade", "rollback", "uninstall", "status", "flash"]
+
+
+REAL_FILES = f"""#!/bin/sh
+exec {sys.executable} -P -m labnode check --files "$1"
+"""
 
 
 def misused(node: Node, *arguments: str, **environment: str) -> str:
@@ -42,32 +52,29 @@ def refused(node: Node, *arguments: str, **environment: str) -> str:
 # --- options ---
 
 
-def options() -> dict[str, tuple[str, str, str]]:
-    """What install.sh takes: {name: (value, commands, text)}."""
-    table = re.search(r"readonly OPTIONS=\(\n(.*?)\n\)", (ROOT / "install.sh").read_text(), re.S)
-    assert table
-    rows = [line.strip().strip("'").split("|") for line in table[1].splitlines()]
-    return {name: (value, commands, text) for name, value, commands, text in rows}
-
-
 def test_the_documentation_has_every_option_and_no_other() -> None:
     text = (ROOT / "docs/install.md").read_text()
     rows = re.findall(
         r"^\| `--([a-z-]+)( [A-Z]+)?` \| `([A-Z_]+)` \| ([^|]+) \| (.+) \|$", text, re.M
     )
     documented = {
-        name: (value.strip(), commands.replace(",", ""), said)
+        name: (value.strip(), tuple(commands.split(", ")), said)
         for name, value, _, commands, said in rows
     }
-    assert documented == options()
+    assert documented == {
+        option.name: (option.value, option.commands, option.text) for option in OPTIONS.values()
+    }
     for name, _, variable, _, _ in rows:
         assert variable == f"LABNODE_INSTALL_{name.upper().replace('-', '_')}"
 
 
-def test_the_usage_has_every_option(node: Node) -> None:
-    usage = node.run_as_is("install", "--help").stdout
-    for name, (value, _, text) in options().items():
-        assert re.search(rf"--{name}{' ' if value else ''}{value} +{re.escape(text)}\n", usage)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_usage_has_every_option_of_the_command_and_no_other(command: str) -> None:
+    text = usage(command)
+    for option in OPTIONS.values():
+        shown = f"--{option.name} {option.value}".strip()
+        row = rf"^  {shown} +{re.escape(option.text)}$"
+        assert bool(re.search(row, text, re.M)) == (command in option.commands), option
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -208,10 +215,8 @@ def test_a_machine_without_systemd_is_refused(node: Node) -> None:
 
 
 def test_a_clock_that_was_never_set_is_refused(node: Node) -> None:
-    node.command("date", "[[ $1 == +%s ]] && echo 86400 || echo 1970-01-02")
-    assert refused(node, *INSTALL).startswith(
-        "the clock says 1970-01-02; connect the network, or set it"
-    )
+    said = list(shortcomings(Target(str(node.root)), ManualClock(wall=86400)))
+    assert said[-1].startswith("the clock says 1970-01-02; connect the network, or set it")
 
 
 def test_a_missing_board_is_refused(node: Node) -> None:
@@ -349,21 +354,30 @@ def test_only_modules_of_this_kernel_are_loaded(node: Node) -> None:
 
 
 def test_the_tools_of_the_board_are_installed(node: Node) -> None:
-    node.board.write_text("devices:\n  a: {driver: dfu_util}\n  b:\n    driver: picotool\n")
+    needs = '{"programs": {"no-such-dfu-util": "dfu-util", "bash": "bash"}, '
+    needs += '"packages": ["python3-none"], "groups": ["input"]}'
+    node.write("etc/group", "gpio:x:1:\ninput:x:2:\n")
+    node.command("python3", PYTHON.replace(NEEDS_NOTHING, needs))
+    node.command("dpkg-query", "exit 1")
     node.install()
     installs = [call.rpartition(" ")[2] for call in node.calls("apt-get") if " install " in call]
-    assert {"dfu-util", "picotool"} & set(installs) == {
-        name for name in ("dfu-util", "picotool") if not shutil.which(name)
-    }
+    assert installs == ["dfu-util", "python3-none"]
+    assert "labnode" in node.read("etc/group").splitlines()[1]
 
 
 def test_the_release_sees_the_lgpio_of_the_system_and_nothing_else_of_it(node: Node) -> None:
-    node.install()
+    said = node.install().stderr
+    assert "the library for the pins is the system's lgpio: nothing is compiled" in said
     (call,) = [call for call in node.calls("python3") if "-m venv --without-pip" in call]
     assert "--system-site-packages" not in call
     (site,) = (node.root / "opt/labnode/current/lib").glob("python*/site-packages")
     links = {path.name: path.readlink() for path in site.iterdir() if path.is_symlink()}
     assert links == {f"{name}.py": node.packages / f"{name}.py" for name in ("lgpio", "_lgpio")}
+
+
+def test_an_lgpio_that_has_to_be_compiled_is_announced(node: Node) -> None:
+    said = node.run(*INSTALL, NO_LGPIO="1").stderr
+    assert "has no wheel for Python 3.13 on this machine and no package in this Debian" in said
 
 
 def test_a_simulated_lab_needs_no_lgpio(node: Node) -> None:
@@ -389,6 +403,13 @@ def test_another_command_called_labnode_stays(node: Node) -> None:
 
 def test_files_that_the_board_names_come_with_it(node: Node) -> None:
     boards = node.clone / "boards"
+    node.command(
+        "python3",
+        PYTHON.replace('>"$bin/files"', f">{os.devnull}").replace(
+            'chmod +x "$bin/labnode"',
+            f'echo \'{REAL_FILES}\' >"$bin/files"; chmod +x "$bin/labnode"',
+        ),
+    )
     (boards / "firmware").mkdir()
     (boards / "firmware/blank.hex").write_text(":00\n")
     (boards / "more.yaml").write_text(
