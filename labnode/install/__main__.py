@@ -36,7 +36,7 @@ from labnode.install.release import (
     without_wheel,
 )
 from labnode.install.report import indented, report_card, report_lab
-from labnode.install.service import TOOL_USER, Services, ask_lab, state_of
+from labnode.install.service import TOOL_USER, LabServices, ask_lab, state_of
 from labnode.install.target import (
     AddUser,
     JoinGroups,
@@ -143,7 +143,7 @@ class Installer:
             say(f"this was not expected to fail: {error!r} ({place.filename}:{place.lineno})")
         return 1
 
-    def _begin(self) -> Services:
+    def _begin(self) -> LabServices:
         """To be root, and alone; services know which labs run before anything is changed."""
         if not self._changes.dry:
             if not is_root():
@@ -153,7 +153,7 @@ class Installer:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise Failed("another install.sh is changing this system; wait for it") from None
-        return Services(self._target, self._changes, self._clock)
+        return LabServices(self._target, self._changes, self._clock)
 
     def _takes_nothing(self, command: str, but: str = "") -> None:
         for word in self._options.operands:
@@ -332,7 +332,7 @@ class Installer:
         failure = f"the board needs {package}, and apt-get could not install it"
         self._changes.make(InstallPackages(self._apt, [package], sentence, failure))
 
-    def _activate(self, services: Services, release: Path, new: str | None = None) -> None:
+    def _activate(self, services: LabServices, release: Path, new: str | None = None) -> None:
         before = self._target.release
         services.activate(release, wait=int(self._options["wait"] or 600), new=new)
         self._changes.keep()

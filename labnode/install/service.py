@@ -160,7 +160,7 @@ def ask_lab(target: Target, lab: str, *command: Words, shown: bool = True) -> st
     return target.as_labnode(labnode, *command, "--state-dir", VAR / lab, shown=shown)
 
 
-class Services:
+class LabServices:
     """What is changed of systemd's and udev's, so that they are told, and of which labs."""
 
     def __init__(self, target: Target, changes: Changes, clock: Clock) -> None:

@@ -199,14 +199,14 @@ def test_a_board_without_its_hardware_is_taken_back(debian: list[Path], tmp_path
 def test_a_terminated_installation_leaves_nothing(fresh: System) -> None:
     before = fresh.state()
     with installing(fresh) as process:
-        fresh.run("pkill", "-TERM", "-f", "install.sh --board")
+        fresh.run("pkill", "-TERM", "-f", "labnode.install install")
         assert process.wait() == 143
     assert not _but_times({p: w for p, w in fresh.state().items() if before.get(p) != w}, before)
 
 
 def test_an_installation_after_a_power_cut_goes_on(fresh: System) -> None:
     with installing(fresh):
-        fresh.run("pkill", "-KILL", "-f", "install.sh|pip")
+        fresh.run("pkill", "-KILL", "-f", "labnode.install|pip")
     done = fresh.install(*DEMO)
     assert done.returncode == 0, done.stderr
     assert "which was not finished" in done.stderr
