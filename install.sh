@@ -15,7 +15,7 @@ readonly APT=(env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 apt-get -qq
 usage() {
     printf '%s\n' "Usage: ./install.sh demo [--no-browser] [--port N] [--seconds N]
        ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...]
-                          | --arm ROOT [PART] | --tools | --audit]
+                          | --real [PYTEST-ARGUMENT...] | --arm ROOT [PART] | --tools | --audit]
        sudo ./install.sh --board boards/NAME.yaml [OPTION...]
        sudo ./install.sh upgrade | rollback [OPTION...]
        sudo ./install.sh uninstall [--name NAME] [--purge]
@@ -24,6 +24,7 @@ usage() {
 
   demo       start the demo board without hardware and open the student's page
   test       check the code and run every test; --system: install for real, in Debian roots;
+             --real: with a LabDiscoveryEngine of PyPI and its Redis;
              --arm: in an emulated Debian of another processor;
              --tools: no test, only install the Debian packages that they use;
              --audit: ask the internet for known weaknesses of the libraries of a release

@@ -76,7 +76,7 @@ class _Attached(dict[str, Any]):
 class JsonDict(_Attached):
     """A dictionary of JSON data that calls `written` after each change.
 
-    Changes inside its values (of a list, say) are not noticed: assign the value again.
+    Changes inside its values (of a list, say) are not noticed: assign the value again, or `store`.
     """
 
     def __init__(self, what: str, data: Mapping[str, Any], written: Callable[[], None]) -> None:
@@ -119,6 +119,10 @@ class JsonDict(_Attached):
         super().clear()
         self._written()
 
+    def store(self) -> None:
+        """Call `written`, after a change inside a value."""
+        self._written()
+
     def replace(self, data: Mapping[str, Any]) -> None:
         """Replace its content by `data`."""
         if not isinstance(data, Mapping):
@@ -148,4 +152,4 @@ class Sealed(_Attached):
         raise TypeError(self._reason)
 
     __setitem__ = __delitem__ = __ior__ = _refuse
-    update = setdefault = pop = popitem = clear = _refuse
+    update = setdefault = pop = popitem = clear = store = _refuse

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from gpiozero.pins.mock import MockFactory
 
+import labnode.store.store
 from labnode.drivers.gpio.factories import pins_in_use
 from tests.kit import figures
 from tests.kit.files import no_file_left_open
+from tests.kit.waiting import PATIENCE
 
 _PATIENCE = 3.0  # seconds in which a thread that has been told to end may do so
 
@@ -29,7 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Nothing depends on the shell: not on its settings of a node, not on nohup or `&` in it."""
+    """Nothing depends on the shell: not on its settings of a node, not on nohup or `&` in it.
+
+    And a slow machine is not a broken disk.
+    """
+    labnode.store.store._PATIENCE = PATIENCE
     for name in list(os.environ):
         if name.startswith("LABNODE_") and not name.startswith("LABNODE_TEST_"):
             del os.environ[name]

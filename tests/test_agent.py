@@ -340,6 +340,24 @@ def test_health_is_answered_in_truth_while_the_node_starts(build: Build) -> None
     }
 
 
+def test_whatever_a_central_server_asks_while_the_node_starts_is_to_be_asked_again(
+    build: Build,
+) -> None:
+    app = build(listen=False).app
+    said: dict[str, Any] = {}
+    for path in ("/lab1/weblab/sessions/", "/lab1/ldl/sessions/abc"):
+        body = b"".join(app({"PATH_INFO": path}, lambda status, _: None))
+        said[path.split("/")[2]] = json.loads(body)
+    assert said["weblab"] == {
+        "error": True,
+        "success": False,
+        "code": "busy",
+        "message": "The lab is just starting; ask again in a moment.",
+    }
+    again = {"should_finish": 2, "finished": False, "ask_again": 2}
+    assert said["ldl"] == {**said["weblab"], **again}
+
+
 def test_a_browser_is_asked_for_patience_while_the_node_starts(build: Build) -> None:
     said: list[Any] = []
     environ = {"PATH_INFO": "/", "HTTP_ACCEPT": "text/html", "HTTP_ACCEPT_LANGUAGE": "es"}

@@ -51,7 +51,7 @@ HOUSE = """
     http      -> settings jsondata waker clock errors
     weblab    -> http sessions settings jsondata audit clock errors
     web       -> +lab http settings jsondata waker
-    labnode   -> lab
+    labnode   -> lab clock
     system    -> context events audit clock
     doctor    -> system board drivers supervisor settings errors
     wizard    -> board drivers schema
@@ -263,7 +263,7 @@ def only_the_clock_reads_time(house: House) -> Iterator[str]:
             if (module == "time" and names and TIME_READERS.fullmatch(names[0])) or (
                 module == "datetime" and len(names) == 2 and names[1] in DATE_READERS
             ):
-                yield source.at(node, f"{used} reads the time; only labnode/clock.py does")
+                yield source.at(node, f"{used} reads the time; only labnode/clock/__init__.py does")
 
 
 def names_imported(source: Source) -> dict[str, str]:

@@ -140,6 +140,23 @@ def test_check_tells_which_safe_values_last_only_while_labnode_runs(run: Run) ->
     ]
 
 
+def test_check_refuses_credentials_that_no_central_server_can_send(
+    run: Run, tmp_path: Path
+) -> None:
+    settings = tmp_path / "node.yaml"
+    settings.touch(mode=0o600)
+    for username, password, code in (("u", "signal", 0), ("u", "señal", 2), ("école", "x", 2)):
+        client = f"{{name: lde, username: {username}, password: {password}}}"
+        settings.write_text(f"clients: [{client}]\n", "utf-8")
+        said = run("check", write(GOOD), "--settings", settings)
+        assert said.code == code
+        assert said.out == "board.yaml: OK, 1 device\n"
+        assert ("end WebLab-Deusto's laboratory process" in said.err) == (code == 2)
+        assert "señal" not in said.err
+    settings.write_text("port: many\n")
+    assert "node.yaml:1: " in run("check", write(GOOD), "--settings", settings).err
+
+
 def test_check_tells_the_mistakes_of_all_boards_and_which_are_good(run: Run) -> None:
     said = run("check", write(GOOD), write(BOARD, "bad.yaml"), "gone.yaml")
     assert said.code == 2

@@ -6,11 +6,13 @@ import gc
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from labnode.clock import Clock, Event, ManualClock, Turn
+from labnode.clock import Clock, Event, ManualClock, Turn, local, utc
 
 PATIENCE = 10.0
 
@@ -233,3 +235,22 @@ def test_a_thread_at_one_thing_for_too_long_is_told_until_it_ends() -> None:
         clock.advance(0.1)
         assert turn.fault() == "the thread store has been at one thing for 30 s"
     assert turn.fault() is None
+
+
+@pytest.mark.parametrize("wall", [0, 1_800_000_000.25, 4_000_000_000])
+def test_a_moment_after_2038_is_had_on_every_system(wall: float) -> None:
+    """A 32-bit system has no function of its own for it."""
+    seconds = (utc(wall) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
+    assert seconds == wall
+    assert local(wall) == utc(wall)
+
+
+def test_a_system_that_knows_no_time_zone_after_2038_says_it_in_utc(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Of32Bits(datetime):
+        def astimezone(self, tz: object = None) -> NoReturn:
+            raise OverflowError("timestamp out of range for platform time_t")
+
+    monkeypatch.setattr("labnode.clock._EPOCH", Of32Bits(1970, 1, 1, tzinfo=UTC))
+    assert local(4_000_000_000).isoformat() == "2096-10-02T07:06:40+00:00"

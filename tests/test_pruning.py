@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from labnode.clock import ManualClock
+from labnode.clock import ManualClock, WallClock
 from labnode.store import Pruning, Row, Store
 from tests.kit.waiting import eventually
 
@@ -41,6 +41,7 @@ class Shelf:
         return Pruning(
             self.store,
             self.clock,
+            WallClock(self.clock),
             self,
             history=history,
             task_expires=task_expires,

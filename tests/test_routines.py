@@ -14,6 +14,7 @@ from labnode.errors import ConfigError
 from labnode.events import DeviceChanged, Notice
 from labnode.testing import LabClient
 from labnode.worker import Hook
+from tests.kit.clock import WatchedClock
 from tests.kit.waiting import eventually
 
 BOARD = """\
@@ -206,18 +207,19 @@ def test_a_self_test_lifts_the_quarantine_that_it_disproves(lab: Make) -> None:
 
 
 def test_a_self_test_never_lifts_an_emergency_stop(lab: Make) -> None:
-    node = lab("sequences: {selftest: {every: 1s, steps: [{log: all is well}]}}\n")
+    node = lab("sequences: {selftest: {every: 1s, timeout: 1s, steps: [{log: all is well}]}}\n")
     node.agent.estop.press("the red button")
-    node.agent.runtime.routines._tested_at = float("-inf")
+    tested = node.agent.runtime.routines._tested_at
+    node.agent.runtime.routines._test_times._timetable._due = float("-inf")
     node.agent.runtime.routines._patience = 0.0
     node.agent.runtime.routines._wake.set()
-    assert eventually(lambda: node.agent.runtime.routines._tested_at > 0)
+    assert eventually(lambda: node.agent.runtime.routines._tested_at > tested)
     assert node.agent.sessions.quarantine.why is not None
 
 
 def test_a_self_test_that_fails_is_a_quarantine_and_makes_safe(lab: Make) -> None:
     node = lab(f"sequences:\n  selftest: {{every: 1h, steps: [{{set: {{heater: on}}}}, {DOOR}]}}\n")
-    node.agent.runtime.routines._tested_at = float("-inf")
+    node.agent.runtime.routines._test_times._timetable._due = float("-inf")
     node.agent.runtime.routines._wake.set()
     assert eventually(lambda: node.agent.sessions.quarantine.why)
     assert "selftest: 'door' did not become true" in str(node.agent.sessions.quarantine.why)
@@ -226,7 +228,7 @@ def test_a_self_test_that_fails_is_a_quarantine_and_makes_safe(lab: Make) -> Non
 
 def test_a_student_who_comes_ends_a_self_test_without_a_verdict(lab: Make) -> None:
     node = lab("sequences: {selftest: {every: 1h, steps: [{set: {lamp: on}}, {wait: 50s}]}}\n")
-    node.agent.runtime.routines._tested_at = float("-inf")
+    node.agent.runtime.routines._test_times._timetable._due = float("-inf")
     node.agent.runtime.routines._wake.set()
     assert eventually(lambda: node.value("lamp"))
     node.student()
@@ -249,7 +251,7 @@ def test_a_self_test_that_is_not_waited_for_any_more_never_runs(lab: Make) -> No
 
     worker.queue(hold)  # the hardware thread has something else to do
     assert held.wait(10)
-    routines._tested_at = float("-inf")
+    routines._test_times._timetable._due = float("-inf")
     routines._wake.set()
     assert eventually(lambda: routines._hook)
     assert eventually(lambda: routines._hook is None or clock.advance(1))
@@ -258,6 +260,137 @@ def test_a_self_test_that_is_not_waited_for_any_more_never_runs(lab: Make) -> No
     worker.hook(Hook(lambda: None, lambda _: served.set(), 1.0))  # comes after what was before
     assert served.wait(10)
     assert seen(node, "lamp") == []
+
+
+# --- self-tests at times of day; the manual clock begins at eight o'clock ---
+
+MINUTE, HOUR, DAY, YEAR = 60.0, 3600.0, 86400.0, 365.25 * 86400.0
+
+
+class Morning:
+    """A node that tests itself at half past eight, and how often it has."""
+
+    def __init__(
+        self,
+        make: Make,
+        *,
+        keys: str = "",
+        steps: str = "{set: {lamp: on}}",
+        clock: WatchedClock | None = None,
+    ) -> None:
+        self.clock = clock or WatchedClock()
+        self.node = make(
+            f"sequences: {{selftest: {{at: 8:30, {keys}steps: [{steps}]}}}}\n", clock=self.clock
+        )
+        self.routines = self.node.agent.runtime.routines
+        self.settle()
+
+    def settle(self) -> None:
+        """Return when the routines have done what is due."""
+
+        def rests() -> bool:
+            with self.clock.watch:
+                return self.routines._hook is None and self.clock.rests(self.routines._thread.ident)
+
+        assert eventually(rests)
+
+    def let(self, seconds: float) -> int:
+        """How many self-tests there are while so many seconds pass."""
+        self.clock.advance(seconds)
+        self.settle()
+        return sum(seen(self.node, "lamp"))
+
+    def jump(self, seconds: float, right: bool = True) -> int:
+        """How many there are when the wall clock is set."""
+        self.clock.jump_wall(seconds, right)
+        return self.let(0)
+
+
+@pytest.fixture
+def in_greenwich(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+
+
+@pytest.mark.usefixtures("in_greenwich")
+class TestAtTimesOfDay:
+    def test_a_self_test_comes_at_its_time_of_day_and_at_no_other(self, lab: Make) -> None:
+        morning = Morning(lab)
+        assert morning.let(30 * MINUTE - 1) == 0
+        assert morning.let(1) == 1
+        assert morning.let(DAY - 1) == 0
+        assert morning.let(1) == 1
+
+    def test_while_nobody_knows_what_time_it_is_there_is_none(self, lab: Make) -> None:
+        clock = WatchedClock()
+        clock.jump_wall(0, right=False)
+        morning = Morning(lab, clock=clock)
+        assert morning.let(2 * DAY) == 0
+        assert morning.jump(-20 * HOUR) == 0  # the time server has answered: it is noon
+        assert morning.let(DAY) == 1
+
+    def test_what_is_due_when_a_student_is_there_comes_when_they_have_gone(self, lab: Make) -> None:
+        morning = Morning(lab)
+        student = morning.node.student()
+        assert morning.let(31 * MINUTE) == 0
+        morning.node.finish(student)
+        assert morning.let(0) == 1
+        assert morning.let(HOUR) == 0
+
+    def test_what_a_student_has_interrupted_comes_again_when_they_have_gone(
+        self, lab: Make
+    ) -> None:
+        morning = Morning(lab, steps="{set: {lamp: on}}, {wait: 5s}")
+        morning.clock.advance(30 * MINUTE)
+        assert eventually(lambda: morning.node.value("lamp"))
+        student = morning.node.student()
+        morning.settle()
+        assert seen(morning.node, "lamp")[-2:] == [True, False]
+        morning.node.finish(student)
+        assert eventually(lambda: morning.node.value("lamp"))
+        morning.clock.advance(5)
+        morning.settle()
+        assert seen(morning.node, "lamp") == [True, False]
+        assert morning.let(HOUR) == 0
+
+    @pytest.mark.parametrize("jump", [-HOUR, 10 * YEAR, -10 * YEAR])
+    def test_a_clock_that_jumps_brings_none_twice_and_the_next_one_comes(
+        self, lab: Make, jump: float
+    ) -> None:
+        morning = Morning(lab)
+        assert morning.let(30 * MINUTE) == 1
+        assert morning.jump(jump) == 0
+        assert morning.let(10 * HOUR) == 0
+        assert morning.let(16 * HOUR) == 1
+
+    def test_an_hour_forward_over_the_time_misses_it(self, lab: Make) -> None:
+        morning = Morning(lab)
+        assert morning.jump(HOUR) == 0
+        assert morning.let(23 * HOUR + 30 * MINUTE) == 1
+
+    def test_what_was_missed_while_labnode_was_off_comes_once_if_the_board_says_so(
+        self, lab: Make
+    ) -> None:
+        for keys, number in (("catch_up: true, ", 1), ("", 0)):
+            clock = WatchedClock()
+            first = Morning(lab, keys=keys, clock=clock)
+            assert first.let(30 * MINUTE) == 1
+            first.node.agent.stop()
+            clock.advance(3 * DAY)
+            second = Morning(lab, keys=keys, clock=clock)
+            assert second.let(0) == number
+            second.node.agent.stop()
+            third = Morning(lab, keys=keys, clock=clock)
+            assert third.let(0) == 0
+            assert third.let(DAY) == 1
+            third.node.agent.stop()
+
+    def test_a_quarantine_is_tested_sooner_all_the_same(self, lab: Make) -> None:
+        morning = Morning(lab)
+        morning.node.agent.sessions.quarantine.impose("on_dispose: it smells")
+        morning.routines._wake.set()
+        assert morning.let(10) == 1
+        assert morning.node.agent.sessions.quarantine.why is None
+        assert morning.let(30 * MINUTE) == 1
 
 
 def test_values_that_a_session_begins_with_are_set_after_the_reset(
@@ -284,7 +417,7 @@ def test_a_turn_that_fails_does_not_end_the_upkeep(lab: Make, monkeypatch: Any) 
     routines._wake.set()
     assert eventually(lambda: looked)
     monkeypatch.setattr(routines, "_look", look)
-    routines._tested_at = float("-inf")
+    routines._test_times._timetable._due = float("-inf")
     assert eventually(lambda: seen(node, "lamp")[-1:] == [False])
 
 
@@ -340,7 +473,7 @@ def test_an_emergency_stop_ends_a_sequence_that_waits(lab: Make) -> None:
         "sequences: {selftest: {every: 1h, steps: [{set: {lamp: on}}, {wait: 20s}, {log: x}]}}\n"
     )
     routines = node.agent.runtime.routines
-    routines._tested_at = float("-inf")
+    routines._test_times._timetable._due = float("-inf")
     routines._wake.set()
     assert eventually(lambda: node.value("lamp"))
     node.agent.estop.press("the red button")
@@ -471,8 +604,8 @@ def test_the_sequence_of_a_button_ends_with_its_session(lab: Make) -> None:
 @pytest.mark.parametrize(
     ("buttons", "sentence"),
     [
-        ("{on_start: {label: a, steps: []}}", "'on_start' cannot be the name of a button"),
-        ("{a-b: {label: a, steps: []}}", "'a-b' cannot be the name of a button"),
+        ("{on_start: {label: a, steps: []}}", "'on_start' cannot be the name of a sequence"),
+        ("{a-b: {label: a, steps: []}}", "'a-b' cannot be the name of a sequence"),
         ("{a: {steps: []}}", "missing key 'label' in button 'a'"),
         ("{a: {label: a, steps: [{set: {lmap: on}}]}}", "there is no device 'lmap'"),
         ("{a: {label: a, steps: [], on_error: warn}}", "unknown key 'on_error' in button 'a'"),

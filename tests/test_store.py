@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
+import labnode.store.store
 from labnode.clock import ManualClock
 from labnode.errors import ConfigError, StorageError
 from labnode.store import Happening, NotUnique, Row, Store
@@ -532,7 +533,9 @@ def test_a_commit_that_does_not_end_is_a_fault_for_good(
     ):
         store.remember("estop", None)
     settled(store)
-    assert store.fault() == "the database has not finished a commit in 20 s"
+    assert store.fault() == (
+        f"the database has not finished a commit in {labnode.store.store._PATIENCE:g} s"
+    )
 
 
 def test_a_thread_that_has_died_is_a_fault(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _MOST_ROUNDS = 10  # of interlocks that set off each other
 _HUNG_AFTER = 2.5  # seconds without a turn, while a dead man watches: safe within 3
+_EMERGENCY = 1.0  # seconds that an emergency waits in all for switches that answer slowly
 _RETRY = 0.25  # seconds until a device that could not be polled is polled again
 
 
@@ -152,7 +153,8 @@ class Board:
     def make_safe(self) -> list[str]:
         """Drive to safe what can be; says what could not be, never raises.
 
-        It does not wait for the hardware thread, which may hang.
+        It does not wait for the hardware thread, which may hang, and at most a second in all for
+        switches that answer slowly.
         """
         names = [*self._closing, *self._opened]
         failures = self._each("make safe", lambda driver: driver.make_safe(), names)
@@ -160,6 +162,8 @@ class Board:
             self._acknowledge_emergency.post()  # many presses, one acknowledgement
         except Exception:
             log.exception("the snapshot after an emergency is not taken")
+        until = self.clock.now() + _EMERGENCY  # the process may end right after this
+        self._each("get safe", lambda driver: driver.await_safe(until - self.clock.now()), names)
         return failures
 
     def fault(self) -> str | None:

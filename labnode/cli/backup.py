@@ -119,8 +119,6 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def _now() -> str:
-    from datetime import UTC, datetime
+    from labnode.clock import Clock, utc
 
-    from labnode.clock import Clock
-
-    return datetime.fromtimestamp(Clock().wall(), UTC).strftime("%Y%m%d-%H%M%S")
+    return utc(Clock().wall()).strftime("%Y%m%d-%H%M%S")

@@ -1,4 +1,4 @@
-"""`labnode check`: mistakes in board files, before anything is started."""
+"""`labnode check`: mistakes in board files and settings, before anything is started."""
 
 # ruff: noqa: PLC0415
 from __future__ import annotations
@@ -14,7 +14,7 @@ import click
 
 from labnode.cli.options import FILE
 from labnode.cli.owner import load_board_as_owner, owner_of
-from labnode.errors import ConfigError
+from labnode.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from labnode.drivers.framework.driver import Driver
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     "--settings",
     type=FILE,
     metavar="FILE",
-    help="The node's settings: only to find secrets.yaml, which is beside them.",
+    help="The node's settings, which are checked too; secrets.yaml is beside them.",
 )
 @click.option("--files", is_flag=True, help="Print the files that belong to the board, as JSON.")
 @click.option("--needs", is_flag=True, help="Print what the board needs of a machine, as JSON.")
 def check(boards: tuple[Path, ...], settings: Path | None, files: bool, needs: bool) -> None:
-    """Look for mistakes in board files.
+    """Look for mistakes in board files, and in settings.
 
     Each BOARD is a YAML file. It is loaded with the Python beside it, and nothing is started. All
     mistakes are told, each with its file and line; the exit code is 2 if there are any. What may
@@ -46,7 +46,7 @@ def check(boards: tuple[Path, ...], settings: Path | None, files: bool, needs: b
         return
     if len({owner_of(board) for board in boards} - {None}) > 1 and os.geteuid() == 0:
         raise ConfigError("These boards belong to several users: root checks them one by one.")
-    problems = []
+    problems = [] if settings is None else _mistakes_in(settings)
     for board in boards:
         try:
             file = load_board_as_owner(board, settings=settings)
@@ -79,3 +79,13 @@ def _needs(drivers: Iterable[Driver]) -> dict[str, dict[str, str] | list[str]]:
         packages |= set(driver.requires.packages)
         groups |= set(driver.requires.groups)
     return {"programs": programs, "packages": sorted(packages), "groups": sorted(groups)}
+
+
+def _mistakes_in(settings: Path) -> list[Problem]:
+    from labnode.settings import load_settings
+
+    try:
+        clients = load_settings(settings, os.environ, {}).all_clients
+    except ConfigError as error:
+        return list(error.problems)
+    return [Problem(str(settings), c.unsendable) for c in clients if c.unsendable is not None]

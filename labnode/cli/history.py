@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -146,7 +145,9 @@ def _cell(value: Any) -> str:
 
 def _at(seconds: float) -> str:
     """A time by this machine's clock, in its own time zone."""
-    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    from labnode.clock import local  # noqa: PLC0415  (so that --help is quick)
+
+    return local(seconds).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _stopping(task: Row) -> bool:

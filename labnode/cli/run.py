@@ -63,9 +63,9 @@ def run(
     from labnode.node.agent import BROKEN, Agent
     from labnode.settings import load_settings
     from labnode.system.journal import log_to_stderr
-    from labnode.system.systemd import Systemd
+    from labnode.system.systemd import Systemd, take_listener
 
-    systemd = Systemd(os.environ)
+    systemd, listener = Systemd(os.environ), take_listener(os.environ)
     user, has_terminal = os.geteuid(), _has_terminal()
     options = {"board": board, "host": host, "port": port, "state_dir": state_dir}
     chosen = load_settings(settings, os.environ, options)
@@ -94,6 +94,7 @@ def run(
         simulate=simulate,
         hung_after=_hung_after(),
         load=partial(load_board, settings=settings),
+        listener=listener,
     )
     agent.limit_stop(stop)
     changes = _changes(agent, watcher, stop, settings) if watcher else None

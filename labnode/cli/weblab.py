@@ -24,7 +24,9 @@ from labnode.cli.owner import load_board_as_owner
     help="The kind of central server.",
 )
 @click.option("--client", metavar="NAME", help="Which of the settings' clients (the first).")
-@click.option("--host", metavar="HOST[:PORT]", help="How the server reaches this node.")
+@click.option(
+    "--host", metavar="HOST[:PORT]", help="How the server reaches this node (its name and port)."
+)
 @click.option("--show-password", is_flag=True, help="Print the password, not a placeholder.")
 def weblab_config(
     *,

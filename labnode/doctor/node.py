@@ -67,8 +67,17 @@ def administration(patient: Patient) -> Iterator[Finding]:
 
 
 def passwords(patient: Patient) -> Iterator[Finding]:
-    """Passwords that can be guessed; a simulated node has nothing to protect."""
-    if patient.settings is None or patient.simulated:
+    """Credentials that cannot be sent, and passwords that can be guessed.
+
+    A simulated node has nothing to protect.
+    """
+    if patient.settings is None:
+        return
+    for client in patient.settings.all_clients:
+        if client.unsendable is not None:
+            advice = "choose others, and give them to the central server"
+            yield Finding("passwords", Level.PROBLEM, client.unsendable, advice)
+    if patient.simulated:
         return
     for name in patient.settings.short_passwords:
         message = f"The password of {name} has less than {SHORTEST} characters."
@@ -95,7 +104,8 @@ def _answers(settings: Settings) -> Iterator[Finding]:
         yield Finding("web", Level.PROBLEM, message, "journalctl -u 'labnode@*' tells more")
         return
     if status == 200 and health.get("success"):
-        yield Finding("web", Level.OK, f"The node answers on port {settings.port} and is ready.")
+        message = f"The node answers on port {settings.port}: {health.get('message')}"
+        yield Finding("web", Level.OK, message)
     else:
         message = f"The node takes no students: {health.get('message', status)}"
         yield Finding("web", Level.WARNING, message, "labnode status tells more")

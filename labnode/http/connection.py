@@ -81,9 +81,18 @@ class Listener(Participant):
         self.requests: SimpleQueue[Connection | None] = SimpleQueue()
         self.connections: Group[Connection] = Group()
         self._pausing = False
+        self._leaving = False
         self._now = Clock().now
         sock.setblocking(False)
         reactor.adopt(self)
+
+    def leave(self) -> None:
+        """Accept nobody any more; connections go on. Any thread."""
+        self._leaving = True
+        self.wake()
+
+    def woken(self) -> None:
+        self.over = self._leaving
 
     @property
     def interest(self) -> int:
@@ -95,6 +104,9 @@ class Listener(Participant):
 
     def tick(self) -> None:
         self.deadline = None
+        if self._leaving:
+            self.over = True
+            return
         if self._pausing:
             self._pausing = False
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bottle import Bottle, BottleException, HTTPError, HTTPResponse, request, response
@@ -97,23 +97,35 @@ class Errors:
         return answer
 
 
-class OwnPages:
-    """A Bottle plugin for pages that may have forms.
+class OwnViews:
+    """A Bottle plugin for a lab's own views.
 
-    They tell no other site where one comes from: with `no-referrer` a browser says `Origin: null`
-    of a form, which could be anybody's. A body that Bottle cannot read is refused before the view.
+    A body that Bottle cannot read is refused before the view. A list is JSON, as a dictionary is,
+    unless it is one of texts, which Bottle joins. The answers get those of `headers` that the view
+    has not set.
     """
 
-    name = "labnode-own-pages"
+    name = "labnode-own-views"
     api = 2
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
 
     def apply(self, view: Callable[..., Any], _route: Any) -> Callable[..., Any]:
         def answer(*args: Any, **kwargs: Any) -> Any:
             _check_body()
             reply = view(*args, **kwargs)
-            headed = reply if isinstance(reply, HTTPResponse) else response
-            if "Referrer-Policy" not in headed.headers:
-                headed.set_header("Referrer-Policy", "same-origin")
+            whole = isinstance(reply, HTTPResponse)
+            headed, body = (reply, reply.body) if whole else (response, reply)
+            if isinstance(body, list) and not (body and isinstance(body[0], str | bytes)):
+                headed.content_type = "application/json"
+                body = json.dumps(body)
+            for name, value in self._headers.items():
+                if name not in headed.headers:
+                    headed.set_header(name, value)
+            if not whole:
+                return body
+            reply.body = body
             return reply
 
         return answer

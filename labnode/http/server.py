@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Collection
+from contextlib import suppress
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from wsgiref.types import WSGIApplication, WSGIEnvironment
@@ -36,6 +37,9 @@ class WebServer:
     does not limit. `environ["labnode.connection"]` is the client's `Connection`. Bodies for which
     `large` has a sink go there as they come, and may take longer, as long as they keep coming; one
     thread, "http-writer", waits for the disk then.
+
+    A `listener` at that address, which outlives the server, is used instead of one of its own:
+    then `inherits`, and clients who come before `start` or after `hold` wait in it.
     """
 
     def __init__(
@@ -54,8 +58,10 @@ class WebServer:
         trusted_proxies: Collection[str] = (),
         name: str = "http",
         large: Large = nothing_large,
+        listener: socket.socket | None = None,
     ) -> None:
         self.address = (host, port)  # after start() with the real port
+        self._inherited = listener if listener and _is_at(listener, host, port) else None
         self._app = app
         self._wanted = (host, port)
         self._size = threads
@@ -75,12 +81,20 @@ class WebServer:
         self._listener: Listener | None = None
         self._threads: list[threading.Thread] = []  # the reactor's, the writer's, and the pool
 
+    @property
+    def inherits(self) -> bool:
+        """Whether it serves a socket in which clients wait while it does not."""
+        return self._inherited is not None
+
     def start(self) -> None:
         """Listen and serve; ConfigError says why the address cannot be used."""
         with self._lock:
             if self._listener is not None:
                 raise RuntimeError("the web server is already started")
-            sock = _listen(*self._wanted)
+            inherited = self._inherited
+            sock = _listen(*self._wanted) if inherited is None else inherited.dup()
+            # Connections inherit it: answers leave at once.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.address = sock.getsockname()[:2]
             listener = self._listener = Listener(sock, self._limits, Reactor(self._name))
             serve = partial(_serve, self._app, self.address, listener)
@@ -107,6 +121,12 @@ class WebServer:
         if dead:
             return f"the web server's thread {dead[0]} has died"
         return listener.reactor.busy.fault() or listener.writer.fault()
+
+    def hold(self) -> None:
+        """Accept nobody any more who can wait in the socket that is inherited."""
+        listener = self._listener
+        if self.inherits and listener is not None:
+            listener.leave()
 
     def stop(self, timeout: float = 5.0) -> None:
         """Close what is idle at once; requests in flight get `timeout` seconds, then are cut off.
@@ -221,9 +241,22 @@ def _listen(host: str, port: int) -> socket.socket:
         )
     except OSError as error:
         raise ConfigError(_sentence(error, host, port)) from None
-    # Connections inherit it: answers leave at once.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def _is_at(listener: socket.socket, host: str, port: int) -> bool:
+    """Whether it is where the settings say; if not, a warning says what to do."""
+    bound = listener.getsockname()[:2]
+    with suppress(OSError, UnicodeError):
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        if bound in [address[:2] for *_, address in found]:
+            return True
+    logger.warning(
+        "systemd listens on port %d of %s, but the settings say port %d of %s, and they count: "
+        "`install.sh upgrade` tells systemd.",
+        *(bound[1], bound[0], port, host),
+    )
+    return False
 
 
 def _sentence(error: OSError, host: str, port: int) -> str:

@@ -180,6 +180,7 @@ class Installer:
         if lab.install_simulation(release):
             services.restart.add(lab.name)
         services.install_files(release, pins=pins)
+        services.keep_listening(lab.name, *lab.address(release))
         services.reboot_needed = lab.configure_boot(release)
         services.hold_safe_at_boot(lab.name, simulated=lab.simulated)
         self._activate(services, release, new=lab.name)
@@ -195,6 +196,9 @@ class Installer:
         release = self._build(pins=pins)
         services.install_files(release, pins=pins)
         for lab in self._target.labs():
+            setting = self._target.setting
+            host, port = setting(lab, "host", by=release), setting(lab, "port", by=release)
+            services.keep_listening(lab, host, port)
             services.hold_safe_at_boot(lab, simulated=self._is_simulated(lab))
         self._activate(services, release)
         self._warn_of_shared_admin()

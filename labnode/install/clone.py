@@ -231,10 +231,9 @@ class Suite:
     def run(self, words: Sequence[str]) -> int:
         """The exit code."""
         which, rest = (words[0], words[1:]) if words else ("", ())
-        if which == "--system":
-            return self._system(rest)
-        if which == "--arm":
-            return self._arm(rest)
+        larger = {"--system": self._system, "--real": self._real, "--arm": self._arm}
+        if which in larger:
+            return larger[which](rest)
         if which in ("--tools", "--audit") and rest:
             raise Misused(f"test {which} takes no '{rest[0]}'")
         if which == "--tools":
@@ -300,6 +299,16 @@ class Suite:
             raise Failed("these tests need mmdebstrap")
         self._venv.prepare("test")
         tests = ["-p", "no:cacheprovider", "tests/system/installation.py"]
+        return self._watch("python", "-m", "pytest", *tests, *words)
+
+    def _real(self, words: Sequence[str]) -> int:
+        """The central servers of other people, as they are published (tests/real/README.md)."""
+        if not have("redis-server"):
+            if not is_root() or not self._apt.install("redis-server"):
+                raise Failed("these tests need Redis: sudo apt-get install redis-server")
+            ran("systemctl", "disable", "--now", "redis-server")
+        self._venv.prepare("test")
+        tests = ["-p", "no:cacheprovider", "tests/real/scenarios.py"]
         return self._watch("python", "-m", "pytest", *tests, *words)
 
     def _arm(self, words: Sequence[str]) -> int:

@@ -216,6 +216,12 @@ class NewLab:
     def setting(self, *keys: str, by: Path | None = None) -> str:
         return self.target.setting(self.name, *keys, by=by)
 
+    def address(self, release: Path) -> tuple[str, str]:
+        """The host and the port where the lab listens, or will."""
+        if self.settings.exists():
+            return self.setting("host", by=release), self.setting("port", by=release)
+        return self.options["host"] or "0.0.0.0", str(self.port)
+
     def _settings(self) -> str:
         options = self.options
         weblab = {"username": options["weblab-username"] or "weblab", "password": self.password}

@@ -67,8 +67,8 @@ OPTIONS = {
 # What stands after `./install.sh`, and what the command does.
 COMMANDS = {
     "test": (
-        "[PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...] | --arm ROOT [PART] | --tools | "
-        "--audit]",
+        "[PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...] | --real [PYTEST-ARGUMENT...] | "
+        "--arm ROOT [PART] | --tools | --audit]",
         "check the code and run every test",
     ),
     "install": (
@@ -184,6 +184,12 @@ def _check(options: Options) -> None:
     for name in ("weblab-password", "admin-password"):
         if name in options and len(options[name]) < 12 and "simulate" not in options:
             raise Misused(f"--{name} has 12 characters or more (without it, a good one is made up)")
+    for name in ("weblab-username", "weblab-password"):
+        if not options[name].isascii():
+            raise Misused(
+                "--weblab-username and --weblab-password are ASCII: central servers cannot send "
+                "others"
+            )
     _check_card(options)
 
 

@@ -6,10 +6,10 @@ import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import Distribution
 from typing import Any
 
+from labnode.clock import utc
 from labnode.install.lock import normalised
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -72,7 +72,7 @@ def bill_of_materials(application: str, parts: Sequence[Component], wall: float)
         "serialNumber": uuid.uuid4().urn,
         "version": 1,
         "metadata": {
-            "timestamp": datetime.fromtimestamp(wall, UTC).isoformat(timespec="seconds"),
+            "timestamp": utc(wall).isoformat(timespec="seconds"),
             "component": {**by_name[application].described(), "type": "application"},
         },
         "components": [part.described() for part in parts if part.name != application],

@@ -59,6 +59,7 @@ class RunningLabs(Change):
             return
         ran("systemctl", "daemon-reload")
         for lab in self.names:
+            close_socket(f"labnode@{lab}")
             if ran("systemctl", "restart", f"labnode@{lab}") and answers(self._target, lab):
                 say(f"labnode@{lab} runs as before")
             else:
@@ -139,6 +140,11 @@ def is_running(unit: str) -> bool:
     return ran("systemctl", "--quiet", "is-active", unit)
 
 
+def close_socket(unit: str) -> None:
+    """Stop a lab and where systemd listens for it."""
+    ran("systemctl", "--quiet", "stop", unit, f"{unit}.socket")
+
+
 def is_active(lab: str) -> bool:
     return is_running(f"labnode@{lab}")
 
@@ -172,6 +178,7 @@ class LabServices:
         self.restart: set[str] = set()  # labs whose board or drop-in was changed
         self.reboot_needed = False
         self._units_changed = False
+        self._moved: set[str] = set()  # labs that listen somewhere else now
         self._devices_changed = False
 
     # --- files of the system ---
@@ -185,6 +192,8 @@ class LabServices:
             if pins and (target.boot_file or target.at("/dev/watchdog").exists()):
                 watchdog = (files / "systemd/labnode-watchdog.conf").read_bytes()
                 self._changes.make(WriteFile(target.watchdog, watchdog))
+        if (files / "systemd/labnode@.socket").is_file():
+            self._units_changed |= self._unit(files, "labnode@.socket")
         if (files / "systemd" / _TOOL_UNITS[0]).is_file():  # an older release has none
             self._changes.make(AddUser(target, TOOL_USER))
             self._changes.make(JoinGroups(target, TOOL_USER, _TOOL_GROUPS))
@@ -232,6 +241,20 @@ class LabServices:
 
     def _is_ours(self, link: Path) -> bool:
         return link.is_symlink() and str(link.readlink()) == _COMMAND
+
+    def keep_listening(self, lab: str, host: str, port: str) -> None:
+        """systemd listens there, and keeps who comes while the node is started again.
+
+        Where the settings name a host instead of its address, the node listens itself.
+        """
+        host = host or "127.0.0.1"
+        if not re.fullmatch(r"[0-9a-fA-F.:]+", host):
+            return
+        address = f"{f'[{host}]' if ':' in host else host}:{port or 8080}"
+        text = f"# Written by install.sh from the settings.\n[Socket]\nListenStream={address}\n"
+        if self._changes.make(WriteFile(self._target.address_of(lab), text)):
+            self.restart.add(lab)
+            self._moved.add(lab)
 
     def hold_safe_at_boot(self, lab: str, *, simulated: bool) -> None:
         """A lab with hardware has its outputs made safe early in each boot; one without has not."""
@@ -359,6 +382,9 @@ class LabServices:
             say(f"the lab '{lab}' starts with the next boot, which its hardware needs: sudo reboot")
             return
         say(f"start {unit}")
+        # Its socket opens before it, and not while a node has the port; afterwards it stays open.
+        if self._units_changed or lab in self._moved or not is_running(f"{unit}.socket"):
+            close_socket(unit)
         started = told("systemctl", "restart", unit, shown=True) is not None
         if not started or not is_active(lab) or not answers(self._target, lab):
             how = ["--lines", "12", "--no-pager", "--output", "cat"]
@@ -383,6 +409,7 @@ class LabServices:
         changes.make(SwitchUnit(unit, f"stop {unit}", on=False, now=True))
         self.hold_safe_at_boot(lab, simulated=True)
         changes.make(Remove(target.drop_in_of(lab).parent))
+        changes.make(Remove(target.address_of(lab).parent))
         self._forget_boot(lab, purge=purge)
         if purge:
             boards = target.etc / "boards"
@@ -403,7 +430,8 @@ class LabServices:
         """All that `install_files` has written, and all releases."""
         target, changes = self._target, self._changes
         changes.make(StopUnit(_TOOL_UNITS[0]))
-        for unit in ("labnode@.service", "labnode-safe@.service", *_TOOL_UNITS):
+        labs = ("labnode@.service", "labnode@.socket", "labnode-safe@.service")
+        for unit in (*labs, *_TOOL_UNITS):
             changes.make(Remove(target.units / unit))
         watchdogs = target.watchdog.parent
         alone = watchdogs.is_dir() and list(watchdogs.iterdir()) == [target.watchdog]

@@ -93,6 +93,10 @@ class Target:
         """What makes a lab one without hardware."""
         return self.units / f"labnode@{lab}.service.d" / "simulate.conf"
 
+    def address_of(self, lab: str) -> Path:
+        """What tells systemd where the lab listens."""
+        return self.units / f"labnode@{lab}.socket.d" / "address.conf"
+
     # --- what runs there ---
 
     def as_labnode(self, *command: Words, shown: bool = True) -> str | None:

@@ -10,10 +10,10 @@ from labnode.errors import LabnodeError
 from labnode.worker import harmless
 
 
-def run(hook: Callable[..., Any], *args: Any) -> None:
-    """Call a hook; whatever it raises becomes an Exception with a message."""
+def run(hook: Callable[..., Any], *args: Any) -> Any:
+    """What a hook returns; whatever it raises becomes an Exception with a message."""
     try:
-        hook(*args)
+        return hook(*args)
     except BaseException as caught:  # noqa: BLE001 - raised again, made harmless
         error = harmless(caught)
         try:
@@ -34,6 +34,12 @@ def check(what: str, function: Callable[..., Any], *arguments: str) -> None:
         ) from None
     except ValueError:  # written in C: its arguments are unknown
         return
+
+
+def check_only(what: str, present: Callable[..., Any] | None) -> None:
+    """LabnodeError if there is one already."""
+    if present is not None:
+        raise LabnodeError(f"There are two @lab.{what}, and {name(present)}() is the first.")
 
 
 def name(hook: Callable[..., Any]) -> str:

@@ -39,9 +39,10 @@ class Lab:
         self.app = Bottle()
         self.functions: dict[str, TaskFunction[..., Any]] = {}
         self.websockets: dict[str, tuple[Callable[..., Any], Level]] = {}
+        self.page_sources: dict[str, str] = {}
         self._on_start: list[Callable[[dict[str, Any], dict[str, Any]], Any]] = []
         self._on_dispose: list[Callable[[], Any]] = []
-        self._user_loader: Callable[[str], Any] = lambda _: None
+        self._user_loader: Callable[[str], Any] | None = None
         self._initial_url: Callable[[], str] | None = None
         self._running: Node | None = None
         self._devices: Devices | None = None
@@ -51,14 +52,19 @@ class Lab:
     def on_start(self, function: F) -> F:
         """Call `function(client_data, server_data)` on the hardware thread before a session.
 
-        If it raises, the start fails. It may run again after a restart (`lab.restarted`).
+        If it raises, the start fails. A dictionary that it returns becomes `lab.user.data`. Several
+        run in the order in which they were declared. They run again after a restart
+        (`lab.restarted`), and then the data stays what it was.
         """
         hooks.check("on_start", function, "client_data", "server_data")
         self._on_start.append(function)
         return function
 
     def on_dispose(self, function: F) -> F:
-        """Call `function()` on the hardware thread after a session; then the devices are reset."""
+        """Call `function()` on the hardware thread after a session; then the devices are reset.
+
+        Several run in the order in which they were declared, whatever one of them raises.
+        """
         hooks.check("on_dispose", function)
         self._on_dispose.append(function)
         return function
@@ -90,12 +96,17 @@ class Lab:
     def user_loader(self, function: F) -> F:
         """Have `function(username_unique)` load `lab.user.user`."""
         hooks.check("user_loader", function, "username_unique")
+        hooks.check_only("user_loader", self._user_loader)
         self._user_loader = function
         return function
 
     def initial_url(self, function: F) -> F:
-        """Have `function()` return where a student goes first, instead of the generated page."""
+        """Have `function()` return where a student goes first, instead of the generated page.
+
+        A path gets that of the setting `base_url` in front, unless it begins with it.
+        """
         hooks.check("initial_url", function)
+        hooks.check_only("initial_url", self._initial_url)
         self._initial_url = function
         return function
 
@@ -115,6 +126,14 @@ class Lab:
             return function
 
         return declare
+
+    def content_security_policy(self, **sources: Unpack[pages.PageSources]) -> None:
+        """Allow the lab's own pages to load more than what labnode serves.
+
+        Sources as in the header, with spaces between them, are added to those that are allowed
+        anyway: `lab.content_security_policy(script_src="'unsafe-inline' https://cdn.example.org")`.
+        """
+        self.page_sources |= pages.by_directive(sources)
 
     # ------------------------------------------------------------------ using
 
@@ -243,9 +262,19 @@ class Lab:
         """The text in the best language, from one per language: `{"en": ..., "es": ...}`."""
         return pages.text(texts, self.locales)
 
-    def poll_script(self) -> str:
-        """HTML for the lab's own templates that keeps the session while the page is open."""
-        return pages.poll_script(self.user) if isinstance(self.user, User) else ""
+    def poll_script(self, logout_on_close: bool = False, callback: str | None = None) -> str:
+        """HTML for the lab's own pages that keeps the session while the page is open.
+
+        Closing the page ends the session 10 s later, if no other is opened until then, or at once
+        with `logout_on_close`. At the end of the session the page goes to where the lab sends its
+        students, or the page's function called `callback` runs instead. "" without a session.
+        """
+        if not isinstance(self.user, User):
+            return ""
+        timeout = self._node.board.file.session.timeout
+        return pages.poll_script(
+            self.user, timeout, logout_on_close=logout_on_close, callback=callback
+        )
 
     def create_token(self, size: int = 32) -> str:
         """A random name of `size` bytes that fits into URLs and file names."""
@@ -269,14 +298,20 @@ class Lab:
             with context.acting(user=user):
                 self._node.board.prepare()
             self._node.sequences.run("on_start", session.id)
+        if session.reason is not None:  # it has ended meanwhile
+            return
+        session.on_start_began = True
         with context.acting(user=user):
             for hook in self._on_start:
-                if session.reason is not None:  # it is ending already
+                data = hooks.run(hook, dict(request.client_data), dict(request.server_data))
+                if isinstance(data, dict) and data and not session.restarted:
+                    user.data = data
+                user.store_changes()
+                if session.reason is not None:
                     return
-                hooks.run(hook, dict(request.client_data), dict(request.server_data))
 
     def clean(self, user: User, alone: bool) -> None:
-        """Run on_dispose, then clean the board if the session was `alone` on it.
+        """Run on_dispose if on_start began; clean the board if the session was `alone` on it.
 
         A failure skips nothing; one LabnodeError names all of them.
         """
@@ -291,10 +326,11 @@ class Lab:
                 failures.append(error)
 
         with context.acting(user=user):
-            for hook in self._on_dispose:
+            for hook in self._on_dispose if session.on_start_began else ():
                 attempt(
                     partial(hooks.run, hook), "A lab's on_dispose failed; the clean-up goes on."
                 )
+            attempt(user.store_changes, "The user's data could not be stored.")
         session.sealed = True
         self._node.programming.spool.empty(session.id)
         if alone:
@@ -306,7 +342,7 @@ class Lab:
 
     def load_user(self, username_unique: str) -> Any:
         """The result of the lab's user_loader, None without one."""
-        return self._user_loader(username_unique)
+        return None if self._user_loader is None else self._user_loader(username_unique)
 
     def first_url(self) -> str | None:
         """Where the current user goes first, None for the generated page."""

@@ -5,11 +5,45 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from html import escape
+from typing import Any, TypedDict
 
 from bottle import request
 
+from labnode.errors import LabnodeError
 from labnode.schema import Text
 from labnode.sessions import AnonymousUser, User
+
+_SIGN_OF_LIFE = 5.0  # seconds
+_FUNCTION = re.compile(r"[\w$]+(\.[\w$]+)*", re.ASCII)
+_SOURCES = re.compile(r"[!-+\--:<-~]+( [!-+\--:<-~]+)*")  # printable, neither "," nor ";"
+
+
+class PageSources(TypedDict, total=False):
+    """From where pages may load what; see `Lab.content_security_policy`."""
+
+    script_src: str
+    style_src: str
+    img_src: str
+    font_src: str
+    connect_src: str
+    media_src: str
+    frame_src: str
+    worker_src: str
+    form_action: str
+
+
+def by_directive(sources: Mapping[str, Any]) -> dict[str, str]:
+    """PageSources by the policy's directives; LabnodeError for what is none."""
+    for name, given in sources.items():
+        if name not in PageSources.__annotations__:
+            known = ", ".join(PageSources.__annotations__)
+            raise LabnodeError(f"content_security_policy() takes {known}; not {name!r}.")
+        if not isinstance(given, str) or not _SOURCES.fullmatch(given):
+            raise LabnodeError(
+                f"content_security_policy(): {name} is a text of sources with spaces between them, "
+                f"not {given!r}."
+            )
+    return {name.replace("_", "-"): given for name, given in sources.items()}
 
 
 def locales(user: User | AnonymousUser | None = None) -> list[str]:
@@ -31,18 +65,30 @@ def text(texts: str | Mapping[str, str], languages: list[str]) -> str:
     return Text(texts if isinstance(texts, str) else dict(texts)).pick(*languages)
 
 
-def poll_script(user: User) -> str:
-    """A script element for the lab's own pages; it needs no other script.
-
-    It polls every 5 s, also while the page is hidden, and reports when the page is closed. At the
-    end of the session it goes to where the lab sends its students then.
-    """
+def poll_script(
+    user: User, timeout: float, *, logout_on_close: bool = False, callback: str | None = None
+) -> str:
+    """What `Lab.poll_script` returns, where a session's timeout is that many seconds."""
+    if callback is not None and not _FUNCTION.fullmatch(callback):
+        raise LabnodeError(
+            f"poll_script(): callback is the name of a function in the page, not {callback!r}."
+        )
     base = request.environ.get("labnode.base", "")
-    callback = f"{base}/callback/{user.session.token}"
-    return (
-        f'<script src="{escape(base)}/static/poll.js" data-callback="{escape(callback)}" '
-        f'data-over="{escape(base)}/" defer></script>'
-    )
+    attributes = {
+        "src": f"{base}/static/poll.js",
+        "data-callback": f"{base}/callback/{user.session.token}",
+        "data-over": f"{base}/",
+        "data-every": f"{1000 * sign_of_life(timeout):.0f}",
+        "data-close": "logout" if logout_on_close else "leaving",
+        "data-ended": callback or "",
+    }
+    described = " ".join(f'{name}="{escape(value)}"' for name, value in attributes.items())
+    return f"<script {described} defer></script>"
+
+
+def sign_of_life(timeout: float) -> float:
+    """Seconds between two polls of a page; `timeout` is a session's, 0 or -1 for never."""
+    return min(_SIGN_OF_LIFE, timeout / 3) if timeout > 0 else _SIGN_OF_LIFE
 
 
 def accepted(header: str) -> list[str]:

@@ -9,13 +9,13 @@ import json
 import logging
 import threading
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from labnode.board import Board
 from labnode.board.config.page import RecordSpec
-from labnode.clock import Clock, Turn
+from labnode.clock import Clock, Turn, utc
 from labnode.errors import ConfigError
 from labnode.events import SessionChanged
 from labnode.sessions import Session, Sessions
@@ -52,13 +52,13 @@ class Recording:
         writer = csv.writer(file)
         writer.writerow(["seconds", "time", *self.devices])
         for seconds, *values in self.rows:
-            time = datetime.fromtimestamp(self.began + seconds, UTC).isoformat("T", "milliseconds")
+            time = utc(self.began + seconds).isoformat("T", "milliseconds")
             writer.writerow([seconds, time, *map(_cell, values)])
         return file.getvalue()
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "began": datetime.fromtimestamp(self.began, UTC).isoformat("T", "milliseconds"),
+            "began": utc(self.began).isoformat("T", "milliseconds"),
             "every": self.every,
             "devices": self.devices,
             "rows": self.rows,

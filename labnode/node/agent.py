@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -51,7 +52,8 @@ class Agent:
 
     A change of the board replaces `runtime`. With `listen` False there is no web server and no
     control socket; `app` can be called without them. `hung_after` is how many seconds a turn of the
-    hardware thread may take; `load` reads another board's file.
+    hardware thread may take; `load` reads another board's file; `listener` is the socket that the
+    service manager keeps for it.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Agent:
         clock: Clock | None = None,
         hung_after: float = 30.0,
         load: Callable[[Path], BoardFile] = load_board,
+        listener: socket.socket | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock or Clock()
@@ -92,6 +95,7 @@ class Agent:
                 threads=_HTTP_THREADS,
                 trusted_proxies=settings.trusted_proxies,
                 large=self._expects_large,
+                listener=listener,
             )
             self.admin_web = self._admin_server()
             self._control = ControlSocket(settings.state_dir, self.commands.by_name)
@@ -151,12 +155,15 @@ class Agent:
         """
         try:
             if self._listen:  # first: without its port, a node must not touch board nor sessions
-                self.web.start()
+                if not self.web.inherits:
+                    self.web.start()
                 if self.admin_web is not None:
                     self.admin_web.start()
             self.runtime.start()
             self._ready = True
             if self._listen:
+                if self.web.inherits:  # who has come meanwhile has waited, and is not refused
+                    self.web.start()
                 self._control.start()
                 self._warn()
         except BaseException:
@@ -169,6 +176,7 @@ class Agent:
         Active sessions stay active in the store, and the next run resumes them.
         """
         self._stopping = True
+        self.web.hold()
         silent = all_done([partial(self._control.stop, 0.5)])
         changed = self.board_change.stop(_CHANGE_STOPS_WITHIN)
         ended = self.runtime.stop()

@@ -11,6 +11,7 @@ from typing import Any
 from labnode.lab.pages import accepted
 from labnode.settings import Settings
 from labnode.web import html
+from labnode.weblab import lde, messages
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -43,7 +44,8 @@ def starting(environ: dict[str, Any], start_response: Callable[..., Any]) -> Ite
     Health checks get 200 with `success` false.
     """
     headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
-    if environ.get("PATH_INFO", "").endswith("/weblab/health"):
+    path = environ.get("PATH_INFO", "")
+    if path.endswith("/weblab/health"):
         start_response("200 OK", headers)
         return [json.dumps({"found": True, "success": False, "message": _STARTING}).encode()]
     headers += [("Retry-After", "2")]
@@ -52,7 +54,8 @@ def starting(environ: dict[str, Any], start_response: Callable[..., Any]) -> Ite
         start_response("503 Service Unavailable", headers)
         return [html.render_loading(accepted(environ.get("HTTP_ACCEPT_LANGUAGE", ""))).encode()]
     start_response("503 Service Unavailable", headers)
-    return [json.dumps({"error": True, "code": "busy", "message": _STARTING}).encode()]
+    said = lde.refusal(_STARTING, 503) if "/ldl/" in path else messages.failure(_STARTING)
+    return [json.dumps({**said, "code": "busy"}).encode()]
 
 
 def site(student: Wsgi, protocol: Wsgi, settings: Settings, admin: Wsgi | None = None) -> Wsgi:
@@ -73,8 +76,8 @@ def site(student: Wsgi, protocol: Wsgi, settings: Settings, admin: Wsgi | None =
         if base and path == base:  # relative addresses in the page count from its slash
             start("302 Found", [("Location", f"{base}/"), ("Content-Length", "0")])
             return []
-        inside = path.startswith(f"{base}/")
-        environ = _below(environ, base if inside else "", path)
+        rest = path.removeprefix(base) if path.startswith(f"{base}/") else path
+        environ = {**environ, "SCRIPT_NAME": base, "PATH_INFO": rest}
         if admin is not None and f"{environ['PATH_INFO']}/".startswith("/admin/"):
             return admin(environ, start)
         return student(environ, start)
@@ -144,16 +147,8 @@ def _parse(address: str) -> IPv4Address | IPv6Address | None:
 
 
 def _security_headers(settings: Settings) -> list[tuple[str, str]]:
-    ancestors = ["'self'"]
-    if settings.embed:
-        ancestors += settings.allowed_back_origins or ["https:"]
-    policy = (
-        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-        f"style-src 'self' '{html.STYLE_HASH}'; form-action 'self'; "
-        f"frame-ancestors {' '.join(ancestors)}"
-    )
     headers = [
-        ("Content-Security-Policy", policy),
+        ("Content-Security-Policy", html.content_security_policy(settings)),
         ("X-Content-Type-Options", "nosniff"),
         ("Referrer-Policy", "no-referrer"),
     ]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+from math import inf
 
 from labnode.board import Board
-from labnode.clock import Clock, Turn
+from labnode.board.config.sequences import Sequence
+from labnode.clock import Clock, Turn, WallClock
+from labnode.clock.schedules import Timetable
 from labnode.errors import LabnodeError
 from labnode.events import FaultChanged, SessionChanged
 from labnode.lab.sequences import Sequences
 from labnode.sessions import Sessions
+from labnode.store import Store
 from labnode.worker import Hook, Worker
 
 log = logging.getLogger(__name__)
@@ -18,7 +22,39 @@ log = logging.getLogger(__name__)
 _SHUTDOWN_LIMIT = 2.0  # seconds for on_shutdown: a node stops within 10
 _HOOK_GRACE = 10.0  # seconds that a hook may take beyond the timeout of its sequence
 _RETRY_AFTER = 1.0  # seconds from a turn that failed to the next one
+_TESTED = "selftest_at"  # what the store calls the wall time of the last self-test that counts
 _FIRST_RETEST = 10.0  # seconds until a quarantined board is tested, then twice as many, and so on
+
+
+class SelfTestTimes:
+    """When the self-test is due; with `catch_up` also after a restart what it has missed before."""
+
+    def __init__(self, test: Sequence, clock: Clock, wall: WallClock, store: Store) -> None:
+        assert test.schedule is not None
+        self.by_wall_clock = test.schedule.wall
+        self._clock = clock
+        self._store = store if test.catch_up else None
+        self._last: float | None = store.recall(_TESTED) if test.catch_up else None
+        self._timetable = Timetable(
+            test.schedule, clock, wall, last=self._last, catch_up=test.catch_up
+        )
+
+    def due(self) -> float:
+        """When, by the monotonic clock; inf: nobody knows. It stays due until it is done."""
+        due = self._timetable.due()
+        self._remember()
+        return due
+
+    def done(self) -> None:
+        """It has been done; what was not due is not done with."""
+        if self._timetable.due() <= self._clock.now():
+            self._timetable.came()
+            self._remember()
+
+    def _remember(self) -> None:
+        if self._store is not None and self._timetable.last != self._last:
+            self._last = self._timetable.last
+            self._store.remember_soon(_TESTED, self._last)
 
 
 class Routines:
@@ -29,20 +65,32 @@ class Routines:
     """
 
     def __init__(
-        self, board: Board, worker: Worker, sessions: Sessions, clock: Clock, sequences: Sequences
+        self,
+        board: Board,
+        worker: Worker,
+        sessions: Sessions,
+        sequences: Sequences,
+        *,
+        clock: Clock,
+        wall: WallClock,
+        store: Store,
     ) -> None:
         self._board = board
         self._specs = board.file.sequences
         self._worker = worker
         self._sessions = sessions
         self._clock = clock
+        self._wall = wall
         self._sequences = sequences
         self._wake = clock.event()
         self._stopping = False
         self._hook: Hook | None = None
+        self._interrupted = False  # the last hook, by a student
         self._free_since: float | None = clock.now()
         self._idled = False
         self._tested_at = clock.now()
+        test = self._specs.get("selftest")
+        self._test_times = None if test is None else SelfTestTimes(test, clock, wall, store)
         self._patience = _FIRST_RETEST
         self._faults: set[str] = set()  # on_fault has run for them, and they are not over
         self._news = board.bus.subscribe(SessionChanged, FaultChanged, wake=self._wake.set)
@@ -58,6 +106,8 @@ class Routines:
                 raise
             log.error("%s", error)
         if {"on_idle", "on_fault", "selftest"} & self._specs.keys():
+            if self._test_times is not None and self._test_times.by_wall_clock:
+                self._wall.subscribe(self._wake.set)
             self._thread.start()
 
     def stop(self, timeout: float) -> bool:
@@ -114,26 +164,31 @@ class Routines:
 
     def _look(self) -> float | None:
         """Run what is due; returns when something is due again."""
+        test_at = self._test_at()  # which is kept for later while a student is there
         if self._free_since is None or self._sessions.live():
-            return None
+            return None if test_at <= self._clock.now() or test_at == inf else test_at
         dues = []
-        idle, test = self._specs.get("on_idle"), self._specs.get("selftest")
+        idle = self._specs.get("on_idle")
         if idle is not None and not self._idled:
             if (due := self._free_since + idle.after) <= self._clock.now():
                 self._idled = True
                 self._attempt("on_idle")
             else:
                 dues.append(due)
-        if test is not None:
-            if self._test_at(test.every) <= self._clock.now():
-                self._tested_at = self._clock.now()
-                self._test()
-                self._patience = 2 * self._patience if self._suspect() else _FIRST_RETEST
-            dues.append(self._test_at(test.every))
+        if self._test_at() <= self._clock.now():
+            self._tested_at = self._clock.now()
+            self._test()
+            self._patience = 2 * self._patience if self._suspect() else _FIRST_RETEST
+        if (due := self._test_at()) < inf:
+            dues.append(due)
         return min(dues, default=None)
 
-    def _test_at(self, every: float) -> float:
-        return self._tested_at + (min(every, self._patience) if self._suspect() else every)
+    def _test_at(self) -> float:
+        """When the self-test is due; inf: never, as far as is known."""
+        if self._test_times is None:
+            return inf
+        due = self._test_times.due()
+        return min(due, self._tested_at + self._patience) if self._suspect() else due
 
     def _test(self) -> None:
         quarantine = self._sessions.quarantine
@@ -141,6 +196,8 @@ class Routines:
         if self._attempt("selftest") and self._suspect() and quarantine.why == why:
             log.warning("The self-test finds nothing: the quarantine ends.")
             quarantine.clear()
+        if self._test_times is not None and not self._interrupted:
+            self._test_times.done()
 
     def _suspect(self) -> bool:
         """Is there a quarantine that a self-test may lift? Not one that a person has ordered."""
@@ -172,6 +229,7 @@ class Routines:
         if not errors:
             self._worker.withdraw(hook)
         self._hook = None
+        self._interrupted = hook.stopping or bool(self._sessions.live())
         error = errors[0] if errors else None
         if error is not None and not hook.stopping:
             raise LabnodeError(str(error)) from error

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from labnode.board import Board, BoardFile
-from labnode.clock import Clock
+from labnode.clock import Clock, WallClock
 from labnode.control import Command
 from labnode.events import Bus
 from labnode.lab import Lab, Node
@@ -84,6 +84,7 @@ class Runtime:
         self.began = clock.now()
         self._listen = listen
         self.bus = Bus()
+        self.wall = WallClock(clock)
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             self.store = Store(settings.state_dir / "labnode.db", clock)
@@ -124,6 +125,7 @@ class Runtime:
             self._pruning = Pruning(
                 self.store,
                 clock,
+                self.wall,
                 self.sessions,
                 history=settings.history,
                 task_expires=settings.task_expires,
@@ -133,7 +135,15 @@ class Runtime:
             recording = file.record is not None
             access = Access(self.sessions, settings, secret, file.lab.name, recording=recording)
             sequences = Sequences(self.board, self.sessions, self.tasks, clock, lab.functions)
-            self.routines = Routines(self.board, self.worker, self.sessions, clock, sequences)
+            self.routines = Routines(
+                self.board,
+                self.worker,
+                self.sessions,
+                sequences,
+                clock=clock,
+                wall=self.wall,
+                store=self.store,
+            )
             kept = settings.state_dir / "recordings"
             self.recordings = Recordings(kept, self.sessions, self.board, clock)
             programming = Programming(self.board, self.tasks, self.worker, settings.state_dir)
@@ -231,6 +241,7 @@ class Runtime:
             partial(self.streams.stop, 0.1),
             stop_worker,
             partial(self.telemetry.stop, 0.2),
+            partial(self.wall.stop, 0.1),
         ]
         return all_done(steps) and ended
 

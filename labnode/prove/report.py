@@ -6,11 +6,10 @@ import json
 import platform
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from labnode import __version__
-from labnode.clock import Clock
+from labnode.clock import Clock, utc
 from labnode.system.pi import Machine
 
 _OS_NAME = 'PRETTY_NAME="'
@@ -57,7 +56,7 @@ class Report:
 
 def facts_of(clock: Clock, machine: Machine, **more: str) -> dict[str, str]:
     """The machine, its system and labnode's version, by name; then what else is to be said."""
-    day = datetime.fromtimestamp(clock.wall(), UTC)
+    day = utc(clock.wall())
     return {
         "machine": machine.model() or platform.machine(),
         "system": _system(machine.root / "etc/os-release"),

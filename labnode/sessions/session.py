@@ -110,6 +110,7 @@ class Session:
     save_pause: float = 1.0  # seconds until its data may be stored again
     resumed: int = 0  # times it was resumed after a restart
     on_board: bool = False  # from before on_start to on_dispose; hardware thread only
+    on_start_began: bool = False  # on_dispose relies on what it has done; hardware thread only
     clean_by: float = 0.0  # when its clean-up begins at the latest
     cleaning: bool = False  # its clean-up is queued or has begun
     cleaned: bool = False

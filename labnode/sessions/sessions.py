@@ -285,7 +285,7 @@ class Sessions:
         session = self._new(row["id"], request_from_row(row), row["created_at"], row["data"] or {})
         session.resumed = row["resumed"]
         session.cookie = row["cookie"]
-        session.on_board = True  # it may have been
+        session.on_board = session.on_start_began = True  # it may have been
         if row["boot_id"] == self._clock.boot_id:
             session.deadline = row["deadline"]
         return session

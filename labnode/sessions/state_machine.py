@@ -232,7 +232,7 @@ class StateMachine:
                 self._queue_hook(session, self._run_clean_up, self._clean_up_ended)
 
     def _run_clean_up(self, session: Session) -> None:
-        if session.on_board:  # a lab's on_dispose relies on what its on_start has done
+        if session.on_board:
             session.on_board = False
             self._lab.clean(self.users.of(session), self._is_alone(session))
 

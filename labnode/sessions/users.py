@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from labnode.clock import Clock
 from labnode.errors import Forbidden, LabnodeError, SessionOver, StorageError
-from labnode.jsondata import JsonDict, Sealed
+from labnode.jsondata import JsonDict, Sealed, plain
 from labnode.sessions.expiry import Reaper
 from labnode.sessions.session import Reason, Session, State
 from labnode.store import Store, Work
@@ -148,8 +149,8 @@ class AnonymousUser:
     session_id = None
     username = username_unique = full_name = ""
     locale = back = experiment_name = category_name = experiment_id = user = None
-    time_left = time_without_polling = start_date = max_date = 0.0
-    data: Mapping[str, Any] = Sealed({}, "Nobody is logged in, so there is no user data to write.")
+    time_left = time_without_polling = last_poll = start_date = max_date = 0.0
+    data = Sealed({}, "Nobody is logged in, so there is no user data to write.")
     request_client_data = request_server_data = data
 
     def check_may_act(self, *, in_task: bool) -> None:
@@ -219,6 +220,11 @@ class User:
         return self._clock.now() - self.session.last_poll
 
     @property
+    def last_poll(self) -> float:
+        """When that was, in seconds since 1970."""
+        return self._clock.wall() - self.time_without_polling
+
+    @property
     def start_date(self) -> float:
         """When the slot began, in seconds since 1970."""
         return self.session.created_at - self.session.request.elapsed
@@ -231,8 +237,11 @@ class User:
         return self._clock.wall() + self.session.deadline - self._clock.now()
 
     @property
-    def data(self) -> dict[str, Any]:
-        """The lab's own JSON data about this session, stored soon after each change."""
+    def data(self) -> JsonDict:
+        """The lab's own JSON data about this session, stored soon after each change.
+
+        What has changed inside a value is stored at the end of the view or hook, or by `store()`.
+        """
         return self._data
 
     @data.setter
@@ -270,6 +279,11 @@ class User:
     def _belongings(self) -> tuple[str, Path]:
         return self._users.belongings(self.username_unique)
 
+    def store_changes(self) -> None:
+        """Store what has changed inside the values of `data`; BadInput if it is no JSON data."""
+        if self.session.state is not State.DISPOSED and self._data != self.session.data:
+            self._data.store()
+
     def check_may_act(self, *, in_task: bool) -> None:
         """SessionOver if this user may not use the devices any more.
 
@@ -279,13 +293,16 @@ class User:
             raise SessionOver("The session is over.")
 
     def _stored_data(self) -> JsonDict:
-        return JsonDict("user.data", self.session.data, self._save)
+        return JsonDict("user.data", deepcopy(self.session.data), self._save)
 
     def _save(self) -> None:
-        if self.session.state is State.DISPOSED:
+        try:
+            if self.session.state is State.DISPOSED:
+                raise SessionOver("The session is over; its user data can only be read.")
+            self.session.data = plain(self._data, "user.data")
+        except LabnodeError:
             self._data = self._stored_data()  # without what has just been written
-            raise SessionOver("The session is over; its user data can only be read.")
-        self.session.data = dict(self._data)
+            raise
         self._users.data_written(self.session)
 
     def __str__(self) -> str:

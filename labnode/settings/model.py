@@ -68,6 +68,16 @@ class Client(Credentials):
         str, formats.client_name, Doc("What logs and sessions call this central server.")
     ]
 
+    @property
+    def unsendable(self) -> str | None:
+        """Why central servers cannot send these credentials; None if they can."""
+        if all(word.isascii() for word in (self.username, *self.clear_passwords)):
+            return None
+        return (
+            f"The user name or password of {self.name} has characters other than ASCII: they end "
+            "WebLab-Deusto's laboratory process, and LabDiscoveryEngine sends them as Latin-1."
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:

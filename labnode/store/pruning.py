@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sized
 from typing import Any, Protocol
 
-from labnode.clock import Clock, Turn
+from labnode.clock import OLDEST, Clock, Turn, WallClock
 from labnode.errors import StorageError
 from labnode.store.store import Store, Work
 
@@ -18,10 +18,8 @@ _EVERY = 3600.0  # seconds between two rounds
 _AT_MOST_LATE = 86400.0  # how long a round waits for a moment without sessions
 _PIECE = 100  # rows in one transaction: sessions must not wait for it
 _KEY = "pruned_at"  # what the store calls the wall time of the last round that deleted something
-_JUMP = 600.0  # seconds that the wall clock may gain or lose against the time that passes
 _SETTLED = 86400.0  # a wall clock that has not jumped for so long is believed
 _OFF = 60 * 86400.0  # the longest that a node is off, as far as its clock is believed at once
-_UNSET = 1_735_689_600.0  # 2025: before labnode existed, so the clock was not set
 
 _STAMPS = (  # what tells how old a row is, and the key of the row
     ("events", "at", "id"),
@@ -73,6 +71,7 @@ class Pruning:
         self,
         store: Store,
         clock: Clock,
+        wall: WallClock,
         sessions: LiveSessions,
         *,
         history: float,
@@ -80,13 +79,12 @@ class Pruning:
     ) -> None:
         self._store = store
         self._clock = clock
+        self._wall = wall
         self._history = history
         self._task_expires = task_expires
         self._sessions = sessions
         # Not at the start, when the clock of a Pi may not be set yet.
         self._due = clock.now() + _EVERY
-        self._offset = clock.wall() - clock.now()
-        self._steady_since = clock.now()
         self._pruned_at: float | None = store.recall(_KEY)
         self._stopping = clock.event()
         self._busy = Turn(clock, "pruning")
@@ -95,7 +93,7 @@ class Pruning:
     def turn(self) -> None:
         """Start a round on its own thread, if it is time; called every second or so."""
         now = self._clock.now()
-        self._look_at_clock(now)
+        self._wall.look()
         if now < self._due or (self._thread is not None and self._thread.is_alive()):
             return
         if not self._sessions.live() or now > self._due + _AT_MOST_LATE:
@@ -103,18 +101,15 @@ class Pruning:
             self._thread = threading.Thread(target=self._round, name="pruning", daemon=True)
             self._thread.start()
 
-    def _look_at_clock(self, now: float) -> None:
-        offset = self._clock.wall() - now
-        if abs(offset - self._offset) > _JUMP:
-            self._steady_since = now
-            self._offset = offset
+    def _knows_age(self) -> bool:
+        """Whether the wall clock can tell how old a row is.
 
-    def _clock_is_right(self) -> bool:
-        """Whether the wall clock can tell how old a row is."""
-        if self._clock.now() - self._steady_since >= _SETTLED:
+        A clock that has just jumped cannot, even if it is right now: the rows may be of before.
+        """
+        if self._wall.steady_for >= _SETTLED:
             return True
         last = self._pruned_at
-        return last is not None and last <= self._clock.wall() <= last + _OFF
+        return last is not None and last <= self._wall.now() <= last + _OFF
 
     def stop(self, timeout: float) -> bool:
         """End a running round; False when it did not end in time."""
@@ -141,16 +136,16 @@ class Pruning:
 
     def prune(self) -> int:
         """Do one round now, if the clock is right; returns the number of deleted rows."""
-        now = self._clock.wall()
-        if not self._clock_is_right():
+        now = self._wall.now()
+        if not self._knows_age():
             return 0
-        if now >= _UNSET:
+        if now >= OLDEST:
             for table, stamp, key in _STAMPS:
                 self._repeat(
                     f"UPDATE {table} SET {stamp} = :now WHERE {key} IN "
                     f"(SELECT {key} FROM {table} WHERE {stamp} < :unset LIMIT :piece)",
                     now=now,
-                    unset=_UNSET,
+                    unset=OLDEST,
                 )
         self._repeat(_EXPIRED, expired=now - self._task_expires)
         if self._history < 0:

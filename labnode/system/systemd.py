@@ -1,20 +1,44 @@
-"""Messages to systemd: ready, status, signs of life (sd_notify(3))."""
+"""What passes between systemd and the node: its listening socket, and signs of life."""
 
 from __future__ import annotations
 
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 
 log = logging.getLogger(__name__)
 
 _PATIENCE = 1.0  # seconds that a message may wait while systemd is busy
 _LONGEST = 200  # characters of a status: `systemctl status` shows one line
+_FIRST_HANDED_OVER = 3  # descriptor (sd_listen_fds(3))
+
+
+def take_listener(environ: MutableMapping[str, str]) -> socket.socket | None:
+    """The listening socket that systemd hands over to this process, if it does.
+
+    The variables that say so are removed: they are not for the programs that the node starts.
+    """
+    process, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
+    environ.pop("LISTEN_FDNAMES", None)
+    if process != str(os.getpid()) or count != "1":
+        return None
+    try:
+        listener = socket.socket(fileno=_FIRST_HANDED_OVER)
+        listener.set_inheritable(False)
+        accepts = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        log.warning("systemd hands over no socket that can be used: %s", error)
+        return None
+    if not accepts or listener.family not in (socket.AF_INET, socket.AF_INET6):
+        log.warning("systemd hands over a socket that is not for HTTP: %s", listener)
+        listener.close()
+        return None
+    return listener
 
 
 class Systemd:
-    """The service manager at NOTIFY_SOCKET; without one, all methods do nothing.
+    """The service manager at NOTIFY_SOCKET (sd_notify(3)); without one, all methods do nothing.
 
     `watchdog` is how many seconds systemd waits for a sign of life, or None. A message that cannot
     be sent is logged once, and the node goes on.

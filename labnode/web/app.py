@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import bottle
 from bottle import Bottle, HTTPError, request
 
 from labnode.clock import Clock
-from labnode.http.replies import App, Errors, OwnPages, json_reply, wants_json
+from labnode.http.replies import App, Errors, OwnViews, json_reply, wants_json
 from labnode.lab import Lab, Node
 from labnode.settings import Settings
+from labnode.web import html
 from labnode.web.auth import viewer
 from labnode.web.board_api import BoardApi
 from labnode.web.camera import Streams
@@ -40,13 +42,19 @@ def student_app(
     app = App()
     app.default_error_handler = _error
     for routes in (app, lab.app):
-        for plugin in (Errors, OwnPages, type(access)):  # of a runtime that had this lab before
+        for plugin in (Errors, OwnViews, type(access)):  # of a runtime that had this lab before
             routes.uninstall(plugin)
         routes.install(Errors())
         routes.install(access)
-    lab.app.install(OwnPages())
+    own_headers = {
+        # With `no-referrer`, browsers say `Origin: null` of a form, which could be anybody's.
+        "Referrer-Policy": "same-origin",
+        "Content-Security-Policy": html.content_security_policy(settings, lab.page_sources),
+    }
+    lab.app.install(OwnViews(own_headers))
+    _look_for_templates(node.board.file.path.absolute().parent / "templates")
     uploads.serve(app)  # first: programming is no ordinary command of a device
-    page = PageState(lab, node, clock, access)
+    page = PageState(lab, node, clock, access, own_headers)
     BoardApi(lab, node, page).serve(app)
     Consoles(node, websockets).serve(app)
     streams.serve(app)
@@ -59,10 +67,20 @@ def student_app(
     return app
 
 
+def _look_for_templates(folder: Path) -> None:
+    """Have Bottle's `template()` look there first."""
+    if str(folder) in bottle.TEMPLATE_PATH:
+        bottle.TEMPLATE_PATH.remove(str(folder))
+    bottle.TEMPLATE_PATH.insert(0, str(folder))
+    bottle.TEMPLATES.clear()  # those of the runtime before
+
+
 def _error(error: HTTPError) -> Any:
     """The answer to what Bottle refuses, and to a bug."""
     if error.status_code >= 500:
-        log.error("%s %s failed.", request.method, request.path, exc_info=error.exception)
+        cause = error.exception
+        why = error.body if cause is None else f"{type(cause).__name__}: {cause}"
+        log.error("%s %s failed: %s", request.method, request.path, why, exc_info=cause)
         message = "Something went wrong in the lab; it was written to its log."
     else:
         message = f"{error.body}"

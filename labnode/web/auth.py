@@ -87,8 +87,12 @@ class Access:
                     user = observer
             if level != "public" and (refusal := self._refusal(user, level)) is not None:
                 return refusal
-            with context.acting(user=user):
-                return callback(*args, **kwargs)
+            try:
+                with context.acting(user=user):
+                    return callback(*args, **kwargs)
+            finally:
+                if isinstance(user, User):
+                    user.store_changes()
 
         return guarded
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urljoin
+
 from bottle import Bottle, HTTPResponse, request
 
 from labnode import context
@@ -103,7 +105,11 @@ class Entry:
 
     def _first_page(self, session: Session) -> str:
         with context.acting(user=self._sessions.user(session)):
-            return self._lab.first_url() or f"{self._settings.base_path}/"
+            url = self._lab.first_url() or ""
+        home = f"{self._settings.base_path}/"
+        if url.startswith("/") and not f"{url}/".startswith(home):
+            return f"{self._settings.base_path}{url}"
+        return urljoin(home, url)
 
 
 def _is_prefetch() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+from collections.abc import Mapping
 from pathlib import Path
 
 from bottle import Bottle, HTTPError, HTTPResponse, request, static_file
@@ -47,11 +48,9 @@ def send(name: str, folder: Path) -> HTTPResponse:
     return response
 
 
-def send_page(html: str, own: bool) -> HTTPResponse:
-    """A student's page, compressed if possible; `own`: the lab's own, which may have forms."""
-    headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
-    if own:
-        headers["Referrer-Policy"] = "same-origin"  # see replies.OwnPages
+def send_page(html: str, headers: Mapping[str, str]) -> HTTPResponse:
+    """A student's page with these headers, compressed if possible."""
+    headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding", **headers}
     if not accepts_gzip():
         return HTTPResponse(html, **headers)
     headers["Content-Type"] = "text/html; charset=UTF-8"

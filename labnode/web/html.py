@@ -12,6 +12,7 @@ from typing import Any
 
 from bottle import SimpleTemplate
 
+from labnode.settings import Settings
 from labnode.web import texts
 
 STATIC = Path(__file__).parent / "static"
@@ -23,6 +24,15 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _STYLE = (STATIC / "page.css").read_text(encoding="utf-8")
 STYLE_HASH = "sha256-" + b64encode(sha256(_STYLE.encode()).digest()).decode()
 """What a content security policy needs to allow the pages' style."""
+
+_POLICY = {
+    "default-src": "'self'",
+    "img-src": "'self' data:",
+    "object-src": "'none'",
+    "base-uri": "'none'",
+    "style-src": f"'self' '{STYLE_HASH}'",
+    "form-action": "'self'",
+}
 
 # Script modules that every page loads, and those that draw a widget, by its name.
 _EVERY_PAGE = ("labnode", "live", "sleep", "panel", "card", "widgets", "tasks", "layout")
@@ -89,6 +99,19 @@ def boot(
         "board": board,
         "state": state,
     }
+
+
+def content_security_policy(settings: Settings, more: Mapping[str, str] | None = None) -> str:
+    """The Content-Security-Policy of pages that may load `more`, by directive."""
+    policy = dict(_POLICY)
+    for directive, sources in (more or {}).items():
+        usual = policy.get(directive, policy["default-src"])
+        if "'unsafe-inline'" in sources:  # it does not count beside a hash
+            usual = usual.replace(f" '{STYLE_HASH}'", "")
+        policy[directive] = f"{usual} {sources}"
+    embedders = (settings.allowed_back_origins or ["https:"]) if settings.embed else []
+    policy["frame-ancestors"] = " ".join(["'self'", *embedders])
+    return "; ".join(f"{directive} {sources}" for directive, sources in policy.items())
 
 
 def render_farewell(

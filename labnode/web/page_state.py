@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from labnode.board.config.page import describe_page
 from labnode.clock import Clock
 from labnode.files import lies_in
 from labnode.lab import Lab, Node
-from labnode.lab.pages import locales
+from labnode.lab.pages import locales, sign_of_life
 from labnode.schema import Text
 from labnode.sessions import User
 from labnode.tasks import Task, TaskFunction
@@ -18,38 +18,41 @@ from labnode.web import html
 from labnode.web.auth import Access, Viewer
 
 _OWN_PAGE = "templates/page.html"
-_SIGN_OF_LIFE = 5.0  # seconds between two polls of a page, or less with a short timeout
 
 
 class PageState:
     """Made for each request from what is in memory: it never waits for the hardware."""
 
-    def __init__(self, lab: Lab, node: Node, clock: Clock, access: Access) -> None:
+    def __init__(
+        self, lab: Lab, node: Node, clock: Clock, access: Access, own_headers: Mapping[str, str]
+    ) -> None:
+        """`own_headers`: those of the lab's own page."""
         self._lab = lab
         self._node = node
         self._clock = clock
         self._access = access
+        self._own_headers = own_headers
         self._run = secrets.token_urlsafe(6)  # a page sees by it that the node was restarted
 
     def boot(self, viewer: Viewer) -> dict[str, Any]:
         """The data that a page starts with."""
         languages = locales(viewer)
         token = viewer.session.token if isinstance(viewer, User) else None
-        timeout = self._node.board.file.session.timeout
         return html.boot(
             self.board(languages),
             self.state(viewer),
             token=token,
             locales=languages,
-            sign_of_life=min(_SIGN_OF_LIFE, timeout / 3) if timeout > 0 else _SIGN_OF_LIFE,
+            sign_of_life=sign_of_life(self._node.board.file.session.timeout),
         )
 
-    def page(self, viewer: Viewer) -> tuple[str, bool]:
-        """The page, and whether it is the lab's own: templates/page.html beside the board."""
+    def page(self, viewer: Viewer) -> tuple[str, Mapping[str, str]]:
+        """The page with its headers; templates/page.html beside the board is the lab's own."""
         folder = self._node.board.file.path.absolute().parent
         own = folder / _OWN_PAGE
         template = own if own.is_file() and lies_in(folder, _OWN_PAGE) else None
-        return html.render_page(self.boot(viewer), template=template), template is not None
+        headers = self._own_headers if template else {}
+        return html.render_page(self.boot(viewer), template=template), headers
 
     def board(self, languages: list[str]) -> dict[str, Any]:
         """What does not change as long as the node runs."""

@@ -38,11 +38,18 @@ class Dialect:
     prefix: str
     parse_start: messages.StartParser
     deletion: Callable[[Deletion], dict[str, Any]]
+    refusal: Callable[[str, int], dict[str, Any]]  # the message and the HTTP status
     extensions: bool  # also as new.php, status.php?session_id=...
 
 
-WEBLAB = Dialect("/weblab/sessions", messages.parse_start, messages.deletion, extensions=True)
-LDE = Dialect("/ldl/sessions", lde.parse_start, lde.deletion, extensions=False)
+WEBLAB = Dialect(
+    "/weblab/sessions",
+    messages.parse_start,
+    messages.deletion,
+    lambda message, _status: messages.failure(message),
+    extensions=True,
+)
+LDE = Dialect("/ldl/sessions", lde.parse_start, lde.deletion, lde.refusal, extensions=False)
 
 
 def protocol_app(
@@ -132,7 +139,7 @@ class ServerApi:
         asked = obstacles and "HTTP_AUTHORIZATION" in bottle.request.environ
         if asked and not isinstance(self._client(), Denied):
             obstacles = self._sessions.obstacles()
-        return _reply(messages.health(obstacles))
+        return _reply(messages.health(obstacles, in_use=bool(self._sessions.live())))
 
     def start(self, dialect: Dialect) -> bottle.HTTPResponse:
         client = bottle.request.environ["labnode.client"]
@@ -205,7 +212,7 @@ def _own_error(error: bottle.HTTPError) -> bottle.HTTPResponse:
             log.error("A request of a central server failed", exc_info=error.exception)
             message = "Something went wrong in the laboratory; its log says what."
     allow = error.headers.get("Allow")
-    return _reply(messages.failure(message), error.status_code, {"Allow": allow} if allow else {})
+    return _refusal(message, error.status_code, {"Allow": allow} if allow else {})
 
 
 def _fields() -> dict[str, Any]:
@@ -229,14 +236,21 @@ def _queried_id() -> str:
 
 
 def _denial(denied: Denied, path: str) -> bottle.HTTPResponse:
-    is_test = re.search(rf"/sessions/test({_EXTENSION})?$", path)
-    data = messages.validity([denied.message]) if is_test else messages.failure(denied.message)
-    return _reply(data, *denied.answer("labnode"))
+    status, headers = denied.answer("labnode")
+    if re.search(rf"/sessions/test({_EXTENSION})?$", path):
+        return _reply(messages.validity([denied.message]), status, headers)
+    return _refusal(denied.message, status, headers)
 
 
 def _failure(status: int, error: LabnodeError | str) -> bottle.HTTPResponse:
     wait = {"Retry-After": str(math.ceil(error.retry_after))} if isinstance(error, Busy) else {}
-    return _reply(messages.failure(str(error)), status, wait)
+    return _refusal(str(error), status, wait)
+
+
+def _refusal(message: str, status: int, headers: dict[str, str]) -> bottle.HTTPResponse:
+    path: str = bottle.request.environ["bottle.raw_path"]
+    dialect = LDE if path.startswith("/ldl/") else WEBLAB
+    return _reply(dialect.refusal(message, status), status, headers)
 
 
 def _reply(

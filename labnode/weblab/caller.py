@@ -50,11 +50,13 @@ class Caller:
         *,
         timeout: float,
         method: str | None = None,
+        any_status: bool = False,
     ) -> dict[str, Any]:
         """The answer to a GET, or to a POST of `fields`, or to `method`.
 
         Raises Busy or StartFailed where the lab says so, Forbidden for the credentials, BadInput
-        for what the node does not accept, NoAnswer for the rest.
+        for what the node does not accept, NoAnswer for the rest. With `any_status` an answer is
+        returned whatever its HTTP status.
         """
         request = urllib.request.Request(f"{self._url}{self._prefix}{path}", method=method)
         request.add_header("Authorization", f"Basic {self._authorization}")
@@ -68,6 +70,8 @@ class Caller:
                 return self._read(response.read(_MAX_REPLY))
         except urllib.error.HTTPError as error:
             with error:
+                if any_status:
+                    return self._read(error.read(_MAX_REPLY))
                 raise self._refusal(error) from None
         except OSError as error:
             raise NoAnswer(f"{self._url} {_why(getattr(error, 'reason', error))}.") from None

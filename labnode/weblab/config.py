@@ -1,4 +1,4 @@
-"""The configuration that a central server needs to use this node.
+"""The configuration that a central server needs to use this node, to be added to what it has.
 
 The keys are those of WebLab-Deusto's documentation ("Remote laboratory deployment") and of its
 `weblab/lab/status_handler.py` and `experiments/http_experiment.py`; for LabDiscoveryEngine those
@@ -7,10 +7,12 @@ of its `configuration/storage.py`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from labnode.errors import ConfigError
 from labnode.settings import Client, Settings
@@ -32,6 +34,12 @@ class Registration:
     users: int = 1
     max_time: float = 3600.0  # seconds
     note: str = ""  # a sentence about what could not be filled in
+
+    @property
+    def place(self) -> str:
+        """The node's address as a part of names: identical boards differ in it."""
+        url = urlsplit(self.url)
+        return re.sub(r"[^A-Za-z0-9-]+", "_", url.netloc + url.path).strip("_")
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,8 @@ def registration(
 ) -> Registration:
     """The registration at the central server with the credentials of `client`, else the first.
 
-    `host` ("pi3:8080") is how it reaches the node, where `base_url` has none. Of several passwords
+    `host` ("pi3:8080", or "pi3" where the node itself is asked at its port) is how it reaches the
+    node, where `base_url` has none. Of several passwords
     the last counts; without `show_password`, or where it is hashed, it is a placeholder.
     ConfigError without such a client.
     """
@@ -69,6 +78,9 @@ def registration(
             f"The password of {chosen.name} is hashed in the settings and cannot be printed: enter "
             f"it instead of {password}."
         )
+    note = " ".join(filter(None, (note, chosen.unsendable)))
+    if host and settings.scheme == "http" and not re.search(r":\d+$", host):
+        host = f"{host}:{settings.port}"
     url = settings.external_url(host)
     if settings.weblab_base is not None:
         url = url.removesuffix(settings.base_path) + settings.weblab_base
@@ -95,16 +107,18 @@ def weblab_deusto(lab: Registration) -> list[Part]:
             raise ConfigError(
                 f"WebLab-Deusto separates names by ':', '@' and '|': it cannot have {text!r}."
             )
-    slug = _slug(lab.name)
+    queue = f"{_slug(lab.name)}_queue"
+    component = f"{_slug(lab.name)}_{lab.place}"
     several = lab.users > 1
-    instances = [f"exp{number}" for number in range(1, lab.users + 1)]
+    instances = [f"{lab.place}_{number}" for number in range(1, lab.users + 1)]
     components = f"""\
-hosts:
-  core_host:
-    processes:
-      laboratory1:
-        components:
-          {slug}:
+# Below the components that are there:
+# hosts:
+#   core_host:
+#     processes:
+#       laboratory1:
+#         components:
+          {_yaml(component)}:
             class: experiments.http_experiment.{"Concurrent" if several else ""}HttpExperiment
             config:
               http_experiment_url: {_yaml(lab.url)}
@@ -114,8 +128,8 @@ hosts:
 """
     entries = "".join(
         f"""\
-    {f"{instance}:{lab.name}@{lab.category}"!r}: {{
-        'coord_address': '{slug}:laboratory1@core_host',
+    {_python(f"{instance}:{lab.name}@{lab.category}")}: {{
+        'coord_address': '{component}:laboratory1@core_host',
         'checkers': (('WebHandler', ({_health(lab)!r},)),),
         'api': '{"2_concurrent" if several else "2"}',
         'manages_polling': True,
@@ -124,18 +138,21 @@ hosts:
         for instance in instances
     )
     slots = "".join(
-        f"        {f'{instance}|{lab.name}|{lab.category}'!r}: '{slug}{n}@{slug}_queue',\n"
+        f"    {_python(f'{instance}|{lab.name}|{lab.category}')}: '{component}_{n}@{queue}',\n"
         for n, instance in enumerate(instances, 1)
     )
     core = f"""\
-core_scheduling_systems = {{
-    '{slug}_queue': ('PRIORITY_QUEUE', {{}}),
-}}
-
-core_coordinator_laboratory_servers = {{
-    'laboratory1:laboratory1@core_host': {{
-{slots}    }},
-}}
+{_at_the_end("core_host_config.py", f"core_{component}.py")}
+core_scheduling_systems.update({{
+    '{queue}': ('PRIORITY_QUEUE', {{}}),
+}})
+core_coordinator_laboratory_servers.setdefault('laboratory1:laboratory1@core_host', {{}}).update({{
+{slots}}})
+"""
+    laboratory = f"""\
+{_at_the_end("lab1_config.py", f"lab1_{component}.py")}
+{_CHECKERS}laboratory_assigned_experiments.update({{
+{entries}}})
 """
     panel = f"""\
 # Experiments > Categories > Create: {lab.category}
@@ -144,7 +161,7 @@ core_coordinator_laboratory_servers = {{
 """
     return [
         Part("configuration.yml", components),
-        Part("lab1_config.py", f"{_CHECKERS}laboratory_assigned_experiments = {{\n{entries}}}\n"),
+        Part("lab1_config.py", laboratory),
         Part("core_host_config.py", core),
         Part("the administration panel", panel),
     ]
@@ -152,8 +169,8 @@ core_coordinator_laboratory_servers = {{
 
 def lab_discovery_engine(lab: Registration) -> list[Part]:
     """The resources, one for each user of the board, and their laboratory."""
-    names = [f"{_slug(lab.name)}-{number}" for number in range(1, lab.users + 1)]
-    resources = "".join(
+    names = [_yaml(f"{_slug(lab.name)}_{lab.place}-{number}") for number in range(1, lab.users + 1)]
+    resources = "# Below the resources that are there:\n" + "".join(
         f"""\
 {name}:
   url: {_yaml(lab.url)}
@@ -169,6 +186,7 @@ def lab_discovery_engine(lab: Registration) -> list[Part]:
         for name in names
     )
     laboratory = f"""\
+# Identical boards are one laboratory: where it is there already, only add to its resources.
 {_yaml(lab.name)}:
   display_name: {_yaml(lab.title)}
   category: {_yaml(lab.category)}
@@ -199,9 +217,22 @@ def _health(lab: Registration) -> str:
     return f"{lab.url}/weblab/health"
 
 
+def _at_the_end(file: str, own: str) -> str:
+    return f"""\
+# At the end of {file}; or in a file of its own beside it, which this line there includes:
+# execfile(CURRENT_PATH + '/{own}')"""
+
+
 def _slug(name: str) -> str:
-    """`name` in letters, digits and '_', for use inside files."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "lab"
+    """`name` in letters, digits, '-' and '_', another one for each name."""
+    plain = re.sub(r"[^A-Za-z0-9-]+", "_", name).strip("_")
+    digest = "" if plain == name else f"_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return (plain + digest).lstrip("_")
+
+
+def _python(text: str) -> str:
+    """A literal for WebLab-Deusto's files, which are Python 2 without a coding line."""
+    return repr(text) if text.isascii() else f"u{text!a}"
 
 
 def _yaml(text: str) -> str:

@@ -7,11 +7,10 @@ import math
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
-from labnode.clock import Clock, Event
+from labnode.clock import Clock, Event, utc
 from labnode.errors import Busy, LabnodeError
 from labnode.weblab.caller import Caller
 
@@ -89,7 +88,7 @@ class CentralServer:
         Raises Busy or StartFailed where the lab says so, Forbidden for the credentials, BadInput
         for what the node does not accept, NoAnswer for the rest.
         """
-        now = datetime.fromtimestamp(self._clock.wall(), UTC)
+        now = utc(self._clock.wall())
         client = dict(client_initial_data or {})
         server = {
             "priority.queue.slot.length": str(assigned_time),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
-from labnode.clock import Clock, Event
+from labnode.clock import Clock, Event, utc
 from labnode.errors import LabnodeError
 from labnode.weblab.caller import Caller
 from labnode.weblab.fake import SessionEnd
@@ -26,6 +25,8 @@ class DiscoveryEngine:
 
     `api` is that of the resource in its resources.yml: "weblablib" makes it speak WebLab-Deusto's
     dialect, with its own ways. It never ends a session at the end of the slot: the node has to.
+    `release` "0.6.0" is that of PyPI, which reads replies whatever their HTTP status; "later" is
+    what its repository has since: an error is an error, and three failed polls are too many.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class DiscoveryEngine:
         password: str,
         *,
         api: Literal["labdiscoverylib", "weblablib"] = "labdiscoverylib",
+        release: Literal["0.6.0", "later"] = "0.6.0",
         timeout: float = 30.0,
         start_timeout: float = 300.0,
         clock: Clock | None = None,
     ) -> None:
         self._own_dialect = api == "labdiscoverylib"
+        self._later = release == "later"
         prefix = "/ldl/sessions/" if self._own_dialect else "/weblab/sessions/"
         self._caller = Caller(url, username, password, prefix=prefix)
         self._timeout = timeout
@@ -65,7 +68,7 @@ class DiscoveryEngine:
         Raises what `Caller.ask` does. It is not repeated: the board counts as broken then.
         In its own dialect the real one has no `client_initial_data` to send; this one has.
         """
-        now = datetime.fromtimestamp(self._clock.wall(), UTC)
+        now = utc(self._clock.wall())
         reservation_id = reservation_id or str(uuid.uuid4())
         data = dict(client_initial_data or {})
         unique = username_unique or username
@@ -106,14 +109,13 @@ class DiscoveryEngine:
 
     def status(self, session_id: str) -> float:
         """`should_finish`: negative when over, else seconds until the next poll."""
-        name = quote(session_id, safe="")
-        answer = self._caller.ask(f"{name}/status", timeout=self._timeout)
+        answer = self._ask(f"{quote(session_id, safe='')}/status")
         return float(answer.get("should_finish") or 0)
 
     def watch(
         self, session_id: str, on_status: Callable[[float | LabnodeError], None], stop: Event
     ) -> None:
-        """Poll until the session is over, polls fail three times in a row, or `stop` is set."""
+        """Poll until the session is over, too many polls in a row fail, or `stop` is set."""
         failed = 0
         while not stop.is_set():
             try:
@@ -121,7 +123,7 @@ class DiscoveryEngine:
             except LabnodeError as error:
                 on_status(error)
                 failed += 1
-                if failed == _POLLS:
+                if failed == (_POLLS if self._later else 1):
                     return
                 stop.wait(_POLL_AGAIN)
                 continue
@@ -134,7 +136,8 @@ class DiscoveryEngine:
     def delete(self, session_id: str, stop: Event | None = None) -> SessionEnd:
         """End the session: ask until `should_finish` is negative; give up after the 60th answer.
 
-        Any other answer leaves the board out of use, with a person to look after it.
+        Any other answer leaves the board out of use, with a person to look after it. 0.6.0 takes
+        the board for clean where `should_finish` is missing or 0, and asks again without a pause.
         """
         stop = stop or self._clock.event()
         message = ""
@@ -144,17 +147,33 @@ class DiscoveryEngine:
             except LabnodeError as error:
                 return SessionEnd(str(error), asked, clean=False)
             message = str(answer.get("message", ""))
-            again = answer.get("should_finish", -1 if message == "Deleted" else None)
-            if answer.get("error") or isinstance(again, bool) or not isinstance(again, int | float):
-                return SessionEnd(message, asked, clean=False)
-            if again < 0:
-                return SessionEnd(message, asked, clean=True)
-            if stop.wait(min(again or 1.0, _LONGEST_DELETE_PAUSE)):
+            again = self._told(answer)
+            if again is None or again < 0:
+                return SessionEnd(message, asked, clean=again is not None)
+            pause = min(again or 1.0, _LONGEST_DELETE_PAUSE) if self._later else 0.0
+            if stop.wait(pause):
                 return SessionEnd(message, asked, clean=False)
         return SessionEnd(message, _DELETES, clean=False)
+
+    def _told(self, answer: dict[str, Any]) -> float | None:
+        """When to delete again; negative: the board is clean; None: a person has to look."""
+        again = answer.get("should_finish")
+        if not self._later:
+            return again or -1
+        if again is None and answer.get("message") == "Deleted":
+            return -1
+        is_number = isinstance(again, int | float) and not isinstance(again, bool)
+        return again if is_number and not answer.get("error") else None
 
     def _delete(self, session_id: str) -> dict[str, Any]:
         path = quote(session_id, safe="")
         if self._own_dialect:
-            return self._caller.ask(path, method="DELETE", timeout=self._timeout)
-        return self._caller.ask(path, {"action": "delete"}, timeout=self._timeout)
+            return self._ask(path, method="DELETE")
+        return self._ask(path, {"action": "delete"})
+
+    def _ask(
+        self, path: str, fields: dict[str, Any] | None = None, method: str | None = None
+    ) -> dict[str, Any]:
+        return self._caller.ask(
+            path, fields, timeout=self._timeout, method=method, any_status=not self._later
+        )

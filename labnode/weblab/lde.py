@@ -52,9 +52,20 @@ def parse_start(fields: dict[str, Any], client: str, wall: float) -> tuple[Start
 def deletion(state: Deletion) -> dict[str, Any]:
     """The reply to a delete, of which LabDiscoveryEngine reads `should_finish`.
 
-    Newer versions take the board out of use, until a person looks, where that is missing.
+    Where that is missing, 0.6.0 takes the board for clean; later versions take it out of use until
+    a person looks.
     """
     return {"should_finish": -1, **messages.deletion(state)}
+
+
+def refusal(message: str, status: int) -> dict[str, Any]:
+    """The reply to anything that fails.
+
+    LabDiscoveryEngine 0.6.0 does not look at `status`. It reads a reply without `should_finish` as
+    "go on" to a poll and as "clean" to a delete. So it has to ask again, except where nothing is.
+    """
+    state = Deletion.UNKNOWN if status == 404 else Deletion.PENDING
+    return {**deletion(state), **messages.failure(message)}
 
 
 def _part(fields: dict[str, Any], name: str) -> dict[str, Any]:

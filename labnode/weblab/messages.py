@@ -86,10 +86,14 @@ def validity(obstacles: Sequence[str]) -> dict[str, Any]:
     return {"valid": False, "error_messages": list(obstacles)} if obstacles else {"valid": True}
 
 
-def health(obstacles: Sequence[str]) -> dict[str, Any]:
-    """The reply to the health checks of central servers."""
+def health(obstacles: Sequence[str], *, in_use: bool) -> dict[str, Any]:
+    """The reply to the health checks of central servers.
+
+    A board `in_use` is well, whatever keeps new sessions away: where it is not, WebLab-Deusto takes
+    the board and the reservation from the student who is there.
+    """
     message = " ".join(obstacles) or "The laboratory is ready."
-    return {"found": True, "success": not obstacles, "message": message}
+    return {"found": True, "success": in_use or not obstacles, "message": message}
 
 
 def failure(message: str) -> dict[str, Any]:

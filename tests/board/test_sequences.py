@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from labnode.board import load_board
-from labnode.board.config.sequences import check_tasks
+from labnode.board.config.sequences import Sequence, check_tasks
+from labnode.clock.schedules import At, Every
 from labnode.errors import ConfigError
 
 DEVICES = """\
@@ -97,6 +99,49 @@ def test_a_step_that_cannot_be_is_told_with_its_line(
         ("{on_start: {steps: [], after: 3}}", "unknown key 'after'"),
         ("{on_start: {steps: [], on_error: explode}}", "expected warn, fail or quarantine"),
         ("{selftest: {steps: [], every: 0}}", "expected a number of at least 1"),
+        (
+            "{selftest: {steps: [], every: 1h, at: 03:00}}",
+            "'every' and 'at' both say when it comes; only one of them can",
+        ),
+        (
+            "{selftest: {steps: [], at: 24:00}}",
+            "expected a time of day such as 03:00, from 00:00 to 23:59, not '24:00'",
+        ),
+        (
+            "{selftest: {steps: [], at: 3}}",
+            "expected a text or a list or nothing, not the number 3",
+        ),
+        ("{selftest: {steps: [], at: []}}", "expected a time of day such as 03:00"),
+        (
+            "{selftest: {steps: [], at: 03:00, days: mon-noday}}",
+            "expected days such as mon-fri or [sat, sun], not 'mon-noday'",
+        ),
+        ("{selftest: {steps: [], days: mon}}", "belong to times of day, and 'at' is missing"),
+        (
+            "{selftest: {steps: [], every: 1d, catch_up: true}}",
+            "belong to times of day, and 'at' is missing",
+        ),
+        (
+            "{selftest: {steps: [], every: 30s, timeout: 2m}}",
+            "'every' is 30 s, which is shorter than the 'timeout' of 120 s",
+        ),
+        (
+            "{scheduled: {water: {steps: []}}}",
+            "scheduled 'water': it has to say when it comes, with 'every' or 'at'",
+        ),
+        ("{scheduled: {water: {at: 7:00}}}", "missing key 'steps' in scheduled 'water'"),
+        (
+            "{scheduled: {water: {at: 7:00, steps: [{set: {pump: on}}]}}}",
+            "there is no device 'pump'",
+        ),
+        ("{scheduled: {on_idle: {at: 7:00, steps: []}}}", "'on_idle' cannot be the name of a"),
+        ("{scheduled: {a b: {at: 7:00, steps: []}}}", "'a b' cannot be the name of a sequence"),
+        (
+            "{buttons: {water: {label: Water, steps: []}}, "
+            "scheduled: {water: {at: 7:00, steps: []}}}",
+            "'water' cannot be the name of a sequence: it is a letter, then letters, digits and "
+            "'_', 40 at most, and no other sequence's",
+        ),
     ],
 )
 def test_sequences_that_cannot_be_are_told(sequences: str, sentence: str, tmp_path: Path) -> None:
@@ -105,6 +150,41 @@ def test_sequences_that_cannot_be_are_told(sequences: str, sentence: str, tmp_pa
     with pytest.raises(ConfigError) as caught:
         load_board(path)
     assert sentence in str(caught.value)
+
+
+def read(tmp_path: Path, sequences: str) -> Mapping[str, Sequence]:
+    path = tmp_path / "x.yaml"
+    path.write_text(f"schema: 1\ndevices: {{}}\nsequences:\n{sequences}\n")
+    return load_board(path).sequences
+
+
+def test_a_self_test_says_how_often_or_at_which_times_of_day(tmp_path: Path) -> None:
+    for keys, schedule in {
+        "": Every(6 * 3600),
+        "every: 1d, ": Every(86400),
+        "at: 03:00, ": At("03:00"),
+        "at: [3:00, '15:30'], days: mon-fri, ": At(["3:00", "15:30"], "mon-fri"),
+        "at: 03:00, days: [sat, sun], ": At("03:00", ["sat", "sun"]),
+    }.items():
+        test = read(tmp_path, f"  selftest: {{{keys}steps: []}}")["selftest"]
+        assert test.schedule == schedule
+        assert (test.on_error, test.catch_up) == ("quarantine", False)
+
+
+def test_sequences_that_come_by_themselves_have_names(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        "  scheduled:\n"
+        "    water: {at: [7:00, 19:00], catch_up: true, timeout: 5m, steps: [{wait: 1s}]}\n"
+        "    calibrate: {every: 12h, on_error: quarantine, steps: [{task: calibrate}]}",
+    )
+    water, calibrate = found["water"], found["calibrate"]
+    assert (water.schedule, water.catch_up) == (At(["7:00", "19:00"]), True)
+    assert (water.on_error, water.label, len(water.steps)) == ("warn", None, 1)
+    assert (calibrate.schedule, calibrate.on_error) == (Every(12 * 3600), "quarantine")
+    assert check_tasks(found, {}) == [
+        "calibrate runs the task 'calibrate', which the lab's module does not have"
+    ]
 
 
 def test_tasks_that_the_module_does_not_have_are_told(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 BOARD = """
 schema: 1
 lab: {name: own}
-session: {timeout: 6}
+session: {timeout: 5}
 devices:
   switch: {driver: digital_output, pin: GPIO17}
 module: own.py
@@ -25,12 +25,27 @@ MODULE = """
 from labnode import Lab
 
 lab = Lab()
+lab.content_security_policy(script_src="'unsafe-inline'")
 
 
 @lab.app.get("/")
 def page():
     hello = lab.text({"en": "Hello", "es": "Hola"})
     return f"<!doctype html><title>Own</title><h1>{hello}</h1>{lab.poll_script()}"
+
+
+@lab.app.get("/inline")
+def inline():
+    return (
+        "<!doctype html><title>Inline</title>"
+        "<script>var bench = { ended: () => (document.title = 'Ended') };</script>"
+        f"{lab.poll_script(logout_on_close=True, callback='bench.ended')}"
+    )
+
+
+@lab.app.get("/after", access="login")
+def after():
+    return f"<!doctype html><title>After</title><h1>{lab.user.exited}</h1>"
 
 
 @lab.app.get("/about", access="public")
@@ -58,7 +73,7 @@ def test_the_session_goes_on_while_the_page_is_open_and_leads_back_at_its_end(
     polls = (
         "return performance.getEntriesByType('resource').filter((r) => r.name.endsWith('/poll'))"
     )
-    student.until(lambda: len(student.run(polls)) >= 2, "the page polls again after 5 s")
+    student.until(lambda: len(student.run(polls)) >= 4, "the page goes on polling")
     student.expects_failures = True
     student.until(lambda: student.driver.current_url == back, "the student is back")
     assert node.server.delete(session_id).clean
@@ -70,6 +85,25 @@ def test_closing_the_page_ends_the_session(student: Student, node: Node) -> None
     student.sees("h1", "Hello")
     student.go_away()
     student.until(lambda: node.server.status(session_id) == -1, "nobody is there any more")
+
+
+def test_a_page_may_log_out_when_it_is_closed(student: Student, node: Node) -> None:
+    session_id, url = node.server.new(assigned_time=60)
+    student.open(url)
+    student.open(f"{node.url}inline")
+    student.open(f"{node.url}after")
+    student.until(lambda: node.server.status(session_id) == -1, "the session is over")
+    student.open(f"{node.url}after")
+    student.sees("h1", "True")
+
+
+def test_a_page_may_say_itself_what_happens_at_the_end(student: Student, node: Node) -> None:
+    session_id, url = node.server.new(assigned_time=60)
+    student.open(url)
+    student.open(f"{node.url}inline")
+    assert node.server.delete(session_id).clean
+    student.until(lambda: student.driver.title == "Ended", "the page has heard of the end")
+    assert student.driver.current_url == f"{node.url}inline"
 
 
 TEMPLATE = """

@@ -16,7 +16,7 @@ from labnode.doctor import examine, node
 from labnode.doctor.examine import CHECKS
 from labnode.lab import Lab
 from labnode.node.agent import Agent
-from labnode.settings import AdminAccess, Credentials
+from labnode.settings import AdminAccess, Client, Credentials
 from labnode.settings.passwords import HashedPassword
 from tests.kit.commands import Run, labnode_with
 
@@ -42,7 +42,7 @@ def running(bed: Bed) -> Iterator[Agent]:
 def test_a_node_that_serves_accepts_its_credentials(bed: Bed, running: Agent) -> None:
     port = running.web.address[1]
     assert bed.found(node.web) == [
-        ("ok", f"The node answers on port {port} and is ready."),
+        ("ok", f"The node answers on port {port}: The laboratory is ready."),
         ("ok", "The node accepts the credentials of weblab."),
         ("warning", "It listens on 127.0.0.1, which only this machine can reach."),
     ]
@@ -131,6 +131,15 @@ def test_short_passwords_are_warned_of_unless_the_node_is_simulated(bed: Bed) ->
     assert bed.found(node.passwords) == []
 
 
+def test_credentials_that_no_central_server_can_send_are_a_problem(bed: Bed) -> None:
+    assert bed.patient.settings is not None
+    client = Client(name="lde", username="école", password="x")
+    bed.is_now(settings=replace(bed.patient.settings, clients=[client]), simulated=True)
+    ((level, message),) = bed.found(node.passwords)
+    assert level == "problem"
+    assert message.startswith("The user name or password of lde has characters other than ASCII")
+
+
 def administered(bed: Bed, **access: Any) -> None:
     assert bed.patient.settings is not None
     admin = AdminAccess(username="boss", password="a long password", **access)
@@ -213,5 +222,5 @@ def test_a_running_node_is_seen_by_its_state_directory(
     path = settings_file(bed, f"board: board.yaml\n{text}")
     code, out, _ = run("--settings", path, "--simulate")
     assert code == 0
-    assert f"The node answers on port {port} and is ready." in out
+    assert f"The node answers on port {port}: The laboratory is ready." in out
     assert "The node accepts the credentials of weblab." in out

@@ -27,6 +27,7 @@ from labnode.drivers.gpio.light_sensor import LightSensor
 from labnode.drivers.gpio.motor import Motor
 from labnode.drivers.gpio.pin import Pin
 from labnode.drivers.gpio.pwm_output import PwmOutput, RgbLed
+from labnode.drivers.gpio.rotary_encoder import RotaryEncoder
 from labnode.drivers.gpio.servo import Servo
 from labnode.drivers.virtual import Virtual
 from labnode.errors import DeviceError
@@ -264,6 +265,28 @@ def test_a_line_that_somebody_else_has_says_so(pi: Any, lgpio: Lgpio) -> None:
         with pytest.raises(DeviceError, match=r"GPIO17 cannot be had \(GPIO busy\): another prog"):
             pi.open(driver)
         driver.close()
+    assert pins_in_use(pi.pins) == []
+
+
+@pytest.mark.parametrize("make", [Relay, Button, PwmOutput])
+def test_a_line_that_is_free_again_is_had_while_the_error_is_still_known(
+    pi: Any, lgpio: Lgpio, make: Any
+) -> None:
+    """The traceback of the error holds the half-made device, with its reservation."""
+    lgpio.lines[17].busy = True
+    with pytest.raises(DeviceError) as error:
+        pi.open(make(pin=Pin(17)))
+    assert pins_in_use(pi.pins) == []
+    lgpio.lines[17].busy = False
+    pi.open(make(pin=Pin(17)))
+    assert pins_in_use(pi.pins) == ["GPIO17"]
+    assert "GPIO busy" in str(error.value)
+
+
+def test_a_composite_that_half_opens_leaves_no_pin_reserved(pi: Any, lgpio: Lgpio) -> None:
+    lgpio.lines[27].busy = True
+    with pytest.raises(DeviceError):
+        pi.open(RotaryEncoder(a=Pin(17), b=Pin(27)))
     assert pins_in_use(pi.pins) == []
 
 

@@ -126,8 +126,14 @@ def test_it_gets_no_terminal_and_nothing_to_read(runner: Runner) -> None:
 
 
 def test_one_that_takes_too_long_is_ended(runner: Runner) -> None:
-    ended = runner.python("import signal; print('here', flush=True); signal.pause()", timeout=0.5)
+    ended = runner.run(["sleep", "infinity"], timeout=0.1)
     assert (ended.cause, ended.code) == (Cause.TIMEOUT, -signal.SIGTERM)
+
+
+def test_what_one_that_is_ended_has_said_is_kept(runner: Runner, stage: Stage) -> None:
+    stage.happens(lambda: bool(runner.lines), stage.stop)
+    ended = runner.python("import signal; print('here', flush=True); signal.pause()")
+    assert (ended.cause, ended.code) == (Cause.STOPPED, -signal.SIGTERM)
     assert ended.output == ("here",)
 
 

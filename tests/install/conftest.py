@@ -24,7 +24,11 @@ case ${words[0]} in
     is-active) [[ -e $state/$unit.active ]] ;;
     is-enabled) [[ -e $state/$unit.enabled ]] ;;
     enable) mkdir -p "$state"; : >"$state/$unit.enabled" ;;
-    stop) rm -f "$state/$unit.active" ;;
+    stop)
+        for unit in "${words[@]:1}"; do
+            rm -f "$state/$unit.active" "$state/$unit.socket.active"
+        done
+        ;;
     disable) rm -f "$state/$unit.enabled" ${now:+"$state/$unit.active"} ;;
     restart)
         rm -f "$state/$unit.active"
@@ -32,6 +36,8 @@ case ${words[0]} in
         [[ -n ${BROKEN:-} && $release == *$BROKEN* ]] && exit 1
         lab=$ROOT_DIRECTORY/etc/systemd/system/labnode@.service tools=labnode-tool.socket
         ! grep -q "^Wants=.*$tools" "$lab" || : >"$state/$tools.active"
+        ! grep -q '^Wants=.*labnode@%i.socket' "$lab" || [[ -e $state/$unit.socket.active ]] ||
+            grep -h ^ListenStream= "${lab%/*}/$unit.socket.d"/*.conf >"$state/$unit.socket.active"
         echo "$release" >"$state/$unit.active" ;;
 esac
 """
@@ -123,7 +129,7 @@ class Node:
         self.packages.mkdir()
         for name in ("lgpio", "_lgpio"):
             (self.packages / f"{name}.py").write_text("")
-        for name in ("errors.py", "clock.py", "install"):
+        for name in ("errors.py", "clock", "install"):
             self.copy(f"labnode/{name}")
         (self.clone / "boards").mkdir()
         self.version("1.0")

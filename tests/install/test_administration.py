@@ -85,6 +85,13 @@ def test_short_passwords_are_refused(node: Node, key: str) -> None:
     assert sentence == f"{key} has 12 characters or more (without it, a good one is made up)"
 
 
+@pytest.mark.parametrize("key", ["--weblab-username", "--weblab-password"])
+def test_credentials_that_no_central_server_can_send_are_refused(node: Node, key: str) -> None:
+    assert misused(node, *INSTALL, key, "una contraseña larga") == (
+        "--weblab-username and --weblab-password are ASCII: central servers cannot send others"
+    )
+
+
 def test_a_simulated_lab_may_have_short_passwords(node: Node) -> None:
     assert node.install("--admin-password", "short", "--simulate").returncode == 0
     assert admin_of(node)["password"] == "short"

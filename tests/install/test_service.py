@@ -649,6 +649,47 @@ def test_programming_tools_have_a_user_and_units_of_their_own(node: Node) -> Non
     assert "labnode-tool:" in node.read("etc/passwd"), "as the user labnode stays, too"
 
 
+def listening(node: Node, lab: str = "heater") -> str:
+    return node.read(f"systemd/labnode@{lab}.socket.active").strip()
+
+
+@pytest.mark.parametrize(
+    ("options", "address"),
+    [
+        ([], "0.0.0.0:8080"),
+        (["--port", "8090", "--host", "192.0.2.5"], "192.0.2.5:8090"),
+        (["--host", "::"], "[::]:8080"),
+    ],
+)
+def test_systemd_listens_where_the_settings_say(
+    node: Node, options: list[str], address: str
+) -> None:
+    assert node.install(*options).returncode == 0
+    assert listening(node) == f"ListenStream={address}"
+    assert node.run("uninstall", "--name", "heater").returncode == 0
+    assert not (node.root / "etc/systemd/system/labnode@heater.socket.d").exists()
+
+
+def test_a_host_that_is_a_name_is_the_nodes_own_to_listen_on(node: Node) -> None:
+    assert node.install("--host", "localhost").returncode == 0
+    assert not (node.root / "etc/systemd/system/labnode@heater.socket.d").exists()
+
+
+def test_a_lab_keeps_its_socket_in_an_upgrade_and_gets_another_for_another_port(
+    installed: Node,
+) -> None:
+    installed.version("2.0")
+    assert installed.run("upgrade").returncode == 0
+    said = installed.calls()
+    assert "systemctl restart labnode@heater" in said
+    assert not [call for call in said if "stop" in call.split()]
+    settings = installed.root / "etc/labnode/heater.yaml"
+    settings.write_text(settings.read_text().replace("port: 8080", "port: 9000"))
+    assert installed.run("upgrade").returncode == 0
+    assert listening(installed) == "ListenStream=0.0.0.0:9000"
+    assert "systemctl --quiet stop labnode@heater labnode@heater.socket" in installed.calls()
+
+
 def test_an_upgrade_from_a_release_without_them_brings_them(node: Node) -> None:
     tools = [
         node.clone / "deploy/systemd" / n for n in ("labnode-tool.socket", "labnode-tool@.service")

@@ -14,6 +14,7 @@ from tests.kit.programs import ran
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 UNIT = DEPLOY / "systemd" / "labnode@.service"
 SAFE = DEPLOY / "systemd" / "labnode-safe@.service"
+SOCKET_UNIT = DEPLOY / "systemd" / "labnode@.socket"
 TOOL = DEPLOY / "systemd" / "labnode-tool@.service"
 TOOL_SOCKET = DEPLOY / "systemd" / "labnode-tool.socket"
 RULE = r'(?:[A-Z]+(?:\{\w+\})?(?:==|!=|=|\+=)"[^"]*"(?:, |$))+'
@@ -96,6 +97,25 @@ def test_systemd_understands_the_units_of_tools(tmp_path: Path) -> None:
     said = ran(["systemd-analyze", "--man=no", "verify", here, tmp_path / TOOL_SOCKET.name])
     assert said.returncode == 0
     assert "labnode" not in said.stderr
+
+
+@pytest.mark.skipif(not offline(), reason="there is no systemd-analyze that is new enough")
+def test_systemd_understands_the_socket_of_a_lab_with_its_address(tmp_path: Path) -> None:
+    socket = tmp_path / "labnode@lab.socket"
+    socket.write_text(f"{SOCKET_UNIT.read_text()}ListenStream=192.0.2.5:8080\n")
+    (tmp_path / "labnode@lab.service").write_text("[Service]\nExecStart=/bin/true\n")
+    said = ran(["systemd-analyze", "--man=no", "verify", socket])
+    assert said.returncode == 0
+    assert "labnode" not in said.stderr
+
+
+def test_a_labs_socket_is_open_while_its_node_runs_or_is_about_to_run_again() -> None:
+    """It comes with the service, outlives a restart, and does not start what was stopped."""
+    for key in ("Wants", "After"):
+        assert re.search(rf"^{key}=.*\blabnode@%i\.socket\b", UNIT.read_text(), re.M)
+    lines = SOCKET_UNIT.read_text().splitlines()
+    assert "StopWhenUnneeded=yes" in lines
+    assert "[Install]" not in lines
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,29 @@ def test_once_the_student_has_left_the_other_on_starts_do_not_run(
     assert diary == [False]
 
 
+@pytest.mark.parametrize("how", ["the student leaves", "a device fails"])
+def test_on_dispose_runs_only_where_on_start_has_begun(
+    node: SmallNode, lab: Lab, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """It looks for what on_start has made, and would put the board into quarantine."""
+    diary: list[str] = []
+    lab.on_start(lambda client, server: diary.append("start"))
+    lab.on_dispose(lambda: diary.append("dispose"))
+
+    def while_the_board_is_prepared() -> None:
+        if how == "a device fails":
+            raise OSError("cold")
+        node.sessions.end(node.sessions.live()[0], Reason.EXITED)
+
+    monkeypatch.setattr(node.board, "prepare", while_the_board_is_prepared)
+    node.ask_start()
+    (session,) = node.sessions.live()
+    node.turn()
+    assert session.state is State.DISPOSED
+    assert diary == []
+    assert node.values() == SAFE
+
+
 def test_all_on_disposes_run_whatever_one_of_them_raises(node: SmallNode, lab: Lab) -> None:
     diary = []
 

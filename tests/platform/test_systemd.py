@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from labnode.clock import ManualClock
-from labnode.system.systemd import Systemd
+from labnode.system.systemd import Systemd, take_listener
 from labnode.system.watchdog import Watchdog, ask_web
 
 
@@ -174,3 +174,54 @@ def test_a_web_server_that_takes_connections_and_says_nothing_is_told(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         said = ask_web(silent.getsockname(), "/weblab/health")
     assert said == "its own web server has not answered for 0.05 s"
+
+
+# --- the socket that systemd keeps ---
+
+
+def handed_over(monkeypatch: pytest.MonkeyPatch, found: socket.socket) -> dict[str, str]:
+    """The environment with `found` as the descriptor that systemd says it is."""
+    monkeypatch.setattr("labnode.system.systemd._FIRST_HANDED_OVER", os.dup(found.fileno()))
+    return {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "x", "LANG": "C"}
+
+
+def test_the_listening_socket_is_taken_and_no_child_hears_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as kept:
+        environ = handed_over(monkeypatch, kept)
+        with take_listener(environ) or pytest.fail("it was not taken") as listener:
+            assert listener.getsockname() == kept.getsockname()
+            assert not listener.get_inheritable()
+    assert environ == {"LANG": "C"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"LISTEN_PID": "1"}, {"LISTEN_FDS": "2"}, {"LISTEN_FDS": "x"}, {"LISTEN_PID": ""}]
+)
+def test_what_is_meant_for_another_process_or_is_more_than_one_is_left_alone(
+    change: dict[str, str],
+) -> None:
+    environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", **change}
+    assert take_listener(environ) is None
+    assert environ == {}
+
+
+def test_what_is_no_listening_socket_for_http_is_told_and_closed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as silent, socket.socket(socket.AF_UNIX) as local:
+        local.bind(b"\0labnode-test-%d" % os.getpid())
+        local.listen()
+        for found in (silent, local):
+            assert take_listener(handed_over(monkeypatch, found)) is None
+    read, write = os.pipe()
+    monkeypatch.setattr("labnode.system.systemd._FIRST_HANDED_OVER", read)
+    assert take_listener({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}) is None
+    os.close(read)
+    os.close(write)
+    assert [message.partition(":")[0] for message in caplog.messages] == [
+        "systemd hands over a socket that is not for HTTP",
+        "systemd hands over a socket that is not for HTTP",
+        "systemd hands over no socket that can be used",
+    ]

@@ -25,7 +25,7 @@ from labnode import Lab
 lab = Lab()
 views = []
 
-@lab.app.get("/active")
+@lab.app.get("/active", name="seen")
 @lab.app.get("/login", access="login")
 @lab.app.get("/public", access="public")
 def view():
@@ -61,10 +61,12 @@ class Bench(LabClient):
             raise raised[0]
         return returned[0]
 
-    def ask(self, visitor: Browser, view: Callable[[], Any], access: str = "active") -> Reply:
-        """The answer to a visitor who asks for a view."""
+    def ask(
+        self, visitor: Browser, view: Callable[[], Any], access: str = "active", base: str = ""
+    ) -> Reply:
+        """The answer to a visitor who asks for a view at `{base}/{access}`."""
         self._views[:] = [view]
-        return visitor.get(f"/{access}")
+        return visitor.get(f"{base}/{access}")
 
 
 class Gate:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bottle import request
 
 from labnode.clock import ManualClock
 from labnode.lab import Lab
@@ -25,6 +26,49 @@ def test_a_student_goes_first_where_the_lab_says(bench: Bench, lab: Lab) -> None
     bench.end_all()
     lab.initial_url(lambda: f"/login?name={lab.user.username}")
     assert bench.student(username="ada").entered.headers["location"] == "/login?name=ada"
+
+
+@pytest.mark.parametrize("base", ["", "/lab1", "https://labs.example.org/lab1"])
+@pytest.mark.parametrize(
+    ("given", "first"),
+    [
+        ("/active", "/active"),
+        ("/active?step=1", "/active?step=1"),
+        ("active", "/active"),
+        ("/", "/"),
+        ("", "/"),
+        ("/lab10", "/lab10"),
+    ],
+)
+def test_the_first_page_is_below_the_base_url(
+    make_bench: MakeBench, base: str, given: str, first: str
+) -> None:
+    bench = make_bench(base_url=base)
+    bench.lab.initial_url(lambda: given)
+    prefix = base.removeprefix("https://labs.example.org")
+    assert bench.student().entered.headers["location"] == prefix + first
+
+
+@pytest.mark.parametrize("asked_below", ["/lab1", ""])  # a proxy may remove the base
+def test_the_address_of_a_view_by_its_name_has_the_base_url_in_front(
+    make_bench: MakeBench, asked_below: str
+) -> None:
+    bench = make_bench(base_url="/lab1")
+    bench.lab.initial_url(lambda: bench.lab.app.get_url("seen", page="2"))
+    student = bench.student()
+    assert student.entered.headers["location"] == "/lab1/active?page=2"
+
+    def view() -> str:
+        return f"{request.script_name} {bench.lab.app.get_url('seen')}"
+
+    reply = bench.ask(student, view, base=asked_below)
+    assert reply.text == "/lab1/ /lab1/active"
+
+
+def test_the_first_page_may_be_elsewhere(make_bench: MakeBench) -> None:
+    bench = make_bench(base_url="/lab1")
+    bench.lab.initial_url(lambda: "https://elsewhere.example.org/?a=b")
+    assert bench.student().entered.headers["location"] == "https://elsewhere.example.org/?a=b"
 
 
 def test_strangers_are_sent_to_the_link_for_them(make_bench: MakeBench) -> None:
@@ -83,9 +127,10 @@ def test_silence_ends_a_session(make_bench: MakeBench) -> None:
     assert bench.finish(student)["finished"] is True
 
 
-def test_silence_ends_no_session_whose_timeout_is_never(make_bench: MakeBench) -> None:
+@pytest.mark.parametrize("never", [0, -1])
+def test_silence_ends_no_session_whose_timeout_is_never(make_bench: MakeBench, never: int) -> None:
     clock = ManualClock()
-    bench = make_bench("timeout: -1", clock=clock)
+    bench = make_bench(f"timeout: {never}", clock=clock)
     student = bench.student(3600)
     clock.advance(3000)
     bench.agent.sessions.step()

@@ -8,6 +8,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -28,6 +29,12 @@ ROOT = HERE.parents[1]  # whose labnode is tested, wherever another one is insta
 PROBE = HERE / "probe.yaml"
 SAFE = {"GPIO17": "0.0", "GPIO24": "1.0", "GPIO25": "0.0", "GPIO18": "1.0"}
 USERNAME, PASSWORD = "weblab", "a password"
+HAND_OVER = """\
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="labnode.socket")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 P = TypeVar("P", bound="Process")
 
 
@@ -104,16 +111,25 @@ class Lines:
 class Process:
     """A command that goes on; what it says comes line by line, its errors when it has ended.
 
-    `under` is a command that becomes this one, such as strace -D.
+    `under` is a command that becomes this one, such as strace -D. A `listener` is handed over as
+    systemd does it.
     """
 
     entry: ClassVar[Path] = HERE / "traced.py"
 
     def __init__(
-        self, home: Path, *arguments: str | Path, under: Sequence[str] = (), **env: str | None
+        self,
+        home: Path,
+        *arguments: str | Path,
+        under: Sequence[str] = (),
+        listener: socket.socket | None = None,
+        **env: str | None,
     ) -> None:
         read, write = os.pipe()
         self.home = home
+        handed_over = [] if listener is None else [listener.fileno()]
+        if listener is not None:
+            under = [sys.executable, "-c", HAND_OVER, str(listener.fileno()), *under]
         self.trace = Lines(read)
         self._errors = home / "stderr"
         with self._errors.open("ab") as errors:
@@ -124,7 +140,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                pass_fds=[write],
+                pass_fds=[write, *handed_over],
                 start_new_session=True,  # without a terminal, as a service
             )
         os.close(write)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from .machine import SAFE, Machine
+from tests.kit.basic_auth import basic
+from tests.kit.waiting import PATIENCE
+
+from .machine import PASSWORD, SAFE, USERNAME, Machine, Node
 
 
 class Manager:
@@ -65,6 +72,62 @@ def test_a_node_that_does_not_get_its_port_is_never_ready(
     with pytest.raises(BlockingIOError):
         manager.until("READY=1")
     assert "READY=1" not in manager.heard
+
+
+@pytest.fixture
+def kept() -> Iterator[socket.socket]:
+    """A listening socket that outlives the node, as systemd keeps it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def asked(node: Node, method: str, path: str, fields: Any = None) -> HTTPConnection:
+    """A connection of the central server, whose request is sent."""
+    host, _, port = node.url.removeprefix("http://").partition(":")
+    connection = HTTPConnection(host, int(port), timeout=PATIENCE)
+    headers = {"Authorization": basic(f"{USERNAME}:{PASSWORD}"), "Content-Type": "application/json"}
+    connection.request(method, path, None if fields is None else json.dumps(fields), headers)
+    return connection
+
+
+def answered(connection: HTTPConnection) -> tuple[int, Any]:
+    with closing(connection), connection.getresponse() as answer:
+        return answer.status, json.loads(answer.read())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_no_request_is_lost_while_the_node_is_started_again(
+    machine: Machine, kept: socket.socket, number: int
+) -> None:
+    port = str(kept.getsockname()[1])
+    node = machine.node("--port", port, listener=kept)
+    assert node.url == f"http://127.0.0.1:{port}"
+    session_id = node.student().session_id
+    node.send(number)
+    node.wait()
+    health = asked(node, "GET", "/weblab/health")
+    status = asked(node, "GET", f"/ldl/sessions/{session_id}/status")
+    node = machine.node("--port", port, listener=kept)
+    assert answered(health)[1]["success"] is True  # never "just starting"
+    assert answered(status) in [(200, {"should_finish": n}) for n in (2, 5)]
+    node.stop()
+    slot = {"schedule": {"length": 60}, "request": {"ldeReservationId": "the next one"}}
+    start = asked(node, "POST", "/ldl/sessions/", slot)
+    node = machine.node("--port", port, listener=kept)
+    code, said = answered(start)
+    assert (code, set(said)) == (200, {"url", "session_id"})
+    node.stop()
+    assert "Traceback" not in node.errors
+
+
+def test_the_settings_count_where_systemd_listens_elsewhere(
+    machine: Machine, kept: socket.socket
+) -> None:
+    node = machine.node("--port", "0", listener=kept)
+    assert not node.url.endswith(f":{kept.getsockname()[1]}")
+    assert answered(asked(node, "GET", "/weblab/sessions/api")) == (200, {"api_version": "1"})
+    node.stop()
+    assert "`install.sh upgrade` tells systemd." in node.errors
 
 
 def test_a_log_that_is_the_journal_is_not_lost_where_the_journal_is_away(machine: Machine) -> None:

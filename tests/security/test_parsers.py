@@ -25,7 +25,7 @@ from labnode.errors import BadInput
 from labnode.http.basic_auth import BasicAuth, Denied
 from labnode.http.cookies import cookie_value, well_formed
 from labnode.http.reactor import Group, Reactor
-from labnode.http.replies import OwnPages
+from labnode.http.replies import OwnViews
 from labnode.http.request import Refusal, RequestReader
 from labnode.http.websocket import Channel, WebSocketLimits
 from labnode.lab.pages import accepted
@@ -90,7 +90,7 @@ def multipart(data: bytes) -> None:
         return bottle.HTTPResponse()
 
     with closing(bottle.request.body), suppress(bottle.HTTPError):
-        OwnPages().apply(view, None)()
+        OwnViews({}).apply(view, None)()
 
 
 def byte_range(data: bytes) -> None:

@@ -104,7 +104,7 @@ def start() -> Iterator[Start]:
     servers = []
 
     def start_one(app: Any = echo, **options: Any) -> WebServer:
-        server = WebServer(app, host="127.0.0.1", port=0, **{"threads": 4, **options})
+        server = WebServer(app, host="127.0.0.1", **{"port": 0, "threads": 4, **options})
         server.start()
         servers.append(server)
         return server
@@ -1300,3 +1300,55 @@ def test_an_idle_server_does_not_wake_up(
     assert connect(server).get("/", "Connection: close").status == 200
     assert timeouts[0] is None
     assert all(timeout is None or timeout > 1 for timeout in timeouts)
+
+
+# A socket that outlives the server
+
+
+@pytest.fixture
+def kept() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def test_who_comes_while_no_server_runs_waits_for_the_next(
+    start: Start, connect: Connect, kept: socket.socket
+) -> None:
+    port = kept.getsockname()[1]
+    first = start(listener=kept, port=port)
+    assert connect(first).get("/").status == 200
+    first.stop()
+    waiting = connect(first).send(b"GET /later HTTP/1.1\r\nHost: lab\r\n\r\n")
+    start(listener=kept, port=port)
+    assert waiting.answer().json["PATH_INFO"] == "/later"
+
+
+def test_a_server_that_holds_serves_whom_it_has_and_leaves_others_to_the_next(
+    start: Start, connect: Connect, kept: socket.socket
+) -> None:
+    port = kept.getsockname()[1]
+    first = start(listener=kept, port=port)
+    known = connect(first)
+    assert known.get("/").status == 200
+    first.hold()
+    newcomer = connect(first).send(b"GET /later HTTP/1.1\r\nHost: lab\r\n\r\n")
+    assert known.get("/again").status == 200
+    assert not newcomer.readable(0)
+    first.stop()
+    start(listener=kept, port=port)
+    assert newcomer.answer().json["PATH_INFO"] == "/later"
+
+
+def test_a_server_with_a_socket_of_its_own_holds_nobody(start: Start, connect: Connect) -> None:
+    server = start()
+    server.hold()
+    assert connect(server).get("/").status == 200
+
+
+def test_a_socket_at_another_address_is_not_used(
+    start: Start, connect: Connect, kept: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = start(listener=kept)
+    assert not server.inherits
+    assert connect(server).get("/").status == 200
+    assert f"systemd listens on port {kept.getsockname()[1]} of 127.0.0.1" in caplog.text

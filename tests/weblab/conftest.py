@@ -75,6 +75,9 @@ class BoardSessions:
         session.state = "disposing" if self.deletes_needed > 0 else "disposed"
         return Deletion.PENDING if session.state == "disposing" else Deletion.DONE
 
+    def live(self) -> list[BoardSession]:
+        return [session for session in self.all.values() if session.state != "disposed"]
+
     def obstacles(self, *, details: bool = True) -> list[str]:
         return (
             self.quarantine if details else ["The board is in quarantine."][: len(self.quarantine)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -62,9 +63,19 @@ def dispose():
 
 
 class RealNode:
-    """`labnode run --simulate`, again and again with the same settings and state directory."""
+    """`labnode run --simulate`, again and again with the same settings and state directory.
 
-    def __init__(self, directory: Path, *, rules: str = RULES, **settings: Any) -> None:
+    A `listener` at the `port` of the settings outlives each of its processes.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        rules: str = RULES,
+        listener: socket.socket | None = None,
+        **settings: Any,
+    ) -> None:
         self.directory = directory
         self.base_url = settings.get("base_url", "")
         (directory / "board.yaml").write_text(BOARD.format(rules=rules))
@@ -74,7 +85,8 @@ class RealNode:
             "state_dir": str(directory / "state"),
             **settings,
         }
-        self._port = 0
+        self._listener = listener
+        self._port = settings.get("port", 0)
         self._node: Node | None = None
 
     def start(self) -> None:
@@ -86,6 +98,7 @@ class RealNode:
             self.directory,
             *("--settings", str(settings), "--port", str(self._port)),
             board=self.directory / "board.yaml",
+            listener=self._listener,
             LABNODE_WEBLAB_USERNAME=None,  # they are in the settings
             LABNODE_WEBLAB_PASSWORD=None,
         )

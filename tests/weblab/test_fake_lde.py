@@ -22,11 +22,19 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Any:
     """An engine whose lab gives these answers, and what it asked for."""
 
     def build(*replies: Any, **options: Any) -> tuple[DiscoveryEngine, list[Any]]:
-        server = DiscoveryEngine("http://lab", "lde", "secret", **options)
+        server = DiscoveryEngine("http://lab", "lde", "secret", **{"release": "later", **options})
         asked: list[Any] = []
         waiting = list(replies)
 
-        def ask(path: str, fields: Any = None, *, timeout: float, method: str | None = None) -> Any:
+        def ask(
+            path: str,
+            fields: Any = None,
+            *,
+            timeout: float,
+            method: str | None = None,
+            any_status: bool = False,
+        ) -> Any:
+            assert any_status == (options.get("release") == "0.6.0")
             asked.append((method or ("GET" if fields is None else "POST"), path, fields))
             reply = waiting.pop(0)
             if isinstance(reply, Exception):
@@ -132,6 +140,37 @@ def test_only_a_negative_answer_to_a_delete_frees_the_board(
     assert server.delete("abc", stop) == ending
     assert stop.seconds == waits
     assert set(map(str, asked)) == {str(("DELETE", "abc", None))}
+
+
+def test_release_0_6_0_gives_up_at_the_first_poll_that_nothing_answers(engine: Any) -> None:
+    server, asked = engine({}, {"should_finish": 5}, NoAnswer("down"), release="0.6.0")
+    stop, seen = Hurried(), list[Any]()
+    server.watch("abc", seen.append, stop)
+    assert seen[:2] == [0, 5]  # a reply without should_finish is no reason to stop
+    assert isinstance(seen[2], NoAnswer)
+    assert (stop.seconds, len(asked)) == ([10, 5], 3)
+
+
+@pytest.mark.parametrize(
+    ("replies", "asked_times", "clean"),
+    [
+        ([{"should_finish": -1}], 1, True),
+        ([{"error": True, "message": "Wrong password"}], 1, True),
+        ([{"should_finish": 0}], 1, True),
+        ([{"error": True, "should_finish": 2}, {"should_finish": -1}], 2, True),
+        ([{"should_finish": 2}] * 60, 60, False),
+        ([NoAnswer("down")], 1, False),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_release_0_6_0_takes_a_board_for_clean_unless_it_is_asked_to_wait(
+    engine: Any, replies: Any, asked_times: int, clean: bool
+) -> None:
+    server, asked = engine(*replies, release="0.6.0")
+    stop = Hurried()
+    end = server.delete("abc", stop)
+    assert (end.asked, end.clean, len(asked)) == (asked_times, clean, asked_times)
+    assert set(stop.seconds) <= {0}
 
 
 def test_as_weblab_it_deletes_by_post(engine: Any) -> None:

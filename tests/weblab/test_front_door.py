@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -14,14 +15,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labnode.clock import ManualClock
+from labnode.sessions import Reason
 from labnode.testing import LabClient, Reply
 from tests.kit.basic_auth import basic
 from tests.kit.files import no_file_left_open
+from tests.kit.waiting import PATIENCE
 
 BOARD = """\
 schema: 1
 session: {timeout: -1}
-devices: {heater: {driver: relay, pin: GPIO17, safe: false}}
+devices:
+  heater: {driver: relay, pin: GPIO17, safe: false}
+  hot: {driver: virtual, safe: false}
+interlocks:
+  - {name: too-hot, when: hot, force: {heater: false}, latch: true, message: Too hot}
 """
 LENGTH = "priority.queue.slot.length"
 DELETE = {"action": "delete"}
@@ -86,6 +93,13 @@ class Door:
             assert self.lab.start().status == 200
         (session_id,) = self.live()
         return session_id
+
+    def end_all(self) -> None:
+        assert self.lab.agent.sessions.end_all(Reason.DELETED, PATIENCE)
+
+    def health(self) -> bool:
+        success: bool = self.ask("GET", "/lab1/weblab/health").json["success"]
+        return success
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -158,7 +172,7 @@ def test_dots_in_an_address_lead_nowhere(door: Door, path: str) -> None:
 
 def test_both_servers_read_the_same_health(door: Door) -> None:
     ready = {"found": True, "success": True, "message": "The laboratory is ready."}
-    door.session()
+    door.end_all()
     reply = door.ask("GET", "/lab1/weblab/health")
     assert (reply.status, reply.json) == (200, ready)
     assert "set-cookie" not in reply.headers
@@ -171,10 +185,50 @@ def test_both_servers_read_the_same_health(door: Door) -> None:
             {"found": True, "success": False, "message": why},
         )
         refused = door.ask("POST", L, {"schedule": {"length": 60}}, **RIGHT)
-        assert refused.json == {"error": True, "success": False, "message": why}
+        assert refused.json == {
+            **{"error": True, "success": False, "message": why},
+            **{"should_finish": 2, "finished": False, "ask_again": 2},
+        }
         assert (refused.status, refused.headers["retry-after"]) == (503, "30")
     finally:
         door.lab.agent.sessions.draining = False
+
+
+def test_a_drain_leaves_the_student_who_is_there_alone_until_the_session_is_over(
+    door: Door,
+) -> None:
+    session_id = door.session()
+    agent = door.lab.agent
+    assert agent.commands.drain() == {"sessions": 1}  # as `install.sh upgrade` asks for
+    try:
+        assert door.health()
+        assert door.ask("GET", f"{W}{session_id}/status", **RIGHT).json == {"should_finish": 5}
+        assert door.ask("GET", f"{W}test", **RIGHT).json["valid"] is False
+        start = {"server_initial_data": {LENGTH: 60, "weblab_reservation_id": "another"}}
+        assert door.ask("POST", W, start, **RIGHT).status == 503
+        assert door.live() == [session_id]
+        door.end_all()
+        assert not door.health()
+    finally:
+        agent.commands.undrain()
+    assert door.health()
+
+
+def test_a_latched_interlock_leaves_the_student_who_is_there_alone(door: Door) -> None:
+    session_id = door.session()
+    agent = door.lab.agent
+    for hot in (True, False):
+        agent.worker.call(partial(agent.board.command, "hot", "set", [hot]))
+    try:
+        assert agent.board.obstacles()
+        assert door.health()
+        assert door.ask("GET", f"{W}{session_id}/status", **RIGHT).json == {"should_finish": 5}
+        assert door.ask("GET", f"{W}test", **RIGHT).json["valid"] is False
+        door.end_all()
+        assert not door.health()
+    finally:
+        agent.commands.clear()
+    assert door.health()
 
 
 def test_health_tells_strangers_no_error_of_the_lab(door: Door) -> None:

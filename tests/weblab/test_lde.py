@@ -72,6 +72,19 @@ def test_bad_input_names_the_key_as_it_is_found_in_the_body(
     assert str(caught.value).startswith(key)
 
 
+@pytest.mark.parametrize(
+    ("status", "again"), [(400, 2), (401, 2), (404, -1), (405, 2), (429, 2), (500, 2), (503, 2)]
+)
+def test_every_refusal_says_whether_to_ask_again_whatever_its_status(
+    status: int, again: int
+) -> None:
+    answer = lde.refusal("Not now.", status)
+    assert answer.pop("should_finish") == again
+    if again > 0:
+        assert (answer.pop("finished"), answer.pop("ask_again")) == (False, 2)
+    assert answer == {"error": True, "success": False, "message": "Not now."}
+
+
 @pytest.mark.parametrize(("state", "again"), [("DONE", -1), ("PENDING", 2), ("UNKNOWN", -1)])
 def test_every_delete_says_whether_to_ask_again(state: str, again: int) -> None:
     answer = lde.deletion(Deletion[state])

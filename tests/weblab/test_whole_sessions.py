@@ -39,8 +39,11 @@ WEBLAB: dict[str, Dial] = {
     "a slash too many": lambda url: CentralServer(f"{url}/", "weblab", "secret"),
 }
 LDE: dict[str, Dial] = {
-    "LDE": lambda url: DiscoveryEngine(url, "weblab", "secret"),
-    "LDE as WebLab": lambda url: DiscoveryEngine(url, "weblab", "secret", api="weblablib"),
+    "LDE": lambda url: DiscoveryEngine(url, "weblab", "secret", release="later"),
+    "LDE 0.6.0": lambda url: DiscoveryEngine(url, "weblab", "secret"),
+    "LDE as WebLab": lambda url: DiscoveryEngine(
+        url, "weblab", "secret", api="weblablib", release="later"
+    ),
     "LDE and a slash too many": lambda url: DiscoveryEngine(f"{url}/", "weblab", "secret"),
 }
 BOTH = {"WebLab": WEBLAB["json"], "LDE": LDE["LDE"]}
@@ -513,3 +516,21 @@ def test_credentials_and_clients_change_without_losing_the_session(own_node: Any
     assert CentralServer(node.url, "weblab", "fresh").delete(ada).clean
     bob, _ = DiscoveryEngine(node.url, "lde", "third").new(username="bob")
     assert DiscoveryEngine(node.url, "lde", "third").delete(bob).clean
+
+
+def test_no_refusal_says_to_lde_that_a_session_is_over_or_its_board_clean(own_node: Any) -> None:
+    node = own_node()
+    node.start()
+    ada, _ = LDE["LDE 0.6.0"](node.url).new(username="ada")
+    node.settings["weblab"] = {"username": "weblab", "password": "fresh"}
+    node.restart()
+    old = LDE["LDE 0.6.0"](node.url)  # which has only the password of before
+    assert old.status(ada) == 2
+    answers = recorded(old)
+    assert not old.delete(ada).clean
+    wrong, many = (answers[n]["message"].partition(":")[0] for n in (0, -1))
+    assert wrong == "Wrong user name or password."
+    assert many == "Too many wrong passwords from your address"
+    assert {answer["should_finish"] for answer in answers} == {2}
+    assert "dispose ada" not in node.log()
+    assert DiscoveryEngine(node.url, "weblab", "fresh").delete(ada).clean

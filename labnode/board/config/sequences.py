@@ -11,6 +11,7 @@ from labnode.board import steps
 from labnode.board.config.devices import NAME, Lookup
 from labnode.board.config.expressions import Words
 from labnode.board.steps import RunProgram, RunTask, Stage, Step
+from labnode.clock.schedules import At, Every, Schedule
 from labnode.drivers.framework.driver import Conversing, Programmable
 from labnode.drivers.framework.output import NumberOutput, SwitchOutput
 from labnode.errors import TooLate
@@ -41,6 +42,7 @@ _DEFAULT_ON_ERROR: dict[str, OnError] = {
     "on_shutdown": "warn",
     "selftest": "quarantine",
 }
+_TEST_EVERY = 21600.0  # seconds, for a self-test that does not say when
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Sequence:
     timeout: float
     on_error: OnError
     after: float = 0.0  # seconds without a session (on_idle)
-    every: float = 0.0  # seconds between two of them (selftest)
+    schedule: Schedule | None = None  # when it comes by itself (selftest, scheduled)
+    catch_up: bool = False  # whether a time that was missed comes as soon as it can
     label: Text | None = None  # of its button, for one that students start
 
     def run(
@@ -175,7 +178,49 @@ class _OnIdle(_Sequence):
 
 @dataclass(frozen=True, kw_only=True)
 class SelfTest(_Sequence):
-    every: Annotated[Duration, Between(1), Doc("How often, while nobody uses the board.")] = 21600.0
+    every: Annotated[
+        Duration | None,
+        Between(1),
+        Doc("How often, counted from the start of labnode: it needs no clock that is right."),
+    ] = None
+    at: Annotated[
+        str | list[str] | None, Doc("At which local times of day: 03:00, or a list of them.")
+    ] = None
+    days: Annotated[
+        str | list[str] | None, Doc("With `at`: on which days, such as mon-fri or [sat, sun].")
+    ] = None
+    catch_up: Annotated[
+        bool, Doc("With `at`: whether what was missed, with labnode off, comes once afterwards.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.every is not None and self.at is not None:
+            raise ValueError("'every' and 'at' both say when it comes; only one of them can")
+        if self.at is None and (self.days is not None or self.catch_up):
+            raise ValueError("'days' and 'catch_up' belong to times of day, and 'at' is missing")
+        if self.every is not None and self.every < self.timeout:
+            raise ValueError(
+                f"'every' is {self.every:g} s, which is shorter than the 'timeout' of "
+                f"{self.timeout:g} s: it could come while it runs"
+            )
+        _ = self.schedule  # ValueError where a time or a day is none
+
+    @property
+    def schedule(self) -> Schedule:
+        """When it comes."""
+        if self.at is not None:
+            return At(self.at, self.days)
+        return Every(_TEST_EVERY if self.every is None else self.every)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduledKeys(SelfTest):
+    """A sequence that the board runs from time to time or at times of day."""
+
+    def __post_init__(self) -> None:
+        if self.every is None and self.at is None:
+            raise ValueError("it has to say when it comes, with 'every' or 'at'")
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +233,15 @@ class SequenceKeys:
     on_idle: Annotated[_OnIdle | None, Doc("When nobody has used the board for a while.")] = None
     on_fault: Annotated[_Sequence | None, Doc("When an interlock begins to act.")] = None
     on_shutdown: Annotated[_Sequence | None, Doc("When the node stops: 2 seconds at most.")] = None
-    selftest: Annotated[SelfTest | None, Doc("From time to time: is the board all right?")] = None
+    selftest: Annotated[
+        SelfTest | None,
+        Doc("From time to time, every 6 hours if it does not say when: is the board all right?"),
+    ] = None
+    scheduled: Annotated[
+        dict[str, Section],
+        Like(dict[str, ScheduledKeys]),
+        Doc("Sequences that come from time to time or at times of day, by name."),
+    ] = field(default_factory=dict)
     buttons: Annotated[
         dict[str, Section],
         Like(dict[str, ButtonKeys]),
@@ -201,38 +254,45 @@ class SequenceKeys:
 
 def read_sequences(section: Section, lookup: Lookup, folder: Path) -> dict[str, Sequence]:
     """The sequences by name; `folder` is where the board file is."""
-    keys = build(SequenceKeys, section, lookup.problems, name="sequences")
+    problems = lookup.problems
+    keys = build(SequenceKeys, section, problems, name="sequences")
     reader = _StepReader(lookup, folder)
     found: dict[str, Sequence] = {}
-    for name, on_error in _DEFAULT_ON_ERROR.items():
-        spec: Any = getattr(keys, name, None)
+
+    def add(name: str, spec: Any, on_error: OnError) -> None:
         if spec is not None:
             found[name] = Sequence(
                 name=name,
                 steps=reader.read_all(spec.steps),
                 timeout=spec.timeout,
-                on_error=spec.on_error or on_error,
+                on_error=getattr(spec, "on_error", None) or on_error,
                 after=getattr(spec, "after", 0.0),
-                every=getattr(spec, "every", 0.0),
+                schedule=getattr(spec, "schedule", None),
+                catch_up=getattr(spec, "catch_up", False),
+                label=getattr(spec, "label", None),
             )
+
+    for name, on_error in _DEFAULT_ON_ERROR.items():
+        add(name, getattr(keys, name, None), on_error)
     for name, place in section.child("buttons").items():
-        button = _button_keys(name, place, lookup.problems)
-        if button is not None:
-            found[name] = Sequence(
-                name, reader.read_all(button.steps), button.timeout, "fail", label=button.label
-            )
+        if _is_free(name, place, found, problems):
+            add(name, build(ButtonKeys, place, problems, name=f"button {name!r}"), "fail")
+    for name, place in section.child("scheduled").items():
+        if _is_free(name, place, found, problems):
+            add(name, build(ScheduledKeys, place, problems, name=f"scheduled {name!r}"), "warn")
     return found
 
 
-def _button_keys(name: str, place: Section, problems: Problems) -> ButtonKeys | None:
-    if not NAME.fullmatch(name) or name in _DEFAULT_ON_ERROR:
-        problems.add(
-            place.key_where,
-            f"{name!r} cannot be the name of a button: it is a letter, then letters, digits and "
-            "'_', 40 at most, and no sequence's",
-        )
-        return None
-    return build(ButtonKeys, place, problems, name=f"button {name!r}")
+def _is_free(name: str, place: Section, others: Mapping[str, Sequence], problems: Problems) -> bool:
+    """Whether a sequence may be called so; else that is a problem."""
+    if NAME.fullmatch(name) and name not in _DEFAULT_ON_ERROR and name not in others:
+        return True
+    problems.add(
+        place.key_where,
+        f"{name!r} cannot be the name of a sequence: it is a letter, then letters, digits and '_', "
+        "40 at most, and no other sequence's",
+    )
+    return False
 
 
 class _StepReader:

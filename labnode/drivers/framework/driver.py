@@ -220,6 +220,9 @@ class Driver:
         """Drive outputs to safe in an emergency: any thread, at once, without waiting."""
         self.reset()
 
+    def await_safe(self, seconds: float) -> None:
+        """Wait until what `make_safe` began is done, at most so long (any thread)."""
+
     def stay_safe(self) -> None:
         """After `make_safe`: make safe what a command has changed meanwhile (hardware thread)."""
         self.make_safe()

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _RETRY = 2.0  # seconds until a switch that did not become safe is made safe again
 _CLOSING = 2.0  # seconds that a close waits for that: the whole stop of a node has 5
-_EMERGENCY = 0.2  # seconds that an emergency waits for that: it has 1 s for all devices
+_CLOSING_FAILED = 0.5  # seconds, of one that did not work before
 
 
 @dataclass(kw_only=True)
@@ -143,7 +143,8 @@ class SlowSwitch(SlowDriver, SwitchOutput):
         if self._io is None:
             return
         try:
-            self._make_safe_within(_CLOSING if self._failure is None else _EMERGENCY)
+            self.make_safe()
+            self._attempted.wait(_CLOSING if self._failure is None else _CLOSING_FAILED)
         finally:
             io, self._io = self._io, None
             self.interrupt()
@@ -163,8 +164,12 @@ class SlowSwitch(SlowDriver, SwitchOutput):
         if self._io is None:
             self._value = self.safe
         else:
-            # The process may end right after this; but do not wait for what does not answer.
-            self._make_safe_within(_EMERGENCY if self._failure is None else 0)
+            self._wanted = self.safe
+            self._start_switching()
+
+    def await_safe(self, seconds: float) -> None:
+        if self._io is not None and self._failure is None:  # else it would hold up the others
+            self._attempted.wait(seconds)
 
     def drive(self, value: bool) -> None:
         if self._io is None:
@@ -195,11 +200,6 @@ class SlowSwitch(SlowDriver, SwitchOutput):
         if not self._safe_now:
             why = self._failure or "no answer"
             raise DeviceError(f"it has not confirmed that it is {_word(self.safe)}: {why}")
-
-    def _make_safe_within(self, seconds: float) -> None:
-        self._wanted = self.safe
-        self._start_switching()
-        self._attempted.wait(seconds)
 
     def _start_switching(self) -> None:
         self._safe_now = False

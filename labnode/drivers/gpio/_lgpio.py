@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
@@ -24,7 +22,7 @@ class PiPins(LGPIOFactory):  # type: ignore[misc]
     """The pins of one GPIO chip."""
 
     def __init__(self, chip: int) -> None:
-        with _explained(f"gpiochip{chip}"):
+        with _Explained(f"gpiochip{chip}"):
             super().__init__(chip=chip)
         self.pin_class = PiPin
         # gpiozero keeps these on the class, for all factories of the process: a factory that is
@@ -32,6 +30,17 @@ class PiPins(LGPIOFactory):  # type: ignore[misc]
         self.pins: dict[Any, PiPin] = {}
         self._reservations: dict[Any, list[Any]] = defaultdict(list)
         self._res_lock = Lock()
+
+    def close_devices_on(self, pin: PiPin) -> None:
+        """Close the device that was being made of a pin and cannot have it.
+
+        It lives on in the traceback, and would keep its reservation as long as that exists.
+        """
+        with self._res_lock:
+            references = list(self._reservations[pin.info])
+        for device in [reference() for reference in references]:
+            if device is not None:
+                device.close()
 
     def _get_revision(self) -> int:
         try:
@@ -68,16 +77,14 @@ class PiPin(LGPIOPin):  # type: ignore[misc]
 
     def output_with_state(self, state: Any) -> None:
         level = int(bool(state))
-        with _explained(self):
+        with _Claim(self):
             lgpio.gpio_claim_output(self.factory._handle, self._number, level)
             # Claiming what is an output already changes nothing, not even its level.
             lgpio.gpio_write(self.factory._handle, self._number, level)
-        self._claimed = True
 
     def _set_function(self, value: str) -> None:
-        with _explained(self):
+        with _Claim(self):
             super()._set_function(value)
-        self._claimed = True
 
     def _set_state(self, value: Any) -> None:
         if self._pwm:
@@ -125,12 +132,37 @@ class PiPin(LGPIOPin):  # type: ignore[misc]
         lgpio.gpio_write(self.factory._handle, self._number, int(level))
 
 
-@contextmanager
-def _explained(what: object) -> Iterator[None]:
-    try:
-        yield
-    except lgpio.error as error:
-        raise DeviceError(
-            f"{what!s} cannot be had ({str(error).strip(chr(39))}): another program has it, or the "
-            "kernel does, for a bus or an overlay"
-        ) from error
+class _Explained:
+    """Raises DeviceError for an error of lgpio: `what` cannot be had.
+
+    A generator with @contextmanager would tie its traceback into a circle on Python 3.13, and
+    half-made devices would stay open until the garbage collector comes.
+    """
+
+    def __init__(self, what: object) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, lgpio.error):
+            raise DeviceError(
+                f"{self._what!s} cannot be had ({str(error).strip(chr(39))}): another program has "
+                "it, or the kernel does, for a bus or an overlay"
+            ) from error
+
+
+class _Claim(_Explained):
+    """The same for a pin, which is claimed afterwards, or given up by its device."""
+
+    def __init__(self, pin: PiPin) -> None:
+        super().__init__(pin)
+        self._pin = pin
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is None:
+            self._pin._claimed = True
+        elif not self._pin._claimed:
+            self._pin.factory.close_devices_on(self._pin)
+        super().__exit__(kind, error, traceback)

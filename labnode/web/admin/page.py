@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
-from labnode.clock import Clock
+from labnode.clock import Clock, local, utc
 from labnode.errors import StorageError
 from labnode.lab import Node
 from labnode.lab.pages import text
@@ -183,5 +182,4 @@ def duration(seconds: float) -> str:
 
 def _moment(at: float) -> Row:
     """A time in ISO 8601, and for people by this machine's clock."""
-    moment = datetime.fromtimestamp(at, UTC)
-    return {"iso": moment.isoformat(), "text": f"{moment.astimezone():%H:%M:%S}"}
+    return {"iso": utc(at).isoformat(), "text": f"{local(at):%H:%M:%S}"}
