@@ -20,7 +20,7 @@ from labnode.install.changes import Failed, say
 from labnode.install.options import Misused
 from labnode.install.programs import (
     Apt,
-    Ended,
+    RunResult,
     Words,
     have,
     is_root,
@@ -166,7 +166,7 @@ class Venv:
                 f"sudo rm -rf '{self.path}', or go on as that user"
             )
 
-    def _pip(self, what: str, *options: str, shown: bool = True) -> Ended:
+    def _pip(self, what: str, *options: str, shown: bool = True) -> RunResult:
         # PIP_USER: `user = true` in a pip.conf cannot work in a venv. The rest there is respected.
         how = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--editable"]
         command: list[Words] = [self.python, "-m", "pip", "install", *how, what, *options]

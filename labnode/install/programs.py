@@ -64,7 +64,7 @@ def told(
 
 
 @dataclass(frozen=True)
-class Ended:
+class RunResult:
     """A program that was run without a word: what it said, and where that is if it has failed."""
 
     worked: bool
@@ -80,7 +80,7 @@ def quietly(
     cwd: Path | None = None,
     environ: Mapping[str, str] | None = None,
     shown: bool = True,
-) -> Ended:
+) -> RunResult:
     """Run `command` without a word; when it fails, the end of what it said is shown if `shown`."""
     descriptor, name = tempfile.mkstemp(prefix="labnode-install.")
     log = Path(name)
@@ -96,7 +96,7 @@ def quietly(
     elif shown:
         sys.stderr.write("".join(f"    {line}\n" for line in said.splitlines()[-_SHOWN:]))
         say(f"everything it said is in {log}")
-    return Ended(worked, said, log)
+    return RunResult(worked, said, log)
 
 
 def _run(

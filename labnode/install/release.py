@@ -20,7 +20,16 @@ from typing import Any
 from labnode.clock import Clock
 from labnode.errors import ConfigError
 from labnode.install.changes import Change, Changes, Failed, MakeDirectories
-from labnode.install.lock import Library, Platform, missing, normalised, read_lock, requirements
+from labnode.install.lock import (
+    Component,
+    Library,
+    Platform,
+    bill_of_materials,
+    missing,
+    normalised,
+    read_lock,
+    requirements,
+)
 from labnode.install.options import Options
 from labnode.install.programs import (
     Apt,
@@ -37,7 +46,6 @@ from labnode.install.programs import (
     told,
     why_pip_failed,
 )
-from labnode.install.sbom import Component, bill_of_materials
 from labnode.install.target import Target
 
 ROOT = Path(__file__).parent.parent.parent  # the clone

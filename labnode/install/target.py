@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from labnode.clock import Clock
+from labnode.clock import Clock, utc
 from labnode.install.changes import Change, Failed
 from labnode.install.programs import Words, have, told
 
@@ -238,7 +237,7 @@ def shortcomings(target: Target, clock: Clock) -> Iterator[str]:
     if not target.at("/run/systemd/system").is_dir() or not have("systemctl"):
         yield "systemd does not run on this machine, and labnode is a service of systemd's"
     if clock.wall() < _CLOCK_WAS_SET:  # a Pi has no clock of its own
-        date = datetime.fromtimestamp(clock.wall(), UTC).date()
+        date = utc(clock.wall()).date()
         yield (
             f"the clock says {date}; connect the network, or set it: "
             "sudo timedatectl set-time 'YYYY-MM-DD HH:MM'"
