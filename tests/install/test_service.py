@@ -14,7 +14,7 @@ from labnode.clock import ManualClock
 from labnode.install.options import OPTIONS, usage
 from labnode.install.target import Target, shortcomings
 
-from .conftest import NEEDS_NOTHING, PYTHON, ROOT, Node
+from .conftest import NEEDS_NOTHING, PYTHON, ROOT, SYSTEMCTL, Node
 
 INSTALL = ("install", "--board", "boards/heater.yaml")
 COMMANDS = ["install", "upgrade", "rollback", "uninstall", "status", "flash"]
@@ -281,6 +281,20 @@ def test_dry_runs_on_a_node_change_nothing(installed: Node) -> None:
         done = installed.run(*command, "--dry-run")
         assert done.returncode == 0, done.stderr
         assert installed.files(times=True) == before
+
+
+def test_a_dry_run_works_on_any_machine_and_for_any_user(node: Node) -> None:
+    (node.root / "run/systemd/system").rmdir()
+    node.write("etc/os-release", "ID=fedora\nVERSION_ID=42\n")
+    node.command("id", "echo 1000")
+    before = node.files(times=True)
+    done = node.install("--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "and their relatives; this is fedora\n" in done.stderr
+    assert "systemd does not run on this machine" in done.stderr
+    assert f"write {node.root}/etc/labnode/heater.yaml\n" in done.stderr
+    assert "start heater\n" in done.stderr
+    assert node.files(times=True) == before
 
 
 # --- a lab ---
@@ -594,6 +608,23 @@ def test_an_upgrade_that_does_not_get_ready_is_taken_back(installed: Node) -> No
     assert {path for path in after if before.get(path) != after[path]} <= {
         str(installed.root / "systemd/labnode@heater.active")
     }
+
+
+def test_an_upgrade_that_is_interrupted_is_taken_back(installed: Node) -> None:
+    """By SIGTERM, while systemd starts the lab; Ctrl-C and a closed terminal go the same way."""
+    hangs = (
+        '[[ -e $CALLS.hung ]] || { : >"$CALLS.hung"; kill -TERM $PPID; exec tail -f /dev/null; }'
+    )
+    installed.command("systemctl", SYSTEMCTL.replace("restart)\n", f"restart)\n{hangs}\n"))
+    installed.version("2.0")
+    before = installed.files()
+    done = installed.run("upgrade")
+    assert done.returncode == 143
+    assert "labnode@heater runs as before" in done.stderr
+    assert installed.running().startswith("1.0-")
+    after = installed.files()
+    changed = {path for path in after if before.get(path) != after[path]}
+    assert changed <= {str(path) for path in (installed.root / "systemd").iterdir()}
 
 
 def test_an_upgrade_that_does_not_understand_a_board_is_not_begun(installed: Node) -> None:
