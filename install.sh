@@ -39,7 +39,8 @@ demo and test make .venv beside this script and change nothing else, except that
 missing Debian packages installed (python3-venv, chromium, mtools, nginx-light, shellcheck,
 avrdude, openocd).
 
-The options of a command: ./install.sh install --help"
+The options of a command: ./install.sh install --help. With --dry-run the commands from install to
+uninstall, and flash, only say what they would do."
 }
 
 main() {
