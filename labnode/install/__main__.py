@@ -322,7 +322,11 @@ class Installer:
         if needs is None:
             say("install the programs that the board's devices need, and that are not here")
         else:
-            programs = {package for name, package in needs.programs.items() if not have(name)}
+            programs = {
+                package
+                for name, package in needs.programs.items()
+                if not (have(name) or have(f"{name}.py"))
+            }
             for package in sorted(programs):
                 self._install_for_board(package)
             for package in needs.packages:
