@@ -124,7 +124,7 @@ class NewLab:
             self.admin_port = self.admin_port + 1 if self.admin_port < 65535 else 1024
 
     def ask_admin_host(self) -> None:
-        said = {"admin-host", "yes", "dry-run"} & self.options.given.keys()
+        said = any(name in self.options for name in ("admin-host", "yes", "dry-run"))
         if not self.settings.exists() and not said and sys.stdin.isatty():
             question = (
                 "Where should the administration's page listen? 127.0.0.1 is reached through ssh "
