@@ -120,6 +120,47 @@ def test_check_tells_which_programs_are_missing_here(
     assert said.err == "board.yaml: 'p' needs picotool here: sudo apt-get install picotool\n"
 
 
+def test_check_prints_what_a_board_needs_of_the_machine(run: Run) -> None:
+    write(
+        "from dataclasses import dataclass\n"
+        "from labnode.drivers import Driver, register\n"
+        "from labnode.drivers.framework.driver import Requires\n"
+        "@register('joystick')\n@dataclass(kw_only=True)\nclass Joystick(Driver):\n"
+        "    programs = {'jstest': 'joystick'}\n"
+        "    requires = Requires(groups=('input',), packages=('firmware-joystick',))\n",
+        "joystick.py",
+    )
+    write("devices: {p: {driver: picotool}, url: {driver: mjpeg, url: 'http://127.0.0.1:8081/'}}\n",
+          "more.yaml")  # fmt: skip
+    board = write(
+        "schema: 1\ninclude: more.yaml\ndrivers: [joystick.py]\n"
+        "devices: {j: {driver: joystick}, k: {driver: joystick}}\n"
+    )
+    said = run("check", "--needs", board)
+    assert (said.code, said.err) == (0, "")
+    assert json.loads(said.out) == {
+        "programs": {"jstest": "joystick", "picotool": "picotool"},
+        "packages": ["firmware-joystick"],
+        "groups": ["input"],
+    }
+    assert run("check", "--needs", write("devices: {p: {driver: lid}}\n")).code == 2
+
+
+def test_check_prints_the_files_of_a_board_and_runs_nothing_of_it(run: Run) -> None:
+    Path("views").mkdir()
+    Path("views/page.html").write_text("<p>")
+    write("raise SystemExit(1)\n", "lab.py")
+    write("blank: firmware.hex\nother: ../outside\nlist: [nowhere.txt, lab.yaml]\n", "more.yaml")
+    for name in ("firmware.hex", "secrets.yaml", "unnamed.yaml"):
+        write("x: 1\n", name)
+    write("outside\n", "../outside")
+    board = write("include: more.yaml\nmodule: lab.py\nkeys: {views: [views]}\n", "lab.yaml")
+    said = run("check", "--files", board)
+    assert json.loads(said.out) == [
+        *("firmware.hex", "lab.py", "lab.yaml", "more.yaml", "secrets.yaml", "views/page.html"),
+    ]
+
+
 def test_check_tells_which_safe_values_last_only_while_labnode_runs(run: Run) -> None:
     said = run(
         "check",

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from labnode.install.changes import Failed
+from labnode.install.clone import turn
+from tests.kit.clock import ImpatientClock
 from tests.kit.programs import ran
 
 ROOT = Path(__file__).parent.parent
@@ -23,7 +28,9 @@ TOOLS = (
 )
 
 # A Python that says what it was asked, knows its version, and makes such a Python in a venv.
+# The installer itself is run by a real one, which is not noted.
 PYTHON = """#!/usr/bin/env bash
+[[ "$*" != *"-m labnode.install"* ]] || exec 'REAL' "$@"
 echo "python${*:+ $*}" >>"$CALLS"
 case "$*" in
     *version_info*) echo VERSION ;;
@@ -52,7 +59,8 @@ esac
 
 def fake_python(version: str = "3.11", venv: str = ":", pip: str = ":") -> str:
     """`venv` and `pip` are run as the import of ensurepip and the installation."""
-    return PYTHON.replace("VERSION", version).replace("ENSUREPIP", venv).replace("PIP", pip)
+    real = PYTHON.replace("REAL", sys.executable)
+    return real.replace("VERSION", version).replace("ENSUREPIP", venv).replace("PIP", pip)
 
 
 class Machine:
@@ -67,6 +75,10 @@ class Machine:
             path.mkdir(parents=True)
         for name in ("install.sh", ".ci/run", "pyproject.toml", "labnode/__init__.py"):
             shutil.copy2(ROOT / name, self.clone / name)
+        shutil.copy2(ROOT / "labnode/errors.py", self.clone / "labnode")
+        ignored = shutil.ignore_patterns("__pycache__")
+        for name in ("labnode/clock", "labnode/install"):
+            shutil.copytree(ROOT / name, self.clone / name, ignore=ignored)
         for tool in TOOLS.split():
             (self.bin / tool).symlink_to(shutil.which(tool) or f"/usr/bin/{tool}")
         self.user(1000)
@@ -98,6 +110,14 @@ class Machine:
         always = {"PATH": self.bin, "CALLS": self.calls_file, "TMPDIR": self.temporary}
         environ = {**{name: str(path) for name, path in always.items()}, **environment}
         return ran(command, cwd=cwd, env=environ, start_new_session=True)
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """`./install.sh ARGUMENTS`, which goes on meanwhile."""
+        always = {"PATH": self.bin, "CALLS": self.calls_file, "TMPDIR": self.temporary}
+        environ = {name: str(path) for name, path in always.items()}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        command = ["./install.sh", *arguments]
+        return subprocess.Popen(command, cwd=self.clone, env=environ, text=True, **pipes)
 
     def calls(self, beginning: str = "") -> list[str]:
         """What was called since the last look, as far as it begins so."""
@@ -450,18 +470,24 @@ def test_settings_that_spoil_a_venv_are_left_out_and_others_kept(machine: Machin
 
 def test_a_second_start_waits_for_the_first(installed: Machine) -> None:
     """The second gets its turn when the first lets go, here as soon as the second waits."""
-    real = shutil.which("flock")
-    installed.command("flock", f"#!/usr/bin/env bash\n[[ $1 != -n ]] && exec {real} $*\nexit 1\n")
-    result = installed.run("demo")
-    assert "another install.sh is busy with this clone; waiting" in result.stderr
-    assert result.stdout == "labnode demo\n"
+    directory = os.open(installed.clone, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    with installed.begin("demo") as second:
+        assert second.stderr
+        assert "another install.sh is busy with this clone; waiting" in second.stderr.readline()
+        os.close(directory)
+        output, _ = second.communicate(timeout=60)
+    assert output == "labnode demo\n"
 
 
-def test_a_start_that_waits_too_long_gives_up(installed: Machine) -> None:
-    installed.says("flock", "exit 1")
-    result = installed.run("demo")
-    assert result.returncode == 1
-    assert "has been busy" in result.stderr
+def test_a_start_that_waits_too_long_gives_up(tmp_path: Path) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(Failed, match="has been busy"), turn(tmp_path, ImpatientClock()):
+            raise AssertionError("it was not its turn")
+    finally:
+        os.close(directory)
 
 
 def test_labnode_does_not_keep_the_lock(installed: Machine) -> None:

@@ -3,15 +3,21 @@
 # ruff: noqa: PLC0415
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from labnode.cli.options import FILE
 from labnode.cli.owner import load_board_as_owner, owner_of
 from labnode.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from labnode.drivers.framework.driver import Driver
 
 
 @click.command()
@@ -22,15 +28,22 @@ from labnode.errors import ConfigError, Problem
     metavar="FILE",
     help="The node's settings, which are checked too; secrets.yaml is beside them.",
 )
-def check(boards: tuple[Path, ...], settings: Path | None) -> None:
+@click.option("--files", is_flag=True, help="Print the files that belong to the board, as JSON.")
+@click.option("--needs", is_flag=True, help="Print what the board needs of a machine, as JSON.")
+def check(boards: tuple[Path, ...], settings: Path | None, files: bool, needs: bool) -> None:
     """Look for mistakes in board files, and in settings.
 
     Each BOARD is a YAML file. It is loaded with the Python beside it, and nothing is started. All
     mistakes are told, each with its file and line; the exit code is 2 if there are any. What may
     not be meant so, and programs that the board needs and this machine has not got, are told too.
     """
+    from labnode.board import files_named
     from labnode.lab.loader import load_lab
 
+    if files:  # nothing of the board is run for that
+        for board in boards:
+            click.echo(json.dumps([str(file) for file in files_named(board)]))
+        return
     if len({owner_of(board) for board in boards} - {None}) > 1 and os.geteuid() == 0:
         raise ConfigError("These boards belong to several users: root checks them one by one.")
     problems = [] if settings is None else _mistakes_in(settings)
@@ -41,6 +54,9 @@ def check(boards: tuple[Path, ...], settings: Path | None) -> None:
         except ConfigError as error:
             problems += error.problems
         else:
+            if needs:
+                click.echo(json.dumps(_needs(file.devices.values())))
+                continue
             devices = len(file.devices)
             click.echo(f"{board}: OK, {devices} device{'' if devices == 1 else 's'}")
             for name, driver in file.devices.items():
@@ -52,6 +68,17 @@ def check(boards: tuple[Path, ...], settings: Path | None) -> None:
                         click.echo(f"{board}: '{name}' needs {program} here: {how}", err=True)
     if problems:
         raise ConfigError(*problems)
+
+
+def _needs(drivers: Iterable[Driver]) -> dict[str, dict[str, str] | list[str]]:
+    """What install.sh provides for these drivers."""
+    programs: dict[str, str] = {}
+    packages, groups = set[str](), set[str]()
+    for driver in drivers:
+        programs |= driver.programs
+        packages |= set(driver.requires.packages)
+        groups |= set(driver.requires.groups)
+    return {"programs": programs, "packages": sorted(packages), "groups": sorted(groups)}
 
 
 def _mistakes_in(settings: Path) -> list[Problem]:

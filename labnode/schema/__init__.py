@@ -32,7 +32,7 @@ from labnode.schema.options import Option, options
 from labnode.schema.secrets import Secrets
 from labnode.schema.section import Problems, Section, did_you_mean, quoted, shown
 from labnode.schema.types import Between, Doc, Duration, Like, Size, Text
-from labnode.schema.yaml_text import load_yaml, parse_yaml, read_scalar
+from labnode.schema.yaml_text import load_yaml, parse_yaml, read_scalar, values_in
 
 __all__ = [
     "DIALECT",
@@ -58,4 +58,5 @@ __all__ = [
     "quoted",
     "read_scalar",
     "shown",
+    "values_in",
 ]

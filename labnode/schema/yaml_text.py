@@ -115,6 +115,25 @@ def parse_yaml(
     return section
 
 
+def values_in(path: Path) -> list[str]:
+    """Every value of a YAML file, as a text; none of one that is no YAML."""
+    try:
+        tree = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+    except (yaml.YAMLError, ValueError, OSError):
+        return []
+    found: list[str] = []
+    nodes = [tree]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, yaml.ScalarNode):
+            found.append(node.value)
+        elif isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+        elif isinstance(node, yaml.MappingNode):
+            nodes += [value for _, value in node.value]
+    return found
+
+
 def _unreadable(where: str, message: str) -> ConfigError:
     return ConfigError(Problem(where, message))
 

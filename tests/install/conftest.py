@@ -42,6 +42,8 @@ case ${words[0]} in
 esac
 """
 
+NEEDS_NOTHING = '{"programs": {}, "packages": [], "groups": []}'
+
 # A Python whose pip installs a labnode; what it is given to run itself is run by a real one, which
 # has the modules in $PACKAGES as the system's.
 PYTHON = f"""
@@ -50,7 +52,8 @@ case "$*" in
     *ensurepip*) ;;
     *gpiochip_open*) [[ -z ${{NO_LGPIO:-}} ]] ;;
     *"install without-wheel"*) [[ -z ${{NO_LGPIO:-}} ]] || echo lgpio ;;&
-    *"-m labnode.install"*) PYTHONPATH=$PACKAGES exec '{sys.executable}' "$@" ;;
+    *"-m labnode.install"*)
+        PYTHONPATH=$PACKAGES${{PYTHONPATH:+:$PYTHONPATH}} exec '{sys.executable}' "$@" ;;
     "-m venv "*)
         [[ -z ${{NO_VENV:-}} ]] || exit 1
         for directory; do :; done
@@ -68,14 +71,22 @@ case "$*" in
             shift
         done
         printf '%s\\n' '#!/usr/bin/env bash' "echo labnode \\"\\$@\\" >>'$CALLS'" \\
+            'last=${{!#}}' \\
+            '[[ "$1 $2" != "check --files" ]] || exec "${{0%/*}}/files" "$last"' \\
             '[[ $1 != bootconfig || $2 == --help ]] || cat "${{0%/*}}/bootconfig" 2>/dev/null' \\
-            '[[ $1 != check ]] || ! grep -q mistake "$2" || exit 2' \\
+            '[[ $1 != check ]] || ! grep -q mistake "$last" || exit 2' \\
+            '[[ "$1 $2" != "check --needs" ]] || cat "${{0%/*}}/needs"' \\
             '[[ $1 != weblab-config ]] || echo for the central server' >"$bin/labnode"
-        chmod +x "$bin/labnode"
+        echo '{NEEDS_NOTHING}' >"$bin/needs"
+        printf '%s\\n' '#!/usr/bin/env bash' 'cd "${{1%/*}}" && said=""' \\
+            'for file in *; do grep -qF "$file" "$1" || [[ $file == "${{1##*/}}" ]] || continue' \\
+            'said+="${{said:+, }}\\"$file\\""; done; echo "[$said]"' >"$bin/files"
+        chmod +x "$bin/labnode" "$bin/files"
         site=$(echo "${{bin%/*}}"/lib/python*/site-packages)
         mkdir -p "$site/labnode-1.0.dist-info"
+        cp -R labnode "$site/"
         printf 'Name: labnode\\nVersion: 1.0\\n' >"$site/labnode-1.0.dist-info/METADATA" ;;
-    "-I - "*labnode/*.yaml) cat >/dev/null ;;
+    *weblab/sessions/api*) ;; # whether the lab answers
     "-I -"*) exec '{sys.executable}' "$@" ;;
 esac
 """
@@ -92,6 +103,7 @@ sed -i -E "s/,?\b$name(,|\$)/\1/" "$ROOT_DIRECTORY/etc/group"
 """
 USER_MODIFY = r"""
 for name; do :; done
+[[ " $* " == *" --append "* ]] || sed -i -E "s/,?\b$name(,|\$)/\1/" "$ROOT_DIRECTORY/etc/group"
 while [[ $1 != --groups ]]; do shift; done
 for group in ${2//,/ }; do
     sed -i -E "s/^($group:.*[^:])$/\1,/; s/^$group:.*/&$name/" "$ROOT_DIRECTORY/etc/group"
@@ -196,11 +208,15 @@ class Node:
     def run_as_is(
         self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str
     ) -> subprocess.CompletedProcess[str]:
+        environ = {**self.environ(), **environment}
+        return ran(["./install.sh", *arguments], cwd=self.clone, env=environ, stdin=stdin)
+
+    def environ(self) -> dict[str, str]:
+        """With the commands that only pretend."""
         path = f"{self.bin}:{os.environ['PATH']}"
         always = {"PATH": path, "CALLS": self.calls_file, "TMPDIR": self.temporary}
         always |= {"ROOT_DIRECTORY": self.root, "LC_ALL": "C.UTF-8", "PACKAGES": self.packages}
-        environ = {**{name: str(value) for name, value in always.items()}, **environment}
-        return ran(["./install.sh", *arguments], cwd=self.clone, env=environ, stdin=stdin)
+        return {name: str(value) for name, value in always.items()}
 
     def install(
         self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str

@@ -12,9 +12,18 @@ import pytest
 from packaging.requirements import Requirement
 
 from labnode.errors import ConfigError
-from labnode.install.lock import Library, Platform, lock_text, missing, read_lock, requirements
+from labnode.install.lock import (
+    LEFT_OUT,
+    PROCESSORS,
+    PYTHONS,
+    Library,
+    Platform,
+    lock_text,
+    missing,
+    read_lock,
+    requirements,
+)
 from labnode.install.release import DEBIAN, LOCKS
-from labnode.install.update_lock import LEFT_OUT, PROCESSORS, PYTHONS
 
 from .conftest import ROOT
 

@@ -18,9 +18,14 @@ from typing import Any
 import pytest
 
 from labnode.install import release as module
-from labnode.install.lock import Library, lock_text, sha256
+from labnode.install.lock import (
+    Component,
+    Library,
+    bill_of_materials,
+    lock_text,
+    sha256,
+)
 from labnode.install.release import Pip, fill
-from labnode.install.sbom import Component, bill_of_materials
 from tests.kit.programs import ran
 
 

@@ -6,13 +6,26 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
-from .conftest import PYTHON, ROOT, Node
+from labnode.clock import ManualClock
+from labnode.install.changes import Changes, Failed
+from labnode.install.options import OPTIONS, usage
+from labnode.install.service import LabServices
+from labnode.install.target import Target, shortcomings
+from tests.kit.clock import ImpatientClock
+
+from .conftest import NEEDS_NOTHING, PYTHON, ROOT, SYSTEMCTL, Node
 
 INSTALL = ("install", "--board", "boards/heater.yaml")
 COMMANDS = ["install", "upgrade", "rollback", "uninstall", "status", "flash"]
+
+
+REAL_FILES = f"""#!/bin/sh
+exec {sys.executable} -P -m labnode check --files "$1"
+"""
 
 
 def misused(node: Node, *arguments: str, **environment: str) -> str:
@@ -42,32 +55,29 @@ def refused(node: Node, *arguments: str, **environment: str) -> str:
 # --- options ---
 
 
-def options() -> dict[str, tuple[str, str, str]]:
-    """What install.sh takes: {name: (value, commands, text)}."""
-    table = re.search(r"readonly OPTIONS=\(\n(.*?)\n\)", (ROOT / "install.sh").read_text(), re.S)
-    assert table
-    rows = [line.strip().strip("'").split("|") for line in table[1].splitlines()]
-    return {name: (value, commands, text) for name, value, commands, text in rows}
-
-
 def test_the_documentation_has_every_option_and_no_other() -> None:
     text = (ROOT / "docs/install.md").read_text()
     rows = re.findall(
         r"^\| `--([a-z-]+)( [A-Z]+)?` \| `([A-Z_]+)` \| ([^|]+) \| (.+) \|$", text, re.M
     )
     documented = {
-        name: (value.strip(), commands.replace(",", ""), said)
+        name: (value.strip(), tuple(commands.split(", ")), said)
         for name, value, _, commands, said in rows
     }
-    assert documented == options()
+    assert documented == {
+        option.name: (option.value, option.commands, option.text) for option in OPTIONS.values()
+    }
     for name, _, variable, _, _ in rows:
         assert variable == f"LABNODE_INSTALL_{name.upper().replace('-', '_')}"
 
 
-def test_the_usage_has_every_option(node: Node) -> None:
-    usage = node.run_as_is("install", "--help").stdout
-    for name, (value, _, text) in options().items():
-        assert re.search(rf"--{name}{' ' if value else ''}{value} +{re.escape(text)}\n", usage)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_usage_has_every_option_of_the_command_and_no_other(command: str) -> None:
+    text = usage(command)
+    for option in OPTIONS.values():
+        shown = f"--{option.name} {option.value}".strip()
+        row = rf"^  {shown} +{re.escape(option.text)}$"
+        assert bool(re.search(row, text, re.M)) == (command in option.commands), option
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -208,10 +218,8 @@ def test_a_machine_without_systemd_is_refused(node: Node) -> None:
 
 
 def test_a_clock_that_was_never_set_is_refused(node: Node) -> None:
-    node.command("date", "[[ $1 == +%s ]] && echo 86400 || echo 1970-01-02")
-    assert refused(node, *INSTALL).startswith(
-        "the clock says 1970-01-02; connect the network, or set it"
-    )
+    said = list(shortcomings(Target(str(node.root)), ManualClock(wall=86400)))
+    assert said[-1].startswith("the clock says 1970-01-02; connect the network, or set it")
 
 
 def test_a_missing_board_is_refused(node: Node) -> None:
@@ -276,6 +284,20 @@ def test_dry_runs_on_a_node_change_nothing(installed: Node) -> None:
         done = installed.run(*command, "--dry-run")
         assert done.returncode == 0, done.stderr
         assert installed.files(times=True) == before
+
+
+def test_a_dry_run_works_on_any_machine_and_for_any_user(node: Node) -> None:
+    (node.root / "run/systemd/system").rmdir()
+    node.write("etc/os-release", "ID=fedora\nVERSION_ID=42\n")
+    node.command("id", "echo 1000")
+    before = node.files(times=True)
+    done = node.install("--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "and their relatives; this is fedora\n" in done.stderr
+    assert "systemd does not run on this machine" in done.stderr
+    assert f"write {node.root}/etc/labnode/heater.yaml\n" in done.stderr
+    assert "start heater\n" in done.stderr
+    assert node.files(times=True) == before
 
 
 # --- a lab ---
@@ -349,12 +371,15 @@ def test_only_modules_of_this_kernel_are_loaded(node: Node) -> None:
 
 
 def test_the_tools_of_the_board_are_installed(node: Node) -> None:
-    node.board.write_text("devices:\n  a: {driver: dfu_util}\n  b:\n    driver: picotool\n")
+    needs = '{"programs": {"no-such-dfu-util": "dfu-util", "bash": "bash"}, '
+    needs += '"packages": ["python3-none"], "groups": ["input"]}'
+    node.write("etc/group", "gpio:x:1:\ninput:x:2:\n")
+    node.command("python3", PYTHON.replace(NEEDS_NOTHING, needs))
+    node.command("dpkg-query", "exit 1")
     node.install()
     installs = [call.rpartition(" ")[2] for call in node.calls("apt-get") if " install " in call]
-    assert {"dfu-util", "picotool"} & set(installs) == {
-        name for name in ("dfu-util", "picotool") if not shutil.which(name)
-    }
+    assert installs == ["dfu-util", "python3-none"]
+    assert "labnode" in node.read("etc/group").splitlines()[1]
 
 
 def test_the_release_sees_the_lgpio_of_the_system_and_nothing_else_of_it(node: Node) -> None:
@@ -396,6 +421,13 @@ def test_another_command_called_labnode_stays(node: Node) -> None:
 
 def test_files_that_the_board_names_come_with_it(node: Node) -> None:
     boards = node.clone / "boards"
+    node.command(
+        "python3",
+        PYTHON.replace('>"$bin/files"', f">{os.devnull}").replace(
+            'chmod +x "$bin/labnode"',
+            f'echo \'{REAL_FILES}\' >"$bin/files"; chmod +x "$bin/labnode"',
+        ),
+    )
     (boards / "firmware").mkdir()
     (boards / "firmware/blank.hex").write_text(":00\n")
     (boards / "more.yaml").write_text(
@@ -582,6 +614,49 @@ def test_an_upgrade_that_does_not_get_ready_is_taken_back(installed: Node) -> No
     }
 
 
+def test_students_may_finish_and_may_come_again_when_they_do_not(
+    installed: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in installed.environ().items():
+        monkeypatch.setenv(name, value)
+    target, changes, clock = Target(str(installed.root)), Changes(dry=False), ImpatientClock()
+    labnode = target.current / "bin/labnode"
+    script = labnode.read_text()
+    labnode.write_text(script + """[[ $1 != status ]] || echo '"sessions": [{'\n""")
+    services = LabServices(target, changes, clock)
+    services.restart.add("heater")
+    release = target.release
+    assert release
+    began = clock.now()
+    with pytest.raises(Failed, match=r"students are still at work \(heater\)"):
+        services.activate(release, wait=100)
+    assert clock.now() - began == 100
+    changes.take_back()
+    asked = [call.split()[1] for call in installed.calls("labnode")]
+    assert [command for command in asked if command in ("drain", "undrain")] == ["drain", "undrain"]
+    assert not [call for call in installed.calls("systemctl") if "restart" in call]
+    labnode.write_text(script)
+    services.activate(release, wait=100)
+    assert installed.running() == release.name
+
+
+def test_an_upgrade_that_is_interrupted_is_taken_back(installed: Node) -> None:
+    """By SIGTERM, while systemd starts the lab; Ctrl-C and a closed terminal go the same way."""
+    hangs = (
+        '[[ -e $CALLS.hung ]] || { : >"$CALLS.hung"; kill -TERM $PPID; exec tail -f /dev/null; }'
+    )
+    installed.command("systemctl", SYSTEMCTL.replace("restart)\n", f"restart)\n{hangs}\n"))
+    installed.version("2.0")
+    before = installed.files()
+    done = installed.run("upgrade")
+    assert done.returncode == 143
+    assert "labnode@heater runs as before" in done.stderr
+    assert installed.running().startswith("1.0-")
+    after = installed.files()
+    changed = {path for path in after if before.get(path) != after[path]}
+    assert changed <= {str(path) for path in (installed.root / "systemd").iterdir()}
+
+
 def test_an_upgrade_that_does_not_understand_a_board_is_not_begun(installed: Node) -> None:
     installed.version("2.0")
     installed.write("etc/labnode/boards/heater/heater.yaml", "a mistake\n")
@@ -601,9 +676,10 @@ def test_there_is_no_way_back_from_the_first_release(installed: Node) -> None:
 
 
 def test_the_installed_script_does_without_the_clone(installed: Node) -> None:
-    shutil.rmtree(installed.clone / "labnode")
+    shutil.rmtree(installed.clone)
+    installed.clone.mkdir()
     script = installed.root / "opt/labnode/current/share/labnode/install.sh"
-    assert os.access(script, os.X_OK)
+    (installed.clone / "install.sh").symlink_to(script)
     assert installed.run("uninstall", "--purge", "--yes").returncode == 0
 
 

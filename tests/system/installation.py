@@ -199,14 +199,14 @@ def test_a_board_without_its_hardware_is_taken_back(debian: list[Path], tmp_path
 def test_a_terminated_installation_leaves_nothing(fresh: System) -> None:
     before = fresh.state()
     with installing(fresh) as process:
-        fresh.run("pkill", "-TERM", "-f", "install.sh --board")
+        fresh.run("pkill", "-TERM", "-f", "labnode.install install")
         assert process.wait() == 143
     assert not _but_times({p: w for p, w in fresh.state().items() if before.get(p) != w}, before)
 
 
 def test_an_installation_after_a_power_cut_goes_on(fresh: System) -> None:
     with installing(fresh):
-        fresh.run("pkill", "-KILL", "-f", "install.sh|pip")
+        fresh.run("pkill", "-KILL", "-f", "labnode.install|pip")
     done = fresh.install(*DEMO)
     assert done.returncode == 0, done.stderr
     assert "which was not finished" in done.stderr
@@ -323,6 +323,10 @@ def test_a_new_unit_comes_with_an_upgrade_and_goes_with_the_rollback(installed: 
 
 
 def test_students_may_finish_before_an_upgrade(installed: System) -> None:
+    """To a release that is there already: building one may take longer than a session lasts."""
+    new_version(installed)
+    assert installed.install("upgrade", "--wheels", "/wheels").returncode == 0
+    assert installed.install("rollback").returncode == 0
     start = (
         "import base64, json, re, urllib.request as u; "
         "s = open('/etc/labnode/demo.yaml').read(); p = re.search(r\"password: '(.*?)'\", s)[1]; "
@@ -333,7 +337,6 @@ def test_students_may_finish_before_an_upgrade(installed: System) -> None:
         "print(u.urlopen(r).read().decode())"
     )
     assert "session_id" in installed.run("python3", "-c", start).stdout
-    new_version(installed)
     refused(
         installed, "students are still at work", "upgrade", "--wheels", "/wheels", "--wait", "2"
     )
@@ -379,7 +382,7 @@ def test_too_little_room(installed: System) -> None:
 
 def test_a_disk_that_gets_full_meanwhile(installed: System) -> None:
     new_version(installed)
-    small_disk(installed, 20)
+    small_disk(installed, 10)  # a release takes 20
     df = installed.root / "usr/local/bin/df"
     df.write_text(  # enough, when it is asked for the first time
         '#!/bin/sh\n[ -e /run/asked ] && exec /usr/bin/df "$@"\n: >/run/asked\necho 9999\n'

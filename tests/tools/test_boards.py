@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from labnode.drivers.framework.registry import load_drivers
 from labnode.testing import LabClient
 from tests.kit.labs import lab_of
 
@@ -49,21 +47,3 @@ def test_its_blank_image_is_an_endless_loop(lab: LabClient) -> None:
     (data, end) = (BOARDS / "firmware/uno-blank.hex").read_text().split()
     assert bytes.fromhex(data[1:])[4:6] == 0b1100_1111_1111_1111.to_bytes(2, "little")
     assert end == ":00000001FF"
-
-
-def test_the_installer_knows_the_program_and_the_package_of_every_driver() -> None:
-    function = (BOARDS.parent / "install.sh").read_text().partition("install_tools_of() {")[2]
-    known = {}
-    for names, program, package in re.findall(
-        r"^ +([a-z_ |]+)\) program=(\S+) package=(\S+) ;;$",
-        function.partition("esac")[0],
-        re.MULTILINE,
-    ):
-        for kind in names.split(" | "):
-            known[kind] = tuple(word.replace("$driver", kind) for word in (program, package))
-    needed = {
-        kind: next(iter(driver.programs.items()))
-        for kind, driver in load_drivers().items()
-        if driver.programs
-    }
-    assert known == needed | {"mjpeg": ("ustreamer", "ustreamer")}  # unless others serve it

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from labnode.errors import ConfigError
 from labnode.files import lies_in
-from labnode.schema import Problems, Secrets, Section, load_yaml, quoted, shown
+from labnode.schema import Problems, Secrets, Section, load_yaml, quoted, shown, values_in
 
 _KEY = "include"
 _MOST = 50  # files
@@ -32,6 +32,30 @@ def load_document(
         own.extend(list(problems)[before:])
         raise own.error()
     return document, tuple(reader.files)
+
+
+def files_named(board: Path) -> list[Path]:
+    """What belongs to a board, relative to its directory: itself, secrets.yaml, what they name.
+
+    That is every file or directory below the board's directory that a value in the board names,
+    or one in a YAML file that is named. Mistakes in them do not matter.
+    """
+    home = board.parent
+    found = set[Path]()
+    names = [Path(board.name), Path("secrets.yaml")]
+    while names:
+        name = names.pop()
+        path = home / name
+        if name in found or name == Path() or not lies_in(home, name) or not path.exists():
+            continue
+        if path.is_dir():
+            names += [file.relative_to(home) for file in path.rglob("*") if file.is_file()]
+            continue
+        found.add(name)
+        if path.suffix in (".yaml", ".yml"):
+            words = (word for word in values_in(path) if word.isprintable() and len(word) < 200)
+            names += [Path(word) for word in words]
+    return sorted(found)
 
 
 class _Reader:

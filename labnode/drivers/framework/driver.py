@@ -100,6 +100,14 @@ class Simulatable(Protocol):
         """Make the mock hardware show `value` (hardware thread)."""
 
 
+@dataclass(frozen=True)
+class Requires:
+    """What a driver needs of the machine besides programs; install.sh provides it."""
+
+    groups: tuple[str, ...] = ()  # whose devices it opens, such as "input"
+    packages: tuple[str, ...] = ()  # Debian packages
+
+
 @dataclass(kw_only=True)
 class Driver:
     """One device of a board. Its fields are its YAML options, its `@command` methods its commands.
@@ -120,6 +128,7 @@ class Driver:
     widget: ClassVar[Widget] = "value"  # how the page shows it
     script: ClassVar[type | None] = None  # a dataclass: what `simulate:` may contain
     programs: ClassVar[Mapping[str, str]] = {}  # that it runs: program -> its Debian package
+    requires: ClassVar[Requires] = Requires()  # besides pins, ports, cameras, USB, SPI and I2C
 
     label: Annotated[
         Text | None, Doc("The name on the page; by default the device's name on the board.")
