@@ -66,6 +66,7 @@ class Commands:
             "alarm": runtime.store.alarm,
             "uptime": round(self._clock.now() - runtime.began, 1),
             "url": self._owner.url,
+            "state_dir": str(runtime.store.path.parent.absolute()),
             "pid": os.getpid(),
             "version": __version__,
         }
