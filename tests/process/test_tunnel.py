@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.request import Request
@@ -168,14 +168,13 @@ class World:
 
 def answers(port: int) -> bool:
     """Whether a lab is at a port of the server's loopback."""
-    try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-        connection.request("GET", "/weblab/sessions/api")
-        said: bool = connection.getresponse().status == 200
-        connection.close()
-    except (OSError, http.client.HTTPException):
-        return False
-    return said
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=2)) as connection:
+        try:
+            connection.request("GET", "/weblab/sessions/api")
+            with connection.getresponse() as answer:
+                return answer.status == 200
+        except (OSError, http.client.HTTPException):
+            return False
 
 
 def made_tunnel(home: Path, node: Node) -> tuple[NewTunnel, Path]:
@@ -355,7 +354,26 @@ def test_what_the_tunnel_adds_is_seen_by_the_kernel(through: World) -> None:
     assert nobody is None
 
 
-def milliseconds(port: int, requests: int = 200) -> float:
+@contextmanager
+def ahead_of_others(world: World) -> Iterator[None]:
+    """What takes part in a request does not wait for whatever else this machine is doing."""
+    said = [ran(["ip", "netns", "pids", name], check=True) for name in (world.pi, world.server)]
+    processes = " ".join(each.stdout for each in said).split()
+    threads = [path.name for pid in processes for path in Path("/proc").glob(f"{pid}/task/*")]
+
+    def schedule(policy: int, priority: int) -> None:
+        for thread in threads:
+            with suppress(ProcessLookupError, PermissionError):
+                os.sched_setscheduler(int(thread), policy, os.sched_param(priority))
+
+    schedule(os.SCHED_RR | os.SCHED_RESET_ON_FORK, 10)
+    try:
+        yield
+    finally:
+        schedule(os.SCHED_OTHER, 0)
+
+
+def milliseconds(port: int, requests: int = 100) -> float:
     """The median of a request on a connection that stays."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     took = []
@@ -370,15 +388,16 @@ def milliseconds(port: int, requests: int = 200) -> float:
 
 def test_the_tunnel_adds_little_time(through: World, figure: FigureReporter) -> None:
     added = []
-    for _ in range(5):  # the quietest: others are on this machine, too
-        far = milliseconds(through.tunnel.port)
-        with inside(through.pi):
-            near = milliseconds(through.near_port)
-        added.append(far - near)
+    with ahead_of_others(through):
+        for _ in range(3):
+            far = milliseconds(through.tunnel.port)
+            with inside(through.pi):
+                near = milliseconds(through.near_port)
+            added.append(far - near)
     figure(
         "What a tunnel adds to a request, without the network's own time",
         "at most 5 ms",
-        f"{min(added):.2f} ms (median of 200, quietest of 5 turns)",
+        f"{min(added):.2f} ms (median of 100, quietest of 3 turns)",
     )
     assert min(added) <= 5
 
