@@ -7,14 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from labnode.clock import Event, ManualClock
 from labnode.install.changes import Failed
 from labnode.install.clone import turn
+from tests.kit.clock import ImpatientClock
 from tests.kit.programs import ran
 
 ROOT = Path(__file__).parent.parent
@@ -482,19 +481,10 @@ def test_a_second_start_waits_for_the_first(installed: Machine) -> None:
 
 
 def test_a_start_that_waits_too_long_gives_up(tmp_path: Path) -> None:
-    class Impatient(ManualClock):
-        """Nobody waits: the time of each wait is over at once."""
-
-        def event(self, on_set: Callable[[], None] | None = None) -> Event:
-            self.advance(1)
-            event = super().event(on_set)
-            event.set()
-            return event
-
     directory = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(directory, fcntl.LOCK_EX)
     try:
-        with pytest.raises(Failed, match="has been busy"), turn(tmp_path, Impatient()):
+        with pytest.raises(Failed, match="has been busy"), turn(tmp_path, ImpatientClock()):
             raise AssertionError("it was not its turn")
     finally:
         os.close(directory)

@@ -124,6 +124,42 @@ def test_every_name_that_the_document_tells_of_exists() -> None:
     assert len(names) > 15
 
 
+# All that weblablib 0.5.9 documents, and the settings that WEBLAB_REDIS_ does not begin.
+WEBLABLIB = """
+WebLab WebLabTask WebLabError NoContextError InvalidConfigError WebLabNotInitializedError
+TimeoutError AlreadyRunningError CurrentUser AnonymousUser ExpiredUser weblab_user
+get_weblab_user socket_weblab_user requires_login requires_active socket_requires_login
+socket_requires_active current_task current_task_stopping logout poll weblab_poll_script
+
+init_app initial_url on_start on_dispose user_loader task tasks running_tasks get_task get_tasks
+get_running_task get_running_tasks join_tasks create_token clean_expired_users run_tasks loop
+timeout poll_interval cleaner_thread_interval join_step_time
+
+active is_anonymous locale data full_name experiment_name category_name experiment_id back
+last_poll session_id max_date start_date username username_unique exited request_client_data
+request_server_data add_action store_action clean_actions update_data time_without_polling
+time_left user to_expired_user disposing_resources store store_if_modified is_modified retrieve
+
+delay run_sync join task_id name stop status done running submitted failed finished stopping
+result error
+
+WEBLAB_USERNAME WEBLAB_PASSWORD WEBLAB_BASE_URL WEBLAB_CALLBACK_URL WEBLAB_SESSION_ID_NAME
+WEBLAB_REDIS_URL WEBLAB_TASK_EXPIRES WEBLAB_TIMEOUT WEBLAB_AUTOPOLL WEBLAB_UNAUTHORIZED_LINK
+WEBLAB_UNAUTHORIZED_TEMPLATE WEBLAB_POLL_INTERVAL WEBLAB_CLEANER_INTERVAL WEBLAB_SCHEME
+WEBLAB_EXPIRED_USERS_TIMEOUT WEBLAB_AUTOCLEAN_THREAD WEBLAB_TASK_THREADS_PROCESS
+WEBLAB_NO_THREAD WEBLAB_LOG_SESSION_LIFECYCLE
+"""
+
+
+def test_the_document_tells_of_every_name_of_weblablib() -> None:
+    tables = {
+        word
+        for row in re.findall(r"^\| (.+?) \|", DOCUMENT.read_text(), re.MULTILINE)
+        for word in re.findall(r"\w+", row)
+    }
+    assert set(WEBLABLIB.split()) - tables == set()
+
+
 def test_every_setting_that_the_document_tells_of_exists() -> None:
     rows = re.findall(r"\| settings (.*) \|$", DOCUMENT.read_text(), re.MULTILINE)
     told = {name for row in rows for name in re.findall(r"`([a-z_]+)", row)}

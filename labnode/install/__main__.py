@@ -53,15 +53,16 @@ _GROUPS = ("gpio", "dialout", "video", "spi", "i2c", "plugdev")  # whose devices
 
 
 def main() -> None:
-    command, *words = sys.argv[1:]
-    if command in _STEPS:
-        run_step(sys.argv[1:])
+    words = sys.argv[1:]
+    if not words or words[0] in (*_STEPS, "-h", "--help"):
+        run_step(words)
         return
     for number in _SIGNALS:
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _interrupt)
     os.environ.pop("PYTHONPATH", None)  # of install.sh, for us alone
     python = os.environ.pop("LABNODE_PYTHON", sys.executable)
-    sys.exit(run(command, words, python))
+    sys.exit(run(words[0], words[1:], python))
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
@@ -354,7 +355,11 @@ class Installer:
         if needs is None:
             say("install the programs that the board's devices need, and that are not here")
         else:
-            programs = {package for name, package in needs.programs.items() if not have(name)}
+            programs = {
+                package
+                for name, package in needs.programs.items()
+                if not (have(name) or have(f"{name}.py"))
+            }
             for package in sorted(programs):
                 self._install_for_board(package)
             for package in needs.packages:

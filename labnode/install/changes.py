@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from abc import ABC, abstractmethod
@@ -148,7 +149,7 @@ class WriteFile(Change):
         return f"write {self.path}"
 
     def needed(self) -> bool:
-        return not self.path.is_file() or self.path.read_bytes() != self._content
+        return content_of(self.path) != self._content
 
     def do(self) -> None:
         self._above.do()
@@ -169,6 +170,14 @@ class WriteFile(Change):
                 if os.geteuid() == 0:
                     os.chown(self.path, status.st_uid, status.st_gid)
         self._above.undo()
+
+
+def content_of(path: Path) -> bytes | None:
+    """None when there is no such file, or it is not ours to read (in a dry run)."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def _new(path: Path) -> Path:
@@ -220,6 +229,7 @@ class Remove(Change):
         self.path = path
         self._why = why
         self.aside = path.with_name(f"{path.name}.removed")
+        self._begun = False
 
     @property
     def sentence(self) -> str:
@@ -231,11 +241,13 @@ class Remove(Change):
     def do(self) -> None:
         if _exists(self.path):
             delete(self.aside)  # of a power cut
-            self.path.rename(self.aside)
+            self._begun = True
+            _move(self.path, self.aside)
 
     def undo(self) -> None:
-        if _exists(self.aside) and not _exists(self.path):
-            self.aside.rename(self.path)
+        if self._begun and _exists(self.aside):
+            delete(self.path)  # what is left of it, if it could not be renamed
+            _move(self.aside, self.path)
 
     def finish(self) -> None:
         delete(self.aside)
@@ -249,21 +261,21 @@ class KeepCopy(Change):
         self._copy = copy
         self._sentence = sentence
         self._older = Remove(copy)
+        self._begun = False
 
     @property
     def sentence(self) -> str:
         return self._sentence
 
     def do(self) -> None:
+        self._begun = True
         self._older.do()
-        if self._path.is_dir():
-            shutil.copytree(self._path, self._copy, symlinks=True)
-        else:
-            shutil.copy2(self._path, self._copy)
+        _copy(self._path, self._copy)
 
     def undo(self) -> None:
-        delete(self._copy)
-        self._older.undo()
+        if self._begun:
+            delete(self._copy)
+            self._older.undo()
 
     def finish(self) -> None:
         self._older.finish()
@@ -273,10 +285,28 @@ def _exists(path: Path) -> bool:
     return path.exists() or path.is_symlink()
 
 
+def _move(path: Path, to: Path) -> None:
+    """By renaming; on an overlay, or where `path` is a disk of its own, by copying."""
+    try:
+        path.rename(to)
+    except OSError:
+        partial = to.with_name(f"{to.name}.partial")  # `to` is whole as soon as it is there
+        delete(partial)
+        _copy(path, partial)
+        partial.rename(to)
+        delete(path)
+
+
+def _copy(path: Path, to: Path) -> None:
+    done = subprocess.run(["cp", "-aT", "--", path, to], check=False)
+    if done.returncode != 0:
+        raise Failed(f"{path} could not be copied to {to}")
+
+
 def delete(path: Path) -> None:
     """A file, a link, or a directory with all that is in it, if it is there."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=path.is_mount())
     else:
         path.unlink(missing_ok=True)
 

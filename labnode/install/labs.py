@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import secrets
 import shutil
@@ -21,6 +22,7 @@ from labnode.install.changes import (
     Remove,
     WriteFile,
     ask,
+    content_of,
     delete,
     say,
 )
@@ -126,7 +128,7 @@ class NewLab:
             self.admin_port = self.admin_port + 1 if self.admin_port < 65535 else 1024
 
     def ask_admin_host(self) -> None:
-        said = {"admin-host", "yes", "dry-run"} & self.options.given.keys()
+        said = any(name in self.options for name in ("admin-host", "yes", "dry-run"))
         if not self.settings.exists() and not said and sys.stdin.isatty():
             question = (
                 "Where should the administration's page listen? 127.0.0.1 is reached through ssh "
@@ -191,9 +193,9 @@ class NewLab:
 
         An option that says something else is not quietly ignored: Failed.
         """
-        if self.settings.exists():
+        if os.access(self.settings, os.R_OK):
             self._compare_settings(release)
-        else:
+        elif not self.settings.exists():
             self.make_passwords()
             self.changes.make(WriteFile(self.settings, self._settings(), 0o600))
         self.changes.make(MakeStateDirectory(self.target.var / self.name))
@@ -269,7 +271,7 @@ class NewLab:
         """
         file, labnode = self.target.boot_file, release / "bin" / "labnode"
         board = self.target.at(self.installed_board)
-        if file is None or self.simulated or not board.is_file():
+        if file is None or self.simulated or not os.access(board, os.R_OK):
             return False
         if not ran(labnode, "bootconfig", "--help"):
             return False
@@ -373,16 +375,13 @@ class InstallBoard(Change):
         return f"write {self._home}/ ({' '.join(self._files)})"
 
     def needed(self) -> bool:
-        return any(
-            not (self._home / name).is_file()
-            or (self._home / name).read_bytes() != (self._board.parent / name).read_bytes()
-            for name in self._files
-        )
+        home, board = self._home, self._board.parent
+        return any(content_of(home / name) != content_of(board / name) for name in self._files)
 
     def was_changed_there(self) -> bool:
         """Whether somebody has worked on the files after they were installed."""
         listed = self._home / ".installed"
-        if not listed.is_file():
+        if content_of(listed) is None:
             return False
         lines = (line.split("  ", 1) for line in listed.read_text(encoding="utf-8").splitlines())
         return any(_sha256(self._home / name) != digest for digest, name in lines)

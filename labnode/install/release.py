@@ -267,13 +267,11 @@ class Builder:
 
     def choose(self) -> Path:
         """Where the release belongs: its name says what is in it, so the same is built once."""
-        if self.source == ROOT and not is_clone():
+        if not is_clone():  # the copy of install.sh in a release
             running = self.target.release
-            if running is not None and running in ROOT.parents:
+            if self.source == ROOT and running is not None and running in ROOT.parents:
                 return running
-            raise Failed(
-                f"{ROOT} is not a clone of labnode, and there is no wheel of it (--wheels)"
-            )
+            raise Failed("another release is made in a clone of labnode: start install.sh there")
         self._ensure_python()
         self._choose_libraries()
         name = f"{self._version()}-{self._hash()[:8]}-py{python_version(self.python) or 3}"

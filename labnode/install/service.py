@@ -94,8 +94,8 @@ class SwitchUnit(Change):
     def undo(self) -> None:
         command = "enable" if self._was_enabled else "disable"
         ran("systemctl", "--quiet", command, self._unit)
-        if is_running(self._unit) != self._was_running:
-            ran("systemctl", "start" if self._was_running else "stop", self._unit)
+        # One that fails and is started again and again does not count as running.
+        ran("systemctl", "--quiet", "start" if self._was_running else "stop", self._unit)
 
 
 class StopUnit(Change):

@@ -94,7 +94,7 @@ class Admission:
                 if obstacles := self._obstacles.obstacles():
                     raise Busy(" ".join(obstacles), retry_after=30)
                 if self._queue[0] is ticket:
-                    live = self._machine.live()
+                    live = self._machine.index.live()
                     if len(live) < self._seats:
                         return create(), True
                     self._make_room(request, live)
@@ -108,7 +108,7 @@ class Admission:
         if request.reservation_id is None:
             return None
         wanted = (request.client, request.reservation_id)
-        for session in self._machine.live():
+        for session in self._machine.index.live():
             same = (session.request.client, session.request.reservation_id) == wanted
             if same and session.reason is None:
                 return session

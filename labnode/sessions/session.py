@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -15,7 +16,7 @@ from labnode.clock import Event
 from labnode.worker import Hook
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StartRequest:
     """A central server's request to start a session, for the student whose turn it is."""
 
@@ -68,6 +69,8 @@ class Reason(StrEnum):
         return cls.RESTART  # stored by another version of labnode
 
 
+ALREADY_SET = Event()  # what waits for something of a session that is over
+ALREADY_SET.set()
 _MOST_NOTICES = 10
 _REQUEST_COLUMNS = [f.name for f in fields(StartRequest) if f.name != "elapsed"]
 _KINDS: dict[str, Any] = {  # of the columns that are not texts
@@ -78,7 +81,7 @@ _KINDS: dict[str, Any] = {  # of the columns that are not texts
 _EMPTY = {"client": "", "length": 0.0, "counts_start": 1, "resumed": 0, "created_at": 0.0}
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, slots=True)
 class Session:
     """Changed under the lock of the state machine; times are by the monotonic clock."""
 
@@ -167,6 +170,62 @@ class Session:
             "resumed": self.resumed,
             "ended_at": self.ended_at,
         }
+
+
+class SessionIndex:
+    """The sessions in memory, by what requests name them with.
+
+    Those that are over are kept apart, so that their number makes no request and no turn of the
+    reaper slower. Changed under the lock of the state machine; any thread may look.
+    """
+
+    def __init__(self) -> None:
+        self._live: dict[str, Session] = {}
+        self._over: dict[str, Session] = {}  # in the order in which they ended
+        self._by_secret: dict[bytes, Session] = {}
+
+    def add(self, session: Session) -> None:
+        self._live[session.id] = session
+        for secret in (session.token, session.handle):
+            self._by_secret[_digest(secret)] = session
+
+    def get(self, session_id: str) -> Session | None:
+        return self._live.get(session_id) or self._over.get(session_id)
+
+    def by_token(self, token: str) -> Session | None:
+        found = self._by_secret.get(_digest(token))
+        return found if found is not None and _same(found.token, token) else None
+
+    def by_handle(self, handle: str) -> Session | None:
+        found = self._by_secret.get(_digest(handle))
+        return found if found is not None and _same(found.handle, handle) else None
+
+    def live(self) -> list[Session]:
+        """Those that are not disposed, oldest first."""
+        return list(self._live.values())
+
+    def oldest_over(self) -> Session | None:
+        """The one that has been over for longest."""
+        return next(iter(self._over.values()), None)
+
+    def move_to_over(self, session: Session) -> None:
+        if self._live.pop(session.id, None) is not None:
+            self._over[session.id] = session
+
+    def forget(self, session: Session) -> None:
+        self._live.pop(session.id, None)
+        self._over.pop(session.id, None)
+        for secret in (session.token, session.handle):
+            self._by_secret.pop(_digest(secret), None)
+
+
+def _digest(secret: str) -> bytes:
+    """What a secret is looked up by: how long that takes says nothing of the secrets there are."""
+    return hashlib.blake2b(secret.encode(errors="replace"), digest_size=16).digest()
+
+
+def _same(secret: str, presented: str) -> bool:
+    return secrets.compare_digest(secret.encode(), presented.encode(errors="replace"))
 
 
 def legible(row: dict[str, Any]) -> dict[str, Any]:

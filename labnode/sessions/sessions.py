@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -87,7 +86,7 @@ class Sessions:
 
     def live(self) -> list[Session]:
         """The sessions that are not disposed, oldest first."""
-        return self._machine.live()
+        return self._machine.index.live()
 
     def user(self, session: Session) -> User:
         """The student of a session."""
@@ -140,7 +139,7 @@ class Sessions:
 
     def status(self, session_id: str) -> float:
         """The seconds until the central server should ask again; -1: the session is over."""
-        session = self._machine.sessions.get(session_id)
+        session = self._machine.index.get(session_id)
         if session is None or session.state is State.DISPOSED:
             return -1
         now = self._clock.now()
@@ -156,7 +155,7 @@ class Sessions:
 
     def delete(self, session_id: str) -> Deletion:
         """End a session; waits up to `dispose_wait` for its clean-up. Never raises Busy."""
-        session = self._machine.sessions.get(session_id)
+        session = self._machine.index.get(session_id)
         if session is None:
             # it may have been disposed before a restart of the node
             known = self._is_stored(session_id, "state = 'disposed'")
@@ -201,18 +200,11 @@ class Sessions:
 
     def by_token(self, token: str) -> Session | None:
         """The session of a callback address, also for a while after its end."""
-        return self._first(lambda session: session.token, token)
+        return self._machine.index.by_token(token)
 
     def by_handle(self, handle: str) -> Session | None:
         """The session of a cookie, also for a while after its end."""
-        return self._first(lambda session: session.handle, handle)
-
-    def _first(self, of: Callable[[Session], str], given: str) -> Session | None:
-        """The session that a secret belongs to; all are compared, in constant time."""
-        presented = given.encode(errors="replace")
-        known = list(self._machine.sessions.values())
-        found = [s for s in known if secrets.compare_digest(of(s).encode(), presented)]
-        return found[0] if found else None
+        return self._machine.index.by_handle(handle)
 
     def bind(self, session: Session, cookie: str) -> bool:
         """Whether `cookie` is that of the session's browser; the first cookie becomes it."""

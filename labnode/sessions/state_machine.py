@@ -14,7 +14,13 @@ from labnode.errors import StartFailed
 from labnode.events import Bus, SessionChanged, TaskStatusChanged
 from labnode.sessions.expiry import Reaper, SessionRules, ends, why_over
 from labnode.sessions.quarantine import Quarantine
-from labnode.sessions.session import Reason, Session, State
+from labnode.sessions.session import (
+    ALREADY_SET,
+    Reason,
+    Session,
+    SessionIndex,
+    State,
+)
 from labnode.sessions.users import LabHooks, Users
 from labnode.store import Happening, Store
 from labnode.tasks import Tasks
@@ -49,7 +55,7 @@ class StateMachine:
         hook_limit: float,
     ) -> None:
         self.lock = threading.RLock()
-        self.sessions: dict[str, Session] = {}
+        self.index = SessionIndex()
         self.quarantine = Quarantine(store)
         self.reaper = Reaper(self.step, clock)
         self.users = Users(store, clock, lab, self.reaper)
@@ -68,11 +74,8 @@ class StateMachine:
 
     def add(self, session: Session) -> None:
         self.users.add(session)
-        self.sessions[session.id] = session
-
-    def live(self) -> list[Session]:
-        """The sessions that are not disposed, oldest first."""
-        return [s for s in list(self.sessions.values()) if s.state is not State.DISPOSED]
+        with self.lock:
+            self.index.add(session)
 
     def seat_signal(self) -> Event:
         """A signal that is set the next time a seat on the board may be free."""
@@ -244,7 +247,7 @@ class StateMachine:
         self._finish(session)
 
     def _is_alone(self, session: Session) -> bool:
-        return not any(other.on_board for other in self.live() if other is not session)
+        return not any(other.on_board for other in self.index.live() if other is not session)
 
     def _finish(self, session: Session) -> None:
         """Store the end of a session that is clean and whose last task has ended."""
@@ -266,18 +269,27 @@ class StateMachine:
         with self.lock:
             session.state = State.DISPOSED
             session.over_at = self._clock.now()
+            self.index.move_to_over(session)
         log.info("Session %s is over (%s).", session.tag, session.reason)
         audit.disposed(session.id, session.reason)
         self._bus.publish(SessionChanged(session.id, session.state, session.reason))
         session.disposed.set()
         session.started.set()
+        self._shrink(session)
         self.seat_may_be_free()
         self.reaper.wake()
 
+    def _shrink(self, session: Session) -> None:
+        """Keep of a session that is over what its student's last pages and a late delete need."""
+        if changed := self.users.changed_data(session):  # by a view that ended after the clean-up
+            self._store.update("sessions", session.id, changed)
+        self.users.forget(session)
+        session.hook = None
+        session.started = session.disposed = ALREADY_SET
+
     def _forget(self, session: Session) -> None:
         with self.lock:
-            self.sessions.pop(session.id, None)
-            self.users.forget(session)
+            self.index.forget(session)
 
     # ------------------------------------------------------------------ the reaper's turn
 
@@ -288,9 +300,15 @@ class StateMachine:
         task_due = self._tasks.stop_overdue()
         now = self._clock.now()
         dues: list[float] = [] if task_due is None else [now + task_due]
-        for session in list(self.sessions.values()):
-            with self.lock:
+        with self.lock:
+            for session in self.index.live():
                 dues += self._step(session, now)
+            while (oldest := self.index.oldest_over()) is not None:
+                forget_at = oldest.over_at + self._keep_expired
+                if now < forget_at:
+                    dues.append(forget_at)
+                    break
+                self._forget(oldest)
         return max(0.0, min(dues) - now) if dues else None
 
     def _step(self, session: Session, now: float) -> list[float]:
@@ -305,12 +323,6 @@ class StateMachine:
             else:
                 self._queue_clean_up(session)
             self._finish(session)
-        if session.state is State.DISPOSED:
-            forget_at = session.over_at + self._keep_expired
-            if now >= forget_at:
-                self._forget(session)
-                return []
-            dues.append(forget_at)
         if (save_at := self.users.save_if_due(session)) is not None:
             dues.append(save_at)
         return dues
@@ -327,8 +339,7 @@ class StateMachine:
 
     def close(self) -> None:
         """The node stops: end all waits; sessions stay as they are stored."""
-        with self.lock:
-            sessions = list(self.sessions.values())
+        sessions = self.index.live()
         self.users.close(sessions)
         for session in sessions:
             session.started.set()

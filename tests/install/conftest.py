@@ -223,11 +223,15 @@ class Node:
     def run_as_is(
         self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str
     ) -> subprocess.CompletedProcess[str]:
+        environ = {**self.environ(), **environment}
+        return ran(["./install.sh", *arguments], cwd=self.clone, env=environ, stdin=stdin)
+
+    def environ(self) -> dict[str, str]:
+        """With the commands that only pretend."""
         path = f"{self.bin}:{os.environ['PATH']}"
         always = {"PATH": path, "CALLS": self.calls_file, "TMPDIR": self.temporary}
         always |= {"ROOT_DIRECTORY": self.root, "LC_ALL": "C.UTF-8", "PACKAGES": self.packages}
-        environ = {**{name: str(value) for name, value in always.items()}, **environment}
-        return ran(["./install.sh", *arguments], cwd=self.clone, env=environ, stdin=stdin)
+        return {name: str(value) for name, value in always.items()}
 
     def install(
         self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -147,6 +148,36 @@ def test_a_removal_that_a_power_cut_has_stopped_is_finished_by_the_next(home: Pa
     assert changes.make(Remove(home / "board"))
     changes.keep()
     assert not [path for path in home.iterdir() if "board" in path.name]
+
+
+@pytest.fixture
+def overlay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system on which directories that were there before cannot be renamed."""
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if self.is_dir() and not self.name.endswith((".partial", ".removed")):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+
+
+@pytest.mark.usefixtures("overlay")
+def test_a_directory_that_cannot_be_renamed_is_removed_and_comes_back(home: Path) -> None:
+    before = tree(home)
+    change = Remove(home / "board")
+    change.do()
+    assert not (home / "board").exists()
+    change.undo()
+    assert tree(home) == before
+
+
+def test_what_a_power_cut_has_left_is_not_taken_for_the_present(home: Path) -> None:
+    (home / "board.removed").mkdir()
+    before = tree(home)
+    Remove(home / "board").undo()
+    assert tree(home) == before
 
 
 def test_an_older_copy_is_replaced_and_comes_back_if_that_is_undone(home: Path) -> None:

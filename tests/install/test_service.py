@@ -11,8 +11,11 @@ import sys
 import pytest
 
 from labnode.clock import ManualClock
+from labnode.install.changes import Changes, Failed
 from labnode.install.options import OPTIONS, usage
+from labnode.install.service import LabServices
 from labnode.install.target import Target, shortcomings
+from tests.kit.clock import ImpatientClock
 
 from .conftest import NEEDS_NOTHING, PYTHON, ROOT, SYSTEMCTL, Node
 
@@ -608,6 +611,32 @@ def test_an_upgrade_that_does_not_get_ready_is_taken_back(installed: Node) -> No
     assert {path for path in after if before.get(path) != after[path]} <= {
         str(installed.root / "systemd/labnode@heater.active")
     }
+
+
+def test_students_may_finish_and_may_come_again_when_they_do_not(
+    installed: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in installed.environ().items():
+        monkeypatch.setenv(name, value)
+    target, changes, clock = Target(str(installed.root)), Changes(dry=False), ImpatientClock()
+    labnode = target.current / "bin/labnode"
+    script = labnode.read_text()
+    labnode.write_text(script + """[[ $1 != status ]] || echo '"sessions": [{'\n""")
+    services = LabServices(target, changes, clock)
+    services.restart.add("heater")
+    release = target.release
+    assert release
+    began = clock.now()
+    with pytest.raises(Failed, match=r"students are still at work \(heater\)"):
+        services.activate(release, wait=100)
+    assert clock.now() - began == 100
+    changes.take_back()
+    asked = [call.split()[1] for call in installed.calls("labnode")]
+    assert [command for command in asked if command in ("drain", "undrain")] == ["drain", "undrain"]
+    assert not [call for call in installed.calls("systemctl") if "restart" in call]
+    labnode.write_text(script)
+    services.activate(release, wait=100)
+    assert installed.running() == release.name
 
 
 def test_an_upgrade_that_is_interrupted_is_taken_back(installed: Node) -> None:

@@ -130,3 +130,13 @@ class Asked(Generic[T]):
     def error(self) -> LabnodeError:
         assert isinstance(self.answer, LabnodeError), self.answer
         return self.answer
+
+
+class ImpatientClock(ManualClock):
+    """Nobody waits: each wait is over at once, and takes a second of this clock."""
+
+    def event(self, on_set: Callable[[], None] | None = None) -> Event:
+        self.advance(1)
+        event = super().event(on_set)
+        event.set()
+        return event

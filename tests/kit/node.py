@@ -111,6 +111,10 @@ class Visited:
 
     # ------------------------------------------------------------------ what can be seen
 
+    def known(self) -> list[Session]:
+        """The sessions in memory, those that are over too, oldest first."""
+        return list(dict.fromkeys(self.sessions._machine.index._by_secret.values()))
+
     def user(self, session: Session) -> User:
         return self.sessions.user(session)
 

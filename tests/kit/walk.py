@@ -93,7 +93,7 @@ class Walk:
         self.board = hooks
         self.chance = random.Random(seed)
         self.reaped = reaped  # else the reaper's turns are steps of the walk
-        self.before = set(node.sessions._machine.sessions.values())
+        self.before = set(node.known())
         self.sessions: list[Session] = []
         self.starts: list[Asked] = []
         self.deletes: list[Asked] = []
@@ -183,7 +183,7 @@ class Walk:
     # ------------------------------------------------------------------ what must always hold
 
     def look(self) -> None:
-        known = self.node.sessions._machine.sessions.values()
+        known = self.node.known()
         self.sessions += [s for s in known if s not in self.before and s not in self.sessions]
         live = self.node.sessions.live()
         assert len(live) <= self.node.sessions.rules.users

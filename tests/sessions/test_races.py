@@ -186,7 +186,7 @@ def test_a_crowd_leaves_a_clean_board(tmp_path: Path, users: int) -> None:
         for session in node.sessions.live():
             node.sessions.end(session, Reason.DELETED)
             assert session.disposed.wait(200)
-        everyone = list(node.sessions._machine.sessions.values())
+        everyone = list(node.known())
         assert not watch.faults, watch.faults
         assert watch.present == set()
         assert {(watch.starts[s.id], watch.cleans[s.id]) for s in everyone} <= {(0, 0), (1, 1)}

@@ -302,7 +302,7 @@ def test_a_successor_waits_for_the_answer_of_a_thread_that_is_slow(
 
     def wait_and_be_held(signal: Event, timeout: float | None) -> bool:
         result = wait_for(signal, timeout)
-        (session, *_) = node.sessions._machine.sessions.values()
+        (session, *_) = node.known()
         if signal is session.started:
             held.wait()
         return result

@@ -112,7 +112,7 @@ def test_a_start_that_cannot_be_stored_is_told_as_such_and_forgotten(
     node.ask_start()
     node.turn()
     assert [(e.state, e.reason) for e in reader.drain()] == [("disposed", "start-failed")]
-    assert node.sessions._machine.sessions == {}
+    assert node.known() == []
 
 
 def test_a_start_that_cannot_be_stored_is_no_session_for_those_who_wait_for_it_too(
