@@ -47,12 +47,11 @@ class NewTunnel:
         self.unit = f"labnode-tunnel@{lab.name}"
         self.home = target.tunnel_of(lab.name)
         self._config = self.home / "ssh_config"
-        self.port = int(lab.options["tunnel-port"] or self._port_of_before() or self._own_port())
-
-    def _port_of_before(self) -> str:
-        text = self._config.read_text(encoding="utf-8") if self._config.is_file() else ""
-        found = re.search(r"^ *RemoteForward 127\.0\.0\.1:(\d+) ", text, re.M)
-        return found[1] if found else ""
+        before = self._config.read_text(encoding="utf-8") if self._config.is_file() else ""
+        self._same_server = _place(self.server) in before
+        port_before = re.search(r"^ *RemoteForward 127\.0\.0\.1:(\d+) ", before, re.M)
+        port = lab.options["tunnel-port"] or (port_before and port_before[1])
+        self.port = int(port or self._own_port())
 
     def _own_port(self) -> int:
         """One that other labs hardly have, and this one again when it is installed again."""
@@ -66,20 +65,16 @@ class NewTunnel:
     def learn_host_key(self) -> None:
         """The server's key: the one of --tunnel-host-key, of before, or one that a person accepts.
 
-        Failed when nobody vouches for it: whoever answers for the server would get the lab's
-        passwords.
+        Failed when nobody vouches for it: whoever answers for the server gets the way to the lab.
         """
         known, name = self.home / "known_hosts", self._lab.options["tunnel-host-key"]
         if name:
             kind, key, *_ = public_key(name, "tunnel-host-key").split()
             self._host_key = f"{kind} {key}"
-        elif known.is_file() and self._same_server():
+        elif known.is_file() and self._same_server:
             self._host_key = known.read_text(encoding="utf-8").partition(" ")[2].strip()
         elif not self._changes.dry:
             self._host_key = self._ask()
-
-    def _same_server(self) -> bool:
-        return _place(self.server) in self._config.read_text(encoding="utf-8")
 
     def _ask(self) -> str:
         host, port = self.server.host, self.server.port

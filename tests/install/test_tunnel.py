@@ -201,6 +201,12 @@ def test_another_server_is_another_key_that_has_to_be_known(tunneled: Node) -> N
     assert sentence.startswith("the key of other.example.org is not known")
 
 
+def test_a_key_without_its_server_as_after_a_power_cut_is_not_trusted(tunneled: Node) -> None:
+    (tunneled.root / HOME / "ssh_config").unlink()
+    sentence = refused(tunneled, *INSTALL, "--tunnel", SERVER, "--yes")
+    assert sentence.startswith("the key of labs.example.org is not known")
+
+
 def test_another_port_is_written_and_the_tunnel_is_started_again(tunneled: Node) -> None:
     key = tunneled.read(f"{HOME}/key")
     done = tunneled.install("--tunnel", SERVER, "--tunnel-port", "20001")

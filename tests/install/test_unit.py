@@ -142,6 +142,15 @@ def test_the_unit_of_tools_keeps_what_they_must_not_have(line: str) -> None:
     assert line in TOOL.read_text().splitlines()
 
 
+@pytest.mark.skipif(not offline(), reason="there is no systemd-analyze that is new enough")
+def test_systemd_understands_the_unit_of_tunnels(tmp_path: Path) -> None:
+    here = tmp_path / "labnode-tunnel@lab.service"
+    here.write_text(TUNNEL.read_text().replace("/usr/bin/ssh ", "/bin/true "))
+    said = ran(["systemd-analyze", "--man=no", "verify", here])
+    assert said.returncode == 0
+    assert "labnode" not in said.stderr
+
+
 @pytest.mark.parametrize(
     "line",
     [
