@@ -397,9 +397,9 @@ def test_the_tunnel_adds_little_time(through: World, figure: FigureReporter) -> 
     figure(
         "What a tunnel adds to a request, without the network's own time",
         "at most 5 ms",
-        f"{min(added):.2f} ms (median of 100, quietest of 3 turns)",
+        f"{min(added):.2f} to {max(added):.2f} ms (medians of 100, in 3 turns)",
     )
-    assert min(added) <= 5
+    assert min(added) <= 5  # the others say how busy the machine was
 
 
 def test_the_tunnel_is_back_soon_after_the_link_and_the_session_was_kept(
