@@ -17,6 +17,7 @@ from labnode.node.agent import Agent
 from labnode.sessions import Reason, StartRequest
 from tests.kit.agents import agent_of
 from tests.kit.basic_auth import basic
+from tests.kit.waiting import PATIENCE
 
 BOARD = "schema: 1\nlab: {name: oven}\ndevices: {heater: {driver: relay, pin: GPIO17}}\n"
 ADMIN = {"username": "boss", "password": "a long password"}
@@ -42,7 +43,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def ask(server: Any, path: str, method: str = "GET", **headers: str) -> Answer:
-    connection = http.client.HTTPConnection(*server.address, timeout=10)
+    connection = http.client.HTTPConnection(*server.address, timeout=PATIENCE)
     try:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, headers=named)
@@ -102,7 +103,7 @@ def test_through_ssh_its_buttons_work_although_the_students_come_by_another_name
 def test_behind_a_proxy_with_https_it_is_where_the_proxy_says(start: Start) -> None:
     agent = start(admin=OWN, base_url="https://labs.example.org/one", trusted_proxies=["127.0.0.1"])
     assert agent.admin_web is not None
-    connection = http.client.HTTPConnection(*agent.admin_web.address, timeout=10)
+    connection = http.client.HTTPConnection(*agent.admin_web.address, timeout=PATIENCE)
     headers = {
         "Host": "labs.example.org",
         "Origin": "https://labs.example.org",
@@ -145,7 +146,7 @@ def test_a_flood_where_the_students_come_does_not_keep_the_administrator_out(sta
     agent = start(admin=OWN)
     with ExitStack() as opened:
         for _ in range(250):
-            opened.enter_context(socket.create_connection(agent.web.address, timeout=10))
+            opened.enter_context(socket.create_connection(agent.web.address, timeout=PATIENCE))
         assert ask(agent.admin_web, "/admin", Authorization=BOSS)[0] == 200
 
 

@@ -62,7 +62,7 @@ def level(agent: Agent) -> Any:
 # --- building ---
 
 
-@pytest.mark.parametrize("part", ["Store", "Queues", "Worker", "Sessions", "WebServer"])
+@pytest.mark.parametrize("part", ["Store", "Tasks", "Worker", "Sessions", "WebServer"])
 def test_what_cannot_be_built_leaves_nothing_open(
     build: Build, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:

@@ -74,7 +74,7 @@ HOMES = """
     click         -> cli
     gpiozero      -> drivers
     h11           -> http
-    huey          -> tasks
+    huey          -> store tasks
     lgpio         -> drivers
     prometheus_client -> system
     serial        -> drivers

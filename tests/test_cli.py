@@ -8,7 +8,7 @@ import json
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
@@ -539,6 +539,7 @@ STATUS = {
     "faults": [],
     "draining": False,
     "alarm": None,
+    "clock": None,
     "uptime": 0.0,
     "url": "http://x",
     "tunnel": None,
@@ -557,6 +558,7 @@ STATUS = {
         ({"faults": ["hot: Too hot"]}, "faults      hot: Too hot"),
         ({"draining": True}, "drain       takes no new students"),
         ({"alarm": "The database was unreadable."}, "alarm       The database was unreadable."),
+        ({"clock": "It is not set."}, "clock       It is not set."),
         ({"uptime": 59.9}, "uptime      59 s"),
         ({"uptime": 3600 * 5 + 60}, "uptime      5 h 1 min"),
         ({"uptime": 86400 * 12}, "uptime      12 d 0 h 0 min"),
@@ -595,7 +597,7 @@ SESSION: dict[str, Any] = {
 TASK: dict[str, Any] = {
     "session": "ab12cd34", "id": "t1", "name": "heat", "status": "running",
     "submitted_at": MORNING, "started_at": MORNING + 1, "finished_at": None, "error": None,
-    "percent": 41.7, "stopping": False,
+    "percent": 41.7, "stopping": False, "due": None,
 }  # fmt: skip
 EVENT: dict[str, Any] = {
     "session": None, "at": MORNING, "kind": "quarantine", "detail": {"why": "it leaks"},
@@ -609,12 +611,12 @@ Asked = list[tuple[str, dict[str, Any]]]
 def node(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Asked]:
     """A node that answers with these rows; returns what it is asked."""
 
-    def node(*rows: dict[str, Any]) -> Asked:
+    def node(*rows: dict[str, Any], periodic: Sequence[dict[str, Any]] = ()) -> Asked:
         asked: Asked = []
 
         def ask(_directory: Path, command: str, **options: Any) -> dict[str, Any]:
             asked.append((command, options))
-            return {command: list(rows)}
+            return {command: list(rows), "periodic": periodic}
 
         monkeypatch.setattr("labnode.control.ask", ask)
         return asked
@@ -640,13 +642,17 @@ def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("sessions", {**SESSION, "state": "disposed", "reason": "exited", "time_left": None},
          "began session state slot client experiment | 2023-11-14 22:13:20 ab12cd34 disposed "
          "exited 5 min weblab lab@cat"),
-        ("tasks", TASK, "submitted session task status took | 2023-11-14 22:13:20 ab12cd34 heat "
-         "running - 42 %"),
-        ("tasks", {**TASK, "stopping": True}, "submitted session task status took | 2023-11-14 "
-         "22:13:20 ab12cd34 heat running, stopping - 42 %"),
+        ("tasks", TASK, "submitted session task status took id | 2023-11-14 22:13:20 ab12cd34 heat "
+         "running - t1 42 %"),
+        ("tasks", {**TASK, "stopping": True}, "submitted session task status took id | 2023-11-14 "
+         "22:13:20 ab12cd34 heat running, stopping - t1 42 %"),
+        ("tasks", {**TASK, "status": "submitted", "session": None, "percent": None,
+                   "due": MORNING + 60},
+         "submitted session task status took id | 2023-11-14 22:13:20 - heat submitted - t1 "
+         "due 2023-11-14 22:14:20"),
         ("tasks", {**TASK, "status": "failed", "finished_at": MORNING + 3.5, "percent": None,
                    "error": {"code": "exception", "class": "ValueError", "message": "too\nhot"}},
-         "submitted session task status took | 2023-11-14 22:13:20 ab12cd34 heat failed 2.5 s "
+         "submitted session task status took id | 2023-11-14 22:13:20 ab12cd34 heat failed 2.5 s - "
          "ValueError: too hot"),
         ("events", EVENT, "at session event | 2023-11-14 22:13:20 - quarantine why: it leaks"),
         ("actions", {"session": "ab12cd34", "at": MORNING, "action": "heat", "data": {"to": 40}},
@@ -654,7 +660,7 @@ def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("events", {**EVENT, "detail": None, "student": "Ada <ada>"},
          "at session event student | 2023-11-14 22:13:20 - quarantine Ada <ada>"),
     ],
-    ids=["active", "over", "running", "stopping", "failed", "event", "action", "named"],
+    ids=["active", "over", "running", "stopping", "due", "failed", "event", "action", "named"],
 )  # fmt: skip
 def test_the_history_is_told_row_by_row(
     run: Run, node: Callable[..., Asked], command: str, row: dict[str, Any], lines: str
@@ -688,6 +694,48 @@ def test_an_empty_history_is_told_in_a_sentence(
 def test_what_a_terminal_would_obey_is_not_printed(run: Run, node: Callable[..., Asked]) -> None:
     node({**TASK, "name": "\x1b[2Jheat\x07"})
     assert "\x1b" not in run("tasks").out
+
+
+PERIODIC = {"name": "calibrate", "schedule": "crontab 0 3 * * *", "due": MORNING}
+
+
+@pytest.mark.usefixtures("_in_utc")
+def test_periodic_tasks_are_listed_with_the_time_when_they_come_next(
+    run: Run, node: Callable[..., Asked]
+) -> None:
+    unknown = {"name": "water", "schedule": "at 20:00", "due": None}
+    node(TASK, periodic=[PERIODIC, unknown])
+    told = [" ".join(line.split()) for line in run("tasks").out.splitlines()]
+    assert told[3:] == [
+        "next task schedule",
+        "2023-11-14 22:13:20 calibrate crontab 0 3 * * *",
+        "- water at 20:00",
+    ]
+    rows = json.loads(run("tasks", "--json").out)
+    assert rows == [TASK, {**PERIODIC, "status": "periodic"}, {**unknown, "status": "periodic"}]
+
+
+def test_tasks_are_run_and_cancelled(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: Asked = []
+    answers: dict[str, dict[str, Any]] = {
+        "run_task": {"id": "a-task", "status": "submitted", "error": None},
+        "cancel_task": {"id": "a-task", "name": "heat", "waited": True},
+    }
+
+    def ask(_directory: Path, command: str, **options: Any) -> dict[str, Any]:
+        asked.append((command, options))
+        return answers[command]
+
+    monkeypatch.setattr("labnode.control.ask", ask)
+    assert run("tasks", "run", "heat").out == "The task heat is queued: a-task\n"
+    assert run("tasks", "cancel", "a-t").out == "The task heat never begins.\n"
+    answers["cancel_task"]["waited"] = False
+    assert run("tasks", "cancel", "a-t").out == "The task heat is asked to stop.\n"
+    answers["run_task"]["error"] = {"message": "Task 'heat' is already running."}
+    failed = run("tasks", "run", "heat")
+    assert failed.code == 1
+    assert "already running" in failed.err
+    assert asked[:2] == [("run_task", {"name": "heat"}), ("cancel_task", {"task": "a-t"})]
 
 
 # --- what is not needed here ---

@@ -75,10 +75,10 @@ class Machine:
             path.mkdir(parents=True)
         for name in ("install.sh", ".ci/run", "pyproject.toml", "labnode/__init__.py"):
             shutil.copy2(ROOT / name, self.clone / name)
-        for name in ("errors.py", "clock.py"):
-            shutil.copy2(ROOT / "labnode" / name, self.clone / "labnode")
+        shutil.copy2(ROOT / "labnode/errors.py", self.clone / "labnode")
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "labnode/install", self.clone / "labnode/install", ignore=ignored)
+        for name in ("labnode/clock", "labnode/install"):
+            shutil.copytree(ROOT / name, self.clone / name, ignore=ignored)
         for tool in TOOLS.split():
             (self.bin / tool).symlink_to(shutil.which(tool) or f"/usr/bin/{tool}")
         self.user(1000)

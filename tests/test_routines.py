@@ -393,6 +393,86 @@ class TestAtTimesOfDay:
         assert morning.let(30 * MINUTE) == 1
 
 
+# --- sequences that come by themselves ---
+
+WATERING = """\
+sequences:
+  scheduled:
+    water: {WHEN, steps: [{set: {lamp: on}}, {log: watered}]}
+"""
+
+
+class Garden:
+    """A node whose timers have looked at the clock whenever a test goes on."""
+
+    def __init__(self, make: Make, text: str, right: bool = True) -> None:
+        self.clock = WatchedClock()
+        if not right:
+            self.clock.jump_wall(0, right=False)
+        self.node = make(text, clock=self.clock)
+        self.let(0)
+
+    def let(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.clock.until_waits(self.node.agent.tasks.timers.thread)
+
+    @property
+    def watered(self) -> list[str]:
+        rows = self.node.agent.store.select("tasks", "name = ?", "water")
+        return [row["status"] for row in rows]
+
+
+@pytest.mark.usefixtures("in_greenwich")
+class TestScheduled:
+    @pytest.mark.parametrize("when", ["at: 8:30", "every: 30m", "at: [8:30, 20:15], days: fri"])
+    def test_it_comes_when_it_should_and_what_it_has_set_is_safe_afterwards(
+        self, lab: Make, when: str
+    ) -> None:
+        garden = Garden(lab, WATERING.replace("WHEN", when))
+        garden.let(29 * MINUTE)
+        assert garden.watered == []
+        garden.let(MINUTE)
+        assert eventually(lambda: garden.watered == ["done"])
+        assert seen(garden.node, "lamp")[-2:] == [True, False]
+
+    def test_it_waits_while_a_student_is_there(self, lab: Make) -> None:
+        garden = Garden(lab, WATERING.replace("WHEN", "every: 30m"))
+        student = garden.node.student()
+        seen(garden.node, "lamp")
+        garden.let(30 * MINUTE)
+        assert garden.watered == ["submitted"]
+        assert seen(garden.node, "lamp") == []
+        garden.node.finish(student)
+        assert eventually(lambda: garden.watered == ["done"])
+
+    def test_one_that_fails_is_a_failed_task_and_may_be_a_quarantine(self, lab: Make) -> None:
+        garden = Garden(
+            lab,
+            "sequences: {scheduled: {water: {at: 8:30, on_error: quarantine, "
+            f"steps: [{{set: {{lamp: on}}}}, {DOOR}]}}}}}}\n",
+        )
+        garden.let(30 * MINUTE)
+        assert eventually(lambda: garden.watered == ["failed"])
+        assert "water: 'door' did not become" in str(garden.node.agent.sessions.quarantine.why)
+        assert garden.node.value("lamp") is False
+
+    def test_students_cannot_start_it(self, lab: Make) -> None:
+        garden = Garden(lab, WATERING.replace("WHEN", "every: 30m"))
+        assert garden.node.student().post("/api/tasks/water").status == 404
+
+    def test_status_says_that_it_waits_for_a_clock_that_is_set(self, lab: Make) -> None:
+        garden = Garden(lab, WATERING.replace("WHEN", "at: 8:30"), right=False)
+        status = garden.node.agent.commands.by_name["status"]
+        assert "no time server" in str(status()["clock"])
+        garden.let(DAY)
+        assert garden.watered == []
+        garden.clock.confirm_wall()
+        assert status()["clock"] is None
+        garden.let(0)
+        garden.let(DAY)
+        assert eventually(lambda: garden.watered == ["done"])
+
+
 def test_values_that_a_session_begins_with_are_set_after_the_reset(
     lab: Make, tmp_path: Path
 ) -> None:
@@ -609,7 +689,7 @@ def test_the_sequence_of_a_button_ends_with_its_session(lab: Make) -> None:
         ("{a: {steps: []}}", "missing key 'label' in button 'a'"),
         ("{a: {label: a, steps: [{set: {lmap: on}}]}}", "there is no device 'lmap'"),
         ("{a: {label: a, steps: [], on_error: warn}}", "unknown key 'on_error' in button 'a'"),
-        ("{heat: {label: a, steps: []}}", "the button 'heat' has the name of a task"),
+        ("{heat: {label: a, steps: []}}", "the sequence 'heat' has the name of a task"),
     ],
 )
 def test_buttons_that_cannot_be_are_told(lab: Make, buttons: str, sentence: str) -> None:

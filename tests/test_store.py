@@ -771,3 +771,59 @@ def test_requests_that_race_with_close_are_done_or_refused_and_never_hang(store:
     for thread in threads:
         thread.join(PATIENCE)
     assert outcomes == [True] * 4
+
+
+# --- inside a piece of work ---
+
+
+def level(db: Database) -> int:
+    """How a commit is synced: 2 is FULL, 1 is NORMAL."""
+    found: int = db.execute("PRAGMA synchronous").fetchone()[0]
+    return found
+
+
+def test_a_commit_is_synced_unless_it_need_not_outlive_a_power_cut(store: Store) -> None:
+    levels: list[int] = []
+    for synced in (True, False, False, True):
+        levels.append(store.run(level, synced=synced))
+        store.later(lambda db: levels.append(level(db)), synced=synced)
+        store.soon(level, lambda found: levels.append(found or 0), synced=synced)
+        settled(store)
+    assert levels == [2, 2, 2, 1, 1, 1, 1, 1, 1, 2, 2, 2]
+
+
+def test_a_cursor_is_had_inside_of_a_piece_of_work_only(store: Store) -> None:
+    def work(_: Database) -> None:
+        store.cursor().execute("INSERT INTO node (key, value) VALUES ('a', '1')")
+        raise OSError("and it is rolled back with the rest")
+
+    with pytest.raises(StorageError, match="rolled back"):
+        store.run(work)
+    assert store.recall("a") is None
+    with pytest.raises(RuntimeError, match="inside a piece of work"):
+        store.cursor()
+
+
+def test_what_is_asked_for_once_is_not_repeated_when_the_disk_refuses_it(store: Store) -> None:
+    answers: list[Any] = []
+
+    def fail(_: Database) -> int:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    store.soon(lambda db: 7, answers.append)
+    store.soon(fail, answers.append)
+    settled(store)
+    settled(store)
+    assert answers == [7, None]
+
+
+def test_what_follows_a_piece_of_work_comes_after_its_commit_and_before_its_answer(
+    store: Store,
+) -> None:
+    seen: list[Any] = []
+
+    def then(result: str) -> None:
+        seen.append((result, read(store.path, "SELECT id FROM tasks")))
+
+    store.insert("tasks", task("a"), also=lambda db: "also", then=then)
+    assert seen == [("also", [("a",)])]

@@ -234,3 +234,24 @@ def test_a_database_that_may_only_be_read_is_not_put_aside(
 
 def test_an_error_that_is_not_sqlites_has_no_code_of_its() -> None:
     assert file.primary_code(ValueError("no number")) == 0
+
+
+def test_the_queue_file_of_an_older_labnode_goes_when_its_database_is_brought_up_to_date(
+    open_store: Open, tmp_path: Path
+) -> None:
+    store = open_store()
+    store.insert("tasks", task("a"))
+    store.close()
+    store._thread.join()
+    with sqlite3.connect(tmp_path / "labnode.db") as db:
+        for table in ("kv", "schedule", "task", "counter"):
+            db.execute(f"DROP TABLE {table}")
+        db.execute("DELETE FROM _sqlite_migrations WHERE name = '0004_huey'")
+    db.close()
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / f"queue.db{suffix}").write_bytes(b"ids of tasks")
+    again = open_store()
+    assert again.alarm is None
+    assert [row["id"] for row in again.select("tasks", "1")] == ["a"]
+    assert again.select("task", "1") == again.select("schedule", "1") == []
+    assert list(tmp_path.glob("queue.db*")) == []

@@ -153,12 +153,20 @@ def test_a_clock_is_trustworthy_from_its_confirmation_on() -> None:
     clock = ManualClock(right=False)
     wall = WallClock(clock)
     assert not wall.trustworthy
-    assert wall.doubt is not None
-    assert "NTP" in wall.doubt
     clock.confirm_wall()
     assert wall.trustworthy
-    assert wall.doubt is None
     assert wall.now() == clock.wall()
+
+
+def test_a_sentence_says_what_those_who_wait_for_a_time_of_day_wait_for() -> None:
+    clock = ManualClock(right=False)
+    wall = WallClock(clock)
+    assert wall.doubt is None
+    wall.subscribe(lambda: None)
+    assert wall.doubt is not None
+    assert "no time server (NTP) has answered" in wall.doubt
+    clock.confirm_wall()
+    assert wall.doubt is None
 
 
 def test_it_stays_so_when_the_time_servers_are_not_heard_any_more() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from labnode.cli.node import Ask, duration, which_node
+from labnode.errors import LabnodeError
 
 Row = Mapping[str, Any]
 
@@ -49,28 +50,69 @@ def sessions(**options: Any) -> None:
     _show("sessions", columns, "The node has had no sessions yet.", **options)
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @_which_rows
-def tasks(**options: Any) -> None:
-    """List the last tasks of a node.
+@click.pass_context
+def tasks(context: click.Context, /, **options: Any) -> None:
+    """List the last tasks of a node and those that wait.
 
-    Without options this asks the one node of this user that is running.
+    Scheduled ones have the time when they are due, periodic ones that when they come next. Without
+    options this asks the one node of this user that is running.
     """
+    if context.invoked_subcommand is not None:
+        return
     columns = {
         "submitted": lambda r: _at(r["submitted_at"]),
         "session": lambda r: r["session"],
         "task": lambda r: r["name"],
         "status": lambda r: f"{r['status']}, stopping" if _stopping(r) else r["status"],
         "took": _took,
-        "": lambda r: (
-            f"{r['error']['class']}: {r['error']['message']}"
-            if r["error"]
-            else ""
-            if r["percent"] is None
-            else f"{r['percent']:.0f} %"
-        ),
+        "id": lambda r: r["id"] if r["status"] in ("submitted", "running") else None,
+        "": _news,
     }
-    _show("tasks", columns, "The node has run no tasks yet.", **options)
+    ask = options["ask"]
+    answer: dict[str, Any] = ask("tasks", last=options["last"], names=options["names"])
+    if options["as_json"]:
+        rows = [*answer["tasks"], *({**row, "status": "periodic"} for row in answer["periodic"])]
+        click.echo(json.dumps(rows))
+        return
+    _table(columns, answer["tasks"], "The node has run no tasks yet.")
+    if answer["periodic"]:
+        click.echo()
+        columns = {
+            "next": lambda r: "-" if r["due"] is None else _at(r["due"]),
+            "task": lambda r: r["name"],
+            "schedule": lambda r: r["schedule"],
+        }
+        _table(columns, answer["periodic"], "")
+
+
+@tasks.command("run")
+@click.argument("name")
+@which_node
+def run_task(ask: Ask, name: str) -> None:
+    """Run the task NAME of the lab, without arguments.
+
+    It belongs to nobody: while a student is there it waits, unless it says during_sessions.
+    """
+    answer = ask("run_task", name=name)
+    if answer["error"] is not None:
+        raise LabnodeError(answer["error"]["message"])
+    click.echo(f"The task {name} is queued: {answer['id']}")
+
+
+@tasks.command("cancel")
+@click.argument("task", metavar="ID")
+@which_node
+def cancel_task(ask: Ask, task: str) -> None:
+    """Stop a task that waits or runs.
+
+    ID is its id, as `labnode tasks` shows it, or the first characters of it. What waits never
+    begins; what runs is asked to stop.
+    """
+    answer = ask("cancel_task", task=task)
+    done = "never begins" if answer["waited"] else "is asked to stop"
+    click.echo(f"The task {answer['name']} {done}.")
 
 
 @click.command()
@@ -120,11 +162,16 @@ def _show(
     names: bool,
     as_json: bool,
 ) -> None:
-    """Print a row a line, the columns as wide as they need to be."""
+    """Print a row a line."""
     rows: list[Row] = ask(what, last=last, names=names)[what]
     if as_json:
         click.echo(json.dumps(rows))
         return
+    _table(columns, rows, nothing)
+
+
+def _table(columns: dict[str, Callable[[Row], Any]], rows: list[Row], nothing: str) -> None:
+    """Print a row a line, the columns as wide as they need to be."""
     if not rows:
         click.echo(nothing)
         return
@@ -148,6 +195,14 @@ def _at(seconds: float) -> str:
     from labnode.clock import local  # noqa: PLC0415  (so that --help is quick)
 
     return local(seconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _news(task: Row) -> str:
+    if task["error"]:
+        return f"{task['error']['class']}: {task['error']['message']}"
+    if task["due"] is not None:
+        return f"due {_at(task['due'])}"
+    return "" if task["percent"] is None else f"{task['percent']:.0f} %"
 
 
 def _stopping(task: Row) -> bool:

@@ -159,10 +159,7 @@ def _text(status: dict[str, Any]) -> str:
     if sessions:
         each = (f"{s['state']}, {duration(s['time_left'])} left" for s in sessions)
         rows["sessions"] += f" ({'; '.join(each)})"
-    if status["tunnel"]:
-        rows["tunnel"] = status["tunnel"]
-    if status["alarm"]:
-        rows["alarm"] = status["alarm"]
+    rows |= {name: status[name] for name in ("alarm", "clock", "tunnel") if status[name]}
     return "\n".join(f"{name:<12}{text}" for name, text in rows.items())
 
 

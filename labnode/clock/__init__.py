@@ -156,12 +156,12 @@ class WallClock:
 
     @property
     def doubt(self) -> str | None:
-        """Why it is not trustworthy, in a sentence, or None."""
-        if self.trustworthy:
+        """Why those who wait for a time of day go on waiting, in a sentence, or None."""
+        if not self._wakes or self.trustworthy:
             return None
         return (
-            "The clock of this machine is not set: no time server (NTP) has answered, and it has "
-            "no battery clock that is right."
+            "The clock of this machine is not set, so what is planned for a time of day waits: no "
+            "time server (NTP) has answered, and no battery clock has the same time."
         )
 
     @property

@@ -19,9 +19,10 @@ from zoneinfo import ZoneInfo
 
 from labnode.clock import Clock, WallClock
 
+LATE = 60.0  # seconds; what is later than this was missed
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
-_LATE = 60.0  # seconds; what is later than this was missed
 _TURNED_BACK = 86400.0  # seconds; a clock turned back further was wrong before
 _LOCALTIME = Path("/etc/localtime")
 
@@ -204,23 +205,26 @@ class Timetable:
             self._due = following if following > now else self._schedule.next(now)
 
     def _compute(self, now: float, offset: float) -> None:
-        if self._due <= now and abs(offset - self._offset) <= _LATE:
+        if self._due <= now and abs(offset - self._offset) <= LATE:
             return  # it has come, however late this is asked
         if not self._wall.trustworthy:
             self._due = inf
             return
         if self.last is None:
             self.last = now + offset
-        self._due = _upcoming(self._schedule, now + offset, self.last, self._catch_up) - offset
-        self._offset = offset
+        due = upcoming(self._schedule, now + offset, self.last, catch_up=self._catch_up)
+        self._due, self._offset = due - offset, offset
 
 
-def _upcoming(schedule: Schedule, now: float, last: float, catch_up: bool) -> float:
-    """When a schedule comes next after it came `last`, by the wall clock."""
+def upcoming(schedule: Schedule, now: float, last: float, *, catch_up: bool) -> float:
+    """When a schedule of wall times comes next after it came `last`; at `now` or before: now.
+
+    All in seconds since 1970. See Timetable, which knows what was waited for.
+    """
     if last > now + _TURNED_BACK:
-        last = now - _LATE
+        last = now - LATE
     due = schedule.next(last)
-    return due if catch_up or due >= now - _LATE else schedule.next(now - _LATE)
+    return due if catch_up or due >= now - LATE else schedule.next(now - LATE)
 
 
 def wall_seconds(when: datetime) -> float:

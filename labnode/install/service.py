@@ -252,11 +252,12 @@ class LabServices:
         Where the settings name a host instead of its address, the node listens itself.
         """
         host = host or "127.0.0.1"
-        if not re.fullmatch(r"[0-9a-fA-F.:]+", host):
-            return
+        file = self._target.address_of(lab)
         address = f"{f'[{host}]' if ':' in host else host}:{port or 8080}"
         text = f"# Written by install.sh from the settings.\n[Socket]\nListenStream={address}\n"
-        if self._changes.make(WriteFile(self._target.address_of(lab), text)):
+        is_name = not re.fullmatch(r"[0-9a-fA-F.:]+", host)
+        change = Remove(file.parent) if is_name else WriteFile(file, text)
+        if self._changes.make(change):
             self.restart.add(lab)
             self._moved.add(lab)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from labnode.clock import Clock, utc
+from labnode.clock import OLDEST, Clock, utc
 from labnode.install.changes import Change, Failed
 from labnode.install.programs import Words, have, told
 
@@ -16,7 +16,6 @@ OPT, ETC, VAR = Path("/opt/labnode"), Path("/etc/labnode"), Path("/var/lib/labno
 USER_COMMENT = "labnode, made by install.sh"
 _PROCESSORS = ("armv6l", "armv7l", "armv8l", "aarch64", "x86_64")
 _TOO_OLD = {"debian": 12, "raspbian": 12, "ubuntu": 24}  # those before are
-_CLOCK_WAS_SET = 1_735_689_600  # 2025: certificates are not valid in 1970, nor are packages
 # A LABNODE_PORT in somebody's shell is nothing that an installation should depend on.
 _ALONE = [
     *("env", "-i", "PATH=/usr/bin:/bin", "HOME=/nonexistent", "LANG=C.UTF-8"),
@@ -244,7 +243,8 @@ def shortcomings(target: Target, clock: Clock) -> Iterator[str]:
         yield f"labnode runs on ARM (a Raspberry Pi) and x86-64; this machine is {machine}"
     if not target.at("/run/systemd/system").is_dir() or not have("systemctl"):
         yield "systemd does not run on this machine, and labnode is a service of systemd's"
-    if clock.wall() < _CLOCK_WAS_SET:  # a Pi has no clock of its own
+    # A Pi has no clock of its own. Certificates are not valid in 1970, nor are packages.
+    if clock.wall() < OLDEST:
         date = utc(clock.wall()).date()
         yield (
             f"the clock says {date}; connect the network, or set it: "

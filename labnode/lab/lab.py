@@ -13,6 +13,7 @@ from typing import Any, TypeVar, Unpack, get_args, overload
 from bottle import Bottle
 
 from labnode import context
+from labnode.clock.schedules import Schedule
 from labnode.errors import LabnodeError
 from labnode.lab import hooks, pages
 from labnode.lab.devices import Devices
@@ -20,6 +21,7 @@ from labnode.lab.node import Level, Node
 from labnode.sessions import ANONYMOUS, AnonymousUser, Reason, User
 from labnode.tasks import Task, TaskFunction
 from labnode.tasks.api import TaskOptions
+from labnode.tasks.timers import Recurrence
 
 log = logging.getLogger(__name__)
 
@@ -83,15 +85,42 @@ class Lab:
             raise LabnodeError(f"@lab.task takes its options by name (unique={function!r}?).")
 
         def declare(function: Callable[..., Any]) -> TaskFunction[..., Any]:
-            if function.__name__ in self.functions:
-                raise LabnodeError(f"There are two tasks called {function.__name__!r}.")
-            declared = TaskFunction(function, **options)
-            self.functions[declared.name] = declared
-            if self._running is not None:
-                declared.bind(self._running.tasks)
-            return declared
+            return self._declare(function, options)
 
         return declare if function is None else declare(function)
+
+    def periodic_task(
+        self, schedule: Schedule, *, catch_up: bool = False, **options: Unpack[TaskOptions]
+    ) -> Callable[[Callable[..., Any]], TaskFunction[..., Any]]:
+        """Make a function a task that the lab runs by itself, by `crontab(...)` say.
+
+        What was missed while the node was off runs once with `catch_up`, and else not at all. A run
+        is left out while the one before is unfinished. The other options are those of `task`.
+        """
+        if not callable(getattr(schedule, "next", None)):
+            raise LabnodeError(
+                f"@lab.periodic_task takes a schedule such as crontab(hour='3'), not {schedule!r}."
+            )
+
+        def declare(function: Callable[..., Any]) -> TaskFunction[..., Any]:
+            hooks.check("periodic_task", function)
+            return self._declare(function, options, Recurrence(schedule, catch_up))
+
+        return declare
+
+    def _declare(
+        self,
+        function: Callable[..., Any],
+        options: TaskOptions,
+        periodic: Recurrence | None = None,
+    ) -> TaskFunction[..., Any]:
+        if function.__name__ in self.functions:
+            raise LabnodeError(f"There are two tasks called {function.__name__!r}.")
+        declared = TaskFunction(function, periodic=periodic, **options)
+        self.functions[declared.name] = declared
+        if self._running is not None:
+            declared.bind(self._running.tasks)
+        return declared
 
     def user_loader(self, function: F) -> F:
         """Have `function(username_unique)` load `lab.user.user`."""
@@ -283,10 +312,10 @@ class Lab:
     # ------------------------------------------------------------------ the node's side
 
     def bind(self, node: Node) -> None:
-        """Join a running node: its devices, tasks and buttons are the lab's from now on."""
+        """Join a running node: its devices, tasks and sequences are the lab's from now on."""
         self._running = node
         self._devices = Devices(node.board, node.worker, node.programming)
-        self.functions |= node.sequences.buttons()
+        self.functions |= node.sequences.task_functions()
         for function in self.functions.values():
             function.bind(node.tasks)
 

@@ -20,9 +20,9 @@ def load_lab(file: BoardFile) -> Lab:
     lab = Lab() if file.module is None else _load(file.module)
     wrong = check_tasks(file.sequences, lab.functions)
     wrong += [
-        f"the button {name!r} has the name of a task of the lab's module"
+        f"the sequence {name!r} has the name of a task of the lab's module"
         for name, sequence in file.sequences.items()
-        if sequence.label is not None and name in lab.functions
+        if sequence.is_task and name in lab.functions
     ]
     wrong += check_page(file.page or (), lab.functions)
     if wrong:

@@ -17,7 +17,7 @@ from labnode.events import Notice
 from labnode.schema import Text
 from labnode.sessions import Sessions
 from labnode.supervisor.client import Supervisor
-from labnode.tasks import TaskFunction, Tasks
+from labnode.tasks import Recurrence, TaskFunction, Tasks
 from labnode.worker import harmless
 
 log = logging.getLogger(__name__)
@@ -67,15 +67,15 @@ class Sequences:
             raise LabnodeError(why) from error
         return True
 
-    def buttons(self) -> dict[str, TaskFunction[..., Any]]:
-        """A task for each sequence that has a label, so that students can start it."""
+    def task_functions(self) -> dict[str, TaskFunction[..., Any]]:
+        """A task for each sequence that students start, or that comes by itself."""
         return {
-            name: self._button(sequence, sequence.label)
+            name: self._scheduled(sequence) if sequence.label is None else self._button(sequence)
             for name, sequence in self.board.file.sequences.items()
-            if sequence.label is not None
+            if sequence.is_task
         }
 
-    def _button(self, sequence: Sequence, label: Text) -> TaskFunction[..., Any]:
+    def _button(self, sequence: Sequence) -> TaskFunction[..., Any]:
         def press() -> None:
             session_id = getattr(context.current_user.get(), "session_id", None)
             try:
@@ -84,9 +84,24 @@ class Sequences:
                 self.board.reset(sequence.outputs())
                 raise
 
+        assert sequence.label is not None
+        words = sequence.label.words
         press.__name__ = sequence.name
-        words = label.words if isinstance(label.words, str) else dict(label.words)
-        return TaskFunction(press, unique="global", label=words)
+        return TaskFunction(
+            press, unique="global", label=words if isinstance(words, str) else dict(words)
+        )
+
+    def _scheduled(self, sequence: Sequence) -> TaskFunction[..., Any]:
+        def come() -> None:
+            try:
+                self.run(sequence.name)
+            finally:
+                self.board.reset(sequence.outputs())
+
+        assert sequence.schedule is not None
+        come.__name__ = sequence.name
+        periodic = Recurrence(sequence.schedule, sequence.catch_up)
+        return TaskFunction(come, unique="global", periodic=periodic)
 
 
 class SequenceRun:

@@ -42,6 +42,8 @@ class Commands:
             "simulate": self.simulate,
             "apply": self.apply,
             "applied": board_change.progress,
+            "run_task": self.run_task,
+            "cancel_task": self.cancel_task,
         }
 
     def status(self) -> dict[str, Any]:
@@ -64,6 +66,7 @@ class Commands:
             "faults": board.obstacles(),
             "draining": sessions.draining,
             "alarm": runtime.store.alarm,
+            "clock": runtime.wall.doubt,
             "uptime": round(self._clock.now() - runtime.began, 1),
             "url": self._owner.url,
             "state_dir": str(runtime.store.path.parent.absolute()),
@@ -138,6 +141,23 @@ class Commands:
             raise NotFound(f"There is no device {device!r}{did_you_mean(device, states)}.")
         names = states if device is None else [device]
         return {"devices": {name: states[name] for name in names}, "pins": mock_levels(board.pins)}
+
+    def run_task(self, name: str) -> dict[str, Any]:
+        """Queue a task of the lab that needs no arguments; NotFound, BadInput.
+
+        It may have failed already, for example because it runs: then `error` says why.
+        """
+        functions = self._owner.runtime.lab.functions
+        if name not in functions:
+            raise NotFound(f"The lab has no task {name!r}{did_you_mean(name, functions)}.")
+        task = functions[name].delay()
+        return {"id": task.task_id, "status": task.status, "error": task.error}
+
+    def cancel_task(self, task: str) -> dict[str, Any]:
+        """Stop a task that waits or runs, by its id or the first characters of it."""
+        found = self._owner.runtime.tasks.unfinished(str(task))
+        found.stop()
+        return {"id": found.task_id, "name": found.name, "waited": found.submitted}
 
     def apply(
         self, board: str | None = None, now: bool = False, timeout: float = PATIENCE

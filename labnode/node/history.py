@@ -37,9 +37,19 @@ class History:
         return {"sessions": self._answer(rows, lambda r: _session(r, self._left(live, r)), names)}
 
     def tasks(self, last: int = 20, names: bool = False) -> dict[str, Any]:
-        """The last tasks; `percent` is what a task itself reports, or None."""
-        rows = [self._now(row) for row in self._last("tasks", "submitted_at", last)]
-        return {"tasks": self._answer(rows, _task, names)}
+        """The last tasks, and all that are scheduled, with the time when they are `due`.
+
+        `percent` is what a task itself reports, or None. `periodic` says when those come next.
+        """
+        tasks = self._owner.runtime.tasks
+        due = tasks.timers.scheduled()
+        rows = {row["id"]: self._now(row) for row in self._last("tasks", "submitted_at", last)}
+        older = sorted(due.keys() - rows.keys(), key=due.__getitem__)[: _MOST - len(rows)]
+        found = [row for task_id in older if (row := tasks.look(task_id)) is not None]
+        answer = self._answer([*found, *rows.values()], _task, names)
+        for row in answer:
+            row["due"] = due.get(row["id"])
+        return {"tasks": answer, "periodic": tasks.timers.periodic()}
 
     def events(self, last: int = 20, names: bool = False) -> dict[str, Any]:
         """The last events."""

@@ -26,7 +26,6 @@ from labnode.sessions import HOOK_LIMIT, Sessions
 from labnode.settings import Settings
 from labnode.store import KnownAddresses, Pruning, Store
 from labnode.tasks import Lane, Tasks
-from labnode.tasks.queues import Queues
 from labnode.web.admin import administration
 from labnode.web.app import student_app
 from labnode.web.auth import Access
@@ -89,15 +88,13 @@ class Runtime:
         with contextlib.ExitStack() as undo:
             self.store = Store(settings.state_dir / "labnode.db", clock)
             undo.callback(self.store.close)
-            queues = Queues(settings.state_dir / "queue.db")
-            undo.callback(queues.close)
             self.worker = Worker(
                 clock,
                 background=settings.background_threads,
                 slots=http_threads // 2,
                 hung_after=hung_after,
             )
-            self.tasks = Tasks(self.store, self.worker, clock, self.bus, queues)
+            self.tasks = Tasks(self.store, self.worker, clock, self.bus, self.wall)
             self.board = Board(
                 file,
                 clock=clock,
@@ -212,6 +209,7 @@ class Runtime:
         self.recordings.start()
         self.sessions.recover()
         self.sessions.reaper.start()
+        self.tasks.begin()
         self.telemetry.begin()
 
     def stop(self) -> bool:
@@ -259,7 +257,8 @@ class Runtime:
             self.sessions.reaper.fault()
             or self.worker.fault()
             or self.board.fault()
-            or self.tasks.overdue()
+            or self.tasks.overdue.fault()
+            or self.tasks.timers.fault()
             or self.store.fault()
             or self.websockets.fault()
             or self.telemetry.fault()

@@ -213,7 +213,8 @@ class Sessions:
                 session.cookie = cookie
                 audit.connected(session.id)
                 happening = Happening("session.connected", session.id)
-                self._store.update("sessions", session.id, {"cookie": cookie}, happening)
+                changes = {"cookie": cookie}
+                self._store.update("sessions", session.id, changes, happening, synced=False)
             return secrets.compare_digest(session.cookie, cookie)
 
     def poll(self, session: Session, *, by_lab: bool = False) -> None:

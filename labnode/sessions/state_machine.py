@@ -113,7 +113,7 @@ class StateMachine:
         """Continue a session that was active when the node went down."""
         session.resumed += 1
         happening = Happening("session.resuming", session.id)
-        self._store.update("sessions", session.id, session.progress(), happening)
+        self._store.update("sessions", session.id, session.progress(), happening, synced=False)
         self._queue_start_hook(session)
 
     def _queue_start_hook(self, session: Session) -> None:
@@ -146,6 +146,7 @@ class StateMachine:
         if session.reason is not None:
             return
         alone = self._is_alone(session)
+        self._tasks.wait_until_given_way()
         session.on_board = True
         try:
             self._lab.prepare(self.users.of(session), alone)
@@ -207,6 +208,7 @@ class StateMachine:
         """Dispose a session that the node's last run did not finish."""
         with self.lock:
             session.reason = reason
+            self._tasks.occupy(session.id)
             self._dispose(session)
             self._queue_clean_up(session)  # before others use the board
 
@@ -270,6 +272,7 @@ class StateMachine:
             session.state = State.DISPOSED
             session.over_at = self._clock.now()
             self.index.move_to_over(session)
+        self._tasks.vacate(session.id)
         log.info("Session %s is over (%s).", session.tag, session.reason)
         audit.disposed(session.id, session.reason)
         self._bus.publish(SessionChanged(session.id, session.state, session.reason))
@@ -297,7 +300,7 @@ class StateMachine:
         """Do all that is due; returns the seconds until something else is, None for never."""
         while self._reports:
             self._reports.popleft()()
-        task_due = self._tasks.stop_overdue()
+        task_due = self._tasks.overdue.stop()
         now = self._clock.now()
         dues: list[float] = [] if task_due is None else [now + task_due]
         with self.lock:
@@ -328,12 +331,16 @@ class StateMachine:
         return dues
 
     def _store_state(self, session: Session, then: Callable[[], None]) -> None:
-        """Store and publish a session's new state; `then` is called when it is stored."""
+        """Store and publish a session's new state; `then` is called when it is stored.
+
+        It outlives the process. After a power cut no session goes on, so its row and its end, which
+        are synced, are enough to clean up once.
+        """
         happening = Happening(
             f"session.{session.state}", session.id, detail={"reason": session.reason}
         )
         changes = {**session.progress(), **self.users.changed_data(session)}
-        self._store.update("sessions", session.id, changes, happening, then=then)
+        self._store.update("sessions", session.id, changes, happening, then=then, synced=False)
         self._bus.publish(SessionChanged(session.id, session.state, session.reason))
         self.reaper.wake()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from sqlite_utils import Database, Migrations
@@ -96,6 +97,18 @@ def _actions(db: Database) -> None:
         CREATE INDEX actions_by_session ON actions (session_id);
         CREATE INDEX actions_by_user ON actions (username_unique);
     """)
+
+
+@migrations(name="0004_huey")
+def _huey(db: Database) -> None:
+    """Huey's tables; its own file of older versions, which began empty at each start, goes."""
+    from huey.storage import SqliteStorage  # noqa: PLC0415 - the commands that need no node are quick
+
+    db.executescript(";".join(SqliteStorage.ddl))
+    _, _, file = db.execute("PRAGMA database_list").fetchone()
+    for suffix in ("", *_BESIDE) if file else ():
+        with suppress(OSError):
+            Path(file).with_name(f"queue.db{suffix}").unlink()
 
 
 def open_database(path: Path, clock: Clock) -> tuple[Database, str | None]:

@@ -8,8 +8,10 @@ import queue
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +52,15 @@ class Happening:
     detail: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class _Change:
+    """One that the disk may refuse for a while."""
+
+    work: Work[Any]
+    matters: bool
+    synced: bool
+
+
 class Store:
     """One connection, used by one thread ("store"), which does what the others ask for in order.
 
@@ -61,30 +72,37 @@ class Store:
         self.path = path
         self._clock = clock
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._late: deque[tuple[Work[Any], bool]] = deque()  # changes, and whether they matter
+        self._late: deque[_Change] = deque()
         self._lost = 0  # changes that were dropped since the disk refuses them
         self._closed = False
         self._in_doubt = False  # a commit may land although its caller got an error
         self._busy = Turn(clock, "store")
         self._closing = threading.Lock()
         self._db, self.alarm = open_database(path, clock)
+        self._synchronous = int(self._db.conn.execute("PRAGMA synchronous").fetchone()[0])
+        self._synced = True  # what commits do now
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
         self._thread.start()
 
     def insert(
-        self, table: str, row: Row, *happenings: Happening, also: Work[None] | None = None
+        self,
+        table: str,
+        row: Row,
+        *happenings: Happening,
+        also: Work[Any] | None = None,
+        then: Callable[[Any], None] | None = None,
     ) -> None:
         """Add `row`, which has an id, durable on return; NotUnique where an index refuses it.
 
-        `also` is done in the same transaction. StorageError: the row is not there.
+        `also` is done in the same transaction; `then` gets its result, see run(). StorageError: the
+        row is not there.
         """
 
-        def change(db: Database) -> None:
+        def change(db: Database) -> Any:
             db.table(table).insert(_encode(row))
-            if also is not None:
-                also(db)
+            return None if also is None else also(db)
 
-        self.run(self._change(change, happenings))
+        self.run(self._change(change, happenings), then=then)
 
     def update(
         self,
@@ -92,26 +110,44 @@ class Store:
         key: str,
         changes: Row,
         *happenings: Happening,
+        also: Work[Any] | None = None,
         then: Callable[[], None] | None = None,
+        synced: bool = True,
     ) -> None:
         """Change a row soon; `then` is called, usually on the store's thread, when it is durable.
 
-        If the write fails, that is logged and `then` is called as well: a running node's memory is
-        the truth, and a full disk must not keep a board from being cleaned. The write is repeated
-        once the disk works again. Until then all changes that matter, those with `happenings`, are
-        kept, and the newest of the others.
+        `also` is done in the same transaction. If the write fails, that is logged and `then` is
+        called as well: a running node's memory is the truth, and a full disk must not keep a board
+        from being cleaned. The write is repeated once the disk works again. Until then all changes
+        that matter, those with `happenings`, are kept, and the newest of the others. With `synced`
+        False the change outlives the process, and a power cut once a later one is synced.
         """
         encoded = _encode(changes)
-        work = self._change(lambda db: db.table(table).update(key, encoded), happenings)
-        self.later(work, then or (lambda: None), matters=bool(happenings))
+
+        def change(db: Database) -> None:
+            db.table(table).update(key, encoded)
+            if also is not None:
+                also(db)
+
+        self.later(
+            self._change(change, happenings),
+            then or (lambda: None),
+            matters=bool(happenings),
+            synced=synced,
+        )
 
     def later(
-        self, work: Work[Any], then: Callable[[], None] = lambda: None, *, matters: bool = False
+        self,
+        work: Work[Any],
+        then: Callable[[], None] = lambda: None,
+        *,
+        matters: bool = False,
+        synced: bool = True,
     ) -> None:
         """Do `work(database)` soon, in one transaction, and call `then`; see update()."""
 
         def attempt() -> None:
-            self._late.append((work, matters))
+            self._late.append(_Change(work, matters, synced))
             self._catch_up()
             self._drop_one()
             _call(then)
@@ -152,8 +188,41 @@ class Store:
         rows = self.select("node", "key = ?", key)
         return rows[0]["value"] if rows else None
 
-    def run(self, work: Work[T]) -> T:
+    def soon(self, work: Work[T], then: Callable[[T | None], None], *, synced: bool = True) -> None:
+        """Do `work(database)` soon, in one transaction, and only once.
+
+        `then` gets its result on the store's thread, or None when the disk refuses it, which is
+        logged. Nothing happens after close().
+        """
+
+        def attempt() -> None:
+            result: T | None = None
+            try:
+                self._catch_up()
+                with self._transaction(synced):
+                    result = work(self._db)
+            except Exception:
+                log.exception("The database %s refused a request", self.path)
+                result = None
+            _call(partial(then, result))
+
+        self._ask(attempt)
+
+    def cursor(self) -> sqlite3.Cursor:
+        """A cursor of the transaction that is open on this, the store's thread.
+
+        RuntimeError on other threads, and outside of a transaction.
+        """
+        if threading.current_thread() is not self._thread or not self._db.conn.in_transaction:
+            raise RuntimeError("The database is used inside a piece of work of the store only.")
+        return self._db.conn.cursor()
+
+    def run(
+        self, work: Work[T], *, then: Callable[[T], None] | None = None, synced: bool = True
+    ) -> T:
         """The result of `work(database)`, done in one transaction.
+
+        `then` gets it on the store's thread, before run() returns and unless it raises.
 
         NotUnique where an index refuses it, StorageError where the disk does or where it does not
         answer in 20 s: then nothing is written, now or later. A commit that has begun cannot be
@@ -168,11 +237,13 @@ class Store:
         def attempt() -> None:
             try:
                 self._catch_up()
-                with self._db.atomic():
+                with self._transaction(synced):
                     result = work(self._db)
                     if not decided.acquire(blocking=False):
                         raise _Withdrawn
                 outcome.append(result)
+                if then is not None:
+                    _call(partial(then, result))
             except _Withdrawn:
                 pass
             except BaseException as error:
@@ -224,8 +295,8 @@ class Store:
         """Write late changes in their order; what the disk refuses stays late."""
         while self._late:
             try:
-                with self._db.atomic():
-                    self._late[0][0](self._db)
+                with self._transaction(self._late[0].synced):
+                    self._late[0].work(self._db)
             except Exception as error:
                 log.exception("A change could not be stored")
                 if primary_code(error) in PASSING:
@@ -235,9 +306,18 @@ class Store:
             log.error("The disk takes changes again; %d were lost.", self._lost)
             self._lost = 0
 
+    @contextmanager
+    def _transaction(self, synced: bool) -> Iterator[None]:
+        if synced != self._synced:  # NORMAL writes the log without waiting for the disk
+            level = self._synchronous if synced else min(self._synchronous, 1)
+            self._db.conn.execute(f"PRAGMA synchronous = {level}")
+            self._synced = synced
+        with self._db.atomic():
+            yield
+
     def _drop_one(self) -> None:
         """Drop the oldest change that does not matter, if too many wait."""
-        place = next((n for n, (_, matters) in enumerate(self._late) if not matters), None)
+        place = next((n for n, late in enumerate(self._late) if not late.matters), None)
         if place is None or len(self._late) <= _MOST_LATE:
             return
         del self._late[place]
@@ -256,16 +336,21 @@ class Store:
 
     def _remembering(self, key: str, value: Any, happenings: Iterable[Happening]) -> Work[None]:
         row = _encode({"key": key, "value": value})
-        return self._change(lambda db: db.table("node").upsert(row, pk="key"), happenings)
-
-    def _change(self, change: Work[Any], happenings: Iterable[Happening]) -> Work[None]:
-        at = self._clock.wall()
 
         def work(db: Database) -> None:
-            change(db)
+            db.table("node").upsert(row, pk="key")
+
+        return self._change(work, happenings)
+
+    def _change(self, change: Work[T], happenings: Iterable[Happening]) -> Work[T]:
+        at = self._clock.wall()
+
+        def work(db: Database) -> T:
+            result = change(db)
             for happening in happenings:
                 row = {**vars(happening), "at": at}
                 db.table("events").insert(_encode(row))
+            return result
 
         return work
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial, update_wrapper
-from inspect import BoundArguments, signature
+from inspect import BoundArguments, Parameter, signature
 from math import inf
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar
 
-from labnode.errors import BadInput, LabnodeError
+from labnode.clock.schedules import wall_seconds
+from labnode.errors import BadInput, LabnodeError, TooLittleTime
 from labnode.jsondata import JsonDict, Sealed, plain
+from labnode.tasks.queues import DueTime
 from labnode.tasks.runs import Lane, Run
+from labnode.tasks.timers import Recurrence, Timers
+
+_MOST_LOG = 50  # lines of a program's output that a task's data keeps
+_LONGEST = 10 * 365.25 * 86400  # seconds that a task can be delayed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,7 +31,12 @@ Unique = Literal["global", "user"]
 class TaskService(Protocol):
     """The node's tasks, as far as these classes need them; see Tasks."""
 
-    def submit(self, invocation: Invocation) -> Task: ...
+    def register(self, function: TaskFunction[..., Any]) -> None: ...
+    def submit(self, invocation: Invocation, when: DueTime | None = None) -> Task: ...
+
+    @property
+    def timers(self) -> Timers: ...
+
     def run_directly(self, invocation: Invocation) -> Any: ...
     def run_sync(self, invocation: Invocation, timeout: float | None) -> Task: ...
     def stop(self, task_id: str) -> None: ...
@@ -40,6 +53,12 @@ class TaskOptions(TypedDict, total=False):
     label: str | dict[str, str] | None
     estimated_time: float | None
     max_runtime: float | None
+    retries: int
+    retry_delay: float
+    priority: int
+    expires: float | None
+    during_sessions: bool
+    idempotent: bool
 
 
 class TaskFunction(Generic[P, R]):
@@ -50,6 +69,15 @@ class TaskFunction(Generic[P, R]):
     button to the page. Students who have less than `estimated_time` seconds left cannot start it.
     After `max_runtime` seconds it is asked to stop. If a task does not stop within 5 s after it was
     asked to, its child processes are killed.
+
+    A queued run that fails is run again up to `retries` times, `retry_delay` seconds later. Of
+    those that wait, the higher `priority` is the first. One that does not begin within `expires`
+    seconds has failed.
+
+    A run that no session has started is the lab's: it waits while a student is there, and is asked
+    to stop when one comes, unless `during_sessions`. One that is cut off by that, or by the end of
+    the node, has failed; with `idempotent` and `retries` it begins again. With `periodic` it is the
+    lab's whenever that says so.
     """
 
     def __init__(
@@ -60,6 +88,13 @@ class TaskFunction(Generic[P, R]):
         label: str | dict[str, str] | None = None,
         estimated_time: float | None = None,
         max_runtime: float | None = None,
+        retries: int = 0,
+        retry_delay: float = 0,
+        priority: int = 0,
+        expires: float | None = None,
+        during_sessions: bool = False,
+        idempotent: bool = False,
+        periodic: Recurrence | None = None,
     ) -> None:
         if unique not in (None, "global", "user"):
             raise ValueError(f"unique is 'global', 'user' or None, not {unique!r}")
@@ -70,12 +105,29 @@ class TaskFunction(Generic[P, R]):
         self.label = label
         self.estimated_time = _seconds("estimated_time", estimated_time)
         self.max_runtime = _seconds("max_runtime", max_runtime)
+        self.of_message = {  # what Huey's messages keep
+            "retries": _whole("retries", retries, least=0),
+            "retry_delay": _seconds("retry_delay", retry_delay or None) or 0.0,
+            "priority": _whole("priority", priority),
+        }
+        self.expires = _seconds("expires", expires)
+        self.during_sessions = during_sessions
+        self.idempotent = idempotent
+        self.periodic = periodic
         self.lane = Lane.BACKGROUND if unique is None else Lane.HARDWARE
         self._tasks: TaskService | None = None
+
+    @property
+    def needs_arguments(self) -> bool:
+        """Whether it cannot be called without."""
+        parameters = signature(self.function).parameters.values()
+        optional = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+        return any(p.default is Parameter.empty and p.kind not in optional for p in parameters)
 
     def bind(self, tasks: TaskService) -> None:
         """Run on a node from now on."""
         self._tasks = tasks
+        tasks.register(self)
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run in this thread and return the result.
@@ -97,12 +149,66 @@ class TaskFunction(Generic[P, R]):
         """
         return self._bound().submit(self._invocation(args, kwargs))
 
+    def schedule(
+        self,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        delay: float | timedelta | None = None,
+        eta: datetime | None = None,
+    ) -> Task:
+        """Queue a run later, as delay() does now: in `delay` seconds, or at `eta`.
+
+        `delay` counts by the time since boot. `eta` is a time of the wall clock, the local one if
+        it has no time zone; it waits until that clock is right. BadInput for what is neither, and
+        for a time that is past.
+        """
+        if (delay is None) == (eta is None):
+            raise BadInput(f"Task {self.name!r} is scheduled with either delay= or eta=.")
+        seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        if seconds is not None and not (_is_number(seconds) and 0 <= seconds <= _LONGEST):
+            raise BadInput(
+                f"Task {self.name!r}: delay is a number of seconds from 0 to {_LONGEST:.0f} (ten "
+                f"years), not {delay!r}."
+            )
+        if eta is not None and not isinstance(eta, datetime):
+            raise BadInput(f"Task {self.name!r}: eta is a datetime, not {eta!r}.")
+        try:
+            date = None if eta is None else wall_seconds(eta)
+        except (ValueError, OverflowError):  # the year 1
+            raise BadInput(f"Task {self.name!r}: eta is a time of our days, not {eta}.") from None
+        invocation = self._invocation(tuple(args), dict(kwargs or {}))
+        when = self._bound().timers.when(self.name, seconds, date)
+        return self._bound().submit(invocation, when)
+
     def run_sync(self, /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Task:
         """Run it and wait until it is finished, at most `timeout` seconds; returns the task.
 
         On a worker thread it runs in that thread at once, because that thread cannot wait for it.
         """
         return self._bound().run_sync(self._invocation(args, kwargs), timeout)
+
+    def check_time_left(self, user: Any) -> None:
+        """TooLittleTime if a student has less than `estimated_time` seconds left.
+
+        It does not matter in a clean-up, when the user is not active.
+        """
+        if self.estimated_time is not None and getattr(user, "active", False):
+            left: float = user.time_left
+            if left < self.estimated_time:
+                raise TooLittleTime(
+                    f"Task {self.name!r} takes about {self.estimated_time:g} s, and only "
+                    f"{int(left)} s are left."
+                )
+
+    def invocation(self) -> Invocation:
+        """A call without arguments."""
+        return self._invocation((), {})
+
+    def call(self, arguments: Mapping[str, Any]) -> R:
+        """Call the function in this thread, with arguments by name as those of a message."""
+        bound = BoundArguments(signature(self.function), OrderedDict(arguments))
+        return self.function(*bound.args, **bound.kwargs)
 
     def _invocation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Invocation:
         try:
@@ -131,9 +237,20 @@ class Invocation:
 def _seconds(option: str, value: float | None) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
+    if not _is_number(value) or not 0 < value < inf:
         raise ValueError(f"{option} is a number of seconds above 0, not {value!r}")
     return float(value)
+
+
+def _whole(option: str, value: int, least: float = -inf) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        wanted = "a whole number" if least == -inf else f"a whole number from {least} on"
+        raise ValueError(f"{option} is {wanted}, not {value!r}")
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class Task:
@@ -260,6 +377,19 @@ class Task:
         if row is not None:
             self._update(row)
         return self
+
+    def report(self, percent: float | None = None, line: str | None = None) -> None:
+        """Inside the task: set `percent` of its data, and append output of its program to `log`.
+
+        `log` keeps the last 50 lines.
+        """
+        news: dict[str, Any] = {} if percent is None else {"percent": percent}
+        if line is not None:
+            log_before = self.data.get("log")
+            before = log_before if isinstance(log_before, list) else []
+            news["log"] = [*before, *line.splitlines()][-_MOST_LOG:]
+        if any(self.data.get(key) != value for key, value in news.items()):
+            self.data.update(news)
 
     def store(self) -> Task:
         """Inside the task: publish `data`; only needed after a change deep inside it."""

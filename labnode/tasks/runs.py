@@ -6,19 +6,20 @@ import os
 import signal
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from itertools import chain, count
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from labnode.clock import Clock, Event
-from labnode.errors import LabnodeError, SessionOver
+from labnode.errors import BadInput, Busy, LabnodeError, NotFound, SessionOver
 
 _REMEMBERED = 256  # finished runs kept in memory; older ones are in the store only
+_MOST_UNFINISHED = 20_000  # runs; some 3 KB of memory each
 _order = count()
 
 
@@ -27,6 +28,45 @@ class Lane(Enum):
 
     HARDWARE = "hardware"
     BACKGROUND = "background"
+
+
+class Whose(StrEnum):
+    """Whose task it is, which decides when it may begin."""
+
+    SESSION = "session"
+    LAB = "lab"  # at any time
+    PATIENT = "lab, patient"  # the lab's, while no student is there
+
+
+class TaskQueue(NamedTuple):
+    """Those that wait for the same thread and the same permission."""
+
+    lane: Lane
+    whose: Whose
+
+    @property
+    def queue(self) -> str:
+        """What Huey calls it."""
+        return f"{self.lane.value}, {self.whose}"
+
+
+class Moment(NamedTuple):
+    """A point in time that a restart of the node, or of the machine, does not change."""
+
+    boot_id: str
+    at: float  # by the time since that boot
+    wall: float  # by the wall clock as it was
+
+    @classmethod
+    def after(cls, clock: Clock, seconds: float) -> Moment:
+        """The one in so many seconds."""
+        return cls(clock.boot_id, clock.now() + seconds, clock.wall() + seconds)
+
+    def left(self, clock: Clock) -> float:
+        """Seconds until then."""
+        if self.boot_id == clock.boot_id:
+            return self.at - clock.now()
+        return self.wall - clock.wall()
 
 
 class Status(StrEnum):
@@ -59,17 +99,20 @@ class Run:
 
     id: str
     name: str
-    function: Callable[[], Any]
     lane: Lane
     unique_key: str | None
     session_id: str | None
     user: Any
+    whose: Whose
     args: dict[str, Any]
     submitted_at: float
     stop: Event
     finished: Event
     parent: Run | None = None  # the run that called this one
     max_runtime: float = inf  # seconds
+    expires: float | None = None  # seconds in its queue
+    idempotent: bool = False  # may be begun again after it was cut off
+    gave_way: bool = False  # was asked to stop because a student came
     status: Status = Status.NEW
     data: dict[str, Any] = field(default_factory=dict)
     outcome: Outcome | None = None
@@ -85,6 +128,10 @@ class Run:
     joiners: list[Event] = field(default_factory=list)  # set when it is finished
     waits: list[Event] = field(default_factory=list)  # its own; set when it is asked to stop
     order: int = field(default_factory=_order.__next__)  # the wall clock may jump
+
+    @property
+    def line(self) -> TaskQueue:
+        return TaskQueue(self.lane, self.whose)
 
     @property
     def working(self) -> bool:
@@ -103,6 +150,14 @@ class Run:
         self.waited_at = clock.now()
         self.started_at, self.due_at = clock.wall(), self.waited_at + self.max_runtime
 
+    def repeat(self) -> None:
+        """It has failed, and waits for another try."""
+        self.status, self.started_at, self.due_at = Status.SUBMITTED, None, inf
+        self.children_killed = False
+        if self.gave_way:
+            self.gave_way, self.stop_asked_at = False, None
+            self.stop.clear()
+
     def whole(self) -> list[Run]:
         """The run and those that it is a part of, from within."""
         parent = self.parent
@@ -112,7 +167,7 @@ class Run:
         """Its outcome is stored; drop what it needed to run."""
         assert self.outcome is not None
         self.status = self.outcome.status
-        self.function, self.user, self.parent = lambda: None, None, None
+        self.user, self.parent = None, None
 
     def row(self) -> dict[str, Any]:
         """The columns of the table `tasks`."""
@@ -174,14 +229,32 @@ class Registry:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self._runs: dict[str, Run] = {}
+        self._working: dict[str, Run] = {}
         self._finished: OrderedDict[str, Run] = OrderedDict()
         self._sessions: set[str] = set()
+        self._present: set[str] = set()  # sessions whose student, or clean-up, is on the board
         self._watchers: dict[str | None, set[Event]] = {}
         self._closed = False
 
     def open_session(self, session_id: str) -> None:
         with self.lock:
             self._sessions.add(session_id)
+
+    def occupy(self, session_id: str) -> list[Run]:
+        """The board is a session's; returns the working runs that have to give way."""
+        with self.lock:
+            self._present.add(session_id)
+            return self.patient()
+
+    def vacate(self, session_id: str) -> None:
+        """The board is no longer that session's."""
+        with self.lock:
+            self._present.discard(session_id)
+
+    @property
+    def occupied(self) -> bool:
+        """Whether the board is a session's."""
+        return bool(self._present)
 
     def close_session(self, session_id: str) -> list[Run]:
         """Allow no more runs in a session and wake its views; returns its unfinished runs."""
@@ -225,6 +298,9 @@ class Registry:
             raise SessionOver(f"Task {run.name!r} cannot start: its session is over.")
 
     def add(self, run: Run) -> None:
+        """Know a new run; Busy if too many wait already."""
+        if len(self._runs) >= _MOST_UNFINISHED:
+            raise Busy(f"{_MOST_UNFINISHED} tasks wait or run already; that is too many.")
         self._runs[run.id] = run
 
     def drop(self, run: Run) -> None:
@@ -244,12 +320,39 @@ class Registry:
     def find(self, run_id: str) -> Run | None:
         return self._runs.get(run_id) or self._finished.get(run_id)
 
+    def beginning(self, text: str) -> Run:
+        """The unfinished run whose id begins so; NotFound, or BadInput if there are several."""
+        found = [run for run in self._runs.values() if run.id.startswith(text)]
+        if not found:
+            raise NotFound(f"No task that waits or runs has an id that begins with {text!r}.")
+        if len(found) > 1:
+            raise BadInput(f"The ids of {len(found)} tasks begin with {text!r}.")
+        return found[0]
+
     def parts(self, run: Run) -> list[Run]:
         """The unfinished runs that `run` has called."""
         return [part for part in self._runs.values() if part.parent is run]
 
+    def begin(self, run: Run, clock: Clock) -> None:
+        """A run begins in this thread."""
+        run.begin(clock)
+        self._working[run.id] = run
+
+    def rest(self, run: Run) -> None:
+        """The function of a run has returned or raised."""
+        run.thread = None
+        del self._working[run.id]
+
     def working(self) -> list[Run]:
-        return [run for run in self._runs.values() if run.working]
+        return list(self._working.values())
+
+    def has_unfinished(self, name: str) -> bool:
+        """Whether a run of this function is queued, scheduled or running."""
+        return any(run.name == name for run in self._runs.values())
+
+    def patient(self) -> list[Run]:
+        """The lab's runs that are being called although they wait for students to go."""
+        return [run for run in self.working() if run.whose is Whose.PATIENT]
 
     def of_session(self, session_id: str | None, *, unfinished: bool) -> list[Run]:
         """The runs of one session, oldest first."""

@@ -4,49 +4,43 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
 from functools import partial
 from math import inf
 from typing import Any
 
 from labnode import context
-from labnode.clock import Clock
+from labnode.clock import Clock, WallClock
 from labnode.errors import (
     AlreadyRunningError,
+    BadInput,
     LabnodeError,
     NotFound,
     SessionOver,
     Stopped,
-    StorageError,
-    TooLittleTime,
+    TooLate,
 )
 from labnode.events import Bus, TaskChanged, TaskStatusChanged
 from labnode.jsondata import plain
-from labnode.store import Happening, NotUnique, Store
-from labnode.tasks.api import Invocation, Task
-from labnode.tasks.queues import Queues
+from labnode.store import Happening, NotUnique, Row, Store
+from labnode.tasks.api import Invocation, Task, TaskFunction
+from labnode.tasks.lanes import Lanes, Taken
+from labnode.tasks.queues import DELAYED, DueTime, Queues, TaskEnd, ended
 from labnode.tasks.runs import (
     Lane,
+    Moment,
     Outcome,
     Registry,
     Run,
     Status,
-    children_of_thread,
+    Whose,
     describe_error,
-    kill_processes,
 )
-from labnode.tasks.waits import Until, Waits, own_run
+from labnode.tasks.timers import Timers
+from labnode.tasks.waits import Overdue, Until, Waits, own_run
 from labnode.worker import Job, Worker, harmless
 
 log = logging.getLogger(__name__)
-
-_MOST_LOG = 50  # lines of a program's output that a task's data keeps
-_CHILDREN_GRACE = 5.0  # seconds that a task has to end its child processes after stop()
-_STOP_GRACE = {Lane.HARDWARE: 10.0, Lane.BACKGROUND: 30.0}  # seconds, then the agent ends itself
-_INTERRUPTED = {
-    "code": "interrupted",
-    "class": "Interrupted",
-    "message": "The node was restarted while the task was waiting or running.",
-}
 
 
 class Tasks:
@@ -56,122 +50,179 @@ class Tasks:
     """
 
     def __init__(
-        self, store: Store, worker: Worker, clock: Clock, bus: Bus, queues: Queues
+        self, store: Store, worker: Worker, clock: Clock, bus: Bus, wall_clock: WallClock
     ) -> None:
         self._store = store
         self._worker = worker
         self._clock = clock
         self._bus = bus
-        self._queues = queues
+        self._queues = Queues(store)
         self._registry = Registry()
         self._waits = Waits(self._registry, worker, clock)
-        queues.serve(self._execute)
+        self.overdue = Overdue(self, self._registry, clock)
+        self._functions: dict[str, TaskFunction[..., Any]] = {}
+        self._lanes = Lanes(store, self._queues, self._registry, worker, clock)
+        self.timers = Timers(
+            self, store, self._queues, self._lanes, clock=clock, wall_clock=wall_clock
+        )
+
+    def register(self, function: TaskFunction[..., Any]) -> None:
+        """Have Huey know a task function, as `lab.NAME`."""
+        self._functions[function.name] = function
+        self._queues.register(function.name, function.call)
+        self.timers.add(function.name, function.periodic)
 
     def recover(self) -> None:
-        """After a start: tasks that were unfinished when the node went down have failed."""
-        for row in self._store.select("tasks", "status IN ('submitted', 'running')"):
-            changes = {"status": "failed", "error": _INTERRUPTED, "finished_at": self._clock.wall()}
-            happening = Happening("task.interrupted", row["session_id"], row["id"])
-            self._store.update("tasks", row["id"], changes, happening)
+        """After a start: let what waits in Huey's tables and the history agree; see Lanes."""
+        self._lanes.recover(self._functions, self._restored)
+
+    def _restored(self, row: Row, arguments: dict[str, Any]) -> Run:
+        run = self._new(self._functions[row["name"]], arguments, row)
+        run.status = Status.SUBMITTED
+        return run
+
+    def begin(self) -> None:
+        """From now on tasks of the lab may begin, and scheduled ones when they are due."""
+        self._lanes.begin()
+        self.timers.start()
 
     # ------------------------------------------------------------------ running
 
-    def submit(self, invocation: Invocation) -> Task:
-        """Queue a run; see TaskFunction.delay."""
-        run = self._new(invocation)
+    def submit(
+        self,
+        invocation: Invocation,
+        when: DueTime | None = None,
+        *,
+        also: Callable[[], None] = lambda: None,
+    ) -> Task:
+        """Queue or schedule a run, see TaskFunction.delay and schedule.
+
+        `also` is done in the transaction that stores it.
+        """
+        function = invocation.function
+        run = self._new(function, invocation.arguments)
+        message = self._queues.message(run.name, run.id, run.args, **function.of_message)
+        story = []
+        if when is not None:
+            detail = {"name": run.name, "due": when.due.wall}
+            story.append(Happening("task.scheduled", run.session_id, run.id, detail))
+
+        def queue(db: Any) -> list[Taken]:
+            also()
+            if when is None:
+                self._lanes.put(run, message)
+                return self._lanes.take_for(run, db)
+            self.timers.keep(message, when)
+            return []
+
+        def queued(taken: list[Taken]) -> None:  # on the store's thread
+            with self._registry.lock:
+                if self._registry.is_open(run.session_id):
+                    run.status = Status.SUBMITTED
+                    self._publish_status(run)  # under the lock: before its end is published
+            self._lanes.hand_over(run.lane, taken)
+
         try:
-            self._admit(run, invocation)
+            function.check_time_left(run.user)
+            with self._registry.lock:
+                self._registry.check_open(run)
+                self._registry.add(run)
+            begun = {"status": "submitted", "args": None}  # Huey has its arguments
+            self._insert(run, begun, *story, also=queue, then=queued)
+            if run.status is Status.NEW:  # the session has ended while the row was written
+                run.status = Status.SUBMITTED
+                over = SessionOver(f"Task {run.name!r} cannot start: its session is over.")
+                self._fail(run, over)
+                raise over
         except LabnodeError as error:
             return self._refused(run, error)
-        try:
-            self._queues.put(run.lane, run.id)
-        except Exception as error:  # for example a full disk
-            log.exception("A task could not be queued.")
-            broken = StorageError(f"The queue of tasks does not work: {error}.")
-            self._fail(run, broken)
-            return self._refused(run, broken)
-        if run.lane is Lane.HARDWARE:
-            self._worker.wake()
-        else:
-            self._worker.wake_background()
         return self._task(run)
+
+    def tick(self, name: str, note: Callable[[], None]) -> None:
+        """Queue a periodic task and `note` that, unless the one before is unfinished."""
+        with self._registry.lock:
+            if self._registry.has_unfinished(name):
+                log.info("The periodic task %s is left out: the one before is unfinished.", name)
+                return
+        self.submit(self._functions[name].invocation(), also=note)
 
     def run_directly(self, invocation: Invocation) -> Any:
         """The result of a run in this thread; what it raises is raised."""
-        run = self._new(invocation, parent=own_run())
+        run = self._new(invocation.function, invocation.arguments, parent=own_run())
         with self._worker.slot():
-            self._admit(run, invocation, here=True)
-            result, error = self._run_here(run)
-        if error is not None:
-            raise harmless(error)
-        return result
+            self._admit(run, invocation)
+            end = self._run_here(run, invocation)
+        if end.error is not None:
+            raise harmless(end.error)
+        return end.result
 
     def run_sync(self, invocation: Invocation, timeout: float | None) -> Task:
         """See TaskFunction.run_sync."""
         if not self._worker.on_worker_thread:
             with self._worker.slot():
                 return self.submit(invocation).join(timeout, error_on_timeout=False)
-        run = self._new(invocation, parent=own_run())
+        run = self._new(invocation.function, invocation.arguments, parent=own_run())
         try:
-            self._admit(run, invocation, here=True)
+            self._admit(run, invocation)
         except LabnodeError as error:
             return self._refused(run, error)
-        self._run_here(run)
+        self._run_here(run, invocation)
         return self._task(run)
 
     def next_job(self, lane: Lane) -> Job | None:
-        """The oldest queued run of `lane` as a job, or None."""
-        return self._queues.take(lane)
+        """The next queued run of `lane` as a job; if there is None, the lane is woken for it."""
+        taken = self._lanes.next(lane)
+        return None if taken is None else partial(self._execute, *taken)
 
-    def _new(self, invocation: Invocation, parent: Run | None = None) -> Run:
-        function = invocation.function
+    def _new(
+        self,
+        function: TaskFunction[..., Any],
+        arguments: dict[str, Any],
+        row: Row | None = None,
+        parent: Run | None = None,
+    ) -> Run:
+        """A new run of the current user, or the lab's one of a `row` that is found at a start."""
         user = context.current_user.get()
         session_id: str | None = getattr(user, "session_id", None)
         unique_key = {None: None, "global": function.name, "user": f"{function.name}@{session_id}"}
+        whose = Whose.LAB if function.during_sessions else Whose.PATIENT
         return Run(
-            id=secrets.token_urlsafe(16),
+            id=secrets.token_urlsafe(16) if row is None else row["id"],
             name=function.name,
-            function=invocation.call,
             lane=function.lane,
             unique_key=unique_key[function.unique],
             session_id=session_id,
             user=user,
-            args=invocation.arguments,
-            submitted_at=self._clock.wall(),
+            whose=whose if session_id is None else Whose.SESSION,
+            args=arguments,
+            submitted_at=self._clock.wall() if row is None else row["submitted_at"],
             stop=self._worker.signal(),
             finished=self._worker.signal(),
             parent=parent,
             max_runtime=inf if function.max_runtime is None else function.max_runtime,
+            expires=function.expires,
+            idempotent=function.idempotent and session_id is None,
         )
 
-    def _admit(self, run: Run, invocation: Invocation, *, here: bool = False) -> None:
-        """Store a new run; with `here` it begins at once, in this thread.
+    def _admit(self, run: Run, invocation: Invocation) -> None:
+        """Store a new run that begins at once, in this thread.
 
         SessionOver, AlreadyRunningError or TooLittleTime if it is not allowed, StorageError if it
-        cannot be stored. What a hook or a task runs here is a part of it and always allowed.
+        cannot be stored. What a hook or a task runs is a part of it and always allowed.
         """
-        self._check_time_left(run, invocation.function.estimated_time)
-        is_part = here and self._worker.on_worker_thread
-        now = self._clock.wall()
-        begun = {"status": "running", "started_at": now} if here else {"status": "submitted"}
+        invocation.function.check_time_left(run.user)
+        is_part = self._worker.on_worker_thread
         with self._registry.lock:
             if not is_part:
                 self._registry.check_open(run)
             self._registry.add(run)
-        try:
-            self._store.insert("tasks", {**run.row(), **begun})
-        except BaseException as error:
-            self._registry.drop(run)
-            if isinstance(error, NotUnique):
-                raise AlreadyRunningError(f"Task {run.name!r} is already running.") from None
-            raise
+        self._insert(run, {"status": "running", "started_at": self._clock.wall()})
         try:
             with self._registry.lock:
                 run.status = Status.SUBMITTED
                 if not is_part:
                     self._registry.check_open(run)  # it may have ended while the row was written
-                if here:
-                    run.begin(self._clock)
+                self._registry.begin(run, self._clock)
                 if run.parent is not None and run.parent.stop_asked_at is not None:
                     self._ask_to_stop(run)
                 self._publish_status(run)  # under the lock: before its end is published
@@ -179,17 +230,15 @@ class Tasks:
             self._fail(run, error)
             raise
 
-    def _check_time_left(self, run: Run, needed: float | None) -> None:
-        """TooLittleTime if the student has less than `needed` seconds left.
-
-        It does not matter in a clean-up, when the user is not active.
-        """
-        if needed is not None and getattr(run.user, "active", False):
-            left: float = run.user.time_left
-            if left < needed:
-                raise TooLittleTime(
-                    f"Task {run.name!r} takes about {needed:g} s, and only {int(left)} s are left."
-                )
+    def _insert(self, run: Run, begun: Row, *happenings: Happening, **also: Any) -> None:
+        """Store the row of a run, or drop the run; see Store.insert."""
+        try:
+            self._store.insert("tasks", {**run.row(), **begun}, *happenings, **also)
+        except BaseException as error:
+            self._registry.drop(run)
+            if isinstance(error, NotUnique):
+                raise AlreadyRunningError(f"Task {run.name!r} is already running.") from None
+            raise
 
     def _refused(self, run: Run, error: LabnodeError) -> Task:
         """The failed task of a run that was not admitted."""
@@ -199,44 +248,86 @@ class Tasks:
             self._registry.remember(run)
         return self._task(run)
 
-    def _execute(self, run_id: str) -> None:
-        """Run a queued run, unless its session is over."""
+    def _execute(self, run: Run, message: Any) -> None:
+        """Run a queued run, unless its session is over or a student has come meanwhile."""
+        expired = message.expires is not None and Moment(*message.expires).left(self._clock) < 0
         with self._registry.lock:
-            run = self._registry.unfinished(run_id)
-            if run is None or not run.may_begin:
+            if not run.may_begin:
                 return
-            if self._registry.is_open(run.session_id):
-                run.begin(self._clock)
+            early = not self._lanes.may_begin(run.line)
+            if self._registry.is_open(run.session_id) and not early and not expired:
+                self._registry.begin(run, self._clock)
         if run.working:
-            self._store.update("tasks", run.id, {"status": "running", "started_at": run.started_at})
             self._publish_status(run)
-            self._work(run)
+            self._work(run, partial(self._queues.execute, message), message)
+        elif expired:
+            self._fail(run, TooLate(f"Task {run.name!r} did not begin before it expired."))
+        elif early:
+            self._lanes.give_back(run, message)
         else:
             self.stop(run.id)
 
-    def _run_here(self, run: Run) -> tuple[Any, BaseException | None]:
+    def _run_here(self, run: Run, invocation: Invocation) -> TaskEnd:
         """Run a run that was admitted to begin here; its end is stored on return."""
-        ended = self._work(run)
+        end = self._work(run, partial(ended, invocation.call))
         if not self._worker.wait_for(run.finished, 30):
             run.finished.wait(1)  # a stopping node ends waits before the last writes
-        return ended
+        return end
 
-    def _work(self, run: Run) -> tuple[Any, BaseException | None]:
-        """Call the function of a run that has begun; what it returned and what it raised."""
-        result: Any = None
-        failure: BaseException | None = None
+    def _work(self, run: Run, call: Callable[[], TaskEnd], message: Any = None) -> TaskEnd:
+        """Call the function of a run that has begun; a failed one may be queued once more."""
+        with context.acting(run.user, Task(self, run.view(), inside=run)):
+            try:
+                end = call()
+            except Exception as error:
+                log.exception("Huey could not execute task %s.", run.name)
+                end = TaskEnd(error=error)
+        final = None
         try:
-            with context.acting(run.user, Task(self, run.view(), inside=run)):
-                result = run.function()
-            final = plain(result, f"The result of task {run.name!r}")
-            outcome = Outcome(Status.DONE, self._clock.wall(), final)
-        except BaseException as error:  # sys.exit() ends the task, not its thread
-            outcome, failure = self._failure(error), error
-            log.info("Task %s failed.", run.name, exc_info=not isinstance(error, Stopped))
+            final = plain(end.result, f"The result of task {run.name!r}")
+        except BadInput as error:
+            end = TaskEnd(end.result, error)
+        outcome = Outcome(Status.DONE, self._clock.wall(), final)
+        if end.error is not None:
+            outcome = self._failure(end.error)
+            trace = None if isinstance(end.error, Stopped) else end.error
+            log.info("Task %s failed.", run.name, exc_info=trace)
         with self._registry.lock:
-            run.outcome, run.thread = outcome, None
+            self._registry.rest(run)
+            if end.error is not None and message is not None and self._may_repeat(run, message):
+                self._repeat(run, message, outcome)
+                return end
+            run.outcome = outcome
         self._finish(run)
-        return result, failure
+        return end
+
+    def _may_repeat(self, run: Run, message: Any) -> bool:
+        """Whether a run that failed has another try; if it was asked to stop, only by a student."""
+        asked = run.stop_asked_at is not None and not (run.gave_way and run.idempotent)
+        return message.retries > 0 and not asked and self._registry.is_open(run.session_id)
+
+    def _repeat(self, run: Run, message: Any, outcome: Outcome) -> None:
+        """Queue the next try, under the lock: a stop must come after it in the database, too."""
+        message.retries -= 1
+        delay = 0.0 if run.gave_way else message.retry_delay
+        when = DueTime(DELAYED, Moment.after(self._clock, delay)) if delay else None
+        run.repeat()
+
+        def queue(_: Any) -> None:
+            if run.idempotent:
+                self._queues.remove(run.id)
+            if when is None:
+                self._lanes.put(run, message)
+                self._lanes.wake(run.lane)
+            else:
+                self.timers.keep(message, when)
+
+        detail = {"name": run.name, "error": outcome.error and outcome.error["message"]}
+        happening = Happening("task.retried", run.session_id, run.id, detail)
+        changes = {"status": "submitted", "started_at": None, "args": None}
+        self._store.update("tasks", run.id, changes, happening, also=queue)
+        self._publish_status(run)
+        self._worker.wake()  # a start may wait for it to give way
 
     # ------------------------------------------------------------------ ending
 
@@ -258,10 +349,19 @@ class Tasks:
             **vars(outcome),
             "status": str(outcome.status),
             "started_at": run.started_at,
+            "args": run.args,
             "data": run.data,
         }
         happening = Happening(f"task.{outcome.status}", run.session_id, run.id, {"name": run.name})
-        self._store.update("tasks", run.id, changes, happening, then=partial(self._stored, run))
+        may_wait = run.started_at is None or run.idempotent  # in one of Huey's tables
+        self._store.update(
+            "tasks",
+            run.id,
+            changes,
+            happening,
+            also=(lambda _: self._queues.remove(run.id)) if may_wait else None,
+            then=partial(self._stored, run),
+        )
 
     def _stored(self, run: Run) -> None:
         with self._registry.lock:
@@ -277,9 +377,29 @@ class Tasks:
 
     # ------------------------------------------------------------------ sessions and stopping
 
+    def occupy(self, session_id: str) -> None:
+        """The board is a session's from now on: tasks of the lab give way, and wait."""
+        for run in self._registry.occupy(session_id):
+            log.info("Task %s gives way to a student.", run.name)
+            run.gave_way = True
+            self.stop(run.id)
+
+    def wait_until_given_way(self) -> None:
+        """On the hardware thread, return when no task of the lab works that has to give way."""
+        with self._registry.lock:
+            runs = self._registry.patient()
+        for run in runs:
+            self._worker.pause(None, lambda run=run: not run.working)  # type: ignore[misc]
+
+    def vacate(self, session_id: str) -> None:
+        """The session is over and cleaned up: tasks of the lab may begin again."""
+        self._registry.vacate(session_id)
+        self._lanes.wake_all()
+
     def open_session(self, session_id: str) -> None:
-        """Allow tasks in a session."""
+        """Allow tasks in a session, which occupies the board."""
         self._registry.open_session(session_id)
+        self.occupy(session_id)
 
     def close_session(self, session_id: str) -> None:
         """Allow no more tasks in a session; cancel the queued ones and stop the others."""
@@ -287,9 +407,12 @@ class Tasks:
             self.stop(run.id)
 
     def stop_all(self) -> None:
-        """The node stops: allow no more tasks and ask all to stop."""
+        """The node stops: allow no more tasks and ask all to stop; the lab's go on waiting."""
+        self.timers.stop(0.5)
         for run in self._registry.close():
-            self.stop(run.id)
+            if run.whose is Whose.SESSION or not run.may_begin:
+                self.stop(run.id)
+        self._lanes.close()
 
     def stop(self, task_id: str) -> None:
         """Ask a task and its parts to stop; if it has not begun, it is cancelled."""
@@ -313,48 +436,6 @@ class Tasks:
         for part in self._registry.parts(run):
             self._ask_to_stop(part)
 
-    def stop_overdue(self) -> float | None:
-        """Ask tasks to stop after their `max_runtime`; kill the processes of those that do not.
-
-        Returns the seconds until there is more to do, None if nothing is limited.
-        """
-        now = self._clock.now()
-        with self._registry.lock:
-            working = self._registry.working()
-        dues = []
-        for run in working:
-            if run.stop_asked_at is None and run.due_at <= now:
-                log.info("Task %s has reached its max_runtime and is asked to stop.", run.name)
-                self.stop(run.id)
-            if run.stop_asked_at is None:
-                dues.append(run.due_at)
-            elif not run.children_killed:
-                dues.append(self._kill_children(run, run.stop_asked_at + _CHILDREN_GRACE, now))
-        next_due = min(dues, default=inf)
-        return None if next_due == inf else next_due - now
-
-    def _kill_children(self, run: Run, at: float, now: float) -> float:
-        """Kill the processes of a run from `at` on; returns when there is more to do."""
-        if now < at:
-            return at
-        run.children_killed = True
-        found = children_of_thread(run.native_thread) - run.others_children
-        if found and run.working:
-            log.warning("Task %s does not stop: its processes are killed.", run.name)
-            kill_processes(found)
-        return inf
-
-    def overdue(self) -> str | None:
-        """Which task has not stopped for so long that the agent has to end itself, or None."""
-        with self._registry.lock:
-            for run in self._registry.working():
-                if run.stop_asked_at is None:
-                    continue
-                waited = self._clock.now() - run.stop_asked_at
-                if waited > _STOP_GRACE[run.lane]:
-                    return f"task {run.name!r} was asked to stop {waited:.0f} s ago and runs on"
-        return None
-
     # ------------------------------------------------------------------ asking and waiting
 
     def get(self, task_id: str) -> Task:
@@ -363,6 +444,11 @@ class Tasks:
         if row is None or row["args"] is None:  # pruned
             raise NotFound(f"There is no task {task_id!r}.")
         return Task(self, row)
+
+    def unfinished(self, beginning: str) -> Task:
+        """The unfinished task whose id begins so; NotFound, or BadInput if there are several."""
+        with self._registry.lock:
+            return Task(self, self._registry.beginning(beginning).view())
 
     def look(self, task_id: str) -> dict[str, Any] | None:
         """A task as it is now."""
@@ -398,20 +484,10 @@ class Tasks:
     # ------------------------------------------------------------------ inside a task
 
     def progress(self, percent: float | None = None, line: str | None = None) -> None:
-        """Set `percent` of the current task's data, and append output of its program to `log`.
-
-        `log` keeps the last 50 lines. Without a current task this does nothing.
-        """
-        task = context.current_task.get()
-        if task is None:
-            return
-        news: dict[str, Any] = {} if percent is None else {"percent": percent}
-        if line is not None:
-            log_before = task.data.get("log")
-            before = log_before if isinstance(log_before, list) else []
-            news["log"] = [*before, *line.splitlines()][-_MOST_LOG:]
-        if any(task.data.get(key) != value for key, value in news.items()):
-            task.data.update(news)
+        """Task.report of the current task; without one this does nothing."""
+        task: Task | None = context.current_task.get()
+        if task is not None:
+            task.report(percent, line)
 
     def set_data(self, run: Run, data: dict[str, Any]) -> None:
         """Publish new `data` of a run; TypeError if it has ended."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
+from typing import Protocol
 
 from labnode import context
 from labnode.clock import Clock, Event
 from labnode.errors import Deadlock, SessionOver, Stopped, TooLate
-from labnode.tasks.runs import Lane, Registry, Run
+from labnode.tasks.runs import Lane, Registry, Run, children_of_thread, kill_processes
 from labnode.worker import Worker
 
+log = logging.getLogger(__name__)
+
 _GRACE = 5.0  # seconds after stop() in which a task may go on waiting
+_CHILDREN_GRACE = 5.0  # seconds that a task has to end its child processes after stop()
+_STOP_GRACE = {Lane.HARDWARE: 10.0, Lane.BACKGROUND: 30.0}  # seconds, then the agent ends itself
 _LAST_GRACE = 1.0  # the same when the node stops
 _NEVER = Event()
 
@@ -169,6 +176,63 @@ class Waits:
         if run.may_begin and run.lane is Lane.HARDWARE:
             return self._worker.hardware_thread
         return run.thread
+
+
+class Stopper(Protocol):
+    """The node's tasks."""
+
+    def stop(self, task_id: str) -> None: ...
+
+
+class Overdue:
+    """Tasks that take longer than they may: than their `max_runtime`, or after stop()."""
+
+    def __init__(self, stopper: Stopper, registry: Registry, clock: Clock) -> None:
+        self._stopper = stopper
+        self._registry = registry
+        self._clock = clock
+
+    def stop(self) -> float | None:
+        """Ask tasks to stop after their `max_runtime`; kill the processes of those that do not.
+
+        Returns the seconds until there is more to do, None if nothing is limited.
+        """
+        now = self._clock.now()
+        with self._registry.lock:
+            working = self._registry.working()
+        dues = []
+        for run in working:
+            if run.stop_asked_at is None and run.due_at <= now:
+                log.info("Task %s has reached its max_runtime and is asked to stop.", run.name)
+                self._stopper.stop(run.id)
+            if run.stop_asked_at is None:
+                dues.append(run.due_at)
+            elif not run.children_killed:
+                dues.append(self._kill_children(run, run.stop_asked_at + _CHILDREN_GRACE, now))
+        next_due = min(dues, default=inf)
+        return None if next_due == inf else next_due - now
+
+    def _kill_children(self, run: Run, at: float, now: float) -> float:
+        """Kill the processes of a run from `at` on; returns when there is more to do."""
+        if now < at:
+            return at
+        run.children_killed = True
+        found = children_of_thread(run.native_thread) - run.others_children
+        if found and run.working:
+            log.warning("Task %s does not stop: its processes are killed.", run.name)
+            kill_processes(found)
+        return inf
+
+    def fault(self) -> str | None:
+        """Which task has not stopped for so long that the agent has to end itself, or None."""
+        with self._registry.lock:
+            for run in self._registry.working():
+                if run.stop_asked_at is None:
+                    continue
+                waited = self._clock.now() - run.stop_asked_at
+                if waited > _STOP_GRACE[run.lane]:
+                    return f"task {run.name!r} was asked to stop {waited:.0f} s ago and runs on"
+        return None
 
 
 def own_run() -> Run | None:

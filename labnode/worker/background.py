@@ -25,6 +25,7 @@ class Background:
     """
 
     def __init__(self, number: int) -> None:
+        self.free = 0  # threads that wait for a job
         self._places = number  # how many more threads may work; below 0, one has to end
         self._wake = threading.Condition()
         self._turn = 0  # counts wake-ups, so that one between looking and sleeping is not lost
@@ -100,7 +101,9 @@ class Background:
         """Wait for a turn after `looked`; None when the thread has to end."""
         with self._wake:
             while self._turn == looked and not self._must_end:
+                self.free += 1
                 self._wake.wait()
+                self.free -= 1
             if self._must_end:
                 self._places += 1
                 del self._threads[threading.current_thread().name]

@@ -35,13 +35,15 @@ class HardwareThread:
     """The one thread that touches the board, from its opening to its closing.
 
     `opened` is set when the board has been opened, or not: then `error` says why, as it does when
-    the thread dies. `busy_since` is when it began what it does now, None while it rests.
+    the thread dies. `busy_since` is when it began what it does now, None while it rests. `free` is
+    whether it would take a job.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.opened = threading.Event()
         self.error: BaseException | None = None
         self.busy_since: float | None = None
+        self.free = False  # it rests and would take a job
         self.stopping = False
         self.thread = threading.Thread(target=self._run, name="hardware", daemon=True)
         self._clock = clock
@@ -135,7 +137,9 @@ class HardwareThread:
         elif (job := self._next_job()) is not None:
             job()
         elif not self.stopping:
+            self.free = True
             self._rest(due)
+            self.free = False
 
     def _next_job(self) -> Job | None:
         try:

@@ -130,6 +130,16 @@ class Worker:
         """Make the background threads look for jobs."""
         self._background.wake()
 
+    @property
+    def free_hardware(self) -> int:
+        """1 while the hardware thread would take a job."""
+        return int(self._hardware.free)
+
+    @property
+    def free_background(self) -> int:
+        """How many background threads wait for a job."""
+        return self._background.free
+
     # ------------------------------------------------------------------ waiting
 
     @property

@@ -180,7 +180,7 @@ def test_sequences_that_come_by_themselves_have_names(tmp_path: Path) -> None:
     )
     water, calibrate = found["water"], found["calibrate"]
     assert (water.schedule, water.catch_up) == (At(["7:00", "19:00"]), True)
-    assert (water.on_error, water.label, len(water.steps)) == ("warn", None, 1)
+    assert (water.on_error, water.label, len(water.steps)) == ("fail", None, 1)
     assert (calibrate.schedule, calibrate.on_error) == (Every(12 * 3600), "quarantine")
     assert check_tasks(found, {}) == [
         "calibrate runs the task 'calibrate', which the lab's module does not have"

@@ -51,7 +51,7 @@ case "$*" in
     *version_info*) echo ${{PYTHON_VERSION:-3.13}} ;;
     *ensurepip*) ;;
     *gpiochip_open*) [[ -z ${{NO_LGPIO:-}} ]] ;;
-    *"install without-wheel"*) [[ -z ${{NO_LGPIO:-}} ]] || echo lgpio ;;
+    *"install without-wheel"*) [[ -z ${{NO_LGPIO:-}} ]] || echo lgpio ;;&
     *"-m labnode.install"*)
         PYTHONPATH=$PACKAGES${{PYTHONPATH:+:$PYTHONPATH}} exec '{sys.executable}' "$@" ;;
     "-m venv "*)
@@ -139,7 +139,7 @@ class Node:
         self.copy("deploy")
         self.packages = directory / "packages"
         self.packages.mkdir()
-        for name in ("lgpio", "_lgpio"):
+        for name in ("lgpio", "_lgpio", "yaml"):  # Debian's, for a machine without their wheels
             (self.packages / f"{name}.py").write_text("")
         for name in ("errors.py", "clock", "install"):
             self.copy(f"labnode/{name}")

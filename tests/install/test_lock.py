@@ -12,9 +12,18 @@ import pytest
 from packaging.requirements import Requirement
 
 from labnode.errors import ConfigError
-from labnode.install.lock import Library, Platform, lock_text, missing, read_lock, requirements
+from labnode.install.lock import (
+    LEFT_OUT,
+    PROCESSORS,
+    PYTHONS,
+    Library,
+    Platform,
+    lock_text,
+    missing,
+    read_lock,
+    requirements,
+)
 from labnode.install.release import DEBIAN, LOCKS
-from labnode.install.update_lock import LEFT_OUT, PROCESSORS, PYTHONS
 
 from .conftest import ROOT
 
@@ -125,6 +134,7 @@ def test_a_machine_takes_the_wheels_for_its_python_and_processor(file: str, take
 def test_a_32_bit_python_on_a_64_bit_kernel_is_32_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on Raspberry Pi OS, 32-bit, on a Pi 4."""
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("sys.maxsize", 2**63 - 1)
     assert Platform.this().processor == "aarch64"
     monkeypatch.setattr("sys.maxsize", 2**31 - 1)
     assert Platform.this().processor == "armv7l"

@@ -207,6 +207,14 @@ def test_a_tool_may_shut_itself_in_further() -> None:
         )
 
 
+def test_the_node_may_ask_whether_its_clock_was_set_and_not_set_it() -> None:
+    lines = UNIT.read_text().splitlines()
+    filters = [line.partition("=")[2] for line in lines if line.startswith("SystemCallFilter=")]
+    assert filters[-1] == "adjtimex clock_adjtime clock_adjtime64"  # after what takes them away
+    assert "CapabilityBoundingSet=" in lines
+    assert not any(line.startswith("ProtectClock=") for line in lines)
+
+
 def test_outputs_go_to_their_safe_values_however_the_process_ended() -> None:
     """systemd has taken the credentials away by then: the copy in the runtime directory is used."""
     text = UNIT.read_text()

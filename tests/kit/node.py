@@ -40,6 +40,10 @@ class WatchedStore(Store):
         self.asked += 1
         super().update(*args, **kwargs)
 
+    def soon(self, *args: Any, **kwargs: Any) -> None:
+        self.asked += 1
+        super().soon(*args, **kwargs)
+
 
 class Visited:
     """What central servers and students ask of a node, and what can be seen of it.
@@ -170,6 +174,7 @@ class SmallNode(Parts, Visited):
         self.sessions.recover()
         if self._reaper:
             self.sessions.reaper.start()
+        self.tasks.begin()
         return self
 
     def __exit__(
@@ -198,10 +203,10 @@ class SmallNode(Parts, Visited):
             return
         self._open = False
         self.store.close()
+        assert self.tasks.timers.stop(PATIENCE)
         self.sessions.reaper.stop(PATIENCE)
         self.sessions.close()
         assert self.worker.stop(PATIENCE)
-        self.queues.close()
         for asked in self.asked:
             asked.thread.join(PATIENCE)
 
@@ -210,7 +215,7 @@ class SmallNode(Parts, Visited):
     def settle(self) -> None:
         """Return when every thread waits for something that a test, or time, has to bring."""
         clock = self.clock
-        threads = [self.worker._thread]
+        threads = [self.worker._thread, self.tasks.timers.thread]
         if self._reaper:
             threads.append(self.sessions.reaper._thread)
 

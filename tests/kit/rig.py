@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from labnode import context
 from labnode.clock import Clock
 from labnode.events import TaskChanged
 from labnode.tasks import Task, TaskFunction
+from labnode.tasks.queues import Waiting
 from labnode.worker import Hook
 from tests.kit.clock import Asked, WatchedClock
 from tests.kit.waiting import PATIENCE
@@ -128,9 +130,11 @@ class TasksRig(WorkerRig):
 
     def __init__(self, directory: Path, clock: Clock | None = None, **options: Any) -> None:
         super().__init__(clock, directory, **options)
+        self._names = Counter[str]()
 
     def start(self) -> None:
         self.start_tasks()
+        self.tasks.begin()
 
     def close(self) -> None:
         for gate in self._gates:
@@ -139,16 +143,20 @@ class TasksRig(WorkerRig):
         try:
             super().close()
         finally:
-            self.queues.close()
             self.store.close()
 
     def task(
-        self, function: Callable[..., Any] | None = None, *, unique: Any = None
+        self, function: Callable[..., Any] | None = None, *, unique: Any = None, **options: Any
     ) -> TaskFunction[..., Any]:
-        """Declare a task, as `@lab.task` does."""
+        """Declare a task, as `@lab.task` does; unless told otherwise it waits for no student."""
 
         def declare(function: Callable[..., Any]) -> Any:
-            declared: Any = TaskFunction(function, unique=unique)
+            declared: Any = TaskFunction(
+                function, unique=unique, **{"during_sessions": True, **options}
+            )
+            self._names[declared.name] += 1
+            if (number := self._names[declared.name]) > 1:  # which no lab may do
+                declared.name += f" {number}"
             declared.bind(self.tasks)
             return declared
 
@@ -172,6 +180,10 @@ class TasksRig(WorkerRig):
     def stored(self) -> None:
         """Return when all that was asked of the store until now is done."""
         self.store.run(lambda db: None)
+
+    def waiting(self) -> list[Waiting]:
+        """What waits in Huey's tables."""
+        return self.store.run(lambda _: self.tasks._queues.waiting())
 
     def pending(self) -> int:
         """How many tasks the index of unique tasks holds on to."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labnode.board import Board, BoardFile
-from labnode.clock import Clock
+from labnode.clock import Clock, WallClock
 from labnode.events import Bus
 from labnode.lab import Lab, Node
 from labnode.lab.operators import Operators
@@ -21,7 +21,6 @@ from labnode.lab.sequences import Sequences
 from labnode.sessions import Session, Sessions
 from labnode.store import Store
 from labnode.tasks import Lane, Tasks
-from labnode.tasks.queues import Queues
 from labnode.worker import Worker
 
 
@@ -93,8 +92,7 @@ class Parts:
         if directory is not None:
             self.directory = directory
             self.store = store(directory / "labnode.db", clock)
-            self.queues = Queues(directory / "queue.db")
-            self.tasks = Tasks(self.store, self.worker, clock, self.bus, self.queues)
+            self.tasks = Tasks(self.store, self.worker, clock, self.bus, WallClock(clock))
         self.board: Any = board
         if isinstance(board, BoardFile):
             self.board = Board(

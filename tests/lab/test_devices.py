@@ -14,6 +14,7 @@ from labnode.lab import Lab
 from labnode.sessions import Reason, State
 from tests.kit.clock import WatchedClock
 from tests.kit.node import SAFE, SmallNode
+from tests.kit.waiting import PATIENCE
 
 Boot = Callable[..., SmallNode]
 
@@ -172,14 +173,14 @@ def test_a_task_may_bring_its_work_to_an_end_until_the_devices_are_reset(
     node.ask_delete(session)
     node.turn()
     steps["first"].set()
-    assert not isinstance(done.get(timeout=10), SessionOver)
+    assert not isinstance(done.get(timeout=PATIENCE), SessionOver)
     assert node.values()["dimmer"] == 0.5
     node.advance(5)
     assert session.state is State.DISPOSING  # the task is still there
     assert node.values() == SAFE
     steps["second"].set()
     node.until(lambda: session.state is State.DISPOSED)
-    assert isinstance(done.get(timeout=10), SessionOver)
+    assert isinstance(done.get(timeout=PATIENCE), SessionOver)
     assert node.values() == SAFE
 
 

@@ -172,10 +172,10 @@ def test_one_that_ignores_everything_is_overdue(boot: Boot, lab: Lab) -> None:
     task = deaf.delay()
     assert busy.wait(10)
     node.clock.advance(30)
-    assert node.tasks.overdue() is None
-    assert node.tasks.stop_overdue() == 5  # then what it has started is killed
+    assert node.tasks.overdue.fault() is None
+    assert node.tasks.overdue.stop() == 5  # then what it has started is killed
     node.clock.advance(11)
-    assert node.tasks.overdue() == "task 'deaf' was asked to stop 11 s ago and runs on"
+    assert node.tasks.overdue.fault() == "task 'deaf' was asked to stop 11 s ago and runs on"
     gate.set()
     assert ended(node, task).done
 
@@ -204,7 +204,7 @@ def test_nothing_is_looked_for_when_no_task_has_a_limit(node: SmallNode, lab: La
         return lab.wait(1000)
 
     node.run_as(node.connected(), endless.delay)
-    assert node.tasks.stop_overdue() is None
+    assert node.tasks.overdue.stop() is None
 
 
 # --- both ---
@@ -240,10 +240,10 @@ def test_the_processes_of_a_task_that_does_not_stop_are_killed_after_5_s(
         task = node.run_as(session, program.delay)
         assert started.wait(10)
         task.stop()
-        node.tasks.stop_overdue()
+        node.tasks.overdue.stop()
         assert not task.retrieve().finished
         node.clock.advance(5)
-        node.tasks.stop_overdue()
+        node.tasks.overdue.stop()
         assert ended(node, task).result == -signal.SIGKILL
         assert others.poll() is None
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from labnode import context
 from labnode.tasks import Task
 from labnode.testing import LabClient
+from tests.kit.waiting import PATIENCE
 
 EXAMPLES = Path(__file__).parent / "examples"
 BACK = "http://moodle.example.org/course"
@@ -42,7 +44,8 @@ def test_simple(start: Start, base: str, caplog: pytest.LogCaptureFixture) -> No
     assert student.entered.headers["location"] == f"{base}/lab/"
     assert student.entered.cookies[0].startswith("advanced_lab=")
     text = student.get(f"{base}/lab/").text
-    assert text.startswith("Hello ada. You didn't poll in 0.0")
+    hello = r"Hello ada. You didn't poll in \d+\.\d\d seconds. Total time left: \d+"
+    assert re.fullmatch(hello, text)
     assert client.browser().get(f"{base}/lab/").status == 403
     assert client.browser().get(f"{base}/").text == "<!doctype html><title>Nothing here</title>"
     client.finish(student)
@@ -98,7 +101,7 @@ def test_complete(
     assert 'data-ended="clean"' in page
     assert student.get("/status").json["microcontroller"] == "Memoria vacía"
 
-    task = as_student(client, lambda: program_device.delay(code)).join(5)
+    task = as_student(client, lambda: program_device.delay(code)).join(PATIENCE)
     assert task.status == status
     assert student.get("/status").json["microcontroller"] == shown
 

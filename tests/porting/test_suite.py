@@ -12,6 +12,7 @@ import pytest
 
 from labnode.errors import SessionOver, TooLate
 from labnode.testing import Student
+from tests.kit.waiting import PATIENCE
 
 from .bench import Bench
 
@@ -50,8 +51,8 @@ def test_a_view_sees_its_task_from_beginning_to_end(bench: Bench) -> None:
         with pytest.raises(TooLate):
             lab.join_tasks(work, timeout=0.01)
         assert counter == [0]
-        lab.join_tasks(before, timeout=5, stop=True)
-        return task.join(timeout=5)
+        lab.join_tasks(before, timeout=PATIENCE, stop=True)
+        return task.join(timeout=PATIENCE)
 
     def look(task_id: str) -> Any:
         task = lab.get_task(task_id)
@@ -125,8 +126,8 @@ def test_a_task_that_is_stopped_in_the_queue_never_runs(bench: Bench) -> None:
         before.delay()
         task = work.delay()
         task.stop()
-        lab.join_tasks(before, timeout=5, stop=True)
-        return task.join(5)
+        lab.join_tasks(before, timeout=PATIENCE, stop=True)
+        return task.join(PATIENCE)
 
     task = bench.view(bench.student(), stop_both)
     assert (task.failed, task.error["code"], ran) == (True, "stopped", [])

@@ -14,6 +14,7 @@ from labnode.clock import ManualClock
 from labnode.errors import BadInput, LabnodeError
 from labnode.lab import Lab
 from labnode.testing import Student
+from tests.kit.waiting import PATIENCE
 
 from .bench import Bench
 
@@ -216,7 +217,7 @@ def test_a_change_deep_inside_user_data_is_stored_by_a_task_with_store(
 
     student = bench.student()
     (session,) = bench.agent.sessions.live()
-    assert bench.agent.tasks.get(bench.view(student, measure.delay).task_id).join(5).done
+    assert bench.agent.tasks.get(bench.view(student, measure.delay).task_id).join(PATIENCE).done
     assert session.data == {"rows": [[1, 2.5]]}
 
 

@@ -73,7 +73,7 @@ def test_a_file_in_the_way_of_the_state_directory_is_told(refused: Refused, boar
     assert sentence.startswith(f"{board}: the state directory cannot be used (File exists)")
 
 
-@pytest.mark.parametrize("name", ["control.sock", "labnode.db", "queue.db"])
+@pytest.mark.parametrize("name", ["control.sock", "labnode.db"])
 def test_a_directory_in_the_way_of_a_file_is_told(refused: Refused, board: Path, name: str) -> None:
     state = board.parent / "state"
     (state / name).mkdir(parents=True)

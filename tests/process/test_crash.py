@@ -174,7 +174,7 @@ def test_a_node_starts_among_the_remains_of_one_that_was_killed(machine: Machine
     node = machine.node()
     node.kill()
     remains = {path.name for path in Path(node.state).iterdir()}
-    assert {"control.sock", "lock", "labnode.db", "labnode.db-wal", "queue.db"} <= remains
+    assert {"control.sock", "lock", "labnode.db", "labnode.db-wal"} <= remains
     node = machine.again(node)
     assert machine.labnode("status", "--state-dir", node.state).returncode == 0
     node.stop()

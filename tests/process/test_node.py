@@ -17,6 +17,7 @@ import pytest
 from labnode.control import ask
 from labnode.errors import LabnodeError
 from tests.kit.basic_auth import basic
+from tests.kit.waiting import PATIENCE
 
 from .machine import PASSWORD, PROBE, SAFE, USERNAME, Machine, Node
 
@@ -252,7 +253,7 @@ def test_a_broken_start_is_400_and_starts_nothing(node: Node, body: bytes) -> No
     request.add_header("Authorization", basic(f"{USERNAME}:{PASSWORD}"))
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with pytest.raises(urllib.error.HTTPError) as refused:
-        opener.open(request, timeout=10)
+        opener.open(request, timeout=PATIENCE)
     with refused.value as answer:
         assert answer.code == 400
         assert json.load(answer)["success"] is False

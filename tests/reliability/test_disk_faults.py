@@ -24,7 +24,7 @@ WRITES = ("write", "pwrite64", "pwritev", "ftruncate", "fallocate")
 SYNCS = ("fsync", "fdatasync")
 FAULTS = [(WRITES, "ENOSPC"), ((*WRITES, *SYNCS), "EIO"), (SYNCS, "EIO"), (WRITES, "EROFS")]
 MOMENTS = ["before the start", "active", "in a task", "leaving"]
-FILES = [f"{name}.db{suffix}" for name in ("labnode", "queue") for suffix in ("", "-wal", "-shm")]
+FILES = [f"labnode.db{suffix}" for suffix in ("", "-wal", "-shm")]
 
 
 def a_fault(dice: random.Random, number: int, state: Path) -> Fault:
@@ -175,7 +175,7 @@ def test_a_node_whose_disk_fails_while_it_starts_starts_when_it_works(
             assert process.wait() == 2, note
             sentence = process.errors.splitlines()[-1]
             assert sentence.startswith("labnode: "), note
-            assert "labnode.db" in sentence or "queue.db" in sentence, (note, sentence)
+            assert "labnode.db" in sentence, (note, sentence)
         process.end()
         struck += refusals(record) > 0
         with machine.node() as node:

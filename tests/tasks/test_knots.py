@@ -29,11 +29,9 @@ class Knot:
 
     def _function(self, number: int) -> Any:
         dice = random.Random(self.seed * 1000 + number)
-        work = self.rig.task(
+        return self.rig.task(
             lambda: self.pull(dice, number), unique=dice.choice([None, "global", "user"])
         )
-        work.name = f"strand-{number}"  # unique for itself
-        return work
 
     def pull(self, dice: random.Random, number: int) -> list[str]:
         """Wait for some of the others."""

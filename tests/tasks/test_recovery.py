@@ -1,4 +1,4 @@
-"""After a crash: nothing runs for ever, nothing runs twice, the queue begins empty."""
+"""After a crash: nothing runs for ever, nothing runs twice, what is the lab's goes on waiting."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from typing import Any
 
 import pytest
 
-from labnode.errors import ConfigError
-from labnode.tasks import Lane
-from labnode.tasks.queues import Queues
 from tests.kit.clock import WatchedClock
 from tests.kit.rig import TasksRig, as_user
 from tests.kit.waiting import PATIENCE, eventually
@@ -73,77 +70,34 @@ def test_an_orderly_stop_leaves_nothing_to_recover(tmp_path: Path) -> None:
         after.close()
 
 
-def test_the_queue_file_is_emptied_at_boot(tmp_path: Path) -> None:
-    before = Queues(tmp_path / "queue.db")
-    before.serve(lambda task_id: None)
-    for lane in Lane:
-        before.put(lane, "left over")
-    connection = sqlite3.connect(tmp_path / "queue.db")
-    assert connection.execute("SELECT count(*) FROM task").fetchone() == (2,)
-    connection.close()
-    after = Queues(tmp_path / "queue.db")  # the first one was killed, and closed nothing
-    after.serve(lambda task_id: pytest.fail(f"{task_id} ran"))
-    assert [after.take(lane) for lane in Lane] == [None, None]
-    before.close()
-    after.close()
-
-
-@pytest.mark.parametrize("rest", [b"", b"this is no database" * 500], ids=["empty", "garbage"])
-def test_whatever_is_left_of_the_queue_file_is_replaced(tmp_path: Path, rest: bytes) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        (tmp_path / f"queue.db{suffix}").write_bytes(rest)
-    queues = Queues(tmp_path / "queue.db")
-    taken: list[str] = []
-    queues.serve(taken.append)
-    for number in range(3):
-        queues.put(Lane.HARDWARE, f"task {number}")
-    assert queues.take(Lane.BACKGROUND) is None
-    while (job := queues.take(Lane.HARDWARE)) is not None:
-        job()
-    assert taken == ["task 0", "task 1", "task 2"]
-    assert (tmp_path / "queue.db").stat().st_mode & 0o777 == 0o600
-    queues.close()
-
-
-def test_a_queue_file_that_cannot_be_is_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "queue.db").mkdir()
-    for path in (tmp_path / "queue.db", tmp_path / "nowhere" / "queue.db", Path("/proc/queue.db")):
-        with pytest.raises(ConfigError, match=r"queue\.db: the queue of tasks cannot be made \("):
-            Queues(path)
-
-
-def test_a_task_runs_although_huey_fails_around_it(
-    rig: TasksRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_task_fails_when_huey_cannot_execute_it(
+    rig: TasksRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran: list[str] = []
-
     def fail(*_: Any) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
+        raise RuntimeError("a mistake of Huey's")
 
-    for huey in rig.queues._hueys.values():
-        monkeypatch.setattr(huey, "is_revoked", fail)
-    for unique in (None, "global"):
-        assert rig.task(lambda: ran.append("ran"), unique=unique).delay().join().done
-    for huey in rig.queues._hueys.values():
-        monkeypatch.undo()
-        monkeypatch.setattr(huey, "delete", fail)  # what Huey does after a task
-    assert rig.task(lambda: ran.append("ran")).delay().join().done
-    rig.task(lambda: None).delay().join()
-    assert ran == ["ran"] * 3
-    assert "Huey could not execute a task" in caplog.text
+    work = rig.task(lambda: "ran", unique="global")
+    monkeypatch.setattr(rig.tasks._queues._huey, "execute", fail)
+    error = work.delay().join().error
+    monkeypatch.undo()
+    assert error is not None
+    assert error["message"] == "a mistake of Huey's"
+    assert work.delay().join().result == "ran"
 
 
 def test_a_queue_that_cannot_be_read_for_a_while_only_delays_a_task(
     rig: TasksRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    work = rig.task(lambda: "ran", unique="global")
-    huey = rig.queues._hueys[Lane.HARDWARE]
+    gate, work = rig.gate(), rig.task(lambda: "ran", unique="global")
+    block = rig.task(lambda: gate.wait(PATIENCE), unique="global").delay()
+    task = work.delay()
 
     def fail() -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(huey, "dequeue", fail)
-    task = work.delay()
+    monkeypatch.setattr(rig.tasks._queues._storage, "dequeue", fail)
+    gate.set()
+    block.join()
     eventually(lambda: "does not work; it is tried again" in caplog.text)
     monkeypatch.undo()
     rig.rests()

@@ -62,19 +62,30 @@ def test_nor_does_it_run_when_others_join_it_before_that_is_stored(
     rig: TasksRig, lane: Any
 ) -> None:
     ran: list[str] = []
-    gate = fill(rig)
-    task = rig.task(lambda: ran.append("ran")).delay()
+    gate, stopped, begun = rig.gate(), rig.gate(), threading.Semaphore(0)
+    tasks: list[Task] = []
 
     @rig.task(unique=lane)
     def joiner() -> str:
-        return rig.tasks.get(task.task_id).join().status
+        begun.release()
+        stopped.wait(PATIENCE)
+        return tasks[0].join().status
 
-    waiting = joiner.delay()
+    @rig.task
+    def busy() -> None:
+        begun.release()
+        gate.wait(PATIENCE)
+
+    others = [joiner.delay(), *(busy.delay() for _ in range(1 if lane is None else 2))]
+    for _ in others:
+        assert begun.acquire(timeout=PATIENCE)
+    tasks.append(rig.task(lambda: ran.append("ran")).delay())
     with rig.slow_disk():
-        task.stop()
+        tasks[0].stop()
+        stopped.set()
+        eventually(lambda: rig.tasks._waits._waiting)
         gate.set()
-        eventually(lambda: waiting.retrieve().running)
-    assert waiting.join().result == "failed"
+    assert others[0].join().result == "failed"
     rig.task(lambda: None).run_sync()
     assert ran == []
 
@@ -196,17 +207,17 @@ def test_a_task_that_ignores_everything_is_overdue_some_time_after_it_was_asked_
     task = rig.task(lambda: begun.set() or gate.wait(PATIENCE), unique=unique).delay()
     assert begun.wait(PATIENCE)
     rig.manual.advance(1000)
-    assert rig.tasks.overdue() is None
+    assert rig.tasks.overdue.fault() is None
     task.stop()
     rig.manual.advance(seconds)
-    assert rig.tasks.overdue() is None
+    assert rig.tasks.overdue.fault() is None
     task.stop()  # asking again gives no more time
     rig.manual.advance(1)
-    overdue = rig.tasks.overdue()
+    overdue = rig.tasks.overdue.fault()
     assert overdue == f"task '<lambda>' was asked to stop {seconds + 1:.0f} s ago and runs on"
     gate.set()
     task.join()
-    assert rig.tasks.overdue() is None
+    assert rig.tasks.overdue.fault() is None
 
 
 # --- sessions ---
@@ -437,7 +448,9 @@ def test_a_task_on_the_hardware_thread_that_joins_a_deaf_one_does_not_hold_up_th
 def test_tasks_that_wait_when_the_node_stops_never_begin(rig: TasksRig) -> None:
     ran: list[str] = []
     gate = fill(rig)
-    tasks = [rig.task(lambda: ran.append("ran"), unique=u).delay() for u in (None, "global")]
+    rig.tasks.open_session("ada")
+    with as_user("ada"):
+        tasks = [rig.task(lambda: ran.append("ran"), unique=u).delay() for u in (None, "global")]
     rig.tasks.stop_all()
     gate.set()
     assert rig.worker.stop(PATIENCE)

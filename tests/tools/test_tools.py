@@ -244,7 +244,7 @@ def test_what_it_says_when_all_is_well_is_no_failure(kind: str, output: str) -> 
 
 # A stand-in on the PATH takes the place of each program.
 
-DFU = "driver: dfu_util, device: '0483:df11', retries: 0, timeout: 10"
+DFU = "driver: dfu_util, device: '0483:df11', retries: 0, timeout: 120"
 
 
 @pytest.fixture
@@ -382,7 +382,7 @@ def test_one_that_says_a_gigabyte_is_ended(stm: Stm, written: Path) -> None:
 
 
 def test_one_that_hangs_in_silence_is_ended(stm: Stm, written: Path) -> None:
-    driver = stm("import signal\nsignal.pause()", DFU.replace("timeout: 10", "timeout: 0.3"))
+    driver = stm("import signal\nsignal.pause()", DFU.replace("timeout: 120", "timeout: 0.3"))
     with pytest.raises(ToolFailed, match=r"within 0\.3 s"):
         driver.program(written)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_a_recorded_conversation_gets_the_same_replies_again(node: Any, path: Pa
         } == exchange.get("reply_headers", {})
 
     if "started" in recording:
-        started = [vars(request) for request in node.sessions.started]
+        started = [asdict(request) for request in node.sessions.started]
         assert [
             {key: request[key] for key in expected}
             for request, expected in zip(started, recording["started"], strict=True)

@@ -91,7 +91,7 @@ def test_the_first_board_of_the_page_is_one(tmp_path: Path) -> None:
 
 def test_the_other_examples_of_the_page_are_yaml_that_labnode_reads(tmp_path: Path) -> None:
     examples = code("board-files.md", "yaml")
-    first, stop, sequences, buttons, steps, record, *examples = examples
+    first, stop, sequences, scheduled, buttons, steps, record, *examples = examples
     simulated, page, included, secrets = examples
     (tmp_path / "common").mkdir()
     (tmp_path / "common/switches.yaml").write_text("devices:\n  red: {driver: led, pin: 4}\n")
@@ -99,6 +99,13 @@ def test_the_other_examples_of_the_page_are_yaml_that_labnode_reads(tmp_path: Pa
     path = tmp_path / "board.yaml"
     path.write_text(first.replace("lid", "temp") + sequences)
     assert set(load_board(path).sequences) == {"on_start", "on_dispose", "selftest"}
+    path.write_text(first + scheduled)
+    found = load_board(path).sequences
+    assert [str(found[name].schedule) for name in ("selftest", "airing", "calibration")] == [
+        "at 03:30",
+        "at 07:00, 19:00 on mon, tue, wed, thu, fri",
+        "every 43200 s",
+    ]
     path.write_text(first + buttons)
     assert str(load_board(path).sequences["airing"].label) == "Air the box"
     (tmp_path / "blank.hex").write_text(":0100000000FF\n:00000001FF\n")

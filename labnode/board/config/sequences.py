@@ -77,6 +77,11 @@ class Sequence:
                 raise TooLate(f"{self.name} took longer than its timeout of {self.timeout:g} s.")
             progress(100 * number / len(self.steps))
 
+    @property
+    def is_task(self) -> bool:
+        """Whether it is one of the lab's tasks: a button, or one that comes by itself."""
+        return self.name not in _DEFAULT_ON_ERROR
+
     def outputs(self) -> set[str]:
         """The outputs that it commands."""
         return {name for step in self.steps for name in getattr(step, "outputs", ())}
@@ -279,7 +284,7 @@ def read_sequences(section: Section, lookup: Lookup, folder: Path) -> dict[str, 
             add(name, build(ButtonKeys, place, problems, name=f"button {name!r}"), "fail")
     for name, place in section.child("scheduled").items():
         if _is_free(name, place, found, problems):
-            add(name, build(ScheduledKeys, place, problems, name=f"scheduled {name!r}"), "warn")
+            add(name, build(ScheduledKeys, place, problems, name=f"scheduled {name!r}"), "fail")
     return found
 
 

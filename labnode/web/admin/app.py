@@ -84,6 +84,8 @@ class Admin:
         login.serve(self._app)
         self._app.post("/admin/reset", callback=self.reset)
         self._app.post("/admin/devices/<device>/<command>", callback=self.try_out)
+        self._app.post("/admin/tasks/<name>/run", callback=self.run_task)
+        self._app.post("/admin/tasks/<task>/cancel", callback=self.cancel_task)
         for action in _ACTIONS:
             self._app.post(f"/admin/{action}", callback=partial(self.command, action))
 
@@ -140,6 +142,18 @@ class Admin:
         self._log(action)
         why = {"why": "the administration's page"} if action == "estop" else {}
         return self._commands[action](**why)
+
+    def run_task(self, name: str) -> dict[str, Any]:
+        """Queue a task of the lab."""
+        self._log(f"task {name}")
+        answer = self._commands["run_task"](name=name)
+        return {} if answer["error"] is None else {"result": answer["error"]["message"]}
+
+    def cancel_task(self, task: str) -> dict[str, Any]:
+        """Stop a task that waits or runs."""
+        self._log("the stop of a task")
+        self._commands["cancel_task"](task=task)
+        return {}
 
     def _log(self, what: str) -> None:
         address = request.environ.get("REMOTE_ADDR", "")

@@ -68,6 +68,7 @@ class NodeView:
             ],
             "sessions": self._today("sessions", "created_at", self._session),
             "tasks": self._today("tasks", "submitted_at", self._task),
+            "runnable": self._runnable(),
             "events": [self._event(row) for row in reversed(self._rows("events", names=False))],
             "log": [{**asdict(entry), "at": _moment(entry.at)} for entry in log],
         }
@@ -128,10 +129,14 @@ class NodeView:
         return f"{text[:_SHOWN]} {unit}".rstrip()
 
     def _today(self, what: str, column: str, shown: Callable[[Row], Row]) -> list[Row]:
-        """The rows of the last day, newest first."""
+        """The rows of the last day, newest first, and all that are scheduled."""
         since = self._clock.wall() - _DAY
         rows = self._rows(what, names=True)
-        return [shown(row) for row in reversed(rows) if row[column] >= since]
+        return [
+            shown(row)
+            for row in reversed(rows)
+            if row[column] >= since or row.get("due") is not None
+        ]
 
     def _rows(self, what: str, *, names: bool) -> list[Row]:
         """The last rows of the history; none if the disk fails, so that the page still works."""
@@ -160,8 +165,30 @@ class NodeView:
             result = f"{max(0.0, row['finished_at'] - row['started_at']):.1f} s"
         elif percent is not None:
             result = f"{percent:.0f} %"
-        at = _moment(row["submitted_at"])
-        return {**row, "at": at, "student": row["student"] or "", "result": result}
+        elif row["due"] is not None:
+            result = f"{self.words['next']} {_moment(row['due'])['text']}"
+        return {
+            **row,
+            "at": _moment(row["submitted_at"]),
+            "student": row["student"] or "",
+            "result": result,
+            "unfinished": row["status"] in ("submitted", "running"),
+        }
+
+    def _runnable(self) -> list[Row]:
+        """The lab's tasks that need no arguments; of periodic ones, when they come next."""
+        periodic = {row["name"]: row for row in self._node.tasks.timers.periodic()}
+        return [
+            {
+                "name": name,
+                "schedule": periodic[name]["schedule"] if name in periodic else "",
+                "due": _moment(due)
+                if (due := periodic.get(name, {}).get("due")) is not None
+                else None,
+            }
+            for name, function in self._node.sequences.functions.items()
+            if not function.needs_arguments
+        ]
 
     def _event(self, row: Row) -> Row:
         detail = row["detail"] if isinstance(row["detail"], dict) else {}

@@ -44,6 +44,7 @@ _WORDS = {  # in each of LANGUAGES
     "fault:active": ("acts now", "actúa ahora"),
     "fault:latched": ("has acted and is latched", "ha actuado y está retenido"),
     "alarm": ("Database", "Base de datos"),
+    "clock": ("Clock", "Reloj"),
     "unhealthy": ("Not healthy", "No está bien"),
     "clear": ("Clear: the board is as it should be", "Levantar: la placa está como debe"),
     "clear:sure": (
@@ -102,6 +103,10 @@ _WORDS = {  # in each of LANGUAGES
     "tasks": ("Tasks of the last 24 hours", "Tareas de las últimas 24 horas"),
     "no-tasks": ("No tasks in the last 24 hours.", "Ninguna tarea en las últimas 24 horas."),
     "task": ("Task", "Tarea"),
+    "cancel": ("Stop", "Parar"),
+    "run-tasks": ("Run a task of the lab", "Ejecutar una tarea del laboratorio"),
+    "run": ("Run", "Ejecutar"),
+    "next": ("next", "próxima"),
     "status": ("Status", "Estado"),
     "result": ("Result", "Resultado"),
     "events": ("Events", "Sucesos"),
