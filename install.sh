@@ -36,8 +36,8 @@ usage() {
   flash      put a lab on an SD card (or image) with Raspberry Pi OS: it installs itself
 
 demo and test make .venv beside this script and change nothing else, except that root gets
-missing Debian packages installed (python3-venv, chromium, mtools, nginx-light, shellcheck,
-avrdude, openocd).
+missing Debian packages installed (python3-venv, chromium, mtools, nginx-light, openssh-server,
+shellcheck, avrdude, openocd).
 
 The options of a command: ./install.sh install --help. With --dry-run the commands from install to
 uninstall, and flash, only say what they would do."

@@ -542,6 +542,7 @@ STATUS = {
     "clock": None,
     "uptime": 0.0,
     "url": "http://x",
+    "tunnel": None,
     "pid": 7,
     "version": "1",
 }
@@ -561,6 +562,7 @@ STATUS = {
         ({"uptime": 59.9}, "uptime      59 s"),
         ({"uptime": 3600 * 5 + 60}, "uptime      5 h 1 min"),
         ({"uptime": 86400 * 12}, "uptime      12 d 0 h 0 min"),
+        ({"tunnel": "The tunnel to x stands."}, "tunnel      The tunnel to x stands."),
         ({}, "version     1, process 7"),
     ],
 )

@@ -542,24 +542,29 @@ def test_root_gets_the_browser_nginx_shellcheck_and_programmers_for_the_tests(
         "nginx-light",
         "mtools",
         "strace",
+        "openssh-server iproute2",
         "chromium chromium-driver",
         "avrdude openocd",
     ]
 
 
-def test_nginx_does_not_stay_a_service_when_it_came_for_the_tests(machine: Machine) -> None:
+def test_nginx_and_sshd_do_not_stay_services_when_they_came_for_the_tests(machine: Machine) -> None:
     machine.user(0)
     machine.python()
     machine.says("apt-get")
     machine.says("systemctl", "exit 1")  # as in a container
     assert machine.run("test").returncode == 0
-    assert machine.calls("systemctl") == ["systemctl disable --now nginx"]
+    assert machine.calls("systemctl") == [
+        "systemctl disable --now nginx",
+        "systemctl disable --now ssh",
+    ]
 
 
 def test_what_is_there_is_not_installed_again(machine: Machine) -> None:
     machine.user(0)
     machine.python()
-    there = "apt-get chromium chromedriver mcopy nginx shellcheck strace systemctl avrdude openocd"
+    there = "apt-get chromium chromedriver mcopy nginx shellcheck sshd strace systemctl"
+    there += " avrdude openocd"
     for name in there.split():
         machine.says(name)
     result = machine.run("test")

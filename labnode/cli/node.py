@@ -39,7 +39,11 @@ def status(ask: Ask, as_json: bool) -> None:
     any more), quarantine (could not be cleaned) or fault (an interlock is latched). Without options
     this asks the one node of this user that is running.
     """
+    from labnode.system.systemd import Tunnel
+
     answer = ask("status")
+    tunnel = Tunnel.of(Path(answer["state_dir"]).name)
+    answer["tunnel"] = tunnel.sentence() if tunnel else None
     click.echo(json.dumps(answer) if as_json else _text(answer))
 
 
@@ -155,7 +159,7 @@ def _text(status: dict[str, Any]) -> str:
     if sessions:
         each = (f"{s['state']}, {duration(s['time_left'])} left" for s in sessions)
         rows["sessions"] += f" ({'; '.join(each)})"
-    rows |= {name: status[name] for name in ("alarm", "clock") if status[name]}
+    rows |= {name: status[name] for name in ("alarm", "clock", "tunnel") if status[name]}
     return "\n".join(f"{name:<12}{text}" for name, text in rows.items())
 
 

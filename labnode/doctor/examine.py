@@ -23,6 +23,7 @@ CHECKS: dict[str, Check] = {
     "watchdog": machine.watchdog,
     "disk": machine.disk,
     "web": node.web,
+    "tunnel": node.tunnel,
     "admin": node.administration,
     "passwords": node.passwords,
 }

@@ -16,6 +16,7 @@ from typing import Any
 from labnode.doctor.finding import Finding, Level, Patient
 from labnode.settings import Settings
 from labnode.settings.passwords import SHORTEST
+from labnode.system.systemd import Tunnel
 
 _TIMEOUT = 5.0  # seconds for an answer of the node
 
@@ -49,6 +50,29 @@ def web(patient: Patient) -> Iterator[Finding]:
         message = f"It listens on {host}, which only this machine can reach."
         advice = "host: 0.0.0.0 in the settings, or a proxy such as nginx and trusted_proxies"
         yield Finding("web", Level.WARNING, message, advice)
+
+
+def tunnel(patient: Patient) -> Iterator[Finding]:
+    """The way to a server, for a lab that has one: whether it stands, and what it adds."""
+    settings = patient.settings
+    if settings is None:
+        return
+    found = Tunnel.of(settings.state_dir.name, patient.root)
+    if found is None:
+        return
+    if found.stands():
+        yield Finding("tunnel", Level.OK, found.sentence())
+    else:
+        advice = f"journalctl -u {found.unit} says why; does the server know the lab's key?"
+        yield Finding("tunnel", Level.PROBLEM, found.sentence(), advice)
+    if found.near_port != settings.port:
+        message = f"The tunnel leads to port {found.near_port}, the lab has port {settings.port}."
+        advice = "start sudo ./install.sh --board ... --tunnel ... again"
+        yield Finding("tunnel", Level.PROBLEM, message, advice)
+    if not {"127.0.0.1", "::1"} & set(settings.trusted_proxies):
+        message = "All students who come through the tunnel share one address's limits."
+        advice = "trusted_proxies: ['127.0.0.1', '::1'] in the settings"
+        yield Finding("tunnel", Level.WARNING, message, advice)
 
 
 def administration(patient: Patient) -> Iterator[Finding]:

@@ -35,8 +35,8 @@ from labnode.install.release import (
     fill,
     without_wheel,
 )
-from labnode.install.report import indented, report_card, report_lab
-from labnode.install.service import TOOL_USER, LabServices, ask_lab, state_of
+from labnode.install.report import indented, report_card, report_lab, report_tunnel
+from labnode.install.service import TOOL_USER, LabServices, SwitchUnit, ask_lab, state_of
 from labnode.install.target import (
     AddUser,
     JoinGroups,
@@ -45,6 +45,7 @@ from labnode.install.target import (
     shortcomings,
     undisturbed,
 )
+from labnode.install.tunnel import TUNNEL_USER, NewTunnel
 
 _STEPS = ("without-wheel", "fill", "wheel", "collect")
 _SIGNALS = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -169,6 +170,7 @@ class Installer:
         services = self._begin()
         lab = NewLab(self._options, self._target, self._changes)
         self._check_machine()
+        tunnel = self._new_tunnel(lab)
         pins = not lab.simulated or self._has_hardware(but=lab.name)
         release = self._build(pins=pins)
         lab.check_ports(release)
@@ -182,11 +184,41 @@ class Installer:
             services.restart.add(lab.name)
         services.install_files(release, pins=pins)
         services.keep_listening(lab.name, *lab.address(release))
+        new_tunnel = tunnel is not None and self._install_tunnel(tunnel, lab, services, release)
         services.reboot_needed = lab.configure_boot(release)
         services.hold_safe_at_boot(lab.name, simulated=lab.simulated)
         self._activate(services, release, new=lab.name)
-        if self._changes.any and not self._changes.dry:
-            report_lab(lab, self._target, reboot_needed=services.reboot_needed)
+        if self._changes.dry or not self._changes.any:
+            return
+        if tunnel is not None and new_tunnel:
+            services.start_tunnel(tunnel.unit)
+        report_lab(lab, self._target, reboot_needed=services.reboot_needed)
+        if tunnel is not None:
+            report_tunnel(tunnel)
+
+    def _new_tunnel(self, lab: NewLab) -> NewTunnel | None:
+        """The tunnel that is asked for, to a server whose key is known."""
+        if "tunnel" not in self._options:
+            return None
+        if not have("ssh"):
+            failure = "a tunnel needs ssh: sudo apt-get install openssh-client"
+            package = "openssh-client"
+            install = InstallPackages(self._apt, [package], f"install {package}", failure)
+            self._changes.make(install)
+        tunnel = NewTunnel(lab, self._target, self._changes)
+        tunnel.learn_host_key()
+        return tunnel
+
+    def _install_tunnel(
+        self, tunnel: NewTunnel, lab: NewLab, services: LabServices, release: Path
+    ) -> bool:
+        """Returns whether it has to be started, or started again."""
+        self._changes.make(AddUser(self._target, TUNNEL_USER))
+        if tunnel.trust_proxy(release):
+            services.restart.add(lab.name)
+        changed = tunnel.install(release)
+        enable = SwitchUnit(tunnel.unit, f"start {tunnel.unit} with each boot", on=True)
+        return self._changes.make(enable) or changed
 
     def _upgrade(self) -> None:
         self._takes_nothing("upgrade")
@@ -235,7 +267,7 @@ class Installer:
         if purge:
             for path in (target.etc, target.var):
                 self._changes.make(Remove(path))
-            for user in ("labnode", TOOL_USER):
+            for user in ("labnode", TOOL_USER, TUNNEL_USER):
                 self._changes.make(RemoveUser(target, user))
         self._changes.keep()
         if not self._changes.any:

@@ -241,7 +241,7 @@ def _user(options: Options) -> list[str]:
         "render,sudo",
     ]
     if "ssh-key" in options:
-        key = public_key(options["ssh-key"])
+        key = public_key(options["ssh-key"], "ssh-key")
         lines += ["  ssh_authorized_keys:", f"  - {key}", "enable_ssh: true"]
     return lines
 

@@ -357,6 +357,8 @@ class Suite:
                 ran("systemctl", "disable", "--now", "nginx")
             self._install(have("mcopy"), "mtools")
             self._install(have("strace"), "strace")
+            if not have("sshd") and self._apt.install("openssh-server", "iproute2"):
+                ran("systemctl", "disable", "--now", "ssh")  # the tests start their own, too
             self._install(_have_browser(), "chromium", "chromium-driver")
             self._install(_have_programmers(), "avrdude", "openocd")
         if not _have_browser():

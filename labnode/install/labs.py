@@ -31,6 +31,8 @@ from labnode.install.programs import ran, told
 from labnode.install.release import files_for
 from labnode.install.target import ETC, VAR, Target, undisturbed
 
+# For a tunnel: all requests come from its end, and X-Forwarded-For tells students from each other.
+TRUST_LOOPBACK = "trusted_proxies: ['127.0.0.1', '::1']"
 _WATCHDOG = "dtparam=watchdog=on"
 
 
@@ -83,6 +85,8 @@ class NewLab:
         self.board = find_board(options["board"])
         self.name = check_name(options["name"] or self.board.stem.lower())
         self.port, self.admin_port = ports(options)
+        # Behind a tunnel no port of this machine has to be open.
+        self.host = options["host"] or ("127.0.0.1" if "tunnel" in options else "0.0.0.0")
         self.admin_host = options["admin-host"] or "127.0.0.1"
         self.home = target.etc / "boards" / self.name
         self.settings = target.settings_of(self.name)
@@ -222,20 +226,21 @@ class NewLab:
         """The host and the port where the lab listens, or will."""
         if self.settings.exists():
             return self.setting("host", by=release), self.setting("port", by=release)
-        return self.options["host"] or "0.0.0.0", str(self.port)
+        return self.host, str(self.port)
 
     def _settings(self) -> str:
         options = self.options
         weblab = {"username": options["weblab-username"] or "weblab", "password": self.password}
         base_url = f"base_url: {quoted(options['base-url'])}\n" if "base-url" in options else ""
+        trusted = f"{TRUST_LOOPBACK}\n" if "tunnel" in options else ""
         return (
             f"# The settings of the lab '{self.name}', for root's eyes alone. Afterwards: sudo "
             f"systemctl restart labnode@{self.name}\n"
             f"board: {quoted(str(self.installed_board))}\n"
             f"state_dir: {quoted(str(VAR / self.name))}\n"
-            f"host: {quoted(options['host'] or '0.0.0.0')}\n"
+            f"host: {quoted(self.host)}\n"
             f"port: {self.port}\n"
-            f"{base_url}"
+            f"{base_url}{trusted}"
             f"cookie_name: labnode_{self.name} "
             "# cookies ignore ports: labs with the same board would share one\n"
             f"weblab: {{username: {quoted(weblab['username'])}, "

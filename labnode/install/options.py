@@ -44,6 +44,9 @@ weblab-password|WORD|install flash|its password (made up, and shown once)
 admin-password|WORD|install flash|the password of the administration (made up, and shown once)
 admin-host|ADDRESS|install flash|where the administration listens (127.0.0.1: reached through ssh)
 admin-port|N|install flash|its port (that of the lab plus 1000)
+tunnel|USER@HOST[:PORT]|install|the server that reaches the lab through a tunnel (docs/tunnel.md)
+tunnel-port|N|install|the port on that server's loopback (one of 20000 to 29999, always the same)
+tunnel-host-key|FILE|install|that server's public key (the one that it shows, if you accept it)
 simulate||install flash|without hardware: the pins are only pretended
 wheels|DIR|install upgrade flash|labnode and its libraries as wheels; no internet is needed
 python|FILE|install upgrade|the Python to run it with (/usr/bin/python3)
@@ -176,7 +179,7 @@ def _check(options: Options) -> None:
     """Misused when a value cannot be what was meant."""
     if "root" in options and not Path(options["root"]).is_dir():
         raise Misused(f"--root: there is no directory {options['root']}")
-    for name in ("port", "admin-port"):
+    for name in ("port", "admin-port", "tunnel-port"):
         if name in options:
             _check_port(name, options[name])
     if "wait" in options and not re.fullmatch(r"\d+", options["wait"]):
@@ -190,6 +193,7 @@ def _check(options: Options) -> None:
                 "--weblab-username and --weblab-password are ASCII: central servers cannot send "
                 "others"
             )
+    _check_tunnel(options)
     _check_card(options)
 
 
@@ -198,6 +202,28 @@ def _check_port(name: str, text: str) -> None:
         raise Misused(f"--{name} is a number, not '{text}'")
     if int(text) > 65535:
         raise Misused(f"--{name} is 1 to 65535, not {text}")
+
+
+def _check_tunnel(options: Options) -> None:
+    if "tunnel" in options:
+        tunnel_server(options["tunnel"])
+    elif given := {"tunnel-port", "tunnel-host-key"} & options.given.keys():
+        raise Misused(f"--{min(given)} is for --tunnel")
+    if "tunnel-host-key" in options:
+        public_key(options["tunnel-host-key"], "tunnel-host-key")
+
+
+def tunnel_server(text: str) -> tuple[str, str, int]:
+    """The user, the host and the port of ssh in USER@HOST[:PORT]. Misused."""
+    found = re.fullmatch(
+        r"([A-Za-z_][\w.-]*)@(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9][A-Za-z0-9.-]*))(?::(\d+))?", text
+    )
+    if found is None:
+        raise Misused(f"--tunnel is USER@HOST or USER@HOST:PORT, not '{text}'")
+    user, address, name, port = found.groups()
+    if port:
+        _check_port("tunnel", port)
+    return user, address or name, int(port or 22)
 
 
 def _check_card(options: Options) -> None:
@@ -209,7 +235,7 @@ def _check_card(options: Options) -> None:
         if name in options and not re.fullmatch(pattern, options[name]):
             raise Misused(f"--{name} has {words}, not '{options[name]}'")
     if "ssh-key" in options:
-        public_key(options["ssh-key"])
+        public_key(options["ssh-key"], "ssh-key")
     if "wifi" in options and not re.fullmatch(r"[A-Z]{2}", options["wifi-country"]):
         raise Misused(
             "--wifi needs --wifi-country, two letters such as ES: without it the Pi's radio stays "
@@ -217,17 +243,16 @@ def _check_card(options: Options) -> None:
         )
 
 
-def public_key(file: str) -> str:
-    """The first public key in `file`. Misused when there is none."""
+def public_key(file: str, option: str) -> str:
+    """The first public key in the `file` of an option. Misused when there is none."""
     try:
         text = Path(file).read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
     found = re.search(r"^(ssh|ecdsa|sk)-\S+ [A-Za-z0-9+/=]+.*$", text, re.M)
     if found is None:
-        raise Misused(
-            f"--ssh-key: there is no public key in {file} (such as ~/.ssh/id_ed25519.pub)"
-        )
+        example = "~/.ssh/id_ed25519.pub" if option == "ssh-key" else "ssh_host_ed25519_key.pub"
+        raise Misused(f"--{option}: there is no public key in {file} (such as {example})")
     return found[0]
 
 

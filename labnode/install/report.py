@@ -10,6 +10,7 @@ from pathlib import Path
 
 from labnode.install.labs import NewLab
 from labnode.install.target import Target, undisturbed
+from labnode.install.tunnel import NewTunnel
 
 
 def indented(text: str, width: int = 2) -> str:
@@ -76,6 +77,17 @@ def report_card(path: str, lab: NewLab, venv: Path) -> None:
     _tell("\n".join(lines) + "\n" + indented(asked or ""))
     _tell("\nThese passwords are not shown again:\n" + _passwords(lab))
     _tell(where_the_administration_is(lab, f"{options['user'] or 'pi'}@{host}"))
+
+
+def report_tunnel(tunnel: NewTunnel) -> None:
+    """What the server's administrator has to do."""
+    server = tunnel.server
+    _tell(
+        f"\nThe tunnel to {server.host} stands when this line is in the authorized_keys of "
+        f"{server.user} there:\n  {tunnel.authorized_key}\n"
+        f"The lab is then at http://127.0.0.1:{tunnel.port} of that machine; docs/tunnel.md has "
+        "the rest.\n"
+    )
 
 
 def _passwords(lab: NewLab) -> str:

@@ -16,6 +16,7 @@ from labnode.install.target import OPT, VAR, AddUser, JoinGroups, Target, undist
 
 TOOL_USER = "labnode-tool"
 _TOOL_GROUPS = ("dialout", "plugdev", "gpio", "spi")
+TUNNELS = "labnode-tunnel@.service"
 _TOOL_UNITS = ("labnode-tool.socket", "labnode-tool@.service")
 _BUSES = ("gpio", "i2c", "spi")
 _COMMAND = str(OPT / "current" / "bin" / "labnode")
@@ -178,6 +179,7 @@ class LabServices:
         self.restart: set[str] = set()  # labs whose board or drop-in was changed
         self.reboot_needed = False
         self._units_changed = False
+        self._tunnels_changed = False
         self._moved: set[str] = set()  # labs that listen somewhere else now
         self._devices_changed = False
 
@@ -199,6 +201,8 @@ class LabServices:
             self._changes.make(JoinGroups(target, TOOL_USER, _TOOL_GROUPS))
             for unit in _TOOL_UNITS:
                 self._units_changed |= self._unit(files, unit)
+        if (files / "systemd" / TUNNELS).is_file():
+            self._tunnels_changed |= self._unit(files, TUNNELS)
         self._devices(
             target.udev / "70-labnode.rules", (files / "udev/70-labnode.rules").read_text()
         )
@@ -367,6 +371,8 @@ class LabServices:
         ran("systemctl", "daemon-reload")
         if self._units_changed and (self._target.units / _TOOL_UNITS[0]).exists():
             ran("systemctl", "try-restart", _TOOL_UNITS[0])
+        if self._tunnels_changed:
+            ran("systemctl", "try-restart", TUNNELS.replace("@", "@*"))
         if self._devices_changed:
             ran("udevadm", "control", "--reload")
             kinds = ("tty", "usb", "gpio", "i2c-dev", "spidev")
@@ -396,6 +402,10 @@ class LabServices:
                 f"the lab '{lab}' does not get ready with labnode {release.name if release else ''}"
             )
 
+    def start_tunnel(self, unit: str) -> None:
+        """Not waited for: the server may not know the lab's key yet."""
+        ran("systemctl", "restart", "--no-block", unit)
+
     def forget_old_releases(self) -> None:
         kept = {self._target.current.resolve(), self._target.previous.resolve()}
         for release in self._target.releases.iterdir():
@@ -409,12 +419,15 @@ class LabServices:
         unit = f"labnode@{lab}"
         changes.make(SwitchUnit(unit, f"stop {unit}", on=False, now=True))
         self.hold_safe_at_boot(lab, simulated=True)
+        tunnel = f"labnode-tunnel@{lab}"
+        changes.make(SwitchUnit(tunnel, f"stop {tunnel}", on=False, now=True))
         changes.make(Remove(target.drop_in_of(lab).parent))
         changes.make(Remove(target.address_of(lab).parent))
         self._forget_boot(lab, purge=purge)
         if purge:
             boards = target.etc / "boards"
-            for path in (boards / lab, boards / f"{lab}.old", target.var / lab):
+            state = (target.var / lab, target.tunnel_of(lab))
+            for path in (boards / lab, boards / f"{lab}.old", *state):
                 changes.make(Remove(path))
             changes.make(Remove(target.settings_of(lab)))
 
@@ -431,7 +444,7 @@ class LabServices:
         """All that `install_files` has written, and all releases."""
         target, changes = self._target, self._changes
         changes.make(StopUnit(_TOOL_UNITS[0]))
-        labs = ("labnode@.service", "labnode@.socket", "labnode-safe@.service")
+        labs = ("labnode@.service", "labnode@.socket", "labnode-safe@.service", TUNNELS)
         for unit in (*labs, *_TOOL_UNITS):
             changes.make(Remove(target.units / unit))
         watchdogs = target.watchdog.parent

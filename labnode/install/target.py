@@ -76,16 +76,24 @@ class Target:
 
         The settings are read by the release `by`, by default by the one that runs.
         """
-        release = by if by and (by / "bin/python").exists() else self.release
-        if release is None:
-            return ""
-        python = release / "bin" / "python"
-        value: Any = json.loads(
-            told(python, "-I", "-c", _SETTINGS, self.settings_of(lab)) or "null"
-        )
+        value: Any = self.settings(lab, by=by)
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
         return value if isinstance(value, str) else ""
+
+    def settings(self, lab: str, *, by: Path | None = None) -> dict[str, Any]:
+        """A lab's settings, all values as texts; {} where there is none, or nobody to read them."""
+        release = by if by and (by / "bin/python").exists() else self.release
+        if release is None:
+            return {}
+        python = release / "bin" / "python"
+        said = told(python, "-I", "-c", _SETTINGS, self.settings_of(lab))
+        settings = json.loads(said or "null")
+        return settings if isinstance(settings, dict) else {}
+
+    def tunnel_of(self, lab: str) -> Path:
+        """What ssh needs for the lab's tunnel."""
+        return self.etc / "tunnels" / lab
 
     def drop_in_of(self, lab: str) -> Path:
         """What makes a lab one without hardware."""

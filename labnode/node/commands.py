@@ -69,6 +69,7 @@ class Commands:
             "clock": runtime.wall.doubt,
             "uptime": round(self._clock.now() - runtime.began, 1),
             "url": self._owner.url,
+            "state_dir": str(runtime.store.path.parent.absolute()),
             "pid": os.getpid(),
             "version": __version__,
         }

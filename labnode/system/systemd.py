@@ -1,15 +1,21 @@
-"""What passes between systemd and the node: its listening socket, and signs of life."""
+"""What passes between systemd and the node, and how the tunnel of a lab is."""
 
 from __future__ import annotations
 
 import logging
 import os
+import pwd
+import re
 import socket
+import subprocess
 from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 _PATIENCE = 1.0  # seconds that a message may wait while systemd is busy
+_TIMEOUT = 5.0  # seconds for systemctl and ss
 _LONGEST = 200  # characters of a status: `systemctl status` shows one line
 _FIRST_HANDED_OVER = 3  # descriptor (sd_listen_fds(3))
 
@@ -100,3 +106,73 @@ def _watchdog(environ: Mapping[str, str]) -> float | None:
     if meant_for is not None and meant_for != str(os.getpid()):
         return None
     return int(text) / 1e6
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """A lab's tunnel, as install.sh --tunnel has written it: from a far port to a near one."""
+
+    lab: str
+    server: str
+    ssh_port: int
+    far_port: int
+    near_port: int
+    user: str = "labnode-tunnel"
+
+    @classmethod
+    def of(cls, lab: str, root: Path = Path("/")) -> Tunnel | None:
+        """The tunnel of a lab; None when it has none."""
+        try:
+            text = (root / "etc/labnode/tunnels" / lab / "ssh_config").read_text(encoding="utf-8")
+        except OSError:
+            return None
+        said = dict(re.findall(r"^ *(\w+) (.*)$", text, re.M))
+        far, _, near = said.get("RemoteForward", "").partition(" ")
+        ports = [said.get("Port", ""), *(end.rpartition(":")[2] for end in (far, near))]
+        if not all(port.isdecimal() for port in ports):
+            return None
+        ssh_port, far_port, near_port = map(int, ports)
+        return cls(lab, said.get("HostName", ""), ssh_port, far_port, near_port)
+
+    @property
+    def unit(self) -> str:
+        return f"labnode-tunnel@{self.lab}"
+
+    def stands(self) -> bool:
+        """Whether the server has opened the port: before that, the unit is not yet active."""
+        return _said("systemctl", "is-active", self.unit).strip() == "active"
+
+    def round_trip(self) -> float | None:
+        """Milliseconds to the server and back, which is what the tunnel adds to a request.
+
+        The kernel measures it with every packet of the tunnel that the server acknowledges, and
+        smooths it (RFC 6298). None where there is no connection, or none that can be seen.
+        """
+        try:
+            uid = pwd.getpwnam(self.user).pw_uid
+        except KeyError:
+            return None
+        sockets = _said("ss", "-HOtine", "state", "established", "dport", "=", f":{self.ssh_port}")
+        for line in sockets.splitlines():
+            found = re.search(r" rtt:([0-9.]+)/", line)
+            if found is not None and f" uid:{uid} " in line:
+                return float(found[1])
+        return None
+
+    def sentence(self) -> str:
+        """For people: whether it stands, and what it adds."""
+        if not self.stands():
+            return f"The tunnel to {self.server} does not stand."
+        milliseconds = self.round_trip()
+        adds = "" if milliseconds is None else f", and adds {milliseconds:.1f} ms to a request"
+        return f"The tunnel to {self.server} stands (port {self.far_port} there){adds}."
+
+
+def _said(*command: str) -> str:
+    """What a command says, also when it fails; nothing where it is not there or hangs."""
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""

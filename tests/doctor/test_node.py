@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pwd
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -224,3 +225,79 @@ def test_a_running_node_is_seen_by_its_state_directory(
     assert code == 0
     assert f"The node answers on port {port}: The laboratory is ready." in out
     assert "The node accepts the credentials of weblab." in out
+
+
+# --- the tunnel ---
+
+
+def with_tunnel(bed: Bed, port: int = 8080, **settings: Any) -> None:
+    """The lab `bench`, and its tunnel as install.sh writes it."""
+    assert bed.patient.settings is not None
+    state = bed.root / "state" / "bench"
+    bed.is_now(settings=replace(bed.patient.settings, state_dir=state, port=8080, **settings))
+    bed.write(
+        "etc/labnode/tunnels/bench/ssh_config",
+        "# ...\nHost server\n    HostName labs.example.org\n    Port 22\n"
+        f"    RemoteForward 127.0.0.1:20007 127.0.0.1:{port}\n",
+    )
+
+
+def says(bed: Bed, name: str, text: str) -> None:
+    bed.write(f"bin/{name}", f"#!/bin/sh\necho '{text}'\n", 0o755)
+
+
+def test_a_lab_without_a_tunnel_has_nothing_to_say_of_it(bed: Bed) -> None:
+    assert bed.found(node.tunnel) == []
+
+
+def test_a_tunnel_that_stands_says_what_it_adds(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_tunnel(bed, trusted_proxies=["127.0.0.1"])
+    says(bed, "systemctl", "active")
+    user = pwd.struct_passwd(("labnode-tunnel", "x", 987, 987, "", "/", "/bin/false"))
+    monkeypatch.setattr("labnode.system.systemd.pwd.getpwnam", lambda name: user)
+    says(
+        bed,
+        "ss",
+        "0 0 192.0.2.2:1 192.0.2.9:22 uid:1000 ino:1 sk:1 <-> ts rtt:1.5/0.1\n"
+        "0 0 192.0.2.2:2 192.0.2.1:22 uid:987 ino:2 sk:2 <-> ts rtt:11.84/3.1",
+    )
+    sentence = "The tunnel to labs.example.org stands (port 20007 there), and adds 11.8 ms to a"
+    assert bed.found(node.tunnel) == [("ok", f"{sentence} request.")]
+
+
+def test_a_tunnel_whose_connection_nobody_sees_stands_without_a_figure(bed: Bed) -> None:
+    with_tunnel(bed, trusted_proxies=["::1"])
+    says(bed, "systemctl", "active")
+    assert bed.found(node.tunnel) == [
+        ("ok", "The tunnel to labs.example.org stands (port 20007 there).")
+    ]
+
+
+@pytest.mark.parametrize("state", ["activating", "inactive", "failed"])
+def test_a_tunnel_that_does_not_stand_is_a_problem(bed: Bed, state: str) -> None:
+    with_tunnel(bed, trusted_proxies=["127.0.0.1"])
+    says(bed, "systemctl", state)
+    (finding,) = bed.findings(node.tunnel)
+    assert (finding.level, finding.message) == (
+        "problem",
+        "The tunnel to labs.example.org does not stand.",
+    )
+    assert "journalctl -u labnode-tunnel@bench" in finding.advice
+
+
+def test_a_tunnel_to_a_port_that_the_lab_has_left_is_a_problem(bed: Bed) -> None:
+    with_tunnel(bed, port=8079, trusted_proxies=["127.0.0.1"])
+    says(bed, "systemctl", "active")
+    assert bed.found(node.tunnel)[1] == (
+        "problem",
+        "The tunnel leads to port 8079, the lab has port 8080.",
+    )
+
+
+def test_a_tunnel_whose_end_nobody_trusts_is_a_warning(bed: Bed) -> None:
+    with_tunnel(bed)
+    says(bed, "systemctl", "active")
+    assert bed.found(node.tunnel)[1] == (
+        "warning",
+        "All students who come through the tunnel share one address's limits.",
+    )

@@ -110,6 +110,18 @@ for group in ${2//,/ }; do
 done
 """
 
+# Of OpenSSH: a pair of keys, and the keys of a server.
+MAKE_KEY = """
+for file; do :; done
+echo secret >"$file"; echo "ssh-ed25519 AAAAC3Nz labnode-tunnel heater" >"$file.pub"
+"""
+SERVER_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIGnkUCGoR6kl7dOPZ2zrZYCWYFG5D8TmKH4kBM4PVFt2"
+SCAN_KEYS = f"""
+echo "# labs.example.org:22 SSH-2.0-OpenSSH"
+echo "labs.example.org ssh-rsa AAAAB3NzaC1yc2E="
+echo "labs.example.org ssh-ed25519 {SERVER_KEY}"
+"""
+
 
 class Node:
     """A Raspberry Pi OS below a directory, a clone, and commands that only pretend."""
@@ -165,6 +177,9 @@ class Node:
             "id": "echo 0",
             "chgrp": "",
             "chown": "",
+            "ssh": "",
+            "ssh-keygen": MAKE_KEY,
+            "ssh-keyscan": SCAN_KEYS,
             "uname": "[[ $1 == -m ]] && echo aarch64 || echo Linux",
         }.items():
             self.command(name, script)

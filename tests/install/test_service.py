@@ -58,7 +58,7 @@ def refused(node: Node, *arguments: str, **environment: str) -> str:
 def test_the_documentation_has_every_option_and_no_other() -> None:
     text = (ROOT / "docs/install.md").read_text()
     rows = re.findall(
-        r"^\| `--([a-z-]+)( [A-Z]+)?` \| `([A-Z_]+)` \| ([^|]+) \| (.+) \|$", text, re.M
+        r"^\| `--([a-z-]+)( [^`]+)?` \| `([A-Z_]+)` \| ([^|]+) \| (.+) \|$", text, re.M
     )
     documented = {
         name: (value.strip(), tuple(commands.split(", ")), said)
@@ -76,7 +76,7 @@ def test_the_usage_has_every_option_of_the_command_and_no_other(command: str) ->
     text = usage(command)
     for option in OPTIONS.values():
         shown = f"--{option.name} {option.value}".strip()
-        row = rf"^  {shown} +{re.escape(option.text)}$"
+        row = rf"^  {re.escape(shown)} +{re.escape(option.text)}$"
         assert bool(re.search(row, text, re.M)) == (command in option.commands), option
 
 

@@ -16,6 +16,7 @@ UNIT = DEPLOY / "systemd" / "labnode@.service"
 SAFE = DEPLOY / "systemd" / "labnode-safe@.service"
 SOCKET_UNIT = DEPLOY / "systemd" / "labnode@.socket"
 TOOL = DEPLOY / "systemd" / "labnode-tool@.service"
+TUNNEL = DEPLOY / "systemd" / "labnode-tunnel@.service"
 TOOL_SOCKET = DEPLOY / "systemd" / "labnode-tool.socket"
 RULE = r'(?:[A-Z]+(?:\{\w+\})?(?:==|!=|=|\+=)"[^"]*"(?:, |$))+'
 
@@ -31,7 +32,9 @@ def offline() -> bool:
 
 @pytest.mark.skipif(not offline(), reason="there is no systemd-analyze that judges units offline")
 @pytest.mark.parametrize(
-    ("file", "most"), [(UNIT, 1.7), (SAFE, 1.7), (TOOL, 0.7)], ids=["node", "safe", "tool"]
+    ("file", "most"),
+    [(UNIT, 1.7), (SAFE, 1.7), (TOOL, 0.7), (TUNNEL, 1.1)],
+    ids=["node", "safe", "tool", "tunnel"],
 )
 def test_the_service_is_shut_in_as_far_as_it_can_be(
     tmp_path: Path, file: Path, most: float
@@ -137,6 +140,47 @@ def test_a_labs_socket_is_open_while_its_node_runs_or_is_about_to_run_again() ->
 )
 def test_the_unit_of_tools_keeps_what_they_must_not_have(line: str) -> None:
     assert line in TOOL.read_text().splitlines()
+
+
+@pytest.mark.skipif(not offline(), reason="there is no systemd-analyze that is new enough")
+def test_systemd_understands_the_unit_of_tunnels(tmp_path: Path) -> None:
+    here = tmp_path / "labnode-tunnel@lab.service"
+    here.write_text(TUNNEL.read_text().replace("/usr/bin/ssh ", "/bin/true "))
+    said = ran(["systemd-analyze", "--man=no", "verify", here])
+    assert said.returncode == 0
+    assert "labnode" not in said.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Type=forking",  # with ssh -f: active means that the server has opened the port
+        "Restart=always",
+        "StartLimitIntervalSec=0",
+        "User=labnode-tunnel",
+        "DevicePolicy=closed",
+        "ProtectHome=yes",
+        "PrivateTmp=yes",
+    ],
+)
+def test_the_unit_of_tunnels_keeps_what_operation_relies_on(line: str) -> None:
+    assert line in TUNNEL.read_text().splitlines()
+
+
+def test_the_tunnel_is_made_anew_when_the_server_is_silent_and_only_with_its_port() -> None:
+    (command,) = re.findall("^ExecStart=(.*)$", TUNNEL.read_text(), re.M)
+    words = command.split()
+    assert words[:3] == ["/usr/bin/ssh", "-f", "-N"]
+    assert words[words.index("-F") + 1] == "/etc/labnode/tunnels/%i/ssh_config"
+    assert {"ServerAliveInterval=15", "ServerAliveCountMax=1", "ExitOnForwardFailure=yes"} <= set(
+        words
+    )
+
+
+def test_the_tunnel_reaches_nothing_of_the_labs() -> None:
+    (hidden,) = re.findall(r"^InaccessiblePaths=(.*)$", TUNNEL.read_text(), re.M)
+    assert {"-/var/lib/labnode", "-/run/labnode", "-/etc/labnode/boards"} <= set(hidden.split())
+    assert "LoadCredential" not in TUNNEL.read_text()
 
 
 def test_tools_reach_no_directory_of_the_node() -> None:

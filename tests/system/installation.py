@@ -219,7 +219,7 @@ def installing(machine: System) -> Iterator[subprocess.Popen[bytes]]:
     how = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(machine.command("./install.sh", *DEMO), **how) as process:
         end = time.monotonic() + 300
-        while not list((machine.root / "opt/labnode/releases").glob("*/bin/pip")):
+        while not list((machine.root / "tmp").glob("labnode-install.*/tools/bin/pip")):
             assert time.monotonic() < end, "the installation did not get to its pip"
             time.sleep(0.05)
         yield process
