@@ -11,8 +11,7 @@ from typing import Protocol
 
 from labnode.clock import Clock
 from labnode.errors import Busy
-from labnode.http.addresses import source_of
-from labnode.http.guesses import GuessLimit
+from labnode.http.guesses import GuessLimit, source_of
 from labnode.http.passwords import Passwords
 from labnode.settings import Client
 

@@ -18,7 +18,7 @@ from wsgiref.types import WSGIEnvironment
 import h11
 
 from labnode.clock import Clock
-from labnode.http.addresses import source_of
+from labnode.http.guesses import source_of
 from labnode.http.reactor import Group, Participant, Reactor
 from labnode.http.request import TOO_MANY, Refusal, RequestReader
 from labnode.http.writer import Large, Writer, nothing_large

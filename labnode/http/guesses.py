@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import math
 import threading
@@ -70,3 +71,14 @@ class GuessLimit:
         if spent is None or spent.until <= now:
             spent = self._spent[source] = _Spent(now)
         return spent
+
+
+def source_of(address: str) -> str:
+    """What one client can have many addresses of, and counts once: an IPv6 network of 64 bits."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if ip.version == 4:
+        return str(ip)
+    return str(ip.ipv4_mapped or ipaddress.ip_network((int(ip), 64), strict=False))
