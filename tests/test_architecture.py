@@ -115,6 +115,7 @@ READ_OWN_JSON = {
     "store.store",
     "supervisor",
     "tasks.queues",
+    "tasks.queues",
     "testing",
     "weblab.bodies",
     "wizard.board_schema",
