@@ -115,7 +115,6 @@ READ_OWN_JSON = {
     "store.store",
     "supervisor",
     "tasks.queues",
-    "tasks.queues",
     "testing",
     "weblab.bodies",
     "wizard.board_schema",
