@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import pytest
 
-from labnode.clock import Clock, Event, ManualClock, Turn, local, utc
+from labnode.clock import Clock, Event, ManualClock, Turn, _boot_id, local, utc
 
 PATIENCE = 10.0
 
@@ -60,8 +60,15 @@ def test_without_a_boot_id_each_start_is_another_boot(monkeypatch: pytest.Monkey
     def missing(path: Path) -> str:
         raise FileNotFoundError(path)
 
+    def started_again() -> Clock:
+        _boot_id.cache_clear()
+        return Clock()
+
     monkeypatch.setattr("pathlib.Path.read_text", missing)
-    assert Clock().boot_id != Clock().boot_id
+    try:
+        assert started_again().boot_id != started_again().boot_id
+    finally:
+        _boot_id.cache_clear()
 
 
 # --- events ---
