@@ -15,7 +15,6 @@ from math import inf
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Protocol
-from zoneinfo import ZoneInfo
 
 from labnode.clock import Clock, WallClock
 
@@ -232,6 +231,9 @@ def wall_seconds(when: datetime) -> float:
     return _moment(when, local_zone()) if when.tzinfo is None else _seconds(when)
 
 
+# `labnode safe` loads this, and has little time for zoneinfo: so that is loaded where it is used.
+
+
 def local_zone() -> tzinfo:
     """The local time zone: that of TZ, else of /etc/localtime as it is now, else UTC.
 
@@ -249,6 +251,8 @@ def local_zone() -> tzinfo:
 
 @lru_cache(maxsize=1)
 def _zone_in(path: Path, _version: object) -> tzinfo:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415
+
     with path.open("rb") as file:
         return ZoneInfo.from_file(file)
 
@@ -256,6 +260,8 @@ def _zone_in(path: Path, _version: object) -> tzinfo:
 @lru_cache(maxsize=1)
 def _zone_named(name: str) -> tzinfo:
     """A zone by its name, its file or its rule in POSIX ("CET-1CEST,M3.5.0,M10.5.0/3")."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415
+
     try:
         return _zone_in(Path(name), None) if name.startswith("/") else ZoneInfo(name)
     except (OSError, ValueError, LookupError):  # LookupError: no such name

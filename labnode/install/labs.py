@@ -384,7 +384,7 @@ class InstallBoard(Change):
         if content_of(listed) is None:
             return False
         lines = (line.split("  ", 1) for line in listed.read_text(encoding="utf-8").splitlines())
-        return any(_sha256(self._home / name) != digest for digest, name in lines)
+        return any(_sha256(self._home / name) != checksum for checksum, name in lines)
 
     def do(self) -> None:
         self._above.do()

@@ -138,7 +138,7 @@ class Commands:
             raise BadInput("The board is not simulated: run it with --simulate.")
         states = board.snapshot
         if device is not None and device not in states:
-            raise NotFound(f"There is no device {device!r}{did_you_mean(device, states)}.")
+            raise NotFound(f"There is no device {device!r}{did_you_mean(device, states) or '.'}")
         names = states if device is None else [device]
         return {"devices": {name: states[name] for name in names}, "pins": mock_levels(board.pins)}
 
@@ -149,7 +149,7 @@ class Commands:
         """
         functions = self._owner.runtime.lab.functions
         if name not in functions:
-            raise NotFound(f"The lab has no task {name!r}{did_you_mean(name, functions)}.")
+            raise NotFound(f"The lab has no task {name!r}{did_you_mean(name, functions) or '.'}")
         task = functions[name].delay()
         return {"id": task.task_id, "status": task.status, "error": task.error}
 

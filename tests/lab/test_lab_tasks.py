@@ -95,7 +95,7 @@ def test_a_task_is_run_by_hand_and_waits_for_the_student_to_go(
     agent.sessions.end(session, Reason.DELETED)
     assert agent.tasks.get(patient["id"]).join(PATIENCE).done
     assert "well" in ran
-    with pytest.raises(NotFound, match=r"The lab has no task 'clear' \(did you mean 'clean'\?\)"):
+    with pytest.raises(NotFound, match=r"^The lab has no task 'clear'; did you mean 'clean'\?$"):
         command(agent, "run_task", name="clear")
     with pytest.raises(BadInput, match="missing a required argument"):
         command(agent, "run_task", name="heat")

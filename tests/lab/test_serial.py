@@ -9,6 +9,7 @@ import pytest
 
 from labnode.testing import LabClient
 from tests.kit.labs import lab_of
+from tests.kit.waiting import PATIENCE
 
 BOARD = r"""
 schema: 1
@@ -49,10 +50,10 @@ def lab(tmp_path: Path) -> Iterator[LabClient]:
 
 
 def test_a_task_and_a_view_ask_the_device(lab: LabClient) -> None:
-    student = lab.student()
-    task = lab.lab.functions["switch"].run_sync("on", timeout=5)
+    task = lab.lab.functions["switch"].run_sync("on", timeout=PATIENCE)
     assert task.result == "led is on"
     assert lab.value("led") is True
+    student = lab.student()
     assert student.get("/ask").json == {"answer": "led is on"}
 
 
