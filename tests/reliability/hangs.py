@@ -62,9 +62,14 @@ def routines(agent):
     agent.runtime.routines._wake.set()
 
 
+def timers(agent):
+    agent.tasks.timers._turn = hang
+    agent.tasks.timers._wake.set()
+
+
 def pruning(agent):
     agent.runtime._pruning._store = type("Store", (), {"run": hang})()
-    agent.runtime._pruning._clock_is_right = lambda: True
+    agent.runtime._pruning._knows_age = lambda: True
     threading.Thread(target=agent.runtime._pruning.prune, daemon=True).start()
 
 
@@ -86,6 +91,7 @@ HANGS = {
     "recorder": recorder,
     "routines": routines,
     "pruning": pruning,
+    "timers": timers,
     "control": control,
 }
 

@@ -33,6 +33,7 @@ NOTICED = {
     "recorder": "the thread recorder has been at one thing for {} s",
     "routines": "the thread routines has been at one thing for {} s",
     "pruning": "the thread pruning has been at one thing for {} s",
+    "timers": "the thread timers has been at one thing for {} s",
     "control": "the thread control has been at one thing for {} s",
     "safety": "the thread safety has been at one thing for 10 s",
 }
