@@ -280,7 +280,9 @@ class Morning:
     ) -> None:
         self.clock = clock or WatchedClock()
         self.node = make(
-            f"sequences: {{selftest: {{at: 8:30, {keys}steps: [{steps}]}}}}\n", clock=self.clock
+            "session: {timeout: -1}\n"  # students stay as long as their slot is
+            f"sequences: {{selftest: {{at: 8:30, {keys}steps: [{steps}]}}}}\n",
+            clock=self.clock,
         )
         self.routines = self.node.agent.runtime.routines
         self.settle()
@@ -330,7 +332,7 @@ class TestAtTimesOfDay:
 
     def test_what_is_due_when_a_student_is_there_comes_when_they_have_gone(self, lab: Make) -> None:
         morning = Morning(lab)
-        student = morning.node.student()
+        student = morning.node.student(HOUR)
         assert morning.let(31 * MINUTE) == 0
         morning.node.finish(student)
         assert morning.let(0) == 1

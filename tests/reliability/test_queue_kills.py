@@ -169,7 +169,8 @@ def check(lines: list[str], database: Path) -> Counter[str]:
         assert number <= TRIES[rows[task_id]["name"]], f"{task_id} began {number} times"
     left = [row for row in rows.values() if row["status"] in ("submitted", "running")]
     assert {row["name"] for row in left} <= PERIODIC
-    assert len(waiting) == len(left)
+    # One that had just begun when the last life ended has left Huey's tables.
+    assert len(waiting) == sum(row["status"] == "submitted" for row in left)
     assert keys <= {"ticks"}, "a lock is left"
     errors = [row for row in rows.values() if row["status"] == "failed"]
     for row in errors:

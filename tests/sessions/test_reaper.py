@@ -153,6 +153,7 @@ def test_the_progress_of_a_task_does_not_wake_it_and_its_end_does(
 
 def test_an_idle_node_does_not_step(boot: Boot, clock: WatchedClock) -> None:
     node = boot(reaper=True)
+    node.settle()
     moves = clock.moves
     clock.advance(3600)
     node.settle()
