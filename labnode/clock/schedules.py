@@ -16,11 +16,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Protocol
 
-from labnode.clock import Clock, WallClock
+from labnode.clock import Clock, WallClock, utc
 
 LATE = 60.0  # seconds; what is later than this was missed
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
 _TURNED_BACK = 86400.0  # seconds; a clock turned back further was wrong before
 _LOCALTIME = Path("/etc/localtime")
@@ -389,8 +388,8 @@ def _moment(local: datetime, zone: tzinfo) -> float:
 
 def _local(moment: float, zone: tzinfo) -> datetime:
     """What the local clock shows; in whole seconds it is exact for all times."""
-    return (_EPOCH + timedelta(seconds=moment)).astimezone(zone)
+    return utc(moment).astimezone(zone)
 
 
 def _seconds(when: datetime) -> float:
-    return (when - _EPOCH).total_seconds()
+    return when.timestamp()  # of one with a zone, which is arithmetic alone

@@ -8,7 +8,6 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from huey import Huey
@@ -18,6 +17,7 @@ from huey.registry import Message
 from huey.serializer import Serializer
 from huey.storage import SqliteStorage
 
+from labnode.clock import utc
 from labnode.store import Store
 from labnode.tasks.runs import Moment
 
@@ -196,15 +196,13 @@ class Queues:
         message.eta = when.due
         due = when.due.at if when.queue == DELAYED else when.due.wall
         self._storage.name = when.queue
-        self._storage.add_to_schedule(
-            self._huey.serialize_task(message), datetime.fromtimestamp(due, UTC)
-        )
+        self._storage.add_to_schedule(self._huey.serialize_task(message), utc(due))
         return due
 
     def due(self, queue: str, now: float) -> list[Any]:
         """The messages of DELAYED or DATED that are due, taken out of the schedule."""
         self._storage.name = queue
-        read = map(self._read, self._storage.read_schedule(datetime.fromtimestamp(now, UTC)))
+        read = map(self._read, self._storage.read_schedule(utc(now)))
         return [message for _, message in read if message is not None]
 
     def next_due(self, queue: str) -> float | None:

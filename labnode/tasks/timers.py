@@ -6,12 +6,11 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from math import ceil, inf
 from typing import Any, Protocol
 
-from labnode.clock import Clock, Turn, WallClock
+from labnode.clock import Clock, Turn, WallClock, utc
 from labnode.clock.schedules import LATE, Every, Schedule, local_zone, upcoming
 from labnode.errors import BadInput, StorageError
 from labnode.store import Store
@@ -131,7 +130,7 @@ class Timers:
             return DueTime(DELAYED, Moment.after(self._clock, seconds or 0.0))
         left = date - self._clock.wall()
         if left < -_PAST:
-            at = datetime.fromtimestamp(date, local_zone())
+            at = utc(date).astimezone(local_zone())
             raise BadInput(
                 f"Task {name!r} cannot be scheduled for {at:%Y-%m-%d %H:%M:%S}: it is past."
             )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.kit.basic_auth import basic
+from tests.kit.waiting import PATIENCE
 
 ROUTES = [
     "/",
@@ -390,3 +392,17 @@ def request(chance: random.Random, cookie: str, authorization: str) -> Request:
         trick(chance, made)
         made.tricks.append(trick.__name__)
     return made
+
+
+def answers(address: tuple[str, int], data: bytes) -> bytes:
+    """All that the node answers to `data` until it closes the connection."""
+    got = bytearray()
+    with socket.create_connection(address, PATIENCE) as client:
+        try:
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            while piece := client.recv(1 << 16):
+                got += piece
+        except (ConnectionError, BrokenPipeError):  # it has refused to read the rest
+            pass
+    return bytes(got)

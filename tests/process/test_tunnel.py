@@ -188,7 +188,7 @@ def made_tunnel(home: Path, node: Node) -> tuple[NewTunnel, Path]:
     tunnel.learn_host_key()
     tunnel.install(home)
     shutil.chown(tunnel.home / "key", USER)
-    text = (tunnel.home / "ssh_config").read_text().replace("/etc/", f"{home}/root/etc/")
+    text = (tunnel.home / "ssh_config").read_text().replace("/etc/", f"{home / 'root' / 'etc'}/")
     config = home / "ssh_config"
     config.write_text(text)
     return tunnel, config

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import socket
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from labnode.clock import Clock
 from tests.kit import malformed
 from tests.kit.figures import FigureReporter
 from tests.kit.target import RIGHT, Target
-from tests.kit.waiting import PATIENCE
 
 SEED = 13
 WARM_UP = 500  # requests, after which the node has all that it needs
@@ -25,20 +23,6 @@ DETAILS = re.compile(rb"Traceback|GPIO|Error\b(?!\r\n)|pytest-")  # the last: a 
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d .*|    .*|\{\"time\": .*\}")  # the last: the audit log
 LINES_A_MINUTE = 70
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
-
-
-def answers(target: Target, data: bytes) -> bytes:
-    """All answers until the node closes the connection."""
-    with socket.create_connection(target.address, PATIENCE) as client:
-        got = bytearray()
-        try:
-            client.sendall(data)
-            client.shutdown(socket.SHUT_WR)
-            while piece := client.recv(1 << 16):
-                got += piece
-        except (ConnectionError, BrokenPipeError):  # it has refused to read the rest
-            pass
-    return bytes(got)
 
 
 def test_malformed_requests_do_no_harm(
@@ -58,7 +42,7 @@ def test_malformed_requests_do_no_harm(
                 before = target.memory()
             request = malformed.request(chance, student.cookie, RIGHT)
             began = now()
-            got = answers(target, request.encoded())
+            got = malformed.answers(target.address, request.encoded())
             longest = max(longest, now() - began)
             found = [int(status) for status in STATUS.findall(got)]
             bad = [status for status in found if status >= 500 and status not in (501, 503, 505)]

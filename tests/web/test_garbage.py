@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import random
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,7 +11,7 @@ from labnode.http import Connection
 from labnode.http.request import RequestReader
 from tests.kit import malformed
 from tests.kit.basic_auth import basic
-from tests.kit.waiting import PATIENCE, eventually
+from tests.kit.waiting import eventually
 
 from .sockets import Node
 
@@ -33,20 +32,6 @@ def left(kind: type) -> int:
     return sum(isinstance(each, kind) for each in gc.get_objects())
 
 
-def send(node: Node, data: bytes) -> bytes:
-    """All answers until the node closes the connection."""
-    got = b""
-    with socket.create_connection(node.address, PATIENCE) as client:
-        try:
-            client.sendall(data)
-            client.shutdown(socket.SHUT_WR)
-            while piece := client.recv(1 << 16):
-                got += piece
-        except (ConnectionError, BrokenPipeError):  # it has refused to read the rest
-            pass
-    return got
-
-
 def test_requests_that_are_over_are_freed_at_once(node: Node) -> None:
     _, cookie = node.session()
     listener = node.agent.web._listener
@@ -55,10 +40,12 @@ def test_requests_that_are_over_are_freed_at_once(node: Node) -> None:
     with no_search_for_garbage():
         for _ in range(REQUESTS):
             request = malformed.request(chance, cookie, basic("weblab:weblab"))
-            send(node, request.encoded())
+            malformed.answers(node.address, request.encoded())
         command = b'{"value": 3}'  # which the hardware thread refuses
         head = f"POST /api/devices/switch/set HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n"
-        answer = send(node, f"{head}Content-Length: {len(command)}\r\n\r\n".encode() + command)
+        answer = malformed.answers(
+            node.address, f"{head}Content-Length: {len(command)}\r\n\r\n".encode() + command
+        )
         assert b"400 Bad Request" in answer
         eventually(lambda: not listener.connections.members)
         eventually(lambda: left(Connection) == 0)
