@@ -32,6 +32,7 @@ _SEND_BUFFER = 1 << 18  # bytes that the kernel keeps for a client; its own choi
 _LINGER = 2.0  # seconds that a client which still sends gets to read its last answer
 _MAX_LINGERING = 16  # such connections, on top of the limits
 _RETRY_ACCEPT = 1.0  # seconds
+_ACCEPTED_AT_ONCE = 16  # then those who are there have their turn
 _SLOWEST = 8192  # bytes per second of a large body, or of an answer, after the first seconds
 _NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -111,6 +112,12 @@ class Listener(Participant):
         if self._pausing:
             self._pausing = False
             return
+        for _ in range(_ACCEPTED_AT_ONCE):
+            if not self._accept():
+                return
+
+    def _accept(self) -> bool:
+        """Accept one client; False when nobody waits, or nobody can be accepted now."""
         try:
             sock, (address, port, *_) = self.socket.accept()
         except OSError as error:
@@ -118,12 +125,13 @@ class Listener(Participant):
                 logger.warning("No connection can be accepted for now: %s", error)
                 self._pausing = True
                 self.deadline = self._now() + _RETRY_ACCEPT
-            return
+            return False
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         connection = Connection(sock, address, port, self)
         self.connections.add(connection)
         self.reactor.adopt(connection)
+        return True
 
     def failed(self, error: Exception) -> None:
         logger.error("A connection could not be accepted", exc_info=error)

@@ -6,18 +6,21 @@ import contextvars
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 import bottle
 import h11
 
+from labnode.clock import Clock
 from labnode.http.connection import ClientGone, Connection
 from labnode.http.request import Refusal
 
 logger = logging.getLogger(__name__)
 
 _TURN = 1 << 20  # bytes of one answer, then the others have their turn
+_clock = Clock()
 
 
 class Response:
@@ -118,7 +121,7 @@ class Response:
         code, _, reason = status.partition(" ")
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         if all(name.lower() != b"date" for name, _ in raw):
-            raw.append((b"Date", formatdate(usegmt=True).encode()))
+            raw.append((b"Date", _date(int(_clock.wall()))))
         if self._last or self._connection.successor is not None:
             raw.append((b"Connection", b"close"))
         self._head = h11.Response(
@@ -161,3 +164,8 @@ class _BottleRequest:
         bottle.request.bind(self._environ)
         headers = list(self._response.iter_headers())
         bottle.response.bind("", self._response.status_line, headers)
+
+
+@lru_cache(1)
+def _date(wall: int) -> bytes:
+    return formatdate(wall, usegmt=True).encode()
