@@ -98,6 +98,7 @@ class Session:
     failure: str | None = None  # why its start failed
     deadline: float | None = None  # None until on_start has ended, if the time counts from then
     active_since: float = 0.0
+    stored: bool = False  # the store keeps that it is active
     last_poll: float = 0.0
     heard_at: float = 0.0  # the last sign of the student's browser
     has_websocket: bool = False  # its page can be asked whether it is there

@@ -128,8 +128,7 @@ class Sessions:
         """StartFailed, after the clean-up, if the session cannot be used."""
         if not self._worker.wait_for(session.started, self._give_up):
             self._machine.fail(session, "The board did not get ready in time.")
-        elif session.active and not self._is_stored(session.id, "state != 'starting'"):
-            # a full disk may drop changes silently
+        elif session.active and not session.stored:  # a full disk may drop changes silently
             self._machine.fail(session, "The node's database does not keep the session.")
             self._worker.wait_for(session.disposed, self._give_up)
         if session.failure is not None:
@@ -158,17 +157,16 @@ class Sessions:
         session = self._machine.index.get(session_id)
         if session is None:
             # it may have been disposed before a restart of the node
-            known = self._is_stored(session_id, "state = 'disposed'")
-            return Deletion.DONE if known else Deletion.UNKNOWN
+            return Deletion.DONE if self._was_disposed(session_id) else Deletion.UNKNOWN
         self.end(session, Reason.DELETED)
         with suppress(Busy):  # too many threads wait; an error would count as clean
             self._worker.wait_for(session.disposed, self.rules.dispose_wait)
         return Deletion.DONE if session.state is State.DISPOSED else Deletion.PENDING
 
-    def _is_stored(self, session_id: str, condition: str) -> bool:
-        """Whether the store has the session in a state; False if it does not answer."""
+    def _was_disposed(self, session_id: str) -> bool:
+        """Whether the store knows so; False if it does not answer."""
         with suppress(StorageError):
-            return bool(self._store.select("sessions", f"id = ? AND {condition}", session_id))
+            return bool(self._store.select("sessions", "id = ? AND state = 'disposed'", session_id))
         return False
 
     def end_all(self, reason: Reason, timeout: float) -> bool:

@@ -173,6 +173,7 @@ class StateMachine:
     def _active(self, session: Session) -> None:
         seconds = session.time_left(self._clock.now())
         audit.started(session.id, session.request.client, seconds)
+        session.stored = not self._store.behind
         session.started.set()
 
     # ------------------------------------------------------------------ ending

@@ -80,6 +80,7 @@ class Store:
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._late: deque[_Change] = deque()
         self._lost = 0  # changes that were dropped since the disk refuses them
+        self._behind = False
         self._closed = False
         self._in_doubt = False  # a commit may land although its caller got an error
         self._busy = Turn(clock, "store")
@@ -272,6 +273,11 @@ class Store:
             raise errors[0]
         return outcome[0]
 
+    @property
+    def behind(self) -> bool:
+        """Whether the change whose `then` is being called, or one before it, is not in the file."""
+        return self._behind
+
     def fault(self) -> str | None:
         """Why nothing is stored any more, or None; any thread may ask."""
         if self._closed:
@@ -299,12 +305,14 @@ class Store:
 
     def _catch_up(self) -> None:
         """Write late changes in their order; what the disk refuses stays late."""
+        self._behind = False
         while self._late:
             try:
                 with self._transaction(self._late[0].synced):
                     self._late[0].work(self._db)
             except Exception as error:
                 log.exception("A change could not be stored")
+                self._behind = True
                 if primary_code(error) in PASSING:
                     return
             self._late.popleft()

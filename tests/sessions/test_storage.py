@@ -127,22 +127,6 @@ def test_a_start_that_cannot_be_stored_is_no_session_for_those_who_wait_for_it_t
     assert diary == ["start", "dispose"]
 
 
-def test_a_database_that_cannot_be_read_keeps_no_session_either(
-    boot: Boot, diary: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node = boot()
-
-    def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise StorageError("The node's database does not answer.")
-
-    starting = node.ask_start()
-    monkeypatch.setattr(node.store, "select", refuse)
-    node.turn()
-    monkeypatch.undo()
-    assert isinstance(starting.error, StartFailed)
-    assert diary == ["start", "dispose"]
-
-
 @pytest.mark.parametrize("state", ["disposing", "disposed"])
 def test_a_clean_up_that_cannot_be_stored_goes_on(
     full: Callable[..., SmallNode], diary: list[str], state: str
