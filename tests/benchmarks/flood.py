@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 
-from tests.benchmarks.__main__ import HERE, row, table
+from tests.benchmarks.table import HERE, row, table
 from tests.process.machine import Student
 
 RATE = 10_000  # edges in a second

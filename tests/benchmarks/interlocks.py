@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 
-from tests.benchmarks.__main__ import HERE, row, table
+from tests.benchmarks.table import HERE, row, table
 from tests.process.machine import Student
 
 EDGES = 200
