@@ -115,10 +115,18 @@ class Interlocks:
         self._retries: dict[str, tuple[float, Any]] = {}  # when an output is forced again, to what
         self._locks: dict[str, Any] = {}
         self._due: float | None = None
+        self._settled: tuple[State | None, str | None] = None, None  # with what, the last time
 
     def settle(self, snapshot: State) -> set[str]:
-        """Force outputs to what rules demand; the devices whose state may have changed."""
-        now = self._clock.now()
+        """Force outputs to what rules demand; the devices whose state may have changed.
+
+        With the same snapshot as before (none ever changes) there is nothing to do until `due`.
+        """
+        now, why = self._clock.now(), self._emergency.why
+        due, (settled, with_why) = self.due(), self._settled
+        if settled is snapshot and with_why == why and (due is None or now < due):
+            return set()
+        self._settled = snapshot, why
         readings = Readings(snapshot)
         self._due = None
         self._track_mutexes(readings, now)
@@ -186,6 +194,7 @@ class Interlocks:
                     over.add(rule.name)
         if over:
             self._latched -= over
+            self._settled = None, None
             self._store.remember_soon(_KEY, sorted(self._latched))
         return sorted(self._latched)
 

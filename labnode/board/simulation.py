@@ -78,6 +78,7 @@ class Simulation:
         self._dead: set[str] = set()  # what cannot be read until it is driven again
         self._moved_at = 0.0
         self._due: float | None = None
+        self._followed: Mapping[str, Any] | None = None  # the snapshot that inputs have followed
 
     def drive(self, name: str, value: Any) -> None:
         """Make the input `name` show `value` until its link has something new to say.
@@ -93,6 +94,7 @@ class Simulation:
         self._board.drive_input(name, value)
         if value is None:
             self._dead.add(name)
+        self._followed = None
         self.settle()
 
     def settle(self) -> None:
@@ -101,6 +103,9 @@ class Simulation:
         An input keeps its value while its expression is missing one or says the same as before:
         what was driven by hand in between stays.
         """
+        if self._followed is self._board.snapshot:
+            return
+        self._followed = self._board.snapshot
         for name, link in self._links.items():
             value = link.value.evaluate(Readings(self._board.snapshot))
             if value is None or name in self._dead or self._driven.get(name) == value:
@@ -136,7 +141,7 @@ class Simulation:
         self._positions.clear()
         self._by_hand.clear()
         self._dead.clear()
-        self._due = None
+        self._due = self._followed = None
         self.settle()
         self.move()
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -60,6 +60,10 @@ class Watch(Protocol):
 
     def stop(self, timeout: float) -> bool:
         """Call it no more; False when that did not end within `timeout` seconds."""
+
+    @property
+    def works(self) -> bool:
+        """Whether it is still called; any thread may ask."""
 
 
 class Clock:
@@ -143,6 +147,7 @@ class WallClock:
         self._steady_since = clock.now()
         self._confirmed = False
         self._wakes: list[Callable[[], None]] = []
+        self._busy = Turn(clock, "wall-clock")
         self._watch: Watch | None = None
 
     def now(self) -> float:
@@ -179,7 +184,7 @@ class WallClock:
         with self._lock:
             self._wakes.append(wake)
         if self._watch is None:
-            self._watch = self._clock.watch_wall(self.look)
+            self._watch = self._clock.watch_wall(self._turn)
 
     def stop(self, timeout: float) -> bool:
         """Wake nobody any more; False when the thread did not end in time."""
@@ -187,6 +192,13 @@ class WallClock:
             self._wakes.clear()
             watch, self._watch = self._watch, None
         return watch is None or watch.stop(timeout)
+
+    def fault(self) -> str | None:
+        """Why nobody is woken any more, or None; any thread may ask."""
+        watch = self._watch
+        if watch is None:
+            return None
+        return self._busy.fault() if watch.works else "the thread wall-clock has died"
 
     def look(self, was_set: bool = False) -> float | None:
         """Notice what has happened to it; in how many seconds to look again, None: when it is set.
@@ -207,6 +219,10 @@ class WallClock:
             wake()
         return None if self._confirmed else _ASK_AGAIN
 
+    def _turn(self, was_set: bool) -> float | None:
+        with self._busy:
+            return self.look(was_set)
+
 
 class ManualClock(Clock):
     """A clock that stands still until a test advances it; its wall clock is `right` or not."""
@@ -220,7 +236,7 @@ class ManualClock(Clock):
         self._now = now
         self._wall = wall
         self._lock = threading.Lock()
-        self._events: weakref.WeakSet[_ManualEvent] = weakref.WeakSet()
+        self._waiting: list[_ManualEvent] = []
 
     def now(self) -> float:
         return self._now
@@ -229,19 +245,27 @@ class ManualClock(Clock):
         return self._wall
 
     def event(self, on_set: Callable[[], None] | None = None) -> Event:
-        event = _ManualEvent(self, on_set)
-        with self._lock:
-            self._events.add(event)
-        return event
+        return _ManualEvent(self, on_set)
 
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass at once; everything that waited until then wakes up."""
         with self._lock:
             self._now += seconds
             self._wall += seconds
-            events = list(self._events)
-        for event in events:
+            waiting = self._waiting[:]
+        for event in waiting:
             event.tick()
+
+    @contextlib.contextmanager
+    def ticking(self, event: _ManualEvent) -> Iterator[None]:
+        """Tell this event meanwhile that time goes on."""
+        with self._lock:
+            self._waiting.append(event)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting.remove(event)
 
     def jump_wall(self, seconds: float, right: bool = True) -> None:
         """Move the wall clock alone: to the right time as NTP does, or as a person may."""
@@ -275,6 +299,10 @@ class _ManualWatch:
             self._looks.remove(self._own)
         return True
 
+    @property
+    def works(self) -> bool:
+        return True
+
 
 class _ManualEvent(Event):
     def __init__(self, clock: ManualClock, on_set: Callable[[], None] | None) -> None:
@@ -286,13 +314,13 @@ class _ManualEvent(Event):
             self._condition.notify_all()
 
     def wait(self, timeout: float | None = None) -> bool:
-        deadline = None if timeout is None else self._clock.now() + timeout
-
-        def over() -> bool:
-            return self._flag or (deadline is not None and self._clock.now() >= deadline)
-
-        with self._condition:
-            if not self._condition.wait_for(over, None if timeout is None else _REAL_LIMIT):
+        if timeout is None:
+            return super().wait()
+        deadline = self._clock.now() + timeout
+        with self._clock.ticking(self), self._condition:
+            if not self._condition.wait_for(
+                lambda: self._flag or self._clock.now() >= deadline, _REAL_LIMIT
+            ):
                 raise AssertionError("a wait under the manual clock was never ended by the test")
             return self._flag
 

@@ -47,6 +47,10 @@ class ClockThread:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    @property
+    def works(self) -> bool:
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         timer = _timer()
         poll = select.poll()

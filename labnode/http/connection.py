@@ -226,6 +226,7 @@ class Connection(Participant):
         self._sending_since = 0.0  # when it began to wait for the client
         self._sent = 0  # bytes since then
         self._lent = False  # to whoever serves its request
+        self._ahead = False  # its client has sent more before the answer, which is not read yet
 
     # ------------------------------------------------------------------ whoever serves its request
 
@@ -287,7 +288,7 @@ class Connection(Participant):
     def interest(self) -> int:
         if self.state is ConnectionState.SENDING:
             return selectors.EVENT_WRITE
-        return 0 if self._writing or self.state is ConnectionState.SERVING else selectors.EVENT_READ
+        return 0 if self._writing or self._ahead else selectors.EVENT_READ
 
     @property
     def slow(self) -> bool:
@@ -298,6 +299,9 @@ class Connection(Participant):
     def ready(self, events: int) -> None:  # noqa: ARG002 - the state says which
         if self.state is ConnectionState.SENDING:
             self._send_rest()
+            return
+        if self.state is ConnectionState.SERVING:
+            self._ahead = True
             return
         try:
             data = self.socket.recv(_PIECE)
@@ -435,5 +439,6 @@ class Connection(Participant):
 
     def _enter(self, state: ConnectionState, seconds: float | None) -> None:
         self.state = state
+        self._ahead = False
         self.since = self._now()
         self.deadline = None if seconds is None else self.since + seconds

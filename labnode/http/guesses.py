@@ -7,6 +7,7 @@ import logging
 import math
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 
 from labnode.clock import Clock
 
@@ -73,6 +74,7 @@ class GuessLimit:
         return spent
 
 
+@lru_cache(1024)
 def source_of(address: str) -> str:
     """What one client can have many addresses of, and counts once: an IPv6 network of 64 bits."""
     try:

@@ -122,6 +122,7 @@ class Reactor:
         self.abandoned = False
         self._now = Clock().now
         self._participants: set[Participant] = set()
+        self._watched: dict[Participant, int] = {}  # for what; a selector is slow to say
         self._waker = Waker()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._waker.descriptor, selectors.EVENT_READ)
@@ -233,18 +234,20 @@ class Reactor:
         if participant.over:
             self.discard(participant)
             return
-        sock, interest = participant.socket, participant.interest
-        key = self._selector.get_map().get(sock)
+        interest, watched = participant.interest, self._watched.get(participant, 0)
+        if interest == watched:
+            return
         if not interest:
             self._unwatch(participant)
-        elif key is None:
-            self._selector.register(sock, interest, participant)
-        elif key.events != interest:
-            self._selector.modify(sock, interest, participant)
+            return
+        change = self._selector.modify if watched else self._selector.register
+        change(participant.socket, interest, participant)
+        self._watched[participant] = interest
 
     def _unwatch(self, participant: Participant) -> None:
-        with suppress(KeyError, ValueError):  # it is not watched, or closed
-            self._selector.unregister(participant.socket)
+        if self._watched.pop(participant, 0):
+            with suppress(KeyError, ValueError):  # it is closed
+                self._selector.unregister(participant.socket)
 
     def _end(self) -> None:
         with self._lock:

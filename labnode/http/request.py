@@ -85,6 +85,8 @@ class RequestReader:
             self.http.start_next_cycle()
             self.clear()
             self.received = len(self.http.trailing_data[0])
+            if not data and not self.received:
+                return None
         if data:  # nothing would be the end of the connection
             self.http.receive_data(data)
             self.received += len(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
@@ -139,6 +140,7 @@ def _unwrap(environ: dict[str, Any], trusted: Collection[str]) -> None:
         environ["HTTP_HOST"] = host.rpartition(",")[2].strip()
 
 
+@lru_cache(1024)
 def _parse(address: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(address)

@@ -265,6 +265,7 @@ class Runtime:
             or self.recordings.fault()
             or self.routines.fault()
             or self._pruning.fault()
+            or self.wall.fault()
         )
 
     def make_safe(self) -> None:

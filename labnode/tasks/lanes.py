@@ -18,8 +18,7 @@ from labnode.worker import Worker
 
 _WAITS = "UPDATE tasks SET status = 'submitted', started_at = NULL, args = NULL WHERE id = ?"
 _BEGIN = "UPDATE tasks SET status = 'running', started_at = ?, args = ? WHERE id = ?"
-
-
+_LINES = {lane: [TaskQueue(lane, whose) for whose in Whose] for lane in Lane}  # the first first
 _INTERRUPTED = {
     "code": "interrupted",
     "class": "Interrupted",
@@ -73,7 +72,10 @@ class Lanes:
             if lane in self._refused:
                 self._refused.discard(lane)
                 raise StorageError("A task cannot be taken out of its queue.")
-            line = next((line for line in self._lines(lane) if self._waiting[line]), None)
+            line = next(
+                (line for line in _LINES[lane] if self._waiting[line] and self.may_begin(line)),
+                None,
+            )
             if line is None or lane in self._asking:
                 return None
             self._asking.add(lane)
@@ -81,12 +83,6 @@ class Lanes:
         synced = line.whose is not Whose.SESSION
         self._store.soon(partial(self.take, line), partial(self._answer, line), synced=synced)
         return None
-
-    def _lines(self, lane: Lane) -> list[TaskQueue]:
-        """The lines of which runs may begin now, in the order in which they do."""
-        return [
-            line for line in (TaskQueue(lane, whose) for whose in Whose) if self.may_begin(line)
-        ]
 
     def may_begin(self, line: TaskQueue) -> bool:
         """Whether runs of a line may begin now."""

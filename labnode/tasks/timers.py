@@ -129,7 +129,7 @@ class Timers:
         if date is None:
             return DueTime(DELAYED, Moment.after(self._clock, seconds or 0.0))
         left = date - self._clock.wall()
-        if left < -_PAST:
+        if left < -_PAST and self._wall_clock.trustworthy:
             at = utc(date).astimezone(local_zone())
             raise BadInput(
                 f"Task {name!r} cannot be scheduled for {at:%Y-%m-%d %H:%M:%S}: it is past."

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from labnode.board import load_board
+from labnode.board.config.expressions import Expression
 from labnode.errors import ConfigError, Interlocked
 from labnode.events import EmergencyPressed, FaultChanged
 
@@ -65,6 +66,27 @@ def test_rules_that_do_not_set_off_each_other_come_to_rest(
     rig.board.command("heater", "on")
     show(rig, "door", False)
     assert caplog.text == ""
+
+
+def test_rules_are_not_asked_again_while_nothing_has_changed(
+    board: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = board(LID, HOT)
+    rig.board.poll()
+    asked = 0
+
+    def count(self: Expression, readings: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return evaluate(self, readings)
+
+    evaluate = Expression.evaluate
+    monkeypatch.setattr(Expression, "evaluate", count)
+    for _ in range(10):
+        rig.board.poll()
+    assert asked == 0
+    show(rig, "door", True)
+    assert asked > 0
 
 
 def test_when_what_is_required_ends_the_output_is_made_safe_at_once(board: Make) -> None:

@@ -67,6 +67,13 @@ def timers(agent):
     agent.tasks.timers._wake.set()
 
 
+def wall_clock(agent):
+    wall = agent.runtime.wall
+    wall.stop(1)
+    wall.look = hang
+    wall.subscribe(print)
+
+
 def pruning(agent):
     agent.runtime._pruning._store = type("Store", (), {"run": hang})()
     agent.runtime._pruning._knows_age = lambda: True
@@ -92,6 +99,7 @@ HANGS = {
     "routines": routines,
     "pruning": pruning,
     "timers": timers,
+    "wall-clock": wall_clock,
     "control": control,
 }
 

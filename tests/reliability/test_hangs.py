@@ -34,6 +34,7 @@ NOTICED = {
     "routines": "the thread routines has been at one thing for {} s",
     "pruning": "the thread pruning has been at one thing for {} s",
     "timers": "the thread timers has been at one thing for {} s",
+    "wall-clock": "the thread wall-clock has been at one thing for {} s",
     "control": "the thread control has been at one thing for {} s",
     "safety": "the thread safety has been at one thing for 10 s",
 }

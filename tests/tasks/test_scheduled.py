@@ -127,6 +127,19 @@ def test_a_date_without_a_time_zone_is_local(
     assert task.join().done
 
 
+def test_no_date_is_past_for_a_wall_clock_that_nobody_confirms(rig: TasksRig) -> None:
+    rig.manual.jump_wall(10 * 365 * DAY, right=False)
+    diary = Diary(rig)
+    tomorrow = datetime.fromtimestamp(rig.manual.wall() - 10 * 365 * DAY + DAY, UTC)
+    task = diary.task.schedule(eta=tomorrow)
+    assert task.submitted
+    rig.manual.jump_wall(-10 * 365 * DAY)
+    later(rig, DAY - 1)
+    assert diary.lines == []
+    later(rig, 1)
+    assert task.join().done
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -54,8 +54,8 @@ def plug_in_watchdog() -> None:
         ):
             lines.write(json.dumps(command))
             lines.flush()
-        while "return" not in (answer := json.loads(lines.readline())) or answer["return"]:
-            assert "error" not in answer, answer
+            while "return" not in (answer := json.loads(lines.readline())):
+                assert "error" not in answer, answer
         lines.close()
 
 

@@ -82,14 +82,13 @@ def test_one_that_fails_is_closed_and_the_others_are_called(
 def test_another_participant_goes_on_with_the_socket(reactor: Reactor) -> None:
     first = Note(reactor)
     second = Note(reactor)
-    second.socket.close()
-    second.far.close()
+    reactor.discard(second)
     second.socket, second.far = first.socket, first.far
     reactor.replace(first, second)
     second.far.send(b"x")
     first.wake()
     reactor.turn()
-    assert (first.calls, second.calls) == (["woken"], ["woken", "woken", "ready"])
+    assert (first.calls, second.calls) == (["woken"], ["woken", "close", "woken", "ready"])
 
 
 def test_nobody_is_woken_after_the_end_and_all_are_closed(reactor: Reactor) -> None:
