@@ -6,9 +6,10 @@ python -m tests.benchmarks --help
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 
-from tests.benchmarks import compare, profiles
+from tests.benchmarks import compare, counts, growth, pi, picture, profiles
 from tests.benchmarks.scenarios import SCENARIOS
 
 
@@ -35,6 +36,23 @@ def main() -> None:
     one.add_argument("--thread", default="", help="only threads whose names begin so")
     one.set_defaults(run=run_profile)
 
+    one = commands.add_parser("counts", help="what does not depend on how fast the machine is")
+    one.add_argument("--renew", action="store_true", help="keep what is counted now")
+    one.set_defaults(run=run_counts)
+
+    one = commands.add_parser("growth", help="200 devices, a long history, 50 pages, 16 students")
+    one.add_argument("--quick", action="store_true", help="fewer times")
+    one.set_defaults(run=lambda options: growth.grow(options.quick))
+
+    one = commands.add_parser("pi", help="labnode alone, in ten minutes: a table to paste")
+    one.add_argument("--directory", type=Path, default=Path.home(), help="on which disk (home's)")
+    one.set_defaults(run=lambda options: pi.measure(options.directory))
+
+    one = commands.add_parser("draw", help="the picture of a comparison that has been written")
+    one.add_argument("json", type=Path)
+    one.add_argument("svg", type=Path)
+    one.set_defaults(run=run_draw)
+
     options = parser.parse_args()
     options.run(options)
 
@@ -51,12 +69,29 @@ def run_compare(options: argparse.Namespace) -> None:
     compare.report(result)
     if options.json:
         compare.write_json(result, options.json)
+    if options.svg:
+        options.svg.write_text(picture.draw(result))
+
+
+def run_draw(options: argparse.Namespace) -> None:
+    options.svg.write_text(picture.draw(compare.read_json(options.json)))
 
 
 def run_profile(options: argparse.Namespace) -> None:
     profiles.profile(
         options.scenario, lines=options.lines, wall=options.wall, thread=options.thread
     )
+
+
+def run_counts(options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as home:
+        now = counts.count(Path(home))
+    before = counts.kept()
+    if options.renew:
+        counts.renew(now)
+    counts.show(before, now)
+    for sentence in counts.regressions(before, now):
+        print(sentence)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,10 @@ FIGURES = {
     "delete": Figure("delete of a session, p50", "ms", 0.5),
     "cycle bytes": Figure("written to disk per cycle", "KB", most=32),
     "cycle fsyncs": Figure("fsyncs per cycle", "", most=3),
+    "switch cpu": Figure("CPU of a switch", "ms"),
+    "status cpu": Figure("CPU of a status, Connection: close", "ms"),
+    "cycle cpu": Figure("CPU of a cycle", "ms"),
+    "cold cpu": Figure("CPU of a cold start", "s"),
     "cold everything": Figure("cold start, exec → first answer, everything", "s", 0.6),
     "cold app": Figure("… the app alone", "s", 0.6),
     "rss idle": Figure("memory idle, RSS", "MB", 0.42),
@@ -72,6 +76,7 @@ FIGURES = {
     "polled waits": Figure("… voluntary context switches", "/s", 0.03),
     "polled bytes": Figure("written to disk in an hour of a polled session", "B", most=0),
     "aging cycle": Figure("a cycle after 3,000 sessions, against the first 500", "×", most=1.1),
+    "aging cpu": Figure("… its CPU", "×", most=1.1),
     "aging rss": Figure("… memory then, RSS", "MB", most=40),
     "constant cpu": Figure("CPU of status, against a constant's on the same server", "×", most=1.4),
 }
@@ -81,7 +86,7 @@ def measure_cold(stack: Stack, quick: bool) -> Figures:
     """From exec to the first answer, with Python's caches warm."""
     stack.start()  # which compiles, and makes the state directory
     stack.end()
-    everything, app = [], []
+    everything, app, spent = [], [], []
     for _ in range(3 if quick else 10):
         began = time.perf_counter()
         stack.start_helpers()
@@ -90,10 +95,12 @@ def measure_cold(stack: Stack, quick: bool) -> Figures:
         answered = time.perf_counter()
         everything.append(answered - began)
         app.append(answered - helped)
+        spent.append(proc.cpu(stack.pids()))
         stack.end()
     return {
         "cold everything": statistics.median(everything),
         "cold app": statistics.median(app),
+        "cold cpu": statistics.median(spent),
     }
 
 
@@ -130,7 +137,9 @@ def measure_switch(stack: Stack, quick: bool) -> Figures:
         return timed(count, lambda: client.post(path, [next(values)]))
 
     click(session.student, 50)  # warm
+    before = proc.cpu(stack.pids())
     alone = click(session.student, number)
+    spent = 1000 * (proc.cpu(stack.pids()) - before) / number
     eight, _ = together([partial(click, session.another(), number // 4) for _ in range(8)])
     session.delete()
     return {
@@ -151,12 +160,15 @@ def measure_status(stack: Stack, quick: bool) -> Figures:
     kept = ask(one, number)
     one.close()
     clients = [stack.server(keep=False) for _ in range(16)]
+    before = proc.cpu(stack.pids())
     closed, lasted = together([partial(ask, client, number // 16) for client in clients])
+    spent = 1000 * (proc.cpu(stack.pids()) - before) / len(closed)
     session.delete()
     return {
         "status close": len(closed) / lasted,
         "status close p99": 1000 * p99(closed),
         "status keep": len(kept) / sum(kept),
+        "status cpu": spent,
     }
 
 
@@ -181,8 +193,9 @@ def measure_cycles(stack: Stack, quick: bool) -> Figures:
     times: dict[str, list[float]] = {"start": [], "delete": []}
     pids = stack.pids()
     stack.save()
-    before = proc.written(pids)
+    before, spent = proc.written(pids), proc.cpu(pids)
     alone = timed(number, lambda: cycle(stack, times))
+    spent = 1000 * (proc.cpu(pids) - spent) / number
     stack.save()
     kilobytes = (proc.written(pids) - before) / 1000 / number
     works = [lambda: timed(number // 8, lambda: cycle(stack))] * 8
@@ -193,6 +206,7 @@ def measure_cycles(stack: Stack, quick: bool) -> Figures:
         "start": 1000 * statistics.median(times["start"]),
         "delete": 1000 * statistics.median(times["delete"]),
         "cycle bytes": kilobytes,
+        "cycle cpu": spent,
     }
     if proc.can_trace():
         syncs = proc.Syncs(stack.pids())
@@ -244,10 +258,20 @@ def measure_polled(stack: Stack, quick: bool) -> Figures:
 def measure_aging(stack: Stack, quick: bool) -> Figures:
     """Sessions that are over are kept for an hour: what that costs the next one."""
     sessions, first = (600, 100) if quick else (3000, 500)
-    young = statistics.median(timed(first, lambda: cycle(stack)))
+
+    def cycles() -> tuple[float, float]:
+        before = proc.cpu(stack.pids())
+        seconds = timed(first, lambda: cycle(stack))
+        return statistics.median(seconds), proc.cpu(stack.pids()) - before
+
+    young = cycles()
     timed(sessions - 2 * first, lambda: cycle(stack))
-    old = statistics.median(timed(first, lambda: cycle(stack)))
-    return {"aging cycle": old / young, "aging rss": proc.resident(stack.pids())}
+    old = cycles()
+    return {
+        "aging cycle": old[0] / young[0],
+        "aging cpu": old[1] / young[1],
+        "aging rss": proc.resident(stack.pids()),
+    }
 
 
 def measure_constant(stack: Stack, quick: bool) -> Figures:

@@ -139,6 +139,10 @@ class Session:
         cookie = reply.header(b"set-cookie").partition(";")[0]
         self.student.headers.append(f"Cookie: {cookie}")
         self._page = urlsplit(reply.header(b"location")).path
+        self.load()
+
+    def load(self) -> None:
+        """The page, without what it loads."""
         self.student.get(self._page)
 
     def another(self) -> Client:
@@ -194,6 +198,7 @@ class LivePage(OpenPage):
         self._page.ask()
         assert self._page.read_head() == 101
         self._page.json()
+        self.socket = self._page.socket
 
     def alive(self) -> None:
         self._page.send("here").json()
@@ -292,7 +297,7 @@ def environment_of_weblablib() -> Path:
     """A virtual environment with weblablib and what it works with, made once and kept."""
     if not shutil.which("redis-server"):
         raise SystemExit(
-            "weblablib needs redis-server, which is not installed here: apt-get install redis-server"
+            "weblablib needs redis-server, which is not installed: apt-get install redis-server"
         )
     wanted = HERE / "weblablib.txt"
     version = hashlib.sha256(wanted.read_bytes()).hexdigest()[:12]
