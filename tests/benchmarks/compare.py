@@ -6,7 +6,6 @@ import json
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -104,16 +103,13 @@ def compare(
 def turn(stack: Stack, name: str, quick: bool) -> tuple[Figures, float]:
     """One scenario on one stack, and percent of the machine that others used meanwhile."""
     noise = proc.Noise()
-    cpu = 0.0
     try:
         if name != "cold":
             stack.start()
         figures = SCENARIOS[name](stack, quick)
-        with suppress(OSError):
-            cpu = proc.cpu(stack.pids())
     finally:
         stack.end()
-    return figures, noise.share(cpu)
+    return figures, noise.share()
 
 
 def report(result: Comparison, tell: Callable[[str], None] = print) -> None:

@@ -23,6 +23,7 @@ def measure(directory: Path) -> None:
     result = Comparison(proc.machine(), version("labnode"), quick=True)
     lines = [f"\n{result.machine}. labnode {result.labnode}. {throttled()}".rstrip(), ""]
     lines += ["| What | Measured |", "| --- | ---: |"]
+    counted: list[str] = []
     left_out = []
     with tempfile.TemporaryDirectory(dir=directory, prefix="labnode-") as home:
         synced = shown(1000 * proc.disk(Path(home)), "ms")

@@ -96,24 +96,23 @@ def can_trace() -> bool:
 
 
 class Noise:
-    """What processes used of this machine's processors that belong to no one who is measured."""
+    """What other processes use of this machine's processors than this one and its children."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._busy = _busy()
         self._own = _own()
 
-    def share(self, measured: float) -> float:
-        """Percent of all processors, when the measured processes have used so many seconds."""
+    def share(self) -> float:
+        """Percent of all processors since the beginning, once the children have ended."""
         lasted = time.monotonic() - self._began
-        others = _busy() - self._busy - (_own() - self._own) - measured
+        others = _busy() - self._busy - (_own() - self._own)
         return max(0.0, 100 * others / lasted / (os.cpu_count() or 1))
 
 
 def _own() -> float:
     """Seconds of this process and of its children that have ended."""
-    times = os.times()
-    return times.user + times.system
+    return sum(os.times()[:4])
 
 
 def _busy() -> float:
