@@ -6,6 +6,7 @@ import errno
 import logging
 import selectors
 import socket
+import threading
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -225,8 +226,10 @@ class Connection(Participant):
         self._unsent: deque[memoryview] = deque()  # of the answer
         self._sending_since = 0.0  # when it began to wait for the client
         self._sent = 0  # bytes since then
+        self._handing = threading.Lock()  # of what follows, and of the state when it is given back
         self._lent = False  # to whoever serves its request
         self._ahead = False  # its client has sent more before the answer, which is not read yet
+        self._cut_off = False  # it has been closed while it was lent
 
     # ------------------------------------------------------------------ whoever serves its request
 
@@ -262,11 +265,27 @@ class Connection(Participant):
         return bytes(self.reader.http.send(h11.Data(data=data)) or b"")
 
     def give_back(self) -> None:
-        """Whoever served its request has no more to do with it."""
-        self._lent = False
+        """Whoever served its request has no more to do with it.
+
+        If it can only wait for the next request, the reactor need not be woken.
+        """
+        with self._handing:
+            self._lent = False
+            if rests := self._is_at_rest():
+                self.request = None
+                self.reader.feed(b"")
+                self._enter(ConnectionState.IDLE, self.limits.keep_alive)
+        if rests and not self.reactor.stopping:
+            return
         if not self.wake():
             self.drop_answer()
             self.close()
+
+    def _is_at_rest(self) -> bool:
+        """Whether all that can happen to it now is another request."""
+        more = self._unsent or self.answer or self.successor or self.reader.large_body
+        over = self._ahead or self._cut_off or self.closed
+        return not (more or over) and self.reusable and not self.reader.http.trailing_data[0]
 
     def drop_answer(self) -> None:
         """Close the answer, of which nothing more is sent."""
@@ -300,9 +319,10 @@ class Connection(Participant):
         if self.state is ConnectionState.SENDING:
             self._send_rest()
             return
-        if self.state is ConnectionState.SERVING:
-            self._ahead = True
-            return
+        with self._handing:
+            if self.state is ConnectionState.SERVING:  # or given back, but not taken back yet
+                self._ahead = True
+                return
         try:
             data = self.socket.recv(_PIECE)
         except BlockingIOError:
@@ -322,6 +342,9 @@ class Connection(Participant):
             self._go_on()
 
     def tick(self) -> None:
+        if self.state is ConnectionState.SERVING:  # it may be idle for a while before it is next
+            self.deadline = self._now() + self.limits.keep_alive
+            return
         if self.state is ConnectionState.READING:
             raise Refusal(408, f"The request took over {self.limits.read_deadline:g} seconds.")
         self.over = True
@@ -340,7 +363,9 @@ class Connection(Participant):
             self.over = True
 
     def close(self) -> None:
-        if self._lent:
+        with self._handing:
+            self._cut_off = self._lent
+        if self._cut_off:
             with suppress(OSError):  # ends a send that waits; whoever serves it gives it back
                 self.socket.shutdown(socket.SHUT_RDWR)
             return
@@ -382,7 +407,8 @@ class Connection(Participant):
             self.socket.send(go_on)
 
     def _lend(self) -> None:
-        self._enter(ConnectionState.SERVING, None)
+        # The reactor looks at it again before it could have been idle for too long.
+        self._enter(ConnectionState.SERVING, self.limits.keep_alive)
         self._lent = True
         self._listener.requests.put(self)
 

@@ -43,8 +43,9 @@ class Live:
     """Tells all open pages what changes, from one thread, "live".
 
     It sleeps while nothing changes, and never waits for a page: one that reads too slowly is
-    closed. A page says something every few seconds, whatever it is, and hears how much time is
-    left: that keeps its session, and both ends know that the other one is there.
+    closed. A page says something every few seconds, and hears how much time is left: that keeps its
+    session, and both ends know that the other one is there. One that says "hidden" hears nothing
+    else until it says anything else, and all of the state then.
     """
 
     def __init__(self, channels: Channels, sessions: Sessions, bus: Bus) -> None:
@@ -106,6 +107,10 @@ class Live:
         self._asking.append(page)
         self._wake.set()
 
+    def shown(self, page: Page) -> None:
+        """A page was hidden, and is looked at again."""
+        self._new.append(page)
+
     def answered(self, page: Page) -> None:
         """Something has come from a page, at least the answer to a ping."""
         if isinstance(page.viewer, User):
@@ -130,7 +135,7 @@ class Live:
 
     def _turn(self) -> None:
         self._pages = [page for page in self._pages if page.channel.ending is None]
-        if not self._pages:
+        if not self._anybody_looks():
             self._shown = {}
         self._ping_pages()
         self._tell_devices()
@@ -142,14 +147,15 @@ class Live:
             page = self._new.popleft()
             if page.channel.ending is not None:  # it left before this thread saw it
                 continue
-            self._pages.append(page)
-            if self._pings:
-                page.ping_every(_PING_EVERY)
+            if page not in self._pages:
+                self._pages.append(page)
+                if self._pings:
+                    page.ping_every(_PING_EVERY)
             page.tell(self._state.state(page.viewer))
         while self._asking:
             page = self._asking.popleft()
             if page in self._pages:
-                page.tell({"time_left": round(page.viewer.time_left, 3)})
+                page.tell_time()
 
     def _ping_pages(self) -> None:
         """Pages are pinged every second while something with a dead man is on, else hardly ever."""
@@ -161,7 +167,7 @@ class Live:
 
     def _tell_devices(self) -> None:
         self._devices.drain()
-        if not self._pages and not self._new:
+        if not self._anybody_looks():
             return
         news = self._state.devices(changed_since=self._shown)
         if news["devices"]:
@@ -171,7 +177,7 @@ class Live:
                 page.send(message)
 
     def _tell_faults(self) -> None:
-        if self._faults.drain() and self._pages:
+        if self._faults.drain() and self._anybody_looks():
             message = _text({"faults": self._state.faults()})
             for page in self._pages:
                 page.send(message)
@@ -198,6 +204,9 @@ class Live:
             for page in self._pages if notice.session_id is None else self._of(notice.session_id):
                 page.tell({"notices": self._state.notices(page.viewer)})
 
+    def _anybody_looks(self) -> bool:
+        return bool(self._new) or not all(page.hidden for page in self._pages)
+
     def _of(self, session_id: str) -> list[Page]:
         return [page for page in self._pages if page.viewer.session_id == session_id]
 
@@ -208,16 +217,20 @@ class Page:
     def __init__(self, viewer: Viewer, live: Live) -> None:
         self.viewer = viewer
         self.channel: Channel  # see `begin`
+        self.hidden = False  # nobody looks at it
         self._live = live
 
     def tell(self, news: dict[str, Any]) -> None:
         self.send(_text(news))
 
-    def send(self, message: str) -> None:
-        if self.may_stay():
-            self.channel.send(message, len(message))
-        else:
+    def tell_time(self) -> None:
+        self.send(_text({"time_left": round(self.viewer.time_left, 3)}), even_hidden=True)
+
+    def send(self, message: str, *, even_hidden: bool = False) -> None:
+        if not self.may_stay():
             self.channel.end(SESSION_OVER)
+        elif even_hidden or not self.hidden:
+            self.channel.send(message, len(message))
 
     def ping_every(self, seconds: float | None) -> None:
         if isinstance(self.viewer, User):  # one who only looks operates nothing
@@ -235,8 +248,11 @@ class Page:
     def full(self) -> bool:
         return False
 
-    def message(self, message: str | bytes) -> None:  # noqa: ARG002 - that it comes is the news
+    def message(self, message: str | bytes) -> None:
         if self.may_stay():
+            was_hidden, self.hidden = self.hidden, message == "hidden"
+            if was_hidden and not self.hidden:
+                self._live.shown(self)
             self._live.heard(self)
 
     def ended(self) -> None:

@@ -98,6 +98,31 @@ def test_a_page_hears_everything_on_its_websocket_and_asks_for_nothing(
     assert {path.rpartition("/")[2] for path in asked(student)} <= {"1", "work", "stop"}
 
 
+SEEN = """Object.defineProperty(document, "hidden", { value: HIDDEN, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));"""
+LISTEN_TO_IT = """window.said = [];
+    const send = WebSocket.prototype.send;
+    WebSocket.prototype.send = function (what) {
+      window.said.push(what);
+      send.call(this, what);
+    };"""
+
+
+def test_a_page_says_that_it_is_hidden_and_shows_all_that_is_new_when_it_is_seen_again(
+    student: Student, node: Node
+) -> None:
+    _, url = node.server.new(assigned_time=120)
+    student.open(url)
+    student.sees("#device-lamp .state", "Off")
+    student.run(LISTEN_TO_IT)
+    student.run(SEEN.replace("HIDDEN", "true"))
+    assert student.run("return window.said") == ["hidden"]
+    student.run("return fetch('drive/1', {method: 'POST'}).then(() => true)")
+    student.run(SEEN.replace("HIDDEN", "false"))
+    student.sees("#device-lamp .state", "On")
+    assert student.run("return window.said")[1:] in (["here"], ["hidden", "here"])
+
+
 def test_two_pages_show_the_same_and_the_end_reaches_both(student: Student, node: Node) -> None:
     student.expects_failures = True
     session_id, url = node.server.new(assigned_time=120)

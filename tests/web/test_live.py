@@ -6,10 +6,13 @@ import json
 import threading
 from typing import Any
 
+import pytest
 from wsproto.events import CloseConnection
 
 from labnode import context
 from labnode.events import Notice
+from labnode.http.websocket import SESSION_OVER
+from labnode.web.page_state import PageState
 from tests.kit.waiting import eventually
 
 from .sockets import Node, Page
@@ -75,6 +78,43 @@ def test_a_page_that_says_anything_keeps_the_session_and_hears_the_time(node: No
     answer = page.send("here").json()
     assert session.last_poll > polled
     assert 590 < answer["time_left"] <= 600
+
+
+def test_a_page_that_is_hidden_hears_the_time_alone_and_everything_when_it_is_seen_again(
+    node: Node,
+) -> None:
+    _, cookie = node.session()
+    (hidden, _), (seen, _) = live(node, cookie), live(node, cookie)
+    assert list(hidden.send("hidden").json()) == ["time_left"]
+    drive(node, True)
+    assert seen.json()["devices"] == {"switch": {"value": True}}
+    assert list(hidden.send("hidden").json()) == ["time_left"]
+    hidden.send("here")
+    assert hidden.json()["devices"] == {"switch": {"value": True}}
+    drive(node, False)
+    news = [hidden.json(), hidden.json()]
+    assert [each["devices"]["switch"]["value"] for each in news if "devices" in each] == [False]
+
+
+def test_for_pages_that_are_all_hidden_nothing_is_made_to_be_told(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, cookie = node.session()
+    page, _ = live(node, cookie)
+    assert page.send("hidden").json()
+    made: list[Any] = []
+    monkeypatch.setattr(PageState, "devices", lambda *_, **__: made.append(1))
+    drive(node, True)
+    assert page.send("hidden").json()
+    assert made == []
+
+
+def test_the_end_of_the_session_closes_a_hidden_page_too(node: Node) -> None:
+    session, cookie = node.session()
+    page, _ = live(node, cookie)
+    assert page.send("hidden").json()
+    node.end(session)
+    assert page.closing().code == SESSION_OVER.code
 
 
 def test_a_page_that_goes_on_takes_back_that_it_is_leaving(node: Node) -> None:

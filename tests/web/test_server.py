@@ -24,10 +24,11 @@ from hypothesis import strategies as st
 
 from labnode.errors import ConfigError
 from labnode.http import Connection, WebServer
-from labnode.http.connection import ClientGone, Limits, Listener
+from labnode.http.connection import ClientGone, ConnectionState, Limits, Listener
 from labnode.http.reactor import Participant, Reactor
 from labnode.http.request import RequestReader
 from tests.kit.http_client import Answer, Client
+from tests.kit.waiting import eventually
 
 PATIENCE = 20.0  # seconds after which a wait has failed; nothing here takes a tenth of it
 FOR_ONE = Limits(
@@ -1300,6 +1301,24 @@ def test_an_idle_server_does_not_wake_up(
     assert connect(server).get("/", "Connection: close").status == 200
     assert timeouts[0] is None
     assert all(timeout is None or timeout > 1 for timeout in timeouts)
+
+
+def test_an_answer_that_was_sent_at_once_wakes_the_reactor_for_nothing(
+    start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start()
+    client = connect(server)
+    assert client.get().status == 200
+    listener = server._listener
+    assert listener is not None
+    (connection,) = listener.connections.members
+    woken: list[Participant] = []
+    monkeypatch.setattr(listener.reactor, "wake", woken.append)
+    for _ in range(10):
+        eventually(lambda: connection.state is ConnectionState.IDLE)
+        assert client.get().status == 200
+    eventually(lambda: connection.state is ConnectionState.IDLE)
+    assert woken == []
 
 
 # A socket that outlives the server

@@ -33,7 +33,10 @@ export class Live {
   }
 
   async start() {
-    document.addEventListener("visibilitychange", () => document.hidden || this.hurry());
+    document.addEventListener("visibilitychange", () => {
+      if (this.#socket?.readyState === WebSocket.OPEN) this.#tell();
+      if (!document.hidden) this.hurry();
+    });
     while (!this.#stopped) {
       const tried = performance.now();
       const lost = (await this.#listen()) && performance.now() - tried > BRIEF;
@@ -53,6 +56,11 @@ export class Live {
     this.#wake();
   }
 
+  /** Say that the page is there, and whether anybody looks at it: else the lab tells it nothing. */
+  #tell() {
+    this.#socket.send(document.hidden ? "hidden" : "here");
+  }
+
   /** Hear what a WebSocket has to say; true when it was lost, so that another may do better. */
   async #listen() {
     const socket = new WebSocket(this.#url);
@@ -69,6 +77,7 @@ export class Live {
       return false;
     }
     this.#worked = true;
+    if (document.hidden) this.#tell();
     let open = true;
     let over = false;
     const end = closed.then(({ code }) => {
@@ -84,7 +93,7 @@ export class Live {
         break;
       }
       asked = performance.now();
-      socket.send("here");
+      this.#tell();
     }
     return !over;
   }
