@@ -58,19 +58,21 @@ def main() -> None:
 
 
 def run_compare(options: argparse.Namespace) -> None:
-    rounds = options.rounds or (1 if options.quick else 2)
+    def keep(result: compare.Comparison) -> None:
+        if options.json:
+            compare.write_json(result, options.json)
+        if options.svg:
+            options.svg.write_text(picture.draw(result))
+
     result = compare.compare(
         dict.fromkeys(options.only or SCENARIOS),
-        rounds=rounds,
+        rounds=options.rounds or (1 if options.quick else 2),
         quick=options.quick,
         directory=options.directory,
         alone=options.alone,
+        on_progress=keep,
     )
     compare.report(result)
-    if options.json:
-        compare.write_json(result, options.json)
-    if options.svg:
-        options.svg.write_text(picture.draw(result))
 
 
 def run_draw(options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -79,9 +79,18 @@ def shown(value: float, unit: str) -> str:
 
 
 def compare(
-    names: Mapping[str, object], *, rounds: int, quick: bool, directory: Path | None, alone: bool
+    names: Iterable[str],
+    *,
+    rounds: int,
+    quick: bool,
+    directory: Path | None,
+    alone: bool,
+    on_progress: Callable[[Comparison], None],
 ) -> Comparison:
-    """Measure the scenarios with these names; `alone` without weblablib. Progress is printed."""
+    """Measure the scenarios with these names; `alone` without weblablib.
+
+    Each turn is printed, and `on_progress` gets what there is after each scenario.
+    """
     stacks = [Labnode] if alone else list(STACKS)
     if not alone:
         environment_of_weblablib()
@@ -97,6 +106,7 @@ def compare(
                     f"{each}: {shown(value, FIGURES[each].unit)}" for each, value in figures.items()
                 )
                 print(f"{name} {number}/{rounds} {kind.name}: {found}", flush=True)
+        on_progress(result)
     return result
 
 

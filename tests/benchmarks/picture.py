@@ -7,7 +7,7 @@ from html import escape
 
 from tests.benchmarks.compare import Comparison, Row
 
-WIDTH, ROW, TOP = 1000, 26, 86
+WIDTH, ROW, TOP = 1010, 26, 86
 COLUMNS = {
     "what": 16,
     "theirs": 470,

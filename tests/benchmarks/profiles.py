@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pstats
+import re
 import shutil
 import signal
 import sys
@@ -36,6 +37,8 @@ def profile(scenario: str, *, lines: int, wall: bool, thread: str) -> None:
         finally:
             node.end()
         threads = node.threads()
+    if scenario != "cold":
+        threads.pop("MainThread", None)  # which starts the node, and sleeps
     if not threads:
         raise SystemExit(f"there is no profile: {node.log}")
     tell({name: times for name, times in threads.items() if name.startswith(thread)}, lines)
@@ -92,7 +95,7 @@ class SpiedNode(Labnode):
             stack, _, count = line.rpartition(" ")
             thread, *frames = stack.split(";")
             seconds = int(count) / self.RATE
-            names = [frame.rpartition(":")[0].rstrip("0123456789") or frame for frame in frames]
+            names = [re.sub(r":\d+\)$", ")", frame) for frame in frames]
             times = found.setdefault(_kind(thread.partition(": ")[2].strip('" ') or thread), {})
             _add(times, dict.fromkeys(names, (0.0, seconds)))
             _add(times, {names[-1]: (seconds, 0.0)} if names else {})
