@@ -28,7 +28,7 @@ from tests.kit.waiting import PATIENCE
 # has imported.
 
 Counts = dict[str, float]
-TIMES = 9
+TIMES = 7
 KEEPING = 50  # times, for what stays in memory
 QUIET = 0.04  # seconds in which nothing happens any more
 HERE = Path(__file__).parent

@@ -43,7 +43,7 @@ def measure(directory: Path) -> None:
             result.noise.append(noise)
     for row in result.rows():
         lines.append(f"| {row.figure.title} | {shown(row.ours, row.figure.unit)} |")
-    lines += ["", f"Other processes used {result.noise_text}."]
+    lines += ["", f"What other processes used: {result.noise_text}."]
     lines += counted or ["The counts are those of the other machines."]
     lines += [f"Left out for want of time: {', '.join(left_out)}."] if left_out else []
     print("\n".join(lines))

@@ -71,7 +71,7 @@ FIGURES = {
     "pss idle": Figure("… PSS", "MB", 0.5),
     "threads idle": Figure("threads, idle", "", most=14),
     "rss after": Figure("memory after 1,000 cycles, RSS", "MB"),
-    "rss growth": Figure("… growth", "×"),
+    "rss growth": Figure("… against idle", "×", most=1.1),
     "polled cpu": Figure("CPU in 30 s of a polled session", "s", 0.05),
     "polled waits": Figure("… voluntary context switches", "/s", 0.03),
     "polled bytes": Figure("written to disk in an hour of a polled session", "B", most=0),
