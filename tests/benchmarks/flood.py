@@ -1,5 +1,5 @@
-"""How long calls and interlocks of a real node take while pins flood it with edges, printed beside
-what they should take.
+"""How long calls and interlocks of a real node take, idle, while a task waits, and while pins flood
+it with edges, printed beside what they should take.
 
     python -m tests.benchmarks.flood
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 
-from tests.benchmarks.__main__ import HERE, row, table
+from tests.benchmarks.table import HERE, row, table
 from tests.process.machine import Student
 
 RATE = 10_000  # edges in a second
@@ -22,18 +22,20 @@ def main() -> None:
     with table() as machine:
         node = machine.node(board=HERE / "flood.yaml", PYTHONPATH=str(HERE.parents[1]))
         student = Student(*node.server.new(assigned_time=3000))
-        for rate in (0, RATE):
-            measure(student, rate)
+        measure(student, 0, "idle")
+        waiting = student.start_task("wait")
+        measure(student, 0, "while a task waits")
+        student.post(f"/api/tasks/{waiting}/stop")
+        measure(student, RATE, f"{RATE} edges/s")
         late = student.get(f"/busy/{RATE}/{JOB}").json["seconds"]
         row(f"a call after a job of {JOB} s, {RATE} edges/s", 1000 * late, A_CALL, "ms")
         node.server.delete(student.session_id)
         node.stop()
 
 
-def measure(student: Student, rate: int) -> None:
+def measure(student: Student, rate: int, when: str) -> None:
     student.get("/flood/0/10")  # warm
     measured = student.get(f"/flood/{rate}/{NUMBER}").json
-    when = f"{rate} edges/s"
     row(f"edges that came, {when}", measured["rate"], None, "/s")
     for what, seconds, target in (
         ("a call", measured["calls"], A_CALL),

@@ -19,6 +19,12 @@ def compute(seconds=20.0):
         pass
 
 
+@lab.task(unique="global", label="Wait")
+def wait():
+    while lab.wait(60):
+        pass
+
+
 @lab.app.get("/flood/<rate:int>/<number:int>")
 def flood(rate, number):
     """Seconds that calls and the interlock take while edges come `rate` times a second."""

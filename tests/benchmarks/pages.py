@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
-from tests.benchmarks.__main__ import memory, processor, row, table
+from tests.benchmarks import proc
+from tests.benchmarks.table import row, table
 from tests.browser.conftest import FLAGS
 from tests.process.machine import Node, Student
 from tests.web.sockets import Page
@@ -134,7 +135,7 @@ def weigh(chrome: Chrome) -> None:
 def measure_idle_pages(node: Node) -> None:
     """Pages that do what labnode.js does: they listen, and give a sign of life."""
     students = [Student(*node.server.new(assigned_time=3000)) for _ in range(4)]
-    base = memory(node)
+    base = proc.resident([node.popen.pid])
     idle = spent(node)
     address = (urlsplit(node.url).hostname or "", urlsplit(node.url).port or 0)
     pages = []
@@ -145,7 +146,7 @@ def measure_idle_pages(node: Node) -> None:
         assert page.read_head() == 101
         page.json()
         pages.append(page)
-    row(f"{OPEN} idle pages: memory", memory(node) - base, 10, "MB")
+    row(f"{OPEN} idle pages: memory", proc.resident([node.popen.pid]) - base, 10, "MB")
     closed = threading.Event()
 
     def live() -> None:
@@ -165,9 +166,9 @@ def measure_idle_pages(node: Node) -> None:
 
 def spent(node: Node) -> float:
     """Percent of a core in a while."""
-    before = processor(node)
+    before = proc.cpu([node.popen.pid])
     time.sleep(IDLE)
-    return 100 * (processor(node) - before) / IDLE
+    return 100 * (proc.cpu([node.popen.pid]) - before) / IDLE
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from labnode.weblab.fake import CentralServer
-from tests.benchmarks.__main__ import _machine, head, row
+from tests.benchmarks.table import head, row
 from tests.process.machine import PASSWORD, USERNAME, Student, environment
 from tests.web.sockets import Page
 
@@ -47,7 +47,6 @@ devices:
 
 
 def main() -> None:
-    print(f"{_machine()}\n")
     head()
     with tempfile.TemporaryDirectory() as directory, pty() as (far, echo), pty() as (talker, flood):
         peer = subprocess.Popen([sys.executable, "-c", ECHO, str(far)], pass_fds=[far])
