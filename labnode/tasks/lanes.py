@@ -144,7 +144,7 @@ class Lanes:
                 run = self._registry.unfinished(message.id)
             if run is None or run.outcome is not None:  # cancelled
                 continue
-            db.conn.execute(_BEGIN, (self._clock.wall(), json.dumps(run.args), run.id))
+            db.execute(_BEGIN, (self._clock.wall(), json.dumps(run.args), run.id))
             if run.idempotent and message.retries:
                 message.retries -= 1
                 self._queues.keep(message, DueTime(BEGUN, Moment.after(self._clock, 0)))
@@ -181,7 +181,7 @@ class Lanes:
             if run.outcome is None:
                 if run.idempotent:
                     self._queues.remove(run.id)
-                db.conn.execute(_WAITS, (run.id,))
+                db.execute(_WAITS, (run.id,))
                 self.put(run, message)
 
         self._store.later(queue, matters=True)
@@ -237,7 +237,7 @@ class Lanes:
         if found.queue == DELAYED:  # the time since that boot is unknown
             self._queues.keep(message, DueTime(DATED, message.eta))
         else:
-            db.conn.execute(_WAITS, (run.id,))
+            db.execute(_WAITS, (run.id,))
             self.put(run, message)
 
 
