@@ -263,16 +263,19 @@ def test_every_thread_that_dies_is_a_fault(
     assert agent.fault() is None
 
 
-@pytest.mark.parametrize("name", ["http", "http-3"])
-def test_a_thread_of_the_web_server_that_dies_is_a_fault(build: Build, name: str) -> None:
+def test_a_thread_of_the_web_server_that_dies_is_a_fault(build: Build) -> None:
     agent = build()
     agent.start()
-    threads = agent.web._threads
-    (index,) = (i for i, thread in enumerate(threads) if thread.name == name)
-    living, threads[index] = threads[index], Dead()  # type: ignore[call-overload]
-    threads[index].name = name
-    assert agent.fault() == f"the web server's thread {name} has died"
-    threads[index] = living
+    threads = agent.web._listener.requests._threads  # type: ignore[union-attr]
+    living, threads[1] = threads[1], Dead()  # type: ignore[assignment]
+    threads[1].name = "http-1"
+    assert agent.fault() == "the web server's thread http-1 has died"
+    threads[1] = living
+    living, agent.web._thread = agent.web._thread, Dead()  # type: ignore[assignment]
+    agent.web._thread.name = "http"  # type: ignore[union-attr]
+    assert agent.fault() == "the web server's thread http has died"
+    agent.web._thread = living
+    assert agent.fault() is None
 
 
 def test_a_background_thread_that_dies_is_a_fault(build: Build) -> None:

@@ -32,7 +32,7 @@ HOUSE = """
     errors    ->
     clock     ->
     audit     ->
-    waker     ->
+    threads   ->
     events    ->
     context   ->
     jsondata  -> errors
@@ -41,16 +41,16 @@ HOUSE = """
     settings  -> schema errors
     store     -> files clock errors
     supervisor ->
-    drivers   -> supervisor files schema waker clock errors
+    drivers   -> supervisor files schema threads clock errors
     board     -> drivers files schema events clock errors
     worker    -> clock errors
     tasks     -> worker store jsondata context events clock errors
     sessions  -> tasks worker store jsondata events audit clock errors
     lab       -> sessions tasks worker store board +drivers files context events
-    control   -> jsondata clock errors
-    http      -> settings jsondata waker clock errors
+    control   -> jsondata threads clock errors
+    http      -> settings jsondata threads clock errors
     weblab    -> http sessions settings jsondata audit clock errors
-    web       -> +lab http settings jsondata waker
+    web       -> +lab http settings jsondata threads
     labnode   -> lab clock
     system    -> context events audit clock
     doctor    -> system board drivers supervisor settings errors
@@ -536,7 +536,7 @@ def broken(rule: Rule, text: str, path: str = "drivers/led.py", **others: str) -
 def test_an_import_upwards_is_found_however_it_is_written(text: str) -> None:
     assert broken(rooms_import_only_what_stands_in_their_row, text) == [
         "labnode/drivers/led.py:3: drivers imports web; it may import: "
-        "clock errors files schema supervisor waker"
+        "clock errors files schema supervisor threads"
     ]
 
 

@@ -35,7 +35,7 @@ class Home:
 
     def note(self, kind: str) -> None:
         self.store.run(
-            lambda db: db.conn.execute("INSERT INTO events (at, kind) VALUES (1, ?)", (kind,))
+            lambda db: db.execute("INSERT INTO events (at, kind) VALUES (1, ?)", (kind,))
         )
 
     def user_file(self, name: str, text: str) -> None:
@@ -105,7 +105,7 @@ def test_a_backup_of_a_node_that_writes_is_of_one_moment(home: Home, tmp_path: P
 
     def pair(db: Any) -> None:
         for half in ("left", "right"):
-            db.conn.execute("INSERT INTO events (at, kind) VALUES (1, ?)", (half,))
+            db.execute("INSERT INTO events (at, kind) VALUES (1, ?)", (half,))
 
     def write() -> None:
         while not done.is_set():
@@ -271,7 +271,7 @@ def archive(path: Path, **files: bytes) -> Path:
 def database(path: Path, *statements: str) -> bytes:
     store = Store(path / "other.db", ManualClock())
     for statement in statements:
-        store.run(lambda db, statement=statement: db.conn.execute(statement))
+        store.run(lambda db, statement=statement: db.execute(statement))
     store.close()
     return (path / "other.db").read_bytes()
 

@@ -64,7 +64,7 @@ class Shelf:
         self.store.insert("tasks", row)
 
     def other(self, statement: str, *values: Any) -> None:
-        self.store.run(lambda db: db.conn.execute(statement, values))
+        self.store.run(lambda db: db.execute(statement, values))
 
     def ids(self, table: str, column: str = "id") -> list[Any]:
         return [row[column] for row in self.store.select(table, "1", order="rowid")]
@@ -131,7 +131,7 @@ def test_what_tasks_gave_goes_sooner_and_the_rest_of_them_stays(shelf: Shelf) ->
 def test_more_than_one_piece_goes_in_one_round(shelf: Shelf) -> None:
     def fill(db: Any) -> None:
         rows = [(NOW - 31 * DAY, f"kind {n}") for n in range(350)]
-        db.conn.executemany("INSERT INTO events (at, kind) VALUES (?, ?)", rows)
+        db.executemany("INSERT INTO events (at, kind) VALUES (?, ?)", rows)
 
     shelf.store.run(fill)
     assert shelf.pruning().prune() == 350

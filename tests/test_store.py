@@ -15,15 +15,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 import labnode.store.store
 from labnode.clock import ManualClock
 from labnode.errors import ConfigError, StorageError
 from labnode.store import Happening, NotUnique, Row, Store
-from labnode.store.file import migrations
+from labnode.store import file as store_file
 
 PATIENCE = 10.0
+ADD = "INSERT INTO tasks (id, name, status, submitted_at) VALUES ('%s', 'blink', 'submitted', 1)"
 Open = Callable[..., Store]
 
 
@@ -94,7 +94,7 @@ def held(store: Store) -> Iterator[None]:
 def full_disk(store: Store) -> Iterator[None]:
     """Inside the block the file cannot grow."""
 
-    def limit(db: Database) -> None:
+    def limit(db: sqlite3.Connection) -> None:
         pages = db.execute("PRAGMA page_count").fetchone()[0]
         db.execute(f"PRAGMA max_page_count = {pages}").fetchone()
 
@@ -130,7 +130,7 @@ def slow_commit(
             return super().wait(timeout)
 
     free.set()
-    store.run(lambda db: db.conn.set_trace_callback(trace))
+    store.run(lambda db: db.set_trace_callback(trace))
     begun.clear()
     free.clear()
     with monkeypatch.context() as patch:
@@ -148,8 +148,8 @@ BIG = {"text": "x" * 20_000}  # more than a page
 
 
 def test_a_new_file_has_all_tables_and_no_alarm(store: Store) -> None:
-    tables = store.run(lambda db: db.table_names())
-    assert {"sessions", "tasks", "events", "node"} <= set(tables)
+    rows = store.run(lambda db: db.execute("SELECT name FROM sqlite_master").fetchall())
+    assert {"sessions", "tasks", "events", "node"} <= {name for (name,) in rows}
     assert store.alarm is None
 
 
@@ -323,8 +323,8 @@ def test_a_happening_that_fails_takes_the_change_back_with_it(store: Store) -> N
 
 
 def test_what_fails_in_run_is_taken_back(store: Store) -> None:
-    def work(db: Database) -> None:
-        db.table("tasks").insert(task("a"))
+    def work(db: sqlite3.Connection) -> None:
+        db.execute(ADD % "a")
         raise ValueError("no")
 
     with pytest.raises(StorageError, match="no"):
@@ -333,7 +333,7 @@ def test_what_fails_in_run_is_taken_back(store: Store) -> None:
 
 
 def test_what_ends_a_request_does_not_end_the_store(store: Store) -> None:
-    def leave(_: Database) -> None:
+    def leave(_: sqlite3.Connection) -> None:
         raise SystemExit("bye")
 
     with pytest.raises(StorageError, match="bye"):
@@ -480,7 +480,7 @@ def test_the_log_says_twice_that_changes_are_lost_and_how_many(
     [
         lambda store: store.insert("tasks", task("b"), Happening("second")),
         lambda store: store.remember("estop", None, Happening("second")),
-        lambda store: store.run(lambda db: db.table("tasks").insert(task("b"))),
+        lambda store: store.run(lambda db: db.execute(ADD % "b")),
     ],
     ids=["insert", "remember", "run"],
 )
@@ -502,8 +502,8 @@ def test_what_a_caller_gives_up_while_it_is_done_is_taken_back(
 ) -> None:
     free = threading.Event()
 
-    def work(db: Database) -> None:
-        db.table("tasks").insert(task("a"))
+    def work(db: sqlite3.Connection) -> None:
+        db.execute(ADD % "a")
         free.wait(PATIENCE)
 
     monkeypatch.setattr("labnode.store.store._PATIENCE", 0.01)
@@ -629,10 +629,10 @@ def test_a_machine_without_memory_puts_no_file_aside(
     first.insert("tasks", task("a"))
     first.close()
 
-    def apply(db: Database) -> None:
+    def check(db: sqlite3.Connection) -> None:
         raise MemoryError  # what Python makes of SQLite's NOMEM
 
-    monkeypatch.setattr(migrations, "apply", apply)
+    monkeypatch.setattr(store_file, "_check_tables", check)
     with pytest.raises(MemoryError):
         open_store()
     monkeypatch.undo()
@@ -713,13 +713,13 @@ def test_close_finishes_what_was_asked_for_and_may_be_called_again(
 def test_a_file_that_does_not_close_is_told(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    close = store._db.close
+    db = store._db
 
     def fail() -> None:
-        close()
+        db.close()
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(store._db, "close", fail)
+    monkeypatch.setattr(store, "_db", SimpleNamespace(close=fail))
     store.close()
     assert "The database did not close" in caplog.messages
 
@@ -776,7 +776,7 @@ def test_requests_that_race_with_close_are_done_or_refused_and_never_hang(store:
 # --- inside a piece of work ---
 
 
-def level(db: Database) -> int:
+def level(db: sqlite3.Connection) -> int:
     """How a commit is synced: 2 is FULL, 1 is NORMAL."""
     found: int = db.execute("PRAGMA synchronous").fetchone()[0]
     return found
@@ -793,7 +793,7 @@ def test_a_commit_is_synced_unless_it_need_not_outlive_a_power_cut(store: Store)
 
 
 def test_a_cursor_is_had_inside_of_a_piece_of_work_only(store: Store) -> None:
-    def work(_: Database) -> None:
+    def work(_: sqlite3.Connection) -> None:
         store.cursor().execute("INSERT INTO node (key, value) VALUES ('a', '1')")
         raise OSError("and it is rolled back with the rest")
 
@@ -807,7 +807,7 @@ def test_a_cursor_is_had_inside_of_a_piece_of_work_only(store: Store) -> None:
 def test_what_is_asked_for_once_is_not_repeated_when_the_disk_refuses_it(store: Store) -> None:
     answers: list[Any] = []
 
-    def fail(_: Database) -> int:
+    def fail(_: sqlite3.Connection) -> int:
         raise sqlite3.OperationalError("disk I/O error")
 
     store.soon(lambda db: 7, answers.append)

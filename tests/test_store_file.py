@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlite_utils import Migrations
 
 from labnode.clock import ManualClock
 from labnode.errors import ConfigError, StorageError
@@ -93,7 +94,7 @@ def test_a_migration_that_was_cut_off_is_done_again_as_a_whole(
         raise PowerCut
 
     with monkeypatch.context() as patch:
-        patch.setattr(file.migrations, "_record_applied", cut)
+        patch.setattr(Migrations, "_record_applied", cut)
         with pytest.raises(PowerCut):
             open_store()
     store = open_store()
@@ -105,8 +106,9 @@ def test_a_database_of_a_newer_labnode_opens(open_store: Open) -> None:
     first = open_store()
     first.run(lambda db: db.execute("ALTER TABLE tasks ADD COLUMN later TEXT"))
     first.run(
-        lambda db: db.table("_sqlite_migrations").insert(
-            {"migration_set": "labnode", "name": "9999_later", "applied_at": "2030"}
+        lambda db: db.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) "
+            "VALUES ('labnode', '9999_later', '2030')"
         )
     )
     first.close()

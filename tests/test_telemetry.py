@@ -114,7 +114,7 @@ def test_a_dead_server_of_the_numbers_is_a_fault(
     assert agent.fault() is None
     assert agent.runtime.telemetry.web is not None
     with monkeypatch.context() as dead:
-        dead.setattr(agent.runtime.telemetry.web._threads[0], "is_alive", lambda: False)
+        dead.setattr(agent.runtime.telemetry.web._thread, "is_alive", lambda: False)
         assert agent.fault() == "the web server's thread metrics has died"
 
 

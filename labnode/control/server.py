@@ -10,12 +10,10 @@ import selectors
 import socket
 import struct
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from labnode.clock import Clock, Turn
 from labnode.control.protocol import NAME, LineBuffer, address
 from labnode.errors import BadInput, Busy, ConfigError, Forbidden, LabnodeError
 from labnode.jsondata import parse
+from labnode.threads import Pool
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +54,9 @@ class ControlSocket:
         self._listener: socket.socket | None = None
         self._stopping = threading.Event()
         self._reading: dict[socket.socket, _Client] = {}  # oldest first
-        self._ordinary = _Pool("control", self._serve)
-        self._urgent = _Pool("control-estop", self._serve)
+        sizes = {"most": _THREADS, "waiting": _MOST_WAITING}
+        self._ordinary = Pool("control", self._serve, **sizes)
+        self._urgent = Pool("control-estop", self._serve, **sizes)
         self._busy = Turn(Clock(), "control")
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
@@ -102,6 +102,8 @@ class ControlSocket:
         if listener is not None:
             listener.close()
         for pool in (self._urgent, self._ordinary):
+            for request in pool.take_waiting():
+                request.connection.close()
             threads += pool.close()
         for thread in threads:
             thread.join(max(0.0, end - self._now()))
@@ -170,7 +172,7 @@ class ControlSocket:
         except ValueError:
             request = _Request(connection, None)
         pool = self._urgent if request.name == _URGENT else self._ordinary
-        if not pool.put(request):
+        if self._stopping.is_set() or not pool.put(request):
             _send(connection, _error(Busy("The node is busy with other commands.")))
 
     def _drop(self, connection: socket.socket) -> None:
@@ -216,58 +218,6 @@ class _Request:
     connection: socket.socket
     name: str | None
     options: str = ""
-
-
-class _Pool:
-    """Calls `serve` with each request, in their order, on at most eight threads ("NAME-N").
-
-    A thread lives as long as there is something to serve.
-    """
-
-    def __init__(self, name: str, serve: Callable[[_Request], None]) -> None:
-        self._name = name
-        self._serve = serve
-        self._lock = threading.Lock()
-        self._numbers = count(1)
-        self._waiting: deque[_Request] = deque()
-        self._threads: set[threading.Thread] = set()
-        self._closed = False
-
-    def put(self, request: _Request) -> bool:
-        """Queue `request`; False when too many wait already. Never waits."""
-        with self._lock:
-            if self._closed or len(self._waiting) >= _MOST_WAITING:
-                return False
-            self._waiting.append(request)
-            if len(self._threads) < _THREADS:
-                name = f"{self._name}-{next(self._numbers)}"
-                thread = threading.Thread(target=self._run, name=name, daemon=True)
-                self._threads.add(thread)
-                thread.start()
-        return True
-
-    def close(self) -> list[threading.Thread]:
-        """Serve no more; closes the connections that still wait and returns the busy threads."""
-        with self._lock:
-            self._closed = True
-            for request in self._waiting:
-                request.connection.close()
-            self._waiting.clear()
-            return list(self._threads)
-
-    def _run(self) -> None:
-        while (request := self._next()) is not None:
-            try:
-                self._serve(request)
-            except BaseException:
-                log.exception("A client of the control socket could not be served.")
-
-    def _next(self) -> _Request | None:
-        with self._lock:
-            if self._waiting:
-                return self._waiting.popleft()
-            self._threads.discard(threading.current_thread())
-            return None
 
 
 def _error(error: LabnodeError) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from queue import Empty, SimpleQueue
 from typing import Protocol
 from wsgiref.types import WSGIEnvironment
 
@@ -23,6 +22,7 @@ from labnode.http.guesses import source_of
 from labnode.http.reactor import Group, Participant, Reactor
 from labnode.http.request import TOO_MANY, Refusal, RequestReader
 from labnode.http.writer import Large, Writer, nothing_large
+from labnode.threads import Pool
 
 logger = logging.getLogger(__name__)
 
@@ -69,18 +69,19 @@ class Answer(Protocol):
 class Listener(Participant):
     """Accepts clients within the limits.
 
-    A connection that needs a thread is in `requests`: it has a whole request, or its client takes
-    more of the answer, or has left it. Who takes it there serves it, and calls its `give_back`.
-    Large bodies are written by `writer`, whose `run` needs a thread.
+    A connection that needs a thread goes to `requests`: it has a whole request, or its client takes
+    more of the answer, or has left it. The pool serves it, and calls its `give_back`.
     """
 
     deadline: float | None = None
 
-    def __init__(self, sock: socket.socket, limits: Limits, reactor: Reactor) -> None:
+    def __init__(
+        self, sock: socket.socket, limits: Limits, reactor: Reactor, requests: Pool[Connection]
+    ) -> None:
         super().__init__(sock, reactor)
         self.limits = limits
-        self.writer = Writer(limits.large)
-        self.requests: SimpleQueue[Connection | None] = SimpleQueue()
+        self.writer = Writer(limits.large, f"{reactor.name}-writer")
+        self.requests = requests
         self.connections: Group[Connection] = Group()
         self._pausing = False
         self._leaving = False
@@ -177,15 +178,11 @@ class Listener(Participant):
 
         What the application has returned already can only be closed by one, so that waits on.
         """
-        begun = []
-        with suppress(Empty):
-            while connection := self.requests.get_nowait():
-                if connection.answer is None:
-                    connection.give_back()
-                else:
-                    begun.append(connection)
-        for connection in begun:
-            self.requests.put(connection)
+        for connection in self.requests.take_waiting():
+            if connection.answer is None:
+                connection.give_back()
+            else:
+                self.requests.put(connection)
 
     def limit_lingering(self) -> None:
         """Close the connection that lingers for longest, when there are too many."""

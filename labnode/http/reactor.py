@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from labnode.clock import Clock, Turn
-from labnode.waker import Waker
+from labnode.threads import Waker
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +117,7 @@ class Reactor:
     """
 
     def __init__(self, name: str = "http") -> None:
+        self.name = name
         self.busy = Turn(Clock(), name)
         self.stopping = False
         self.abandoned = False

@@ -20,6 +20,7 @@ from labnode.http.connection import ClientGone, Connection, Limits, Listener
 from labnode.http.reactor import Reactor
 from labnode.http.response import Response
 from labnode.http.writer import Large, nothing_large
+from labnode.threads import Pool
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +32,13 @@ _CUT_OFF = 0.5  # seconds that stop() gives, after its timeout, to threads whose
 class WebServer:
     """Serves `app` from `start` to `stop`; may be started again.
 
-    One thread, `name`, has all sockets and reads requests as a whole; `threads` threads, "http-1"
-    and so on, call `app` and send what it answers, so `app` never waits for a slow sender. Times
+    One thread, `name`, has all sockets and reads requests as a whole; at most `threads` threads,
+    "http-1" and so on, call `app` and send what it answers, so `app` never waits for a slow sender;
+    they come and go with the requests, all but one. Times
     are in seconds, sizes in bytes. `trusted_proxies` are addresses or networks that `per_address`
     does not limit. `environ["labnode.connection"]` is the client's `Connection`. Bodies for which
     `large` has a sink go there as they come, and may take longer, as long as they keep coming; one
-    thread, "http-writer", waits for the disk then.
+    thread, "http-writer-1", waits for the disk then.
 
     A `listener` at that address, which outlives the server, is used instead of one of its own:
     then `inherits`, and clients who come before `start` or after `hold` wait in it.
@@ -79,7 +81,7 @@ class WebServer:
         )
         self._lock = threading.Lock()  # of start and stop
         self._listener: Listener | None = None
-        self._threads: list[threading.Thread] = []  # the reactor's, the writer's, and the pool
+        self._thread: threading.Thread | None = None  # the reactor's
 
     @property
     def inherits(self) -> bool:
@@ -96,30 +98,23 @@ class WebServer:
             # Connections inherit it: answers leave at once.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.address = sock.getsockname()[:2]
-            listener = self._listener = Listener(sock, self._limits, Reactor(self._name))
-            serve = partial(_serve, self._app, self.address, listener)
-            # Daemons: a view that never returns must not keep the process from ending.
-            self._threads = [
-                threading.Thread(target=listener.reactor.run, name=self._name, daemon=True)
-            ]
-            if self._limits.large is not nothing_large:
-                run, name = listener.writer.run, f"{self._name}-writer"
-                self._threads.append(threading.Thread(target=run, name=name, daemon=True))
-            self._threads += [
-                threading.Thread(target=serve, name=f"{self._name}-{number}", daemon=True)
-                for number in range(1, self._size + 1)
-            ]
-            for thread in self._threads:
-                thread.start()
+            reactor = Reactor(self._name)
+            serve = partial(_serve, self._app, self.address)
+            waiting = 2 * self._limits.connections  # more than there are to be served
+            requests = Pool(self._name, serve, most=self._size, waiting=waiting, least=1)
+            self._listener = Listener(sock, self._limits, reactor, requests)
+            self._thread = threading.Thread(target=reactor.run, name=self._name, daemon=True)
+            self._thread.start()
+            requests.start()
 
     def fault(self) -> str | None:
         """Why requests are not served any more, or None; any thread may ask."""
-        listener, threads = self._listener, list(self._threads)
-        if listener is None or listener.reactor.stopping:
+        listener, thread = self._listener, self._thread
+        if listener is None or thread is None or listener.reactor.stopping:
             return None
-        dead = [thread.name for thread in threads if not thread.is_alive()]
-        if dead:
-            return f"the web server's thread {dead[0]} has died"
+        dead = listener.requests.dead() if thread.is_alive() else thread.name
+        if dead is not None:
+            return f"the web server's thread {dead} has died"
         return listener.reactor.busy.fault() or listener.writer.fault()
 
     def hold(self) -> None:
@@ -135,41 +130,38 @@ class WebServer:
         """
         with self._lock:
             listener, self._listener = self._listener, None
-            if listener is None:
+            thread, self._thread = self._thread, None
+            if listener is None or thread is None:
                 return
             listener.reactor.stop()
-            self._threads[0].join(timeout)
+            thread.join(timeout)
             listener.reactor.abandon()  # nothing is left to be cut off, if it has ended in time
             now = Clock().now
             deadline = now() + _CUT_OFF
-            self._threads[0].join(_CUT_OFF)
+            thread.join(_CUT_OFF)
             listener.give_back_unserved()
-            for _ in range(self._size):
-                listener.requests.put(None)
-            listener.writer.close()
-            for thread in self._threads:
-                thread.join(max(0.0, deadline - now()))
-            hanging = [thread.name for thread in self._threads if thread.is_alive()]
+            threads = [thread, *listener.requests.close(), *listener.writer.close()]
+            for each in threads:
+                each.join(max(0.0, deadline - now()))
+            hanging = [each.name for each in threads if each.is_alive()]
             if hanging:
                 logger.warning("Requests still run after the stop, in %s", ", ".join(hanging))
 
 
-def _serve(app: WSGIApplication, address: tuple[str, int], listener: Listener) -> None:
-    """Serve one request after the other, as far as their clients take it: a thread of the pool."""
-    reactor = listener.reactor
-    while (connection := listener.requests.get()) is not None:
-        try:
-            if connection.closed or reactor.abandoned:
-                connection.drop_answer()
-            else:
-                _take_turn(app, address, connection, last=reactor.stopping)
-        except ClientGone:
-            logger.debug("%s went away before its answer", connection.address)
-        except Exception:
-            logger.exception("A request failed because of a fault in the server")
-        finally:
-            connection.give_back()
-            del connection  # nothing of it is needed while this thread waits
+def _serve(app: WSGIApplication, address: tuple[str, int], connection: Connection) -> None:
+    """Serve a request as far as its client takes the answer: on a thread of the pool."""
+    reactor = connection.reactor
+    try:
+        if connection.closed or reactor.abandoned:
+            connection.drop_answer()
+        else:
+            _take_turn(app, address, connection, last=reactor.stopping)
+    except ClientGone:
+        logger.debug("%s went away before its answer", connection.address)
+    except Exception:
+        logger.exception("A request failed because of a fault in the server")
+    finally:
+        connection.give_back()
 
 
 def _take_turn(

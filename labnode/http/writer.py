@@ -6,11 +6,11 @@ import logging
 import threading
 from collections.abc import Callable
 from functools import partial
-from queue import SimpleQueue
 from typing import Protocol
 from wsgiref.types import WSGIEnvironment
 
 from labnode.clock import Clock, Turn
+from labnode.threads import Pool
 
 logger = logging.getLogger(__name__)
 
@@ -52,38 +52,26 @@ class Waiter(Protocol):
 
 
 class Writer:
-    """One thread, in `run`, for all sinks, so that who reads from clients never waits for a disk.
+    """One thread for all sinks, so that who reads from clients never waits for a disk.
 
     Its queue has a bound: nothing more is read of a body while a step of it is pending, and bodies
     are refused while it is `full`.
     """
 
-    def __init__(self, large: Large) -> None:
+    def __init__(self, large: Large, name: str) -> None:
         self.large = large
-        self._busy = Turn(Clock(), "http-writer")
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._lock = threading.Lock()  # of what follows
+        self._busy = Turn(Clock(), name)
+        self._thread: Pool[Callable[[], None]] = Pool(name, self._do, most=1, waiting=4 * _MOST)
+        self._lock = threading.Lock()
         self._bodies = 0  # that are not done with
-        self._closed = False  # `run` takes no more jobs
 
-    def run(self) -> None:
-        """Work until `close`, and off what was queued before it ends."""
-        closing = False
-        while not (closing and self._end_if_idle()):
-            if (job := self._jobs.get()) is None:
-                closing = True
-            else:
-                with self._busy:
-                    job()
+    def _do(self, job: Callable[[], None]) -> None:
+        with self._busy:
+            job()
 
     def fault(self) -> str | None:
         """Why no file is written any more, or None; any thread may ask."""
         return self._busy.fault()
-
-    def _end_if_idle(self) -> bool:
-        with self._lock:
-            self._closed = self._jobs.empty()
-            return self._closed
 
     @property
     def full(self) -> bool:
@@ -109,16 +97,13 @@ class Writer:
             self._bodies -= 1
 
     def queue(self, job: Callable[[], None]) -> None:
-        """Have it done, after all that was queued before; once `run` ends, the caller does it."""
-        with self._lock:
-            closed = self._closed
-            if not closed:
-                self._jobs.put(job)
-        if closed:
+        """Have it done after all that was queued before; without a thread, the caller does it."""
+        if not self._thread.put(job):
             job()
 
-    def close(self) -> None:
-        self._jobs.put(None)
+    def close(self) -> list[threading.Thread]:
+        """Let the thread, which is returned, end when it has nothing to do."""
+        return self._thread.close()
 
 
 class LargeBody:

@@ -90,4 +90,4 @@ class Actions:
             if self._lost:
                 log.error("%d actions were lost: the disk did not keep up.", self._lost)
                 self._lost = 0
-        db.conn.executemany(_INSERT, batch)
+        db.executemany(_INSERT, batch)

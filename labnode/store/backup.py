@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from labnode.errors import LabnodeError
 from labnode.files import private
-from labnode.store.file import migrations
+from labnode.store.file import MIGRATIONS, applied
 
 DATABASE = "labnode.db"
 _KEY, _USERS = "secret_key", "users"
@@ -117,17 +117,16 @@ def restore(archive: BinaryIO, state_dir: Path, aside: str) -> ArchiveContent:
 
 def _check_database(path: Path) -> int:
     """The number of its sessions; BackupError where this labnode cannot use it."""
-    known = {migration.name for migration in migrations._migrations}
     try:
         with contextlib.closing(sqlite3.connect(path)) as connection:
             verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise BackupError(f"The database in it is broken: {verdict}.")
-            names = connection.execute("SELECT name FROM _sqlite_migrations").fetchall()
+            unknown = applied(connection) - set(MIGRATIONS)
             sessions = connection.execute("SELECT count(*) FROM sessions").fetchone()[0]
     except sqlite3.DatabaseError as error:
         raise BackupError(f"What is in it is no database of labnode's: {error}.") from error
-    if unknown := {name for (name,) in names} - known:
+    if unknown:
         raise BackupError(
             f"It comes from a newer labnode, whose database has {', '.join(sorted(unknown))}; "
             "upgrade this one first."

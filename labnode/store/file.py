@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-
-from sqlite_utils import Database, Migrations
+from typing import TYPE_CHECKING
 
 from labnode.clock import Clock
 from labnode.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +49,8 @@ _LASTING = {  # among the IOERRs: the file itself cannot be read
     sqlite3.SQLITE_IOERR_CORRUPTFS,
 }
 
-migrations = Migrations("labnode")
 
-
-@migrations(name="0001_first")
-def _first(db: Database) -> None:
+def _first(db: Database | sqlite3.Connection) -> None:
     db.executescript("""
         CREATE TABLE sessions (
             id TEXT PRIMARY KEY, client TEXT NOT NULL, reservation_id TEXT, state TEXT NOT NULL,
@@ -77,8 +77,7 @@ def _first(db: Database) -> None:
     """)
 
 
-@migrations(name="0002_users")
-def _users(db: Database) -> None:
+def _users(db: Database | sqlite3.Connection) -> None:
     db.executescript("""
         CREATE TABLE users (
             username_unique TEXT PRIMARY KEY, first_seen REAL NOT NULL, last_seen REAL NOT NULL,
@@ -87,8 +86,7 @@ def _users(db: Database) -> None:
     """)
 
 
-@migrations(name="0003_actions")
-def _actions(db: Database) -> None:
+def _actions(db: Database | sqlite3.Connection) -> None:
     db.executescript("""
         CREATE TABLE actions (
             id INTEGER PRIMARY KEY, session_id TEXT, username_unique TEXT, at REAL NOT NULL,
@@ -99,8 +97,7 @@ def _actions(db: Database) -> None:
     """)
 
 
-@migrations(name="0004_huey")
-def _huey(db: Database) -> None:
+def _huey(db: Database | sqlite3.Connection) -> None:
     """Huey's tables; its own file of older versions, which began empty at each start, goes."""
     from huey.storage import SqliteStorage  # noqa: PLC0415 - the commands that need no node are quick
 
@@ -111,7 +108,15 @@ def _huey(db: Database) -> None:
             Path(file).with_name(f"queue.db{suffix}").unlink()
 
 
-def open_database(path: Path, clock: Clock) -> tuple[Database, str | None]:
+MIGRATIONS: dict[str, Callable[[Database | sqlite3.Connection], None]] = {
+    "0001_first": _first,
+    "0002_users": _users,
+    "0003_actions": _actions,
+    "0004_huey": _huey,
+}
+
+
+def open_database(path: Path, clock: Clock) -> tuple[sqlite3.Connection, str | None]:
     """The database at `path`, created if missing, with all its tables.
 
     An unreadable one is put aside and replaced by an empty one; then the second value is a sentence
@@ -149,7 +154,7 @@ def _may_pass(error: Exception) -> bool:
     return primary_code(error) in PASSING and _code(error) not in _LASTING
 
 
-def _connect(path: Path) -> Database:
+def _connect(path: Path) -> sqlite3.Connection:
     if not path.exists():
         _create(path)
     elif path.is_file() and path.stat().st_size == 0:  # SQLite would take it for a new one
@@ -161,30 +166,51 @@ def _connect(path: Path) -> Database:
         # Not quick_check, which does not see that an index is not that of its table.
         if (verdict := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(verdict)
-        db = Database(connection, execute_plugins=False)
-        migrations.apply(db)
-        _check_tables(db)
+        if not applied(connection).issuperset(MIGRATIONS):
+            _migrate(connection)
+        _check_tables(connection)
     except BaseException:
         connection.close()
         raise
-    return db
+    return connection
 
 
-def _check_tables(db: Database) -> None:
+def applied(db: sqlite3.Connection) -> set[str]:
+    """The names of the migrations that `db` has seen; none where it has no tables of labnode's."""
+    if not _columns(db, "_sqlite_migrations"):
+        return set()
+    return {name for (name,) in db.execute("SELECT name FROM _sqlite_migrations")}
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    # Once in a database's life: most starts are spared the library, a sixth of what they load.
+    from sqlite_utils import Database, Migrations  # noqa: PLC0415
+
+    migrations = Migrations("labnode")
+    for name, migration in MIGRATIONS.items():
+        migrations(name=name)(migration)
+    migrations.apply(Database(connection, execute_plugins=False))
+
+
+def _check_tables(db: sqlite3.Connection) -> None:
     """DatabaseError if a column is missing: bits of what SQLite knows of a table have flipped.
 
     A newer labnode's database may have more.
     """
-    new = Database(memory=True)
+    new = sqlite3.connect(":memory:")
     try:
-        migrations.apply(new)
-        for table in new.tables:
-            there = {column.name for column in db.table(table.name).columns}
-            if missing := {column.name for column in table.columns} - there:
+        for migration in MIGRATIONS.values():
+            migration(new)
+        for (table,) in new.execute("SELECT name FROM sqlite_master WHERE type = 'table'"):
+            if missing := _columns(new, table) - _columns(db, table):
                 names = ", ".join(sorted(missing))
-                raise sqlite3.DatabaseError(f"the table {table.name} has no {names}")
+                raise sqlite3.DatabaseError(f"the table {table} has no {names}")
     finally:
         new.close()
+
+
+def _columns(db: sqlite3.Connection, table: str) -> set[str]:
+    return {name for (name,) in db.execute("SELECT name FROM pragma_table_info(?)", (table,))}
 
 
 def _create(path: Path) -> None:

@@ -159,7 +159,7 @@ class Pruning:
                 old=old,
             )
         while gone := self._piece(
-            lambda db: db.conn.execute(_GONE, {"old": old, "piece": _PIECE}).fetchall()
+            lambda db: db.execute(_GONE, {"old": old, "piece": _PIECE}).fetchall()
         ):
             for (folder,) in gone:
                 shutil.rmtree(self._store.path.parent / "users" / folder, ignore_errors=True)
@@ -173,7 +173,7 @@ class Pruning:
         """Run a statement that changes one piece at a time until it changes nothing."""
         values["piece"] = _PIECE
         total = 0
-        while changed := self._piece(lambda db: db.conn.execute(statement, values).rowcount) or 0:
+        while changed := self._piece(lambda db: db.execute(statement, values).rowcount) or 0:
             total += int(changed)
         return total
 

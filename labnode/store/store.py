@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlite_utils import Database
-
 from labnode.clock import Clock, Turn
 from labnode.errors import StorageError
 from labnode.store.file import PASSING, open_database, primary_code
@@ -24,7 +22,7 @@ from labnode.store.file import PASSING, open_database, primary_code
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Work = Callable[[Database], T]
+Work = Callable[[sqlite3.Connection], T]
 Row = dict[str, Any]
 
 _JSON_COLUMNS = {"client_data", "server_data", "data", "args", "result", "error", "detail", "value"}
@@ -86,7 +84,7 @@ class Store:
         self._busy = Turn(clock, "store")
         self._closing = threading.Lock()
         self._db, self.alarm = open_database(path, clock)
-        self._synchronous = int(self._db.conn.execute("PRAGMA synchronous").fetchone()[0])
+        self._synchronous = int(self._db.execute("PRAGMA synchronous").fetchone()[0])
         self._synced = True  # what commits do now
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
         self._thread.start()
@@ -105,7 +103,7 @@ class Store:
         row is not there.
         """
 
-        def change(db: Database) -> Any:
+        def change(db: sqlite3.Connection) -> Any:
             _insert(db, table, _encode(row))
             return None if also is None else also(db)
 
@@ -131,7 +129,7 @@ class Store:
         """
         encoded = _encode(changes)
 
-        def change(db: Database) -> None:
+        def change(db: sqlite3.Connection) -> None:
             _update(db, table, key, encoded)
             if also is not None:
                 also(db)
@@ -165,17 +163,20 @@ class Store:
 
     def select(self, table: str, where: str, *args: Any, order: str | None = None) -> list[Row]:
         """The rows of `table` for which the SQL condition `where` holds."""
-        return self.run(
-            lambda db: [
-                _decode(row) for row in db.table(table).rows_where(where, args, order_by=order)
-            ]
-        )
+
+        def work(db: sqlite3.Connection) -> list[Row]:
+            sorting = f" ORDER BY {order}" if order else ""
+            rows = db.execute(f"SELECT * FROM {table} WHERE {where}{sorting}", args)
+            names = [column for column, *_ in rows.description]
+            return [_decode(dict(zip(names, row, strict=True))) for row in rows]
+
+        return self.run(work)
 
     def remember(self, key: str, value: Any, *happenings: Happening) -> None:
         """Store one JSON value about the node itself, durable on return; see run()."""
         change = self._remembering(key, value, happenings)
 
-        def work(db: Database) -> None:
+        def work(db: sqlite3.Connection) -> None:
             if self._late:  # an older value may be among them, and would be written over this one
                 raise StorageError("changes before it are not stored yet")
             change(db)
@@ -220,9 +221,9 @@ class Store:
 
         RuntimeError on other threads, and outside of a transaction.
         """
-        if threading.current_thread() is not self._thread or not self._db.conn.in_transaction:
+        if threading.current_thread() is not self._thread or not self._db.in_transaction:
             raise RuntimeError("The database is used inside a piece of work of the store only.")
-        return self._db.conn.cursor()
+        return self._db.cursor()
 
     def run(
         self, work: Work[T], *, then: Callable[[T], None] | None = None, synced: bool = True
@@ -324,10 +325,15 @@ class Store:
     def _transaction(self, synced: bool) -> Iterator[None]:
         if synced != self._synced:  # NORMAL writes the log without waiting for the disk
             level = self._synchronous if synced else min(self._synchronous, 1)
-            self._db.conn.execute(f"PRAGMA synchronous = {level}")
+            self._db.execute(f"PRAGMA synchronous = {level}")
             self._synced = synced
-        with self._db.atomic():
+        self._db.execute("BEGIN")
+        try:
             yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.rollback()  # nothing, where the error has ended the transaction
+            raise
 
     def _drop_one(self) -> None:
         """Drop the oldest change that does not matter, if too many wait."""
@@ -351,7 +357,7 @@ class Store:
     def _remembering(self, key: str, value: Any, happenings: Iterable[Happening]) -> Work[None]:
         row = _encode({"key": key, "value": value})
 
-        def work(db: Database) -> None:
+        def work(db: sqlite3.Connection) -> None:
             db.execute(_REMEMBER, row)
 
         return self._change(work, happenings)
@@ -359,7 +365,7 @@ class Store:
     def _change(self, change: Work[T], happenings: Iterable[Happening]) -> Work[T]:
         at = self._clock.wall()
 
-        def work(db: Database) -> T:
+        def work(db: sqlite3.Connection) -> T:
             result = change(db)
             for happening in happenings:
                 row = {**vars(happening), "at": at}
@@ -376,15 +382,12 @@ def _call(then: Callable[[], None]) -> None:
         log.exception("What follows a change of the database failed")
 
 
-# sqlite-utils asks the database for its tables and columns first, which is most of the work.
-
-
-def _insert(db: Database, table: str, row: Row) -> None:
+def _insert(db: sqlite3.Connection, table: str, row: Row) -> None:
     columns, marks = ", ".join(row), ", ".join("?" * len(row))
     db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", list(row.values()))
 
 
-def _update(db: Database, table: str, key: str, changes: Row) -> None:
+def _update(db: sqlite3.Connection, table: str, key: str, changes: Row) -> None:
     if not changes:  # nothing of them was JSON data
         return
     setting = ", ".join(f"{column} = ?" for column in changes)

@@ -140,7 +140,7 @@ class Lanes:
                 run = self._registry.unfinished(message.id)
             if run is None or run.outcome is not None:  # cancelled
                 continue
-            db.conn.execute(_BEGIN, (self._clock.wall(), json.dumps(run.args), run.id))
+            db.execute(_BEGIN, (self._clock.wall(), json.dumps(run.args), run.id))
             if run.idempotent and message.retries:
                 message.retries -= 1
                 self._queues.keep(message, DueTime(BEGUN, Moment.after(self._clock, 0)))
@@ -177,7 +177,7 @@ class Lanes:
             if run.outcome is None:
                 if run.idempotent:
                     self._queues.remove(run.id)
-                db.conn.execute(_WAITS, (run.id,))
+                db.execute(_WAITS, (run.id,))
                 self.put(run, message)
 
         self._store.later(queue, matters=True)
@@ -202,6 +202,7 @@ class Lanes:
         waiting = self._store.run(lambda _: self._queues.waiting())
         found = {each.task_id: each for each in waiting}
         rows = self._store.select("tasks", "status IN ('submitted', 'running')", order="rowid")
+        going_on: list[tuple[Run, Waiting]] = []
         for row in rows:
             each = found.get(row["id"])
             if (error := _interrupted(row, each, known)) is not None:
@@ -210,14 +211,19 @@ class Lanes:
                 self._store.update("tasks", row["id"], changes, happening)
                 continue
             assert each is not None
-            waiting.remove(each)
             run = restored(row, each.message.kwargs)
             with self._registry.lock:
                 self._registry.add(run)
-            then = partial(self.wake, run.lane)
-            self._store.later(partial(self._restore, run, each), then, matters=True)
-        if waiting:
-            self._store.later(lambda _: self._queues.drop(waiting), matters=True)
+            going_on.append((run, each))
+        kept = {(each.table, each.row) for _, each in going_on}
+        needless = [each for each in waiting if (each.table, each.row) not in kept]
+
+        def agree(db: Any) -> None:  # in one transaction, however many wait
+            for run, each in going_on:
+                self._restore(run, each, db)
+            self._queues.drop(needless)
+
+        self._store.later(agree, self.wake_all, matters=True)
 
     def _restore(self, run: Run, found: Waiting, db: Any) -> None:
         """Inside the store's work: have a run wait where it belongs."""
@@ -233,7 +239,7 @@ class Lanes:
         if found.queue == DELAYED:  # the time since that boot is unknown
             self._queues.keep(message, DueTime(DATED, message.eta))
         else:
-            db.conn.execute(_WAITS, (run.id,))
+            db.execute(_WAITS, (run.id,))
             self.put(run, message)
 
 

@@ -221,7 +221,14 @@ class Queues:
             rows = self._storage.sql(
                 f"select data, queue, id from {table} order by queue, {order}", results=True
             )
-            found += [Waiting(*self._read(data), queue, table, row) for data, queue, row in rows]
+            for data, queue, row in rows:
+                task_id, message = self._read(data)
+                if table == "schedule" and message is not None and message.eta is None:
+                    log.error(
+                        "The message of the task %s does not say when, and is dropped.", task_id
+                    )
+                    message = None
+                found.append(Waiting(task_id, message, queue, table, row))
         return found
 
     def drop(self, messages: Iterable[Waiting]) -> None:

@@ -79,7 +79,7 @@ class Place:
         self.who.parent.mkdir()
         self.state.mkdir(mode=0o700)
         store = Store(self.state / "labnode.db", ManualClock())
-        store.run(lambda db: db.conn.execute("INSERT INTO events (at, kind) VALUES (1, 'first')"))
+        store.run(lambda db: db.execute("INSERT INTO events (at, kind) VALUES (1, 'first')"))
         store.close()
         (self.state / "secret_key").write_text("key of before")
         (self.state / "lock").touch()

@@ -88,12 +88,12 @@ def test_status_finds_out_by_itself_that_a_student_has_gone(node: SmallNode) -> 
 def test_asking_does_not_write(node: SmallNode) -> None:
     session = node.connected()
     node.turn()
-    before = node.store.run(lambda db: db.conn.total_changes)
+    before = node.store.run(lambda db: db.total_changes)
     for _ in range(5):
         node.sessions.status(session.id)
         node.sessions.poll(session)
         node.advance(1)
-    assert node.store.run(lambda db: db.conn.total_changes) == before
+    assert node.store.run(lambda db: db.total_changes) == before
 
 
 def test_asking_does_not_keep_a_session_alive(node: SmallNode) -> None:

@@ -212,7 +212,7 @@ def stored(node: SmallNode, session: Session) -> Any:
 
 
 def writes(node: SmallNode) -> int:
-    return int(node.store.run(lambda db: db.conn.total_changes))
+    return int(node.store.run(lambda db: db.total_changes))
 
 
 def test_data_of_on_start_are_stored_when_the_start_is_answered(node: SmallNode, lab: Lab) -> None:

@@ -116,3 +116,35 @@ def test_the_clock_of_the_wall_may_jump_without_harm(tmp_path: Path) -> None:
         tasks.append(rig.task(lambda: 1).delay().join())
     assert rig.tasks.of_session(None) == tasks
     rig.close()
+
+
+def statements_of_a_start(directory: Path, number: int) -> int:
+    """How many statements a start takes when so many tasks of the lab wait, of both kinds."""
+    directory.mkdir()
+    before = TasksRig(directory)
+    before.start_tasks()  # nothing of the lab's begins
+    try:
+        water = before.task(lambda: None)
+        for _ in range(number):
+            assert water.delay().error is None
+            assert water.schedule(delay=3600).error is None
+    finally:
+        before.close()
+    after = TasksRig(directory)
+    after.task(lambda: None)
+    statements: list[str] = []
+    after.store.run(lambda db: db.set_trace_callback(statements.append))
+    after.start_tasks()
+    try:
+        after.stored()
+        after.store.run(lambda db: db.set_trace_callback(None))
+        assert len(after.waiting()) == 2 * number
+        assert sum(after.tasks._lanes._waiting.values()) == number
+    finally:
+        after.close()
+    return len(statements)
+
+
+def test_a_start_takes_no_more_statements_when_more_tasks_wait(tmp_path: Path) -> None:
+    few = statements_of_a_start(tmp_path / "few", 2)
+    assert statements_of_a_start(tmp_path / "many", 60) == few

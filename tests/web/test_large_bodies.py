@@ -226,7 +226,7 @@ def test_the_loop_never_touches_the_card(start: Callable[..., WebServer], upload
         assert client.send(post("/upload", LIMIT), b"x" * LIMIT).answer().status == 200
         assert client.send(post("/upload", LIMIT + 1)).answer().status == 413
     assert all(sink.discarded.wait(PATIENCE) for sink in uploads.sinks)
-    assert uploads.card.threads == {"http-writer"}
+    assert uploads.card.threads == {"http-writer-1"}
 
 
 def test_a_card_that_is_slow_holds_up_nobody_else(
@@ -315,8 +315,10 @@ def test_what_is_answered_after_the_stop_leaves_nothing_either(uploads: Uploads)
 
 
 def test_what_is_thrown_away_after_the_close_was_opened_before(uploads: Uploads) -> None:
-    writer = Writer(uploads.expected)
+    writer = Writer(uploads.expected, "http-writer")
+    free = threading.Event()
     steps: list[str] = []
+    writer.queue(lambda: steps.append("held") if free.wait(PATIENCE) else None)
 
     class Waiter:
         def wake(self) -> None:
@@ -330,8 +332,10 @@ def test_what_is_thrown_away_after_the_close_was_opened_before(uploads: Uploads)
     body.open()
     writer.close()
     body.discard()  # by another thread, before the writer's has come to it
-    writer.run()
-    assert steps == ["opened", "discarded"]
+    free.set()
+    for thread in writer.close():
+        thread.join(PATIENCE)
+    assert steps == ["held", "opened", "discarded"]
 
 
 def test_a_card_that_hangs_does_not_gather_bodies_without_end(

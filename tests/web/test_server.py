@@ -27,6 +27,7 @@ from labnode.http import Connection, WebServer
 from labnode.http.connection import ClientGone, ConnectionState, Limits, Listener
 from labnode.http.reactor import Participant, Reactor
 from labnode.http.request import RequestReader
+from labnode.threads import Pool
 from tests.kit.http_client import Answer, Client
 from tests.kit.waiting import eventually
 
@@ -88,12 +89,19 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a Path would not say it shorter
 
 
+def serve_nobody(_connection: Connection) -> None:
+    """There is no thread that could."""
+
+
 @contextmanager
 def stepped(sock: socket.socket, limits: Limits = FOR_ONE) -> Iterator[tuple[Reactor, Listener]]:
     """A reactor without a thread: the test takes its turns."""
     reactor = Reactor()
     try:
-        yield reactor, Listener(sock, limits, reactor)
+        yield (
+            reactor,
+            Listener(sock, limits, reactor, Pool("http", serve_nobody, most=0, waiting=9)),
+        )
     finally:
         reactor.abandon()
         reactor.run()
@@ -952,8 +960,7 @@ def test_who_has_just_sent_a_request_is_not_closed_as_idle_for_a_newcomer() -> N
             with closing(socket.create_connection(address)) as newcomer:
                 reactor.turn()
                 assert newcomer.recv(12) == b"HTTP/1.1 503"
-            request = listener.requests.get_nowait()
-            assert request is not None
+            (request,) = listener.requests.take_waiting()
             request.give_back()
 
 
@@ -970,8 +977,7 @@ def test_what_is_given_back_while_the_reactor_ends_is_closed_too() -> None:
             clients.enter_context(closing(client)).sendall(b"GET / HTTP/1.0\r\n\r\n")
             reactor.turn()
             reactor.turn()
-            connection = listener.requests.get_nowait()
-            assert connection is not None
+            (connection,) = listener.requests.take_waiting()
             served.append(connection)
         first, second = served
 
@@ -1116,8 +1122,7 @@ def test_without_descriptors_accepting_pauses_and_goes_on_later(
             client.sendall(b"GET / HTTP/1.0\r\n\r\n")
             reactor.turn()
             reactor.turn()
-            request = listener.requests.get_nowait()
-            assert request is not None
+            (request,) = listener.requests.take_waiting()
             request.give_back()
 
 
@@ -1235,7 +1240,7 @@ def test_stop_is_bounded_when_a_view_hangs_and_its_thread_ends_later(
     gate.wait(2)
     listener = server._listener
     assert listener is not None
-    while len(listener.connections.members) < 3 or listener.requests.empty():
+    while len(listener.connections.members) < 3 or not listener.requests._waiting:
         clients[0].readable(0.01)
     began = time.monotonic()
     server.stop(timeout=0.1)

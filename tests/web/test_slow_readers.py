@@ -17,6 +17,7 @@ import pytest
 from labnode.http import WebServer
 from labnode.http.connection import Connection, ConnectionState, Limits, Listener
 from labnode.http.reactor import Reactor
+from labnode.threads import Pool
 from tests.kit.http_client import Client
 from tests.kit.waiting import PATIENCE, eventually
 
@@ -168,7 +169,8 @@ def test_a_client_that_takes_a_few_bytes_again_and_again_has_an_end() -> None:
     reactor = Reactor()
     with near, far, closing(socket.create_server(("127.0.0.1", 0))) as server:
         near.setblocking(False)
-        connection = Connection(near, "127.0.0.1", 1, Listener(server, limits, reactor))
+        nobody: Pool[Connection] = Pool("http", lambda _: None, most=0, waiting=9)
+        connection = Connection(near, "127.0.0.1", 1, Listener(server, limits, reactor, nobody))
         time = 0.0
         connection._now = lambda: time
         connection.send(bytes(10_000_000))

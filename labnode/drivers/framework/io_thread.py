@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from labnode.drivers.framework.services import Services
 from labnode.errors import Busy
-from labnode.waker import Waker
+from labnode.threads import Waker
 
 log = logging.getLogger(__name__)
 
