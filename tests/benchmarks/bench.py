@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import time
 
 from labnode import Lab
@@ -45,9 +44,3 @@ def _delays(task, number):
         task.delay().join(10)
         seconds.append(_began[-1] - asked)
     return seconds
-
-
-@lab.app.get("/statements", access="public")
-def statements():
-    """SQL statements so far."""
-    return {"statements": builtins.statements}

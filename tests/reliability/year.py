@@ -9,7 +9,6 @@ process uses; it goes on when it has read a line from its standard input.
 
 from __future__ import annotations
 
-import builtins
 import gc
 import json
 import os
@@ -20,7 +19,7 @@ from typing import Any
 
 from labnode.clock import ManualClock
 from labnode.testing import LabClient
-from tests.benchmarks import counted
+from tests.kit.statements import Statements
 from tests.kit.waiting import PATIENCE, eventually
 
 DAYS = 365.0
@@ -88,6 +87,7 @@ class Use:
 def live(directory: Path, sessions: int) -> None:
     (directory / "board.yaml").write_text(_BOARD, encoding="utf-8")
     (directory / "own.py").write_text(_MODULE, encoding="utf-8")
+    counted = Statements()
     clock = ManualClock()
     settings: dict[str, Any] = {"history": "7d", "lifecycle_log": False, "log_level": "WARNING"}
     with LabClient(
@@ -99,7 +99,7 @@ def live(directory: Path, sessions: int) -> None:
             clock.advance(DAYS * 86400 / sessions - 3)
             lab.agent.runtime.turn()
             if number == WARM_UP or number % part == 0:
-                print(json.dumps(asdict(use(lab, directory, number))), flush=True)
+                print(json.dumps(asdict(use(lab, directory, number, counted.number))), flush=True)
                 sys.stdin.readline()
 
 
@@ -116,7 +116,7 @@ def visit(lab: LabClient, clock: ManualClock, number: int) -> None:
     lab.agent.runtime.store.run(lambda db: None)  # and what nobody waited for
 
 
-def use(lab: LabClient, directory: Path, sessions: int) -> Use:
+def use(lab: LabClient, directory: Path, sessions: int, statements: int) -> Use:
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return Use(
@@ -125,11 +125,10 @@ def use(lab: LabClient, directory: Path, sessions: int) -> Use:
         threads=len(os.listdir("/proc/self/task")),  # noqa: PTH208
         files=len(os.listdir("/proc/self/fd")),  # noqa: PTH208
         database=sum(file.stat().st_size for file in (directory / "state").glob("labnode.db*")),
-        statements=builtins.statements,  # type: ignore[attr-defined]
+        statements=statements,
         cleaned=lab.browser().get("/cleaned").json["cleaned"],
     )
 
 
 if __name__ == "__main__":
-    assert counted.count  # the counting begins with its import
     live(Path(sys.argv[1]), int(sys.argv[2]))
