@@ -29,7 +29,6 @@ from tests.kit.waiting import PATIENCE
 
 Counts = dict[str, float]
 TIMES = 7
-KEEPING = 50  # times, for what stays in memory
 QUIET = 0.04  # seconds in which nothing happens any more
 HERE = Path(__file__).parent
 LABNODE = str(HERE.parents[1] / "labnode") + os.sep
@@ -146,16 +145,16 @@ def least(counting: Counting, work: Callable[[], object], times: int = TIMES) ->
     return {name: min(each[name] for each in counts) for name in counts[0]}
 
 
-def kept(work: Callable[[], object]) -> float:
+def kept(work: Callable[[], object], times: int) -> float:
     """Blocks of memory that stay in use after each time, in the mean."""
-    for _ in range(5):
+    for _ in range(times // 4):
         work()
     gc.collect()
     before = sys.getallocatedblocks()
-    for _ in range(KEEPING):
+    for _ in range(times):
         work()
     gc.collect()
-    return round((sys.getallocatedblocks() - before) / KEEPING, 1)
+    return round((sys.getallocatedblocks() - before) / times, 1)
 
 
 def drive(counting: Counting, said: Said, found: dict[str, Counts]) -> None:
@@ -182,11 +181,11 @@ def drive(counting: Counting, said: Said, found: dict[str, Counts]) -> None:
     one = Session(node, server)
     one.enter()
     found["a click"] = least(counting, lambda: one.set("switch", True))
-    found["a click"]["blocks kept"] = kept(lambda: one.set("switch", True))
+    found["a click"]["blocks kept"] = kept(lambda: one.set("switch", True), 200)
     found["a status"] = least(counting, one.status)
-    found["a status"]["blocks kept"] = kept(one.status)
+    found["a status"]["blocks kept"] = kept(one.status, 200)
     found["a task"] = least(counting, lambda: task(one))
-    found["a task"]["blocks kept"] = kept(lambda: task(one))
+    found["a task"]["blocks kept"] = kept(lambda: task(one), 50)
     one.delete()
     sessions: list[Session] = []
     found["the start of a session"] = least(
@@ -201,7 +200,7 @@ def drive(counting: Counting, said: Said, found: dict[str, Counts]) -> None:
         session.enter()
         session.delete()
 
-    found["a session that is over"] = {"blocks kept": kept(cycle)}
+    found["a session that is over"] = {"blocks kept": kept(cycle, 50)}
 
 
 def task(session: Any) -> None:
