@@ -438,8 +438,9 @@ class TestScheduled:
         assert seen(garden.node, "lamp")[-2:] == [True, False]
 
     def test_it_waits_while_a_student_is_there(self, lab: Make) -> None:
-        garden = Garden(lab, WATERING.replace("WHEN", "every: 30m"))
-        student = garden.node.student()
+        text = "session: {timeout: -1}\n" + WATERING.replace("WHEN", "every: 30m")
+        garden = Garden(lab, text)
+        student = garden.node.student(HOUR)
         seen(garden.node, "lamp")
         garden.let(30 * MINUTE)
         assert garden.watered == ["submitted"]

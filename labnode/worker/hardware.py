@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from labnode.clock import Clock, Event
+from labnode.clock import Clock, Event, earliest
 from labnode.errors import Busy, LabnodeError, Stopped, TooLate
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class HardwareThread:
         self._hooks: deque[Hook] = deque()
         self._hook: Hook | None = None  # the one that runs
         self._polling = False
+        self._waits = 0  # of hooks, jobs and calls, one inside the other
 
     def start(self, board: Hardware, jobs: Source) -> None:
         self._board = board
@@ -93,6 +94,11 @@ class HardwareThread:
         if not self._takes_calls:
             call.refuse()
         self.wake()
+
+    def wake_waits(self) -> None:
+        """Something that a hook, a job or a call may wait for is there."""
+        if self._waits:
+            self.wake()
 
     def hook(self, hook: Hook) -> None:
         """Run `hook` as soon as no job and no other hook runs."""
@@ -222,17 +228,20 @@ class HardwareThread:
     def serve_until(self, over: Callable[[], bool], seconds: float | None) -> bool:
         """True as soon as it is `over()`, False after `seconds`; calls and polls are served."""
         deadline = None if seconds is None else self._clock.now() + seconds
-        while True:
-            self.busy_since = self._clock.now()  # a turn
-            self._wake.clear()  # before looking, so that what comes meanwhile wakes us again
-            due = self._serve()  # even if it is over: a loop of short waits must not starve others
-            if over():
-                return True
-            now = self._clock.now()
-            if deadline is not None and now >= deadline:
-                return False
-            waits = (due, None if deadline is None else deadline - now)
-            self._rest(min((wait for wait in waits if wait is not None), default=None))
+        self._waits += 1
+        try:
+            while True:
+                self.busy_since = self._clock.now()  # a turn
+                self._wake.clear()  # before looking, so that what comes meanwhile wakes us again
+                due = self._serve()  # even if over: a loop of short waits must not starve others
+                if over():
+                    return True
+                now = self._clock.now()
+                if deadline is not None and now >= deadline:
+                    return False
+                self._rest(earliest(due, None if deadline is None else deadline - now))
+        finally:
+            self._waits -= 1
 
     def _check_grace(self, hook: Hook | None) -> None:
         """Raise Stopped when the hook or the node was asked to stop long ago."""

@@ -157,7 +157,7 @@ class Worker:
 
     def signal(self) -> Event:
         """A new event that `wait_for` can wait for."""
-        return self._clock.event(on_set=self.wake)
+        return self._clock.event(on_set=self._hardware.wake_waits)
 
     def slot(self) -> AbstractContextManager[None]:
         """Inside the block a thread of the HTTP pool may wait; Busy when half the pool does.
