@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -56,6 +57,7 @@ def run(
 
     As root it runs as the owner of the state directory, or of the board, if that is another user.
     """
+    gc.disable()  # what a start makes stays: looking for the rest would take a tenth of its time
     from labnode import audit
     from labnode.board import load_board
     from labnode.cli.autoreload import Watcher, command
@@ -105,6 +107,8 @@ def run(
         click.echo(f"labnode {__version__} serves {chosen.board} at {agent.url}/")
         if agent.admin_url is not None:
             click.echo(f"Its administration is at {agent.admin_url}")
+        gc.freeze()
+        gc.enable()
         agent.watch(changes or stop, systemd)
     finally:
         ended = agent.stop()

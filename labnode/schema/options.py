@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, cast, get_args, get_type_hints
@@ -30,22 +31,29 @@ def options(cls: type[Any]) -> tuple[Option, ...]:
 
 @cache
 def _options(cls: type[Any]) -> tuple[Option, ...]:
-    own, *bases = [get_type_hints(base, include_extras=True) for base in cls.__mro__]
-    return tuple(
-        Option(
-            key=field.metadata.get("key", field.name),
-            name=field.name,
-            type=_split(own[field.name])[0],
-            required=field.default is field.default_factory is dataclasses.MISSING,
-            secret=not field.repr,
-            default=_default(field),
-            doc=next(
-                filter(None, (_split(hints.get(field.name))[1] for hints in (own, *bases))), ""
-            ),
-        )
-        for field in dataclasses.fields(cls)
-        if field.init and not field.name.startswith("_")
-    )
+    hints = [_hints(cast(Any, base)) for base in cls.__mro__]
+    options = []
+    for field in dataclasses.fields(cls):
+        if field.init and not field.name.startswith("_"):
+            declared = [_split(each[field.name]) for each in hints if field.name in each]
+            option = Option(
+                key=field.metadata.get("key", field.name),
+                name=field.name,
+                type=declared[0][0],
+                required=field.default is field.default_factory is dataclasses.MISSING,
+                secret=not field.repr,
+                default=_default(field),
+                doc=next((doc for _, doc in declared if doc), ""),
+            )
+            options.append(option)
+    return tuple(options)
+
+
+@cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    """The resolved annotations of this class without its bases, which have other subclasses."""
+    body = {"__annotations__": inspect.get_annotations(cls), "__module__": cls.__module__}
+    return get_type_hints(type(cls.__name__, (), body), include_extras=True)
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
