@@ -13,11 +13,12 @@ import json
 import logging
 import re
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TextIO
 
 _log = logging.getLogger("labnode.audit")
 _address_key = secrets.token_bytes(16)  # an unkeyed hash of an address is found by trying them all
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # fromtimestamp() ends in 2038 on a 32-bit system
 _WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -87,7 +88,7 @@ class _Timed(logging.Formatter):
     """The record's JSON with the time in front."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        time = (_EPOCH + timedelta(seconds=record.created)).isoformat(timespec="milliseconds")
         return f'{{"time": "{time}", {record.getMessage()[1:]}'
 
 

@@ -53,7 +53,7 @@ HOUSE = """
     web       -> +lab http settings jsondata threads
     labnode   -> lab clock
     system    -> context events audit clock
-    doctor    -> system board drivers supervisor settings errors
+    doctor    -> system board drivers supervisor settings clock errors
     wizard    -> board drivers schema
     prove     -> weblab wizard board drivers worker store system events clock errors
     install   -> clock errors
