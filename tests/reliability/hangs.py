@@ -111,6 +111,7 @@ def on_start(client_data, server_data):
 
 
 def the_agent():
+    gc.unfreeze()  # `labnode run` hides from the garbage collector what there is at its start
     (agent,) = (found for found in gc.get_objects() if isinstance(found, Agent))
     return agent
 
