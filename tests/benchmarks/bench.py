@@ -44,3 +44,19 @@ def _delays(task, number):
         task.delay().join(10)
         seconds.append(_began[-1] - asked)
     return seconds
+
+
+@lab.task()
+def change(seconds, times):
+    """Change another device `times` a second."""
+    more = [name for name in lab.devices if name.startswith("more")]
+    for number in range(int(seconds * times)):
+        turn, which = divmod(number, len(more))
+        lab.devices[more[which]].set(turn % 2 == 0)
+        lab.current_task.wait(1 / times)
+
+
+@lab.app.get("/change/<seconds:float>/<times:int>")
+def begin_to_change(seconds, times):
+    change.delay(seconds, times)
+    return {}

@@ -8,6 +8,7 @@ import sqlite3
 import statistics
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -20,6 +21,7 @@ from tests.benchmarks.stacks import HERE, Labnode, LivePage, Session
 FLAT = 1.2
 PAGES, STUDENTS, DEVICES, HISTORY = 50, 16, 200, 100_000
 CLICKS = 1.0  # seconds between two clicks of each of the other students
+CHANGES = 50  # a second, each of another device
 Figures = dict[str, tuple[float, float]]  # milliseconds at p50 and of CPU time; MB twice for memory
 
 
@@ -44,6 +46,30 @@ def grow(quick: bool) -> None:
             print(
                 f"| {what} | {case} | {value:.3g} {unit} | {base:.3g} {unit} | {times} | {flat} |"
             )
+    spent = 100 * busy(5 if quick else 20)
+    print(
+        f"\n{CHANGES} changes a second of {DEVICES} devices, {PAGES} pages: {spent:.0f} % of a core"
+    )
+
+
+def busy(seconds: float) -> float:
+    """The part of a core that a board which changes costs with all these pages open."""
+    with tempfile.TemporaryDirectory() as directory:
+        node = GrownNode(Path(directory), DEVICES)
+        node.start()
+        try:
+            with others(node, PAGES, 0):
+                session = node.session()
+                session.student.get(f"/change/{seconds + 1}/{CHANGES}")
+                before = proc.cpu(node.pids())
+                time.sleep(seconds)
+                spent = proc.cpu(node.pids()) - before
+                states = session.student.get("/api/state").json["devices"].values()
+                assert sum(bool(state["value"]) for state in states) >= CHANGES  # it did change
+                session.delete()
+                return spent / seconds
+        finally:
+            node.end()
 
 
 def measure(
