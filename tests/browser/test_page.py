@@ -133,7 +133,7 @@ def test_an_answer_that_was_overtaken_does_not_undo_a_newer_one(
         const answers = [];
         const state = (version, value) =>
             ({run: "r", version, now: 0, devices: {lamp: {value}}});
-        window.fetch = () => new Promise((resolve) =>
+        const answer = () => new Promise((resolve) =>
             answers.push((value) => resolve(Response.json(state(value, value)))));
         const silent = class { start() {} stop() {} hurry() {} };
         import(root + "static/labnode.js").then(async ({Board}) => {
@@ -143,6 +143,7 @@ def test_an_answer_that_was_overtaken_does_not_undo_a_newer_one(
                 state: {...state(0, 0), tasks: [], session}}, silent);
             const seen = [];
             board.on("change", (name, state) => seen.push(state.value));
+            window.fetch = answer;  // not before: the page itself asks, too
             const look = board.look();
             const first = board.devices.lamp.set(1);
             const second = board.devices.lamp.set(2);
