@@ -282,7 +282,7 @@ class Connection(Participant):
                 self._enter(ConnectionState.IDLE, self.limits.keep_alive)
         if rests and not self.reactor.stopping:
             return
-        if not self.wake():
+        if self._cut_off or not self.wake():
             self.drop_answer()
             self.close()
 
@@ -304,7 +304,8 @@ class Connection(Participant):
     @property
     def reusable(self) -> bool:
         """Whether its request is answered and another one may follow."""
-        return self.reader.http.our_state is h11.DONE
+        http = self.reader.http
+        return http.our_state is http.their_state is h11.DONE
 
     # ------------------------------------------------------------------ the reactor
 
@@ -347,9 +348,11 @@ class Connection(Participant):
             self._go_on()
 
     def tick(self) -> None:
-        if self.state is ConnectionState.SERVING:  # it may be idle for a while before it is next
-            self.deadline = self._now() + self.limits.keep_alive
-            return
+        with self._handing:
+            if self.state is ConnectionState.SERVING:  # it may be idle before this comes again
+                self.deadline = self._now() + self.limits.keep_alive
+            if self.deadline is not None and self.deadline > self._now():  # it was just given back
+                return
         if self.state is ConnectionState.READING:
             raise Refusal(408, f"The request took over {self.limits.read_deadline:g} seconds.")
         self.over = True

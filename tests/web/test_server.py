@@ -964,6 +964,23 @@ def test_who_has_just_sent_a_request_is_not_closed_as_idle_for_a_newcomer() -> N
             request.give_back()
 
 
+def test_what_was_cut_off_while_it_was_served_is_closed_when_it_is_given_back() -> None:
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as server,
+        stepped(server) as (reactor, listener),
+        closing(socket.create_connection(server.getsockname())) as client,
+    ):
+        reactor.turn()
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        reactor.turn()
+        (request,) = listener.requests.take_waiting()
+        reactor.discard(request)
+        assert request.socket.fileno() >= 0  # whoever serves it may still use it
+        request.give_back()
+        assert request.socket.fileno() == -1
+        assert listener.connections.members == frozenset()
+
+
 def test_what_is_given_back_while_the_reactor_ends_is_closed_too() -> None:
     limits = replace(FOR_ONE, connections=2, per_address=2)
     with (
