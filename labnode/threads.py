@@ -42,7 +42,7 @@ class Pool(Generic[J]):
         """Start the threads that stay."""
         with self._lock:
             while len(self._threads) < self._least:
-                self._add_thread(None)
+                self._add_thread([])
 
     def put(self, job: J) -> bool:
         """Have `job` served; False when too many wait already. Never waits."""
@@ -52,7 +52,7 @@ class Pool(Generic[J]):
                 return True
             if len(self._threads) < self._most:
                 try:
-                    self._add_thread(job)
+                    self._add_thread([job])
                     return True
                 except RuntimeError:  # the machine has none left
                     if not self._threads:
@@ -82,16 +82,17 @@ class Pool(Generic[J]):
             names = [each.name for each in self._threads.values() if not each.is_alive()]
         return names[0] if names else None
 
-    def _add_thread(self, job: J | None) -> None:
+    def _add_thread(self, first: list[J]) -> None:
         number = next(n for n in range(1, self._most + 1) if n not in self._threads)
         name = f"{self._name}-{number}"
         # A daemon: a job that never ends must not keep the process from ending.
-        thread = threading.Thread(target=self._run, args=(number, job), name=name, daemon=True)
+        thread = threading.Thread(target=self._run, args=(number, first), name=name, daemon=True)
         thread.start()  # it needs the lock that is held here before it waits for anything
         self._threads[number] = thread
 
-    def _run(self, number: int, job: J | None) -> None:
-        while job is not None or (job := self._next(number)) is not None:
+    def _run(self, number: int, first: list[J]) -> None:
+        # A thread keeps its arguments for as long as it runs: what they hold has to go.
+        while (job := first.pop() if first else self._next(number)) is not None:
             try:
                 self._serve(job)
             except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import threading
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -170,6 +171,20 @@ def test_no_job_is_lost_to_a_thread_that_is_about_to_go(monkeypatch: pytest.Monk
     for number in range(1000):
         assert pool.put(number)
     assert all(served.acquire(timeout=PATIENCE) for _ in range(1000))
+    for thread in pool.close():
+        thread.join(PATIENCE)
+
+
+def test_a_thread_that_waits_keeps_nothing_of_its_jobs() -> None:
+    class Job:
+        pass
+
+    served: list[weakref.ref[Job]] = []
+    pool = Pool("crew", lambda job: served.append(weakref.ref(job)), most=1, waiting=2)
+    for number in (1, 2):
+        assert pool.put(Job())
+        eventually(lambda number=number: len(served) == number and len(pool._free) == 1)
+        assert served[-1]() is None
     for thread in pool.close():
         thread.join(PATIENCE)
 

@@ -19,36 +19,17 @@ _ASK_AGAIN = 60.0  # seconds until a wall clock that nobody confirms is looked a
 _REAL_LIMIT = 30.0  # seconds a wait under a manual clock may really take before it is a bug
 
 
-class Event:
-    """A flag that threads wait for; `threading.Event` as far as labnode needs it.
-
-    `on_set` is called after each `set`, on its thread.
-    """
+class Event(threading.Event):
+    """A flag that threads wait for; `on_set` is called after each `set`, on its thread."""
 
     def __init__(self, on_set: Callable[[], None] | None = None) -> None:
+        super().__init__()
         self._on_set = on_set
-        self._condition = threading.Condition()
-        self._flag = False
-
-    def is_set(self) -> bool:
-        return self._flag
 
     def set(self) -> None:
-        with self._condition:
-            self._flag = True
-            self._condition.notify_all()
+        super().set()
         if self._on_set is not None:
             self._on_set()
-
-    def clear(self) -> None:
-        with self._condition:
-            self._flag = False
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """True as soon as the flag is set, False when `timeout` seconds have passed without."""
-        limit = None if timeout is None else min(timeout, threading.TIMEOUT_MAX)
-        with self._condition:
-            return self._condition.wait_for(self.is_set, limit)
 
 
 Look = Callable[[bool], float | None]
@@ -308,21 +289,26 @@ class _ManualEvent(Event):
     def __init__(self, clock: ManualClock, on_set: Callable[[], None] | None) -> None:
         super().__init__(on_set)
         self._clock = clock
+        self._changed = threading.Condition()
+
+    def set(self) -> None:
+        super().set()
+        self.tick()
 
     def tick(self) -> None:
-        with self._condition:
-            self._condition.notify_all()
+        with self._changed:
+            self._changed.notify_all()
 
     def wait(self, timeout: float | None = None) -> bool:
         if timeout is None:
             return super().wait()
         deadline = self._clock.now() + timeout
-        with self._clock.ticking(self), self._condition:
-            if not self._condition.wait_for(
-                lambda: self._flag or self._clock.now() >= deadline, _REAL_LIMIT
+        with self._clock.ticking(self), self._changed:
+            if not self._changed.wait_for(
+                lambda: self.is_set() or self._clock.now() >= deadline, _REAL_LIMIT
             ):
                 raise AssertionError("a wait under the manual clock was never ended by the test")
-            return self._flag
+            return self.is_set()
 
 
 def utc(wall: float) -> datetime:

@@ -113,6 +113,8 @@ class Waits:
 
     def _let_pass(self, signal: Event, seconds: float | None, until: Until = None) -> bool:
         """True after `seconds`, False as soon as `signal` is set or the hook has to end."""
+        if seconds is not None and seconds > threading.TIMEOUT_MAX:  # centuries, or inf
+            seconds = None
         with self._noted():
             return self._pass(signal, seconds, until)
 

@@ -285,9 +285,24 @@ def test_a_timeout_holds_although_all_threads_are_taken(rig: TasksRig) -> None:
     gate.set()
 
 
+@pytest.mark.parametrize("lane", [None, "global"])
+@pytest.mark.parametrize("timeout", [1e30, float("inf")])
+def test_a_timeout_of_centuries_is_none(rig: TasksRig, lane: Any, timeout: float) -> None:
+    gate = rig.gate()
+    child = rig.task(lambda: gate.wait(PATIENCE))
+    waiting = rig.task(lambda: child.delay().join(timeout=timeout).result, unique=lane).delay()
+    eventually(lambda: rig.tasks._waits._waiting)
+    gate.set()
+    assert waiting.join().result is True
+
+
 def test_a_recursion_without_an_end_fails_and_hangs_nothing(rig: TasksRig) -> None:
+    over = rig.gate()  # the last one of each chain, which nobody waits for, begins another
+
     @rig.task
     def for_ever() -> Any:
+        if over.is_set():
+            return
         task = for_ever.delay().join()
         if task.error is not None:
             raise RuntimeError(task.error["message"])
