@@ -56,6 +56,7 @@ _WORDS = {  # in each of LANGUAGES
         "The file is too large: at most {max}.",
         "El archivo es demasiado grande: como mucho {max}.",
     ),
+    "error:file-gone": ("Choose the file again.", "Elige el archivo otra vez."),
     "program": ("Send to the board", "Enviar a la placa"),
     "blank": ("Make blank", "Borrar"),
     "sending": ("Sending…", "Enviando…"),

@@ -133,11 +133,14 @@ export class Board {
     return new Promise((resolve) => this.#awaited.set(task.task_id, resolve));
   }
 
-  /** Send a file to a device; `progress` is called with what share has arrived. The task of it. */
+  /**
+   * Send a file to a device, as it is on the disk now; `progress` is called with what share has
+   * arrived. The task of it. A file that can no longer be read is the LabError "file-gone".
+   */
   async upload(device, file, progress = () => {}) {
     const path = `api/devices/${encodeURIComponent(device)}/program`;
     const query = `?name=${encodeURIComponent(file.name)}`;
-    const task = await this.#send(path + query, file, progress);
+    const task = await this.#send(path + query, await readAgain(file), progress);
     this.#takeTask(task);
     this.hurry();
     return task;
@@ -377,6 +380,21 @@ export class Board {
 
   #emit(event, ...details) {
     for (const handler of this.#handlers.get(event) ?? []) handler(...details);
+  }
+}
+
+/**
+ * A file as it is on the disk now: a browser reads its File only until it changes there. Chromium
+ * fixes that moment when a File is asked for its size, so ask the answer instead.
+ */
+export async function readAgain(file) {
+  const [renamed, form] = [new FormData(), new FormData()];
+  renamed.set("file", file, file.name); // as another File of the same file
+  form.set("file", renamed.get("file"));
+  try {
+    return (await new Response(form).formData()).get("file");
+  } catch {
+    throw new LabError("file-gone");
   }
 }
 

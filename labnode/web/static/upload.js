@@ -1,6 +1,7 @@
 // Sending a file to a device, and following what it does with it.
 
-import { asPercent, board, fill, make, words } from "./panel.js";
+import { LabError, readAgain } from "./labnode.js";
+import { asPercent, board, explain, fill, make, words } from "./panel.js";
 import { makeProgress } from "./tasks.js";
 import { register } from "./widgets.js";
 
@@ -22,17 +23,32 @@ function drawUpload(device, card) {
   const blank = device.blank ? make("button", { type: "button" }, words.blank) : null;
   let file = null;
 
-  function take(files) {
-    file = files[0] ?? null;
-    chosen.textContent = file ? `${file.name} · ${asSize(file.size)}` : words["no-file"];
-    const fits = accept.length === 0 || accept.some((end) => file?.name.toLowerCase().endsWith(end));
+  async function take([given]) {
+    if (!given) return;
     card.error.textContent = "";
-    if (file && !fits) card.error.textContent = fill(words["wrong-file"], { accept: accept.join(", ") });
-    if (file && device.max_size && file.size > device.max_size) {
-      card.error.textContent = fill(words["large-file"], { max: asSize(device.max_size) });
+    file = null;
+    try {
+      await read(given);
+      file = given;
+    } catch (problem) {
+      card.error.textContent = explain(problem);
     }
-    if (card.error.textContent) file = null;
+    field.value = ""; // so that the same file can be chosen again
     update();
+  }
+  /** What is in a file now, if it can be sent. */
+  async function read(given) {
+    const content = await readAgain(given);
+    chosen.textContent = `${content.name} · ${asSize(content.size)}`;
+    const wrong = whyNot(content);
+    if (wrong) throw new LabError("", wrong);
+    return content;
+  }
+  /** Why a file cannot be sent, or "". */
+  function whyNot({ name, size }) {
+    const fits = accept.length === 0 || accept.some((end) => name.toLowerCase().endsWith(end));
+    if (!fits) return fill(words["wrong-file"], { accept: accept.join(", ") });
+    return size > device.max_size ? fill(words["large-file"], { max: asSize(device.max_size) }) : "";
   }
   function update() {
     const off = file === null || progress.busy || card.element.classList.contains("blocked");
@@ -51,8 +67,9 @@ function drawUpload(device, card) {
   send.addEventListener("click", () => {
     if (send.getAttribute("aria-disabled") === "true") return;
     card.act(async () => {
+      const content = await read(file);
       progress.bar.hidden = false;
-      const task = await board.upload(name, file, (share) => {
+      const task = await board.upload(name, content, (share) => {
         progress.bar.value = share * 100;
         progress.state.textContent = `${words.sending} ${asPercent(share)}`;
       });
