@@ -133,7 +133,8 @@ class Interlocks:
         before, self._holds = self._holds, self._demands(readings, now)
         for name in before.keys() - self._holds.keys():
             self._release(name)
-        locks, self._locks = self._locks, {name: self.lock(name) for name in self._outputs}
+        locks = self._locks
+        self._locks = {name: (self.lock(name), self.holds(name)) for name in self._outputs}
         touched = {name for name, lock in self._locks.items() if lock != locks.get(name)}
         for name, hold in self._holds.items():
             # An emergency stop comes first: during it, what is held is held safe.
@@ -161,6 +162,10 @@ class Interlocks:
             if self._refusal(mutex, device) is not None:
                 return mutex.message.words
         return None
+
+    def holds(self, device: str) -> bool:
+        """Whether a rule keeps an output at a value, so that no command can change it."""
+        return device in self._holds
 
     def permit(self, device: str, value: Any, snapshot: State) -> None:
         """Interlocked when an output must not be `value` now, or would be forced at once."""

@@ -61,7 +61,10 @@ class Snapshots:
         if state is None:
             state = {"value": None, "error": error}
         lock = self._interlocks.lock(name)
-        return state if lock is None else {**state, "locked": lock}
+        if lock is None:
+            return state
+        held = {"held": True} if self._interlocks.holds(name) else {}
+        return {**state, "locked": lock, **held}
 
     def _try(self, name: str, read: Callable[[], T]) -> tuple[T | None, str]:
         try:

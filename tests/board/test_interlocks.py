@@ -96,8 +96,10 @@ def test_when_what_is_required_ends_the_output_is_made_safe_at_once(board: Make)
     show(rig, "door", False)
     assert value(rig, "heater") is False
     assert rig.board.snapshot["heater"]["locked"] == {"en": "The lid is open", "es": "Abierta"}
+    assert rig.board.snapshot["heater"]["held"]
     show(rig, "door", True)
     assert "locked" not in rig.board.snapshot["heater"]
+    assert "held" not in rig.board.snapshot["heater"]
     assert value(rig, "heater") is False
 
 
@@ -206,6 +208,7 @@ def test_of_a_mutex_one_is_on_and_the_other_waits(board: Make) -> None:
     with pytest.raises(Interlocked, match=r"'right' has to wait for 2.0 s after 'left'"):
         rig.board.command("right", "on")
     assert "locked" in rig.board.snapshot["right"]
+    assert "held" not in rig.board.snapshot["right"]
     assert rig.board.poll() == 2
     rig.clock.advance(2)
     rig.board.poll()

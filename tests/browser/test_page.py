@@ -99,8 +99,8 @@ def test_a_dangerous_device_asks_first(student: Student, lab: StandIn) -> None:
     assert lab.commands == []
     student.click(MOTOR)
     student.click("dialog [value=yes]")
+    student.until(lambda: lab.commands == [("motor", "set", [True])], "the motor is told")
     student.sees("#device-motor .state", "On")
-    assert lab.commands == [("motor", "set", [True])]
 
 
 def test_a_command_without_arguments_has_its_button(student: Student, lab: StandIn) -> None:

@@ -70,6 +70,7 @@ def test_a_bank_is_set_bit_by_bit_or_as_a_number(student: Student, bench: StandI
     field = student.find("#device-leds input")
     field.send_keys("0x0F", Keys.ENTER)
     student.sees("#device-leds .state", "15 · 0x0F")
+    student.until(lambda: bench.values["leds"] == 15, "the bank has the number")
     field.clear()
     field.send_keys("256", Keys.ENTER)
     student.sees("#device-leds .error", "A whole number from 0 to 255")
@@ -124,12 +125,12 @@ def test_a_file_is_sent_and_what_becomes_of_it_is_seen(
 def test_what_cannot_be_used_says_why_and_does_nothing(student: Student, bench: StandIn) -> None:
     assert student.text("#device-motor .why") == "The lid is open."
     student.click("#device-motor [role=switch]")
-    assert student.text("#device-motor .error") == "The lid is open."
+    assert bench.commands == []
     assert student.text("#device-humidity .why").startswith("This value is 1")
     bench.states = {}
     student.until(lambda: student.text("#device-motor .why") == "", "the lid is closed")
     student.click("#device-motor [role=switch]")
-    student.sees("#device-motor .state", "On")
+    student.until(lambda: bench.values["motor"], "the motor is on")
     assert bench.commands == [("motor", "set", [True])]
 
 
@@ -138,8 +139,8 @@ def test_a_board_that_takes_its_time_is_called_busy(student: Student, bench: Sta
     student.click("#device-heater [role=switch]")
     student.sees("#device-heater .why", "The board is busy")
     bench.gate.set()
-    student.sees("#device-heater .state", "Off")
-    assert student.text("#device-heater .why") == ""
+    student.until(lambda: student.text("#device-heater .why") == "", "it has answered")
+    assert student.text("#device-heater .state") == "Off"
 
 
 def test_what_is_on_can_be_switched_off_whatever_locks_it(student: Student, bench: StandIn) -> None:

@@ -11,8 +11,7 @@ function drawBank(device, card) {
   const settable = device.commands?.some((command) => command.name === "set");
   const number = make("output", { className: "state" });
   card.head.append(number);
-  const now = () => board.devices[name].value ?? 0;
-  const set = (value) => card.act(() => board.command(name, "set", [value]));
+  const now = () => board.expected(name).value ?? 0;
 
   const bits = Array.from({ length: width }, (_, i) => {
     const bit = width - 1 - i;
@@ -24,8 +23,7 @@ function drawBank(device, card) {
     control.title = label;
     if (settable) {
       card.guard(control, () => hasBit(now(), bit));
-      const flip = () => board.command(name, "set_bit", [bit, !hasBit(now(), bit)]);
-      control.addEventListener("click", () => card.act(flip));
+      control.addEventListener("click", () => card.put(!hasBit(now(), bit), bit));
     }
     return { bit, control, label };
   });
@@ -47,9 +45,10 @@ function drawBank(device, card) {
       event.preventDefault();
       const value = field.value.trim() === "" ? NaN : Number(field.value.trim());
       const fits = Number.isInteger(value) && value >= 0 && value < 2 ** width;
-      card.error.textContent = fits ? "" : fill(words["not-a-number"], { max: 2 ** width - 1 });
-      if (fits) set(value);
+      card.tell(fits ? "" : fill(words["not-a-number"], { max: 2 ** width - 1 }));
+      if (fits) card.put(value);
     });
+    field.addEventListener("input", () => card.tell(""));
     card.element.append(form);
   }
 

@@ -1,7 +1,6 @@
 // What a student sets: switches, push buttons, sliders.
 
 import { asNumber, asText, board, make, words } from "./panel.js";
-import { sleep } from "./sleep.js";
 import { register } from "./widgets.js";
 
 register("switch", drawSwitch);
@@ -17,10 +16,8 @@ function drawSwitch(device, card) {
     role: "switch",
     "aria-labelledby": card.labelId,
   });
-  card.guard(button, () => Boolean(board.devices[name].value)); // off is always possible
-  button.addEventListener("click", () =>
-    card.act(() => board.command(name, "set", [!board.devices[name].value])),
-  );
+  card.guard(button, () => Boolean(board.expected(name).value)); // off is always possible
+  button.addEventListener("click", () => card.put(!board.expected(name).value));
   card.head.append(state, button);
   return ({ value }) => {
     state.textContent = asText(value);
@@ -77,8 +74,6 @@ export function makeRange(device, card, show) {
   const step = device.step ?? (max - min) / 100;
   const input = make("input", { type: "range", min, max, step, "aria-labelledby": card.labelId });
   card.guard(input);
-  let wanted = null; // the newest position that is not sent yet
-  let sending = false;
   let held = false; // the student has a hand on it: it must not move away by itself
 
   function place(value) {
@@ -88,38 +83,22 @@ export function makeRange(device, card, show) {
     show(text, value);
   }
   function follow({ value }) {
-    if (held || sending) return;
+    if (held) return;
     input.value = value ?? min;
     if (value !== null) place(value);
     else show(asText(value), min);
   }
-  async function send() {
-    wanted = input.valueAsNumber;
-    if (sending) return; // the loop below takes it along
-    sending = true;
-    await card.act(async () => {
-      while (wanted !== null) {
-        const value = wanted;
-        wanted = null;
-        await board.command(device.name, "set", [value]);
-        await sleep(40);
-      }
-    });
-    wanted = null;
-    sending = false;
-    follow(board.devices[device.name].state);
-  }
   function letGo() {
     held = false;
-    follow(board.devices[device.name].state);
+    follow(board.expected(device.name));
   }
   input.addEventListener("input", () => {
     held = true;
     place(input.valueAsNumber);
-    if (!device.confirm) send();
+    if (!device.confirm) card.put(input.valueAsNumber);
   });
   input.addEventListener("change", () => {
-    if (device.confirm) send();
+    if (device.confirm) card.put(input.valueAsNumber);
     letGo();
   });
   for (const event of ["pointercancel", "blur"]) input.addEventListener(event, letGo);

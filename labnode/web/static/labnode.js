@@ -13,6 +13,7 @@
  */
 
 import { Live } from "./live.js";
+import { Wishes } from "./wishes.js";
 
 const HICCUP = 2000; // one request that fails sooner than this says nothing yet
 const PATIENCE = 6000; // how long an answer may take
@@ -51,6 +52,10 @@ export class Board {
   #version = -1; // of the snapshot
   #ahead = NaN; // the node's clock minus performance.now(), in seconds
   #awaited = new Map(); // task id -> what to do when it is finished
+  #wishes = new Wishes(
+    (device, ...wish) => this.#command(device, wish.length > 1 ? "set_bit" : "set", wish),
+    (device) => this.#emit("expect", device),
+  );
 
   /** `boot` is the page's data block; a transport has start(), stop() and hurry(). */
   constructor(boot, Transport = Live) {
@@ -103,12 +108,28 @@ export class Board {
     return Math.max(0, performance.now() / 1000 + this.#ahead - (sampled ?? NaN));
   }
 
-  /** Run a device's command with a list (or an object) of arguments; the answer is its result. */
-  async command(device, command, args = []) {
-    const path = `api/devices/${encodeURIComponent(device)}/${encodeURIComponent(command)}`;
-    const answer = await this.#ask("POST", path, args);
-    this.take(answer);
-    return answer.result;
+  /**
+   * Run a device's command with a list (or an object) of arguments; the answer is its result. What
+   * was `put` before is no longer wanted.
+   */
+  command(device, command, args = []) {
+    this.#wishes.drop(device);
+    return this.#command(device, command, args);
+  }
+
+  /**
+   * Bring a device, or one bit of a bank, to a value. Of all that is put before an answer comes the
+   * last counts; what is lost on its way is sent again for some seconds. Ends when it is there.
+   */
+  put(device, value, bit) {
+    return this.#wishes.make(device, value, bit);
+  }
+
+  /** The state of a device as it will be when all that was `put` is there; `wanted`: it is not yet. */
+  expected(device) {
+    const { state } = this.devices[device];
+    if (!this.#wishes.has(device)) return state;
+    return { ...state, value: this.#wishes.over(device, state.value), wanted: true };
   }
 
   /** Start a task with an object of arguments; the answer is the task, news of it are events. */
@@ -233,6 +254,13 @@ export class Board {
       if (!(command in device)) device[command] = (...args) => board.command(name, command, args);
     }
     return device;
+  }
+
+  async #command(device, command, args) {
+    const path = `api/devices/${encodeURIComponent(device)}/${encodeURIComponent(command)}`;
+    const answer = await this.#ask("POST", path, args);
+    this.take(answer);
+    return answer.result;
   }
 
   #callback(action, root = this.#root) {

@@ -75,7 +75,10 @@ function drawText(device, card) {
   if (device.choices) {
     const options = device.choices.map((text) => make("option", { value: text }, text));
     choice = make("select", { "aria-labelledby": card.labelId }, ...options);
-    choice.addEventListener("change", () => card.act(() => board.command(device.name, "set", [choice.value])));
+    choice.addEventListener("change", async () => {
+      await card.put(choice.value);
+      choice.value = board.expected(device.name).value;
+    });
     card.element.append(card.guard(choice));
     shown.hidden = true;
   } else if (isSettable(device)) {
@@ -98,7 +101,7 @@ function makeForm(device, card, field, read) {
   const form = make("form", { className: "line" }, card.guard(field), card.guard(send));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    card.act(() => board.command(device.name, "set", [read(field.value)]));
+    card.put(read(field.value));
   });
   return form;
 }

@@ -1,7 +1,7 @@
 // What a student sets by its looks: colours, and angles on a dial.
 
 import { makeRange } from "./controls.js";
-import { board, draw, make, words } from "./panel.js";
+import { draw, make, words } from "./panel.js";
 import { register } from "./widgets.js";
 
 register("rgb", drawColour);
@@ -10,27 +10,16 @@ register("dial", drawDial);
 const PRESETS = ["#000000", "#ff0000", "#ffb000", "#00ff00", "#00c8ff", "#0000ff", "#c000ff", "#ffffff"];
 
 function drawColour(device, card) {
-  const { name } = device;
   const state = make("output", { className: "state" });
   const picker = make("input", { type: "color", "aria-labelledby": card.labelId });
   card.guard(picker);
-  const set = (hex) => card.act(() => board.command(name, "set", [hex]));
-  let wanted = null;
-  picker.addEventListener("input", async () => {
-    const first = wanted === null;
-    wanted = picker.value;
-    while (first && wanted !== null) {
-      const hex = wanted;
-      await set(hex);
-      if (hex === wanted) wanted = null;
-    }
-  });
+  picker.addEventListener("input", () => card.put(picker.value));
   const presets = PRESETS.map((hex) => {
     const label = hex === "#000000" ? words.off : hex;
     const button = make("button", { type: "button", className: "swatch", "aria-label": label });
     button.style.backgroundColor = hex;
     card.guard(button, () => hex === "#000000");
-    button.addEventListener("click", () => set(hex));
+    button.addEventListener("click", () => card.put(hex));
     return button;
   });
   card.head.append(state, picker);
@@ -38,7 +27,7 @@ function drawColour(device, card) {
   return ({ value }) => {
     const hex = value ?? "#000000";
     state.textContent = hex === "#000000" ? words.off : hex;
-    if (wanted === null) picker.value = hex;
+    picker.value = hex;
     presets.forEach((button, i) => button.setAttribute("aria-pressed", String(PRESETS[i] === hex)));
   };
 }

@@ -14,9 +14,7 @@ export function drawTask(description) {
   const start = make("button", { type: "button", id: startId, className: "strong start" }, words.start);
   start.setAttribute("aria-labelledby", `${startId} ${card.labelId}`);
   const progress = makeProgress(card, `stop-${name}`);
-  start.addEventListener("click", () => {
-    if (!progress.busy) card.act(() => board.task(name));
-  });
+  start.addEventListener("click", () => card.act(() => progress.busy || board.task(name)));
   const follow = (task) => {
     progress.follow(task);
     start.setAttribute("aria-disabled", String(progress.busy || board.session.read_only));
@@ -24,7 +22,7 @@ export function drawTask(description) {
   board.on("task", (task) => task.name === name && follow(task));
   const buttons = make("p", { className: "buttons" }, start, progress.stop);
   card.head.append(progress.state);
-  card.element.append(progress.bar, progress.log, progress.result, card.why, card.error, buttons);
+  card.element.append(progress.bar, progress.log, progress.result, card.slot, buttons);
   follow(board.tasks.get(name) ?? null);
   return card.element;
 }
@@ -41,11 +39,11 @@ export function makeProgress(card, stopId) {
   const isBusy = () => task !== null && !isFinished(task);
 
   stop.addEventListener("click", () => {
-    if (isBusy() && !task.stopping) card.act(() => board.stopTask(task), null);
+    if (isBusy() && !task.stopping) card.act(() => isBusy() && board.stopTask(task), null);
   });
 
   function follow(news) {
-    if (news?.task_id !== task?.task_id) card.error.textContent = "";
+    if (news?.task_id !== task?.task_id) card.tell("");
     task = news;
     const busy = isBusy();
     const stoppable = busy && !task.stopping && !board.session.read_only;
@@ -62,7 +60,7 @@ export function makeProgress(card, stopId) {
     state.textContent =
       busy && typeof percent === "number" ? `${doing} ${asPercent(percent / 100)}` : doing;
     result.textContent = task.status === "done" ? asResult(task.result) : "";
-    if (task.status === "failed") card.error.textContent = explain(task.error ?? {});
+    if (task.status === "failed") card.tell(explain(task.error ?? {}));
   }
 
   /** The lines that the task has written; the newest is in sight unless one reads others. */

@@ -25,13 +25,13 @@ function drawUpload(device, card) {
 
   async function take([given]) {
     if (!given) return;
-    card.error.textContent = "";
+    card.tell("");
     file = null;
     try {
       await read(given);
       file = given;
     } catch (problem) {
-      card.error.textContent = explain(problem);
+      card.tell(explain(problem));
     }
     field.value = ""; // so that the same file can be chosen again
     update();
@@ -86,7 +86,7 @@ function drawUpload(device, card) {
   const buttons = make("p", { className: "buttons" }, send, progress.stop);
   if (blank) {
     card.guard(blank);
-    blank.addEventListener("click", () => progress.busy || card.act(() => board.blank(name)));
+    blank.addEventListener("click", () => progress.busy || card.act(() => progress.busy || board.blank(name)));
     buttons.append(blank);
   }
   card.element.append(drop, progress.bar, progress.log, progress.result, buttons);

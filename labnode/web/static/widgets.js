@@ -49,18 +49,21 @@ export function drawDevice(device) {
   if (buttons.length) card.element.append(make("p", { className: "buttons" }, ...buttons));
   const deadman = make("p", { className: "deadman", role: "status" });
   if (device.deadman) card.element.append(deadman);
-  card.element.append(card.why, card.error);
+  card.element.append(card.slot);
 
   function follow(state) {
     const guarded = state.unheard ? "unheard" : "deadman";
     deadman.textContent = fill(words[guarded], { n: device.deadman });
     deadman.classList.toggle("acted", Boolean(state.unheard));
     card.element.classList.toggle("stale", Boolean(state.stale));
-    card.block(whyNot(state));
+    card.element.classList.toggle("wanted", Boolean(state.wanted));
+    card.block(whyNot(state), state.held);
     show(state);
   }
-  follow(board.devices[device.name].state);
-  board.on("change", (name, state) => name === device.name && follow(state));
+  const look = (name) => name === device.name && follow(board.expected(name));
+  look(device.name);
+  board.on("change", look);
+  board.on("expect", look);
   return card.element;
 }
 

@@ -8,13 +8,17 @@ import { sleep } from "./sleep.js";
 const PAUSE = 40; // milliseconds between an answer and the next value of a device that is moved
 const TRY_FOR = 15_000; // how long a value is sent again while no answer comes
 const AGAIN = 300;
+const LOST = ["offline", "timeout"]; // no answer came, or the lab got it too late to act on it
 
 export class Wishes {
   #send;
   #changed;
   #devices = new Map(); // name -> bit, or undefined for the whole -> its wish
 
-  /** `send(device, value, bit)` asks the lab; `changed(device)` hears that `over` is different. */
+  /**
+   * `send(device, value)`, or `send(device, bit, value)`, asks the lab; `changed(device)` hears that
+   * `over` is different.
+   */
   constructor(send, changed) {
     this.#send = send;
     this.#changed = changed;
@@ -25,9 +29,9 @@ export class Wishes {
     const wishes = this.#of(device);
     const whole = wishes.get(undefined);
     if (whole && bit !== undefined) return this.make(device, withBit(whole.value, bit, value));
-    if (bit === undefined) for (const each of wishes.values()) each.waits = false;
+    if (bit === undefined) this.drop(device);
     const wish = wishes.get(bit) ?? {};
-    Object.assign(wish, { value, waits: true, until: performance.now() + TRY_FOR });
+    Object.assign(wish, { value, waits: true, replaced: false, until: performance.now() + TRY_FOR });
     if (!wishes.has(bit)) {
       const before = bit === undefined ? [...wishes.values()].map((each) => each.end) : [];
       wishes.set(bit, wish);
@@ -35,6 +39,11 @@ export class Wishes {
     }
     this.#changed(device);
     return wish.end;
+  }
+
+  /** Want nothing more of a device; what is on its way stays so. */
+  drop(device) {
+    for (const wish of this.#devices.get(device)?.values() ?? []) Object.assign(wish, { waits: false, replaced: true });
   }
 
   /** The value of a device as it will be. */
@@ -73,12 +82,14 @@ export class Wishes {
     for (let pause = AGAIN; ; pause *= 2) {
       wish.waits = false;
       try {
-        return await this.#send(device, wish.value, bit);
+        return await this.#send(device, ...(bit === undefined ? [] : [bit]), wish.value);
       } catch (problem) {
-        if (wish.waits && problem.code !== "session-over") return; // what is wanted now may be taken
-        if (problem.code !== "offline" || performance.now() + pause > wish.until) throw problem;
+        if (problem.code === "session-over") throw problem;
+        if (wish.waits || wish.replaced) return; // what is wanted now may be taken
+        if (!LOST.includes(problem.code) || performance.now() + pause > wish.until) throw problem;
       }
       await sleep(pause);
+      if (wish.replaced) return;
     }
   }
 }
