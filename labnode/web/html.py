@@ -35,7 +35,18 @@ _POLICY = {
 }
 
 # Script modules that every page loads, and those that draw a widget, by its name.
-_EVERY_PAGE = ("labnode", "live", "wishes", "sleep", "panel", "card", "widgets", "tasks", "layout")
+_EVERY_PAGE = (
+    "labnode",
+    "live",
+    "wishes",
+    "sleep",
+    "panel",
+    "card",
+    "widgets",
+    "tasks",
+    "layout",
+    "notices",
+)
 _WIDGETS = {
     "switch": "controls",
     "button": "controls",

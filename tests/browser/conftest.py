@@ -86,6 +86,10 @@ class Student:
     def click(self, selector: str) -> None:
         self.find(selector).click()
 
+    def leave(self) -> None:
+        self.click("#leave")
+        self.click("dialog [value=yes]")
+
     def run(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(script, *arguments)
 

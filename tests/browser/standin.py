@@ -235,6 +235,9 @@ class StandIn:
 
     def _program(self, device: str) -> Any:
         body = bottle.request.body.read()
+        if self.refusal is not None:
+            (status, code, message), self.refusal = self.refusal, None
+            return _json(status, error=True, code=code, message=message)
         self.uploads.append((device, bottle.request.query.getunicode("name"), body))
         return self.starts(f"{device}.program")
 

@@ -115,7 +115,7 @@ def test_a_way_back_that_is_a_script_is_not_taken(student: Student, lab: StandIn
 def test_leaving_goes_back(student: Student, lab: StandIn) -> None:
     lab.back = lab.after
     student.open(lab.url)
-    student.click("#leave")
+    student.leave()
     student.until(lambda: student.driver.title == "Campus", "the student is back")
     assert lab.over == "exited"
     assert lab.left == []
@@ -123,8 +123,84 @@ def test_leaving_goes_back(student: Student, lab: StandIn) -> None:
 
 def test_leaving_without_a_way_back_is_a_farewell(student: Student, lab: StandIn) -> None:
     student.open(lab.url)
-    student.click("#leave")
+    student.leave()
     student.sees("#over", "You have left the lab.")
+
+
+def test_leaving_asks_once_and_may_be_thought_over(student: Student, lab: StandIn) -> None:
+    student.open(lab.url)
+    student.click("#leave")
+    student.sees("dialog", "Leave the lab? Your session ends.")
+    student.click("dialog [value=no]")
+    assert lab.over is None
+    student.leave()
+    student.sees("#over", "You have left the lab.")
+
+
+TOP = "return document.querySelector('#device-switch').getBoundingClientRect().top"
+
+
+def test_nothing_that_the_bar_says_moves_or_covers_a_control(
+    student: Student, lab: StandIn
+) -> None:
+    student.expects_failures = True
+    student.open(lab.url)
+    top = student.run(TOP)
+    lab.faults = [{"name": "hot", "message": "Too hot.", "latched": True, "active": True}]
+    student.sees("#notice-fault-hot", "Too hot.")
+    lab.notices = [{"number": 1, "text": "Cooling down"}]
+    lab.time_left = 50
+    student.sees("#notices-more", "2 more")
+    lab.fall_silent()
+    student.sees("#notice-offline", "The lab does not answer.")
+    assert student.text("#notices-more") == "3 more"
+    assert student.run(TOP) == top
+    bottom = "return document.querySelector('#notices').getBoundingClientRect().bottom"
+    assert student.run(bottom) <= top
+    student.click("#notices-more")
+    lines = [line.text for line in student.driver.find_elements("css selector", ".notice span")]
+    assert lines[1:] == [
+        "Too hot. The lab’s staff have to clear this.",
+        "Less than a minute left.",
+        "Cooling down",
+    ]
+    assert student.run(TOP) == top
+    lab.answer()
+
+
+def test_the_bar_stays_in_view_when_one_scrolls(student: Student, lab: StandIn) -> None:
+    lab.show_all_widgets()
+    lab.time_left = 50
+    student.open(lab.url)
+    student.run("scrollTo(0, 400)")
+    place = """const bar = document.querySelector("#notices").getBoundingClientRect();
+        return bar.top === document.querySelector("header").getBoundingClientRect().bottom"""
+    assert student.run(place)
+
+
+def test_the_last_minute_is_in_the_title_and_heard_where_the_browser_allows_it(
+    student: Student, lab: StandIn
+) -> None:
+    lab.time_left = 600
+    student.open(lab.url)
+    student.click(SWITCH)  # a browser lets nobody be loud who has not been touched
+    student.run("""
+        window.heard = 0;
+        window.AudioContext = class {
+            currentTime = 0;
+            createGain() { return { gain: {}, connect() {} }; }
+            createOscillator() {
+                return { frequency: {}, connect: (next) => next, start: () => heard++, stop() {} };
+            }
+        };
+    """)
+    lab.time_left = 50
+    student.until(
+        lambda: re.fullmatch(r"0:\d\d · Demo board", student.driver.title), "it is in the title"
+    )
+    assert student.run("return heard") == 1
+    lab.time_left = 600
+    student.until(lambda: student.driver.title == "Demo board", "the time was extended")
 
 
 def test_an_open_page_asks_and_a_closed_one_says_so(student: Student, lab: StandIn) -> None:
@@ -156,7 +232,7 @@ def test_the_page_goes_on_when_the_lab_answers_again(student: Student, lab: Stan
     lab.time_left = 200
     lab.values["temp"] = 30
     lab.answer()
-    student.sees("#notices", "The lab was restarted.")
+    student.sees_in_source("#notices", "The lab was restarted.")
     assert "does not answer" not in student.text("body")
     student.sees("#device-temp .state", "30 °C")
     assert 190 <= seconds(student.text("#clock")) <= 200

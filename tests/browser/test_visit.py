@@ -41,7 +41,7 @@ def test_a_student_uses_the_board_and_leaves(student: Student, node: Node) -> No
     student.sees("#device-lamp .state", "On")
     student.click(SWITCH)
     student.sees("#device-lamp .state", "Off")
-    student.click("#leave")
+    student.leave()
     student.until(lambda: student.driver.current_url == back_of(node), "the student is back")
     assert node.server.delete(session_id).clean
     assert node.server.status(session_id) == -1
@@ -54,7 +54,7 @@ def test_a_task_shows_its_progress_and_can_be_stopped(student: Student, node: No
     student.sees("#task-blink .state", "10%")
     student.click("#stop-blink")
     student.sees("#task-blink .result", "so far")
-    student.click("#leave")
+    student.leave()
     student.until(lambda: student.driver.current_url == back_of(node), "the student is back")
     assert node.server.delete(session_id).clean
 
@@ -100,7 +100,7 @@ def test_a_student_heats_a_box_and_lets_a_controller_do_it(
         student.click("#stop-hold")
         student.sees("#task-hold .result", "windows")
         student.sees("#device-heater .why", "descansa")
-        student.click("#leave")
+        student.leave()
         student.sees("#over", "Has salido del laboratorio.")
         assert node.server.delete(session_id).clean
 
@@ -108,6 +108,7 @@ def test_a_student_heats_a_box_and_lets_a_controller_do_it(
 def heats(student: Student) -> bool:
     if student.text("#device-heater .state") != "Encendido":
         student.click("#device-heater [role=switch]")
+    student.until(lambda: student.text("#device-heater.wanted") == "", "the lab has answered")
     return student.text("#device-heater .state") == "Encendido"
 
 

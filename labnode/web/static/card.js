@@ -130,7 +130,7 @@ export function makeCard({ label, name, confirm, icon: picture }, id, labelTag =
 }
 
 /** Whether a person says yes to a question: a text, true for the usual one; without one they do. */
-function agreed(question) {
+export function agreed(question) {
   if (!question) return true;
   const dialog = byId("question") ?? makeDialog();
   byId("question-text").textContent = typeof question === "string" ? question : words.confirm;

@@ -1,31 +1,21 @@
 // The page of a board: the session around the cards that layout.js draws. A page of a lab's own may
 // leave out whatever it likes.
 
+import { agreed } from "./card.js";
 import { drawBoard, recordingLinks } from "./layout.js";
+import { notice } from "./notices.js";
 import { asText, board, byId, explain, fill, inWords, make, words } from "./panel.js";
 
 const READ = 8; // seconds for the farewell, before the student is sent back
-
-/** A line above the board; with the same name it replaces the one before, null takes it away. */
-function notice(name, text, kind = "") {
-  const old = byId(`notice-${name}`);
-  if (text === null) old?.remove();
-  if (text === null || old?.firstChild.textContent === text) return;
-  const line = make("p", { id: `notice-${name}`, className: `notice ${kind}` }, make("span", {}, text));
-  if (kind === "told") {
-    const dismiss = make("button", { type: "button" }, words.dismiss);
-    dismiss.addEventListener("click", () => line.remove());
-    line.append(dismiss);
-  }
-  if (old) old.replaceWith(line);
-  else byId("notices")?.append(line);
-}
 
 /** For screen readers alone. */
 function say(text) {
   const said = byId("said");
   if (said) said.textContent = text; // it has gone when the session is over
 }
+
+const title = document.title;
+let late = board.timeLeft < 60;
 
 function drawClock() {
   const left = Math.ceil(board.timeLeft);
@@ -34,10 +24,25 @@ function drawClock() {
   const clock = byId("clock");
   const text = [...parts, pad(left % 60)].join(":");
   if (clock && clock.textContent !== text) clock.textContent = text;
-  const late = left < 60;
+  if (left < 60 && !late) beep();
+  late = left < 60;
+  document.title = late ? `${text} · ${title}` : title;
   clock?.parentElement.classList.toggle("late", late);
   notice("time", late ? words["last-minute"] : null, "warn");
   if (left === 0) board.hurry();
+}
+
+/** A sound, where the browser allows one: the student has used the page. */
+function beep() {
+  if (!navigator.userActivation?.hasBeenActive) return;
+  const audio = new AudioContext();
+  const [tone, volume] = [audio.createOscillator(), audio.createGain()];
+  volume.gain.value = 0.1;
+  tone.frequency.value = 880;
+  tone.connect(volume).connect(audio.destination);
+  tone.start();
+  tone.stop(audio.currentTime + 0.3);
+  tone.onended = () => audio.close();
 }
 
 const pad = (number) => String(number).padStart(2, "0");
@@ -124,6 +129,7 @@ function sayLamps() {
 }
 
 byId("leave")?.addEventListener("click", async ({ target }) => {
+  if (!(await agreed(words["leave-sure"]))) return;
   target.setAttribute("aria-busy", "true");
   notice("leave", null);
   try {

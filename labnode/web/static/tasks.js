@@ -2,7 +2,7 @@
 
 import { makeCard } from "./card.js";
 import { isFinished } from "./labnode.js";
-import { asPercent, board, explain, make, words } from "./panel.js";
+import { asPercent, asText, board, explain, make, words } from "./panel.js";
 
 /** The card of a task that the student may start. */
 export function drawTask(description) {
@@ -22,19 +22,20 @@ export function drawTask(description) {
   board.on("task", (task) => task.name === name && follow(task));
   const buttons = make("p", { className: "buttons" }, start, progress.stop);
   card.head.append(progress.state);
-  card.element.append(progress.bar, progress.log, progress.result, card.slot, buttons);
+  card.element.append(progress.bar, progress.log, card.slot, buttons);
   follow(board.tasks.get(name) ?? null);
   return card.element;
 }
 
 /** What shows how far a task is, in a card: its `follow` gets each news of it. */
-export function makeProgress(card, stopId) {
+export function makeProgress(card, stopId, write = asResult) {
   const stop = make("button", { type: "button", id: stopId, className: "stop" }, words.stop);
   stop.setAttribute("aria-labelledby", `${stopId} ${card.labelId}`);
   const state = make("span", { className: "state" });
   const bar = make("progress", { max: 100, "aria-labelledby": card.labelId });
   const log = make("pre", { className: "log", tabIndex: 0, "aria-label": words.output });
   const result = make("p", { className: "result", role: "status" });
+  card.slot.append(result);
   let task = null;
   const isBusy = () => task !== null && !isFinished(task);
 
@@ -48,19 +49,21 @@ export function makeProgress(card, stopId) {
     const busy = isBusy();
     const stoppable = busy && !task.stopping && !board.session.read_only;
     stop.setAttribute("aria-disabled", String(!stoppable));
-    card.element.dataset.status = task?.status ?? "";
+    const status = isStopped(task) ? "stopped" : (task?.status ?? "");
+    card.element.dataset.status = status;
     bar.hidden = task === null;
     showLog(task?.data?.log);
+    state.textContent = result.textContent = "";
     if (task === null) return;
     const percent = task.status === "done" ? 100 : task.data?.percent;
     if (typeof percent === "number") bar.value = percent;
     else if (busy) bar.removeAttribute("value"); // somewhere, nobody knows where
     else bar.value = 0;
-    const doing = busy && task.stopping ? words.stopping : words[task.status];
+    const doing = busy && task.stopping ? words.stopping : words[status];
     state.textContent =
       busy && typeof percent === "number" ? `${doing} ${asPercent(percent / 100)}` : doing;
-    result.textContent = task.status === "done" ? asResult(task.result) : "";
-    if (task.status === "failed") card.tell(explain(task.error ?? {}));
+    if (status === "done") result.textContent = write(task.result);
+    if (status === "failed") card.tell(explain(task.error ?? {}));
   }
 
   /** The lines that the task has written; the newest is in sight unless one reads others. */
@@ -86,7 +89,15 @@ export function makeProgress(card, stopId) {
   };
 }
 
-function asResult(result) {
+/** Whether a task has ended because that was asked for. */
+export function isStopped(task) {
+  return task?.status === "failed" && task.error?.code === "stopped";
+}
+
+/** A result in words: a line for each part of an object. */
+export function asResult(result) {
   if (result === null || result === undefined) return "";
-  return typeof result === "string" ? result : JSON.stringify(result, null, 2);
+  if (Array.isArray(result)) return result.map(asText).join(", ");
+  if (typeof result !== "object") return asText(result);
+  return Object.entries(result).map(([name, part]) => `${name}: ${asText(part)}`).join("\n");
 }
