@@ -112,7 +112,7 @@ def test_a_refusal_without_a_cause_that_the_page_sees_is_gone_after_a_while(
 
 def test_what_a_card_says_moves_nothing(student: Student, bench: StandIn) -> None:
     student.expects_failures = True
-    top = "return document.querySelector('#device-mode').getBoundingClientRect().top"
+    top = "return scrollY + document.querySelector('#device-mode').getBoundingClientRect().top"
     before = student.run(top)
     bench.refusal = (503, "busy", "The board is busy.")
     student.click("#device-heater [role=switch]")

@@ -155,7 +155,7 @@ def test_a_result_is_a_sentence(student: Student, bench: StandIn, build: Path) -
 def test_an_upload_is_followed_in_the_bar_and_moves_nothing(
     student: Student, bench: StandIn, build: Path
 ) -> None:
-    top = "return document.querySelector('#device-mode').getBoundingClientRect().top"
+    top = "return scrollY + document.querySelector('#device-mode').getBoundingClientRect().top"
     before = student.run(top)
     choose(student, build)
     student.click(SEND)

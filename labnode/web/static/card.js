@@ -93,7 +93,7 @@ export function makeCard({ label, name, confirm, icon: picture }, id, labelTag =
 
   /** There is a reason against using it, or "" for none; with `hold` no command is taken at all. */
   function block(text, hold = false) {
-    if (text !== reason && cause) tell("");
+    if (cause && (text === "") !== (reason === "")) tell("");
     [reason, held] = [text, hold];
     if (!running) sayReason();
     element.classList.toggle("blocked", reason !== "");

@@ -11,7 +11,7 @@ const GRAVE = ["bad", "warn", "told", "doing"]; // kinds of lines, the gravest f
 export function notice(name, text, kind) {
   const place = byId("notices");
   const old = byId(`notice-${name}`);
-  if (old?.firstChild.textContent === text) return;
+  if ((old?.firstChild.textContent ?? null) === text) return;
   if (text !== null && old?.classList.contains(kind)) {
     old.firstChild.textContent = text;
     return;
