@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,12 @@ from .conftest import Student
 from .standin import StandIn
 
 pytestmark = pytest.mark.browser
+
+SAVE = """
+    const done = arguments[arguments.length - 1];
+    URL.createObjectURL = (blob) => { blob.text().then(done); return "#"; };
+    document.querySelector("#plot-0 [aria-label='Save as CSV']").click();
+"""
 
 
 @pytest.fixture
@@ -183,15 +190,41 @@ def test_a_plot_shows_the_past_zooms_and_is_saved(student: Student, bench: Stand
         const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
         return pixels.some((value) => value > 0)"""
     assert student.run(painted)
-    saved = """
-        const done = arguments[arguments.length - 1];
-        URL.createObjectURL = (blob) => { blob.text().then(done); return "#"; };
-        document.querySelector("#plot-0 [aria-label='Save as CSV']").click();
-    """
-    head, *rows = student.driver.execute_async_script(saved).split("\r\n")
-    assert head == "time,seconds,temp (°C),fan,heater"
-    assert rows[0].split(",")[1:] == ["0.000", "21.5", "", ""]
+    head, *rows = student.driver.execute_async_script(SAVE).split("\r\n")
+    assert head == "seconds,time,temp,fan,heater,temp_valid,fan_valid,heater_valid"
+    seconds, when, *values = rows[0].split(",")
+    assert (seconds, when[-6:], values) == ("0.000", "+00:00", ["21.5", "", "", "1", "0", "0"])
     assert [row.split(",")[2] for row in rows if row][-1] == "30"
+
+
+def test_a_sensor_that_died_grows_older_and_leaves_a_gap(student: Student, bench: StandIn) -> None:
+    bench.states["temp"] = {"stale": True, "sampled": time.monotonic() - 1}
+    student.sees("#device-temp .why", "This value is 2")
+    student.sees("#device-temp .why", "This value is 3")
+    student.sees("#plot-0 .legend", "Temperature No reading")
+    past = """const done = arguments[arguments.length - 1];
+        import("./static/history.js").then(({ history }) => done(history("temp").values));"""
+    assert student.driver.execute_async_script(past) == [21.5, None]
+    last = student.driver.execute_async_script(SAVE).split("\r\n")[-2].split(",")
+    assert (last[2], last[5]) == ("", "0")
+    bench.states["temp"] = {"stale": False, "sampled": time.monotonic()}
+    student.until(lambda: student.text("#device-temp .why") == "", "the sensor is back")
+    assert student.driver.execute_async_script(past) == [21.5, None, 21.5]
+    line = student.find("#device-temp .spark path")
+    pieces = lambda: str(line.get_dom_attribute("d")).count("M")  # noqa: E731
+    student.until(lambda: pieces() == 2, "two lines with a gap between")
+
+
+def test_a_plot_has_a_gap_while_the_lab_does_not_answer(student: Student, bench: StandIn) -> None:
+    student.expects_failures = True
+    student.sees("#plot-0 .legend", "Temperature 21.5 °C")
+    bench.fall_silent()
+    student.sees("#plot-0 .legend", "Temperature No reading")
+    bench.answer()
+    student.sees("#plot-0 .legend", "Temperature 21.5 °C")
+    past = """const done = arguments[arguments.length - 1];
+        import("./static/history.js").then(({ history }) => done(history("temp").values));"""
+    assert student.driver.execute_async_script(past) == [21.5, None, 21.5]
 
 
 def test_a_plot_begins_with_what_the_lab_has_recorded(student: Student, lab: StandIn) -> None:

@@ -69,7 +69,8 @@ function drawPlot({ plot: names, span = 120, label }, number) {
   }
   function describe() {
     const parts = series.map(({ name, device, title, shown }) => {
-      const { value } = board.devices[name];
+      const state = board.devices[name].state;
+      const value = state.stale || !board.online ? null : state.value;
       shown.textContent = typeof value === "number" ? asNumber(value, device) : asText(value);
       return `${title}: ${shown.textContent}`;
     });
@@ -272,22 +273,24 @@ function line(context, x1, y1, x2, y2) {
   context.lineTo(Math.round(x2) + 0.5, Math.round(y2) + 0.5);
 }
 
-/** All that is known of the devices, a line for each moment at which one of them has changed. */
+/** All that is known, in the format of the lab's recordings: a line for each moment of a change. */
 function save(series) {
   const past = series.map(({ name }) => history(name));
   const times = [...new Set(past.flatMap((each) => each.times))].sort((a, b) => a - b);
   const at = past.map(() => -1);
   const rows = times.map((time) => {
-    const cells = past.map((each, i) => {
+    const values = past.map((each, i) => {
       while (each.times[at[i] + 1] <= time) at[i]++;
-      const value = each.values[at[i]];
-      return Number.isFinite(value) ? value : "";
+      return each.values[at[i]] ?? NaN;
     });
-    return [new Date((time + wall()) * 1000).toISOString(), (time - times[0]).toFixed(3), ...cells].join(",");
+    const when = new Date((time + wall()) * 1000).toISOString().replace("Z", "+00:00");
+    const valid = values.map((value) => Number(Number.isFinite(value)));
+    return [(time - times[0]).toFixed(3), when, ...values.map((value, i) => (valid[i] ? value : "")), ...valid].join(",");
   });
-  const head = ["time", "seconds", ...series.map(({ name, device }) => (device.unit ? `${name} (${device.unit})` : name))];
+  const names = series.map(({ name }) => name);
+  const head = ["seconds", "time", ...names, ...names.map((name) => `${name}_valid`)];
   const blob = new Blob([[head.join(","), ...rows, ""].join("\r\n")], { type: "text/csv" });
-  const link = make("a", { href: URL.createObjectURL(blob), download: `${series[0].name}.csv` });
+  const link = make("a", { href: URL.createObjectURL(blob), download: `${names[0]}.csv` });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }

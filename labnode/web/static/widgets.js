@@ -61,6 +61,10 @@ export function drawDevice(device) {
   }
   follow(board.devices[device.name].state);
   board.on("change", (name, state) => name === device.name && follow(state));
+  setInterval(() => {
+    const { state } = board.devices[device.name];
+    if (state.stale && !document.hidden) card.block(whyNot(state)); // it grows older
+  }, 1000);
   return card.element;
 }
 
