@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from labnode.clock import Clock
 from labnode.testing import LabClient, Student
 
 
@@ -173,3 +174,14 @@ def test_static_files_are_for_everybody_and_checked_again(lab: LabClient) -> Non
     assert reply.headers["cache-control"] == "no-cache"
     assert lab.browser().get("/static/../pages.py").status in (403, 404)
     assert lab.browser().get("/static/%2e%2e/pages.py").status in (403, 404)
+
+
+def test_what_comes_after_its_deadline_is_not_done(lab: LabClient, student: Student) -> None:
+    now = Clock().now()
+    late = student.post("/api/devices/switch/set", [True], HTTP_LABNODE_DEADLINE=str(now - 0.1))
+    assert (late.status, late.json["code"]) == (504, "timeout")
+    assert lab.value("switch") is False
+    in_time = student.post("/api/devices/switch/set", [True], HTTP_LABNODE_DEADLINE=str(now + 60))
+    assert (in_time.status, lab.value("switch")) == (200, True)
+    wrong = student.post("/api/devices/switch/set", [True], HTTP_LABNODE_DEADLINE="soon")
+    assert wrong.status == 400
