@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import bottle
-from bottle import Bottle, HTTPError, request
+from bottle import Bottle, HTTPError, HTTPResponse, request
 
 from labnode.clock import Clock
-from labnode.http.replies import App, Errors, OwnViews, json_reply, wants_json
+from labnode.errors import LabnodeError
+from labnode.http.replies import App, Errors, OwnViews, error_reply, json_reply, wants_json
 from labnode.lab import Lab, Node
 from labnode.settings import Settings
-from labnode.web import html
+from labnode.web import html, texts
 from labnode.web.auth import viewer
 from labnode.web.board_api import BoardApi
 from labnode.web.camera import Streams
@@ -44,7 +45,7 @@ def student_app(
     for routes in (app, lab.app):
         for plugin in (Errors, OwnViews, type(access)):  # of a runtime that had this lab before
             routes.uninstall(plugin)
-        routes.install(Errors())
+        routes.install(Errors(_told))
         routes.install(access)
     own_headers = {
         # With `no-referrer`, browsers say `Origin: null` of a form, which could be anybody's.
@@ -65,6 +66,11 @@ def student_app(
     if not any(r.rule == "/" and r.method in ("GET", "ANY") for r in lab.app.routes):
         app.get("/", callback=lambda: send_page(*page.page(viewer())))
     return app
+
+
+def _told(error: LabnodeError) -> HTTPResponse:
+    """An error that was raised on purpose, as a student may see it."""
+    return error_reply(error, texts.for_students(error.message))
 
 
 def _look_for_templates(folder: Path) -> None:

@@ -73,6 +73,8 @@ class StandIn:
         self.refusal: tuple[int, str, str] | None = None  # of the next device command
         self.task: dict[str, Any] | None = None
         self.starts_tasks = True
+        self.parameters: list[dict[str, Any]] = []  # of the task
+        self.given: Any = None  # … its last arguments
         self.commands: list[tuple[str, str, Any]] = []
         self.uploads: list[tuple[str, str, bytes]] = []
         self.recording: dict[str, Any] | None = None
@@ -215,7 +217,14 @@ class StandIn:
             "devices": self.devices,
             "page": self.page,
             "record": self.recording and {"devices": self.recording["devices"]},
-            "tasks": [{"name": "blink", "label": "Blink the lamp", "unique": "global"}],
+            "tasks": [
+                {
+                    "name": "blink",
+                    "label": "Blink the lamp",
+                    "unique": "global",
+                    "parameters": self.parameters,
+                }
+            ],
         }
 
     def _command(self, device: str, command: str) -> Any:
@@ -239,6 +248,7 @@ class StandIn:
         return self.starts(f"{device}.program")
 
     def _start_task(self, name: str) -> Any:
+        self.given = json.loads(bottle.request.body.read() or b"null")
         if not self.starts_tasks:
             error = {
                 "code": "already-running",

@@ -42,6 +42,46 @@ def test_a_push_button_is_on_while_it_is_held(student: Student, bench: StandIn) 
     assert bench.commands == [("bell", "set", [True]), ("bell", "set", [False])]
 
 
+def test_a_push_button_is_let_go_when_the_pointer_slides_off_or_the_tab_hides(
+    student: Student, bench: StandIn
+) -> None:
+    button = student.find("#device-bell button")
+    ActionChains(student.driver, duration=0).click_and_hold(button).perform()
+    student.sees("#device-bell .state", "On")
+    ActionChains(student.driver, duration=0).move_by_offset(0, -80).perform()
+    student.sees("#device-bell .state", "Off")
+    ActionChains(student.driver, duration=0).release().click_and_hold(button).perform()
+    student.sees("#device-bell .state", "On")
+    student.run("""Object.defineProperty(document, "hidden", { value: true, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));""")
+    student.until(lambda: bench.values["bell"] is False, "the bell is off")
+    student.run("""delete document.hidden; document.dispatchEvent(new Event("visibilitychange"))""")
+    ActionChains(student.driver, duration=0).release().perform()
+    assert [value for _, _, (value,) in bench.commands] == [True, False, True, False]
+
+
+def test_a_task_is_started_with_what_its_fields_say(student: Student, lab: StandIn) -> None:
+    lab.parameters = [
+        {"name": "times", "type": "int", "min": 1, "max": 9},
+        {"name": "light_up", "type": "bool", "default": True},
+        {"name": "mode", "type": "choice", "choices": ["slow", "fast"], "default": "fast"},
+        {"name": "pause", "type": "float", "default": 0.5},
+    ]
+    student.open(lab.url)
+    labels = student.run("return [...document.querySelectorAll('.field')].map((e) => e.innerText)")
+    assert labels[0].strip() == "Times (from 1 to 9)"
+    student.click("#start-blink")
+    assert lab.task is None  # the number is missing
+    student.find("#blink-times").send_keys("12")
+    student.click("#start-blink")
+    assert lab.task is None
+    student.find("#blink-times").clear()
+    student.find("#blink-times").send_keys("3")
+    student.click("#start-blink")
+    student.sees("#task-blink .state", "Waiting")
+    assert lab.given == {"times": 3, "light_up": True, "mode": "fast", "pause": 0.5}
+
+
 def test_a_push_button_with_a_pulse_begins_it_with_a_click(
     student: Student, bench: StandIn
 ) -> None:
@@ -296,6 +336,52 @@ def test_all_widgets_fit_a_phone(student: Student, bench: StandIn) -> None:
         .map((element) => element.outerHTML.slice(0, 80))"""
     assert student.run(wide) == []
     assert student.run("return document.documentElement.scrollWidth") == 360
+
+
+def test_with_text_twice_as_large_a_phone_shows_the_board(student: Student, bench: StandIn) -> None:
+    student.become_phone()
+    student.driver.execute_cdp_cmd("Page.enable", {})
+    student.driver.execute_cdp_cmd(
+        "Page.setFontSizes", {"fontSizes": {"standard": 32, "fixed": 26}}
+    )
+    try:
+        student.open(bench.url)
+        student.sees("#plot-0 .legend", "Temperature")
+        assert student.run("return getComputedStyle(document.documentElement).fontSize") == "32px"
+        assert student.run("return document.querySelector('header').offsetHeight") <= 740 / 4
+        assert student.run("return document.documentElement.scrollWidth") <= 360
+        assert student.run(OVERLAPS) == []
+        plot = "return parseFloat(document.querySelector('#plot-0 canvas').style.height) * 32"
+        assert student.run(plot) > 600  # three lanes, twice as high as usual
+    finally:
+        sizes = {"standard": 16, "fixed": 13}
+        student.driver.execute_cdp_cmd("Page.setFontSizes", {"fontSizes": sizes})
+
+
+OVERLAPS = """return [...document.querySelectorAll(".card .head")].filter((head) => {
+    const range = document.createRange();
+    const of = (element) => {
+      range.selectNodeContents(element);
+      return [...range.getClientRects()];
+    };
+    const [labels, states] = [".label", ".state"].map((each) =>
+      [...head.querySelectorAll(each)].flatMap(of));
+    return labels.some((a) => states.some((b) =>
+      a.left < b.right - 1 && b.left < a.right - 1 &&
+      a.top < b.bottom - 1 && b.top < a.bottom - 1));
+  }).map((head) => head.innerText)"""
+
+
+def test_with_forced_colours_what_is_on_still_looks_so(student: Student, bench: StandIn) -> None:
+    student.emulate("setEmulatedMedia", features=[{"name": "forced-colors", "value": "active"}])
+    colour = "return getComputedStyle(document.querySelector(arguments[0])).backgroundColor"
+    bit = (
+        "return getComputedStyle(document.querySelector(arguments[0]), '::before').backgroundColor"
+    )
+    on, off = (f'#device-leds .bit[data-lit="{lit}"]' for lit in ("true", "false"))
+    assert student.run(bit, on) != student.run(bit, off)
+    switches = (f"#device-{name} .toggle" for name in ("heater", "motor"))
+    assert len({student.run(colour, switch) for switch in switches}) == 2
 
 
 def test_everything_is_done_by_keyboard(student: Student, bench: StandIn) -> None:

@@ -2,7 +2,7 @@
 
 import { makeCard } from "./card.js";
 import { history, recall, watch } from "./history.js";
-import { asNumber, asPercent, asText, board, fill, language, make, words } from "./panel.js";
+import { asNumber, asPercent, asText, board, fill, language, make, textScale, words } from "./panel.js";
 import { register } from "./widgets.js";
 
 register("plot", drawPlot);
@@ -52,13 +52,13 @@ function drawPlot({ plot: names, span = 120, label }, number) {
 
   function paint() {
     if (document.hidden || !canvas.isConnected || !canvas.clientWidth) return;
-    const width = canvas.clientWidth;
+    const width = canvas.clientWidth / textScale();
     const height = lanes.reduce((sum, lane) => sum + lane.height + GAP, BOTTOM);
-    const scale = devicePixelRatio;
+    const scale = devicePixelRatio * textScale();
     if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
       canvas.width = Math.round(width * scale);
       canvas.height = Math.round(height * scale);
-      canvas.style.height = `${height}px`;
+      canvas.style.height = `${height / 16}rem`;
     }
     const context = canvas.getContext("2d");
     context.setTransform(scale, 0, 0, scale, 0, 0);
@@ -89,7 +89,8 @@ function drawPlot({ plot: names, span = 120, label }, number) {
     paint();
   }
   const pan = (by) => move((view.end ?? seconds()) + by);
-  const perPixel = () => view.span / (canvas.clientWidth - LEFT - RIGHT);
+  const seenWidth = () => canvas.clientWidth - (LEFT + RIGHT) * textScale(); // of the curves
+  const perPixel = () => view.span / seenWidth();
 
   canvas.addEventListener("keydown", ({ key }) => {
     if (key === "+") zoom(0.5);
@@ -103,7 +104,7 @@ function drawPlot({ plot: names, span = 120, label }, number) {
     (event) => {
       if (!event.ctrlKey && document.activeElement !== canvas) return; // the page scrolls
       event.preventDefault();
-      zoom(event.deltaY > 0 ? 1.25 : 0.8, (event.offsetX - LEFT) / (canvas.clientWidth - LEFT - RIGHT));
+      zoom(event.deltaY > 0 ? 1.25 : 0.8, (event.offsetX - LEFT * textScale()) / seenWidth());
     },
     { passive: false },
   );

@@ -72,7 +72,7 @@ export function drawDevice(device) {
 function whyNot(state) {
   if (state.locked) return inWords(state.locked);
   if (state.lent) return words["console:lent"];
-  if (state.error) return fill(words["device-error"], { error: state.error });
+  if (state.error) return words[`error:${state.error}`] ?? fill(words["device-error"], { error: state.error });
   if (state.connected === false) return words.disconnected;
   if (!state.stale) return "";
   const age = board.age(state);
