@@ -183,7 +183,9 @@ _WORDS = {  # in each of LANGUAGES
     "console:clear": ("Clear", "Limpiar"),
     "console:save": ("Download", "Descargar"),
     "console:search": ("Search", "Buscar"),
-    "console:hits": ("{n} lines", "{n} líneas"),
+    "console:hits": ("{at} of {n}", "{at} de {n}"),
+    "console:delay": ("Milliseconds between lines", "Milisegundos entre líneas"),
+    "console:back": ("Connected again, {n} baud", "Conectado de nuevo, {n} baudios"),
     "console:break": ("Break", "Break"),
     "console:file": ("Send file…", "Enviar archivo…"),
     "console:sent": ("{name} was sent.", "{name} se ha enviado."),
@@ -201,6 +203,16 @@ _WORDS = {  # in each of LANGUAGES
         " ended, or was opened in another browser.",
         "El laboratorio se abre desde la página donde lo reservaste, cuando te toca. Este enlace"
         " ha caducado o se abrió en otro navegador.",
+    ),
+    "not-found": ("There is no such page", "Esa página no existe"),
+    "not-found:text": (
+        "The lab has nothing at this address.",
+        "El laboratorio no tiene nada en esta dirección.",
+    ),
+    "to-lab": ("To the lab", "Al laboratorio"),
+    "failed:text": (
+        "Something went wrong in the lab; it was written to its log.",
+        "Algo ha fallado en el laboratorio; queda escrito en su registro.",
     ),
     "loading": ("The board is being made ready", "Preparando la placa"),
     "loading:text": (

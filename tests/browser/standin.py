@@ -85,6 +85,9 @@ class StandIn:
         self.notices: list[dict[str, Any]] = []
         self._version = 0
         self.left: list[str | None] = []  # the Origin of each "leaving"
+        self.viewers = 0  # of a camera
+        self.pictures = threading.Event()  # closed: a camera sends nothing
+        self.pictures.set()
         self.gate = threading.Event()  # closed: commands wait
         self.gate.set()
         self._port = 0
@@ -130,6 +133,7 @@ class StandIn:
     def fall_silent(self) -> None:
         """Be gone, as an agent whose Pi lost its power."""
         self.gate.set()
+        self.pictures.set()
         self._server.shutdown()
         self._thread.join()
         self._server.hang_up()
@@ -143,6 +147,7 @@ class StandIn:
         app.route(f"{BASE}/api/board", callback=self._guarded(self._board))
         app.post(f"{BASE}/api/devices/<device>/program", callback=self._guarded(self._program))
         app.get(f"{BASE}/api/recording.json", callback=self._guarded(lambda: self.recording))
+        app.get(f"{BASE}/api/devices/<device>/stream", callback=self._stream)
         command = self._guarded(self._command)
         app.post(f"{BASE}/api/devices/<device>/<command>", callback=command)
         app.post(f"{BASE}/api/tasks/<name>", callback=self._guarded(self._start_task))
@@ -241,6 +246,11 @@ class StandIn:
             self.values[device] = arguments[0]
             self.values["lamp"] = self.values["switch"]
         return {"result": None, **self._devices()}
+
+    def _stream(self, device: str) -> Any:
+        self.viewers += 1
+        self.pictures.wait(30)
+        return bottle.HTTPResponse(status=204)
 
     def _program(self, device: str) -> Any:
         body = bottle.request.body.read()
