@@ -50,7 +50,7 @@ def test_a_student_downloads_what_the_devices_showed(lab: Make) -> None:
     student.post("/api/devices/fan/set", [0.25])
     assert eventually(lambda: len(rows(student)) > 2 and rows(student)[-1]["heater"] == "1")
     last = rows(student)[-1]
-    assert list(last) == ["seconds", "time", "heater", "fan"]
+    assert list(last) == ["seconds", "time", "heater", "fan", "heater_valid", "fan_valid"]
     assert last["fan"] == "0.25"
     seconds = [float(row["seconds"]) for row in rows(student)]
     assert seconds == sorted(seconds)
@@ -65,6 +65,31 @@ def test_it_is_there_as_json_too(lab: Make) -> None:
     recorded = student.get("/api/recording.json").json
     assert (recorded["devices"], recorded["every"]) == (["heater", "fan"], 0.1)
     assert recorded["rows"][0][1:] == [False, 0.0]
+    assert recorded["valid"][0] == [True, True]
+
+
+def test_a_sensor_that_died_has_no_value(tmp_path: Path) -> None:
+    board = """\
+schema: 1
+lab: {name: oven, category: Tests}
+devices:
+  temp: {driver: ds18b20, id: 28-0316a4a1f2ff, sample_every: 800ms, stale_after: 1s}
+record: {devices: [temp], every: 100ms}
+"""
+    with lab_of(tmp_path, board) as node:
+        student, runtime = node.student(), node.agent.runtime
+
+        def simulate(value: float | None) -> None:
+            runtime.worker.call(lambda: runtime.board.simulate("temp", value))
+
+        simulate(21.5)
+        assert eventually(lambda: rows(student) and rows(student)[-1]["temp"] == "21.5")
+        assert rows(student)[-1]["temp_valid"] == "1"
+        simulate(None)
+        assert eventually(lambda: rows(student)[-1]["temp"] == "")
+        assert rows(student)[-1]["temp_valid"] == "0"
+        recorded = student.get("/api/recording.json").json
+        assert (recorded["rows"][-1][1], recorded["valid"][-1]) == (None, [False])
 
 
 def test_after_the_session_it_can_still_be_downloaded(lab: Make) -> None:

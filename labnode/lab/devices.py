@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -41,8 +42,11 @@ class Device:
         """The value and the driver's other fields."""
         return dict(self._board.snapshot[self._name])
 
-    def command(self, name: str, arguments: Any = None) -> Any:
-        """Call a command by its name with JSON arguments, a list or an object."""
+    def command(self, name: str, arguments: Any = None, deadline: float = math.inf) -> Any:
+        """Call a command by its name with JSON arguments, a list or an object.
+
+        TooLate when it could not begin before `deadline` (of the node's clock).
+        """
         if self._worker.on_hardware_thread:  # in a hook or task; the session's end waits for it
             return self._board.command(self._name, name, arguments)
         user, in_task = context.current_user.get(), context.current_task.get() is not None
@@ -52,7 +56,7 @@ class Device:
                 user.check_may_act(in_task=in_task)
             return self._board.command(self._name, name, arguments)
 
-        return self._worker.call(checked_command)
+        return self._worker.call(checked_command, deadline)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):  # or copying a Device would never end

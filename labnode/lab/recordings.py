@@ -47,13 +47,17 @@ class Recording:
             self.every *= 2
 
     def csv(self) -> str:
-        """With a header line; true and false are 1 and 0, missing values are empty."""
+        """With a header line; true and false are 1 and 0.
+
+        A value that was stale or missing is empty, and 0 in the column `NAME_valid`.
+        """
         file = io.StringIO()
         writer = csv.writer(file)
-        writer.writerow(["seconds", "time", *self.devices])
+        valid = [f"{name}_valid" for name in self.devices]
+        writer.writerow(["seconds", "time", *self.devices, *valid])
         for seconds, *values in self.rows:
             time = utc(self.began + seconds).isoformat("T", "milliseconds")
-            writer.writerow([seconds, time, *map(_cell, values)])
+            writer.writerow([seconds, time, *map(_cell, values), *map(int, _valid(values))])
         return file.getvalue()
 
     def to_json(self) -> dict[str, Any]:
@@ -62,6 +66,7 @@ class Recording:
             "every": self.every,
             "devices": self.devices,
             "rows": self.rows,
+            "valid": [_valid(values) for _, *values in self.rows],
         }
 
 
@@ -179,7 +184,7 @@ class Recordings:
         with self._lock:
             for recording in self._running.values():
                 if recording.due <= now:
-                    values = [snapshot[name]["value"] for name in recording.devices]
+                    values = [_valid_value(snapshot[name]) for name in recording.devices]
                     recording.add([round(now - recording.zero, 3), *values])
                     missed = int((now - recording.due) / recording.every)
                     recording.due += recording.every * (1 + missed)
@@ -207,6 +212,15 @@ class Recordings:
                     path.unlink()
         except OSError as error:
             log.warning("Old recordings cannot be deleted: %s", error)
+
+
+def _valid_value(state: dict[str, Any]) -> Any:
+    """What a device shows, None if nobody knows whether it still does."""
+    return None if state.get("stale") else state["value"]
+
+
+def _valid(values: list[Any]) -> list[bool]:
+    return [value is not None for value in values]
 
 
 def _cell(value: Any) -> Any:

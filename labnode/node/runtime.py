@@ -129,8 +129,14 @@ class Runtime:
             )
             self.estop = EmergencyStop(self.board, self.sessions, self.store)
             self.websockets = WebSockets(self.sessions, self.worker, self.bus)
-            recording = file.record is not None
-            access = Access(self.sessions, settings, secret, file.lab.name, recording=recording)
+            access = Access(
+                self.sessions,
+                settings,
+                secret,
+                file.lab.name,
+                clock=clock,
+                recording=file.record is not None,
+            )
             sequences = Sequences(self.board, self.sessions, self.tasks, clock, lab.functions)
             self.routines = Routines(
                 self.board,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import bottle
-from bottle import Bottle, HTTPError, request
+from bottle import Bottle, HTTPError, HTTPResponse, request
 
 from labnode.clock import Clock
-from labnode.http.replies import App, Errors, OwnViews, json_reply, wants_json
+from labnode.errors import LabnodeError
+from labnode.http.replies import App, Errors, OwnViews, error_reply, json_reply, wants_json
 from labnode.lab import Lab, Node
+from labnode.lab.pages import locales
 from labnode.settings import Settings
-from labnode.web import html
+from labnode.web import html, texts
 from labnode.web.auth import viewer
 from labnode.web.board_api import BoardApi
 from labnode.web.camera import Streams
@@ -40,11 +43,11 @@ def student_app(
     """All routes of the student's side; each denies by default."""
     access = uploads.access
     app = App()
-    app.default_error_handler = _error
+    app.default_error_handler = partial(_error, settings)
     for routes in (app, lab.app):
         for plugin in (Errors, OwnViews, type(access)):  # of a runtime that had this lab before
             routes.uninstall(plugin)
-        routes.install(Errors())
+        routes.install(Errors(_told))
         routes.install(access)
     own_headers = {
         # With `no-referrer`, browsers say `Origin: null` of a form, which could be anybody's.
@@ -67,6 +70,11 @@ def student_app(
     return app
 
 
+def _told(error: LabnodeError) -> HTTPResponse:
+    """An error that was raised on purpose, as a student may see it."""
+    return error_reply(error, texts.for_students(error.message))
+
+
 def _look_for_templates(folder: Path) -> None:
     """Have Bottle's `template()` look there first."""
     if str(folder) in bottle.TEMPLATE_PATH:
@@ -75,8 +83,8 @@ def _look_for_templates(folder: Path) -> None:
     bottle.TEMPLATES.clear()  # those of the runtime before
 
 
-def _error(error: HTTPError) -> Any:
-    """The answer to what Bottle refuses, and to a bug."""
+def _error(settings: Settings, error: HTTPError) -> Any:
+    """The answer to what Bottle refuses, and to a bug: a page for people, JSON for programs."""
     if error.status_code >= 500:
         cause = error.exception
         why = error.body if cause is None else f"{type(cause).__name__}: {cause}"
@@ -88,5 +96,7 @@ def _error(error: HTTPError) -> Any:
         reply = json_reply({"error": True, "code": "http", "message": message})
         bottle.response.content_type = "application/json"
         return reply.body
-    bottle.response.content_type = "text/plain; charset=utf-8"
-    return message
+    bottle.response.content_type = "text/html; charset=utf-8"
+    return html.render_error(
+        locales(), status=error.status_code, message=message, root=f"{settings.base_path}/"
+    )

@@ -13,7 +13,8 @@ import bottle
 from bottle import HTTPResponse, request
 
 from labnode import context
-from labnode.errors import Busy, Forbidden
+from labnode.clock import Clock
+from labnode.errors import BadInput, Busy, Forbidden
 from labnode.http.cookies import cookie_value
 from labnode.http.replies import error_reply, is_upgrade, json_reply, redirect, wants_json
 from labnode.lab.node import Level
@@ -22,6 +23,7 @@ from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Session, Sessio
 from labnode.settings import Settings
 from labnode.web import html
 from labnode.web.observers import Observers
+from labnode.worker import check_in_time
 
 Audience = Level | Literal["observer"]
 """Who a route is for: "observer" is the active user or, to look only, an observer."""
@@ -47,6 +49,18 @@ def student() -> User:
     return user
 
 
+def deadline() -> float:
+    """Until when, by the node's clock, the page waits for what the current request asks for.
+
+    BadInput when its header Labnode-Deadline is no number.
+    """
+    given = request.get_header("Labnode-Deadline", "inf")
+    try:
+        return float(given)
+    except ValueError:
+        raise BadInput("Labnode-Deadline must be a number of seconds.") from None
+
+
 class Access:
     """A Bottle plugin: every route needs an active user unless its `access` says otherwise."""
 
@@ -60,12 +74,14 @@ class Access:
         secret: bytes,
         lab: str,
         *,
+        clock: Clock,
         recording: bool = False,
     ) -> None:
         """`recording`: what a session has recorded can be downloaded after it."""
         self._sessions = sessions
         self._settings = settings
         self._secret = secret
+        self._clock = clock
         self._recording = recording
         self._cookie = settings.cookie_name or _default_cookie(lab)
         self.observer_cookie = f"{self._cookie}_observer"
@@ -87,6 +103,7 @@ class Access:
                     user = observer
             if level != "public" and (refusal := self._refusal(user, level)) is not None:
                 return refusal
+            check_in_time(deadline(), self._clock.now())
             try:
                 with context.acting(user=user):
                     return callback(*args, **kwargs)

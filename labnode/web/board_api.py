@@ -7,14 +7,15 @@ from typing import Any
 
 from bottle import Bottle, HTTPResponse, request
 
+from labnode.drivers.framework.commands import parameters_of
 from labnode.errors import AlreadyRunningError, BadInput, NotFound, TooLittleTime
 from labnode.http.replies import json_reply
 from labnode.jsondata import parse
 from labnode.lab import Lab, Node
 from labnode.lab.pages import locales
 from labnode.tasks import Task
-from labnode.web.auth import student, viewer
-from labnode.web.page_state import PageState
+from labnode.web.auth import deadline, student, viewer
+from labnode.web.page_state import PageState, task_json
 
 
 class BoardApi:
@@ -50,7 +51,7 @@ class BoardApi:
             raise NotFound(f"There is no device {device!r} for students.")
         if spec is not None and command in spec.commands and not spec.commands[command].students:
             raise NotFound(f"'{device}' has no command {command!r} for students.")
-        result = self._lab.devices[device].command(command, _body())
+        result = self._lab.devices[device].command(command, _body(), deadline())
         return json_reply({"result": result, **self._page.devices()})
 
     def start_task(self, name: str) -> HTTPResponse:
@@ -61,17 +62,24 @@ class BoardApi:
         arguments = _body()
         if arguments is not None and not isinstance(arguments, dict):
             raise BadInput("The arguments of a task are a JSON object.")
-        return task_reply(function.delay(**(arguments or {})))
+        given = dict(arguments or {})
+        for parameter in parameters_of(function.function):
+            if parameter.name in given:
+                try:
+                    given[parameter.name] = parameter.accept(given[parameter.name])
+                except ValueError as error:
+                    raise BadInput(f"{name}: '{parameter.name}' {error}") from None
+        return task_reply(function.delay(**given))
 
     def task(self, task_id: str) -> HTTPResponse:
         """One of this session's tasks."""
-        return json_reply(self._my_task(task_id).to_json())
+        return json_reply(task_json(self._my_task(task_id)))
 
     def stop_task(self, task_id: str) -> HTTPResponse:
         """Ask one of this session's tasks to stop."""
         task = self._my_task(task_id)
         task.stop()
-        return json_reply(task.retrieve().to_json())
+        return json_reply(task_json(task.retrieve()))
 
     def recording(self, kind: str) -> HTTPResponse:
         """What the session has recorded, as a file of the `kind` csv or json."""
@@ -110,4 +118,4 @@ def task_reply(task: Task, accepted: int = 200) -> HTTPResponse:
     """A task that was just started, with status 409 where it was refused."""
     refusals = (AlreadyRunningError.code, TooLittleTime.code)
     refused = task.error is not None and task.error["code"] in refusals
-    return json_reply(task.to_json(), 409 if refused else accepted)
+    return json_reply(task_json(task), 409 if refused else accepted)

@@ -18,6 +18,7 @@ from labnode.lab import Node
 from labnode.sessions import Observer, Sessions, User
 from labnode.web.auth import Viewer, viewer
 from labnode.web.lab_websockets import WebSockets
+from labnode.web.texts import for_students
 
 _PIECE = 1 << 14  # bytes of a message to a page
 _MOST_UNSENT = 1 << 16  # bytes not yet taken by the device; above, the page is not read
@@ -99,7 +100,10 @@ class Consoles:
 
 def _visible(status: Any) -> dict[str, Any]:
     """Without the path, which students need not know."""
-    return {name: value for name, value in asdict(status).items() if name != "path"}
+    error = None if status.error is None else for_students(status.error)
+    visible = {**asdict(status), "error": error}
+    del visible["path"]
+    return visible
 
 
 def _place(query: Any) -> tuple[str | None, int | None]:

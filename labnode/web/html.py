@@ -159,6 +159,17 @@ def render_forbidden(
     return _message("forbidden", locales, root, template=template)
 
 
+def render_error(locales: Iterable[str], *, status: int, message: str, root: str = "") -> str:
+    """The page for an address that is not there (404), or where something failed, with a way back.
+
+    `message` is for other kinds of refusals.
+    """
+    words = texts.words(texts.language(locales))
+    name = "not-found" if status == 404 else "failed"
+    text = words[f"{name}:text"] if status in (404, 500) else message
+    return _message(name, locales, root, text=text, home=root or "./")
+
+
 def render_loading(locales: Iterable[str], *, root: str = "") -> str:
     """The page while the board is not ready yet; it reloads by itself."""
     return _message("loading", locales, root, refresh=2)

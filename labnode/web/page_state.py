@@ -8,13 +8,15 @@ from typing import Any
 
 from labnode.board.config.page import describe_page
 from labnode.clock import Clock
+from labnode.drivers.framework.commands import parameters_of
+from labnode.errors import DeviceError
 from labnode.files import lies_in
 from labnode.lab import Lab, Node
 from labnode.lab.pages import locales, sign_of_life
 from labnode.schema import Text
 from labnode.sessions import User
 from labnode.tasks import Task, TaskFunction
-from labnode.web import html
+from labnode.web import html, texts
 from labnode.web.auth import Access, Viewer
 
 _OWN_PAGE = "templates/page.html"
@@ -32,6 +34,7 @@ class PageState:
         self._clock = clock
         self._access = access
         self._own_headers = own_headers
+        self._hidden: dict[str, tuple[Any, dict[str, Any]]] = {}  # states and what is told of them
         self._run = secrets.token_urlsafe(6)  # a page sees by it that the node was restarted
 
     def boot(self, viewer: Viewer) -> dict[str, Any]:
@@ -73,7 +76,7 @@ class PageState:
         """What changes. Updates have the same shape, with the changed parts only."""
         return {
             **self.devices(),
-            "tasks": [task.to_json() for task in self._tasks(viewer)],
+            "tasks": [task_json(task) for task in self._tasks(viewer)],
             "session": self.session(viewer),
             "faults": self.faults(),
             "notices": self.notices(viewer),
@@ -90,7 +93,7 @@ class PageState:
         before = changed_since or {}
         devices = {
             name: state
-            for name, state in snapshot.items()
+            for name, state in ((n, self._for_students(n, s)) for n, s in snapshot.items())
             if specs[name].access == "user" and before.get(name) is not state
         }
         now = round(self._clock.now(), 3)
@@ -104,7 +107,7 @@ class PageState:
     def tasks(self, task_ids: Iterable[str]) -> list[dict[str, Any]]:
         """The current states of these tasks, without those that no longer exist."""
         rows = ((task_id, self._node.tasks.look(task_id)) for task_id in task_ids)
-        return [Task(self._node.tasks, row).to_json() for _, row in rows if row is not None]
+        return [task_json(Task(self._node.tasks, row)) for _, row in rows if row is not None]
 
     def faults(self) -> list[dict[str, Any]]:
         """The interlocks that act or are latched; the message in all its languages."""
@@ -132,6 +135,15 @@ class PageState:
             "reason": user.session.reason,
         }
 
+    def _for_students(self, name: str, state: dict[str, Any]) -> dict[str, Any]:
+        """A device's state with the code "device" for an error that is not for students."""
+        if "error" not in state or texts.for_students(state["error"]) == state["error"]:
+            return state
+        known = self._hidden.get(name)
+        if known is None or known[0] is not state:  # the same object tells that it is no news
+            self._hidden[name] = known = (state, {**state, "error": DeviceError.code})
+        return known[1]
+
     def _tasks(self, viewer: Viewer) -> list[Task]:
         """The session's unfinished tasks, and the last one of each name."""
         tasks = self._node.tasks.of_session(viewer.session_id)
@@ -143,4 +155,14 @@ class PageState:
             "name": function.name,
             "label": Text(function.label or function.name).pick(*languages),
             "unique": function.unique,
+            "parameters": [each.describe() for each in parameters_of(function.function)],
         }
+
+
+def task_json(task: Task) -> dict[str, Any]:
+    """A task as its student sees it."""
+    told = task.to_json()
+    if told["error"] is not None:
+        message = texts.for_students(told["error"]["message"])
+        told["error"] = {**told["error"], "message": message}
+    return told

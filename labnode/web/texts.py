@@ -7,6 +7,11 @@ from collections.abc import Iterable, Mapping
 
 LANGUAGES = ("en", "es")
 
+NO_DETAILS = "That did not work; the lab's log says why."
+_DETAILS = re.compile(
+    r"\[Errno|(?<![\w.])/(?:dev|sys|proc|run|etc|tmp|opt|home|var)/|\b[A-Z]\w*Error\b"
+)
+
 _WORDS = {  # in each of LANGUAGES
     "lab": ("Remote laboratory", "Laboratorio remoto"),
     "time-left": ("Time left", "Tiempo restante"),
@@ -22,6 +27,9 @@ _WORDS = {  # in each of LANGUAGES
     "off": ("Off", "Apagado"),
     "no-value": ("No reading", "Sin lectura"),
     "start": ("Start", "Iniciar"),
+    "range": ("from {min} to {max}", "de {min} a {max}"),
+    "at-least": ("at least {min}", "como mínimo {min}"),
+    "at-most": ("at most {max}", "como máximo {max}"),
     "stop": ("Stop", "Parar"),
     "submitted": ("Waiting for its turn…", "Esperando su turno…"),
     "running": ("Running…", "En marcha…"),
@@ -131,6 +139,11 @@ _WORDS = {  # in each of LANGUAGES
         "The session was ended by the server that sent you here.",
         "El servidor que te envió aquí ha cerrado la sesión.",
     ),
+    "over:superseded": (
+        "A newer session took the place of yours: the server that sent you here has started one.",
+        "Una sesión más reciente ha ocupado el lugar de la tuya: la ha iniciado el servidor que te"
+        " envió aquí.",
+    ),
     "over:start-failed": (
         "The board could not be made ready.",
         "No se ha podido preparar la placa.",
@@ -161,6 +174,7 @@ _WORDS = {  # in each of LANGUAGES
         "The board took too long to answer.",
         "La placa ha tardado demasiado en responder.",
     ),
+    "error:device": ("The device does not work.", "El dispositivo no funciona."),
     "error:device-gone": ("The device does not answer.", "El dispositivo no responde."),
     "error:interrupted": (
         "It was interrupted because the lab was restarted.",
@@ -179,7 +193,9 @@ _WORDS = {  # in each of LANGUAGES
     "console:clear": ("Clear", "Limpiar"),
     "console:save": ("Download", "Descargar"),
     "console:search": ("Search", "Buscar"),
-    "console:hits": ("{n} lines", "{n} líneas"),
+    "console:hits": ("{at} of {n}", "{at} de {n}"),
+    "console:delay": ("Milliseconds between lines", "Milisegundos entre líneas"),
+    "console:back": ("Connected again, {n} baud", "Conectado de nuevo, {n} baudios"),
     "console:break": ("Break", "Break"),
     "console:file": ("Send file…", "Enviar archivo…"),
     "console:sent": ("{name} was sent.", "{name} se ha enviado."),
@@ -197,6 +213,16 @@ _WORDS = {  # in each of LANGUAGES
         " ended, or was opened in another browser.",
         "El laboratorio se abre desde la página donde lo reservaste, cuando te toca. Este enlace"
         " ha caducado o se abrió en otro navegador.",
+    ),
+    "not-found": ("There is no such page", "Esa página no existe"),
+    "not-found:text": (
+        "The lab has nothing at this address.",
+        "El laboratorio no tiene nada en esta dirección.",
+    ),
+    "to-lab": ("To the lab", "Al laboratorio"),
+    "failed:text": (
+        "Something went wrong in the lab; it was written to its log.",
+        "Algo ha fallado en el laboratorio; queda escrito en su registro.",
     ),
     "loading": ("The board is being made ready", "Preparando la placa"),
     "loading:text": (
@@ -218,6 +244,11 @@ def language(locales: Iterable[str]) -> str:
 def words(language: str) -> Mapping[str, str]:
     """The page's words in one of LANGUAGES."""
     return in_language(_WORDS, language)
+
+
+def for_students(message: str) -> str:
+    """`message`, unless it names files or errors of the system: the log has those."""
+    return NO_DETAILS if _DETAILS.search(message) else message
 
 
 def in_language(table: Mapping[str, tuple[str, str]], language: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -183,8 +184,8 @@ class HardwareThread:
         try:
             for _ in range(len(self._calls)):
                 self._call = self._calls.popleft()
-                self.busy_since = self._clock.now()  # many calls of one turn are no hang
-                self._call.run()
+                self.busy_since = now = self._clock.now()  # many calls of one turn are no hang
+                self._call.run(now)
         finally:
             self._call = None
         if self._calls:
@@ -257,22 +258,26 @@ class HardwareThread:
 class Call:
     """A function on its way to the hardware thread and its outcome on the way back.
 
-    `done` is set when there is an outcome.
+    `done` is set when there is an outcome. The function never begins after `deadline`.
     """
 
-    def __init__(self, function: Callable[[], Any], done: Event) -> None:
+    def __init__(
+        self, function: Callable[[], Any], done: Event, deadline: float = math.inf
+    ) -> None:
         self.abandoned = False  # nobody waits for it any more, so it must not wait either
         self._function = function
         self._done = done
+        self._deadline = deadline
         self._context = contextvars.copy_context()  # the caller's user and task
         self._claim = threading.Lock()  # whoever gets it first runs, refuses or withdraws the call
         self._result: Any = None
         self._error: Exception | None = None
 
-    def run(self) -> None:
-        """Run the function, unless the call has been collected already."""
+    def run(self, now: float) -> None:
+        """Run the function, unless it is too late or the call has been collected already."""
         if self._claim.acquire(blocking=False):
             try:
+                check_in_time(self._deadline, now)
                 self._result = self._context.run(self._function)
             except BaseException as error:  # noqa: BLE001 - raised again where the call was made
                 self._error = harmless(error)
@@ -302,6 +307,12 @@ class Call:
         finally:
             del error  # it refers to this frame, and would keep the request
         return self._result
+
+
+def check_in_time(deadline: float, now: float) -> None:
+    """TooLate when nobody waits any more for what is to be done."""
+    if now > deadline:
+        raise TooLate("This came too late to be done: whoever asked for it no longer waited.")
 
 
 class Hook:

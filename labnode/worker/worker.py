@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -94,16 +95,17 @@ class Worker:
         """Run `function`, which may wait, on the hardware thread soon (fire-and-forget)."""
         self._hardware.put(Call(lambda: logged(function), self._clock.event()))
 
-    def call(self, function: Callable[[], T]) -> T:
+    def call(self, function: Callable[[], T], deadline: float = math.inf) -> T:
         """The result of `function`, run on the hardware thread; on that thread itself, at once.
 
         Busy when it was not done within `call_timeout`; a call that had not begun never will.
+        TooLate when it could not begin before `deadline` (of the clock).
         """
         if self.on_hardware_thread:
             return function()
         if self.stopping:
             raise Busy("The node is stopping.")
-        call = Call(function, self._clock.event())
+        call = Call(function, self._clock.event(), deadline)
         with self.slot():
             self._hardware.put(call)
             try:

@@ -20,6 +20,7 @@ MOCK_PINS = Path(__file__).with_name("mock_pins.py")
 class Node:
     url: str  # with its final slash
     server: CentralServer
+    pid: int
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def running(
         line = process.stdout.readline()
         found = re.search(r"http://\S+", line)
         assert found, f"the agent says where it listens, not {line!r}"
-        yield Node(found[0], CentralServer(found[0].rstrip("/"), "weblab", "visit"))
+        yield Node(found[0], CentralServer(found[0].rstrip("/"), "weblab", "visit"), process.pid)
     finally:
         process.terminate()
         process.communicate(timeout=15)

@@ -73,6 +73,8 @@ class StandIn:
         self.refusal: tuple[int, str, str] | None = None  # of the next device command
         self.task: dict[str, Any] | None = None
         self.starts_tasks = True
+        self.parameters: list[dict[str, Any]] = []  # of the task
+        self.given: Any = None  # … its last arguments
         self.commands: list[tuple[str, str, Any]] = []
         self.uploads: list[tuple[str, str, bytes]] = []
         self.recording: dict[str, Any] | None = None
@@ -83,6 +85,9 @@ class StandIn:
         self.notices: list[dict[str, Any]] = []
         self._version = 0
         self.left: list[str | None] = []  # the Origin of each "leaving"
+        self.viewers = 0  # of a camera
+        self.pictures = threading.Event()  # closed: a camera sends nothing
+        self.pictures.set()
         self.gate = threading.Event()  # closed: commands wait
         self.gate.set()
         self._port = 0
@@ -128,6 +133,7 @@ class StandIn:
     def fall_silent(self) -> None:
         """Be gone, as an agent whose Pi lost its power."""
         self.gate.set()
+        self.pictures.set()
         self._server.shutdown()
         self._thread.join()
         self._server.hang_up()
@@ -141,6 +147,7 @@ class StandIn:
         app.route(f"{BASE}/api/board", callback=self._guarded(self._board))
         app.post(f"{BASE}/api/devices/<device>/program", callback=self._guarded(self._program))
         app.get(f"{BASE}/api/recording.json", callback=self._guarded(lambda: self.recording))
+        app.get(f"{BASE}/api/devices/<device>/stream", callback=self._stream)
         command = self._guarded(self._command)
         app.post(f"{BASE}/api/devices/<device>/<command>", callback=command)
         app.post(f"{BASE}/api/tasks/<name>", callback=self._guarded(self._start_task))
@@ -215,7 +222,14 @@ class StandIn:
             "devices": self.devices,
             "page": self.page,
             "record": self.recording and {"devices": self.recording["devices"]},
-            "tasks": [{"name": "blink", "label": "Blink the lamp", "unique": "global"}],
+            "tasks": [
+                {
+                    "name": "blink",
+                    "label": "Blink the lamp",
+                    "unique": "global",
+                    "parameters": self.parameters,
+                }
+            ],
         }
 
     def _command(self, device: str, command: str) -> Any:
@@ -233,6 +247,11 @@ class StandIn:
             self.values["lamp"] = self.values["switch"]
         return {"result": None, **self._devices()}
 
+    def _stream(self, device: str) -> Any:
+        self.viewers += 1
+        self.pictures.wait(30)
+        return bottle.HTTPResponse(status=204)
+
     def _program(self, device: str) -> Any:
         body = bottle.request.body.read()
         if self.refusal is not None:
@@ -242,6 +261,7 @@ class StandIn:
         return self.starts(f"{device}.program")
 
     def _start_task(self, name: str) -> Any:
+        self.given = json.loads(bottle.request.body.read() or b"null")
         if not self.starts_tasks:
             error = {
                 "code": "already-running",

@@ -27,12 +27,16 @@ devices:
 simulate:
   uno:
     greeting: "ready\\r\\n"
-    answers: {"led (on|off)": "led is \\\\1\\n", "evil": "<b id=evil>\\x1b[31mred\\x01\\n"}
+    answers:
+      "led (on|off)": "led is \\\\1\\n"
+      "evil": "<b id=evil>\\x1b[31mred\\x01\\n"
+      "shine": "\\x1b[1;31mhot\\x1b[0m \\x1b[38;5;46mok\\x1b[K\\x1b[m done\\a\\n"
+      "say (.*)": "\\\\1\\n"
   sensor: {periodic: [{every: 50ms, text: ["t=20 h=40\\n", "t=21 h=42\\n"]}]}
 """
 
 SCREEN = "#device-uno .screen"
-TEXT = "#device-uno input[type=text]"
+TEXT = "#device-uno textarea"
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +78,7 @@ def test_a_student_talks_with_the_device(visit: Student) -> None:
     visit.find(TEXT).send_keys(Keys.ARROW_UP)
     assert visit.find(TEXT).get_property("value") == "led on"
     visit.find("#device-uno input[type=search]").send_keys("LED IS")
-    visit.sees("#device-uno .hits", "1 lines")
+    visit.sees("#device-uno .hits", "1 of 1")
     press(visit, "Hex")
     visit.sees(SCREEN, "6c 65 64 20 69 73")
     press(visit, "Clear")
@@ -85,6 +89,68 @@ def test_what_a_device_says_is_text_and_nothing_else(visit: Student) -> None:
     visit.find(TEXT).send_keys("evil", Keys.ENTER)
     visit.sees(SCREEN, "<b id=evil>red␁")
     assert visit.driver.find_elements("css selector", "#evil") == []
+
+
+def test_colours_of_a_terminal_are_seen_and_other_control_codes_too(visit: Student) -> None:
+    visit.find(TEXT).send_keys("shine", Keys.ENTER)
+    visit.sees(SCREEN, "hot ok done␇")
+    seen = visit.run("""return [...document.querySelectorAll("#device-uno .screen span span")].map(
+        (each) => [each.textContent, each.style.color, each.style.fontWeight])""")
+    assert seen == [["hot", "rgb(255, 123, 114)", "bold"], ["ok", "rgb(0, 255, 0)", ""]]
+
+
+def test_lines_that_are_pasted_are_sent_one_after_the_other(visit: Student) -> None:
+    paste = """const field = document.querySelector("#device-uno textarea");
+        field.focus();
+        document.execCommand("insertText", false, "say one\\nsay two\\nsay three\\n");"""
+    visit.run(paste)
+    delay = visit.find("#device-uno .delay input")
+    visit.until(delay.is_displayed, "the delay can be set")
+    delay.clear()
+    delay.send_keys("150")
+    began = visit.run("return performance.now()")
+    visit.find(TEXT).send_keys(Keys.ENTER)
+    visit.sees(SCREEN, "three")
+    assert visit.run("return performance.now()") - began >= 300
+    assert visit.text(SCREEN).splitlines()[-3:] == ["one", "two", "three"]
+    visit.until(lambda: visit.find(TEXT).get_property("value") == "", "all has been sent")
+    assert not delay.is_displayed()
+
+
+def test_a_search_counts_and_jumps_from_hit_to_hit_while_lines_come(visit: Student) -> None:
+    for word in ("find 1", "nothing", "find 2", "find 3"):
+        visit.find(TEXT).send_keys(f"say {word}", Keys.ENTER)
+        visit.sees(SCREEN, word)
+    press(visit, "Clear", "sensor")
+    search = visit.find("#device-uno input[type=search]")
+    current = f"{SCREEN} .current"
+    search.send_keys("find")
+    visit.sees("#device-uno .hits", "3 of 3")
+    visit.sees(current, "find 3")
+    search.send_keys(Keys.SHIFT, Keys.ENTER)
+    visit.sees(current, "find 2")
+    visit.sees("#device-uno .hits", "2 of 3")
+    visit.find(TEXT).send_keys("say find 4", Keys.ENTER)
+    visit.sees("#device-uno .hits", "2 of 4")
+    search.send_keys(Keys.NULL, Keys.ENTER)
+    visit.sees(current, "find 3")
+    search.send_keys(Keys.ENTER)
+    search.send_keys(Keys.ENTER)
+    visit.sees(current, "find 1")
+
+
+def test_ten_thousand_lines_are_kept(visit: Student, tmp_path: Path) -> None:
+    (tmp_path / "many.txt").write_text("".join(f"line {n}\n" for n in range(10_500)))
+    visit.find("#send-file-loop").send_keys(str(tmp_path / "many.txt"))
+    number = "return document.querySelectorAll('#device-loop .screen > div').length"
+    visit.until(lambda: visit.run(number) == 10_000, "as many lines as there may be")
+    visit.sees("#device-loop .note", "many.txt was sent.")
+    visit.until(
+        lambda: (
+            "line 10499"
+            in visit.run("return document.querySelector('#device-loop .screen').textContent")
+        )
+    )
 
 
 def test_a_page_that_is_loaded_again_shows_the_history(visit: Student) -> None:
@@ -142,6 +208,7 @@ def test_numbers_are_plotted_and_a_pause_holds_the_screen(visit: Student) -> Non
     visit.until(
         lambda: "t: 2" in (visit.find("#device-sensor canvas").get_attribute("aria-label") or "")
     )
+    visit.sees("#device-sensor .legend", "t: 2")  # below the curves
     press(visit, "Pause", "sensor")
     lines = "return document.querySelectorAll('#device-sensor .screen .rx').length"
     visit.until(
@@ -150,6 +217,10 @@ def test_numbers_are_plotted_and_a_pause_holds_the_screen(visit: Student) -> Non
     before = visit.run(lines)
     visit.run("return new Promise((resolve) => setTimeout(resolve, 200))")
     assert visit.run(lines) == before
+    canvas = "return document.querySelector('#device-sensor canvas').toDataURL()"
+    held = visit.run(canvas)
+    visit.run("return new Promise((resolve) => setTimeout(resolve, 200))")
+    assert visit.run(canvas) == held
     press(visit, "Pause", "sensor")
     visit.until(lambda: visit.run(lines) > before)
 
@@ -161,7 +232,7 @@ def test_the_camera_shows_a_picture(visit: Student) -> None:
 
 def test_the_console_is_used_by_keyboard_and_named_for_a_screen_reader(visit: Student) -> None:
     unnamed = """return [...document.querySelectorAll(
-        ".console button, .console input, .console select, .console [role]")].filter((each) =>
+        ".console :is(button, input, textarea, select, [role])")].filter((each) =>
         !each.hidden && each.offsetParent && !(each.textContent.trim() || each.labels?.length ||
         each.getAttribute("aria-label") || each.getAttribute("aria-labelledby"))
         ).map((each) => each.outerHTML)"""
@@ -169,7 +240,7 @@ def test_the_console_is_used_by_keyboard_and_named_for_a_screen_reader(visit: St
     assert visit.find(SCREEN).get_attribute("role") == "log"
     visit.find(SCREEN).click()
     visit.find(SCREEN).send_keys(Keys.TAB)
-    assert visit.run("return document.activeElement.matches('#device-uno input[type=text]')")
+    assert visit.run("return document.activeElement.matches('#device-uno textarea')")
 
 
 def test_the_console_speaks_spanish(student: Student, node: Node) -> None:

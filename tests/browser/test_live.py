@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
+from labnode.clock import Clock
+from tests.kit.figures import FigureReporter
 
 from .conftest import Student
 from .real_node import Node, running
@@ -70,6 +75,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def node(student: Student, folder: Path, tmp_path: Path) -> Iterator[Node]:
     with running(folder / "bench.yaml", tmp_path / "state") as node:
+        yield node
+        student.go_away()
+
+
+@pytest.fixture
+def patient_node(student: Student, folder: Path, tmp_path: Path) -> Iterator[Node]:
+    """A node whose sessions outlive its being frozen."""
+    (folder / "patient.yaml").write_text(BOARD.replace("timeout: 3", "timeout: 60"))
+    with running(folder / "patient.yaml", tmp_path / "state") as node:
         yield node
         student.go_away()
 
@@ -163,6 +177,32 @@ def test_a_page_goes_on_with_a_node_that_was_restarted(
         student.click(SWITCH)
         student.sees("#device-lamp .state", "On")
         student.go_away()
+
+
+def test_a_node_that_is_frozen_is_missed_soon_and_does_nothing_late(
+    student: Student, patient_node: Node, long_run: bool, figure: FigureReporter
+) -> None:
+    node = patient_node
+    student.expects_failures = True
+    _, url = node.server.new(assigned_time=120)
+    student.open(url)
+    student.sees("#device-lamp .state", "Off")
+    os.kill(node.pid, signal.SIGSTOP)
+    try:
+        began = Clock().now()
+        student.click(SWITCH)  # the request waits in the socket, unread
+        student.sees("#notice-offline", "The lab does not answer")
+        took = Clock().now() - began
+        student.sees("#device-switch .error", "The lab does not answer.")
+    finally:
+        os.kill(node.pid, signal.SIGCONT)
+    figure("time until a page misses a frozen node", "6 s", f"{took:.2f} s")
+    assert took <= 6 or not long_run
+    student.until(lambda: not student.text("#notice-offline"), "the lab answers again")
+    look = "return fetch('api/board').then((a) => a.json()).then((b) => b.snapshot.switch.value)"
+    assert student.run(look) is False
+    student.click(SWITCH)
+    student.sees("#device-lamp .state", "On")
 
 
 def test_a_lab_s_own_page_uses_the_same_module(student: Student, node: Node) -> None:

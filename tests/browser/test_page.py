@@ -224,6 +224,28 @@ def test_the_rows_of_the_board_file_come_first_and_hide_nothing(
     assert student.drawn() == [["temp", "lamp"], ["switch"], ["dimmer", "motor"]]
 
 
+def test_a_row_of_one_group_has_its_heading(student: Student, lab: StandIn) -> None:
+    lab.devices[0]["group"] = lab.devices[1]["group"] = lab.devices[2]["group"] = "Light"
+    lab.page = [["switch", "lamp"], ["dimmer"], ["motor", "temp"]]
+    student.open(lab.url)
+    headings = "return [...document.querySelectorAll('#devices h2')].map((each) => each.innerText)"
+    assert student.run(headings) == ["Light", "Devices"]
+    assert student.drawn() == lab.page
+
+
+def test_a_page_is_loaded_although_its_camera_sends_nothing(student: Student, lab: StandIn) -> None:
+    student.expects_failures = True
+    lab.devices.append({"name": "eye", "label": "Eye", "widget": "camera", "commands": []})
+    lab.values["eye"] = None
+    lab.pictures.clear()
+    try:
+        student.open(lab.url)  # waits for the event that the page is loaded
+        assert student.run("return document.readyState") == "complete"
+        student.until(lambda: lab.viewers == 1, "the camera is asked for its pictures")
+    finally:
+        lab.pictures.set()
+
+
 def test_without_rows_devices_stand_in_their_groups(student: Student, lab: StandIn) -> None:
     lab.devices[3]["group"] = lab.devices[4]["group"] = "Engine"
     student.open(lab.url)

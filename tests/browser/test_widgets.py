@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,12 @@ from .conftest import Student
 from .standin import StandIn
 
 pytestmark = pytest.mark.browser
+
+SAVE = """
+    const done = arguments[arguments.length - 1];
+    URL.createObjectURL = (blob) => { blob.text().then(done); return "#"; };
+    document.querySelector("#plot-0 [aria-label='Save as CSV']").click();
+"""
 
 
 @pytest.fixture
@@ -33,6 +40,46 @@ def test_a_push_button_is_on_while_it_is_held(student: Student, bench: StandIn) 
     ActionChains(student.driver, duration=0).release().perform()
     student.sees("#device-bell .state", "Off")
     assert bench.commands == [("bell", "set", [True]), ("bell", "set", [False])]
+
+
+def test_a_push_button_is_let_go_when_the_pointer_slides_off_or_the_tab_hides(
+    student: Student, bench: StandIn
+) -> None:
+    button = student.find("#device-bell button")
+    ActionChains(student.driver, duration=0).click_and_hold(button).perform()
+    student.sees("#device-bell .state", "On")
+    ActionChains(student.driver, duration=0).move_by_offset(0, -80).perform()
+    student.sees("#device-bell .state", "Off")
+    ActionChains(student.driver, duration=0).release().click_and_hold(button).perform()
+    student.sees("#device-bell .state", "On")
+    student.run("""Object.defineProperty(document, "hidden", { value: true, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));""")
+    student.until(lambda: bench.values["bell"] is False, "the bell is off")
+    student.run("""delete document.hidden; document.dispatchEvent(new Event("visibilitychange"))""")
+    ActionChains(student.driver, duration=0).release().perform()
+    assert [value for _, _, (value,) in bench.commands] == [True, False, True, False]
+
+
+def test_a_task_is_started_with_what_its_fields_say(student: Student, lab: StandIn) -> None:
+    lab.parameters = [
+        {"name": "times", "type": "int", "min": 1, "max": 9},
+        {"name": "light_up", "type": "bool", "default": True},
+        {"name": "mode", "type": "choice", "choices": ["slow", "fast"], "default": "fast"},
+        {"name": "pause", "type": "float", "default": 0.5},
+    ]
+    student.open(lab.url)
+    labels = student.run("return [...document.querySelectorAll('.field')].map((e) => e.innerText)")
+    assert labels[0].strip() == "Times (from 1 to 9)"
+    student.click("#start-blink")
+    assert lab.task is None  # the number is missing
+    student.find("#blink-times").send_keys("12")
+    student.click("#start-blink")
+    assert lab.task is None
+    student.find("#blink-times").clear()
+    student.find("#blink-times").send_keys("3")
+    student.click("#start-blink")
+    student.sees("#task-blink .state", "Waiting")
+    assert lab.given == {"times": 3, "light_up": True, "mode": "fast", "pause": 0.5}
 
 
 def test_a_push_button_with_a_pulse_begins_it_with_a_click(
@@ -184,15 +231,41 @@ def test_a_plot_shows_the_past_zooms_and_is_saved(student: Student, bench: Stand
         const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
         return pixels.some((value) => value > 0)"""
     assert student.run(painted)
-    saved = """
-        const done = arguments[arguments.length - 1];
-        URL.createObjectURL = (blob) => { blob.text().then(done); return "#"; };
-        document.querySelector("#plot-0 [aria-label='Save as CSV']").click();
-    """
-    head, *rows = student.driver.execute_async_script(saved).split("\r\n")
-    assert head == "time,seconds,temp (°C),fan,heater"
-    assert rows[0].split(",")[1:] == ["0.000", "21.5", "", ""]
+    head, *rows = student.driver.execute_async_script(SAVE).split("\r\n")
+    assert head == "seconds,time,temp,fan,heater,temp_valid,fan_valid,heater_valid"
+    seconds, when, *values = rows[0].split(",")
+    assert (seconds, when[-6:], values) == ("0.000", "+00:00", ["21.5", "", "", "1", "0", "0"])
     assert [row.split(",")[2] for row in rows if row][-1] == "30"
+
+
+def test_a_sensor_that_died_grows_older_and_leaves_a_gap(student: Student, bench: StandIn) -> None:
+    bench.states["temp"] = {"stale": True, "sampled": time.monotonic() - 1}
+    student.sees("#device-temp .why", "This value is 2")
+    student.sees("#device-temp .why", "This value is 3")
+    student.sees("#plot-0 .legend", "Temperature No reading")
+    past = """const done = arguments[arguments.length - 1];
+        import("./static/history.js").then(({ history }) => done(history("temp").values));"""
+    assert student.driver.execute_async_script(past) == [21.5, None]
+    last = student.driver.execute_async_script(SAVE).split("\r\n")[-2].split(",")
+    assert (last[2], last[5]) == ("", "0")
+    bench.states["temp"] = {"stale": False, "sampled": time.monotonic()}
+    student.until(lambda: student.text("#device-temp .why") == "", "the sensor is back")
+    assert student.driver.execute_async_script(past) == [21.5, None, 21.5]
+    line = student.find("#device-temp .spark path")
+    pieces = lambda: str(line.get_dom_attribute("d")).count("M")  # noqa: E731
+    student.until(lambda: pieces() == 2, "two lines with a gap between")
+
+
+def test_a_plot_has_a_gap_while_the_lab_does_not_answer(student: Student, bench: StandIn) -> None:
+    student.expects_failures = True
+    student.sees("#plot-0 .legend", "Temperature 21.5 °C")
+    bench.fall_silent()
+    student.sees("#plot-0 .legend", "Temperature No reading")
+    bench.answer()
+    student.sees("#plot-0 .legend", "Temperature 21.5 °C")
+    past = """const done = arguments[arguments.length - 1];
+        import("./static/history.js").then(({ history }) => done(history("temp").values));"""
+    assert student.driver.execute_async_script(past) == [21.5, None, 21.5]
 
 
 def test_a_plot_begins_with_what_the_lab_has_recorded(student: Student, lab: StandIn) -> None:
@@ -264,6 +337,52 @@ def test_all_widgets_fit_a_phone(student: Student, bench: StandIn) -> None:
         .map((element) => element.outerHTML.slice(0, 80))"""
     assert student.run(wide) == []
     assert student.run("return document.documentElement.scrollWidth") == 360
+
+
+def test_with_text_twice_as_large_a_phone_shows_the_board(student: Student, bench: StandIn) -> None:
+    student.become_phone()
+    student.driver.execute_cdp_cmd("Page.enable", {})
+    student.driver.execute_cdp_cmd(
+        "Page.setFontSizes", {"fontSizes": {"standard": 32, "fixed": 26}}
+    )
+    try:
+        student.open(bench.url)
+        student.sees("#plot-0 .legend", "Temperature")
+        assert student.run("return getComputedStyle(document.documentElement).fontSize") == "32px"
+        assert student.run("return document.querySelector('header').offsetHeight") <= 740 / 4
+        assert student.run("return document.documentElement.scrollWidth") <= 360
+        assert student.run(OVERLAPS) == []
+        plot = "return parseFloat(document.querySelector('#plot-0 canvas').style.height) * 32"
+        assert student.run(plot) > 600  # three lanes, twice as high as usual
+    finally:
+        sizes = {"standard": 16, "fixed": 13}
+        student.driver.execute_cdp_cmd("Page.setFontSizes", {"fontSizes": sizes})
+
+
+OVERLAPS = """return [...document.querySelectorAll(".card .head")].filter((head) => {
+    const range = document.createRange();
+    const of = (element) => {
+      range.selectNodeContents(element);
+      return [...range.getClientRects()];
+    };
+    const [labels, states] = [".label", ".state"].map((each) =>
+      [...head.querySelectorAll(each)].flatMap(of));
+    return labels.some((a) => states.some((b) =>
+      a.left < b.right - 1 && b.left < a.right - 1 &&
+      a.top < b.bottom - 1 && b.top < a.bottom - 1));
+  }).map((head) => head.innerText)"""
+
+
+def test_with_forced_colours_what_is_on_still_looks_so(student: Student, bench: StandIn) -> None:
+    student.emulate("setEmulatedMedia", features=[{"name": "forced-colors", "value": "active"}])
+    colour = "return getComputedStyle(document.querySelector(arguments[0])).backgroundColor"
+    bit = (
+        "return getComputedStyle(document.querySelector(arguments[0]), '::before').backgroundColor"
+    )
+    on, off = (f'#device-leds .bit[data-lit="{lit}"]' for lit in ("true", "false"))
+    assert student.run(bit, on) != student.run(bit, off)
+    switches = (f"#device-{name} .toggle" for name in ("heater", "motor"))
+    assert len({student.run(colour, switch) for switch in switches}) == 2
 
 
 def test_everything_is_done_by_keyboard(student: Student, bench: StandIn) -> None:

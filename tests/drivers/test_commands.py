@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 
-from labnode.drivers.framework.commands import Command, commands_of, mark
+from labnode.drivers.framework.commands import Command, commands_of, mark, parameters_of
 from labnode.errors import BadInput
+from labnode.schema import Between
 
 
 class Oven:
@@ -128,3 +129,29 @@ def test_a_command_that_a_subclass_takes_back_is_none_any_more() -> None:
         def heat(self, *_: Any, **__: Any) -> None: ...
 
     assert list(commands_of(Cold)) == ["set", "name"]
+
+
+def test_the_parameters_of_a_task_have_types_limits_and_defaults() -> None:
+    def heat(  # noqa: PLR0917
+        seconds: Annotated[int, Between(1, 60)],
+        power: Annotated[float, Between(0)] = 0.5,
+        times=3,  # type: ignore[no-untyped-def]
+        mode: Literal["slow", "fast"] = "slow",
+        points: list[int] | None = None,
+        note=None,  # type: ignore[no-untyped-def]
+    ) -> None: ...
+
+    described = [parameter.describe() for parameter in parameters_of(heat)]
+    assert described == [
+        {"name": "seconds", "type": "int", "min": 1, "max": 60},
+        {"name": "power", "type": "float", "default": 0.5, "min": 0},
+        {"name": "times", "type": "int", "default": 3},
+        {"name": "mode", "type": "choice", "choices": ["slow", "fast"], "default": "slow"},
+        {"name": "note", "type": "any", "default": None},
+    ]
+    seconds, power, *_ = parameters_of(heat)
+    assert (seconds.accept(60), power.accept(2)) == (60, 2.0)
+    with pytest.raises(ValueError, match="must be a whole number from 1 to 60, not the number 61"):
+        seconds.accept(61)
+    with pytest.raises(ValueError, match=r"must be a number of at least 0, not the number -0\.5"):
+        power.accept(-0.5)

@@ -90,6 +90,9 @@ def test_an_operator_who_may_be_silent_for_less_from_now_on_is_missed_in_time(be
         ({"max_on_time": 60.0, "deadman": 2.0}, 2.0),
         ({"max_on_time": 60.0, "deadman": "never"}, None),
         ({"deadman": 30.0}, 30.0),
+        ({"hold": True}, 2.0),
+        ({"hold": True, "deadman": 3.0}, 3.0),
+        ({"hold": True, "deadman": "never"}, None),
     ],
 )
 def test_what_may_not_be_on_for_long_has_a_dead_man_by_default(
@@ -98,6 +101,12 @@ def test_what_may_not_be_on_for_long_has_a_dead_man_by_default(
     output = heater(bench, **options)
     assert output.patience == patience
     assert output.describe().get("deadman") == patience
+
+
+def test_what_is_held_is_a_button_and_no_pulse(bench: Any) -> None:
+    assert heater(bench, hold=True).describe()["widget"] == "button"
+    with pytest.raises(ValueError, match="hold and pulse"):
+        DigitalOutput(pin=Pin(17), hold=True, pulse=1.0)
 
 
 def test_a_motor_has_a_dead_man_by_default(bench: Any) -> None:

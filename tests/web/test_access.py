@@ -240,6 +240,10 @@ def test_a_forged_cookie_is_nobody(lab: LabClient) -> None:
 def test_unknown_addresses_are_404_in_the_callers_language_of_data(lab: LabClient) -> None:
     student = lab.student()
     assert student.get("/nowhere").status == 404
+    page = student.get("/nowhere", HTTP_ACCEPT="text/html", HTTP_ACCEPT_LANGUAGE="es")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "<h1>Esa página no existe</h1>" in page.text
+    assert "Al laboratorio" in page.text
     assert student.get("/api/nowhere").json["error"] is True
     assert student.request("DELETE", "/mine", b"").status == 405
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from labnode.clock import Clock
+from labnode.errors import DeviceError
 from labnode.testing import LabClient, Student
 
 
@@ -173,3 +175,48 @@ def test_static_files_are_for_everybody_and_checked_again(lab: LabClient) -> Non
     assert reply.headers["cache-control"] == "no-cache"
     assert lab.browser().get("/static/../pages.py").status in (403, 404)
     assert lab.browser().get("/static/%2e%2e/pages.py").status in (403, 404)
+
+
+def test_what_comes_after_its_deadline_is_not_done(lab: LabClient, student: Student) -> None:
+    now = Clock().now()
+    late = student.post("/api/devices/switch/set", [True], HTTP_LABNODE_DEADLINE=str(now - 0.1))
+    assert (late.status, late.json["code"]) == (504, "timeout")
+    assert lab.value("switch") is False
+    in_time = student.post("/api/devices/switch/set", [True], HTTP_LABNODE_DEADLINE=str(now + 60))
+    assert (in_time.status, lab.value("switch")) == (200, True)
+    wrong = student.post("/api/devices/switch/set", [True], HTTP_LABNODE_DEADLINE="soon")
+    assert wrong.status == 400
+
+
+def test_a_task_says_what_it_takes_and_is_given_nothing_else(student: Student) -> None:
+    (task,) = student.get("/api/board").json["tasks"]
+    assert task["parameters"] == [{"name": "seconds", "type": "float", "default": 60}]
+    refused = student.post("/api/tasks/wait", {"seconds": "long"})
+    assert (refused.status, refused.json["message"]) == (
+        400,
+        "wait: 'seconds' must be a number, not the text 'long'",
+    )
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "could not open port /dev/ttyUSB0: no such file",
+        "plug.local does not answer: [Errno 111] Connection refused",
+        "OSError: no such device",
+    ],
+)
+def test_what_only_the_lab_s_staff_understand_is_not_told_to_students(
+    lab: LabClient, student: Student, why: str
+) -> None:
+    board = lab.agent.runtime.board
+
+    def fail(*_: object) -> None:
+        raise DeviceError(why)
+
+    board.file.devices["switch"].drive = fail
+    refused = student.post("/api/devices/switch/set", [True])
+    assert refused.json["message"] == "That did not work; the lab's log says why."
+    assert refused.json["code"] == "device"
+    assert why in board.snapshot["switch"]["error"]
+    assert student.get("/api/state").json["devices"]["switch"]["error"] == "device"

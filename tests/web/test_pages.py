@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from labnode.sessions.session import Reason
 from labnode.web import html, texts
 
 SESSION: dict[str, Any] = {
@@ -222,3 +223,9 @@ def test_a_lab_can_have_its_own_forbidden_page(tmp_path: Path) -> None:
 def test_the_loading_page_asks_again_by_itself() -> None:
     elements = Reader(html.render_loading([])).elements
     assert ("meta", {"http-equiv": "refresh", "content": "2"}) in elements
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_the_farewell_says_why_whatever_the_reason(reason: Reason) -> None:
+    for language in texts.LANGUAGES:
+        assert texts.words(language)[f"over:{reason}"]

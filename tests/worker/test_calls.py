@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from labnode import context
-from labnode.errors import Busy, DeviceError
+from labnode.errors import Busy, DeviceError, TooLate
 from tests.kit.rig import WorkerRig
 from tests.kit.waiting import PATIENCE
 
@@ -50,6 +50,19 @@ def test_a_call_is_busy_after_its_timeout_and_never_runs_afterwards(rig: WorkerR
     job.result()
     rig.worker.call(lambda: None)  # everything before this one has had its turn
     assert not rig.board.heater
+
+
+def test_a_call_whose_deadline_has_passed_never_runs(rig: WorkerRig) -> None:
+    gate = rig.gate()
+    job = rig.job(lambda: gate.wait(PATIENCE))
+    deadline = rig.manual.now() + 3
+    call = rig.go(lambda: rig.worker.call(rig.board.heat, deadline)).waits()
+    rig.manual.advance(3.1)  # as when the whole process was stopped: nobody was told of the time
+    gate.set()
+    job.result()
+    assert "too late" in str(call.raises(TooLate))
+    assert not rig.board.heater
+    assert rig.go(lambda: rig.worker.call(rig.board.heat, deadline + 1)).result() is True
 
 
 def test_a_call_that_waits_goes_on_no_longer_than_its_caller(rig: WorkerRig) -> None:

@@ -7,22 +7,28 @@ import json
 import math
 import types
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from labnode.errors import BadInput
-from labnode.schema import did_you_mean, shown
+from labnode.schema import Between, did_you_mean, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK = "_labnode_command"
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 _ANY = {bool, float, str}
+_NO_LIMITS = Between(None)
+_NO_TYPE = (inspect.Parameter.empty, None)
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One argument of a command; `kind` is bool, int, float, str, any (of them) or choice."""
+    """One argument of a command or a task.
+
+    `kind` is bool, int, float, str, any (of them) or choice; `limits` are those of a number.
+    """
 
     name: str
     kind: str
@@ -30,6 +36,7 @@ class Parameter:
     default: Any = inspect.Parameter.empty
     optional: bool = False  # null is a value
     choices: tuple[Any, ...] = ()
+    limits: Between = _NO_LIMITS
 
     @property
     def required(self) -> bool:
@@ -39,7 +46,9 @@ class Parameter:
         """JSON for the page."""
         choices = {"choices": list(self.choices)} if self.choices else {}
         default = {} if self.required else {"default": self.default}
-        return {"name": self.name, "type": self.kind, **choices, **default}
+        limits = {"min": self.limits.low, "max": self.limits.high}
+        given = {key: limit for key, limit in limits.items() if limit is not None}
+        return {"name": self.name, "type": self.kind, **choices, **default, **given}
 
     def accept(self, value: Any) -> Any:
         """The value as the method gets it; ValueError when it is not what is expected.
@@ -56,13 +65,20 @@ class Parameter:
                 number = float(value)
             except OverflowError:
                 number = math.inf
-            if math.isfinite(number):
+            if math.isfinite(number) and self._is_within(number):
                 return number
-        elif (self.kind == type(value).__name__ and self.kind != "float") or (
+        elif self.kind == "int" and type(value) is int:
+            if self._is_within(value):
+                return value
+        elif (self.kind == type(value).__name__ and self.kind not in ("int", "float")) or (
             self.kind == "any" and isinstance(value, bool | str)
         ):
             return value
         raise ValueError(f"must be {self.expected}, not {_came(value)}")
+
+    def _is_within(self, number: float) -> bool:
+        low, high = self.limits.low, self.limits.high
+        return (low is None or low <= number) and (high is None or number <= high)
 
 
 @dataclass(frozen=True)
@@ -76,7 +92,7 @@ class Command:
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Command:
         """The command of a method; TypeError when a parameter's type is none of JSON's."""
-        hints = get_type_hints(function)
+        hints = get_type_hints(function, include_extras=True)
         _, *parameters = inspect.signature(function).parameters.values()
         return cls(
             name=function.__name__,
@@ -138,6 +154,23 @@ def mark(function: F, students: bool = True) -> F:
     return function
 
 
+def parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+    """The parameters of a task function that a page can ask for, in their order.
+
+    Without an annotation the type is that of the default, else any.
+    """
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except (NameError, TypeError):  # of a module that is imported for types only
+        hints = {}
+    found = []
+    for parameter in inspect.signature(function).parameters.values():
+        guess = str | float | bool if parameter.default in _NO_TYPE else type(parameter.default)
+        with suppress(TypeError):
+            found.append(_parameter(function, parameter, hints.get(parameter.name, guess)))
+    return tuple(found)
+
+
 def commands_of(cls: type) -> dict[str, Command]:
     """The commands of a class by name, inherited ones first, in the order they are written."""
     found: dict[str, Command] = {}
@@ -151,6 +184,8 @@ def commands_of(cls: type) -> dict[str, Command]:
 
 
 def _parameter(function: Callable[..., Any], parameter: inspect.Parameter, hint: Any) -> Parameter:
+    hint, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    limits = next((note for note in notes if isinstance(note, Between)), _NO_LIMITS)
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     kinds = [option for option in options if option is not type(None)]
     optional = len(kinds) < len(options)
@@ -170,8 +205,9 @@ def _parameter(function: Callable[..., Any], parameter: inspect.Parameter, hint:
             "float, str, Literal or bool | float | str, or as one of them | None, so that it can "
             "be checked"
         )
+    expected += f" {limits}" if limits is not _NO_LIMITS else ""
     expected += " or null" if optional else ""
-    return Parameter(parameter.name, kind, expected, parameter.default, optional, choices)
+    return Parameter(parameter.name, kind, expected, parameter.default, optional, choices, limits)
 
 
 def _came(value: Any) -> str:

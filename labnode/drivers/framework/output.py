@@ -274,10 +274,28 @@ class SwitchOutput(Output):
 
     safe: bool = False
     initial: bool | None = None
+    hold: Annotated[
+        bool,
+        Doc(
+            "On while a student holds its button on the page; with a dead man of 2 s, unless "
+            "`deadman` says otherwise."
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hold and self.pulse is not None:
+            raise ValueError("hold and pulse are two ways to end what a button begins: give one")
+
+    @property
+    def patience(self) -> float | None:
+        default = _SHORTEST if self.hold and self.deadman is None else None
+        return default or super().patience
 
     def describe(self) -> dict[str, Any]:
-        pulse = {} if self.pulse is None else {"widget": "button", "pulse": self.pulse}
-        return {**super().describe(), **pulse}
+        pulse = {} if self.pulse is None else {"pulse": self.pulse}
+        widget = {"widget": "button"} if pulse or self.hold else {}
+        return {**super().describe(), **widget, **pulse}
 
     @command
     def set(self, value: bool) -> None:

@@ -41,7 +41,8 @@ function drawButton(device, card) {
     let held = null; // the promise of having been pressed
     const down = (event) => {
       if (held || (event.key && event.key !== " " && event.key !== "Enter")) return;
-      if (event.pointerId !== undefined) button.setPointerCapture(event.pointerId);
+      // A finger holds what it touched first: without this nobody would see that it slides off.
+      if (event.pointerId !== undefined) button.releasePointerCapture(event.pointerId);
       if (button.getAttribute("aria-disabled") !== "true") held = put(true);
     };
     const up = async () => {
@@ -50,7 +51,9 @@ function drawButton(device, card) {
       if (pressed) await pressed.then(() => put(false));
     };
     for (const event of ["pointerdown", "keydown"]) button.addEventListener(event, down);
-    for (const event of ["pointerup", "pointercancel", "keyup", "blur"]) button.addEventListener(event, up);
+    for (const event of ["pointerup", "pointercancel", "pointerleave", "keyup", "blur"]) button.addEventListener(event, up);
+    document.addEventListener("visibilitychange", () => document.hidden && up());
+    button.addEventListener("contextmenu", (event) => event.preventDefault()); // a long touch is no question
   }
   card.head.append(state, button);
   return ({ value }) => {

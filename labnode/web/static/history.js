@@ -19,6 +19,9 @@ export function watch(name) {
 }
 
 board.on("change", (name, state) => records.has(name) && add(name, state));
+// While the lab does not answer nobody knows what devices show.
+board.on("offline", () => records.forEach((_, name) => add(name, { value: null })));
+board.on("online", () => records.forEach((_, name) => add(name, board.devices[name].state)));
 
 /** Put what the lab has recorded before what is known of the devices that are watched. */
 export async function recall() {
@@ -39,10 +42,13 @@ function asNumber(value) {
   return typeof value === "number" || typeof value === "boolean" ? Number(value) : NaN;
 }
 
-function add(name, { value }) {
+/** A value that is stale is none since it was read last. */
+function add(name, state) {
   const { times, values } = records.get(name);
-  times.push(performance.now() / 1000);
-  values.push(asNumber(value));
+  const now = performance.now() / 1000;
+  const age = state.stale ? board.age(state) || 0 : 0;
+  times.push(Math.max(now - age, times.at(-1) ?? 0));
+  values.push(state.stale ? NaN : asNumber(state.value));
   if (times.length < LIMIT) return;
   const old = LIMIT / 2;
   const keep = (_, i) => i >= old || i % 2 === 0;

@@ -17,6 +17,8 @@ import { Wishes } from "./wishes.js";
 
 const HICCUP = 2000; // one request that fails sooner than this says nothing yet
 const PATIENCE = 6000; // how long an answer may take
+const LOOKS_FOR = 5000; // … and one that says how the board is
+const ANSWERS_FOR = 1000; // what the page no longer waits for has not begun so long before
 
 /** An action that was not done; `code` is for programs, `message` is the lab's sentence (or ""). */
 export class LabError extends Error {
@@ -203,7 +205,7 @@ export class Board {
     if (this.#leaving) return;
     const asked = performance.now();
     try {
-      this.take(await this.#ask("GET", "api/state"), asked);
+      this.take(await this.#ask("GET", "api/state", undefined, LOOKS_FOR), asked);
     } catch (error) {
       this.#missed(error, asked);
     }
@@ -215,6 +217,7 @@ export class Board {
     if (fresh) {
       this.#run = news.run;
       this.#version = -1;
+      this.#ahead = NaN;
       this.notices = [];
     }
     if (news.devices) this.#takeDevices(news);
@@ -226,6 +229,13 @@ export class Board {
     if (news.event !== undefined) this.#emit("push", news.event, news.data);
     if (news.notices) this.#takeNotices(news.notices);
     if (fresh) this.#checkDescription();
+  }
+
+  /** The lab has not answered a sign of the page. For transports. */
+  hearsNothing() {
+    if (this.#over || !this.online) return;
+    this.online = false;
+    this.#emit("offline");
   }
 
   /** The lab had more to tell than the way here could carry. For transports. */
@@ -267,10 +277,13 @@ export class Board {
     return `${root}callback/${encodeURIComponent(this.#token)}/${action}`;
   }
 
-  async #ask(method, path, body) {
+  async #ask(method, path, body, patience = PATIENCE) {
     if (this.#over) throw new LabError("session-over");
     const headers = { Accept: "application/json" };
     if (body !== undefined) headers["Content-Type"] = "application/json";
+    // A lab that was frozen finds requests that nobody waits for any more: it must not act on them.
+    const deadline = (performance.now() + patience - ANSWERS_FOR) / 1000 + this.#ahead;
+    if (method === "POST" && deadline) headers["Labnode-Deadline"] = deadline.toFixed(3);
     let reply, answer;
     try {
       reply = await fetch(this.#root + path, {
@@ -278,7 +291,7 @@ export class Board {
         headers,
         body: JSON.stringify(body),
         cache: "no-store",
-        signal: AbortSignal.timeout(PATIENCE),
+        signal: AbortSignal.timeout(patience),
       });
       answer = await reply.json();
     } catch {
@@ -320,15 +333,15 @@ export class Board {
     } else if (!this.online) {
       if (this.timeLeft === 0) this.#finish({ reason: "time" }); // nobody is there to say so
     } else if (++this.#misses > 1 || performance.now() - asked > HICCUP) {
-      this.online = false;
-      this.#emit("offline");
+      this.hearsNothing();
     }
   }
 
   #takeDevices({ devices, version, now }) {
     if (version < this.#version) return; // it was overtaken by a newer one
     this.#version = version;
-    this.#ahead = now - performance.now() / 1000;
+    // News that took long to arrive makes the lab's clock seem to be behind.
+    this.#ahead = Math.max(now - performance.now() / 1000, this.#ahead || -Infinity);
     const before = this.snapshot;
     this.snapshot = { ...before, ...devices };
     for (const [name, state] of Object.entries(devices)) {

@@ -22,8 +22,14 @@ export function drawBoard() {
     const card = draw(kind ? { task: name } : name);
     if (card) place.replaceChildren(card);
   }
-  const rows = (page ?? []).map((row) => row.map(draw).filter(Boolean));
-  addSection(byId("devices"), null, rows);
+  let section = { title: null, rows: [] }; // rows of one group, one after the other, have its heading
+  const sections = [section];
+  for (const row of page ?? []) {
+    const title = groupOf(row);
+    if (title !== section.title) sections.push((section = { title, rows: [] }));
+    section.rows.push(row.map(draw).filter(Boolean));
+  }
+  for (const { title, rows } of sections) addSection(byId("devices"), title, rows);
   const groups = new Map();
   for (const device of rest.devices.values()) {
     const group = device.group ?? null;
@@ -45,6 +51,12 @@ export function recordingLinks() {
     make("a", { href: board.url(`api/recording.${kind}`), download: "" }, kind.toUpperCase()),
   );
   return [make("p", { className: "recording" }, `${words.recording} `, links[0], " · ", links[1])];
+}
+
+/** The group that all devices of a row are in; null for a row of several, or of none. */
+function groupOf(row) {
+  const groups = row.filter((item) => typeof item === "string").map((name) => rest.devices.get(name)?.group ?? null);
+  return groups.length && groups.every((group) => group === groups[0]) ? groups[0] : null;
 }
 
 /** Each is drawn once. */

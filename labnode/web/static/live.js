@@ -5,6 +5,8 @@
 
 import { sleep } from "./sleep.js";
 
+const SIGN = 1000; // milliseconds between signs of a page that is looked at …
+const ANSWER = 4000; // … and for the answer to one: who sees the page knows within 6 s that nobody is there
 const OPENING = 4000; // milliseconds for a WebSocket to open
 const LOOK = 500; // from one answer to the next question, where there is no WebSocket
 const LOOK_OFFLINE = 1000; // … while the lab does not answer
@@ -24,7 +26,7 @@ export class Live {
   #stopped = false;
   #wake = () => {};
 
-  /** `signOfLife`: milliseconds between two signs of the page, and for an answer to one. */
+  /** `signOfLife`: milliseconds between two signs of a hidden page, or of one without a WebSocket. */
   constructor(board, root, signOfLife) {
     this.#board = board;
     this.#signOfLife = signOfLife;
@@ -68,9 +70,11 @@ export class Live {
     const closed = new Promise((resolve) => (socket.onclose = resolve));
     const opened = new Promise((resolve) => (socket.onopen = () => resolve(true)));
     let asked = null; // since when a sign of life has no answer
+    let answer = () => {};
     socket.onmessage = ({ data }) => {
       this.#board.take(JSON.parse(data), asked ?? performance.now());
       asked = null;
+      answer(true);
     };
     if (!(await Promise.race([opened, closed.then(() => false), sleep(OPENING)]))) {
       socket.close();
@@ -86,14 +90,15 @@ export class Live {
       if (code === TOO_SLOW) this.#board.wasTooSlow();
     });
     while (open) {
-      await Promise.race([end, sleep(this.#signOfLife)]);
+      await Promise.race([end, sleep(document.hidden ? this.#signOfLife : Math.min(SIGN, this.#signOfLife))]);
       if (!open) break;
-      if (asked !== null) {
-        socket.close(); // nobody is there, and its end may take long to arrive
-        break;
-      }
       asked = performance.now();
+      const answered = new Promise((resolve) => (answer = resolve));
       this.#tell();
+      if ((await Promise.race([answered, end, sleep(ANSWER)])) || !open) continue;
+      this.#board.hearsNothing();
+      socket.close(); // its end may take long to arrive
+      break;
     }
     return !over;
   }

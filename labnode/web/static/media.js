@@ -34,6 +34,8 @@ function drawCamera(device, card) {
   });
   image.addEventListener("load", () => image.classList.remove("broken"));
   board.on("over", () => image.removeAttribute("src"));
-  show();
+  // A picture that never ends, or never comes, keeps no page from being loaded.
+  if (document.readyState === "complete") show();
+  else addEventListener("load", show, { once: true });
   return () => {};
 }

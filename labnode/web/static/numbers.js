@@ -1,8 +1,11 @@
 // The numbers in the lines of a device, as curves: "21.5", "1, 2, 3", "temp=21.5 fan:40".
 
+import { asAge, make, textScale } from "./panel.js";
+
 const COLOURS = ["--plot-1", "--plot-2", "--plot-3", "--plot-4"];
 const VALUE = /^(?:([^\d\s:=][^:=]*)[:=])?([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)$/i;
-const [LEFT, TOP, BOTTOM] = [48, 8, 8];
+const [LEFT, TOP, RIGHT, BOTTOM] = [56, 8, 8, 22];
+const STEPS = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600]; // seconds between marks
 
 /** {name: number} of a line that is nothing but numbers, with or without their names; else null. */
 export function numbersOf(line) {
@@ -16,44 +19,63 @@ export function numbersOf(line) {
   return parts.length ? found : null;
 }
 
-/** Draw `points`, the oldest first. */
-export function drawNumbers(canvas, points) {
-  const width = canvas.clientWidth;
-  const height = canvas.clientHeight;
-  const scale = devicePixelRatio;
+/** Draw `points` ({at, numbers}, the oldest first; `at` in seconds), and name the curves in `legend`. */
+export function drawNumbers(canvas, legend, points) {
+  const names = [...new Set(points.flatMap(({ numbers }) => Object.keys(numbers)))].slice(0, 8);
+  const last = points.at(-1)?.numbers ?? {};
+  const told = names.map((name) => `${name}: ${last[name] ?? "–"}`);
+  canvas.setAttribute("aria-label", told.join(", "));
+  legend.replaceChildren(
+    ...names.map((name, index) => {
+      const dot = make("span", { className: "dot", "aria-hidden": "true" });
+      dot.style.backgroundColor = `var(${COLOURS[index % COLOURS.length]})`;
+      dot.style.opacity = index < COLOURS.length ? 1 : 0.5;
+      return make("li", {}, dot, told[index]);
+    }),
+  );
+  const values = points.flatMap(({ numbers }) => names.map((name) => numbers[name])).filter(Number.isFinite);
+  const width = canvas.clientWidth / textScale();
+  const height = canvas.clientHeight / textScale();
+  const scale = devicePixelRatio * textScale();
   canvas.width = Math.round(width * scale);
   canvas.height = Math.round(height * scale);
-  const names = [...new Set(points.flatMap(Object.keys))].slice(0, 8);
-  const values = points.flatMap((point) => names.map((name) => point[name])).filter(Number.isFinite);
-  canvas.setAttribute("aria-label", names.map((name) => `${name}: ${points.at(-1)[name] ?? "–"}`).join(", "));
   if (!values.length) return;
-  let low = Math.min(...values);
-  let high = Math.max(...values);
+  let low = values.reduce((a, b) => Math.min(a, b));
+  let high = values.reduce((a, b) => Math.max(a, b));
   if (low === high) [low, high] = [low - 1, high + 1];
+  const [from, to] = [points[0].at, points.at(-1).at];
   const style = getComputedStyle(document.documentElement);
   const context = canvas.getContext("2d");
-  const x = (i) => LEFT + (i / Math.max(1, points.length - 1)) * (width - LEFT - 4);
+  const x = (time) => LEFT + ((time - from) / (to - from || 1)) * (width - LEFT - RIGHT);
   const y = (value) => TOP + (1 - (value - low) / (high - low)) * (height - TOP - BOTTOM);
   context.setTransform(scale, 0, 0, scale, 0, 0);
   context.font = "12px system-ui, sans-serif";
   context.textBaseline = "middle";
+  const ink = style.getPropertyValue("--ink-soft");
+  const edge = style.getPropertyValue("--edge");
+  const mark = (text, left, top, line) => {
+    context.fillStyle = ink;
+    context.fillText(text, left, top);
+    context.fillStyle = edge;
+    context.fillRect(...line);
+  };
   context.textAlign = "right";
   for (const value of [low, (low + high) / 2, high]) {
-    context.fillStyle = style.getPropertyValue("--ink-soft");
-    context.fillText(Number(value.toPrecision(4)), LEFT - 6, y(value));
-    context.fillStyle = style.getPropertyValue("--edge");
-    context.fillRect(LEFT, y(value), width - LEFT, 1);
+    mark(Number(value.toPrecision(4)), LEFT - 6, y(value), [LEFT, y(value), width - LEFT - RIGHT, 1]);
   }
-  context.textAlign = "left";
+  const most = (width - LEFT - RIGHT) / 70;
+  const step = STEPS.find((each) => (to - from) / each <= most) ?? STEPS.at(-1) * 4;
+  for (let ago = 0; ago <= to - from; ago += step) {
+    const at = x(to - ago);
+    mark(ago ? `−${asAge(ago)}` : asAge(0), Math.max(at, LEFT), height - 8, [at, TOP, 1, height - TOP - BOTTOM]);
+  }
   context.lineWidth = 1.5;
   context.lineJoin = "round";
   names.forEach((name, index) => {
-    const colour = style.getPropertyValue(COLOURS[index % COLOURS.length]);
-    context.strokeStyle = context.fillStyle = colour;
+    context.strokeStyle = style.getPropertyValue(COLOURS[index % COLOURS.length]);
     context.setLineDash(index < COLOURS.length ? [] : [5, 3]);
     context.beginPath();
-    points.forEach((point, i) => Number.isFinite(point[name]) && context.lineTo(x(i), y(point[name])));
+    for (const { at, numbers } of points) if (Number.isFinite(numbers[name])) context.lineTo(x(at), y(numbers[name]));
     context.stroke();
-    if (names.length > 1 || name !== "1") context.fillText(name, LEFT + 8 + 90 * index, TOP + 8);
   });
 }

@@ -77,3 +77,8 @@ export function asAge(seconds) {
 export function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
+
+/** How much larger than usual the student has text: drawings grow with it. */
+export function textScale() {
+  return parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+}

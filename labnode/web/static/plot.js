@@ -2,7 +2,7 @@
 
 import { makeCard } from "./card.js";
 import { history, recall, watch } from "./history.js";
-import { asNumber, asPercent, asText, board, fill, language, make, words } from "./panel.js";
+import { asNumber, asPercent, asText, board, fill, language, make, textScale, words } from "./panel.js";
 import { register } from "./widgets.js";
 
 register("plot", drawPlot);
@@ -52,13 +52,13 @@ function drawPlot({ plot: names, span = 120, label }, number) {
 
   function paint() {
     if (document.hidden || !canvas.isConnected || !canvas.clientWidth) return;
-    const width = canvas.clientWidth;
+    const width = canvas.clientWidth / textScale();
     const height = lanes.reduce((sum, lane) => sum + lane.height + GAP, BOTTOM);
-    const scale = devicePixelRatio;
+    const scale = devicePixelRatio * textScale();
     if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
       canvas.width = Math.round(width * scale);
       canvas.height = Math.round(height * scale);
-      canvas.style.height = `${height}px`;
+      canvas.style.height = `${height / 16}rem`;
     }
     const context = canvas.getContext("2d");
     context.setTransform(scale, 0, 0, scale, 0, 0);
@@ -69,7 +69,8 @@ function drawPlot({ plot: names, span = 120, label }, number) {
   }
   function describe() {
     const parts = series.map(({ name, device, title, shown }) => {
-      const { value } = board.devices[name];
+      const state = board.devices[name].state;
+      const value = state.stale || !board.online ? null : state.value;
       shown.textContent = typeof value === "number" ? asNumber(value, device) : asText(value);
       return `${title}: ${shown.textContent}`;
     });
@@ -88,7 +89,8 @@ function drawPlot({ plot: names, span = 120, label }, number) {
     paint();
   }
   const pan = (by) => move((view.end ?? seconds()) + by);
-  const perPixel = () => view.span / (canvas.clientWidth - LEFT - RIGHT);
+  const seenWidth = () => canvas.clientWidth - (LEFT + RIGHT) * textScale(); // of the curves
+  const perPixel = () => view.span / seenWidth();
 
   canvas.addEventListener("keydown", ({ key }) => {
     if (key === "+") zoom(0.5);
@@ -102,7 +104,7 @@ function drawPlot({ plot: names, span = 120, label }, number) {
     (event) => {
       if (!event.ctrlKey && document.activeElement !== canvas) return; // the page scrolls
       event.preventDefault();
-      zoom(event.deltaY > 0 ? 1.25 : 0.8, (event.offsetX - LEFT) / (canvas.clientWidth - LEFT - RIGHT));
+      zoom(event.deltaY > 0 ? 1.25 : 0.8, (event.offsetX - LEFT * textScale()) / seenWidth());
     },
     { passive: false },
   );
@@ -272,22 +274,24 @@ function line(context, x1, y1, x2, y2) {
   context.lineTo(Math.round(x2) + 0.5, Math.round(y2) + 0.5);
 }
 
-/** All that is known of the devices, a line for each moment at which one of them has changed. */
+/** All that is known, in the format of the lab's recordings: a line for each moment of a change. */
 function save(series) {
   const past = series.map(({ name }) => history(name));
   const times = [...new Set(past.flatMap((each) => each.times))].sort((a, b) => a - b);
   const at = past.map(() => -1);
   const rows = times.map((time) => {
-    const cells = past.map((each, i) => {
+    const values = past.map((each, i) => {
       while (each.times[at[i] + 1] <= time) at[i]++;
-      const value = each.values[at[i]];
-      return Number.isFinite(value) ? value : "";
+      return each.values[at[i]] ?? NaN;
     });
-    return [new Date((time + wall()) * 1000).toISOString(), (time - times[0]).toFixed(3), ...cells].join(",");
+    const when = new Date((time + wall()) * 1000).toISOString().replace("Z", "+00:00");
+    const valid = values.map((value) => Number(Number.isFinite(value)));
+    return [(time - times[0]).toFixed(3), when, ...values.map((value, i) => (valid[i] ? value : "")), ...valid].join(",");
   });
-  const head = ["time", "seconds", ...series.map(({ name, device }) => (device.unit ? `${name} (${device.unit})` : name))];
+  const names = series.map(({ name }) => name);
+  const head = ["seconds", "time", ...names, ...names.map((name) => `${name}_valid`)];
   const blob = new Blob([[head.join(","), ...rows, ""].join("\r\n")], { type: "text/csv" });
-  const link = make("a", { href: URL.createObjectURL(blob), download: `${series[0].name}.csv` });
+  const link = make("a", { href: URL.createObjectURL(blob), download: `${names[0]}.csv` });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }

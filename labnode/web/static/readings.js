@@ -23,7 +23,7 @@ function drawLamp(device, card) {
 
 function drawValue(device, card) {
   const state = make("span", { className: "state reading" });
-  const line = draw("polyline", {});
+  const line = draw("path", {});
   const spark = draw(
     "svg",
     { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
@@ -31,7 +31,7 @@ function drawValue(device, card) {
   );
   card.head.append(spark, state);
   watch(device.name);
-  const trace = () => line.setAttribute("points", points(history(device.name)));
+  const trace = () => line.setAttribute("d", path(history(device.name)));
   if (isSettable(device)) {
     const { min, max, step } = { step: "any", ...device };
     const limits = Object.entries({ min, max, step }).filter(([, limit]) => limit !== undefined);
@@ -48,23 +48,25 @@ function drawValue(device, card) {
   };
 }
 
-/** The last minute of a device, as points of a line that fits the height. */
-function points({ times, values }) {
+/** The last minute of a device, as a line that fits the height, with a gap where nothing is known. */
+function path({ times, values }) {
   const now = performance.now() / 1000;
   let from = times.length;
   while (from > 0 && times[from - 1] > now - SPAN) from--;
   from = Math.max(0, from - 1); // the one before still holds at the left edge
   const seen = values.slice(from).filter(Number.isFinite);
-  if (!seen.length) return "";
   const [low, high] = [Math.min(...seen), Math.max(...seen)];
   const y = (value) => (HEIGHT - 2 - ((value - low) / (high - low || 1)) * (HEIGHT - 4)).toFixed(1);
   const x = (time) => (Math.max(0, 1 - (now - time) / SPAN) * WIDTH).toFixed(1);
-  const drawn = [];
-  for (let i = from; i < times.length; i++) {
-    if (Number.isFinite(values[i])) drawn.push(`${x(times[i])},${y(values[i])}`);
+  let drawn = "";
+  let before = NaN;
+  for (let i = from; i <= times.length; i++) {
+    const value = values[i] ?? NaN; // the last value goes on until now, another until it is known no more
+    if (Number.isFinite(value)) drawn += `${Number.isFinite(before) ? "L" : "M"}${x(times[i])} ${y(value)}`;
+    else if (Number.isFinite(before)) drawn += `H${x(times[i] ?? now)}`;
+    before = value;
   }
-  drawn.push(`${WIDTH},${y(seen.at(-1))}`);
-  return drawn.join(" ");
+  return drawn;
 }
 
 /** A text that the device shows; one that takes a text has a field, or its choices, for it. */

@@ -2,7 +2,7 @@
 
 import { makeCard } from "./card.js";
 import { isFinished } from "./labnode.js";
-import { asPercent, asText, board, explain, make, words } from "./panel.js";
+import { asPercent, asText, board, explain, fill, make, words } from "./panel.js";
 
 /** The card of a task that the student may start. */
 export function drawTask(description) {
@@ -14,7 +14,12 @@ export function drawTask(description) {
   const start = make("button", { type: "button", id: startId, className: "strong start" }, words.start);
   start.setAttribute("aria-labelledby", `${startId} ${card.labelId}`);
   const progress = makeProgress(card, `stop-${name}`);
-  start.addEventListener("click", () => card.act(() => progress.busy || board.task(name)));
+  const fields = (description.parameters ?? []).map((each) => makeField(each, name));
+  start.addEventListener("click", () => {
+    if (progress.busy || !fields.every(({ control }) => control.reportValidity())) return;
+    const given = fields.map((field) => [field.name, field.value]).filter(([, value]) => value !== undefined);
+    card.act(() => progress.busy || board.task(name, Object.fromEntries(given)));
+  });
   const follow = (task) => {
     progress.follow(task);
     start.setAttribute("aria-disabled", String(progress.busy || board.session.read_only));
@@ -22,9 +27,44 @@ export function drawTask(description) {
   board.on("task", (task) => task.name === name && follow(task));
   const buttons = make("p", { className: "buttons" }, start, progress.stop);
   card.head.append(progress.state);
+  if (fields.length) card.element.append(make("p", { className: "fields" }, ...fields.map(({ element }) => element)));
   card.element.append(progress.bar, progress.log, card.slot, buttons);
   follow(board.tasks.get(name) ?? null);
   return card.element;
+}
+
+/** A field for an argument; its value is undefined where the task has a default and nothing is given. */
+function makeField({ name, type, choices, default: usual, min, max }, task) {
+  const required = usual === undefined;
+  const id = `${task}-${name}`;
+  const range = min === undefined ? "at-most" : max === undefined ? "at-least" : "range";
+  const limited = min !== undefined || max !== undefined;
+  const hint = limited ? ` (${fill(words[range], { min, max })})` : "";
+  let control;
+  if (choices) control = make("select", { id }, ...choices.map((each) => make("option", {}, String(each))));
+  else if (type === "bool") control = make("input", { id, type: "checkbox", checked: Boolean(usual) });
+  else {
+    const number = type === "int" || type === "float";
+    const limits = Object.entries({ min, max }).filter(([, limit]) => limited && limit !== undefined);
+    const more = number ? { type: "number", step: type === "int" ? 1 : "any", ...Object.fromEntries(limits) } : {};
+    control = make("input", { id, type: "text", autocomplete: "off", required, ...more });
+  }
+  if (type !== "bool") control.value = usual ?? (choices ? choices[0] : "");
+  control.disabled = board.session.read_only;
+  const text = name.replaceAll("_", " ");
+  const label = make("label", { htmlFor: id }, text[0].toUpperCase() + text.slice(1) + hint);
+  return {
+    name,
+    control,
+    element: make("span", { className: "field" }, label, control),
+    get value() {
+      if (type === "bool") return control.checked;
+      if (choices) return choices[control.selectedIndex];
+      if (control.value === "") return required ? "" : undefined;
+      const isNumber = type === "int" || type === "float" || (type === "any" && Number.isFinite(Number(control.value)));
+      return isNumber ? Number(control.value) : control.value;
+    },
+  };
 }
 
 /** What shows how far a task is, in a card: its `follow` gets each news of it. */

@@ -64,6 +64,10 @@ export function drawDevice(device) {
   look(device.name);
   board.on("change", look);
   board.on("expect", look);
+  setInterval(() => {
+    const { state } = board.devices[device.name];
+    if (state.stale && !document.hidden) card.block(whyNot(state), state.held); // it grows older
+  }, 1000);
   return card.element;
 }
 
@@ -71,7 +75,7 @@ export function drawDevice(device) {
 function whyNot(state) {
   if (state.locked) return inWords(state.locked);
   if (state.lent) return words["console:lent"];
-  if (state.error) return fill(words["device-error"], { error: state.error });
+  if (state.error) return words[`error:${state.error}`] ?? fill(words["device-error"], { error: state.error });
   if (state.connected === false) return words.disconnected;
   if (!state.stale) return "";
   const age = board.age(state);
