@@ -30,8 +30,9 @@ function drawButton(device, card) {
   const { name } = device;
   const press = device.commands?.some((command) => command.name === "press");
   const state = make("span", { className: "state" });
-  const button = make("button", { type: "button", className: "push" }, words.press);
-  button.setAttribute("aria-labelledby", card.labelId);
+  const id = `press-${name}`;
+  const button = make("button", { type: "button", className: "push", id }, words.press);
+  button.setAttribute("aria-labelledby", `${id} ${card.labelId}`);
   card.guard(button);
   const put = (value) => card.act(() => board.command(name, "set", [value]));
   if (press || device.pulse || device.confirm) {

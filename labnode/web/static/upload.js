@@ -46,7 +46,7 @@ function drawUpload(device, card) {
   /** What is in a file now, if it can be sent. */
   async function read(given) {
     const content = await readAgain(given);
-    chosen.textContent = `${content.name} · ${asSize(content.size)}`;
+    chosen.title = chosen.textContent = `${content.name} · ${asSize(content.size)}`;
     const wrong = whyNot(content);
     if (wrong) throw new LabError("", wrong);
     return content;
