@@ -106,12 +106,13 @@ def test_an_administrator_looks_tries_stops_and_clears(student: Student, node: N
 
     admin.click(".estop")
     admin.sees("#state", "Stopped")
-    admin.sees("#sessions", "estop")
+    admin.sees("#sessions", "emergency stop")
     admin.sees("#alerts", "Emergency stop")
     assert node.server.delete(session_id).clean
 
     admin.run("window.confirm = () => true")
     admin.click("#clear")
+    admin.sees("#said", "Cleared: Emergency stop")
     admin.sees("#state", "Ready for a student")
     assert admin.text("#alerts") == ""
 

@@ -187,7 +187,7 @@ def test_it_lists_sessions_tasks_and_events(lab: LabClient, page: Callable[..., 
     student.post("/api/tasks/wait", {"seconds": 0})
     lab.finish(student)
     text = page()
-    assert re.search(r"Ada Lovelace &lt;ada&gt; disposed deleted 1:00 weblab", text)
+    assert re.search(r"Ada Lovelace &lt;ada&gt; over ended by the server 1:00 weblab", text)
     assert "wait" in text
     assert "session.disposed" in text
 
@@ -381,13 +381,19 @@ def test_a_latched_fault_is_shown_and_can_be_cleared(tmp_path: Path) -> None:
                 "GET", "/admin", HTTP_AUTHORIZATION=BOSS, HTTP_ACCEPT_LANGUAGE="es"
             ).text
 
+        assert "Todas las partes funcionan" in shown()
         assert post(lab, "devices/latch/on").status == 200
+        assert "Todas las partes funcionan" not in shown()
+        assert post(lab, "clear").json["message"] == (
+            "Not cleared, because its cause is still there: The lid is open."
+        )
         assert "Enclavamiento lid-open actúa ahora: La tapa está abierta" in shown()
         post(lab, "reset")
         assert "Enclavamiento lid-open ha actuado y está retenido" in shown()
         assert "Ha actuado un enclavamiento" in shown()
-        assert post(lab, "clear").status == 200
+        assert post(lab, "clear").json["message"] == "Cleared: The lid is open."
         assert "Enclavamiento" not in shown()
+        assert post(lab, "clear").json["message"] == "There was nothing to clear."
 
 
 def test_its_own_files_are_for_the_administrator_alone(lab: LabClient) -> None:

@@ -109,13 +109,13 @@ class Admin:
 
     def page(self) -> HTTPResponse:
         """The node's state now; an open page asks for it repeatedly."""
-        language = texts.language(locales())
-        view = NodeView(
-            self._node, self._commands, self._clock, language=language, fault=self._fault
-        )
+        view = self._view()
         values = view.values(self._tail.entries[::-1])
         page = html.render_admin(
-            language, instance=self._instance, by_browser=self._login.by_browser, **values
+            texts.language(locales()),
+            instance=self._instance,
+            by_browser=self._login.by_browser,
+            **values,
         )
         return HTTPResponse(page, **{"Cache-Control": "no-store"})
 
@@ -141,7 +141,11 @@ class Admin:
         """Do a command of the control socket."""
         self._log(action)
         why = {"why": "the administration's page"} if action == "estop" else {}
-        return self._commands[action](**why)
+        faults, status = self._node.board.faults, self._commands["status"]()
+        done = self._commands[action](**why)
+        if action == "clear":
+            done["message"] = self._view().cleared(faults, status, done)
+        return done
 
     def run_task(self, name: str) -> dict[str, Any]:
         """Queue a task of the lab."""
@@ -154,6 +158,13 @@ class Admin:
         self._log("the stop of a task")
         self._commands["cancel_task"](task=task)
         return {}
+
+    def _view(self) -> NodeView:
+        """The node, in the language of whoever asks."""
+        language = texts.language(locales())
+        return NodeView(
+            self._node, self._commands, self._clock, language=language, fault=self._fault
+        )
 
     def _log(self, what: str) -> None:
         address = request.environ.get("REMOTE_ADDR", "")

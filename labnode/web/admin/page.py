@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from labnode.board.interlocks import Fault
 from labnode.clock import Clock, local, utc
 from labnode.errors import StorageError
 from labnode.lab import Node
@@ -14,6 +15,7 @@ from labnode.lab.pages import text
 from labnode.sessions import Session
 from labnode.web.admin.logtail import LogEntry
 from labnode.web.admin.texts import words as words_of
+from labnode.web.texts import words as student_words
 
 Row = dict[str, Any]
 
@@ -49,6 +51,9 @@ class NodeView:
         status = self._commands["status"]()
         live = self._node.sessions.live()
         file = self._node.board.file
+        devices = [
+            self._device(each) for each in self._node.board.describe([self._language], hidden=True)
+        ]
         return {
             "words": self.words,
             "title": file.title.pick(self._language) or file.lab.name,
@@ -62,10 +67,8 @@ class NodeView:
             ],
             "students": [self._student(session) for session in live],
             "idle": not live and status["estop"] is None,
-            "devices": [
-                self._device(each)
-                for each in self._node.board.describe([self._language], hidden=True)
-            ],
+            "devices": devices,
+            "troubles": self._troubles(status, devices),
             "sessions": self._today("sessions", "created_at", self._session),
             "tasks": self._today("tasks", "submitted_at", self._task),
             "runnable": self._runnable(),
@@ -73,13 +76,42 @@ class NodeView:
             "log": [{**asdict(entry), "at": _moment(entry.at)} for entry in log],
         }
 
+    def cleared(self, faults: Sequence[Fault], was: Row, done: Row) -> str:
+        """What `clear` has cleared, and what not.
+
+        `faults` and `was` are the board's faults and the node's status before, `done` is its reply.
+        """
+        latched = {f.name: f.message.pick(self._language) or f.name for f in faults if f.latched}
+        stop, quarantine = was["estop"], done["was"]
+        what = [] if stop is None else [f"{self.words['estopped']} ({stop})"]
+        if quarantine is not None and stop is None:
+            what.append(self.words["cleared:quarantine"].format(what=quarantine))
+        what += [text for name, text in latched.items() if name not in done["left"]]
+        left = [latched.get(name, name) for name in done["left"]]
+        sentences = [self.words["cleared"].format(what=", ".join(what))] if what else []
+        if left:
+            sentences.append(self.words["cleared:left"].format(what=", ".join(left)))
+        return " ".join(sentences) or self.words["cleared:nothing"]
+
+    def _troubles(self, status: Row, devices: list[Row]) -> list[str]:
+        """What keeps the node from being healthy, the gravest first."""
+        broken = [each["label"] for each in devices if each["broken"]]
+        return [
+            *filter(None, (self._fault(), status["alarm"], status["estop"], status["quarantine"])),
+            *(
+                fault.message.pick(self._language) or fault.name
+                for fault in self._node.board.faults
+            ),
+            *(f"{label}: {self.words['error']}" for label in broken),
+        ]
+
     def _student(self, session: Session) -> Row:
         user = self._node.sessions.user(session)
         return {
             "id": session.tag,
             "name": user.full_name or user.username or "?",
             "username": user.username_unique,
-            "state": str(session.state),
+            "state": self.words[f"session:{session.state}"],
             "left": duration(user.time_left),
             "client": session.request.client,
             "link": self._node.observers.link(session) if user.active else None,
@@ -87,8 +119,11 @@ class NodeView:
 
     def _device(self, about: Row) -> Row:
         state = self._node.board.snapshot.get(about["name"], {})
+        students = student_words(self._language)
         return {
             **about,
+            "broken": bool(state.get("error") or state.get("stale"))
+            or state.get("connected") is False,
             "value": self._value(state.get("value"), about["unit"]),
             "notes": [
                 text(note, [self._language])
@@ -101,7 +136,13 @@ class NodeView:
                 if note
             ],
             "commands": [
-                {"name": command["name"], "fields": list(map(self._field, command["parameters"]))}
+                {
+                    "name": command["name"],
+                    "label": students.get(
+                        f"command:{command['name']}", command["name"].replace("_", " ")
+                    ),
+                    "fields": list(map(self._field, command["parameters"])),
+                }
                 for command in about["commands"]
             ],
         }
@@ -154,7 +195,8 @@ class NodeView:
             "at": _moment(row["created_at"]),
             "id": row["session"],
             "slot": duration(row["length"]),
-            "end": row["reason"] or going_on,
+            "state": self.words[f"session:{row['state']}"],
+            "end": self.words[f"reason:{row['reason']}"] if row["reason"] else going_on,
         }
 
     def _task(self, row: Row) -> Row:
@@ -172,6 +214,7 @@ class NodeView:
             "at": _moment(row["submitted_at"]),
             "student": row["student"] or "",
             "result": result,
+            "status": self.words[f"task:{row['status']}"],
             "unfinished": row["status"] in ("submitted", "running"),
         }
 

@@ -73,7 +73,8 @@ document.addEventListener("submit", async (event) => {
     const reply = await answer.json();
     if (answer.ok && !reply.unsafe?.length) {
       const result = reply.result ?? null;
-      tell(result === null ? document.body.dataset.done : JSON.stringify(result), "told");
+      const text = result === null ? document.body.dataset.done : JSON.stringify(result);
+      tell(reply.message ?? text, reply.left?.length ? "warn" : "told");
     } else {
       tell(reply.message ?? reply.unsafe.join("; "), "bad");
     }
