@@ -7,14 +7,18 @@ import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+from labnode.board import Board
 from labnode.clock import ManualClock
 from labnode.errors import StorageError
+from labnode.events import Bus, DeviceChanged
 from labnode.testing import LabClient, Reply
+from labnode.web.admin.page import Trends
 from tests.kit.basic_auth import basic
 from tests.kit.labs import lab_of
 from tests.web.conftest import MakeLab
@@ -363,6 +367,36 @@ def test_nothing_can_be_tried_while_the_board_is_stopped(lab: LabClient) -> None
     assert lab.value("switch") is False
 
 
+def test_what_a_device_has_shown_in_the_last_hour_is_a_trend() -> None:
+    clock, bus, state = ManualClock(), Bus(), {"value": 0.25, "stale": False}
+    trends = Trends(cast(Board, SimpleNamespace(bus=bus, snapshot={"temp": state})), clock)
+    trends.start()
+    clock.advance(60 - clock.now() % 60)
+
+    def show(value: float) -> None:
+        bus.publish(DeviceChanged("temp", value))
+
+    show(0.25)
+    assert trends.of("temp") is None  # a line says nothing
+    show(0.75)
+    clock.advance(120)  # what stays the same goes on
+    trend = trends.of("temp")
+    assert trend is not None
+    assert (trend.low, trend.high) == (0.25, 0.75)
+    assert trend.spans == [None] * 57 + [(0.25, 0.75), (0.75, 0.75), (0.75, 0.75)]
+    assert trend.path == "M57 19.0L57.5 1.0L58 1.0L58.5 1.0L59 1.0L59.5 1.0"
+
+    state["stale"] = True  # the sensor died
+    show(0.75)
+    clock.advance(60)
+    trend = trends.of("temp")
+    assert trend is not None
+    assert trend.spans[-3:] == [(0.75, 0.75), None, None]
+    clock.advance(3600)
+    assert trends.of("temp") is None
+    trends.stop()
+
+
 def test_a_latched_fault_is_shown_and_can_be_cleared(tmp_path: Path) -> None:
     board = (
         "schema: 1\n"
@@ -394,6 +428,7 @@ def test_a_latched_fault_is_shown_and_can_be_cleared(tmp_path: Path) -> None:
         assert post(lab, "clear").json["message"] == "Cleared: The lid is open."
         assert "Enclavamiento" not in shown()
         assert post(lab, "clear").json["message"] == "There was nothing to clear."
+        assert 'aria-label="última hora: 0 a 1"' in shown()
 
 
 def test_its_own_files_are_for_the_administrator_alone(lab: LabClient) -> None:

@@ -26,7 +26,7 @@ from labnode.settings import Settings
 from labnode.web import html, texts
 from labnode.web.admin.login import Login
 from labnode.web.admin.logtail import LogTail
-from labnode.web.admin.page import NodeView
+from labnode.web.admin.page import NodeView, Trends
 from labnode.web.admin.texts import words as words_of
 from labnode.web.admin.totp import Memory
 from labnode.web.admin.trial import Trial
@@ -66,6 +66,7 @@ class Admin:
     ) -> None:
         self._login = login
         self._trial = Trial(node, clock)
+        self._trends = Trends(node.board, clock)
         self._tail = LogTail(settings.secrets)
         self._instance = secrets.token_hex(4)  # open pages see by it that all is new
         self._settings = settings
@@ -90,12 +91,14 @@ class Admin:
             self._app.post(f"/admin/{action}", callback=partial(self.command, action))
 
     def start(self) -> None:
-        """Start keeping the last lines of the log."""
+        """Start keeping the last lines of the log and the last hour of devices."""
         self._tail.start()
+        self._trends.start()
 
     def stop(self, timeout: float) -> bool:
         """Stop; False when a thread goes on."""
         self._tail.stop()
+        self._trends.stop()
         return self._trial.stop(timeout)
 
     def __call__(
@@ -163,7 +166,12 @@ class Admin:
         """The node, in the language of whoever asks."""
         language = texts.language(locales())
         return NodeView(
-            self._node, self._commands, self._clock, language=language, fault=self._fault
+            self._node,
+            self._commands,
+            self._clock,
+            trends=self._trends,
+            language=language,
+            fault=self._fault,
         )
 
     def _log(self, what: str) -> None:

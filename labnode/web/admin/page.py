@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from labnode.board import Board
 from labnode.board.interlocks import Fault
 from labnode.clock import Clock, local, utc
 from labnode.errors import StorageError
+from labnode.events import DeviceChanged, Subscription
 from labnode.lab import Node
 from labnode.lab.pages import text
 from labnode.sessions import Session
@@ -20,8 +24,96 @@ from labnode.web.texts import words as student_words
 Row = dict[str, Any]
 
 _DAY = 86400.0  # seconds
+_MINUTES = 60  # of a trend
 _SHOWN = 60  # characters of a value
 _MOST = 50  # rows of a list
+
+
+class Trends:
+    """What devices have shown in the last hour: the lowest and the highest of each minute.
+
+    It has no thread: an event is written down by whoever publishes it.
+    """
+
+    def __init__(self, board: Board, clock: Clock) -> None:
+        self._board = board
+        self._clock = clock
+        self._minutes: dict[str, deque[_Minute]] = {}
+        self._lock = threading.Lock()
+        self._events: Subscription | None = None
+
+    def start(self) -> None:
+        """Begin to write down."""
+        self._events = self._board.bus.subscribe(DeviceChanged, wake=self._take)
+
+    def stop(self) -> None:
+        """Write down no more; idempotent."""
+        if self._events is not None:
+            self._board.bus.unsubscribe(self._events)
+
+    def of(self, device: str) -> Trend | None:
+        """The trend of a device, None if it has shown no two different numbers."""
+        now = int(self._clock.now() // 60)
+        with self._lock:
+            known = {each.at: each for each in self._minutes.get(device, ())}
+        before = [each for at, each in sorted(known.items()) if at <= now - _MINUTES]
+        held = before[-1].last if before else None
+        spans: list[tuple[float, float] | None] = []
+        for at in range(now - _MINUTES + 1, now + 1):
+            if (minute := known.get(at)) is None:
+                spans.append(None if held is None else (held, held))
+                continue
+            spans.append(minute.span)
+            held = minute.last
+        seen = [span for span in spans if span is not None]
+        low, high = min((s[0] for s in seen), default=0), max((s[1] for s in seen), default=0)
+        return Trend(low, high, spans) if low < high else None
+
+    def _take(self) -> None:
+        minute, snapshot = int(self._clock.now() // 60), self._board.snapshot
+        with self._lock:
+            for event in self._events.drain() if self._events is not None else ():
+                known = isinstance(event.value, int | float) and not snapshot[event.device].get(
+                    "stale"
+                )
+                value = float(event.value) if known else None
+                minutes = self._minutes.setdefault(event.device, deque(maxlen=_MINUTES + 1))
+                if not minutes or minutes[-1].at != minute:
+                    minutes.append(_Minute(minute))
+                minutes[-1].add(value)
+
+
+@dataclass
+class _Minute:
+    at: int  # minutes of the clock
+    span: tuple[float, float] | None = None
+    last: float | None = None
+
+    def add(self, value: float | None) -> None:
+        self.last = value
+        if value is not None:
+            low, high = self.span or (value, value)
+            self.span = min(low, value), max(high, value)
+
+
+@dataclass(frozen=True)
+class Trend:
+    """The last hour of a device: lowest and highest in all, and of each minute; None is a gap."""
+
+    low: float
+    high: float
+    spans: list[tuple[float, float] | None]
+
+    @property
+    def path(self) -> str:
+        """A line for SVG, a unit wide for each minute and 20 high."""
+        drawn, goes_on = [], False
+        for x, span in enumerate(self.spans):
+            if span is not None:
+                low, high = (19 - 18 * (v - self.low) / (self.high - self.low) for v in span)
+                drawn.append(f"{'L' if goes_on else 'M'}{x} {low:.1f}L{x}.5 {high:.1f}")
+            goes_on = span is not None
+        return "".join(drawn)
 
 
 class NodeView:
@@ -36,9 +128,11 @@ class NodeView:
         commands: Mapping[str, Callable[..., Row]],
         clock: Clock,
         *,
+        trends: Trends,
         language: str,
         fault: Callable[[], str | None],
     ) -> None:
+        self._trends = trends
         self._node = node
         self._commands = commands
         self._clock = clock
@@ -125,6 +219,7 @@ class NodeView:
             "broken": bool(state.get("error") or state.get("stale"))
             or state.get("connected") is False,
             "value": self._value(state.get("value"), about["unit"]),
+            "trend": self._trend(about),
             "notes": [
                 text(note, [self._language])
                 for note in (
@@ -146,6 +241,14 @@ class NodeView:
                 for command in about["commands"]
             ],
         }
+
+    def _trend(self, about: Row) -> Row | None:
+        trend = self._trends.of(about["name"])
+        if trend is None:
+            return None
+        low, high = (self._value(value, about["unit"]) for value in (trend.low, trend.high))
+        text = self.words["trend"].format(low=low, high=high)
+        return {"path": trend.path, "text": text}
 
     def _field(self, parameter: Row) -> Row:
         kind = parameter["type"]

@@ -109,6 +109,7 @@ _WORDS = {  # in each of LANGUAGES
     "reset": ("Make all devices safe", "Poner todo en estado seguro"),
     "device": ("Device", "Dispositivo"),
     "value": ("Value", "Valor"),
+    "trend": ("last hour: {low} to {high}", "última hora: {low} a {high}"),
     "commands": ("Try it", "Probar"),
     "on": ("On", "Encender"),
     "off": ("Off", "Apagar"),
