@@ -139,7 +139,7 @@ def test_a_lab_s_own_template_places_cards_and_draws_widgets(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
     with running(tmp_path / "own.yaml", tmp_path / "state") as node:
-        session_id, url = node.server.new(name="Ada", assigned_time=60)
+        session_id, url = node.server.new(name="Ada", assigned_time=300)
         student.open(url)
         assert student.text("h1") == "own of Ada"
         student.click("[data-card=switch] [role=switch]")

@@ -14,8 +14,16 @@ function say(text) {
   if (said) said.textContent = text; // it has gone when the session is over
 }
 
-const title = document.title;
+let title = document.title;
+let titled = title; // as it was written here
 let late = board.timeLeft < 60;
+
+/** The time before the title, which a page of the lab's own may change. */
+function drawTitle(time) {
+  if (document.title !== titled) title = document.title;
+  titled = time ? `${time} · ${title}` : title;
+  if (document.title !== titled) document.title = titled;
+}
 
 function drawClock() {
   const left = Math.ceil(board.timeLeft);
@@ -26,7 +34,7 @@ function drawClock() {
   if (clock && clock.textContent !== text) clock.textContent = text;
   if (left < 60 && !late) beep();
   late = left < 60;
-  document.title = late ? `${text} · ${title}` : title;
+  drawTitle(late ? text : "");
   clock?.parentElement.classList.toggle("late", late);
   notice("time", late ? words["last-minute"] : null, "warn");
   if (left === 0) board.hurry();
