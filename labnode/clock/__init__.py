@@ -225,7 +225,7 @@ class ManualClock(Clock):
     def wall(self) -> float:
         return self._wall
 
-    def event(self, on_set: Callable[[], None] | None = None) -> Event:
+    def event(self, on_set: Callable[[], None] | None = None) -> _ManualEvent:
         return _ManualEvent(self, on_set)
 
     def advance(self, seconds: float) -> None:
@@ -300,9 +300,11 @@ class _ManualEvent(Event):
             self._changed.notify_all()
 
     def wait(self, timeout: float | None = None) -> bool:
-        if timeout is None:
+        return self.wait_until(None if timeout is None else self._clock.now() + timeout)
+
+    def wait_until(self, deadline: float | None) -> bool:
+        if deadline is None:
             return super().wait()
-        deadline = self._clock.now() + timeout
         with self._clock.ticking(self), self._changed:
             if not self._changed.wait_for(
                 lambda: self.is_set() or self._clock.now() >= deadline, _REAL_LIMIT

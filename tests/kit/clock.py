@@ -29,7 +29,6 @@ class WatchedClock(ManualClock):
 
     def event(self, on_set: Callable[[], None] | None = None) -> Event:
         event = super().event(on_set)
-        wait = event.wait
 
         def watched(timeout: float | None = None) -> bool:
             me = threading.get_ident()
@@ -38,7 +37,7 @@ class WatchedClock(ManualClock):
                 self._resting[me] = event, until
                 self.watch.notify_all()
             try:
-                return wait(None if until is None else max(0.0, until - self.now()))
+                return event.wait_until(until)  # even if a test lets time pass just now
             finally:
                 with self.watch:
                     del self._resting[me]
