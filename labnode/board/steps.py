@@ -32,7 +32,10 @@ class Stage(Protocol):
         """Interlocked after an emergency stop: no further step may run."""
 
     def put(self, device: str, value: Any) -> None:
-        """Command an output, within its limits and the interlocks."""
+        """Command an output, within its limits and the interlocks.
+
+        Waits while it has to rest; TooLate when that is longer than the sequence may take.
+        """
 
     def make_safe(self, devices: tuple[str, ...] | None) -> None:
         """Reset some devices, or all."""

@@ -59,9 +59,9 @@ def check(boards: tuple[Path, ...], settings: Path | None, files: bool, needs: b
                 continue
             devices = len(file.devices)
             click.echo(f"{board}: OK, {devices} device{'' if devices == 1 else 's'}")
+            for warning in file.warnings():
+                click.echo(f"{board}: {warning}", err=True)
             for name, driver in file.devices.items():
-                for warning in driver.warnings():
-                    click.echo(f"{board}: '{name}': {warning}", err=True)
                 for program, package in driver.programs.items():
                     if shutil.which(program) is None:
                         how = f"sudo apt-get install {package}"

@@ -101,6 +101,13 @@ class BoardFile:
         ends = [self.sequences.get(name) for name in ("on_start", "on_dispose")]
         return max((sequence.timeout for sequence in ends if sequence is not None), default=0.0)
 
+    def warnings(self) -> list[str]:
+        """What is allowed but probably a mistake, a sentence each."""
+        found = [
+            f"'{n}': {words}" for n, driver in self.devices.items() for words in driver.warnings()
+        ]
+        return found + [w for s in self.sequences.values() for w in s.warnings(self.devices)]
+
     def on_page(self) -> list[str]:
         """The devices that students may see, in the order of the page."""
         rows = devices_of(self.page or ())

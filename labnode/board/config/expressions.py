@@ -42,9 +42,13 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {"abs": abs, "max": max, "min": min}
 
 @dataclass(frozen=True)
 class Readings:
-    """The board's snapshot as an expression sees it."""
+    """The board's snapshot as an expression sees it.
+
+    With `patient`, what is still awaiting its first reading is missing, but not stale.
+    """
 
     snapshot: Mapping[str, Mapping[str, Any]]
+    patient: bool = False
 
     def value(self, device: str) -> Any:
         """None: missing."""
@@ -56,6 +60,8 @@ class Readings:
 
     def stale(self, device: str) -> bool:
         """Whether the value is missing or too old to be trusted."""
+        if self.patient and self.snapshot.get(device, {}).get("awaited"):
+            return False
         return self.value(device) is None or bool(self.snapshot[device].get("stale", False))
 
 

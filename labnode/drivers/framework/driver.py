@@ -129,6 +129,7 @@ class Driver:
     script: ClassVar[type | None] = None  # a dataclass: what `simulate:` may contain
     programs: ClassVar[Mapping[str, str]] = {}  # that it runs: program -> its Debian package
     requires: ClassVar[Requires] = Requires()  # besides pins, ports, cameras, USB, SPI and I2C
+    simulates: ClassVar[bool] = False  # a lab's own driver: reaches no hardware in a simulation
 
     label: Annotated[
         Text | None, Doc("The name on the page; by default the device's name on the board.")
