@@ -132,7 +132,9 @@ class ServerApi:
         return _reply(messages.API_VERSION)
 
     def test(self) -> bottle.HTTPResponse:
-        return _reply(messages.validity(self._sessions.obstacles()))
+        sessions = self._sessions
+        failing = sessions.failing() if sessions.doubtful() else []
+        return _reply(messages.validity([*sessions.obstacles(), *failing]))
 
     def health(self) -> bottle.HTTPResponse:
         obstacles = self._sessions.obstacles(details=False)

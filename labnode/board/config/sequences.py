@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
@@ -313,6 +313,7 @@ class SequenceKeys:
 def read_sequences(section: Section, lookup: Lookup, folder: Path) -> dict[str, Sequence]:
     """The sequences by name; `folder` is where the board file is."""
     problems = lookup.problems
+    section = _with_steps(section, problems, deep=True)
     keys = build(SequenceKeys, section, problems, name="sequences")
     reader = _StepReader(lookup, folder)
     found: dict[str, Sequence] = {}
@@ -339,6 +340,24 @@ def read_sequences(section: Section, lookup: Lookup, folder: Path) -> dict[str, 
         if _is_free(name, place, found, problems):
             add(name, build(ScheduledKeys, place, problems, name=f"scheduled {name!r}"), "fail")
     return found
+
+
+def _with_steps(section: Section, problems: Problems, deep: bool = False) -> Section:
+    """Sequences; one whose steps are not under `steps:` is a problem, and bad."""
+    content = dict(section.items())
+    for name, place in content.items():
+        if deep and name in ("buttons", "scheduled"):
+            content[name] = _with_steps(place, problems)
+        elif isinstance(place.content, list) or (
+            "steps" not in place and set(_KINDS) & dict(place.items()).keys()
+        ):
+            problems.add(
+                place.key_where,
+                f"the steps of {name!r} belong under 'steps:', as in "
+                f"{name}: {{steps: [{{safe: all}}]}}",
+            )
+            content[name] = replace(place, content=None, bad=True)
+    return replace(section, content=content) if isinstance(section.content, dict) else section
 
 
 def _is_free(name: str, place: Section, others: Mapping[str, Sequence], problems: Problems) -> bool:

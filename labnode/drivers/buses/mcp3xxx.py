@@ -139,7 +139,7 @@ def _register(chip: str) -> None:
 
         level: {{driver: {kind}, {where}max_voltage: 5, scale: 20, unit: mm}}
     """
-    annotations = {"chip": Literal[chip], **({"channel": int} if only else {})}  # type: ignore[valid-type]
+    annotations = {"chip": Literal[chip], **({"channel": int} if only else {})}
     namespace = {"__doc__": text, "__module__": __name__, "__annotations__": annotations}
     cls = type(chip.title(), (Mcp3xxx,), {**namespace, "chip": chip, **only})
     register(kind)(dataclass(kw_only=True)(cls))

@@ -176,6 +176,10 @@ class Driver:
         """Options that are allowed but probably a mistake, a sentence each (`labnode check`)."""
         return []
 
+    def runs(self) -> Mapping[str, str]:
+        """The programs that it runs, each with its Debian package; "" where that is unknown."""
+        return self.programs
+
     def boot_config(self) -> list[str]:
         """The lines that this device needs in the Pi's config.txt (see buses/bus_pins.py)."""
         return []

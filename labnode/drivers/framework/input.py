@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from labnode.clock import earliest
 from labnode.drivers.framework.driver import Driver
-from labnode.schema import Between, Doc, Duration
+from labnode.schema import Between, Doc, Duration, shown
 
 
 @dataclass(kw_only=True)
@@ -152,6 +152,8 @@ class Sensor(Input):
             raise ValueError("calibration needs two pairs at least, what is read rising")
 
     def arrived(self, value: Any) -> None:
+        if not isinstance(value, int | float):
+            raise ValueError(f"expected a number, not {shown(value)}")
         number = float(value) if self.services.simulated else self._corrected(float(value))
         super().arrived(round(number, self.digits))
 
