@@ -7,8 +7,8 @@ import io
 import json
 import logging
 import signal
-import time
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace

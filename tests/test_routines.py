@@ -129,6 +129,27 @@ def test_a_rest_that_does_not_fit_into_the_timeout_is_told_at_once(lab: Make) ->
     assert "on_start has a timeout of 40 s" in reply.text
 
 
+def test_starts_that_fail_are_in_the_status_and_for_a_while_in_the_test(lab: Make) -> None:
+    clock = ManualClock()
+    module = (
+        "fails = [1, 2]\n@lab.on_start\ndef start(client, server):\n"
+        "    if fails:\n        raise ValueError(f'no link {fails.pop()}')\n"
+    )
+    node = lab("module: oven.py\n", module, clock=clock)
+    status = node.agent.commands.status
+    assert (node.server("GET", "/test").json, status()["failing"]) == ({"valid": True}, [])
+    for why in ("The last start failed: no link 2", "The last 2 starts failed: no link 1"):
+        assert node.start().status == 503
+        assert status()["failing"] == [why]
+    assert node.server("GET", "/test").json == {"valid": False, "error_messages": [why]}
+    node.settle()
+    clock.advance(120)
+    assert node.server("GET", "/test").json == {"valid": True}
+    assert status()["failing"] == [why]
+    assert node.start().status == 200
+    assert status()["failing"] == []
+
+
 def test_a_sequence_ends_when_its_time_is_over(lab: Make) -> None:
     node = lab("sequences: {on_start: {timeout: 100ms, steps: [{wait: 30s}]}}\n")
     reply = node.start()

@@ -197,7 +197,6 @@ def _text(status: dict[str, Any]) -> str:
         "sessions": f"{len(sessions)} of {status['users']}",
         "quarantine": status["quarantine"] or "no",
         "faults": "; ".join(status["faults"]) or "no",
-        "starts": "; ".join(status["failing"]) or "no failures",
         "drain": "takes no new students" if status["draining"] else "no",
         "uptime": duration(status["uptime"]),
         "address": status["url"],
@@ -206,6 +205,8 @@ def _text(status: dict[str, Any]) -> str:
     if sessions:
         each = (f"{s['state']}, {duration(s['time_left'])} left" for s in sessions)
         rows["sessions"] += f" ({'; '.join(each)})"
+    if status.get("failing"):
+        rows["starts"] = "; ".join(status["failing"])
     rows |= {name: status[name] for name in ("alarm", "clock", "tunnel") if status[name]}
     return "\n".join(f"{name:<12}{text}" for name, text in rows.items())
 

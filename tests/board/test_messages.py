@@ -47,7 +47,7 @@ QUOTES = "has a ': ' in it; put it in quotes"
             "7: a '#' begins a comment here; put the colour in quotes, as in \"#000000\"",
         ),
         (
-            "  a:\n    driver: rgb_led\n    red: 17\n    green: 27\n    blue: 22\n    safe: #000000",
+            "  a:\n    driver: rgb_led\n    red: 17\n    green: 27\n    blue: 2\n    safe: #00FF00",
             "'safe' in device 'a': expected a text, but there is nothing: a '#' begins a comm",
         ),
         ("  a: {driver: pwm_output, pin: 18, safe: 50%}", "here: 50 % of 1 is 0.5"),

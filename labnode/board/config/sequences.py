@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar
 
 from labnode.board import steps
 from labnode.board.config.devices import NAME, Lookup
@@ -14,7 +14,7 @@ from labnode.board.config.expressions import Words
 from labnode.board.steps import RunProgram, RunTask, Stage, Step
 from labnode.clock.schedules import At, Every, Schedule
 from labnode.drivers.framework.driver import Conversing, Driver, Programmable
-from labnode.drivers.framework.output import NumberOutput, Output, SwitchOutput
+from labnode.drivers.framework.output import NumberOutput, SwitchOutput
 from labnode.errors import TooLate
 from labnode.files import lies_in
 from labnode.schema import (
@@ -90,9 +90,9 @@ class Sequence:
     def warnings(self, devices: Mapping[str, Driver]) -> list[str]:
         """A sentence when its waits and the rests of outputs are longer than its timeout."""
         limit = f"but its timeout is {self.timeout:g} s"
-        if (least := _least_time(self.steps, devices, -math.inf)) > self.timeout:
+        if (least := steps.least_time(self.steps, devices, -math.inf)) > self.timeout:
             return [f"{self.name} takes at least {least:g} s, {limit}: it can never be completed."]
-        if (least := _least_time(self.steps, devices, 0.0)) > self.timeout:
+        if (least := steps.least_time(self.steps, devices, 0.0)) > self.timeout:
             return [
                 f"{self.name} takes at least {least:g} s when an output has just been switched "
                 f"off and has to rest (min_off_time), {limit}."
@@ -102,46 +102,6 @@ class Sequence:
     def tasks(self) -> list[str]:
         """The tasks of the lab that it runs."""
         return [step.name for step in self.steps if isinstance(step, RunTask)]
-
-
-def _least_time(steps_: Iterable[Step], devices: Mapping[str, Driver], off_at: float) -> float:
-    """How many seconds steps take at least; `off_at` is when outputs went off before them."""
-    now = 0.0
-    rested: dict[str, float] = {}  # when each output may be on again
-    on: set[str] = set()
-
-    def put(name: str, value: Any) -> None:
-        nonlocal now
-        output = devices[name]
-        assert isinstance(output, Output)
-        rest = output.min_off_time or 0.0
-        if not output.is_safe(value):
-            if name not in on:
-                now = max(now, rested.get(name, off_at + rest))
-            on.add(name)
-        elif name in on:
-            on.discard(name)
-            rested[name] = now + rest
-
-    for step in steps_:
-        match step:
-            case steps.Set(values):
-                for name, value in values.items():
-                    put(name, value)
-            case steps.Pulse(pulses):
-                for name, value, seconds in pulses:
-                    put(name, value)
-                    now += seconds
-                    put(name, cast(Output, devices[name]).safe)
-            case steps.Ramp(name, to, over):
-                now += over
-                put(name, to)
-            case steps.Wait(seconds):
-                now += seconds
-            case steps.Safe(names):
-                for name in on & set(on if names is None else names):
-                    put(name, cast(Output, devices[name]).safe)
-    return now
 
 
 def check_tasks(sequences: Mapping[str, Sequence], known: Mapping[str, Any]) -> list[str]:
