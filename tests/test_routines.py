@@ -142,7 +142,6 @@ def test_starts_that_fail_are_in_the_status_and_for_a_while_in_the_test(lab: Mak
         assert node.start().status == 503
         assert status()["failing"] == [why]
     assert node.server("GET", "/test").json == {"valid": False, "error_messages": [why]}
-    node.settle()
     clock.advance(120)
     assert node.server("GET", "/test").json == {"valid": True}
     assert status()["failing"] == [why]
