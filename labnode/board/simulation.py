@@ -241,8 +241,8 @@ def _harmless(own: type[Driver]) -> dict[str, Any]:
     ours = commands_of(next(cls for cls in own.__mro__ if _is_ours(cls)))
     for name in {n for cls in own.__mro__ if not _is_ours(cls) for n in vars(cls)} - _PURE:
         mine = next(vars(cls)[name] for cls in own.__mro__ if name in vars(cls))
-        if name.startswith("__") or not (callable(mine) or isinstance(mine, property)):
-            continue
+        if name.startswith("__") or not (callable(mine) or hasattr(mine, "__get__")):
+            continue  # a value, such as an option's default
         base = _of_labnode(own, name)
         spec = own.commands.get(name)
         if spec is not None and spec != ours.get(name):

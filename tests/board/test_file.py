@@ -145,7 +145,7 @@ def test_a_device_that_cannot_be_is_told_so(write: Write, device: str, sentence:
         ("page: [[door, door]]", "'door' is on the page twice"),
         ("page: [[spy]]", "'spy' has access: system, so no page"),
         ("page: [[3]]", "expected the name of a device, or {text: ...}, {plot: [...]} or {task"),
-        ("page: [door]", "'page[0]': expected a list, not the text 'door'"),
+        ("page: [door]", "a row of the page is a list, even of one device"),
         ("module: nothing.py", "there is no file "),
         ("module: ../x.py", "expected a Python file beside the board or below it, not '../x.py'"),
         ("module: /etc/x.py", "expected a Python file beside the board or below it"),

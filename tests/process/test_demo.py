@@ -144,7 +144,7 @@ def test_other_commands_find_it_and_a_driver_of_the_lab_reaches_nothing(machine:
     for arguments, said in (
         (("status",), f"board       own@Labs, {board} (simulated)"),
         (("simulate", "set", "door", "true"), "door                true"),
-        (("simulate", "get", "supply"), "supply              0.0"),
+        (("simulate", "get", "supply"), "supply              0.0  (held by a stand-in)"),
     ):
         assert said in machine.labnode(*arguments, TMPDIR=tmp).stdout
     demo.send(signal.SIGINT)
