@@ -210,13 +210,13 @@ class Sessions:
         last = "The last start" if self._failures == 1 else f"The last {self._failures} starts"
         return [f"{last} failed: {self._failure}"]
 
-    def doubtful(self) -> bool:
-        """Whether the next start may fail as well: for some minutes, the longer the more failed.
+    def doubts(self) -> list[str]:
+        """The same, but only for some minutes after a start, the longer the more failed.
 
         Not for good, because a central server that believes it sends nobody who could prove it.
         """
         doubt = min(self._failures * _DOUBT, _LONGEST_DOUBT)
-        return self._clock.now() - self._failed_at < doubt
+        return self.failing() if self._clock.now() - self._failed_at < doubt else []
 
     # ------------------------------------------------------------------ the student
 

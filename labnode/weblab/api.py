@@ -133,8 +133,7 @@ class ServerApi:
 
     def test(self) -> bottle.HTTPResponse:
         sessions = self._sessions
-        failing = sessions.failing() if sessions.doubtful() else []
-        return _reply(messages.validity([*sessions.obstacles(), *failing]))
+        return _reply(messages.validity([*sessions.obstacles(), *sessions.doubts()]))
 
     def health(self) -> bottle.HTTPResponse:
         obstacles = self._sessions.obstacles(details=False)
