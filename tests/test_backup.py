@@ -328,7 +328,9 @@ def test_what_is_no_backup_changes_nothing(
 def test_a_file_that_is_no_archive_is_told(home: Home, tmp_path: Path) -> None:
     home.stop()
     (tmp_path / "bad.tar").write_text("hello")
-    with pytest.raises(BackupError, match="could not be restored"):
+    with pytest.raises(
+        BackupError, match=r"bad\.tar is no backup of labnode's, or not a whole one"
+    ):
         restore(tmp_path / "bad.tar", home.path, "before")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -105,6 +106,47 @@ def test_a_failure_may_mean_quarantine(lab: Make, name: str) -> None:
         node.server("POST", f"/{reply.json['session_id']}", {"action": "delete"})
     (why,) = node.server("GET", "/test").json["error_messages"]
     assert f"quarantine: {name}: 'door' did not become true" in why
+
+
+def test_a_step_waits_while_an_output_has_to_rest(lab: Make) -> None:
+    node = lab(
+        "  slow: {driver: relay, pin: 5, min_off_time: 50ms}\n"
+        "sequences:\n"
+        "  on_start: {steps: [{set: {slow: on}}, {set: {slow: off}}, {pulse: {slow: 10ms}}]}\n"
+    )
+    assert node.start().status == 200
+    assert [level for level, _ in groupby(seen(node, "slow"))] == [False, True, False, True, False]
+
+
+def test_a_rest_that_does_not_fit_into_the_timeout_is_told_at_once(lab: Make) -> None:
+    node = lab(
+        "  slow: {driver: relay, pin: 5, min_off_time: 60s}\n"
+        "sequences: {on_start: {timeout: 40s, steps: [{set: {slow: on}}]}}\n"
+    )
+    reply = node.start()
+    assert reply.status == 503
+    assert "'slow' was switched off a moment ago and has to rest for" in reply.text
+    assert "on_start has a timeout of 40 s" in reply.text
+
+
+def test_starts_that_fail_are_in_the_status_and_for_a_while_in_the_test(lab: Make) -> None:
+    clock = ManualClock()
+    module = (
+        "fails = [1, 2]\n@lab.on_start\ndef start(client, server):\n"
+        "    if fails:\n        raise ValueError(f'no link {fails.pop()}')\n"
+    )
+    node = lab("module: oven.py\n", module, clock=clock)
+    status = node.agent.commands.status
+    assert (node.server("GET", "/test").json, status()["failing"]) == ({"valid": True}, [])
+    for why in ("The last start failed: no link 2", "The last 2 starts failed: no link 1"):
+        assert node.start().status == 503
+        assert status()["failing"] == [why]
+    assert node.server("GET", "/test").json == {"valid": False, "error_messages": [why]}
+    clock.advance(120)
+    assert node.server("GET", "/test").json == {"valid": True}
+    assert status()["failing"] == [why]
+    assert node.start().status == 200
+    assert status()["failing"] == []
 
 
 def test_a_sequence_ends_when_its_time_is_over(lab: Make) -> None:

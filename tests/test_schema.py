@@ -281,7 +281,7 @@ def test_scalars_are_what_a_person_expects(text: str, value: object):
     ("text", "line", "words"),
     [
         ("a:\n\tb: 1", 2, "a tab character; YAML is indented with spaces"),
-        ("a: Too hot: cool", 1, "put the text in quotes"),
+        ("a: Too hot: cool", 1, "has a ': ' in it; put it in quotes"),
         ("port 80\nhost: x", 2, "look for a ':' missing on the line above"),
         ("a: 1\nb", 2, "a ':' is missing after the key"),
         ("a:\n  b: 1\n c: 2", 3, "indented differently"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from labnode.board.services import (
     RunningTask,
     Until,
 )
-from labnode.board.simulation import Simulation
+from labnode.board.simulation import Simulation, without_hardware
 from labnode.board.snapshot import Snapshot, Snapshots, describe, reason
 from labnode.clock import Clock, earliest
 from labnode.drivers.framework.driver import Driver, Lendable, Simulatable
@@ -66,6 +67,9 @@ class Board:
         kept, and whoever commands it counts as present.
         """
         alone = Alone(clock)
+        if simulate:
+            devices = {n: without_hardware(n, driver) for n, driver in file.devices.items()}
+            file = replace(file, devices=devices)
         self.file = file
         self.bus = bus
         self.clock = clock
@@ -220,6 +224,8 @@ class Board:
         """Bring all devices, or some, to safe; one DeviceError names all that failed."""
         chosen = [name for name in self._opened if names is None or name in names]
         failures = self._each("reset", lambda driver: driver.reset(), chosen)
+        if self.simulation is not None:
+            self.simulation.show_again(chosen)
         self.refresh(*self._opened)
         _raise(failures)
 

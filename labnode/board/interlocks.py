@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from labnode.board.config.expressions import Readings
@@ -210,10 +210,11 @@ class Interlocks:
         holds: dict[str, _Hold] = {}
         faults = []
         latched = set(self._latched)
+        patient = replace(readings, patient=True)  # no sensor that warms up latches
         for rule in self._rules:
             acts = self._acts_now(rule, readings, now)
             if isinstance(rule, When):
-                if acts and rule.latch:
+                if acts and rule.latch and _acts(rule, patient):
                     self._latched.add(rule.name)
                 is_latched = rule.name in self._latched
                 if acts or is_latched:

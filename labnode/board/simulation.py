@@ -1,15 +1,23 @@
-"""A board without hardware: outputs linked to inputs, as if there were wires between them."""
+"""A board without hardware: inputs follow outputs, and a lab's own drivers touch nothing."""
 
 from __future__ import annotations
 
+import copy
+import logging
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from labnode.board.config.expressions import Expression, Readings
 from labnode.clock import Clock
+from labnode.drivers.framework.commands import Command, commands_of
+from labnode.drivers.framework.driver import Conversing, Driver, Lendable, Programmable
+from labnode.drivers.framework.output import Output
+from labnode.drivers.framework.services import Counting
+
+log = logging.getLogger(__name__)
 
 _TICK = 0.2  # seconds between two steps of what moves
 _NEAR = 1e-3  # of the target: what is as near as this has arrived
@@ -79,6 +87,7 @@ class Simulation:
         self._moved_at = 0.0
         self._due: float | None = None
         self._followed: Mapping[str, Any] | None = None  # the snapshot that inputs have followed
+        self._shown: dict[str, Any] = {}  # what each input was driven to the last time
 
     def drive(self, name: str, value: Any) -> None:
         """Make the input `name` show `value` until its link has something new to say.
@@ -91,7 +100,7 @@ class Simulation:
         lags = name in self._links and self._links[name].lag
         if lags and isinstance(value, int | float) and math.isfinite(value):
             self._positions[name] = float(value)
-        self._board.drive_input(name, value)
+        self._show(name, value)
         if value is None:
             self._dead.add(name)
         self._followed = None
@@ -116,7 +125,17 @@ class Simulation:
                 self._positions.setdefault(name, value if link.start is None else link.start)
                 self._wake()
             else:
-                self._board.drive_input(name, value)
+                self._show(name, value)
+
+    def show_again(self, names: Iterable[str]) -> None:
+        """Some devices were reset: inputs that count from 0 then are where they were driven to."""
+        for name in names:
+            if self._shown.get(name) is not None:
+                self._show(name, self._shown[name])
+
+    def _show(self, name: str, value: Any) -> None:
+        self._shown[name] = value
+        self._board.drive_input(name, value)
 
     def move(self) -> float | None:
         """Move inputs that have a lag or noise; when to call this again."""
@@ -130,7 +149,7 @@ class Simulation:
             target, position = float(self._driven[name]), self._positions[name]
             part = 1 - math.exp(-passed / link.lag) if link.lag else 1.0
             self._positions[name] = position = position + (target - position) * part
-            self._board.drive_input(name, position + self._random.gauss(0, link.noise))
+            self._show(name, position + self._random.gauss(0, link.noise))
             if link.noise or abs(target - position) > _NEAR * max(1.0, abs(target)):
                 self._due = now + _TICK
         return self._due
@@ -141,6 +160,7 @@ class Simulation:
         self._positions.clear()
         self._by_hand.clear()
         self._dead.clear()
+        self._shown.clear()
         self._due = self._followed = None
         self.settle()
         self.move()
@@ -149,3 +169,115 @@ class Simulation:
         if self._due is None:
             self._moved_at = self._clock.now()
             self._due = self._moved_at
+
+
+# ---------------------------------------------------------------------- a lab's own drivers
+
+# What a lab's own driver may do on any machine: reading a board file does it, too.
+_PURE = {
+    "accept",
+    "boot_config",
+    "check",
+    "claims",
+    "is_safe",
+    "mistakes",
+    "rest_level",
+    "warnings",
+}
+_ASKED_OF_SOME = {
+    name
+    for protocol in (Conversing, Counting, Lendable, Programmable)
+    for name, member in vars(protocol).items()
+    if callable(member) and not name.startswith("_")
+} | {"simulate"}
+
+
+def without_hardware(name: str, driver: Driver) -> Driver:
+    """The driver of a simulated board's device `name`: a stand-in where it might reach hardware.
+
+    labnode's own drivers, and those of labs that say `simulates = True`, stay as they are. A
+    stand-in holds values as its base in labnode does. Of the lab's own methods it runs only those
+    that `labnode check` runs as well.
+    """
+    own = type(driver)
+    theirs = [cls for cls in own.__mro__ if not _is_ours(cls) and issubclass(cls, Driver)]
+    harmless = _harmless(own) if theirs and not own.simulates else {}
+    if not harmless:
+        return driver
+    log.warning("%s: its driver has no simulation, so a stand-in holds its values.", name)
+    kind = _Holding if _of_labnode(own, "value") is vars(Driver)["value"] else _StandIn
+    stand_in = copy.copy(driver)
+    stand_in.__class__ = type(own.__name__, (kind, type(own.__name__, (own,), harmless)), {})
+    return stand_in
+
+
+class _StandIn(Driver):
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "stand_in": True}
+
+
+class _Holding(_StandIn):
+    """Holds the value of what has none in labnode."""
+
+    def open(self) -> None:
+        self._held = getattr(self, "safe", None)
+        self.opened()
+
+    def reset(self) -> None:
+        self._held = getattr(self, "safe", None)
+        super().reset()
+
+    def drive(self, value: Any) -> None:
+        self._held = value
+
+    @property
+    def value(self) -> Any:
+        return self._held
+
+
+def _harmless(own: type[Driver]) -> dict[str, Any]:
+    """What takes the place of the methods of a lab's driver that could reach hardware."""
+    found: dict[str, Any] = {}
+    ours = commands_of(next(cls for cls in own.__mro__ if _is_ours(cls)))
+    for name in {n for cls in own.__mro__ if not _is_ours(cls) for n in vars(cls)} - _PURE:
+        mine = next(vars(cls)[name] for cls in own.__mro__ if name in vars(cls))
+        if name.startswith("__") or not (callable(mine) or hasattr(mine, "__get__")):
+            continue  # a value, such as an option's default
+        base = _of_labnode(own, name)
+        spec = own.commands.get(name)
+        if spec is not None and spec != ours.get(name):
+            found[name] = _held_command(spec)
+        elif base is not None and not getattr(base, "__isabstractmethod__", False):
+            found[name] = base
+        elif name in _ASKED_OF_SOME:
+            found[name] = _not_run(name)
+    return found
+
+
+def _held_command(spec: Command) -> Callable[..., None]:
+    """A command of a stand-in: `set` holds its value, another one is only logged."""
+    if spec.name != "set" or len(spec.parameters) != 1:
+        return _not_run(spec.name)
+    (parameter,) = spec.parameters
+
+    def hold(self: Any, **arguments: Any) -> None:
+        put = self.put if isinstance(self, Output) else self.drive
+        put(arguments[parameter.name])
+
+    return hold
+
+
+def _not_run(name: str) -> Callable[..., None]:
+    def log_it(self: Driver, *_args: Any, **_arguments: Any) -> None:
+        log.info("Simulated, so not run: %s.%s", self.name, name)
+
+    return log_it
+
+
+def _of_labnode(own: type, name: str) -> Any:
+    """What labnode's classes among the bases have under a name; None: nothing."""
+    return next((vars(c)[name] for c in own.__mro__ if _is_ours(c) and name in vars(c)), None)
+
+
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] in ("labnode", "builtins", "typing", "abc")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Protocol, cast
 
 from labnode.board.config.expressions import Expression
 from labnode.drivers.framework.driver import Conversing, Driver, Programmable
-from labnode.drivers.framework.output import NumberOutput
+from labnode.drivers.framework.output import NumberOutput, Output
 from labnode.errors import DeviceError
 from labnode.schema import Doc, Duration, Text
 
@@ -32,7 +32,10 @@ class Stage(Protocol):
         """Interlocked after an emergency stop: no further step may run."""
 
     def put(self, device: str, value: Any) -> None:
-        """Command an output, within its limits and the interlocks."""
+        """Command an output, within its limits and the interlocks.
+
+        Waits while it has to rest; TooLate when that is longer than the sequence may take.
+        """
 
     def make_safe(self, devices: tuple[str, ...] | None) -> None:
         """Reset some devices, or all."""
@@ -217,3 +220,43 @@ class Log:
 
     def run(self, stage: Stage) -> None:  # noqa: ARG002
         log.info("%s", self.text)
+
+
+def least_time(steps: Iterable[Step], devices: Mapping[str, Driver], off_at: float) -> float:
+    """How many seconds steps take at least; `off_at` is when outputs went off before them."""
+    now = 0.0
+    rested: dict[str, float] = {}  # when each output may be on again
+    on: set[str] = set()
+
+    def put(name: str, value: Any) -> None:
+        nonlocal now
+        output = devices[name]
+        assert isinstance(output, Output)
+        rest = output.min_off_time or 0.0
+        if not output.is_safe(value):
+            if name not in on:
+                now = max(now, rested.get(name, off_at + rest))
+            on.add(name)
+        elif name in on:
+            on.discard(name)
+            rested[name] = now + rest
+
+    for step in steps:
+        match step:
+            case Set(values):
+                for name, value in values.items():
+                    put(name, value)
+            case Pulse(pulses):
+                for name, value, seconds in pulses:
+                    put(name, value)
+                    now += seconds
+                    put(name, cast(Output, devices[name]).safe)
+            case Ramp(name, to, over):
+                now += over
+                put(name, to)
+            case Wait(seconds):
+                now += seconds
+            case Safe(names):
+                for name in on & set(on if names is None else names):
+                    put(name, cast(Output, devices[name]).safe)
+    return now

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,8 @@ from labnode.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from labnode.drivers.framework.driver import Driver
+
+_NO_PACKAGE = "install it, or correct its name or path in the board file"
 
 
 @click.command()
@@ -38,7 +40,7 @@ def check(boards: tuple[Path, ...], settings: Path | None, files: bool, needs: b
     not be meant so, and programs that the board needs and this machine has not got, are told too.
     """
     from labnode.board import files_named
-    from labnode.lab.loader import load_lab
+    from labnode.lab.loader import load_lab, misspelt_devices
 
     if files:  # nothing of the board is run for that
         for board in boards:
@@ -59,15 +61,22 @@ def check(boards: tuple[Path, ...], settings: Path | None, files: bool, needs: b
                 continue
             devices = len(file.devices)
             click.echo(f"{board}: OK, {devices} device{'' if devices == 1 else 's'}")
-            for name, driver in file.devices.items():
-                for warning in driver.warnings():
-                    click.echo(f"{board}: '{name}': {warning}", err=True)
-                for program, package in driver.programs.items():
-                    if shutil.which(program) is None:
-                        how = f"sudo apt-get install {package}"
-                        click.echo(f"{board}: '{name}' needs {program} here: {how}", err=True)
+            sentences = [
+                f"{board}: {words}" for words in [*file.warnings(), *_missing(file.devices)]
+            ]
+            for sentence in [*misspelt_devices(file), *sentences]:
+                click.echo(sentence, err=True)
     if problems:
         raise ConfigError(*problems)
+
+
+def _missing(devices: Mapping[str, Driver]) -> Iterator[str]:
+    """A sentence for each program that a device runs and this machine does not have."""
+    for name, driver in devices.items():
+        for program, package in driver.runs().items():
+            if shutil.which(program) is None:
+                how = f"sudo apt-get install {package}" if package else _NO_PACKAGE
+                yield f"'{name}' needs {program} here: {how}"
 
 
 def _needs(drivers: Iterable[Driver]) -> dict[str, dict[str, str] | list[str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from labnode.board import load_board
 from labnode.cli.browser import open_browser
+from labnode.cli.node import DEMO_PREFIX
 from labnode.cli.owner import become_owner
 from labnode.clock import Clock, Event
 from labnode.errors import ConfigError, LabnodeError
@@ -45,7 +46,7 @@ def run(
     Without `port` it is 8080, or a free one where that is taken. `show` opens the student's page.
     """
     become_owner(board)
-    with tempfile.TemporaryDirectory(prefix="labnode-demo-") as directory:
+    with tempfile.TemporaryDirectory(prefix=DEMO_PREFIX) as directory:
         password = secrets.token_urlsafe(16)
         agent = _agent(board, _PORT if port is None else port, Path(directory), password)
         try:

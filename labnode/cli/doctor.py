@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -95,14 +96,26 @@ def _patient(
         except ConfigError as error:
             wrong += [Finding("board", Level.PROBLEM, f"{p}.") for p in error.problems]
     become_owner(state)
+    running = chosen is not None and _runs(chosen)
     return Patient(
         user=SystemUser.by_id(os.geteuid()),
-        settings=chosen,
+        settings=_where_it_listens(chosen) if chosen is not None and running else chosen,
         board=file,
-        running=chosen is not None and _runs(chosen),
+        running=running,
         simulated=simulate,
         wrong=tuple(wrong),
     )
+
+
+def _where_it_listens(settings: Settings) -> Settings:
+    """The settings with the port that the running node has, which may be from its command line."""
+    from labnode.control.client import ask
+
+    try:
+        port = urlsplit(ask(settings.state_dir, "status")["url"]).port
+    except LabnodeError:  # it ends, or hangs: the settings are all that is known
+        return settings
+    return settings if port is None else replace(settings, port=port)
 
 
 def _runs(settings: Settings) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from labnode.cli.node import Ask, duration, which_node
+from labnode.cli.node import Ask, duration, which_history, which_node
 from labnode.errors import LabnodeError
 
 Row = Mapping[str, Any]
@@ -25,7 +25,7 @@ def _which_rows(command: Callable[..., None]) -> Callable[..., None]:
     )
     names = click.option("--names", is_flag=True, help="With the students' names.")
     as_json = click.option("--json", "as_json", is_flag=True, help="As one JSON list.")
-    return last(names(as_json(which_node(command))))
+    return last(names(as_json(which_history(command))))
 
 
 @click.command()
@@ -34,7 +34,7 @@ def sessions(**options: Any) -> None:
     """List the last sessions of a node.
 
     Those that go on have time left; of the others it says why they ended. Without options this asks
-    the one node of this user that is running.
+    the one node of this user that is running, or reads the database of the one that is not.
     """
     columns = {
         "began": lambda r: _at(r["created_at"]),

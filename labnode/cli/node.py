@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +22,25 @@ Ask = Callable[..., dict[str, Any]]
 """A command of the control socket and its options -> what the node answers."""
 
 
+DEMO_PREFIX = "labnode-demo-"  # of the state directory that a demo makes and removes
+
+
 def which_node(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options that name a node; the command gets `ask`, which asks that node."""
 
     @functools.wraps(command)
     def asking(settings: Path | None, state_dir: Path | None, **arguments: Any) -> None:
         command(ask=functools.partial(ask_node, settings, state_dir), **arguments)
+
+    return SETTINGS(STATE_DIR(asking))
+
+
+def which_history(command: Callable[..., None]) -> Callable[..., None]:
+    """The same, but what `ask` asks of a node that does not run is read from its database."""
+
+    @functools.wraps(command)
+    def asking(settings: Path | None, state_dir: Path | None, **arguments: Any) -> None:
+        command(ask=functools.partial(_ask_or_read, settings, state_dir), **arguments)
 
     return SETTINGS(STATE_DIR(asking))
 
@@ -125,7 +141,7 @@ def ask_node(
         if state_dir or settings:
             raise
     running = []
-    for socket in sorted(directory.glob("*/control.sock")):
+    for socket in sorted([*directory.glob("*/control.sock"), *_demos()]):
         try:
             ask(socket.parent, "status")
         except LabnodeError:
@@ -140,6 +156,36 @@ def ask_node(
         )
     names = ", ".join(map(str, running))
     raise LabnodeError(f"Several nodes are running; --state-dir says which one is meant: {names}.")
+
+
+def _demos() -> Iterator[Path]:
+    """The control sockets of this user's demos; of everybody's for root."""
+    for socket in Path(tempfile.gettempdir()).glob(f"{DEMO_PREFIX}*/control.sock"):
+        with suppress(OSError):  # it ends
+            if os.geteuid() in (0, socket.parent.stat().st_uid):
+                yield socket
+
+
+def _ask_or_read(
+    settings: Path | None, state_dir: Path | None, command: str, **options: Any
+) -> dict[str, Any]:
+    from labnode.clock import Clock
+    from labnode.control import NotRunning
+    from labnode.node.history import History, StoppedNode
+
+    try:
+        return ask_node(settings, state_dir, command, **options)
+    except NotRunning:
+        home = state_dir or settings_without_credentials(settings).state_dir
+        found = [home / "labnode.db"]
+        if not (state_dir or settings or found[0].exists()):
+            found = list(home.glob("*/labnode.db"))
+        if len(found) != 1 or not found[0].exists():
+            raise
+    click.echo(f"No node runs; this is what {found[0]} has.", err=True)
+    history = History(StoppedNode(found[0]), Clock())
+    answer: dict[str, Any] = getattr(history, command)(**options)
+    return answer
 
 
 def _text(status: dict[str, Any]) -> str:
@@ -159,6 +205,8 @@ def _text(status: dict[str, Any]) -> str:
     if sessions:
         each = (f"{s['state']}, {duration(s['time_left'])} left" for s in sessions)
         rows["sessions"] += f" ({'; '.join(each)})"
+    if status.get("failing"):
+        rows["starts"] = "; ".join(status["failing"])
     rows |= {name: status[name] for name in ("alarm", "clock", "tunnel") if status[name]}
     return "\n".join(f"{name:<12}{text}" for name, text in rows.items())
 

@@ -147,14 +147,16 @@ def _device_files(patient: Patient) -> list[tuple[str, Path]]:
 
 def programs(patient: Patient) -> Iterator[Finding]:
     """The programs that the board's drivers run."""
-    wanted = {p: pkg for driver in patient.devices.values() for p, pkg in driver.programs.items()}
+    wanted = {p: pkg for driver in patient.devices.values() for p, pkg in driver.runs().items()}
     for program, package in sorted(wanted.items()):
         if where := shutil.which(program):
             yield Finding("programs", Level.OK, f"{program} is {where}.")
         else:
             message = f"The board needs the program {program}, which is not installed."
             level = Level.WARNING if patient.simulated else Level.PROBLEM
-            yield Finding("programs", level, message, f"sudo apt install {package}")
+            how = "install it, or correct its name or path in the board file"
+            advice = f"sudo apt install {package}" if package else how
+            yield Finding("programs", level, message, advice)
 
 
 def tools(patient: Patient) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 from labnode.board import BoardFile
@@ -10,6 +11,7 @@ from labnode.board.config.python_files import import_file
 from labnode.board.config.sequences import check_tasks
 from labnode.errors import ConfigError, Problem
 from labnode.lab import Lab
+from labnode.schema import did_you_mean
 
 
 def load_lab(file: BoardFile) -> Lab:
@@ -28,6 +30,28 @@ def load_lab(file: BoardFile) -> Lab:
     if wrong:
         raise ConfigError(*(Problem(str(file.path), sentence) for sentence in wrong))
     return lab
+
+
+def misspelt_devices(file: BoardFile) -> list[str]:
+    """A sentence, with its line, wherever the module names a device that the board does not have.
+
+    That is `lab.devices.NAME` and `lab.devices["NAME"]`, whatever the Lab is called.
+    """
+    if file.module is None:
+        return []
+    found = []
+    for node in ast.walk(ast.parse(file.module.read_bytes())):
+        match node:
+            case ast.Attribute(ast.Attribute(ast.Name(), "devices"), name):
+                pass
+            case ast.Subscript(ast.Attribute(ast.Name(), "devices"), ast.Constant(str(name))):
+                pass
+            case _:
+                continue
+        if name not in file.devices and not name.startswith("_"):
+            hint = did_you_mean(name, file.devices)
+            found.append((node.lineno, f"there is no device {name!r}{hint}"))
+    return [f"{file.module}:{line}: {sentence}" for line, sentence in sorted(found)]
 
 
 def _load(path: Path) -> Lab:

@@ -12,7 +12,7 @@ from labnode.board.config.expressions import Expression, Readings
 from labnode.board.config.sequences import Sequence
 from labnode.clock import Clock
 from labnode.drivers.framework.subprocess import run
-from labnode.errors import DeviceError, Interlocked, LabnodeError, NotFound, Stopped, TooLate
+from labnode.errors import Busy, DeviceError, Interlocked, LabnodeError, NotFound, Stopped, TooLate
 from labnode.events import Notice
 from labnode.schema import Text
 from labnode.sessions import Sessions
@@ -21,6 +21,8 @@ from labnode.tasks import Recurrence, TaskFunction, Tasks
 from labnode.worker import harmless
 
 log = logging.getLogger(__name__)
+
+_SHORTEST_REST = 0.01  # seconds; a rest that has just ended may still be some microseconds away
 
 
 class Sequences:
@@ -135,7 +137,17 @@ class SequenceRun:
             raise Interlocked(f"The board is stopped: {self._board.halted}")
 
     def put(self, device: str, value: Any) -> None:
-        self._board.put(device, value)
+        while True:
+            try:
+                return self._board.put(device, value)
+            except Busy as error:  # it rests, or was changed too often
+                rest, left = error.retry_after or 0.0, self._deadline - self._clock.now()
+                if rest > left:
+                    raise TooLate(
+                        f"{error} {self._sequence.name} has a timeout of "
+                        f"{self._sequence.timeout:g} s, of which {max(0.0, left):.1f} s are left."
+                    ) from None
+                self.pause(max(rest, _SHORTEST_REST))
 
     def make_safe(self, devices: tuple[str, ...] | None) -> None:
         self._board.reset(devices)

@@ -64,6 +64,7 @@ class Commands:
             "estop": runtime.estop.why,
             "quarantine": sessions.quarantine.why,
             "faults": board.obstacles(),
+            "failing": sessions.failing(),
             "draining": sessions.draining,
             "alarm": runtime.store.alarm,
             "clock": runtime.wall.doubt,

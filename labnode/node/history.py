@@ -1,22 +1,78 @@
-"""The last sessions, tasks, events and actions of a running node, for its staff."""
+"""The last sessions, tasks, events and actions of a node, for its staff."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from labnode.audit import session_tag
 from labnode.clock import Clock
 from labnode.errors import BadInput
-from labnode.node.runtime import RuntimeOwner
 from labnode.sessions import Session
+from labnode.store import StoredRows
 
 Row = dict[str, Any]
 
 _MOST = 500  # rows in one answer
 _LONGEST = 200  # characters of a text: an answer stays small, whatever a lab has stored
 _MOST_DETAILS = 20
+
+
+class _Rows(Protocol):
+    def select(self, table: str, where: str, *args: Any, order: str | None = None) -> list[Row]: ...
+
+
+class _Sessions(Protocol):
+    def live(self) -> list[Session]: ...
+
+
+class _Timers(Protocol):
+    def scheduled(self) -> dict[str, float]: ...
+    def periodic(self) -> list[dict[str, Any]]: ...
+
+
+class _Tasks(Protocol):
+    @property
+    def timers(self) -> _Timers: ...
+    def look(self, task_id: str, /) -> Row | None: ...
+
+
+class _Runtime(Protocol):
+    """What is asked of a runtime."""
+
+    @property
+    def store(self) -> _Rows: ...
+    @property
+    def sessions(self) -> _Sessions: ...
+    @property
+    def tasks(self) -> _Tasks: ...
+
+
+class _Owner(Protocol):
+    @property
+    def runtime(self) -> _Runtime: ...
+
+
+class StoppedNode:
+    """A node that does not run: of all that a runtime knows there is only the database."""
+
+    def __init__(self, database: Path) -> None:
+        self.store = StoredRows(database)
+        self.runtime = self.sessions = self.tasks = self.timers = self
+
+    def live(self) -> list[Session]:
+        return []
+
+    def scheduled(self) -> dict[str, float]:
+        return {}
+
+    def periodic(self) -> list[dict[str, Any]]:
+        return []
+
+    def look(self, task_id: str) -> Row | None:  # noqa: ARG002
+        return None
 
 
 class History:
@@ -26,7 +82,7 @@ class History:
     belongs to no session.
     """
 
-    def __init__(self, owner: RuntimeOwner, clock: Clock) -> None:
+    def __init__(self, owner: _Owner, clock: Clock) -> None:
         self._owner = owner
         self._clock = clock
 

@@ -6,6 +6,7 @@ Another type is one more subclass of `Codec` here or, outside, a class with `fro
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 import types
 from collections.abc import Collection, Iterable, Mapping
@@ -33,6 +34,8 @@ from labnode.schema.types import Like
 T = TypeVar("T")
 Schema = dict[str, Any]
 
+_NUMBER_WITH_UNIT = re.compile(r"([-+]?\d+(?:[.,]\d+)?) ?(%|°?[A-Za-zµΩ]{1,4}|°|)")
+_PREFIXES = {"k": 1e3, "M": 1e6, "G": 1e9, "m": 1e-3, "µ": 1e-6, "u": 1e-6, "n": 1e-9}
 DIALECT = "http://json-schema.org/draft-07/schema#"  # what yaml-language-server knows best
 _WORDS = "^([Oo]n|ON|[Oo]ff|OFF|[Yy]es|YES|[Nn]o|NO)$"  # booleans, which YAML 1.2 takes for texts
 
@@ -206,7 +209,21 @@ class FloatCodec(ScalarCodec, of=[float]):
         content = place.section.content
         if type(content) in (int, float) and abs(content) <= sys.float_info.max:  # and not a NaN
             return float(content)
-        return place.unexpected(self.expected)
+        return place.unexpected(self.expected, _without_unit(content))
+
+
+def _without_unit(content: Any) -> str:
+    """How to write "50%" or "25kHz" as a number, at the end of a sentence."""
+    match = _NUMBER_WITH_UNIT.fullmatch(content) if isinstance(content, str) else None
+    if match is None:
+        return ""
+    number, unit = float(match[1].replace(",", ".")), match[2]
+    if not unit:
+        return f"; write {number:g}, with a point"
+    if unit == "%":
+        return f"; numbers have no unit here: {match[1]} % of 1 is {number / 100:g}"
+    prefix = _PREFIXES.get(unit[0], 1.0) if len(unit) > 1 else 1.0
+    return f"; numbers have no unit here: write {number * prefix:.12g}"
 
 
 class StrCodec(ScalarCodec, of=[str]):
@@ -323,17 +340,23 @@ class DataclassCodec(Codec):
             return place.unexpected(f"{self.expected}{keys}")
         values = {}
         hints = ""
+        before = ""  # the key before this one, where its value is a text
         for key, child in section.items():
             if key in known:
                 option = known[key]
                 inner = place.child(child, key, option.secret)
                 values[option.name] = codec_of(option.type).read(inner)
+            elif key not in place.ignore and child.content is None and " " in key and before:
+                message = f"the text after '{before}:' ends at its ','; put all of it in quotes"
+                place.problems.add(child.key_where, message)
+                values[""] = INVALID
             elif key not in place.ignore:
                 hint = did_you_mean(key, known) or f"; the keys are {', '.join(known)}"
                 hints += hint
                 message = f"unknown key {quoted(key)}{place.inside}{hint}"
                 place.problems.add(child.key_where, message)
                 values[""] = INVALID
+            before = key if isinstance(child.content, str) else ""
         for key in required:
             if key not in section:
                 values[""] = INVALID

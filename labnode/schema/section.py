@@ -152,7 +152,9 @@ class Place:
         """Add the problem that something else stands here; INVALID."""
         content = self.section.content
         if content is None:
-            return self.wrong(f"expected {expected}, but there is nothing")
+            comment = self.section.text == "#"
+            why = ": a '#' begins a comment; put a colour in quotes" if comment else ""
+            return self.wrong(f"expected {expected}, but there is nothing{why}")
         if self.secret and not isinstance(content, dict | list):
             return self.wrong(f"expected {expected}; numbers and words such as on need quotes")
         return self.wrong(f"expected {expected}, not {shown(content)}{hint or self.trap}")

@@ -69,6 +69,19 @@ _UNCLOSED = {
     "parsing a flow mapping",
     "parsing a flow sequence",
 }
+# What people often write, and what they are told then: never the text, which may be a password.
+_KEY = r"(?:^|[{,]|- )\s*([A-Za-z_]\w*)"
+_COLOUR = re.compile(r":\s+#[0-9A-Fa-f]{3,8}\b")
+_NO_SPACE = re.compile(r"\s*(?:- )?([A-Za-z_]\w*):([A-Za-z0-9_.]+)\s*(?:#.*)?")
+_OFTEN = {
+    _COLOUR: "a '#' begins a comment here; put the colour in quotes, as in \"#000000\"",
+    re.compile(rf"{_KEY}:\s+'[^',]*'[^\W\d_]"): "the text after '{0}:' has a ' in it, which ends "
+    'it; put it in double quotes, as in "the student\'s"',
+    re.compile(
+        rf"{_KEY}:\s+[^\s'\"\[{{#|>&*!%@`,][^'\"\[\]{{}}#,]*: "
+    ): "the text after '{0}:' has a ': ' in it; put it in quotes, or is a ',' missing in it?",
+    re.compile(f"^{_NO_SPACE.pattern}$"): "a space is missing after '{0}:'",
+}
 _UNREADABLE: dict[type[Exception], str] = {
     FileNotFoundError: "there is no such file",
     IsADirectoryError: "this is a directory, expected a YAML file",
@@ -138,8 +151,10 @@ def _unreadable(where: str, message: str) -> ConfigError:
     return ConfigError(Problem(where, message))
 
 
-def _explain(error: yaml.MarkedYAMLError) -> tuple[int, str]:
+def _explain(error: yaml.MarkedYAMLError, source: str) -> tuple[int, str]:
     """The line (from 1) and one sentence for people who do not know YAML."""
+    if often := _often(error, source.splitlines()):
+        return often
     text = f"{error.context or ''}: {error.problem or ''}"
     pattern = next((pattern for pattern in _SENTENCES if re.search(pattern, text)), "")
     if pattern:
@@ -153,11 +168,29 @@ def _explain(error: yaml.MarkedYAMLError) -> tuple[int, str]:
     return (mark.line + 1 if mark else 1), sentence
 
 
+def _often(error: yaml.MarkedYAMLError, lines: list[str]) -> tuple[int, str] | None:
+    """The line and the sentence where a line that may be the reason has a mistake of many people.
+
+    The reason may be some lines above the one where the parser gives up.
+    """
+    last = error.problem_mark or error.context_mark
+    if last is None:
+        return None
+    first = error.context_mark or last
+    begin = max(0, min(first.line, last.line - 1))
+    for number in range(min(last.line, len(lines) - 1), begin - 1, -1):
+        for pattern, sentence in _OFTEN.items():
+            if match := pattern.search(lines[number]):
+                return number + 1, sentence.format(*match.groups())
+    return None
+
+
 class _Composer:
     """Turns the parser's events into sections."""
 
     def __init__(self, text: str, name: str, problems: Problems, secret: Secret | None) -> None:
         self._name = name
+        self._lines = text.splitlines()
         self._problems = problems
         self._secret = secret
         self._events = self._parse(text)
@@ -184,7 +217,7 @@ class _Composer:
             message = f"the character U+{error.character:04X} does not belong in a YAML file"
             raise _unreadable(f"{self._name}:{line}", message) from None
         except yaml.MarkedYAMLError as error:
-            line, message = _explain(error)
+            line, message = _explain(error, text)
             raise _unreadable(f"{self._name}:{line}", message) from None
         except (ValueError, OverflowError):  # "\UFFFFFFFF", %YAML 1.(5000 digits): unchecked there
             message = "an escape or a number in the file is too large for what it stands for"
@@ -219,11 +252,18 @@ class _Composer:
             if event.tag not in (None, "!", _STR_TAG):
                 return self._bad(section, _TAGGED)
             _check_characters(event.value)
+            if event.value == "" and self._is_colour(event):
+                return replace(section, content=None, text="#")
             if event.implicit[0] and event.tag is None:
                 return replace(section, content=read_scalar(event.value))
         except ValueError as error:
             return self._bad(section, str(error))
         return section
+
+    def _is_colour(self, event: Any) -> bool:
+        """Whether an empty value's line has a colour, which YAML takes for a comment."""
+        line = event.start_mark.line
+        return any(map(_COLOUR.search, self._lines[line : line + 1]))
 
     def _list(self, depth: int) -> list[Section]:
         entries = []
@@ -239,6 +279,9 @@ class _Composer:
             merge = isinstance(event, yaml.ScalarEvent) and event.implicit[0]
             key = self._key(event, depth)
             section = self._value(next(self._events), where, depth + 1)
+            if section.content is None and (glued := _NO_SPACE.fullmatch(key or "")):
+                self._problems.add(where, f"a space is missing after '{glued[1]}:'")
+                key, section = glued[1], replace(section, content=glued[2], text=glued[2])
             if key == "<<" and merge:
                 merged += section.content if isinstance(section.content, list) else [section]
             elif key in content:

@@ -31,6 +31,8 @@ from labnode.tasks import Tasks
 from labnode.worker import Worker
 
 _GIVE_UP = 3  # times the hook limit: how long a start request waits
+_DOUBT = 60.0  # seconds that each start that failed counts against the board
+_LONGEST_DOUBT = 600.0
 _PATIENCE = 5.0  # seconds that a student's request waits for a session that is being resumed
 _LEAVING = 10.0  # seconds after which a page that was closed was not just reloaded
 
@@ -63,6 +65,9 @@ class Sessions:
         self.actions = Actions(store, clock)
         self.draining = False
         self._closing = False
+        self._failures = 0  # starts that have failed one after the other
+        self._failure = ""  # why the last one did
+        self._failed_at = float("-inf")
         self._secret = secret
         self._store = store
         self._worker = worker
@@ -132,7 +137,11 @@ class Sessions:
             self._machine.fail(session, "The node's database does not keep the session.")
             self._worker.wait_for(session.disposed, self._give_up)
         if session.failure is not None:
+            self._failures += 1
+            self._failure, self._failed_at = session.failure, self._clock.now()
             raise StartFailed(session.failure)
+        if session.active:
+            self._failures = 0
         if session.state is State.STARTING and session.reason is None:
             raise Busy("The node is stopping.", retry_after=10)
 
@@ -193,6 +202,21 @@ class Sessions:
         if self._closing:
             reasons.append("The node is stopping.")
         return reasons
+
+    def failing(self) -> list[str]:
+        """A sentence when the last start has failed, and not for want of a free board."""
+        if not self._failures:
+            return []
+        last = "The last start" if self._failures == 1 else f"The last {self._failures} starts"
+        return [f"{last} failed: {self._failure}"]
+
+    def doubts(self) -> list[str]:
+        """The same, but only for some minutes after a start, the longer the more failed.
+
+        Not for good, because a central server that believes it sends nobody who could prove it.
+        """
+        doubt = min(self._failures * _DOUBT, _LONGEST_DOUBT)
+        return self.failing() if self._clock.now() - self._failed_at < doubt else []
 
     # ------------------------------------------------------------------ the student
 

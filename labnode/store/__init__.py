@@ -2,6 +2,15 @@
 
 from labnode.store.known_addresses import KnownAddresses
 from labnode.store.pruning import Pruning
-from labnode.store.store import Happening, NotUnique, Row, Store, Work
+from labnode.store.store import Happening, NotUnique, Row, Store, StoredRows, Work
 
-__all__ = ["Happening", "KnownAddresses", "NotUnique", "Pruning", "Row", "Store", "Work"]
+__all__ = [
+    "Happening",
+    "KnownAddresses",
+    "NotUnique",
+    "Pruning",
+    "Row",
+    "Store",
+    "StoredRows",
+    "Work",
+]

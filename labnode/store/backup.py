@@ -108,6 +108,11 @@ def restore(archive: BinaryIO, state_dir: Path, aside: str) -> ArchiveContent:
             with _moved(_CURRENT, state_dir, old), _moved(_CURRENT, place, state_dir):
                 _sync(state_dir)
         return ArchiveContent(sessions, files, os.fstat(archive.fileno()).st_size)
+    except tarfile.ReadError:
+        raise BackupError(
+            f"{archive.name} is no backup of labnode's, or not a whole one: labnode backup writes "
+            "a .tar.gz."
+        ) from None
     except (OSError, sqlite3.Error, tarfile.TarError) as error:
         raise BackupError(f"{archive.name} could not be restored: {error}.") from error
 

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -164,13 +164,7 @@ class Store:
     def select(self, table: str, where: str, *args: Any, order: str | None = None) -> list[Row]:
         """The rows of `table` for which the SQL condition `where` holds."""
 
-        def work(db: sqlite3.Connection) -> list[Row]:
-            sorting = f" ORDER BY {order}" if order else ""
-            rows = db.execute(f"SELECT * FROM {table} WHERE {where}{sorting}", args)
-            names = [column for column, *_ in rows.description]
-            return [_decode(dict(zip(names, row, strict=True))) for row in rows]
-
-        return self.run(work)
+        return self.run(lambda db: _selected(db, table, where, args, order))
 
     def remember(self, key: str, value: Any, *happenings: Happening) -> None:
         """Store one JSON value about the node itself, durable on return; see run()."""
@@ -404,6 +398,32 @@ def _encode(row: Row) -> Row:
         except (TypeError, ValueError, RuntimeError):  # a lab's mistake; the rest has to be written
             log.exception("What was to be stored as %s is not JSON data; it is left out.", column)
     return encoded
+
+
+class StoredRows:
+    """The database of a node that does not run, to be read; StorageError where it cannot be."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def select(self, table: str, where: str, *args: Any, order: str | None = None) -> list[Row]:
+        """As `Store.select`."""
+        try:
+            with closing(
+                sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
+            ) as db:
+                return _selected(db, table, where, args, order)
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path} cannot be read: {error}.") from error
+
+
+def _selected(
+    db: sqlite3.Connection, table: str, where: str, args: Iterable[Any], order: str | None
+) -> list[Row]:
+    sorting = f" ORDER BY {order}" if order else ""
+    rows = db.execute(f"SELECT * FROM {table} WHERE {where}{sorting}", tuple(args))
+    names = [column for column, *_ in rows.description]
+    return [_decode(dict(zip(names, row, strict=True))) for row in rows]
 
 
 def _decode(row: Row) -> Row:

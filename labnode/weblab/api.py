@@ -132,7 +132,8 @@ class ServerApi:
         return _reply(messages.API_VERSION)
 
     def test(self) -> bottle.HTTPResponse:
-        return _reply(messages.validity(self._sessions.obstacles()))
+        sessions = self._sessions
+        return _reply(messages.validity([*sessions.obstacles(), *sessions.doubts()]))
 
     def health(self) -> bottle.HTTPResponse:
         obstacles = self._sessions.obstacles(details=False)

@@ -97,6 +97,7 @@ def rig(write: Callable[[str], Path]) -> Iterator[Callable[..., Rig]]:
 class Faulty(Driver):
     """A driver that fails where `broken` says, and writes down what is done to it."""
 
+    simulates = True
     EVERY = 10.0
 
     broken: str = ""

@@ -104,7 +104,7 @@ def test_the_devices_that_it_looks_at_are_known() -> None:
         ("temp >", "at character 7: expected a device, a number or '(', not the end"),
         ("temp 75", "at character 6: expected and, or, a comparison or the end, not '75'"),
         ("temp > > 3", "at character 8: expected a device, a number or '(', not '>'"),
-        ("temp = 3", "at character 6: expected and, or, a comparison or the end, not '='"),
+        ("temp = 3", "at character 6: '=' compares nothing: write '=='"),
         ("(temp > 3", "at character 10: expected ')', not the end"),
         ("temp > 3)", "at character 9: expected and, or, a comparison or the end, not ')'"),
         ("tmep > 3", "at character 1: there is no device 'tmep'; did you mean 'temp'?"),

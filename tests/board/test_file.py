@@ -145,7 +145,7 @@ def test_a_device_that_cannot_be_is_told_so(write: Write, device: str, sentence:
         ("page: [[door, door]]", "'door' is on the page twice"),
         ("page: [[spy]]", "'spy' has access: system, so no page"),
         ("page: [[3]]", "expected the name of a device, or {text: ...}, {plot: [...]} or {task"),
-        ("page: [door]", "'page[0]': expected a list, not the text 'door'"),
+        ("page: [door]", "a row of the page is a list, even of one device"),
         ("module: nothing.py", "there is no file "),
         ("module: ../x.py", "expected a Python file beside the board or below it, not '../x.py'"),
         ("module: /etc/x.py", "expected a Python file beside the board or below it"),
@@ -193,3 +193,30 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_lines(write: Write
         "module: no.py\n"
     )
     assert [problem.split(":")[1] for problem in problems(path)] == ["3", "4", "6", "8", "9", "10"]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("mcp3228", None),
+        ("mcp3108", None),
+        ("ds18s20", None),
+        ("bmp280", None),
+        ("ads1015", None),
+        ("mcp23s17_output_bank", None),
+        ("MCP3208", "mcp3208"),
+        ("ads-1115", "ads1115"),
+        ("mcp23017_outputs_bank", "mcp23017_output_bank"),
+        ("relais", "relay"),
+    ],
+)
+def test_a_misspelt_driver_never_means_another_chip(
+    tmp_path: Path, given: str, meant: str | None
+) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(f"schema: 1\ndevices: {{part: {{driver: {given}}}}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_board(path)
+    (problem,) = caught.value.problems
+    expected = "; the drivers are ads1115, " if meant is None else f"; did you mean '{meant}'?"
+    assert str(problem).partition("for device 'part'")[2].startswith(expected)

@@ -584,3 +584,47 @@ def test_two_rules_of_one_name_are_refused(tmp_path: Path) -> None:
     path.write_text(f"schema: 1\n{DEVICES}{LID}{LID}")
     with pytest.raises(ConfigError, match="there are two interlocks called 'lid'"):
         load_board(path)
+
+
+AIR = (
+    "devices:\n  air: {driver: mcp3008, channel: 0, stale_after: 5s}\n"
+    "  fan: {driver: relay, pin: 17}\n"
+    "interlocks:\n"
+    "  - {name: air, when: CONDITION, force: {fan: on}, latch: true}\n"
+)
+
+
+@pytest.mark.parametrize("condition", ["air > 45 or stale(air)", "stale(air)"])
+def test_a_sensor_that_has_not_been_read_yet_forces_but_does_not_latch(
+    rig: Make, condition: str
+) -> None:
+    started = rig(AIR.replace("CONDITION", condition))
+    started.board.open()
+    assert value(started, "fan") is True
+    assert [(fault.active, fault.latched) for fault in started.board.faults] == [(True, False)]
+    started.board.poll()  # the first reading
+    assert (value(started, "air"), started.board.faults) == (0.0, ())
+    started.board.command("fan", "off")
+
+
+def test_a_sensor_that_is_not_read_in_time_latches(rig: Make) -> None:
+    started = rig(AIR.replace("CONDITION", "stale(air)"))
+    started.board.file.devices["air"].at_first = None  # it answers nothing
+    started.board.open()
+    for seconds, latched in ((0, False), (4.9, False), (0.1, True)):
+        started.clock.advance(seconds)
+        following = started.board.poll()
+        assert [fault.latched for fault in started.board.faults] == [latched]
+        assert latched or following < 5.001 - seconds
+    started.board.simulate("air", 20)
+    assert [(fault.active, fault.latched) for fault in started.board.faults] == [(False, True)]
+
+
+def test_a_sensor_that_dies_later_latches(rig: Make) -> None:
+    started = rig(AIR.replace("CONDITION", "air > 45 or stale(air)"))
+    started.board.open()
+    started.board.poll()
+    started.board.simulate("air", None)
+    started.clock.advance(5)
+    started.board.poll()
+    assert [fault.latched for fault in started.board.faults] == [True]

@@ -196,3 +196,34 @@ def test_tasks_that_the_module_does_not_have_are_told(tmp_path: Path) -> None:
         "'calibrate'?"
     ]
     assert check_tasks(sequences, {"calibrat": None}) == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "sentence"),
+    [
+        ("[{wait: 39s}]", None),
+        ("[{wait: 39s}, {pulse: {fan: {value: 0.5, for: 2s}}}]", "takes at least 41 s, but its"),
+        ("[{wait: 39s}, {ramp: {fan: {to: 1, over: 5s}}}]", "takes at least 44 s, but its timeout"),
+        (
+            "[{set: {slow: on}}, {set: {slow: off}}, {wait: 20s}, {set: {slow: on}}]",
+            "takes at least 50 s, but its timeout is 40 s: it can never be completed",
+        ),
+        (
+            "[{pulse: {slow: 1s}}, {safe: all}, {pulse: {slow: 1s}}]",
+            "takes at least 52 s, but its timeout is 40 s: it can never be completed",
+        ),
+        ("[{set: {slow: on}}]", "takes at least 50 s when an output has just been switched off"),
+        ("[{wait: 15s}, {set: {slow: off}}]", None),
+    ],
+)
+def test_a_sequence_that_cannot_fit_into_its_timeout_is_warned_of(
+    tmp_path: Path, steps: str, sentence: str | None
+) -> None:
+    path = tmp_path / "x.yaml"
+    slow = "  slow: {driver: relay, pin: 5, min_off_time: 50s}\nsequences:"
+    text = DEVICES.replace("sequences:", slow).replace("    steps:\n", f"    steps: {steps}\n")
+    path.write_text(text)
+    found = load_board(path).warnings()
+    assert [w.partition(sentence or "")[0] for w in found] == (
+        [] if sentence is None else ["on_start "]
+    )

@@ -172,3 +172,18 @@ def test_a_board_with_hardware_has_no_simulation(rig: Callable[..., Any]) -> Non
     real.board.open()
     assert real.board.simulation is None
     assert real.values()["door"] is False
+
+
+def test_an_encoder_that_is_reset_for_a_session_keeps_its_link(rig: Callable[..., Any]) -> None:
+    made = rig(
+        "devices:\n  knob: {driver: rotary_encoder, a: 17, b: 27, max_steps: 0}\n"
+        "  hand: {driver: rotary_encoder, a: 5, b: 6, max_steps: 0}\n"
+        "simulate: {knob: 10 + 5}\n"
+    )
+    made.board.open()
+    made.board.simulate("hand", 4)
+    for _ in range(2):
+        made.board.reset()
+        assert made.values() == {"knob": 15.0, "hand": 4.0}
+    made.board.command("knob", "reset")  # a person's reset is seen until the link says more
+    assert made.values()["knob"] == 0.0

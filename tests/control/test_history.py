@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from labnode import context, control
+from labnode.clock import Clock
 from labnode.control import ControlSocket
-from labnode.errors import LabnodeError
+from labnode.errors import LabnodeError, StorageError
+from labnode.node.history import History, StoppedNode
 from labnode.store import Happening
 from labnode.testing import LabClient
 
@@ -167,3 +171,29 @@ def test_students_are_named_only_when_asked_for(client: LabClient, ask: Any) -> 
 def test_a_number_of_rows_that_makes_no_sense_is_refused(ask: Any, last: Any) -> None:
     with pytest.raises(LabnodeError, match="`last` is a number from 1 to 500"):
         ask("events", last=last)
+
+
+def test_a_node_that_does_not_run_has_its_database(client: LabClient, tmp_path: Path) -> None:
+    client.agent.runtime.lab.functions["work"].delay(fail=True).join(10, error_on_timeout=False)
+    client.student()
+    kept, path = History(client.agent, client.agent.clock), client.agent.runtime.store.path
+    running = kept.sessions(names=True)["sessions"], kept.tasks()["tasks"], kept.events()["events"]
+    copy = tmp_path / "copy.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("VACUUM INTO ?", (str(copy),))
+    history = History(StoppedNode(copy), client.agent.clock)
+    sessions, tasks, events = (
+        history.sessions(names=True)["sessions"], history.tasks()["tasks"],
+        history.events()["events"],
+    )  # fmt: skip
+    assert [{**row, "time_left": None} for row in running[0]] == sessions
+    assert [row["error"] for row in tasks] == [row["error"] for row in running[1]] != [None]
+    assert events == running[2]
+    assert history.tasks()["periodic"] == []
+
+
+def test_a_database_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "labnode.db").write_text("no database, but a text that is long enough to be read")
+    history = History(StoppedNode(tmp_path / "labnode.db"), Clock())
+    with pytest.raises(StorageError, match=r"labnode\.db cannot be read"):
+        history.events()

@@ -205,6 +205,13 @@ def test_a_program_that_is_missing_comes_with_its_package(bed: Bed, console: Non
     assert bed.found(machine.programs) == [("ok", f"flashit is {bed.root}/bin/flashit.")]
 
 
+def test_a_program_that_only_the_board_names_is_looked_for_too(bed: Bed) -> None:
+    bed.board("  load: {driver: command, run: [read-load]}\n")
+    (found,) = bed.findings(machine.programs)
+    assert found.message == "The board needs the program read-load, which is not installed."
+    assert found.advice == "install it, or correct its name or path in the board file"
+
+
 TOOLS = """
   console: {driver: serial, port: /dev/ttyACM0}
   mcu: {driver: avrdude, part: m328p, programmer: arduino, port: console}

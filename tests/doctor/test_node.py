@@ -214,11 +214,13 @@ def test_every_mistake_in_the_files_is_a_finding(run: Run, bed: Bed) -> None:
     assert len(told) == 2
 
 
-def test_a_running_node_is_seen_by_its_state_directory(
-    run: Run, bed: Bed, running: Agent, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("known", [True, False], ids=["in the settings", "of the node alone"])
+def test_a_running_node_is_seen_by_its_state_directory_and_asked_at_its_port(
+    run: Run, bed: Bed, running: Agent, monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
     port = running.web.address[1]
-    monkeypatch.setenv("LABNODE_PORT", str(port))
+    if known:
+        monkeypatch.setenv("LABNODE_PORT", str(port))
     text = "state_dir: state\nweblab: {username: u, password: p}\n"
     path = settings_file(bed, f"board: board.yaml\n{text}")
     code, out, _ = run("--settings", path, "--simulate")

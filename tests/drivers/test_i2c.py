@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from labnode.drivers.buses.bme280 import Bme280, Trim
 from labnode.drivers.buses.mcp23017 import ExpanderPin, Mcp23017InputBank, Mcp23017OutputBank
 from labnode.drivers.buses.pca9685 import Pca9685, Pca9685Servo
 from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.registry import load_drivers
 from labnode.errors import DeviceError, DeviceGone
 from labnode.schema import Problems, parse_yaml
 
@@ -122,7 +123,7 @@ def test_devices_may_have_parts_of_one_chip_but_no_part_twice() -> None:
 
 
 def test_two_kinds_of_chips_at_one_address_are_a_mistake() -> None:
-    (told,) = conflicts(Ads1115(channel=0), Bme280(address=0x48))
+    (told,) = conflicts(Ads1115(channel=0), Pca9685(channel=0, address=0x48))
     assert "'d1' uses I2C address 0x48 of bus 1, which 'd0'" in told
 
 
@@ -434,3 +435,23 @@ def test_a_chip_in_another_mode_is_recognised(bench: Any, wires: Any) -> None:
     wires.chips[0x20].bytes[0x0A] = 0x80
     with pytest.raises(DeviceError, match="no MCP23017 as it is at power-on"):
         bench.open(Mcp23017OutputBank(pins=pins("A0")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "right", "wrong"),
+    [
+        ("ads1115", {"channel": 0}, (0x48, 0x4B), (0x47, 0x4C, 0x20)),
+        ("bme280", {}, (0x76, 0x77), (0x75, 0x10)),
+        ("mcp23017_output_bank", {"pins": ["A0"]}, (0x20, 0x27), (0x1F, 0x28, 0x48)),
+        ("pca9685", {"channel": 0}, (0x40, 0x77), (0x3F, 0x20)),
+    ],
+)
+def test_a_chip_has_only_addresses_that_its_pins_can_select(
+    kind: str, options: dict[str, Any], right: Iterable[int], wrong: Iterable[int]
+) -> None:
+    cls: Any = load_drivers()[kind]
+    for address in right:
+        cls(address=address, **options)
+    for address in wrong:
+        with pytest.raises(ValueError, match=rf"has addresses from .* not 0x{address:02x}"):
+            cls(address=address, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import gpiozero
@@ -9,6 +10,7 @@ import pytest
 from gpiozero.pins.mock import MockPin, MockSPIDevice
 
 from labnode.drivers.buses.mcp3xxx import Mcp3xxx, Mcp3008
+from labnode.drivers.framework.registry import load_drivers
 from labnode.errors import DeviceError
 
 
@@ -97,3 +99,27 @@ def test_a_bus_that_is_not_switched_on_says_so(bench: Any, monkeypatch: pytest.M
     monkeypatch.setattr(bench.pins, "_get_spi_class", lambda **_: no_bus)
     with pytest.raises(DeviceError, match=r"SPI bus 0 cannot be had: .* labnode bootconfig"):
         bench.open(Mcp3008(channel=0))
+
+
+CHIPS = [name for name in dir(gpiozero) if re.fullmatch(r"MCP3\d{3}", name)]
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_every_chip_of_gpiozero_is_a_driver_by_its_name(
+    spi: Any, chip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(getattr(gpiozero, chip), "_read", lambda _: 512)  # its wires are gpiozero's
+    cls = load_drivers()[chip.lower()]
+    one = chip.endswith("1")
+    sensor: Any = spi.open(cls(max_voltage=4.0, **({} if one else {"channel": 1})), "level")
+    try:
+        assert sensor.hardware.__class__.__name__ == chip
+        assert read(sensor) == 512 * 4.0 / (1 << sensor.hardware._bits)
+        assert sensor.hardware.channel == (0 if one else 1)
+    finally:
+        sensor.close()
+
+
+def test_a_chip_with_one_channel_has_no_other() -> None:
+    with pytest.raises(ValueError, match="a MCP3201 has one channel, 0"):
+        Mcp3xxx(chip="MCP3201", channel=1)

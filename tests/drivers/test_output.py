@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from labnode.drivers.framework.driver import command
+from labnode.drivers.framework.output import NumberOutput, Output
+from labnode.drivers.framework.registry import register, registry
 from labnode.drivers.gpio.digital_output import DigitalOutput
 from labnode.drivers.gpio.pin import Pin
 from labnode.drivers.gpio.pwm_output import PwmOutput
@@ -241,3 +244,63 @@ def test_steps_are_counted_from_the_lowest_value(bench: Any) -> None:
     assert fan.value == 0.25
     with pytest.raises(BadInput):
         fan.set(0.2)
+
+
+@pytest.fixture(params=["Output", "NumberOutput"])
+def supply(request: pytest.FixtureRequest, bench: Any) -> Any:
+    """A lab's own power supply, which does not look at its limits itself."""
+    base: Any = {"Output": Output, "NumberOutput": NumberOutput}[request.param]
+
+    @register("own_supply")
+    @dataclass(kw_only=True)
+    class Supply(base):  # type: ignore[misc]
+        highest = 100.0
+        safe: float = 0.0
+        min: float | None = None
+        max: float | None = None
+        step: float | None = None
+
+        def open(self) -> None:
+            self.volts = self.safe
+            self.opened()
+
+        def check(self, where: str, value: Any) -> Any:
+            return value
+
+        def drive(self, value: float) -> None:
+            self.volts = value
+
+        @property
+        def value(self) -> float:
+            return self.volts
+
+        @command
+        def set(self, value: float) -> None:
+            self.put(value)
+
+        @command
+        def volts_now(self, value: float) -> None:
+            self.put(value, "volts_now")
+
+    del registry["own_supply"]
+    return bench.open(Supply(min=1.0, max=12.0, step=0.5), "supply")
+
+
+@pytest.mark.parametrize("value", [99.0, -3.0, 0.5, 3.3])
+def test_a_labs_own_number_keeps_its_limits_although_its_driver_does_not(
+    supply: Any, value: float
+) -> None:
+    for command_of_it in (supply.set, supply.volts_now):
+        with pytest.raises(BadInput, match=r"must be a number from 1 to 12 in steps of 0\.5, not"):
+            command_of_it(value)
+    with pytest.raises(BadInput, match="a number from 1 to 12"):
+        supply.accept("supply", value)
+    assert supply.value == 0.0
+
+
+@pytest.mark.parametrize("value", [1.0, 12.0, 3.5, 0.0])
+def test_a_labs_own_number_has_the_values_within_its_limits_and_safe(
+    supply: Any, value: float
+) -> None:
+    supply.set(value)
+    assert (supply.value, supply.accept("supply", value)) == (value, value)

@@ -111,3 +111,43 @@ def test_a_slot_is_never_longer_than_the_board_allows(machine: Machine) -> None:
     demo.output.wait_for("^10:00 left")
     demo.send(signal.SIGINT)
     assert demo.wait() == 0
+
+
+OWN = """
+from dataclasses import dataclass
+from pathlib import Path
+
+from labnode.drivers import NumberOutput, register
+
+@register("supply")
+@dataclass(kw_only=True)
+class Supply(NumberOutput):
+    def open(self):
+        Path(__file__).with_name("wire").write_text("OUTP ON")
+        self.opened()
+
+    def drive(self, value):
+        Path(__file__).with_name("wire").write_text(f"VOLT {value}")
+"""
+
+
+def test_other_commands_find_it_and_a_driver_of_the_lab_reaches_nothing(machine: Machine) -> None:
+    (machine.home / "own.py").write_text(OWN)
+    board = machine.home / "own.yaml"
+    board.write_text(
+        "schema: 1\nlab: {name: own}\ndrivers: [own.py]\n"
+        "devices: {supply: {driver: supply}, door: {driver: button, pin: 4}}\n"
+    )
+    tmp = str(machine.home)
+    demo = machine.process("demo", str(board), "--no-browser", "--port", "0", TMPDIR=tmp)
+    address(demo)
+    for arguments, said in (
+        (("status",), f"board       own@Labs, {board} (simulated)"),
+        (("simulate", "set", "door", "true"), "door                true"),
+        (("simulate", "get", "supply"), "supply              0.0  (held by a stand-in)"),
+    ):
+        assert said in machine.labnode(*arguments, TMPDIR=tmp).stdout
+    demo.send(signal.SIGINT)
+    assert demo.wait() == 0
+    assert "supply: its driver has no simulation" in demo.errors
+    assert not (machine.home / "wire").exists()

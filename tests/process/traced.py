@@ -47,6 +47,8 @@ factories.MockPin = TracedPin  # type: ignore[misc]
 class Stuck(Driver):
     """A device that does not answer when it is opened."""
 
+    simulates = True
+
     def open(self) -> None:
         os.write(_TRACE, b"stuck\n")
         threading.Event().wait()

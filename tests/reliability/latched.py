@@ -15,6 +15,8 @@ from tests.kit.latching import use_latching_pins
 class Jam(Driver):
     """A device that hangs in its first command."""
 
+    simulates = True
+
     @command
     def jam(self) -> None:
         threading.Event().wait()

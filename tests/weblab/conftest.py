@@ -58,6 +58,9 @@ class BoardSessions:
         self.all[session.id] = session
         return session
 
+    def doubts(self) -> list[str]:
+        return []  # no start of this board has failed
+
     def status(self, session_id: str) -> float:
         self.polls.append(session_id)
         session = self.all.get(session_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -101,6 +101,13 @@ class BoardFile:
         ends = [self.sequences.get(name) for name in ("on_start", "on_dispose")]
         return max((sequence.timeout for sequence in ends if sequence is not None), default=0.0)
 
+    def warnings(self) -> list[str]:
+        """What is allowed but probably a mistake, a sentence each."""
+        found = [
+            f"'{n}': {words}" for n, driver in self.devices.items() for words in driver.warnings()
+        ]
+        return found + [w for s in self.sequences.values() for w in s.warnings(self.devices)]
+
     def on_page(self) -> list[str]:
         """The devices that students may see, in the order of the page."""
         rows = devices_of(self.page or ())
@@ -173,6 +180,7 @@ def load_board(
     with Problems() as problems:
         document, files = load_document(path, problems, secrets)
         _check_schema(document, problems)
+        document = _with_advice(document, problems)
         top = build(BoardKeys, document, problems)
         if "devices" not in document:
             raise problems.error()  # all else is about devices
@@ -203,6 +211,28 @@ def load_board(
         module=module,
         files=files,
     )
+
+
+def _with_advice(document: Section, problems: Problems) -> Section:
+    """The document; lists that stand where they often do by mistake are problems, and bad."""
+    content = dict(document.items())
+    devices, page = document.child("devices"), document.child("page")
+    if isinstance(devices.content, list):
+        advice = "each device begins with its name, as in heater: {driver: relay, pin: 17}"
+        problems.add(devices, f"'devices' is no list: {advice}")
+        raise problems.error()  # all else is about devices
+    if isinstance(page.content, list):
+        rows = []
+        for row in page.content:
+            if isinstance(row.content, list) or row.bad:
+                rows.append(row)
+                continue
+            name = row.content if isinstance(row.content, str) else "..."
+            advice = f"put it in brackets of its own, as in page: [[{name}]]"
+            problems.add(row, f"a row of the page is a list, even of one device: {advice}")
+            rows.append(replace(row, content=None, bad=True))
+        content["page"] = replace(page, content=rows)
+    return replace(document, content=content) if content else document
 
 
 def _check_schema(document: Section, problems: Problems) -> None:

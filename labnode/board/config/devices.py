@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -195,7 +195,8 @@ def _device(
     if "driver" not in options:
         problems.add(options, f"missing key 'driver' in {what}")
     elif not isinstance(kind.content, str) or kind.content not in drivers:
-        hint = did_you_mean(str(kind.content), drivers) or (
+        alike = _of_same_chip(str(kind.content), drivers)
+        hint = did_you_mean(str(kind.content), alike) or (
             f"; the drivers are {', '.join(sorted(drivers))}"
         )
         problems.add(kind, f"there is no driver {str(kind.content)!r} for {what}{hint}")
@@ -203,6 +204,16 @@ def _device(
         driver = build(drivers[kind.content], options, problems, name=what, ignore={"driver"})
         return driver if _is_valid(driver, name, options, problems) else None
     return None
+
+
+def _of_same_chip(name: str, drivers: Iterable[str]) -> list[str]:
+    """The drivers that a misspelt name may mean: a part with digits is a chip, and no other one."""
+    letters = re.sub(r"[\W_]", "", name).lower()
+    return [d for d in drivers if _chips(d) == _chips(name) or d.replace("_", "") == letters]
+
+
+def _chips(name: str) -> set[str]:
+    return {part for part in re.split(r"[\W_]+", name.lower()) if re.search(r"\d", part)}
 
 
 def _is_valid(driver: Driver | None, name: str, options: Section, problems: Problems) -> bool:

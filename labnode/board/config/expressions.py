@@ -42,9 +42,13 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {"abs": abs, "max": max, "min": min}
 
 @dataclass(frozen=True)
 class Readings:
-    """The board's snapshot as an expression sees it."""
+    """The board's snapshot as an expression sees it.
+
+    With `patient`, what is still awaiting its first reading is missing, but not stale.
+    """
 
     snapshot: Mapping[str, Mapping[str, Any]]
+    patient: bool = False
 
     def value(self, device: str) -> Any:
         """None: missing."""
@@ -56,6 +60,8 @@ class Readings:
 
     def stale(self, device: str) -> bool:
         """Whether the value is missing or too old to be trusted."""
+        if self.patient and self.snapshot.get(device, {}).get("awaited"):
+            return False
         return self.value(device) is None or bool(self.snapshot[device].get("stale", False))
 
 
@@ -145,6 +151,7 @@ class _Parser:
 
     def __init__(self, text: str, devices: Collection[str]) -> None:
         self.names: set[str] = set()
+        self._text = text
         self._devices = devices
         self._tokens = [
             (match.lastgroup or "", match[match.lastgroup or 0], match.start(match.lastgroup or 0))
@@ -254,7 +261,7 @@ class _Parser:
             raise self._expected("a device")
         if word not in self._devices:
             hint = did_you_mean(word, self._devices)
-            raise self._wrong(f"there is no device '{word}'{hint}")
+            raise self._wrong(self._advice() or f"there is no device '{word}'{hint}")
         self._next += 1
         self.names.add(word)
         return word
@@ -287,7 +294,32 @@ class _Parser:
 
     def _expected(self, expected: str) -> ExpressionError:
         kind, word, _ = self._tokens[self._next]
+        if advice := self._advice():
+            return self._wrong(advice)
         return self._wrong(f"expected {expected}, not {'the end' if kind == 'end' else repr(word)}")
+
+    def _advice(self) -> str:
+        """What to write instead of what people often write; "" where that is unknown."""
+        kind, word, start = self._tokens[self._next]
+        _, following, after = self._tokens[min(self._next + 1, len(self._tokens) - 1)]
+        before, last, _ = self._tokens[self._next - 1] if self._next else ("", "", 0)
+        advice = ""
+        if word == "=" and last in ("==", "!="):
+            advice = f"write '{last}', with two signs"
+        elif word == "=" and following in ("<", ">"):
+            advice = f"write '{following}=' and not '={following}'"
+        elif word == "=":
+            advice = "'=' compares nothing: write '==', or '>' or '<'"
+        elif kind == "name" and word not in WORDS and word.lower() in WORDS:
+            advice = f"write '{word.lower()}', in small letters"
+        elif before == "number" and word == "," and following[:1].isdigit() and after == start + 1:
+            advice = f"write {last}.{following}, with a point"
+        elif before == "number" and word not in WORDS and kind in ("name", "other"):
+            unit = self._text[start:].split()[0].rstrip(")")
+            advice = f"numbers have no unit in an expression: write {last}, without '{unit}'"
+        elif kind == "other" and word in "'\"":
+            advice = "expressions have no texts: compare numbers, or true and false"
+        return advice
 
     def _wrong(self, sentence: str) -> ExpressionError:
         return ExpressionError(f"at character {self._tokens[self._next][2] + 1}: {sentence}")

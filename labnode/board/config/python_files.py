@@ -74,6 +74,11 @@ def _where(error: BaseException, path: Path) -> str:
 
 
 def _sentence(error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return (
+            f"the Python library {error.name!r} is not installed where labnode is: "
+            f"{sys.executable} -m pip install {error.name.partition('.')[0]}"
+        )
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     words = " ".join(text.split())
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -12,7 +13,7 @@ from labnode.board.config.devices import NAME, Lookup
 from labnode.board.config.expressions import Words
 from labnode.board.steps import RunProgram, RunTask, Stage, Step
 from labnode.clock.schedules import At, Every, Schedule
-from labnode.drivers.framework.driver import Conversing, Programmable
+from labnode.drivers.framework.driver import Conversing, Driver, Programmable
 from labnode.drivers.framework.output import NumberOutput, SwitchOutput
 from labnode.errors import TooLate
 from labnode.files import lies_in
@@ -85,6 +86,18 @@ class Sequence:
     def outputs(self) -> set[str]:
         """The outputs that it commands."""
         return {name for step in self.steps for name in getattr(step, "outputs", ())}
+
+    def warnings(self, devices: Mapping[str, Driver]) -> list[str]:
+        """A sentence when its waits and the rests of outputs are longer than its timeout."""
+        limit = f"but its timeout is {self.timeout:g} s"
+        if (least := steps.least_time(self.steps, devices, -math.inf)) > self.timeout:
+            return [f"{self.name} takes at least {least:g} s, {limit}: it can never be completed."]
+        if (least := steps.least_time(self.steps, devices, 0.0)) > self.timeout:
+            return [
+                f"{self.name} takes at least {least:g} s when an output has just been switched "
+                f"off and has to rest (min_off_time), {limit}."
+            ]
+        return []
 
     def tasks(self) -> list[str]:
         """The tasks of the lab that it runs."""
@@ -260,6 +273,7 @@ class SequenceKeys:
 def read_sequences(section: Section, lookup: Lookup, folder: Path) -> dict[str, Sequence]:
     """The sequences by name; `folder` is where the board file is."""
     problems = lookup.problems
+    section = _with_steps(section, problems, deep=True)
     keys = build(SequenceKeys, section, problems, name="sequences")
     reader = _StepReader(lookup, folder)
     found: dict[str, Sequence] = {}
@@ -286,6 +300,24 @@ def read_sequences(section: Section, lookup: Lookup, folder: Path) -> dict[str, 
         if _is_free(name, place, found, problems):
             add(name, build(ScheduledKeys, place, problems, name=f"scheduled {name!r}"), "fail")
     return found
+
+
+def _with_steps(section: Section, problems: Problems, deep: bool = False) -> Section:
+    """Sequences; one whose steps are not under `steps:` is a problem, and bad."""
+    content = dict(section.items())
+    for name, place in content.items():
+        if deep and name in ("buttons", "scheduled"):
+            content[name] = _with_steps(place, problems)
+        elif isinstance(place.content, list) or (
+            "steps" not in place and set(_KINDS) & dict(place.items()).keys()
+        ):
+            problems.add(
+                place.key_where,
+                f"the steps of {name!r} belong under 'steps:', as in "
+                f"{name}: {{steps: [{{safe: all}}]}}",
+            )
+            content[name] = replace(place, content=None, bad=True)
+    return replace(section, content=content) if isinstance(section.content, dict) else section
 
 
 def _is_free(name: str, place: Section, others: Mapping[str, Sequence], problems: Problems) -> bool:

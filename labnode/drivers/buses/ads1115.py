@@ -38,6 +38,7 @@ class Ads1115(I2cPart, Sensor):
     """
 
     chip = "ADS1115"
+    addresses = range(0x48, 0x4C)
 
     address: I2cAddress = 0x48
     unit: str = "V"

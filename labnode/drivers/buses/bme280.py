@@ -38,6 +38,7 @@ class Bme280(I2cPart, Sensor):
     """
 
     chip = "BME280"
+    addresses = range(0x76, 0x78)
 
     address: I2cAddress = 0x76
     measure: Annotated[

@@ -16,9 +16,19 @@ class I2cPart(Driver):
     """A chip on an I2C bus, or a part of one: several devices may each have a part of a chip."""
 
     chip = ""  # "PCA9685"; without an annotation: not an option
+    addresses = range(0x08, 0x78)  # that its pins can select
 
     bus: Annotated[I2cBus, Doc("The number of the I2C bus.")] = 1
     address: Annotated[I2cAddress, Doc("The chip's address on the bus.")]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.address not in self.addresses:
+            low, high = self.addresses[0], self.addresses[-1]
+            raise ValueError(
+                f"the {self.chip} has addresses from 0x{low:02x} to 0x{high:02x}, "
+                f"not 0x{self.address:02x}"
+            )
 
     def parts(self) -> list[str]:
         """The parts of the chip that only this device may use: "channel 2"."""

@@ -40,6 +40,7 @@ class Expander(I2cPart, Bank):
     """A bank of some pins of an MCP23017 (Microchip DS20001952)."""
 
     chip = "MCP23017"
+    addresses = range(0x20, 0x28)
 
     address: I2cAddress = 0x20
     pins: Annotated[list[ExpanderPin], Doc("The pins of the chip, the lowest bit first.")]

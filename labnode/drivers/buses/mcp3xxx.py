@@ -16,12 +16,15 @@ from labnode.errors import DeviceError
 from labnode.schema import Between, Doc
 
 _CHIPS = {  # bits, channels; gpiozero has a class with the name of each
+    "MCP3001": (10, 1),
     "MCP3002": (10, 2),
     "MCP3004": (10, 4),
     "MCP3008": (10, 8),
+    "MCP3201": (12, 1),
     "MCP3202": (12, 2),
     "MCP3204": (12, 4),
     "MCP3208": (12, 8),
+    "MCP3301": (12, 1),
     "MCP3302": (12, 4),
     "MCP3304": (12, 8),
 }
@@ -33,6 +36,7 @@ class Mcp3xxx(Sensor):
     """A channel of an analog converter MCP3xxx on an SPI bus, in volts.
 
     With `differential: true` it measures channel 0 against 1, 1 against 0, 2 against 3 and so on.
+    Each chip is a driver by its own name, too, such as mcp3208.
 
     Example::
 
@@ -41,7 +45,17 @@ class Mcp3xxx(Sensor):
 
     chip: Annotated[
         Literal[
-            "MCP3002", "MCP3004", "MCP3008", "MCP3202", "MCP3204", "MCP3208", "MCP3302", "MCP3304"
+            "MCP3001",
+            "MCP3002",
+            "MCP3004",
+            "MCP3008",
+            "MCP3201",
+            "MCP3202",
+            "MCP3204",
+            "MCP3208",
+            "MCP3301",
+            "MCP3302",
+            "MCP3304",
         ],
         Doc("The type of the converter."),
     ]
@@ -56,7 +70,8 @@ class Mcp3xxx(Sensor):
         super().__post_init__()
         _, channels = _CHIPS[self.chip]
         if self.channel >= channels:
-            raise ValueError(f"a {self.chip} has the channels 0 to {channels - 1}")
+            there = f"the channels 0 to {channels - 1}" if channels > 1 else "one channel, 0"
+            raise ValueError(f"a {self.chip} has {there}")
         if self.port == 0 and self.device == 2:
             raise ValueError("SPI bus 0 has the chip selects 0 and 1")
 
@@ -79,13 +94,14 @@ class Mcp3xxx(Sensor):
         return float(self.hardware.raw_value) * self.max_voltage / (1 << bits)
 
     def _converter(self) -> Any:
+        _, channels = _CHIPS[self.chip]
+        which: dict[str, Any] = {"channel": self.channel, "differential": self.differential}
         with warnings.catch_warnings():
             # Without the kernel's SPI gpiozero would fall back to toggling the pins itself.
             warnings.simplefilter("error", gpiozero.SPISoftwareFallback)
             try:
                 return getattr(gpiozero, self.chip)(
-                    channel=self.channel,
-                    differential=self.differential,
+                    **(which if channels > 1 else {}),
                     port=self.port,
                     device=self.device,
                     pin_factory=self.services.pins,
@@ -109,3 +125,25 @@ class Mcp3008(Mcp3xxx):
     """
 
     chip: Literal["MCP3008"] = "MCP3008"
+
+
+def _register(chip: str) -> None:
+    """The driver of one more chip, by its name."""
+    bits, channels = _CHIPS[chip]
+    kind, only = chip.lower(), {"channel": 0} if channels == 1 else {}
+    what = f"A channel, 0 to {channels - 1}, of" if channels > 1 else "IN+ against IN- at"
+    where = "channel: 0, " if channels > 1 else ""
+    text = f"""{what} the {bits}-bit converter {chip} on an SPI bus, in volts; see mcp3xxx.
+
+    Example::
+
+        level: {{driver: {kind}, {where}max_voltage: 5, scale: 20, unit: mm}}
+    """
+    annotations = {"chip": Literal[chip], **({"channel": int} if only else {})}
+    namespace = {"__doc__": text, "__module__": __name__, "__annotations__": annotations}
+    cls = type(chip.title(), (Mcp3xxx,), {**namespace, "chip": chip, **only})
+    register(kind)(dataclass(kw_only=True)(cls))
+
+
+for _chip in _CHIPS.keys() - {"MCP3008"}:
+    _register(_chip)

@@ -24,6 +24,7 @@ class PwmChannel(I2cPart):
     """One of the 16 outputs of a PCA9685 (NXP PCA9685 Rev. 4, section 7.3)."""
 
     chip = "PCA9685"
+    addresses = range(0x40, 0x78)
 
     address: I2cAddress = 0x40
     channel: Annotated[int, Between(0, 15), Doc("The output, 0 to 15.")]

@@ -129,6 +129,7 @@ class Driver:
     script: ClassVar[type | None] = None  # a dataclass: what `simulate:` may contain
     programs: ClassVar[Mapping[str, str]] = {}  # that it runs: program -> its Debian package
     requires: ClassVar[Requires] = Requires()  # besides pins, ports, cameras, USB, SPI and I2C
+    simulates: ClassVar[bool] = False  # a lab's own driver: reaches no hardware in a simulation
 
     label: Annotated[
         Text | None, Doc("The name on the page; by default the device's name on the board.")
@@ -174,6 +175,10 @@ class Driver:
     def warnings(self) -> list[str]:
         """Options that are allowed but probably a mistake, a sentence each (`labnode check`)."""
         return []
+
+    def runs(self) -> Mapping[str, str]:
+        """The programs that it runs, each with its Debian package; "" where that is unknown."""
+        return self.programs
 
     def boot_config(self) -> list[str]:
         """The lines that this device needs in the Pi's config.txt (see buses/bus_pins.py)."""

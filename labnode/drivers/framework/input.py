@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from labnode.clock import earliest
 from labnode.drivers.framework.driver import Driver
-from labnode.schema import Between, Doc, Duration
+from labnode.schema import Between, Doc, Duration, shown
 
 
 @dataclass(kw_only=True)
@@ -42,6 +42,7 @@ class Input(Driver):
         self._simulated: Any = None
         self._next: float | None = None
         self._known_stale = False
+        self._opened_at = float("-inf")
 
     def read(self) -> Any:
         """The value now, None if there is none (hardware thread; a few milliseconds)."""
@@ -70,7 +71,8 @@ class Input(Driver):
     def state(self) -> dict[str, Any]:
         if self.sample_every is None and self.stale_after is None:  # it is read when it changes
             return super().state()
-        return {**super().state(), "sampled": self._sampled, "stale": self.stale}
+        awaited = {"awaited": True} if self._awaited else {}
+        return {**super().state(), "sampled": self._sampled, "stale": self.stale, **awaited}
 
     @property
     def stale(self) -> bool:
@@ -84,7 +86,7 @@ class Input(Driver):
 
     def poll(self) -> None:
         now = self.services.clock.now()
-        self._known_stale = self.stale
+        self._known_stale = self.stale and not self._awaited
         if self._next is not None and self._next <= now:
             assert self.sample_every is not None
             self._next = now + self.sample_every  # before reading, which may fail
@@ -95,16 +97,23 @@ class Input(Driver):
     def opened(self) -> None:
         """Call this at the end of `open`: reading begins."""
         self._forget()
+        self._opened_at = self.services.clock.now()
         if self.sample_every is not None:
             self._next = self.services.clock.now()
+
+    @property
+    def _awaited(self) -> bool:
+        """Whether its first reading may still come: a value that is missing is no fault yet."""
+        after = float("inf") if self.stale_after is None else self.stale_after
+        return self._sampled is None and self.services.clock.now() - self._opened_at < after
 
     def _sample(self) -> Any:
         return self._simulated if self.services.simulated else self.read()
 
     def _stale_at(self) -> float | None:
-        if self.stale_after is None or self._sampled is None or self._known_stale:
+        if self.stale_after is None or self._known_stale:
             return None
-        return self._sampled + self.stale_after
+        return (self._opened_at if self._sampled is None else self._sampled) + self.stale_after
 
     def _forget(self) -> None:
         self._value = self._sampled = self._next = None
@@ -143,6 +152,8 @@ class Sensor(Input):
             raise ValueError("calibration needs two pairs at least, what is read rising")
 
     def arrived(self, value: Any) -> None:
+        if not isinstance(value, int | float):
+            raise ValueError(f"expected a number, not {shown(value)}")
         number = float(value) if self.services.simulated else self._corrected(float(value))
         super().arrived(round(number, self.digits))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from abc import abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
@@ -96,7 +97,44 @@ class Output(Driver):
     def accept(self, where: str, value: Any) -> Any:
         """A value as a board file writes it, for `drive`; BadInput when it cannot be one."""
         (given,) = self.commands["set"].bind(where, [value]).values()
-        return self.check(where, given)
+        return self._within_limits(where, given)
+
+    # ------------------------------------------------------------------ numbers
+
+    @property
+    def least(self) -> float:
+        """The lowest number that commands may set: the option `min`, where a driver has it."""
+        return _number(getattr(self, "min", None), -math.inf)
+
+    @property
+    def most(self) -> float:
+        """The highest number that commands may set: the option `max`, where a driver has it."""
+        return _number(getattr(self, "max", None), math.inf)
+
+    def _within_limits(self, where: str, value: Any) -> Any:
+        """What `check` makes of a value; BadInput for a number outside of min, max and step."""
+        checked = self.check(where, value)
+        given = value if _is_number(value) else checked  # `check` may round what is allowed
+        if _is_number(given) and not self._allowed(given):
+            raise BadInput(f"{where}: 'value' must be {self._values()}, not {given:g}")
+        return checked
+
+    def _allowed(self, value: float) -> bool:
+        if self.is_safe(value):
+            return True
+        if not self.least <= value <= self.most:
+            return False
+        step = _number(getattr(self, "step", None), 0.0)
+        begin = self.least if math.isfinite(self.least) else 0.0
+        steps = (value - begin) / step if step else 0.0
+        return abs(steps - round(steps)) < 1e-6
+
+    def _values(self) -> str:
+        """A sentence's end: which numbers are allowed."""
+        low = f" from {self.least:g}" if math.isfinite(self.least) else ""
+        high = f" to {self.most:g}" if math.isfinite(self.most) else ""
+        step = _number(getattr(self, "step", None), 0.0)
+        return f"a number{low}{high}" + (f" in steps of {step:g}" if step else "")
 
     # ------------------------------------------------------------------ driving the hardware
 
@@ -105,7 +143,7 @@ class Output(Driver):
 
         BadInput: this device cannot have the value; Interlocked or Busy: not now.
         """
-        value = self.check(f"{self.name}.{where}", value)
+        value = self._within_limits(f"{self.name}.{where}", value)
         now = self.services.clock.now()
         self.services.permit(value)
         if not self.is_safe(value):
@@ -356,9 +394,7 @@ class NumberOutput(Output):
     def most(self) -> float:
         return self.highest if self.max is None else self.max
 
-    def check(self, where: str, value: Any) -> float:
-        if not self._allowed(value):
-            raise BadInput(f"{where}: 'value' must be {self._values()}, not {value:g}")
+    def check(self, where: str, value: Any) -> float:  # noqa: ARG002
         return round(float(value), 6)  # as it is shown: interlocks compare the two
 
     def describe(self) -> dict[str, Any]:
@@ -375,18 +411,6 @@ class NumberOutput(Output):
     def set(self, value: float) -> None:
         self.put(value)
 
-    def _allowed(self, value: float) -> bool:
-        if self.is_safe(value):
-            return True
-        if not self.least <= value <= self.most:
-            return False
-        steps = 0 if self.step is None else (value - self.least) / self.step
-        return abs(steps - round(steps)) < 1e-6
-
-    def _values(self) -> str:
-        steps = "" if self.step is None else f" in steps of {self.step:g}"
-        return f"a number from {self.least:g} to {self.most:g}{steps}"
-
 
 @dataclass(kw_only=True)
 class DutyCycleOutput(NumberOutput):
@@ -402,3 +426,11 @@ class DutyCycleOutput(NumberOutput):
 
     def _allowed(self, value: float) -> bool:
         return value == 0 or super()._allowed(value)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _number(value: Any, default: float) -> float:
+    return default if value is None else float(value)

@@ -12,7 +12,9 @@ from labnode.drivers.framework.driver import Widget
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.edges import LevelInput
 from labnode.drivers.gpio.pin import Pin, PinGroup
-from labnode.schema import Doc, Duration
+from labnode.schema import Doc, Duration, shown
+
+_LONGEST_BOUNCE = 1.0  # seconds; contacts are at rest after some milliseconds
 
 
 @register("digital_input")
@@ -58,6 +60,9 @@ class DigitalInput(LevelInput):
         if self.pin.fixed_pull_up and self.pull_up is not True:
             raise ValueError(f"{self.pin.name} has a resistor that pulls it up: say pull_up: true")
 
+    def warnings(self) -> list[str]:
+        return [*super().warnings(), *bounce_warnings(self.bounce_time)]
+
     def open(self) -> None:
         self.hardware = gpiozero.DigitalInputDevice(
             self.pin.name,
@@ -81,6 +86,8 @@ class DigitalInput(LevelInput):
         return bool(self.hardware.value) != self.normally_closed
 
     def simulate(self, value: Any) -> None:
+        if isinstance(value, str):
+            raise ValueError(f"expected true or false, not {shown(value)}")
         active_high = self.active_state if self.pull_up is None else not self.pull_up
         high = (bool(value) != self.normally_closed) == active_high
         (self.hardware.pin.drive_high if high else self.hardware.pin.drive_low)()
@@ -164,6 +171,9 @@ class DigitalInputBank(InputBank, LevelInput):
     def width(self) -> int:
         return len(self.pins)
 
+    def warnings(self) -> list[str]:
+        return [*super().warnings(), *bounce_warnings(self.bounce_time)]
+
     def open(self) -> None:
         self.hardware = PinGroup(
             gpiozero.DigitalInputDevice(
@@ -188,3 +198,13 @@ class DigitalInputBank(InputBank, LevelInput):
             high = bool(int(value) >> place & 1) != self.pull_up
             (member.pin.drive_high if high else member.pin.drive_low)()
         self.arrived(self.read())
+
+
+def bounce_warnings(seconds: float | None) -> list[str]:
+    """A sentence for a bounce time that is so long that it may be meant in milliseconds."""
+    if seconds is None or seconds <= _LONGEST_BOUNCE:
+        return []
+    return [
+        f"bounce_time is in seconds, and shorter changes are not seen: {seconds:g} s is long. "
+        f"For milliseconds write {seconds:g}ms."
+    ]

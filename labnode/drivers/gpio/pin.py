@@ -57,7 +57,16 @@ class Pin:
                     return cls(int(pin.name.removeprefix("GPIO")))
                 if name in pin.names and name != pin.name:
                     raise ValueError(f"{value} is {pin.name}, not a GPIO pin")
-        raise ValueError(f"expected {cls.expected}, not {shown(value)}")
+        raise ValueError(f"expected {cls.expected}, not {shown(value)}{_on_header(value)}")
+
+
+def _on_header(value: object) -> str:
+    """What a number that is no GPIO pin is on the header, at the end of a sentence."""
+    for pin in _HEADER.pins.values():
+        if type(value) is int and f"BOARD{value}" in pin.names:
+            what = f"{pin.name}, written" if "gpio" in pin.interfaces else f"{pin.name}, no GPIO:"
+            return f"; pin {value} of the header is {what} BOARD{value}"
+    return ""
 
 
 class PinGroup:

@@ -65,6 +65,9 @@ class ProgramSensor(RunsPrograms, SlowSensor):
         except re.error as error:
             raise ValueError(f"pattern is no regular expression: {error}") from None
 
+    def runs(self) -> dict[str, str]:
+        return {self.run[0]: ""}
+
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **({"widget": "text"} if self.text else {})}
 
@@ -120,6 +123,9 @@ class CommandSwitch(RunsPrograms, SlowSwitch):
             self._is_on = re.compile(self.on_pattern or "", re.M)
         except re.error as error:
             raise ValueError(f"on_pattern is no regular expression: {error}") from None
+
+    def runs(self) -> dict[str, str]:
+        return {argv[0]: "" for argv in (self.run_on, self.run_off, self.run_state) if argv}
 
     def switch(self, value: bool) -> bool | None:
         self._run(self.run_on if value else self.run_off)
