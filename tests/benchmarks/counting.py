@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 LABNODE = str(HERE.parents[1] / "labnode") + os.sep
 PERIODIC = {"safety"}  # threads that work again and again, whatever happens
 INLINE = {"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"}  # no calls since Python 3.12
-WAKES = {threading.Event.set.__code__, threading.Condition.notify.__code__}
+WAKES = {threading.Condition.notify.__code__}  # an event that is set notifies, too
 
 
 class Counting:
