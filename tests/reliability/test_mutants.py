@@ -138,4 +138,5 @@ def test_the_tests_kill_nine_of_ten_mutants(
     for file, words in coverage.branches.items():
         figure(f"branch coverage of {file}", "what is not covered is named", words)
     assert killed >= FLOOR, survivors
-    assert set(survivors) <= set(reasons()), "give each survivor a test or a reason"
+    unexplained = sorted(set(survivors) - set(reasons()))
+    assert not unexplained, "\n".join(["give each of them a test or a reason:", *unexplained])

@@ -215,7 +215,7 @@ class Output(Driver):
     # ------------------------------------------------------------------ time
 
     def due(self) -> float | None:
-        if self._on_since is None and self._retry_at is None and not self._resting:
+        if self._on_since is None and not self._resting:
             return None  # most are off most of the time
         ends = self._ends_at()
         if ends is not None and self.guarded_since is not None:  # a new rule may shorten the time
