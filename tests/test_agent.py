@@ -97,6 +97,7 @@ def test_a_device_that_does_not_open_starts_nothing(
     @dataclass(kw_only=True)
     class Broken(Driver):
         kind: ClassVar[str] = "broken"
+        simulates: ClassVar[bool] = True
 
         def open(self) -> None:
             raise OSError("no such port")

@@ -116,7 +116,10 @@ def test_an_exception_inside_a_library_names_the_line_that_called_it(tmp_path: P
 
 def test_a_missing_library_is_told(tmp_path: Path) -> None:
     path = write(tmp_path, f"{LAB}import no_such_library\n")
-    assert problem(path) == f"{path}:3: ModuleNotFoundError: No module named 'no_such_library'"
+    assert problem(path) == (
+        f"{path}:3: the Python library 'no_such_library' is not installed where labnode is: "
+        f"{sys.executable} -m pip install no_such_library"
+    )
 
 
 def test_an_exception_of_several_lines_is_one_line(tmp_path: Path) -> None:

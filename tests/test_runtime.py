@@ -218,6 +218,7 @@ def test_every_board_can_be_left_and_taken_up_again(
     @dataclass(kw_only=True)
     class Broken(Driver):
         kind: ClassVar[str] = "broken"
+        simulates: ClassVar[bool] = True
 
         def open(self) -> None:
             raise OSError("no such port")
