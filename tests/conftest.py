@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -43,6 +44,12 @@ def pytest_configure() -> None:
         if signal.getsignal(number) is signal.SIG_IGN:
             # Not heard here either; but programs that the tests start get the default again.
             signal.signal(number, lambda *_: None)
+
+
+def pytest_collection_finish() -> None:
+    """No search for garbage walks over all the tests again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -281,6 +281,8 @@ class Suite:
         before = signal.signal(signal.SIGINT, lambda *_: None)
         try:
             environ = {**os.environ, "PATH": own}
+            # Else each program that the tests start would compile all of labnode again.
+            environ.pop("PYTHONDONTWRITEBYTECODE", None)
             path = shutil.which(str(command[0]), path=own) or command[0]
             return subprocess.run(
                 [path, *command[1:]], cwd=self._clone, env=environ, check=False
