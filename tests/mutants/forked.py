@@ -54,6 +54,7 @@ class _Trial:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
+        gc.unfreeze()  # what tests/conftest.py has frozen, get_objects does not find
         gc.collect()
         files = {str(ROOT / mutant["file"]) for mutant in self._mutants}
         self._functions = [
