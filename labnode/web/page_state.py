@@ -34,7 +34,7 @@ class PageState:
         self._clock = clock
         self._access = access
         self._own_headers = own_headers
-        self._hidden: dict[str, tuple[Any, dict[str, Any]]] = {}  # states and what is told of them
+        self._hidden: dict[str, tuple[Any, dict[str, Any]]] = {}  # states, and what students see
         self._run = secrets.token_urlsafe(6)  # a page sees by it that the node was restarted
 
     def boot(self, viewer: Viewer) -> dict[str, Any]:
