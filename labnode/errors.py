@@ -78,6 +78,12 @@ class Interlocked(LabnodeError):
     code, status = "interlocked", 409
 
 
+class Outdated(LabnodeError):
+    """A device has gone to safe since this was asked for, and would leave it again."""
+
+    code, status = "outdated", 409
+
+
 class AlreadyRunningError(LabnodeError):
     """A unique task was asked for while it is submitted or running."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -94,6 +95,7 @@ class Board:
         self.simulation = Simulation(file.simulate, self, clock) if simulate else None
         self._opened: list[str] = []  # in the order of opening, with one that failed half way
         self._closing: list[str] = []  # what a close has not reached yet
+        self.asked_at = math.inf  # of the command that runs: when it was asked for
         self._retry_at: dict[str, float] = {}  # when devices whose poll failed are polled again
         for name, driver in file.devices.items():
             driver.attach(name, self.services(name))
@@ -282,11 +284,14 @@ class Board:
 
     # ------------------------------------------------------------------ commands
 
-    def command(self, device: str, command: str, args: Any = None) -> Any:
+    def command(
+        self, device: str, command: str, args: Any = None, asked_at: float = math.inf
+    ) -> Any:
         """Call a command with JSON arguments, a list or an object; its result is JSON.
 
-        NotFound: there is no such device or command; BadInput: the arguments; Interlocked or Busy:
-        not now; else DeviceError.
+        It was asked for at `asked_at`, by default now. NotFound: there is no such device or
+        command; BadInput: the arguments; Interlocked or Busy: not now; Outdated: no longer; else
+        DeviceError.
         """
         driver = self._driver(device)
         spec = driver.commands.get(command)
@@ -296,7 +301,7 @@ class Board:
             raise NotFound(f"'{device}' has no command {command!r}{hint}")
         where = f"{device}.{command}"
         arguments = spec.bind(where, args)
-        with self._commanding(driver, where):
+        with self._commanding(driver, where, asked_at):
             return getattr(driver, command)(**arguments)
 
     def put(self, device: str, value: Any) -> None:
@@ -306,11 +311,13 @@ class Board:
             output.put(value)
 
     @contextmanager
-    def _commanding(self, driver: Driver, where: str) -> Iterator[None]:
+    def _commanding(self, driver: Driver, where: str, asked_at: float = math.inf) -> Iterator[None]:
         """Inside the block a device is commanded; afterwards the snapshot has what came of it."""
         self._need_open(driver.name)
         if self.halted is not None:
             raise Interlocked(f"The board is stopped: {self.halted}")
+        before = self.asked_at
+        self.asked_at = min(before, asked_at)  # a command may command other devices
         try:
             yield
         except LabnodeError:
@@ -318,6 +325,7 @@ class Board:
         except Exception as error:
             raise DeviceError(f"{where}: {reason(error)}") from error
         finally:
+            self.asked_at = before
             self.refresh(driver.name)
 
     def permit(self, device: str, value: Any) -> None:
@@ -452,6 +460,10 @@ class DriverServices:
 
     def command(self, device: str, command: str, args: Any = None) -> Any:
         return self._board.command(device, command, args)
+
+    @property
+    def asked_at(self) -> float:
+        return self._board.asked_at
 
     def operator(self) -> Operator:
         return self._board.operators.current()

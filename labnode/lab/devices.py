@@ -18,7 +18,8 @@ class Device:
     """One device: its driver's commands as methods, and its last known value.
 
     A command waits for the hardware thread. Busy after 5 s; SessionOver if the session has ended by
-    then; BadInput for wrong arguments; DeviceError if the device fails.
+    then; BadInput for wrong arguments; DeviceError if the device fails; Interlocked where the board
+    forbids it.
 
     A programmer has `program(path)`, relative to the board file, and `blank()`. They wait until
     programming is done: on the hardware thread they are a part of the current task or hook,
@@ -42,10 +43,18 @@ class Device:
         """The value and the driver's other fields."""
         return dict(self._board.snapshot[self._name])
 
-    def command(self, name: str, arguments: Any = None, deadline: float = math.inf) -> Any:
+    def command(
+        self,
+        name: str,
+        arguments: Any = None,
+        *,
+        deadline: float = math.inf,
+        asked_at: float = math.inf,
+    ) -> Any:
         """Call a command by its name with JSON arguments, a list or an object.
 
-        TooLate when it could not begin before `deadline` (of the node's clock).
+        Times are the node's clock's. TooLate when it could not begin before `deadline`; Outdated
+        when it was asked for before the device went to safe by itself, and is not to be safe.
         """
         if self._worker.on_hardware_thread:  # in a hook or task; the session's end waits for it
             return self._board.command(self._name, name, arguments)
@@ -54,7 +63,7 @@ class Device:
         def checked_command() -> Any:
             if user is not None:  # the session may have ended while the call was queued
                 user.check_may_act(in_task=in_task)
-            return self._board.command(self._name, name, arguments)
+            return self._board.command(self._name, name, arguments, asked_at)
 
         return self._worker.call(checked_command, deadline)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import secrets
 from collections.abc import Callable
 from typing import Any, Literal, get_args
@@ -33,6 +34,7 @@ Viewer = User | Observer
 
 _AUDIENCES = (*get_args(Level), "observer")
 _SAFE = ("GET", "HEAD", "OPTIONS")  # the methods of requests that change nothing
+_DRIFT = 5.0  # seconds, how far a page's idea of the node's clock may be ahead of it
 
 
 def viewer() -> Viewer:
@@ -54,11 +56,24 @@ def deadline() -> float:
 
     BadInput when its header Labnode-Deadline is no number.
     """
-    given = request.get_header("Labnode-Deadline", "inf")
+    return _seconds("Labnode-Deadline")
+
+
+def asked_at(now: float) -> float:
+    """When, by the node's clock, the student asked for what the page asks for; inf: just now.
+
+    BadInput when its header Labnode-Asked is no number.
+    """
+    asked = _seconds("Labnode-Asked")
+    before_a_reboot = math.isfinite(asked) and asked > now + _DRIFT
+    return -math.inf if before_a_reboot else asked
+
+
+def _seconds(header: str) -> float:
     try:
-        return float(given)
+        return float(request.get_header(header, "inf"))
     except ValueError:
-        raise BadInput("Labnode-Deadline must be a number of seconds.") from None
+        raise BadInput(f"{header} must be a number of seconds.") from None
 
 
 class Access:

@@ -14,7 +14,7 @@ from labnode.jsondata import parse
 from labnode.lab import Lab, Node
 from labnode.lab.pages import locales
 from labnode.tasks import Task
-from labnode.web.auth import deadline, student, viewer
+from labnode.web.auth import asked_at, deadline, student, viewer
 from labnode.web.page_state import PageState, task_json
 
 
@@ -51,7 +51,9 @@ class BoardApi:
             raise NotFound(f"There is no device {device!r} for students.")
         if spec is not None and command in spec.commands and not spec.commands[command].students:
             raise NotFound(f"'{device}' has no command {command!r} for students.")
-        result = self._lab.devices[device].command(command, _body(), deadline())
+        result = self._lab.devices[device].command(
+            command, _body(), deadline=deadline(), asked_at=asked_at(self._node.board.clock.now())
+        )
         return json_reply({"result": result, **self._page.devices()})
 
     def start_task(self, name: str) -> HTTPResponse:

@@ -169,6 +169,10 @@ _WORDS = {  # in each of LANGUAGES
         "La placa está ocupada; inténtalo dentro de un momento.",
     ),
     "error:interlocked": ("An interlock does not allow it.", "Un enclavamiento no lo permite."),
+    "error:outdated": (
+        "It has gone to its safe value since you asked for this. Set it again.",
+        "Ha pasado a su valor seguro desde que lo pediste. Ajústalo otra vez.",
+    ),
     "error:already-running": ("This is already running.", "Ya está en marcha."),
     "error:timeout": (
         "The board took too long to answer.",

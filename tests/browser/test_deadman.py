@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from selenium.webdriver import Chrome
@@ -15,6 +16,7 @@ from selenium.webdriver import Chrome
 from labnode.clock import Clock
 from labnode.control import ask
 from tests.kit.figures import FigureReporter
+from tests.kit.proxy import proxied
 from tests.kit.waiting import eventually
 
 from .conftest import Student
@@ -35,6 +37,7 @@ devices:
 
 SWITCH = "#device-pump [role=switch]"
 GUARDED = "Goes off when the lab has not heard this page for 2 s."
+GONE_SAFE = "'pump' has gone to its safe value since this was asked for. Set it again."
 MISSED = "Switched off, because the lab no longer heard the page that had switched it on."
 
 
@@ -98,6 +101,32 @@ def test_a_browser_that_no_longer_runs_is_missed_and_its_page_says_why_when_it_d
     student.click(SWITCH)
     student.sees("#device-pump .state", "On")
     student.sees("#device-pump .deadman", GUARDED)
+
+
+def test_what_was_clicked_before_the_dead_man_acted_does_not_switch_it_on_again(
+    student: Student, node: Node, tmp_path: Path
+) -> None:
+    student.expects_failures = True
+    _, url = node.server.new(assigned_time=120)
+    port = urlsplit(url).port
+    assert port is not None
+    with proxied(port, 0.0) as network:
+        student.open(url.replace(f":{port}/", f":{network.port}/"))
+        student.click(SWITCH)
+        student.sees("#device-pump .state", "On")
+        safe = {"value": False, "unheard": True}
+        with network.silent():
+            student.click(SWITCH)
+            student.sees("#device-pump .state", "Off")
+            student.click(SWITCH)
+            student.sees("#device-pump .state", "On")
+            eventually(lambda: shown(tmp_path / "state", "pump") == safe)
+        student.sees("#device-pump [role=alert]", GONE_SAFE)
+        assert shown(tmp_path / "state", "pump")["value"] is False
+        student.sees("#device-pump .state", "Off")
+        student.click(SWITCH)
+        student.sees("#device-pump .state", "On")
+        student.go_away()
 
 
 def test_a_page_in_the_background_is_heard(student: Student, node: Node, tmp_path: Path) -> None:

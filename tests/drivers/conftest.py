@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -30,6 +31,7 @@ class Bench:
         self._came = threading.Event()
         self.forbidden: str | None = None
         self.heard_at: float | None = None  # of whoever commands; None: always
+        self.asked_at = math.inf  # when what is commanded was asked for
         self.lost: list[str] = []
         self.emergencies: list[str] = []
         self._drivers: list[Driver] = []

@@ -334,6 +334,25 @@ def test_the_empty_lgpio_that_pip_may_install_is_recognised(
         real_factory()
 
 
+def test_a_command_stays_in_its_folder_although_lgpio_goes_to_that_of_its_pipe(
+    lgpio: Lgpio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, pipes = tmp_path / "here", tmp_path / "pipes"
+    here.mkdir()
+    pipes.mkdir()
+    (tmp_path / "lgpio.py").write_text(
+        "import os, sys\n"
+        'os.chdir(os.environ["LG_WD"])\n'
+        f'sys.modules["lgpio"] = sys.modules["{__name__}"].Lgpio()\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "lgpio")
+    monkeypatch.delenv("LG_WD", raising=False)
+    monkeypatch.chdir(here)
+    real_factory(pipes).close()
+    assert Path.cwd() == here
+
+
 def test_a_motor_drives_nothing_but_low_until_it_turns_and_is_left_so(
     pi: Any, lgpio: Lgpio
 ) -> None:

@@ -21,6 +21,9 @@ class Proxy:
         self.latency = latency
         self.faults: deque[Fault] = deque()
         self.port = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._open = asyncio.Event()
+        self._open.set()
         self._server_port = port
         self._tasks: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.StreamWriter] = set()
@@ -48,11 +51,21 @@ class Proxy:
         loop = asyncio.get_running_loop()
         with suppress(OSError):
             while data := await source.read(65536):
+                await self._open.wait()
                 if judge(data):
                     loop.call_later(self.latency, sink.write, data)
         loop.call_later(self.latency, sink.close)
 
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Inside the block nothing arrives, and no connection ends; afterwards everything does."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._open.clear)
+        yield
+        self._loop.call_soon_threadsafe(self._open.set)
+
     async def run(self, started: threading.Event, stopping: asyncio.Event) -> None:
+        self._loop = asyncio.get_running_loop()
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         started.set()

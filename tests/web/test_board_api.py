@@ -188,6 +188,22 @@ def test_what_comes_after_its_deadline_is_not_done(lab: LabClient, student: Stud
     assert wrong.status == 400
 
 
+def test_a_click_from_before_a_device_went_to_safe_does_not_bring_it_back(
+    lab: LabClient, student: Student
+) -> None:
+    def switch(asked: str) -> tuple[int, bool]:
+        reply = student.post("/api/devices/switch/set", [True], HTTP_LABNODE_ASKED=asked)
+        return reply.status, lab.value("switch")
+
+    asked = Clock().now()
+    assert switch(str(asked)) == (200, True)
+    lab.agent.runtime.worker.call(lambda: lab.agent.runtime.board.reset(["switch"]))
+    assert switch(str(asked)) == (409, False)
+    assert switch(str(asked + 3600)) == (409, False)  # on the clock of before a reboot
+    assert switch("then") == (400, False)
+    assert switch(str(Clock().now())) == (200, True)
+
+
 def test_a_task_says_what_it_takes_and_is_given_nothing_else(student: Student) -> None:
     (task,) = student.get("/api/board").json["tasks"]
     assert task["parameters"] == [{"name": "seconds", "type": "float", "default": 60}]

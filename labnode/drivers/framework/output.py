@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from labnode.clock import earliest
 from labnode.drivers.framework.driver import Driver, Widget, command
 from labnode.drivers.framework.services import Operator
-from labnode.errors import BadInput, Busy
+from labnode.errors import BadInput, Busy, Outdated
 from labnode.schema import Between, Doc, Duration
 
 log = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ class Output(Driver):
         self._operator: Operator | None = None  # who has switched it on
         self._operated_at = float("-inf")
         self._unheard = False  # it went to safe because the operator was no longer heard
+        self._void_before = float("-inf")  # what was asked for earlier is void: it went to safe
         self._retry_at: float | None = None  # when it is tried again to make it safe
         self._error: str | None = None
         self._credit = 0.0  # full at the first command: the last one was long ago
@@ -141,12 +142,14 @@ class Output(Driver):
     def put(self, value: Any, where: str = "set") -> None:
         """Every command ends here: drive to `value`, if limits and interlocks allow it.
 
-        BadInput: this device cannot have the value; Interlocked or Busy: not now.
+        BadInput: this device cannot have the value; Interlocked or Busy: not now; Outdated: it
+        has gone to safe since this was asked for.
         """
         value = self._within_limits(f"{self.name}.{where}", value)
         now = self.services.clock.now()
         self.services.permit(value)
         if not self.is_safe(value):
+            self._check_asked()
             self._check_limits(now)
             if self.patience is not None:
                 self._operator, self._operated_at = self.services.operator(), now
@@ -155,7 +158,8 @@ class Output(Driver):
 
     def force(self, value: Any) -> None:
         """For the board's interlocks: no limit delays it."""
-        self._drive(value, self.services.clock.now())
+        self._void_before = self.services.clock.now()
+        self._drive(value, self._void_before)
         self._on_since = None  # the interlock decides how long, no limit
 
     def release(self) -> None:
@@ -171,13 +175,14 @@ class Output(Driver):
         self.drive(self.safe)
 
     def stay_safe(self) -> None:  # what does not work is tried again, and it rests
-        self._drive(self.safe, self.services.clock.now())
+        self._void_before = self.services.clock.now()
+        self._drive(self.safe, self._void_before)
 
     def opened(self) -> None:
         """Call this at the end of `open`: how long it was off before is unknown."""
         self._on_since = None
         self._unheard = False
-        self._off_since = self.services.clock.now()
+        self._off_since = self._void_before = self.services.clock.now()
         self._resting = bool(self.min_off_time)
 
     def is_safe(self, value: Any) -> bool:
@@ -230,6 +235,9 @@ class Output(Driver):
             until = self._heard_until()
             if until is not None and until <= now and not self._unheard:
                 self._miss_operator()
+            # A click during a pulse begins another one, should it arrive after the pulse.
+            since = None if self.pulse is None or self._unheard else self._on_since
+            self._void_before = now if since is None else since
             with suppress(Exception):  # it is in the state, and tried again
                 self._drive(self.safe, now)
         rested = self._rested_at()
@@ -266,6 +274,12 @@ class Output(Driver):
 
     def _rested_at(self) -> float | None:
         return self._off_since + (self.min_off_time or 0) if self._resting else None
+
+    def _check_asked(self) -> None:
+        if self.services.asked_at <= self._void_before:
+            raise Outdated(
+                f"'{self.name}' has gone to its safe value since this was asked for. Set it again."
+            )
 
     def _check_limits(self, now: float) -> None:
         left = self._off_since + (self.min_off_time or 0) - now

@@ -83,6 +83,10 @@ class Services(Protocol):
     def permit(self, value: Any) -> None:
         """Interlocked when the board's interlocks forbid this output to be `value` now."""
 
+    @property
+    def asked_at(self) -> float:
+        """When what commands this device now was asked for; inf: just now (hardware thread)."""
+
     def operator(self) -> Operator:
         """Whoever commands this device at the moment (hardware thread)."""
 

@@ -92,6 +92,7 @@ def real_factory(work_dir: Path | None = None) -> Any:
     if work_dir is not None:
         os.environ.setdefault("LG_WD", str(work_dir))
     chip = find_chip(list_chips())
+    here = Path.cwd()
     try:
         from labnode.drivers.gpio._lgpio import PiPins  # noqa: PLC0415  (needs lgpio)
     except ImportError as error:
@@ -109,4 +110,6 @@ def real_factory(work_dir: Path | None = None) -> Any:
             f"lgpio cannot make its pipe in its working directory ({error}): "
             "set LG_WD to a directory where this user may write"
         ) from error
+    finally:
+        os.chdir(here)  # lgpio goes where its pipe is, and that may be a folder that does not last
     return PiPins(chip.number)

@@ -55,7 +55,7 @@ export class Board {
   #ahead = NaN; // the node's clock minus performance.now(), in seconds
   #awaited = new Map(); // task id -> what to do when it is finished
   #wishes = new Wishes(
-    (device, ...wish) => this.#command(device, wish.length > 1 ? "set_bit" : "set", wish),
+    (device, wish, asked) => this.#command(device, wish.length > 1 ? "set_bit" : "set", wish, asked),
     (device) => this.#emit("expect", device),
   );
 
@@ -266,9 +266,9 @@ export class Board {
     return device;
   }
 
-  async #command(device, command, args) {
+  async #command(device, command, args, asked = performance.now()) {
     const path = `api/devices/${encodeURIComponent(device)}/${encodeURIComponent(command)}`;
-    const answer = await this.#ask("POST", path, args);
+    const answer = await this.#ask("POST", path, args, PATIENCE, asked);
     this.take(answer);
     return answer.result;
   }
@@ -277,13 +277,17 @@ export class Board {
     return `${root}callback/${encodeURIComponent(this.#token)}/${action}`;
   }
 
-  async #ask(method, path, body, patience = PATIENCE) {
+  async #ask(method, path, body, patience = PATIENCE, asked = performance.now()) {
     if (this.#over) throw new LabError("session-over");
     const headers = { Accept: "application/json" };
     if (body !== undefined) headers["Content-Type"] = "application/json";
     // A lab that was frozen finds requests that nobody waits for any more: it must not act on them.
-    const deadline = (performance.now() + patience - ANSWERS_FOR) / 1000 + this.#ahead;
-    if (method === "POST" && deadline) headers["Labnode-Deadline"] = deadline.toFixed(3);
+    // … and what has gone to safe by itself stays there until a student sets it again.
+    if (method === "POST" && this.#ahead) {
+      const atTheLab = (time) => (time / 1000 + this.#ahead).toFixed(3);
+      headers["Labnode-Deadline"] = atTheLab(performance.now() + patience - ANSWERS_FOR);
+      headers["Labnode-Asked"] = atTheLab(asked);
+    }
     let reply, answer;
     try {
       reply = await fetch(this.#root + path, {

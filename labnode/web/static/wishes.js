@@ -16,8 +16,8 @@ export class Wishes {
   #devices = new Map(); // name -> bit, or undefined for the whole -> its wish
 
   /**
-   * `send(device, value)`, or `send(device, bit, value)`, asks the lab; `changed(device)` hears that
-   * `over` is different.
+   * `send(device, [value], asked)`, or `send(device, [bit, value], asked)`, asks the lab, and tells
+   * it when the student did; `changed(device)` hears that `over` is different.
    */
   constructor(send, changed) {
     this.#send = send;
@@ -31,7 +31,7 @@ export class Wishes {
     if (whole && bit !== undefined) return this.make(device, withBit(whole.value, bit, value));
     if (bit === undefined) this.drop(device);
     const wish = wishes.get(bit) ?? {};
-    Object.assign(wish, { value, waits: true, replaced: false, until: performance.now() + TRY_FOR });
+    Object.assign(wish, { value, waits: true, replaced: false, asked: performance.now() });
     if (!wishes.has(bit)) {
       const before = bit === undefined ? [...wishes.values()].map((each) => each.end) : [];
       wishes.set(bit, wish);
@@ -82,11 +82,11 @@ export class Wishes {
     for (let pause = AGAIN; ; pause *= 2) {
       wish.waits = false;
       try {
-        return await this.#send(device, ...(bit === undefined ? [] : [bit]), wish.value);
+        return await this.#send(device, bit === undefined ? [wish.value] : [bit, wish.value], wish.asked);
       } catch (problem) {
         if (problem.code === "session-over") throw problem;
         if (wish.waits || wish.replaced) return; // what is wanted now may be taken
-        if (!LOST.includes(problem.code) || performance.now() + pause > wish.until) throw problem;
+        if (!LOST.includes(problem.code) || performance.now() + pause > wish.asked + TRY_FOR) throw problem;
       }
       await sleep(pause);
       if (wish.replaced) return;
