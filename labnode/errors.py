@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 class LabnodeError(Exception):
@@ -17,8 +17,13 @@ class LabnodeError(Exception):
 
     @property
     def message(self) -> str:
-        """The sentence."""
+        """The sentence in English."""
         return str(self)
+
+    @property
+    def words(self) -> Any:
+        """The sentence: a text, or what has it in several languages (`Message`, `Text`)."""
+        return self.args[0] if self.args else ""
 
 
 @dataclass(frozen=True)
@@ -148,25 +153,17 @@ class DeviceGone(DeviceError):
     code = "device-gone"
 
 
-class Worded(LabnodeError):
-    """A sentence for students, in each language that there is one in; str() is the English one."""
-
-    def __init__(self, texts: Mapping[str, str]) -> None:
-        super().__init__(texts["en"])
-        self.texts = dict(texts)
-
-
-class BadFile(Worded, BadInput):
+class BadFile(BadInput):
     """A file is not what the device takes."""
 
     code = "bad-file"
 
 
-class ToolFailed(Worded, DeviceError):
+class ToolFailed(DeviceError):
     """A board was not programmed; where it is `final`, trying again is of no use."""
 
     code = "tool-failed"
 
-    def __init__(self, texts: Mapping[str, str], *, final: bool = False) -> None:
-        super().__init__(texts)
+    def __init__(self, words: object, *, final: bool = False) -> None:
+        super().__init__(words)
         self.final = final

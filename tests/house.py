@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 # What the figures may be at most.
 MOST = {
     "modules": 285,
-    "rooms": 32,
+    "rooms": 33,
     "floors": 9,
     "circles of modules": 0,
     "rooms in drivers/": 11,

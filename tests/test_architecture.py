@@ -38,11 +38,12 @@ HOUSE = """
     jsondata  -> errors
     files     ->
     schema    -> errors
+    locale    ->
     settings  -> schema errors
     store     -> files clock errors
     supervisor ->
-    drivers   -> supervisor files schema threads clock errors
-    board     -> drivers files schema events clock errors
+    drivers   -> supervisor files locale schema threads clock errors
+    board     -> drivers files locale schema events clock errors
     worker    -> clock errors
     tasks     -> worker store jsondata context events clock errors
     sessions  -> tasks worker store jsondata events audit clock errors
@@ -111,6 +112,7 @@ READ_OWN_JSON = {
     "install",
     "jsondata",
     "lab.recordings",
+    "locale",
     "prove.boot",
     "store.store",
     "supervisor",
@@ -536,7 +538,7 @@ def broken(rule: Rule, text: str, path: str = "drivers/led.py", **others: str) -
 def test_an_import_upwards_is_found_however_it_is_written(text: str) -> None:
     assert broken(rooms_import_only_what_stands_in_their_row, text) == [
         "labnode/drivers/led.py:3: drivers imports web; it may import: "
-        "clock errors files schema supervisor threads"
+        "clock errors files locale schema supervisor threads"
     ]
 
 

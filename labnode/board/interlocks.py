@@ -14,7 +14,7 @@ from labnode.clock import Clock, earliest
 from labnode.drivers.framework.output import Output
 from labnode.errors import Interlocked
 from labnode.events import Bus, FaultChanged
-from labnode.schema import Text
+from labnode.locale import Wording
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Fault:
     """A `when` that acts; a latched one still acts when its expression is false again."""
 
     name: str
-    message: Text
+    message: Wording
     latched: bool
     active: bool
 

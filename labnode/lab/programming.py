@@ -16,10 +16,10 @@ from labnode.errors import (
     NotFound,
     Stopped,
     TooLittleTime,
-    Worded,
 )
 from labnode.lab import pages
 from labnode.lab.spool import Spool
+from labnode.locale import BUILT_IN
 from labnode.tasks import Task, TaskFunction, Tasks
 from labnode.worker import Worker
 
@@ -74,7 +74,7 @@ class Programming:
             if error.code == task.error["code"]:
                 raise error(message)
         if task.error["code"] == BadFile.code:
-            raise BadFile({"en": message})
+            raise BadFile(message)
         raise DeviceError(message)
 
     def _of(self, device: str) -> TaskFunction[..., Any]:
@@ -89,7 +89,7 @@ class Programming:
             path = None if image is None else Path(image)
             try:
                 return programmer.blank() if path is None else programmer.program(path)
-            except Worded as error:
+            except LabnodeError as error:
                 in_language(error, languages or pages.locales(user))
                 raise
             finally:
@@ -100,6 +100,6 @@ class Programming:
         return TaskFunction(program, unique="global", estimated_time=programmer.estimated_time)
 
 
-def in_language(error: Worded, languages: Sequence[str]) -> None:
+def in_language(error: LabnodeError, languages: Sequence[str]) -> None:
     """Give an error its text in the first of the languages that it has."""
-    error.args = (pages.text(error.texts, list(languages)),)
+    error.args = (BUILT_IN.say(error.words, *languages),)

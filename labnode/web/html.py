@@ -12,8 +12,8 @@ from typing import Any
 
 from bottle import SimpleTemplate
 
+from labnode.locale import BUILT_IN, Message
 from labnode.settings import Settings
-from labnode.web import texts
 
 STATIC = Path(__file__).parent / "static"
 """The files that the pages load from `static/`."""
@@ -76,7 +76,7 @@ def render_page(boot: Mapping[str, Any], *, template: Path | None = None) -> str
         boot["language"],
         boot["root"],
         template=template,
-        title=boot["board"]["title"] or boot["words"]["lab"],
+        title=boot["board"]["title"] or Message("site.lab").pick(boot["language"]),
         student=student["full_name"] or student["username"],
         read_only=student["read_only"],
         modules=[*_EVERY_PAGE, *(name for each in widgets for name in _NEEDS.get(each, ()))],
@@ -100,13 +100,13 @@ def boot(
     None for an observer. The page polls every `sign_of_life` seconds. `root` leads from its URL to
     the lab's ("" when the page is at `{base}/`, "../" one folder below, or `{base}/`).
     """
-    language = texts.language(locales)
+    language = BUILT_IN.language(locales)
     return {
         "root": root,
         "token": token,
         "sign_of_life": sign_of_life,
         "language": language,
-        "words": texts.words(language),
+        "words": BUILT_IN.section(language, "page"),
         "board": board,
         "state": state,
     }
@@ -137,7 +137,7 @@ def render_farewell(
 
     With `recording`, data of the session can be downloaded.
     """
-    words = texts.words(texts.language(locales))
+    words = _words(BUILT_IN.language(locales))
     return _message(
         "over",
         locales,
@@ -164,7 +164,7 @@ def render_error(locales: Iterable[str], *, status: int, message: str, root: str
 
     `message` is for other kinds of refusals.
     """
-    words = texts.words(texts.language(locales))
+    words = _words(BUILT_IN.language(locales))
     name = "not-found" if status == 404 else "failed"
     text = words[f"{name}:text"] if status in (404, 500) else message
     return _message(name, locales, root, text=text, home=root or "./")
@@ -194,8 +194,8 @@ def _message(
     name: str, locales: Iterable[str], root: str, *, template: Path | None = None, **values: Any
 ) -> str:
     """A page with a title and a text: the words `name` and `name:text`, unless given."""
-    language = texts.language(locales)
-    words = texts.words(language)
+    language = BUILT_IN.language(locales)
+    words = _words(language)
     values = {"title": words[name], "text": words.get(f"{name}:text", ""), **values}
     return _render("message", language, root, template=template, **values)
 
@@ -204,8 +204,12 @@ def _render(
     name: str, language: str, root: str, *, template: Path | None = None, **values: Any
 ) -> str:
     page = _template(template) if template else _template(_TEMPLATES / f"{name}.html")
-    values = {"words": texts.words(language), "style": _STYLE, **values}
+    values = {"words": _words(language), "style": _STYLE, **values}
     return str(page.render(values, language=language, root=root))
+
+
+def _words(language: str) -> dict[str, str]:
+    return BUILT_IN.section(language, "page", "site")
 
 
 @functools.cache

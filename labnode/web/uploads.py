@@ -16,6 +16,7 @@ from labnode.lab import Node
 from labnode.lab.pages import locales
 from labnode.lab.programming import in_language
 from labnode.lab.spool import Spool, Spooled
+from labnode.locale import Message
 from labnode.sessions import User
 from labnode.web.auth import Access, student
 from labnode.web.board_api import task_reply
@@ -24,10 +25,6 @@ _ADDRESS = re.compile(r"/api/(?:devices/(\w+)/program|uploads/(\w+))", re.ASCII)
 _AT_ONCE = 4  # uploads on the whole node
 _PIECE = 65536
 _LONGEST_NAME = 100
-_NO_FORM = {
-    "en": "The file itself is the body of the request, not a form with the file in it.",
-    "es": "El cuerpo de la petición es el fichero mismo, no un formulario que lo contiene.",
-}
 
 
 class Uploads:
@@ -74,7 +71,7 @@ class Uploads:
         if not session.active:
             raise Refusal(403, "The session is over.", SessionOver.code)
         if int(environ["CONTENT_LENGTH"] or 0) > programmer.max_size:
-            raise Refusal(413, _too_large(programmer), BadFile.code)
+            raise Refusal(413, str(_too_large(programmer)), BadFile.code)
         return _Upload(self._spool, session.id, programmer.max_size)
 
     # ------------------------------------------------------------------ when it is complete
@@ -87,7 +84,7 @@ class Uploads:
         spooled = incoming.spooled if incoming else self._spool_input(user, programmer)
         try:
             if str(request.content_type).lower().startswith("multipart/"):
-                raise BadFile(_NO_FORM)
+                raise BadFile(Message("file.form"))
             name = _name(request.query.getunicode("name", ""))
             image = spooled.keep(_suffix(name, programmer))
         finally:
@@ -123,7 +120,7 @@ class Uploads:
             while data := body.read(_PIECE):
                 spooled.write(data)
                 if spooled.size > spooled.limit:
-                    raise BadFile({"en": _too_large(programmer)})
+                    raise BadFile(_too_large(programmer))
         except BaseException:
             spooled.discard()
             raise
@@ -181,13 +178,8 @@ def _suffix(name: str, programmer: Programmer) -> str:
     if not name and len(programmer.accept) == 1:
         return programmer.accept[0]
     kinds = ", ".join(programmer.accept)
-    raise BadFile(
-        {
-            "en": f"Only {kinds} files are taken (their name goes into the address: ?name=).",
-            "es": f"Solo se aceptan ficheros {kinds} (su nombre va en la dirección: ?name=).",
-        }
-    )
+    raise BadFile(Message("file.kinds-address", kinds=kinds))
 
 
-def _too_large(programmer: Programmer) -> str:
-    return f"The file has more than {programmer.max_size} bytes."
+def _too_large(programmer: Programmer) -> Message:
+    return Message("file.too-large", size=programmer.max_size)

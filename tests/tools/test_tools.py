@@ -15,6 +15,7 @@ from labnode.drivers.tools.base import Job, Tool
 from labnode.drivers.tools.content import Content
 from labnode.drivers.tools.known import judged
 from labnode.errors import BadFile, ConfigError, DeviceError, ToolFailed
+from labnode.locale import BUILT_IN
 from labnode.schema import build, parse_yaml
 from labnode.supervisor.confine import landlock_version
 
@@ -224,7 +225,7 @@ def test_what_it_says_becomes_a_sentence(kind: str, output: str, sentence: str) 
     error = judged(kind, Ended(1, tuple(output.splitlines())), 60, known)
     assert error is not None
     assert any(part in str(error) for part in sentence.split("|")), str(error)
-    assert error.texts["es"] != error.texts["en"]
+    assert BUILT_IN.say(error.words, "es") != str(error)
 
 
 WELL = [

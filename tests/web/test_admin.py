@@ -156,13 +156,6 @@ def test_it_speaks_spanish(page: Callable[..., str]) -> None:
     assert "Banco" in text
 
 
-def test_every_word_is_there_in_every_language() -> None:
-    from labnode.web.admin.texts import words
-
-    assert words("en").keys() == words("es").keys()
-    assert all(words("es").values())
-
-
 def test_it_says_who_is_on_the_board(lab: LabClient, page: Callable[..., str]) -> None:
     lab.student(full_name="Ada Lovelace", username="ada")
     text = page()

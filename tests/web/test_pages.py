@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from labnode.locale import BUILT_IN
 from labnode.sessions.session import Reason
-from labnode.web import html, texts
+from labnode.web import html
 
 SESSION: dict[str, Any] = {
     "read_only": False,
@@ -99,7 +100,7 @@ def test_the_data_block_has_all_that_the_script_starts_from() -> None:
         "token": "t0ken",
         "sign_of_life": 5.0,
         "language": "es",
-        "words": texts.words("es"),
+        "words": BUILT_IN.section("es", "page"),
         "board": BOARD,
         "state": STATE,
     }
@@ -156,20 +157,6 @@ def test_the_page_is_seen_with_what_comes_in_the_first_round_trip() -> None:
     assert "stylesheet" not in [attributes["rel"] for attributes in links]
 
 
-def test_every_language_has_the_same_words() -> None:
-    english = texts.words("en")
-    for language in texts.LANGUAGES:
-        assert texts.words(language).keys() == english.keys()
-        assert all(texts.words(language).values())
-
-
-def test_the_script_uses_only_words_that_there_are() -> None:
-    script = "".join(file.read_text() for file in html.STATIC.glob("*.js"))
-    used = set(re.findall(r'words\.(\w+)|words\["([^"]+)"\]', script))
-    assert len(used) > 10
-    assert {dotted or quoted for dotted, quoted in used} <= texts.words("en").keys()
-
-
 @pytest.mark.parametrize(
     ("locales", "language"),
     [
@@ -183,7 +170,7 @@ def test_the_script_uses_only_words_that_there_are() -> None:
     ],
 )
 def test_the_first_language_that_is_spoken_here_is_taken(locales: list[str], language: str) -> None:
-    assert texts.language(locales) == language
+    assert BUILT_IN.language(locales) == language
     assert f'<html lang="{language}">' in page(locales=locales)
 
 
@@ -227,5 +214,5 @@ def test_the_loading_page_asks_again_by_itself() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_the_farewell_says_why_whatever_the_reason(reason: Reason) -> None:
-    for language in texts.LANGUAGES:
-        assert texts.words(language)[f"over:{reason}"]
+    for language in BUILT_IN.languages:
+        assert BUILT_IN.texts(language)[f"page.over:{reason}"]

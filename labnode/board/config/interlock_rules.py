@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from labnode.board.config.devices import Lookup
 from labnode.board.config.expressions import Expression, Words
+from labnode.locale import Message, Wording
 from labnode.schema import Doc, Duration, Like, Section, Text, build, shown
 
 
@@ -16,7 +17,7 @@ class _Named:
     """What every interlock has: a name, and what people read while it acts."""
 
     name: str
-    message: Text
+    message: Wording
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,7 @@ def _rule(entry: Section, lookup: Lookup) -> Rule | None:
 
 def _built(spec: RuleForm, entry: Section, lookup: Lookup) -> Rule | None:
     what = f"the interlock '{spec.name}'"
-    message = spec.message or Text(
-        {"en": f"The interlock '{spec.name}' acts.", "es": f"Actúa el enclavamiento '{spec.name}'."}
-    )
+    message = spec.message or Message("page.interlock-acts", name=spec.name)
     if isinstance(spec, _Mutex):
         names = _outputs(spec.mutex, lookup)
         if len(spec.mutex) < 2:

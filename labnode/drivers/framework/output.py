@@ -13,6 +13,7 @@ from labnode.clock import earliest
 from labnode.drivers.framework.driver import Driver, Widget, command
 from labnode.drivers.framework.services import Operator
 from labnode.errors import BadInput, Busy, Outdated
+from labnode.locale import Message
 from labnode.schema import Between, Doc, Duration
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 _DEADMAN = 5.0  # seconds, of what has a dead man by default
 _SHORTEST = 2.0
 _RETRY = 0.25  # seconds until what could not be made safe is tried again
-_RESTS = {"en": "It has just been switched off and rests.", "es": "Acaba de apagarse y descansa."}
+_RESTS = Message("page.rests")
 
 
 @dataclass(kw_only=True)
@@ -259,7 +260,7 @@ class Output(Driver):
         return {**super().describe(), **deadman}
 
     def state(self) -> dict[str, Any]:
-        locked = {"locked": _RESTS} if self._resting else {}
+        locked = {"locked": _RESTS.words} if self._resting else {}
         unheard = {"unheard": True} if self._unheard else {}
         error = {"error": self._error} if self._error else {}
         return {**super().state(), **locked, **unheard, **error}

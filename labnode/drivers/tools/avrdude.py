@@ -10,9 +10,11 @@ from typing import Annotated, Any, ClassVar
 from labnode.drivers.framework.registry import register
 from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
-from labnode.drivers.tools.content import Content, bad
+from labnode.drivers.tools.content import Content
 from labnode.drivers.tools.known import Known
 from labnode.drivers.tools.options import Suffixes, Word
+from labnode.errors import BadFile
+from labnode.locale import Message
 from labnode.schema import Between, Doc, Duration, Size
 
 # Chips by the KiB of their flash; any other chip needs `flash`.
@@ -61,16 +63,12 @@ class Avrdude(Tool):
         ),
         Known(
             r"attempt [3-9] of \d+: not in sync: resp=0x00",
-            "The board does not answer: it has no power, or no bootloader.",
-            "La placa no responde: no tiene alimentación o no tiene bootloader.",
+            words=Message("tool.no-bootloader"),
             hopeless=True,
         ),
         Known(
             r"attempt [3-9] of \d+: not in sync",
-            "The board answers with something that makes no sense: is something else using its "
-            "serial port, or is the speed wrong?",
-            "La placa responde algo sin sentido: ¿otro programa usa su puerto serie, o no es esa "
-            "su velocidad?",
+            words=Message("tool.nonsense"),
             hopeless=True,
         ),
         known.interrupted(
@@ -127,17 +125,12 @@ class Avrdude(Tool):
 
     def examine(self, content: Content, suffix: str) -> None:
         if content.machine not in (None, _AVR):
-            raise bad("The file is not for AVR chips.", "El fichero no es para chips AVR.")
+            raise BadFile(Message("file.not-avr"))
         limit = self._size - self.bootloader
         for start, end in content.ranges:
             if end > limit and not (suffix == ".elf" and start >= _DATA):
-                part = self.part
-                raise bad(
-                    f"The file does not fit into the {part}: it goes up to address 0x{end - 1:X}, "
-                    f"and the last one is 0x{limit - 1:X}.",
-                    f"El fichero no cabe en el {part}: llega hasta la dirección 0x{end - 1:X}, y "
-                    f"la última es 0x{limit - 1:X}.",
-                )
+                upto, last = f"0x{end - 1:X}", f"0x{limit - 1:X}"
+                raise BadFile(Message("file.beyond", chip=self.part, end=upto, last=last))
 
     def percent(self, line: str) -> float | None:
         """Half is writing, half reading back: "Writing | #####", 50 of # in all."""

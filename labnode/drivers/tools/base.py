@@ -15,12 +15,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from labnode.drivers.framework.driver import Claim, Driver, Ref, Widget, command
 from labnode.drivers.framework.subprocess import Cause, Ended, OnOutput, run
-from labnode.drivers.tools.content import Content, bad, read
+from labnode.drivers.tools.content import Content, read
 from labnode.drivers.tools.known import NOT_THERE, UNPLUGGED, Known, hopeless, judged, missing
 from labnode.drivers.tools.options import Port, Suffixes
 from labnode.drivers.tools.simulated import ToolScript
 from labnode.errors import (
     AlreadyRunningError,
+    BadFile,
     BadInput,
     DeviceError,
     DeviceGone,
@@ -28,6 +29,7 @@ from labnode.errors import (
     ToolFailed,
 )
 from labnode.files import lies_in
+from labnode.locale import Message
 from labnode.schema import Between, Doc, Duration, Size
 from labnode.supervisor.client import Supervisor
 
@@ -173,7 +175,7 @@ class Tool(Driver):
         if not self.services.simulated:
             for program, package in self.programs.items():
                 if not self.installed(program):
-                    raise DeviceError(missing(program, package)["en"])
+                    raise DeviceError(missing(program, package))
 
     def installed(self, program: str) -> bool:
         return shutil.which(program) is not None
@@ -233,12 +235,9 @@ class Tool(Driver):
         suffix = image.suffix.lower()
         if suffix not in self.accept:
             kinds = ", ".join(self.accept)
-            raise bad(f"Only {kinds} files are taken.", f"Solo se aceptan ficheros {kinds}.")
+            raise BadFile(Message("file.kinds", kinds=kinds))
         if image.stat().st_size > self.max_size:
-            raise bad(
-                f"The file has more than {self.max_size} bytes.",
-                f"El fichero tiene más de {self.max_size} bytes.",
-            )
+            raise BadFile(Message("file.too-large", size=self.max_size))
         content = read(image, suffix)
         self.examine(content, suffix)
         return content
@@ -409,13 +408,7 @@ class Tool(Driver):
 
 
 def not_started(name: str, error: OSError) -> ToolFailed:
-    why = error.strerror
-    return ToolFailed(
-        {
-            "en": f"{name} could not be started: {why}.",
-            "es": f"{name} no se pudo iniciar: {why}.",
-        }
-    )
+    return ToolFailed(Message("tool.not-started", program=name, why=error.strerror))
 
 
 def stopped() -> Stopped:

@@ -11,6 +11,8 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from labnode.errors import BadFile
+from labnode.locale import Message
+from labnode.schema import Text
 
 _HEAD = 64
 _MOST_PIECES = 10_000  # of a HEX file; a program has a few
@@ -34,7 +36,8 @@ class Content:
 
 
 def bad(en: str, es: str) -> BadFile:
-    return BadFile({"en": en, "es": es})
+    """Why a file is refused, for a lab's own tools; more languages: `BadFile(Text({...}))`."""
+    return BadFile(Text({"en": en, "es": es}))
 
 
 def read(path: Path, suffix: str) -> Content:
@@ -44,7 +47,7 @@ def read(path: Path, suffix: str) -> Content:
     """
     with path.open("rb") as file:
         if not path.stat().st_size:
-            raise bad("The file is empty.", "El fichero está vacío.")
+            raise BadFile(Message("file.empty"))
         # mapped, because bitstreams are large and read only in part
         with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
             return READERS.get(suffix, read_any)(data)
@@ -67,14 +70,14 @@ def read_hex(data: mmap) -> Content:
             continue
         address, kind, payload = _record(line, number)
         if ended:
-            raise _bad_hex(number, "something follows the end", "algo sigue al final")
+            raise _bad_hex(number, Message("file.hex-after-end"))
         match kind:
             case 0x00:
                 start = base + address
                 if ranges and ranges[-1][1] == start:
                     start = ranges.pop()[0]
                 if len(ranges) >= _MOST_PIECES:
-                    raise _bad_hex(number, "it has too many pieces", "hay demasiados trozos")
+                    raise _bad_hex(number, Message("file.hex-pieces"))
                 ranges.append((start, base + address + len(payload)))
             case 0x01:
                 ended = True
@@ -83,35 +86,29 @@ def read_hex(data: mmap) -> Content:
             case 0x03 | 0x05 if len(payload) == 4:
                 pass  # where the program starts, which the chip ignores
             case _:
-                raise _bad_hex(number, "the record is of no known kind", "el registro es raro")
+                raise _bad_hex(number, Message("file.hex-kind"))
     if not ended:
-        raise bad(
-            "The HEX file has no end: it was cut off.",
-            "El fichero HEX no tiene final: está cortado.",
-        )
+        raise BadFile(Message("file.hex-cut"))
     if not any(start < end for start, end in ranges):
-        raise bad("The HEX file has no data.", "El fichero HEX no tiene datos.")
+        raise BadFile(Message("file.hex-no-data"))
     return Content(len(data), ranges=merged(ranges))
 
 
 def _record(line: bytes, number: int) -> tuple[int, int, bytes]:
     if number == 1 and not line.startswith(b":"):
-        raise bad("This is not an Intel HEX file.", "Esto no es un fichero Intel HEX.")
+        raise BadFile(Message("file.hex-not"))
     if not _RECORD.fullmatch(line):
-        raise _bad_hex(number, "this is no record", "esto no es un registro")
+        raise _bad_hex(number, Message("file.hex-record"))
     raw = bytes.fromhex(line[1:].decode("ascii"))
     if raw[0] != len(raw) - 5:
-        raise _bad_hex(number, "the length is wrong", "la longitud es incorrecta")
+        raise _bad_hex(number, Message("file.hex-length"))
     if sum(raw) & 0xFF:
-        raise _bad_hex(number, "the checksum is wrong", "la suma de comprobación es incorrecta")
+        raise _bad_hex(number, Message("file.hex-checksum"))
     return int.from_bytes(raw[1:3], "big"), raw[3], raw[4:-1]
 
 
-def _bad_hex(line: int, en: str, es: str) -> BadFile:
-    return bad(
-        f"The HEX file is damaged: {en} in line {line}.",
-        f"El fichero HEX está dañado: {es} en la línea {line}.",
-    )
+def _bad_hex(line: int, what: Message) -> BadFile:
+    return BadFile(Message("file.hex-damaged", what=what, line=line))
 
 
 def merged(ranges: list[tuple[int, int]]) -> Ranges:
@@ -130,7 +127,7 @@ def merged(ranges: list[tuple[int, int]]) -> Ranges:
 
 def read_elf(data: mmap) -> Content:
     if data[:4] != b"\x7fELF" or len(data) < 52 or data[4] not in (1, 2) or data[5] not in (1, 2):
-        raise bad("This is not an ELF file.", "Esto no es un fichero ELF.")
+        raise BadFile(Message("file.elf-not"))
     order = "<" if data[5] == 1 else ">"
     wide = data[4] == 2
     (machine,) = _numbers(f"{order}H", data, 18)
@@ -166,7 +163,7 @@ def _numbers(form: str, data: mmap, at: int) -> tuple[int, ...]:
 
 
 def _cut_elf() -> BadFile:
-    return bad("The ELF file is cut off.", "El fichero ELF está cortado.")
+    return BadFile(Message("file.elf-cut"))
 
 
 # --- UF2: blocks of 512 bytes, https://github.com/microsoft/uf2 ---
@@ -174,7 +171,7 @@ def _cut_elf() -> BadFile:
 
 def read_uf2(data: mmap) -> Content:
     if len(data) % 512 or data[:8] != b"UF2\n\x57\x51\x5d\x9e":
-        raise bad("This is not a UF2 file.", "Esto no es un fichero UF2.")
+        raise BadFile(Message("file.uf2-not"))
     families, ranges = set(), []
     total = len(data) // 512
     for number in range(total):
@@ -182,10 +179,7 @@ def read_uf2(data: mmap) -> Content:
         first, second, flags, address, size, _, _, family = struct.unpack_from("<8I", block)
         (last,) = struct.unpack_from("<I", block, 508)
         if (first, second, last) != (0x0A324655, 0x9E5D5157, 0x0AB16F30) or size > 476:
-            raise bad(
-                f"The UF2 file is damaged in block {number + 1} of {total}.",
-                f"El fichero UF2 está dañado en el bloque {number + 1} de {total}.",
-            )
+            raise BadFile(Message("file.uf2-damaged", block=number + 1, total=total))
         if flags & 0x2000:
             families.add(family)
         if not flags & 0x1001:  # neither a file container nor "not main flash"
@@ -204,9 +198,9 @@ def read_bit(data: mmap) -> Content:
     """A Xilinx bitstream, or one of Lattice, whose first bytes are all that is checked."""
     if data[:2] == b"\xff\x00" or data[:8] == b"LSCC\xff\x00\xff\xff":
         return Content(len(data))
-    cut = bad("The bitstream is cut off.", "El bitstream está cortado.")
+    cut = BadFile(Message("file.bitstream-cut"))
     if data[: len(_XILINX)] != _XILINX:
-        raise bad("This is not a bitstream file.", "Esto no es un fichero de bitstream.")
+        raise BadFile(Message("file.bitstream-not"))
     fields: dict[bytes, bytes] = {}
     at = len(_XILINX)
     while (tag := data[at : at + 1]) in (b"a", b"b", b"c", b"d") and tag not in fields:
@@ -230,14 +224,11 @@ def read_bit(data: mmap) -> Content:
 def read_dfu(data: mmap) -> Content:
     product, vendor, _, mark, length, crc = struct.unpack("<HHH3sBI", data[-14:].rjust(14, b"\0"))
     if mark != b"UFD" or length < 16:
-        raise bad("This is not a DFU file: its suffix is missing.", "Esto no es un fichero DFU.")
+        raise BadFile(Message("file.dfu-not"))
     with memoryview(data) as view, view[:-4] as covered:
         found = zlib.crc32(covered) ^ 0xFFFFFFFF
     if found != crc:
-        raise bad(
-            "The DFU file is damaged: its checksum is wrong.",
-            "El fichero DFU está dañado: su suma de comprobación es incorrecta.",
-        )
+        raise BadFile(Message("file.dfu-damaged"))
     return Content(len(data), usb=(vendor, product))
 
 
@@ -246,14 +237,14 @@ def read_fs(data: mmap) -> Content:
     lines = (line.strip() for line in data[:65536].splitlines())
     first = next((line for line in lines if line and not line.startswith(b"//")), b"")
     if not first or first.strip(b"01"):
-        raise bad("This is not a Gowin bitstream.", "Esto no es un bitstream de Gowin.")
+        raise BadFile(Message("file.gowin-not"))
     return Content(len(data))
 
 
 def read_svf(data: mmap) -> Content:
     words = re.sub(rb"(?m)(!|//).*$", b"", data[:65536]).split()
     if not words or words[0].upper() not in _SVF:
-        raise bad("This is not an SVF file.", "Esto no es un fichero SVF.")
+        raise BadFile(Message("file.svf-not"))
     return Content(len(data))
 
 

@@ -10,9 +10,11 @@ from typing import Annotated, ClassVar
 from labnode.drivers.framework.registry import register
 from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
-from labnode.drivers.tools.content import Content, bad
+from labnode.drivers.tools.content import Content
 from labnode.drivers.tools.known import Known
 from labnode.drivers.tools.options import Suffixes, Word
+from labnode.errors import BadFile
+from labnode.locale import Message
 from labnode.schema import Between, Doc, Duration, Size
 
 
@@ -79,7 +81,4 @@ class DfuUtil(Tool):
             wanted not in (given, 0xFFFF) for given, wanted in zip(own, content.usb, strict=True)
         ):
             vendor, product = content.usb
-            raise bad(
-                f"The file is for the USB device {vendor:04x}:{product:04x}, not for this one.",
-                f"El fichero es para el dispositivo USB {vendor:04x}:{product:04x}, no para este.",
-            )
+            raise BadFile(Message("file.other-usb", device=f"{vendor:04x}:{product:04x}"))

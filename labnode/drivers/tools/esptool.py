@@ -11,9 +11,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from labnode.drivers.framework.registry import register
 from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
-from labnode.drivers.tools.content import Content, bad
+from labnode.drivers.tools.content import Content
 from labnode.drivers.tools.known import Known
 from labnode.drivers.tools.options import Suffixes, Target
+from labnode.errors import BadFile
+from labnode.locale import Message
 from labnode.schema import Between, Doc, Duration, Size
 
 _IMAGE = 0xE9  # the first byte of applications and bootloaders
@@ -49,10 +51,7 @@ class EspTool(Tool):
         known.not_there(r"could not open|port doesn't exist|no such file"),
         Known(
             r"wrong boot mode",
-            "The board runs its program instead of its bootloader: its reset or BOOT line is not "
-            "connected.",
-            "La placa ejecuta su programa en lugar de su bootloader: su línea de reset o BOOT no "
-            "está conectada.",
+            words=Message("tool.boot-mode"),
         ),
         known.silent(r"failed to connect|no serial data received|invalid head of packet"),
         known.too_large(r"will not fit|exceeds|detected overlap|past the end"),
@@ -98,17 +97,12 @@ class EspTool(Tool):
     def examine(self, content: Content, suffix: str) -> None:  # noqa: ARG002
         head = content.head
         if head[0] != _IMAGE and (self.address or self.target == "sram"):
-            raise bad(
-                "This is not an image for ESP chips.", "Esto no es una imagen para chips ESP."
-            )
+            raise BadFile(Message("file.esp-not"))
         (chip,) = struct.unpack("<H", head[_CHIP : _CHIP + 2].ljust(2, b"\0"))
         if head[0] == _IMAGE and chip != _CHIPS.get(self.chip, chip):
-            raise bad(
-                f"The file is for another chip than the {self.chip}.",
-                f"El fichero es para otro chip que el {self.chip}.",
-            )
+            raise BadFile(Message("file.other-chip-than", chip=self.chip))
         if self.target == "flash" and self.address + content.size > self.flash:
-            raise bad("The file does not fit into the flash.", "El fichero no cabe en la flash.")
+            raise BadFile(Message("file.flash"))
 
     def installed(self, program: str) -> bool:
         """PyPI's esptool was called esptool.py up to version 4."""

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from labnode.drivers.tools.base import Tool
-from labnode.drivers.tools.content import Content, bad
+from labnode.drivers.tools.content import Content
 from labnode.drivers.tools.options import Word
+from labnode.errors import BadFile
+from labnode.locale import Message
 from labnode.schema import Doc
 
 
@@ -43,20 +45,13 @@ class FpgaTool(Tool):
 
     def examine(self, content: Content, suffix: str) -> None:  # noqa: ARG002
         if self.part and content.part and not _same(self.part, content.part):
-            raise bad(
-                f"The bitstream is for the {content.part}, and the board has a {self.part}.",
-                f"El bitstream es para el {content.part}, y la placa tiene un {self.part}.",
-            )
+            raise BadFile(Message("file.bitstream-part", part=content.part, ours=self.part))
         if None not in (self.idcode, content.idcode):
             assert self.idcode is not None
             assert content.idcode is not None
             if (self.idcode ^ content.idcode) & _ALL_BUT_VERSION:
-                raise bad(
-                    f"The bitstream is for a chip with the IDCODE 0x{content.idcode:08x}, and that "
-                    f"of the board is 0x{self.idcode:08x}.",
-                    f"El bitstream es para un chip con IDCODE 0x{content.idcode:08x}, y el de la "
-                    f"placa es 0x{self.idcode:08x}.",
-                )
+                idcode, ours = f"0x{content.idcode:08x}", f"0x{self.idcode:08x}"
+                raise BadFile(Message("file.bitstream-idcode", idcode=idcode, ours=ours))
 
 
 def _same(one: str, other: str) -> bool:

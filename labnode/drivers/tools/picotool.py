@@ -9,9 +9,11 @@ from typing import Annotated, ClassVar, Literal
 from labnode.drivers.framework.registry import register
 from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
-from labnode.drivers.tools.content import Content, bad
+from labnode.drivers.tools.content import Content
 from labnode.drivers.tools.known import Known
 from labnode.drivers.tools.options import Suffixes, Target, Word
+from labnode.errors import BadFile
+from labnode.locale import Message
 from labnode.schema import Doc, Duration, Size
 
 Chip = Literal["rp2040", "rp2350"]
@@ -76,20 +78,11 @@ class Picotool(Tool):
         chip, sram = self.chip, _SRAM[self.chip]
         other = content.families and not content.families & _FAMILIES[chip]
         if other or content.machine not in (None, *_MACHINES[chip]):
-            raise bad(
-                f"The file is for another chip than the {chip.upper()}.",
-                f"El fichero es para otro chip que el {chip.upper()}.",
-            )
+            raise BadFile(Message("file.other-chip-than", chip=chip.upper()))
         if self.target == "sram" and not all(_inside(one, sram) for one in content.ranges):
-            raise bad(
-                "The file is not made to run from memory (binary type no_flash).",
-                "El fichero no está hecho para ejecutarse en memoria (tipo no_flash).",
-            )
+            raise BadFile(Message("file.not-for-memory"))
         if not all(_inside(one, _FLASH) or _inside(one, sram) for one in content.ranges):
-            raise bad(
-                "The file has addresses outside the chip.",
-                "El fichero tiene direcciones fuera del chip.",
-            )
+            raise BadFile(Message("file.addresses"))
 
     def wears(self) -> bool:
         return self.target == "flash"

@@ -9,9 +9,11 @@ from typing import Annotated, ClassVar
 from labnode.drivers.framework.registry import register
 from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
-from labnode.drivers.tools.content import Content, bad
+from labnode.drivers.tools.content import Content
 from labnode.drivers.tools.known import Known
 from labnode.drivers.tools.options import Suffixes, Word
+from labnode.errors import BadFile
+from labnode.locale import Message
 from labnode.schema import Doc, Duration, Size
 
 _START = 0x08000000  # of the flash of every STM32
@@ -63,9 +65,5 @@ class StFlash(Tool):
         ranges = content.ranges if suffix == ".hex" else ((_START, _START + content.size),)
         for start, end in ranges:
             if not _START <= start < end <= _START + self.flash:
-                raise bad(
-                    f"The file does not fit into the flash: it has addresses from 0x{start:08X} to "
-                    f"0x{end - 1:08X}.",
-                    f"El fichero no cabe en la flash: tiene direcciones de 0x{start:08X} a "
-                    f"0x{end - 1:08X}.",
-                )
+                first, last = f"0x{start:08X}", f"0x{end - 1:08X}"
+                raise BadFile(Message("file.flash-addresses", start=first, end=last))

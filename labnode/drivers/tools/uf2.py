@@ -10,18 +10,14 @@ from typing import Annotated, ClassVar
 from labnode.drivers.framework.registry import register
 from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool, stopped
-from labnode.drivers.tools.content import Content, bad
+from labnode.drivers.tools.content import Content
 from labnode.drivers.tools.known import Known
 from labnode.drivers.tools.options import Suffixes
-from labnode.errors import ToolFailed
+from labnode.errors import BadFile, ToolFailed
+from labnode.locale import Message
 from labnode.schema import Doc, Duration, Size
 
 _LOOK = 0.25  # seconds
-
-_NO_DISK = {
-    "en": "The board does not show its disk: it is unplugged, or not in its bootloader.",
-    "es": "La placa no muestra su disco: está desconectada o no está en su bootloader.",
-}
 
 
 class _FamilyReader:
@@ -83,10 +79,10 @@ class Uf2(Tool):
         until = self.services.clock.now() + self.disk_wait
         while not (self.folder / "INFO_UF2.TXT").is_file():
             if self.services.clock.now() >= until:
-                raise ToolFailed(_NO_DISK)
+                raise ToolFailed(Message("tool.no-disk"))
             if not self.services.wait(_LOOK):
                 raise stopped()
 
     def examine(self, content: Content, suffix: str) -> None:  # noqa: ARG002
         if content.families and self.family not in content.families:
-            raise bad("The file is for another chip.", "El fichero es para otro chip.")
+            raise BadFile(Message("file.other-chip"))

@@ -22,12 +22,12 @@ from labnode.http.replies import App, Errors, error_reply, json_reply, redirect
 from labnode.jsondata import parse
 from labnode.lab import Node
 from labnode.lab.pages import locales
+from labnode.locale import BUILT_IN, Message
 from labnode.settings import Settings
-from labnode.web import html, texts
+from labnode.web import html
 from labnode.web.admin.login import Login
 from labnode.web.admin.logtail import LogTail
 from labnode.web.admin.page import NodeView, Trends
-from labnode.web.admin.texts import words as words_of
 from labnode.web.admin.totp import Memory
 from labnode.web.admin.trial import Trial
 from labnode.web.auth import check_origin
@@ -115,7 +115,7 @@ class Admin:
         view = self._view()
         values = view.values(self._tail.entries[::-1])
         page = html.render_admin(
-            texts.language(locales()),
+            BUILT_IN.language(locales()),
             instance=self._instance,
             by_browser=self._login.by_browser,
             **values,
@@ -164,7 +164,7 @@ class Admin:
 
     def _view(self) -> NodeView:
         """The node, in the language of whoever asks."""
-        language = texts.language(locales())
+        language = BUILT_IN.language(locales())
         return NodeView(
             self._node,
             self._commands,
@@ -223,10 +223,10 @@ class Admin:
         return json.dumps({"error": True, "code": "http", "message": str(error.status_line)})
 
     def _message(self, sentence: str) -> str:
-        language = texts.language(locales())
+        language = BUILT_IN.language(locales())
         return html.render_message(
             language,
-            title=words_of(language)["refused"],
+            title=Message("admin.refused").pick(language),
             text=sentence,
             back=self._home,
             root=f"{self._home}/",

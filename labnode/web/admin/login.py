@@ -18,9 +18,9 @@ from labnode.http.cookies import cookie_value
 from labnode.http.guesses import GuessLimit
 from labnode.http.replies import json_reply, redirect
 from labnode.lab.pages import locales
+from labnode.locale import BUILT_IN, fill
 from labnode.settings import AdminAccess, Client, Settings
-from labnode.web import html, texts
-from labnode.web.admin.texts import words as words_of
+from labnode.web import html
 from labnode.web.admin.totp import Memory, Totp
 
 log = logging.getLogger(__name__)
@@ -129,10 +129,10 @@ class Login:
 
     def page(self, message: str = "", status: int = 200) -> HTTPResponse:
         """The form."""
-        language = texts.language(locales())
+        language = BUILT_IN.language(locales())
         page = html.render_admin_login(
             language,
-            words=words_of(language),
+            words=BUILT_IN.section(language, "admin"),
             message=message,
             code=self._totp is not None,
         )
@@ -163,10 +163,10 @@ class Login:
 
     def _again(self, denied: Denied) -> HTTPResponse:
         """The form, and why it was not enough: not whether it was the password or the code."""
-        words = words_of(texts.language(locales()))
+        words = BUILT_IN.section(BUILT_IN.language(locales()), "admin")
         if denied.retry_after is None:
             return self.page(words["login:wrong:code" if self._totp else "login:wrong"], 403)
-        reply = self.page(words["login:wait"].format(seconds=denied.retry_after), 429)
+        reply = self.page(fill(words["login:wait"], {"seconds": denied.retry_after}), 429)
         reply.set_header("Retry-After", str(denied.retry_after))
         return reply
 

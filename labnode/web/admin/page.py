@@ -16,10 +16,9 @@ from labnode.errors import StorageError
 from labnode.events import DeviceChanged, Subscription
 from labnode.lab import Node
 from labnode.lab.pages import text
+from labnode.locale import BUILT_IN, Message, fill
 from labnode.sessions import Session
 from labnode.web.admin.logtail import LogEntry
-from labnode.web.admin.texts import words as words_of
-from labnode.web.texts import words as student_words
 
 Row = dict[str, Any]
 
@@ -138,7 +137,7 @@ class NodeView:
         self._clock = clock
         self._language = language
         self._fault = fault
-        self.words = words_of(language)
+        self.words = BUILT_IN.section(language, "admin")
 
     def values(self, log: list[LogEntry]) -> Row:
         """The values of the template, except those of all pages."""
@@ -179,12 +178,12 @@ class NodeView:
         stop, quarantine = was["estop"], done["was"]
         what = [] if stop is None else [f"{self.words['estopped']} ({stop})"]
         if quarantine is not None and stop is None:
-            what.append(self.words["cleared:quarantine"].format(what=quarantine))
+            what.append(fill(self.words["cleared:quarantine"], {"what": quarantine}))
         what += [text for name, text in latched.items() if name not in done["left"]]
         left = [latched.get(name, name) for name in done["left"]]
-        sentences = [self.words["cleared"].format(what=", ".join(what))] if what else []
+        sentences = [fill(self.words["cleared"], {"what": ", ".join(what)})] if what else []
         if left:
-            sentences.append(self.words["cleared:left"].format(what=", ".join(left)))
+            sentences.append(fill(self.words["cleared:left"], {"what": ", ".join(left)}))
         return " ".join(sentences) or self.words["cleared:nothing"]
 
     def _troubles(self, status: Row, devices: list[Row]) -> list[str]:
@@ -213,7 +212,7 @@ class NodeView:
 
     def _device(self, about: Row) -> Row:
         state = self._node.board.snapshot.get(about["name"], {})
-        students = student_words(self._language)
+        students = BUILT_IN.section(self._language, "page")
         return {
             **about,
             "broken": bool(state.get("error") or state.get("stale"))
@@ -221,7 +220,7 @@ class NodeView:
             "value": self._value(state.get("value"), about["unit"]),
             "trend": self._trend(about),
             "notes": [
-                text(note, [self._language])
+                self._note(note)
                 for note in (
                     state.get("error"),
                     self.words["stale"] if state.get("stale") else None,
@@ -242,12 +241,17 @@ class NodeView:
             ],
         }
 
+    def _note(self, note: str | Mapping[str, str]) -> str:
+        if not isinstance(note, str) and "message" in note:
+            return Message.of_page(note).pick(self._language)
+        return text(note, [self._language])
+
     def _trend(self, about: Row) -> Row | None:
         trend = self._trends.of(about["name"])
         if trend is None:
             return None
         low, high = (self._value(value, about["unit"]) for value in (trend.low, trend.high))
-        text = self.words["trend"].format(low=low, high=high)
+        text = fill(self.words["trend"], {"low": low, "high": high})
         return {"path": trend.path, "text": text}
 
     def _field(self, parameter: Row) -> Row:

@@ -42,8 +42,9 @@ export function explain({ code, message }) {
   return (language === "en" ? message || translated : translated || message) || words.error;
 }
 
-/** A text that may have been given in several languages. */
+/** A text that may have been given in several languages, or as a message of the catalogue. */
 export function inWords(text) {
+  if (text.message) return fill(words[text.message] ?? "", text);
   return typeof text === "string" ? text : (text[language] ?? text.en ?? Object.values(text)[0] ?? "");
 }
 
