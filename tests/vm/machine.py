@@ -137,7 +137,8 @@ def push_clone(machine: Machine, directory: Path, version: str) -> None:
             if (CLONE / name).is_file() and name != "labnode/__init__.py":
                 tar.add(CLONE / name, f"labnode/{name}")
         tar.add(init, "labnode/labnode/__init__.py")
-        if WHEELS:
-            tar.add(WHEELS, "wheels")
+        for wheel in Path(WHEELS).glob("*.whl") if WHEELS else ():
+            if not wheel.name.startswith("labnode-"):  # it would be installed in place of this
+                tar.add(wheel, f"wheels/{wheel.name}")
     machine.do("push", str(package), "clone.tar.gz")
     machine.ssh("rm -rf labnode && tar xzf clone.tar.gz")
