@@ -15,8 +15,8 @@ ROOT = Path(__file__).parent.parent
 
 # What the figures may be at most.
 MOST = {
-    "modules": 285,
-    "rooms": 33,
+    "modules": 287,
+    "rooms": 34,
     "floors": 9,
     "circles of modules": 0,
     "rooms in drivers/": 11,

@@ -51,6 +51,7 @@ HOUSE = """
     control   -> jsondata threads clock errors
     http      -> settings jsondata threads clock errors
     weblab    -> http sessions settings jsondata audit clock errors
+    client    ->
     web       -> +lab http settings jsondata threads
     labnode   -> lab clock
     system    -> context events audit clock
@@ -105,7 +106,9 @@ DATE_READERS = ("now", "utcnow", "today")
 FORBIDDEN_MODULES = {"http.cookies": "takes quadratic time; see labnode/http/cookies.py"}
 # Rooms and modules that read what labnode has written, or a few KB in a process that is short;
 # all other JSON may be anybody's.
+IN_A_STUDENTS_PROCESS = "client"  # no part of a node
 READ_OWN_JSON = {
+    IN_A_STUDENTS_PROCESS,
     "cli",
     "control.client",
     "doctor.node",
@@ -255,7 +258,7 @@ def modules_open_with_one_sentence(house: House) -> Iterator[str]:
 
 def only_the_clock_reads_time(house: House) -> Iterator[str]:
     for source in house:
-        if source.module == "labnode.clock":
+        if source.module in ("labnode.clock", f"labnode.{IN_A_STUDENTS_PROCESS}"):
             continue
         known = names_imported(source)
         for node in ast.walk(source.tree):

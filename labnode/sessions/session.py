@@ -108,6 +108,7 @@ class Session:
     over_at: float = 0.0
     ended_at: float | None = None  # by the wall clock
     cookie: str | None = None  # the hash of the cookie of the only browser that may use it
+    program_key: str | None = None  # of the student's own programs; see web/program_keys.py
     data: dict[str, Any] = field(default_factory=dict)
     unsaved: bool = False  # `data` has changes that are not stored yet
     saved_at: float = 0.0

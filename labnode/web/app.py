@@ -25,6 +25,7 @@ from labnode.web.entry import Entry
 from labnode.web.files import send_page, serve_files
 from labnode.web.lab_websockets import WebSockets
 from labnode.web.page_state import PageState
+from labnode.web.program_keys import serve_program_keys
 from labnode.web.uploads import Uploads
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ def student_app(
     BoardApi(lab, node, page).serve(app)
     Consoles(node, websockets).serve(app)
     streams.serve(app)
+    serve_program_keys(app, settings)
     Entry(node.sessions, settings, access, lab, page).serve(app)
     serve_files(app, node.board.file.path)
     websockets.serve(app, lab, page)

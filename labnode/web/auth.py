@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -131,7 +131,10 @@ class Access:
     # ------------------------------------------------------------------ the cookie
 
     def identify(self) -> User | AnonymousUser:
-        """The user whom the request's cookie belongs to."""
+        """The user whom the request's cookie, or the key of a program, belongs to."""
+        if "HTTP_AUTHORIZATION" in request.environ:
+            session = self._holder_of_key(request.environ["HTTP_AUTHORIZATION"])
+            return ANONYMOUS if session is None else self._sessions.user(session)
         session, nonce = self._named_by(
             cookie_value(request.environ.get("HTTP_COOKIE", ""), self._cookie)
         )
@@ -139,13 +142,24 @@ class Access:
             return ANONYMOUS
         return self._sessions.user(session)
 
-    def holder(self, cookies: str) -> Session | None:
-        """The session that a Cookie header belongs to, without binding or polling it."""
-        session, nonce = self._named_by(cookie_value(cookies, self._cookie))
+    def holder(self, environ: Mapping[str, Any]) -> Session | None:
+        """The session that a request belongs to, without binding or polling it."""
+        if "HTTP_AUTHORIZATION" in environ:
+            return self._holder_of_key(environ["HTTP_AUTHORIZATION"])
+        session, nonce = self._named_by(cookie_value(environ.get("HTTP_COOKIE", ""), self._cookie))
         if session is None:
             return None
         known = session.cookie is None or hmac.compare_digest(session.cookie, nonce)
         return session if known else None
+
+    def _holder_of_key(self, authorization: str) -> Session | None:
+        """The session that `Bearer KEY` is for; see web/program_keys.py."""
+        scheme, _, token = authorization.partition(" ")
+        handle, _, key = token.partition(".")
+        session = self._sessions.by_handle(handle) if scheme.lower() == "bearer" else None
+        if session is None or session.program_key is None:
+            return None
+        return session if hmac.compare_digest(session.program_key.encode(), key.encode()) else None
 
     def _named_by(self, cookie: str) -> tuple[Session | None, str]:
         """The session of a genuine cookie, and the hash that identifies the browser."""

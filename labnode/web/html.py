@@ -46,6 +46,7 @@ _EVERY_PAGE = (
     "tasks",
     "layout",
     "notices",
+    "programs",
 )
 _WIDGETS = {
     "switch": "controls",

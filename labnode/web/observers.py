@@ -25,7 +25,8 @@ class Observers:
 
     def link(self, session: Session) -> str:
         """The link to the session's page, read-only, until the session ends."""
-        return f"{self._settings.external_url(self._host())}/observe/{self._token(session)}"
+        root = self._settings.external_url(host_of_links(self._settings))
+        return f"{root}/observe/{self._token(session)}"
 
     def find(self, token: str) -> Observer | None:
         """The observer that a link's token makes, also for a while after the session's end."""
@@ -42,13 +43,14 @@ class Observers:
     def _token(self, session: Session) -> str:
         return f"{session.handle}.{derive(self._secret, 'observer', session.id)[:_MAC]}"
 
-    def _host(self) -> str | None:
-        """The host of the current request, if links may have it."""
-        try:
-            if "labnode.admin_site" in request.environ:  # not where the students come
-                host = f"{socket.gethostname()}:{self._settings.port}"
-            else:
-                host = str(request.get_header("Host", "")).lower()
-        except RuntimeError:  # a hook or a task: this thread serves no request
-            return None
-        return host if self._settings.allows_host(host) else None
+
+def host_of_links(settings: Settings) -> str | None:
+    """The host of the current request, if links may have it."""
+    try:
+        if "labnode.admin_site" in request.environ:  # not where the students come
+            host = f"{socket.gethostname()}:{settings.port}"
+        else:
+            host = str(request.get_header("Host", "")).lower()
+    except RuntimeError:  # a hook or a task: this thread serves no request
+        return None
+    return host if settings.allows_host(host) else None

@@ -133,6 +133,7 @@ class PageState:
             "category_name": user.category_name,
             "restarted": user.session.restarted,
             "reason": user.session.reason,
+            "programs": viewer.session.program_key is not None,
         }
 
     def _for_students(self, name: str, state: dict[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Uploads:
         programmer = self._programmers.get(match[1] or match[2])
         if programmer is None:
             return None
-        session = self.access.holder(environ.get("HTTP_COOKIE", ""))
+        session = self.access.holder(environ)
         if session is None:
             raise Refusal(403, "Log in first.", "forbidden")
         if not session.active:

@@ -188,6 +188,16 @@ export class Board {
     return connect(this, name);
   }
 
+  /** Let programs of the student's use the lab until the session ends; the address that they need. */
+  async allowPrograms() {
+    return (await this.#ask("POST", "api/program-key", {})).url;
+  }
+
+  /** The addresses that `allowPrograms` gave no longer work. */
+  forbidPrograms() {
+    return this.#ask("DELETE", "api/program-key");
+  }
+
   /** End the session. */
   async leave() {
     this.#leaving = true; // what the lab tells of the end is no news

@@ -5,6 +5,7 @@ import { agreed } from "./card.js";
 import { drawBoard, recordingLinks } from "./layout.js";
 import { notice } from "./notices.js";
 import { asText, board, byId, explain, fill, inWords, make, words } from "./panel.js";
+import { drawPrograms } from "./programs.js";
 
 const READ = 8; // seconds for the farewell, before the student is sent back
 
@@ -179,4 +180,5 @@ if (board.session.read_only) notice("observing", words.observing, "told");
 drawClock();
 const ticking = setInterval(drawClock, 250);
 drawBoard();
+if (!board.session.read_only) byId("tasks")?.after(drawPrograms());
 board.start();
