@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from labnode import client
 from labnode.client import LabError, connect
 from labnode.sessions import Session
+from tests.house import ROOT
 
 from .sockets import Node, running
 
 DEVICES = """\
   lamp: {driver: led, pin: GPIO27}
   mcu: {driver: avrdude, part: atmega328p, programmer: arduino, port: /dev/ttyACM0}
+  heater: {driver: pwm_output, pin: GPIO18}
+  temp: {driver: mcp3008, channel: 0, scale: 100, unit: °C, sample_every: 0.05}
+simulate:
+  temp: {value: 20 + 10 * heater, lag: 0.5, start: 20}
 record: {devices: [lamp], every: 0.1}
 """
+NOTEBOOK = ROOT / "docs" / "notebooks" / "lab.ipynb"
 HEX = ":0400000001020304F2\n:00000001FF\n"
 JSON = {"Content_Type": "application/json"}
 
@@ -148,6 +157,22 @@ def test_the_file_that_the_page_offers_is_all_that_a_program_needs(
         check=True,
     )
     assert "'lamp': True" in done.stdout
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(client, "connect", lambda: connect(url))
+    monkeypatch.setitem(sys.modules, "labnode_client", client)
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    names: dict[str, Any] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    said = capsys.readouterr().out
+    assert "refused: heater.set: " in said
+    assert re.search(r"\d\.\d\d °C per second", said)
+    assert "'lamp': False" in said
 
 
 def test_without_a_key_there_is_no_file(node: Node, page: tuple[Session, str]) -> None:
