@@ -14,7 +14,7 @@ from labnode.clock import Clock, earliest
 from labnode.drivers.framework.output import Output
 from labnode.errors import Interlocked
 from labnode.events import Bus, FaultChanged
-from labnode.locale import Wording
+from labnode.locale import Message, Wording
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Emergency:
     def permit(self, output: Output, value: Any) -> None:
         """Interlocked for everything but the safe value, while the board is stopped."""
         if self.why is not None and not output.is_safe(value):
-            raise Interlocked(f"The board is stopped: {self.why}")
+            raise Interlocked(Message("error.board-stopped", why=self.why))
 
     def fault(self, outputs: Iterable[Output]) -> str | None:
         """What the hardware thread should have done and has not, or None."""
@@ -171,7 +171,7 @@ class Interlocks:
         """Interlocked when an output must not be `value` now, or would be forced at once."""
         hold = self._holds.get(device)
         if hold is not None and hold.value != value:
-            raise Interlocked(f"'{device}' is interlocked: {hold.rule.message}")
+            raise self._interlocked(device, hold.rule)
         if not self._outputs[device].is_safe(value):
             for mutex in self._mutexes(device):
                 if (why := self._refusal(mutex, device)) is not None:
@@ -183,7 +183,11 @@ class Interlocks:
             if isinstance(rule, When) and rule.for_time:
                 continue
             if self._demand(rule).get(device, value) != value and _acts(rule, readings):
-                raise Interlocked(f"'{device}' is interlocked: {rule.message}")
+                raise self._interlocked(device, rule)
+
+    def _interlocked(self, device: str, rule: Rule) -> Interlocked:
+        label = self._outputs[device].called
+        return Interlocked(Message("error.interlock", device=label, why=rule.message))
 
     def clear(self, snapshot: State) -> list[str]:
         """End the latched faults that are over; the names of those that are not.
@@ -303,16 +307,20 @@ class Interlocks:
         """When another output may be on after this one."""
         return self._off_at.get(name, float("-inf")) + rule.wait
 
-    def _refusal(self, rule: Mutex, device: str) -> str | None:
-        now = self._clock.now()
+    def _refusal(self, rule: Mutex, device: str) -> Message | None:
+        now, label = self._clock.now(), self._outputs[device].called
         for other in rule.devices:
             if other == device:
                 continue
+            first, why = self._outputs[other].called, rule.message
             if other in self._on:
-                return f"'{device}' cannot be on while '{other}' is: {rule.message}"
+                return Message("error.not-together", device=label, other=first, why=why)
             left = self._ends_waiting(other, rule) - now
             if left > 0:
-                return f"'{device}' has to wait for {left:.1f} s after '{other}': {rule.message}"
+                seconds = f"{left:.1f}"
+                return Message(
+                    "error.wait-after", device=label, seconds=seconds, other=first, why=why
+                )
         return None
 
     def _mutexes(self, device: str) -> Iterator[Mutex]:

@@ -113,9 +113,7 @@ def describe(name: str, driver: Driver, locales: Sequence[str | None]) -> dict[s
     return {
         "name": name,
         "driver": driver.kind,
-        "label": (
-            driver.label.pick(*locales) if driver.label else name.replace("_", " ").capitalize()
-        ),
+        "label": driver.called.pick(*locales),
         "group": driver.group.pick(*locales) if driver.group else None,
         "unit": driver.unit,
         "icon": driver.icon,
