@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labnode.board.config.board_file import BoardFile
+from labnode.board.config.devices import in_opening_order
 from labnode.board.interlocks import Emergency, Fault, Interlocks
 from labnode.board.services import (
     Alone,
@@ -201,10 +202,10 @@ class Board:
             raise DeviceError("the board is open already")
         if self.pins is None and self._needs_pins():
             self.pins = real_factory(self.work_dir)
-        for name, driver in self.file.devices.items():
+        for name in in_opening_order(self.file.devices):
             self._opened.append(name)
             try:
-                driver.open()
+                self.file.devices[name].open()
             except BaseException as error:
                 log.exception("device %s did not open", name)
                 failures = [f"'{name}' did not open: {reason(error)}", *self._close()]

@@ -168,6 +168,21 @@ def _link(name: str, section: Section, lookup: Lookup) -> Link | None:
     return Link(value, spec.lag, spec.noise, spec.start)
 
 
+def in_opening_order(devices: Mapping[str, Driver]) -> list[str]:
+    """The names of devices, each after those that it uses."""
+    ordered: dict[str, None] = {}
+
+    def add(name: str, way: tuple[str, ...]) -> None:
+        if name not in ordered and name not in way:  # a circle is opened somewhere
+            for other in devices[name].uses():
+                add(other, (*way, name))
+            ordered[name] = None
+
+    for name in devices:
+        add(name, ())
+    return list(ordered)
+
+
 def _check_name(name: str, options: Section, problems: Problems) -> None:
     if not NAME.fullmatch(name):
         why = "it is a letter, then letters, digits and '_', 40 at most"
@@ -240,6 +255,8 @@ def _check_refs(driver: Driver | None, options: Section, lookup: Lookup) -> None
         other = lookup.device(name, place)
         if field.name == "port" and other is not None and not isinstance(other, Lendable):
             lookup.problems.add(place, f"'{name}' has no port to lend: it is a {other.kind}")
+        if other is not None and (mistake := name.mistake(other)):
+            lookup.problems.add(place, mistake)
 
 
 class Claims:

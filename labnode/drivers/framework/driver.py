@@ -64,6 +64,10 @@ class Ref(str):
             raise ValueError(f"expected the name of a device, not {shown(value)}")
         return cls(value)
 
+    def mistake(self, device: Driver) -> str:  # noqa: ARG002
+        """Why it cannot be this device, in a sentence; "" where it can."""
+        return ""
+
 
 @runtime_checkable
 class Lendable(Protocol):
@@ -167,6 +171,10 @@ class Driver:
         values = (getattr(self, option.name) for option in fields(self))
         lists = (value if isinstance(value, list | tuple) else [value] for value in values)
         return [item.claim for items in lists for item in items if isinstance(item, Claimable)]
+
+    def uses(self) -> list[str]:
+        """The devices that its options name: they are opened before it, and closed after it."""
+        return [value for f in fields(self) if isinstance(value := getattr(self, f.name), Ref)]
 
     def mistakes(self, folder: Path) -> list[str]:  # noqa: ARG002
         """What is wrong with the files that its options name, in the board's `folder`."""
