@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from labnode.clock import earliest
 from labnode.drivers.framework.driver import Driver, Ref
 from labnode.drivers.framework.output import NumberOutput, Output, SwitchOutput
 from labnode.drivers.framework.registry import register
@@ -16,6 +17,7 @@ from labnode.drivers.instruments.driver import Instrument
 from labnode.drivers.instruments.formats import Phrase, Template, number, truth
 from labnode.schema import Between, Doc, Duration
 
+_COMPLAINS = 5.0  # seconds that a refused command is shown
 _QUESTIONS = 4  # that a command takes: itself, its errors, reading back, their errors
 
 
@@ -48,7 +50,7 @@ class InstrumentPart(SlowDriver):
         """The connection is gone (hardware thread)."""
 
     def trouble(self) -> str | None:
-        why = None if self._io is None else self.owner.status.error
+        why = None if self.services.simulated else self.owner.status.error
         return super().trouble() if why is None else f"'{self.instrument}' is not connected: {why}"
 
     def state(self) -> dict[str, Any]:
@@ -69,6 +71,11 @@ class InstrumentOutput(InstrumentPart, SlowOutput):
     query: Annotated[
         Phrase | None, Doc("The question for its state, after each command and at times.")
     ] = None
+
+    def attach(self, name: str, services: Any) -> None:
+        super().attach(name, services)
+        self._complaint: str | None = None  # about the last command
+        self._complained_until = 0.0
 
     @property
     def answers_within(self) -> float:
@@ -95,6 +102,28 @@ class InstrumentOutput(InstrumentPart, SlowOutput):
         if self.query is None:
             return None
         return self.said(self._turn.dialogue.query(self.query), wanted)
+
+    def reset(self) -> None:
+        self._complaint = None
+        super().reset()
+
+    def due(self) -> float | None:
+        return earliest(super().due(), self._complained_until if self._complaint else None)
+
+    def poll(self) -> None:
+        super().poll()
+        if self.services.clock.now() >= self._complained_until:
+            self._complaint = None
+
+    def state(self) -> dict[str, Any]:
+        complaint = {} if self._complaint is None else {"error": self._complaint}
+        return {**complaint, **super().state()}
+
+    def _not_confirmed(self, error: Exception) -> None:
+        if not self.is_safe(self._wanted):  # to make it safe will work, and hide why it had to be
+            self._complaint = str(error)
+            self._complained_until = self.services.clock.now() + _COMPLAINS
+        super()._not_confirmed(error)
 
     def lost(self) -> None:
         self._value = None
@@ -134,7 +163,7 @@ class Reading(InstrumentPart, SlowSensor):
 
 @register("setpoint")
 @dataclass(kw_only=True)
-class Setpoint(InstrumentOutput, NumberOutput):
+class Setpoint(NumberOutput, InstrumentOutput):
     """A number that is set on an instrument, such as a voltage, within its limits.
 
     `command` is sent with the number in it; with `query` the value is read back, and must be the
@@ -196,7 +225,7 @@ class Setpoint(InstrumentOutput, NumberOutput):
 
 @register("instrument_switch")
 @dataclass(kw_only=True)
-class InstrumentSwitch(InstrumentOutput, SwitchOutput):
+class InstrumentSwitch(SwitchOutput, InstrumentOutput):
     """Something of an instrument that is on or off, such as the output of a supply.
 
     With `query` its state is read back: 1 or ON, 0 or OFF.
