@@ -61,6 +61,7 @@ _WIDGETS = {
     "upload": "upload",
     "camera": "media",
     "console": "console",
+    "samples": "samples",
 }
 _NEEDS = {"readings": ("history",), "console": ("numbers", "serial")}  # loaded with these
 

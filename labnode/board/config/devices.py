@@ -142,7 +142,8 @@ def read_links(section: Section, lookup: Lookup) -> tuple[dict[str, Link], dict[
             continue
         if driver.script is not None:
             what = f"the simulated '{name}'"
-            scripts[name] = build(driver.script, link, lookup.problems, name=what)
+            scripts[name] = script = build(driver.script, link, lookup.problems, name=what)
+            _check_refs(script, link, lookup)
         elif not isinstance(driver, Simulatable):
             lookup.problems.add(
                 link.key_where, f"'{name}' cannot be simulated: a {driver.kind} is no input"
@@ -246,9 +247,10 @@ def _is_valid(driver: Driver | None, name: str, options: Section, problems: Prob
     return len(problems) == before
 
 
-def _check_refs(driver: Driver | None, options: Section, lookup: Lookup) -> None:
-    for field in fields(driver) if driver is not None else ():
-        name = getattr(driver, field.name)
+def _check_refs(thing: Any, options: Section, lookup: Lookup) -> None:
+    """The devices that a driver or its script names have to exist, and be what they are for."""
+    for field in fields(thing) if thing is not None else ():
+        name = getattr(thing, field.name)
         if not isinstance(name, Ref):
             continue
         place = options.child(field.metadata.get("key", field.name))

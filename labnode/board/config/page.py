@@ -115,6 +115,7 @@ class _PageReader:
         if isinstance(item, Plot):
             for name in entry.child("plot").entries():
                 self._lookup.visible(str(name.content), name, "page")
+                _check_number(str(name.content), name, self._lookup)
         if isinstance(item, TaskCard):
             self._check_once(item.task, entry)
         return item
@@ -150,3 +151,13 @@ def check_record(spec: RecordSpec | None, section: Section, lookup: Lookup) -> N
     """The devices have to exist, and students have to have access to them."""
     for name in spec.devices if spec is not None else ():
         lookup.visible(name, section, "recording")
+        _check_number(name, section, lookup)
+
+
+def _check_number(name: str, where: Section, lookup: Lookup) -> None:
+    """What is drawn over time, or written down, is one value and not an array."""
+    driver = lookup.devices.get(name)
+    if driver is not None and driver.widget == "samples":
+        lookup.problems.add(
+            where, f"the value of '{name}' is an array, which has a plot and a CSV file of its own"
+        )

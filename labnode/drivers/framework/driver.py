@@ -28,6 +28,7 @@ Widget = Literal[
     "camera",
     "upload",
     "text",
+    "samples",
 ]
 
 

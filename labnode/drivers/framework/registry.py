@@ -74,6 +74,7 @@ MODULES: Mapping[str, str] = {
     "tonal_buzzer": "labnode.drivers.gpio.pwm_output",
     "uf2": "labnode.drivers.tools.uf2",
     "usb_power": "labnode.drivers.programs.command",
+    "waveform": "labnode.drivers.instruments.waveform",
     "virtual": "labnode.drivers.virtual",
 }
 

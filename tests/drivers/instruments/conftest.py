@@ -18,7 +18,6 @@ from tests.kit.scpi import Supply, TcpPlug, plugged
 from tests.kit.services import Thread
 from tests.kit.wiring import lone_board
 
-
 _PATIENCE = 15.0  # seconds
 
 
@@ -51,9 +50,7 @@ class Lab:
     def open(self, text: str, **options: Any) -> Board:
         """A board of `devices:`, open and not simulated."""
         options = {"pins": mock_factory(), "simulate": False, **options}
-        board = lone_board(
-            self.load(text), Clock(), worker=self.hand, tasks=self.hand, **options
-        )
+        board = lone_board(self.load(text), Clock(), worker=self.hand, tasks=self.hand, **options)
         board.open()
         self._boards.append(board)
         return board

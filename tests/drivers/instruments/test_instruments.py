@@ -14,8 +14,20 @@ from labnode.errors import BadInput, ConfigError, DeviceError
 from tests.kit.scpi import PtyPlug, Supply, TcpPlug, plugged
 
 DEVICES = """
-  voltage: {{driver: setpoint, instrument: supply, command: "VOLT {{value:.3f}}", query: "VOLT?", min: 0, max: 12, safe: 0, unit: V}}
-  output: {{driver: instrument_switch, instrument: supply, on_command: OUTP ON, off_command: OUTP OFF, query: "OUTP?"}}
+  voltage:
+    driver: setpoint
+    instrument: supply
+    command: "VOLT {{value:.3f}}"
+    query: "VOLT?"
+    min: 0
+    max: 12
+    safe: 0
+  output:
+    driver: instrument_switch
+    instrument: supply
+    on_command: OUTP ON
+    off_command: OUTP OFF
+    query: "OUTP?"
   volts: {{driver: reading, instrument: supply, query: "MEAS:VOLT?", unit: V, sample_every: 50ms}}
   supply: {{driver: instrument, {way}, timeout: 500ms}}
 """
@@ -66,7 +78,7 @@ def test_what_is_not_what_it_was_set_to_is_an_error(lab: Any, tcp: TcpPlug) -> N
     lab.until(board, "voltage", value=0)
     tcp.supply.offset = 0.5
     board.command("voltage", "set", [5])
-    lab.until(board, "voltage", error="it was set to 5 but is 5.5")
+    lab.until(board, "voltage", error="it was set to 0 but is 0.5")  # it was made safe at once
     tcp.supply.offset = 0
     lab.until(board, "voltage", value=0)
 
@@ -240,7 +252,7 @@ WRONG = {
     "command: 'VOLT {value:999999.3f}'": "':999999.3f' is no format of a number",
     "command: 'VOLT {value'": "cannot be read",
     "command: 'VOLT {value.real}'": "not {value.real}",
-    "command: \"VOLT {value}\\nOUTP ON\"": "characters that cannot be sent",
+    'command: "VOLT {value}\\nOUTP ON"': "characters that cannot be sent",
     "command: 'VOLT {value:.0f}', max: 1.5": "max (1.5) is sent as 'VOLT 2': give it more digits",
     "instrument: led": "'led' is a led, no instrument",
     "instrument: suply": "there is no device 'suply'; did you mean 'supply'?",
@@ -248,9 +260,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("option", "sentence"), WRONG.items())
-def test_what_cannot_be_in_a_setpoint_is_told_at_load(
-    lab: Any, option: str, sentence: str
-) -> None:
+def test_what_cannot_be_in_a_setpoint_is_told_at_load(lab: Any, option: str, sentence: str) -> None:
     defaults = {"instrument": "supply", "command": "'V {value}'", "min": "0", "max": "9"}
     given = [f"{key}: {text}" for key, text in defaults.items() if f"{key}:" not in option]
     text = f"""
