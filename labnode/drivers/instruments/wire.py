@@ -219,6 +219,8 @@ class VisaWire:
         self._manager = pyvisa.ResourceManager("@py")
         try:
             self._resource: Any = self._manager.open_resource(name, open_timeout=_in_ms(seconds))
+            if name.upper().endswith("::SOCKET"):  # or each `receive` would last its whole time
+                self._resource.read_termination = "\n"
         except Exception as error:  # whatever library is behind that kind of name
             self._manager.close()
             raise DeviceGone(f"{name} cannot be opened ({_one_line(error)})") from error
