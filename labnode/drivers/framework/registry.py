@@ -33,6 +33,8 @@ MODULES: Mapping[str, str] = {
     "esptool": "labnode.drivers.tools.esptool",
     "hardware_pwm": "labnode.drivers.gpio.hardware_pwm",
     "http_switch": "labnode.drivers.network.http_switch",
+    "iio": "labnode.drivers.buses.iio",
+    "iio_output": "labnode.drivers.buses.iio",
     "instrument": "labnode.drivers.instruments.driver",
     "instrument_switch": "labnode.drivers.instruments.devices",
     "led": "labnode.drivers.gpio.digital_output",

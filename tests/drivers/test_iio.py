@@ -1,0 +1,192 @@
+"""Channels of the kernel's own drivers, in a tree of files as they are in /sys."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labnode.board import load_board
+from labnode.drivers.buses.iio import Channel, IioInput, IioOutput
+from labnode.errors import BadInput, DeviceError
+from labnode.wizard.bootconfig import boot_config
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real: Any) -> Path:
+    root = tmp_path / "devices"
+    root.mkdir()
+    for cls in (IioInput, IioOutput):
+        monkeypatch.setattr(cls, "root", root)
+    return root
+
+
+def part(root: Path, name: str, number: int = 0, **files: str) -> Path:
+    folder = root / f"iio:device{number}"
+    folder.mkdir()
+    (folder / "name").write_text(f"{name}\n")
+    for file, text in files.items():
+        (folder / file.replace("__", "-")).write_text(f"{text}\n")
+    return folder
+
+
+def opened(bench: Any, driver: Any) -> Any:
+    bench.open(driver)
+    bench.until(lambda: driver.value is not None or "error" in driver.state())
+    return driver
+
+
+ADC = {
+    "in_voltage0_raw": "1000",
+    "in_voltage0_scale": "3.000000",
+    "in_voltage1_raw": "-10",
+    "in_voltage_scale": "0.5",
+    "in_voltage0__voltage1_raw": "200",
+    "in_voltage__voltage_scale": "0.25",
+}
+
+
+@pytest.mark.parametrize(
+    ("channel", "files", "read"),
+    [
+        ("voltage0", ADC, (3.0, "V")),
+        ("voltage1", ADC, (-0.005, "V")),
+        ("voltage0-voltage1", ADC, (0.05, "V")),
+        ("temp", {"in_temp_input": "21450"}, (21.45, "°C")),
+        ("temp", {"in_temp_raw": "100", "in_temp_offset": "20", "in_temp_scale": "125"}, (15, "°C")),
+        ("pressure", {"in_pressure_input": "101.325"}, (101.325, "kPa")),
+        ("humidityrelative", {"in_humidityrelative_input": "45500"}, (45.5, "%")),
+        ("illuminance", {"in_illuminance_raw": "300"}, (300, "lx")),
+        ("accel_z", {"in_accel_z_raw": "1000", "in_accel_scale": "0.0098"}, (9.8, "m/s²")),
+        ("current1", {"in_current1_raw": "50", "in_current1_scale": "10"}, (0.5, "A")),
+    ],
+)
+def test_a_channel_is_read_in_units_of_people(
+    tree: Path, real: Any, channel: str, files: dict[str, str], read: tuple[float, str]
+) -> None:
+    part(tree, "chip", **files)
+    sensor = opened(real, IioInput(device="chip", channel=Channel.from_yaml(channel)))
+    assert (sensor.value, sensor.unit) == (pytest.approx(read[0]), read[1])
+
+
+def test_a_device_is_found_by_name_label_or_place_in_the_device_tree(tree: Path, real: Any) -> None:
+    for number in (0, 1):
+        folder = part(tree, "ads1015", number, in_voltage0_raw=str(1000 * number))
+        node = tree.parent / "base" / "soc" / f"ads1015@4{number + 8}"
+        node.mkdir(parents=True)
+        (folder / "of_node").symlink_to(node)
+    (tree / "iio:device0" / "label").write_text("left")
+    channel = Channel("voltage0")
+    assert opened(real, IioInput(device="left", channel=channel)).value == 0
+    assert opened(real, IioInput(device="ads1015@49", channel=channel)).value == 1
+    both = opened(real, IioInput(device="ads1015", channel=channel))
+    assert both.state()["error"] == (
+        "2 IIO devices are called 'ads1015'; name one of left, /soc/ads1015@49"
+    )
+
+
+def test_what_is_not_there_is_not_connected_and_read_when_it_is(tree: Path, real: Any) -> None:
+    part(tree, "cpu_thermal")
+    sensor = opened(real, IioInput(device="bmp280", channel=Channel("temp"), sample_every=0.05))
+    state = sensor.state()
+    assert (state["value"], state["connected"]) == (None, False)
+    assert state["error"] == "there is no IIO device 'bmp280'; there are cpu_thermal"
+    part(tree, "bmp280", 1, in_temp_input="20000")
+    real.clock.advance(0.05)
+    sensor._io.wake()
+    assert real.until(lambda: sensor.value == 20)
+    assert "connected" not in sensor.state()
+    assert "error" not in sensor.state()
+
+
+def test_a_channel_that_there_is_not_is_told_with_those_that_there_are(
+    tree: Path, real: Any
+) -> None:
+    part(tree, "adc", **ADC)
+    sensor = opened(real, IioInput(device="adc", channel=Channel("voltage7")))
+    assert sensor.state()["error"] == (
+        "adc has no input voltage7; it has voltage0, voltage0-voltage1, voltage1"
+    )
+
+
+@pytest.fixture
+def dac(tree: Path) -> Path:
+    files = {"out_voltage0_raw": "4000", "out_voltage0_scale": "0.8", "out_voltage0_powerdown": "1"}
+    return part(tree, "mcp4725", **files)
+
+
+def drive(**options: Any) -> IioOutput:
+    limits = {"min": 0.0, "max": 3.0, "safe": 0.0, **options}
+    return IioOutput(device="mcp4725", channel=Channel("voltage0"), **limits)
+
+
+def raw(folder: Path) -> str:
+    return (folder / "out_voltage0_raw").read_text().strip()
+
+
+def test_an_output_is_safe_from_the_start_set_within_limits_and_left_safe(
+    dac: Path, real: Any
+) -> None:
+    output = opened(real, drive())
+    assert (output.value, raw(dac), output.unit) == (0, "0", "V")
+    assert (dac / "out_voltage0_powerdown").read_text() == "0"
+    output.set(1.2345)
+    assert real.until(lambda: output.value == 1.2345)
+    assert raw(dac) == "1543"
+    with pytest.raises(BadInput, match=r"must be a number from 0 to 3, not 3\.3"):
+        output.set(3.3)
+    output.reset()
+    assert raw(dac) == "0"
+    output.set(2)
+    output.make_safe()
+    output.await_safe(5)
+    assert raw(dac) == "0"
+    output.set(2)
+    output.close()
+    assert raw(dac) == "0"
+
+
+def test_an_output_that_is_gone_is_told_and_safe_when_it_is_back(dac: Path, real: Any) -> None:
+    output = opened(real, drive())
+    away = dac.parent.parent / "away"
+    shutil.move(dac, away)
+    output.set(2)
+    assert real.until(lambda: output.state().get("connected") is False)
+    with pytest.raises(DeviceError, match="not confirmed that it is 0: there is no IIO device"):
+        output.reset()
+    (away / "out_voltage0_raw").write_text("777")
+    shutil.move(away, dac)
+    real.clock.advance(10)
+    output.poll()
+    assert real.until(lambda: output.value == 0)
+    assert raw(dac) == "0"
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("in_voltage0", "expected 'voltage0', without 'in_'"),
+        ("temp_input", "expected 'temp', without '_input'"),
+        ("../name", "expected a channel such as voltage0"),
+        (0, "expected a channel such as voltage0"),
+    ],
+)
+def test_what_is_no_channel_is_refused(value: object, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Channel.from_yaml(value)
+
+
+def test_bootconfig_prints_the_overlay(tmp_path: Path) -> None:
+    file = tmp_path / "board.yaml"
+    file.write_text(
+        "schema: 1\ndevices:\n"
+        "  air: {driver: iio, device: bme280, channel: temp, overlay: 'i2c-sensor,bme280'}\n"
+        "  damp: {driver: iio, device: bme280, channel: humidityrelative,"
+        " overlay: 'i2c-sensor,bme280'}\n"
+    )
+    lines = boot_config(load_board(file)).splitlines()
+    place = lines.index("dtoverlay=i2c-sensor,bme280")
+    assert lines[place - 1] == "# air, damp"
+    assert lines.count("dtoverlay=i2c-sensor,bme280") == 1
