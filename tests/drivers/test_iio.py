@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from labnode.board import load_board
+from labnode.drivers.burst import Burst, ConverterRef
 from labnode.drivers.buses.iio import Channel, IioInput, IioOutput
+from labnode.drivers.buses.iio_buffer import Element
 from labnode.errors import BadInput, DeviceError
 from labnode.wizard.bootconfig import boot_config
 
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real: Any) -> Path:
-    root = tmp_path / "devices"
-    root.mkdir()
+    root = tmp_path / "sys" / "bus" / "iio" / "devices"
+    root.mkdir(parents=True)
     for cls in (IioInput, IioOutput):
         monkeypatch.setattr(cls, "root", root)
     return root
@@ -55,7 +58,11 @@ ADC = {
         ("voltage1", ADC, (-0.005, "V")),
         ("voltage0-voltage1", ADC, (0.05, "V")),
         ("temp", {"in_temp_input": "21450"}, (21.45, "°C")),
-        ("temp", {"in_temp_raw": "100", "in_temp_offset": "20", "in_temp_scale": "125"}, (15, "°C")),
+        (
+            "temp",
+            {"in_temp_raw": "100", "in_temp_offset": "20", "in_temp_scale": "125"},
+            (15, "°C"),
+        ),
         ("pressure", {"in_pressure_input": "101.325"}, (101.325, "kPa")),
         ("humidityrelative", {"in_humidityrelative_input": "45500"}, (45.5, "%")),
         ("illuminance", {"in_illuminance_raw": "300"}, (300, "lx")),
@@ -190,3 +197,84 @@ def test_bootconfig_prints_the_overlay(tmp_path: Path) -> None:
     place = lines.index("dtoverlay=i2c-sensor,bme280")
     assert lines[place - 1] == "# air, damp"
     assert lines.count("dtoverlay=i2c-sensor,bme280") == 1
+
+
+@pytest.fixture
+def buffered(tree: Path, real: Any) -> Any:
+    """A burst of a device with a buffer, whose file in /dev has records already."""
+    folder = part(tree, "ads1015", **ADC)
+    for name, text in {
+        "buffer/enable": "0",
+        "buffer/length": "2",
+        "sampling_frequency": "0",
+        "trigger/current_trigger": "",
+        "scan_elements/in_voltage0_en": "0",
+        "scan_elements/in_voltage0_index": "0",
+        "scan_elements/in_voltage0_type": "le:s12/16>>4",
+        "scan_elements/in_voltage1_en": "1",
+        "scan_elements/in_timestamp_en": "0",
+        "scan_elements/in_timestamp_index": "4",
+        "scan_elements/in_timestamp_type": "le:s64/64>>0",
+    }.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    (tree / "trigger0").mkdir()
+    (tree / "trigger0" / "name").write_text("timer\n")
+    (tree / "trigger0" / "sampling_frequency").write_text("100\n")
+    sensor = IioInput(device="ads1015", channel=Channel("voltage0"), trigger="timer")
+    real.open(sensor)
+    real.device = lambda _name: sensor
+    return real.open(Burst(of=ConverterRef("adc"), count=4, rate=800))
+
+
+def records(tree: Path, numbers: list[int], period: int) -> None:
+    """A file in /dev: 12 of 16 bits, then a time in ns at a multiple of 8 bytes."""
+    dev = tree.parents[3] / "dev"
+    dev.mkdir(exist_ok=True)
+    pieces = [struct.pack("<hxxxxxxq", n << 4, 10**9 + i * period) for i, n in enumerate(numbers)]
+    (dev / "iio:device0").write_bytes(b"".join(pieces))
+
+
+def test_a_burst_comes_out_of_the_buffer_with_the_rate_of_its_timestamps(
+    tree: Path, real: Any, buffered: Any
+) -> None:
+    records(tree, [0, 1, -1, 2047], 1_250_500)
+    buffered.acquire()
+    assert real.until(lambda: buffered.value is not None or "error" in buffered.state())
+    assert buffered.samples.y == pytest.approx([0, 0.003, -0.003, 6.141])
+    assert buffered.value["rate"] == pytest.approx(799.68, abs=0.01)
+    folder = tree / "iio:device0"
+    written = ["buffer/enable", "buffer/length", "trigger/current_trigger"]
+    assert [(folder / name).read_text() for name in written] == ["0", "4", "timer"]
+    assert (folder / "scan_elements" / "in_voltage1_en").read_text() == "0"
+    assert (tree / "trigger0" / "sampling_frequency").read_text() == "800"
+
+
+def test_a_buffer_that_ends_is_told(tree: Path, real: Any, buffered: Any) -> None:
+    records(tree, [0], 1)
+    buffered.acquire()
+    assert real.until(lambda: "error" in buffered.state())
+    assert buffered.state()["error"] == "its buffer has ended"
+
+
+def test_without_a_buffer_a_burst_reads_one_by_one(tree: Path, real: Any) -> None:
+    part(tree, "ads1015", **ADC)
+    sensor = real.open(IioInput(device="ads1015", channel=Channel("voltage0")))
+    real.device = lambda _name: sensor
+    burst = real.open(Burst(of=ConverterRef("adc"), count=5, rate=1000))
+    burst.acquire()
+    assert real.until(lambda: burst.value is not None)
+    assert burst.value["y"] == [3] * 5
+
+
+@pytest.mark.parametrize(
+    ("text", "data", "number"),
+    [
+        ("le:u12/16>>0", "ff0f", 4095),
+        ("be:s16/16>>0", "fffe", -2),
+        ("be:u24/32>>8", "00012300", 0x123),
+        ("le:s12/16>>4", "f0ff", -1),
+    ],
+)
+def test_a_number_in_a_buffer_is_what_its_type_says(text: str, data: str, number: int) -> None:
+    assert Element.of(text).number(bytes.fromhex(data)) == number

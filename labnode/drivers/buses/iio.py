@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+from labnode.drivers.buses.iio_buffer import Buffer
 from labnode.drivers.framework.driver import Claim, Driver
 from labnode.drivers.framework.output import NumberOutput
 from labnode.drivers.framework.registry import register
+from labnode.drivers.framework.samples import Samples
 from labnode.drivers.framework.slow import SlowOutput, SlowSensor
 from labnode.errors import DeviceError, DeviceGone
 from labnode.schema import Between, Doc, Duration, shown
@@ -193,6 +196,9 @@ class IioInput(IioPart, SlowSensor):
 
     sample_every: Annotated[Duration, Between(0.05)] = 1.0
     digits: int = 6
+    trigger: Annotated[
+        str | None, Doc("The trigger of its buffer, for bursts; by default the one that it has.")
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -212,6 +218,9 @@ class IioInput(IioPart, SlowSensor):
         scale, offset = self.attribute("scale"), self.attribute("offset")
         return (raw + (offset or 0.0)) * (1.0 if scale is None else scale) * self.factor()
 
+    def burst_source(self, ended: threading.Event) -> _Source:  # noqa: ARG002
+        return _Source(self)
+
     def _took(self, value: Any) -> None:
         self._connected = True
         super()._took(value)
@@ -219,6 +228,26 @@ class IioInput(IioPart, SlowSensor):
     def _missed(self, error: Exception) -> None:
         self._connected = not isinstance(error, DeviceGone)
         super()._missed(error)
+
+
+class _Source:
+    """A channel for one burst: from the buffer of the device, where it has one."""
+
+    def __init__(self, part: IioInput) -> None:
+        self._part = part
+
+    def read(self) -> float:
+        return self._part.read()
+
+    def burst(self, count: int, rate: float, ended: threading.Event, /) -> Samples | None:
+        part = self._part
+        buffer = Buffer.of(part.root, part.folder(), f"in_{part.channel}", part.trigger)
+        if buffer is None:
+            return None
+        found = buffer.read(count, rate, ended)
+        return Samples([part.converted(raw) for raw in found.y], found.step)
+
+    def close(self) -> None: ...
 
 
 @register("iio_output")

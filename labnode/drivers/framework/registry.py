@@ -18,6 +18,7 @@ MODULES: Mapping[str, str] = {
     "angular_servo": "labnode.drivers.gpio.servo",
     "avrdude": "labnode.drivers.tools.avrdude",
     "bme280": "labnode.drivers.buses.bme280",
+    "burst": "labnode.drivers.burst",
     "button": "labnode.drivers.gpio.digital_input",
     "buzzer": "labnode.drivers.gpio.digital_output",
     "command": "labnode.drivers.programs.command",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from labnode.clock import earliest, utc
 from labnode.drivers.framework.driver import Ref, Widget, command
@@ -42,7 +43,9 @@ class Samples:
             y = list(_envelope(y, parts))
             step = self.step * len(self.y) / len(y)
         rounded = [float(f"{value:.{_DIGITS}g}") for value in y]
-        return {"y": rounded, "begin": self.begin, "step": step, "count": len(self.y)}
+        rate = float(f"{1 / self.step:.{_DIGITS}g}")
+        shape = {"begin": self.begin, "step": step, "count": len(self.y), "rate": rate}
+        return {"y": rounded, **shape}
 
     def to_json(self) -> dict[str, Any]:
         return {"y": list(self.y), "begin": self.begin, "step": self.step, "count": len(self.y)}
@@ -61,6 +64,29 @@ def _envelope(y: Sequence[float], parts: int) -> Iterator[float]:
         low, high = piece.index(min(piece)), piece.index(max(piece))
         yield piece[min(low, high)]
         yield piece[max(low, high)]
+
+
+class BurstSource(Protocol):
+    """A converter's hardware for one burst, opened for it; io thread only."""
+
+    def read(self) -> float | None:
+        """One reading, uncorrected."""
+
+    def burst(self, count: int, rate: float, ended: threading.Event, /) -> Samples | None:
+        """All readings, where the hardware keeps the time itself; None where it does not.
+
+        DeviceError once `ended` is set.
+        """
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Burstable(Protocol):
+    """A sensor that can be read many times in one go."""
+
+    def burst_source(self, ended: threading.Event) -> BurstSource:
+        """Open the hardware once more (io thread); no wait lasts once `ended` is set."""
 
 
 @dataclass(frozen=True, kw_only=True)

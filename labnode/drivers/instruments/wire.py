@@ -218,12 +218,13 @@ class VisaWire:
         self._name = name
         self._manager = pyvisa.ResourceManager("@py")
         try:
-            self._resource: Any = self._manager.open_resource(name, open_timeout=_in_ms(seconds))
+            resource: Any = self._manager.open_resource(name, open_timeout=_in_ms(seconds))
             if name.upper().endswith("::SOCKET"):  # or each `receive` would last its whole time
-                self._resource.read_termination = "\n"
+                resource.read_termination = "\n"
         except Exception as error:  # whatever library is behind that kind of name
             self._manager.close()
             raise DeviceGone(f"{name} cannot be opened ({_one_line(error)})") from error
+        self._resource = resource
 
     def send(self, data: bytes, seconds: float) -> None:
         self._resource.timeout = _in_ms(seconds)
