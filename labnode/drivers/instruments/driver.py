@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from labnode.drivers.framework.driver import Claim, Driver, Ref, Widget, private_command
+from labnode.drivers.framework.driver import (
+    Claim,
+    Driver,
+    Ref,
+    Requires,
+    Widget,
+    private_command,
+)
 from labnode.drivers.framework.io_thread import IoLoop
 from labnode.drivers.framework.registry import register
 from labnode.drivers.instruments.connection import Connection, Status, Turn
@@ -113,6 +120,7 @@ class Instrument(Driver):
 
     widget: ClassVar[Widget] = "lamp"
     script: ClassVar[type | None] = InstrumentScript
+    requires: ClassVar[Requires] = Requires(groups=("plugdev",))  # of /dev/usbtmc0
 
     tcp: Annotated[HostPort | None, Doc("Its host and TCP port, often 5025.")] = None
     serial: Annotated[SerialRef | None, Doc("The serial device of the board that it is on.")] = None
