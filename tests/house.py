@@ -15,11 +15,11 @@ ROOT = Path(__file__).parent.parent
 
 # What the figures may be at most.
 MOST = {
-    "modules": 287,
+    "modules": 299,
     "rooms": 34,
     "floors": 9,
     "circles of modules": 0,
-    "rooms in drivers/": 11,
+    "rooms in drivers/": 12,
 }
 
 

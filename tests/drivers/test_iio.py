@@ -11,7 +11,7 @@ import pytest
 
 from labnode.board import load_board
 from labnode.drivers.burst import Burst, ConverterRef
-from labnode.drivers.buses.iio import Channel, IioInput, IioOutput
+from labnode.drivers.buses.iio import IioChannel, IioInput, IioOutput
 from labnode.drivers.buses.iio_buffer import Element
 from labnode.errors import BadInput, DeviceError
 from labnode.wizard.bootconfig import boot_config
@@ -74,7 +74,7 @@ def test_a_channel_is_read_in_units_of_people(
     tree: Path, real: Any, channel: str, files: dict[str, str], read: tuple[float, str]
 ) -> None:
     part(tree, "chip", **files)
-    sensor = opened(real, IioInput(device="chip", channel=Channel.from_yaml(channel)))
+    sensor = opened(real, IioInput(device="chip", channel=IioChannel.from_yaml(channel)))
     assert (sensor.value, sensor.unit) == (pytest.approx(read[0]), read[1])
 
 
@@ -85,7 +85,7 @@ def test_a_device_is_found_by_name_label_or_place_in_the_device_tree(tree: Path,
         node.mkdir(parents=True)
         (folder / "of_node").symlink_to(node)
     (tree / "iio:device0" / "label").write_text("left")
-    channel = Channel("voltage0")
+    channel = IioChannel("voltage0")
     assert opened(real, IioInput(device="left", channel=channel)).value == 0
     assert opened(real, IioInput(device="ads1015@49", channel=channel)).value == 1
     both = opened(real, IioInput(device="ads1015", channel=channel))
@@ -96,7 +96,7 @@ def test_a_device_is_found_by_name_label_or_place_in_the_device_tree(tree: Path,
 
 def test_what_is_not_there_is_not_connected_and_read_when_it_is(tree: Path, real: Any) -> None:
     part(tree, "cpu_thermal")
-    sensor = opened(real, IioInput(device="bmp280", channel=Channel("temp"), sample_every=0.05))
+    sensor = opened(real, IioInput(device="bmp280", channel=IioChannel("temp"), sample_every=0.05))
     state = sensor.state()
     assert (state["value"], state["connected"]) == (None, False)
     assert state["error"] == "there is no IIO device 'bmp280'; there are cpu_thermal"
@@ -112,7 +112,7 @@ def test_a_channel_that_there_is_not_is_told_with_those_that_there_are(
     tree: Path, real: Any
 ) -> None:
     part(tree, "adc", **ADC)
-    sensor = opened(real, IioInput(device="adc", channel=Channel("voltage7")))
+    sensor = opened(real, IioInput(device="adc", channel=IioChannel("voltage7")))
     assert sensor.state()["error"] == (
         "adc has no input voltage7; it has voltage0, voltage0-voltage1, voltage1"
     )
@@ -126,7 +126,7 @@ def dac(tree: Path) -> Path:
 
 def drive(**options: Any) -> IioOutput:
     limits = {"min": 0.0, "max": 3.0, "safe": 0.0, **options}
-    return IioOutput(device="mcp4725", channel=Channel("voltage0"), **limits)
+    return IioOutput(device="mcp4725", channel=IioChannel("voltage0"), **limits)
 
 
 def raw(folder: Path) -> str:
@@ -182,7 +182,7 @@ def test_an_output_that_is_gone_is_told_and_safe_when_it_is_back(dac: Path, real
 )
 def test_what_is_no_channel_is_refused(value: object, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        Channel.from_yaml(value)
+        IioChannel.from_yaml(value)
 
 
 def test_bootconfig_prints_the_overlay(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def buffered(tree: Path, real: Any) -> Any:
     (tree / "trigger0").mkdir()
     (tree / "trigger0" / "name").write_text("timer\n")
     (tree / "trigger0" / "sampling_frequency").write_text("100\n")
-    sensor = IioInput(device="ads1015", channel=Channel("voltage0"), trigger="timer")
+    sensor = IioInput(device="ads1015", channel=IioChannel("voltage0"), trigger="timer")
     real.open(sensor)
     real.device = lambda _name: sensor
     return real.open(Burst(of=ConverterRef("adc"), count=4, rate=800))
@@ -259,7 +259,7 @@ def test_a_buffer_that_ends_is_told(tree: Path, real: Any, buffered: Any) -> Non
 
 def test_without_a_buffer_a_burst_reads_one_by_one(tree: Path, real: Any) -> None:
     part(tree, "ads1015", **ADC)
-    sensor = real.open(IioInput(device="ads1015", channel=Channel("voltage0")))
+    sensor = real.open(IioInput(device="ads1015", channel=IioChannel("voltage0")))
     real.device = lambda _name: sensor
     burst = real.open(Burst(of=ConverterRef("adc"), count=5, rate=1000))
     burst.acquire()

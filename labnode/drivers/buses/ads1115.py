@@ -71,10 +71,10 @@ class Ads1115(I2cPart, Sensor):
         finally:
             self.hardware.give_back()
 
-    def burst_source(self, ended: threading.Event) -> _Source:
+    def burst_source(self, ended: threading.Event) -> _Ads1115Source:
         chip = WiredChip(self.bus, self.address)
         try:
-            return _Source(chip, self, ended)
+            return _Ads1115Source(chip, self, ended)
         except BaseException:
             chip.close()
             raise
@@ -100,7 +100,7 @@ class Ads1115(I2cPart, Sensor):
         return self.volts(self.hardware.read(_CONVERSION, 2))
 
 
-class _Source:
+class _Ads1115Source:
     """The chip for one burst: it converts all the time, and nobody else gets it meanwhile."""
 
     def __init__(self, chip: WiredChip, part: Ads1115, ended: threading.Event) -> None:

@@ -52,14 +52,14 @@ _UNITS = {  # of a kind of channel: its unit here, and how much of it the kernel
 _OVERLAY = re.compile(r"[A-Za-z0-9][\w.-]*(,[\w.+-]+(=[\w.,:+-]+)?)*")
 
 
-class Channel(str):
+class IioChannel(str):
     """A channel of an IIO device: voltage0, voltage0-voltage1, temp, accel_x."""
 
     pattern = r"[a-z]+[0-9]*(-[a-z]+[0-9]+)?(_[a-z0-9_]+)?"
     json_schema: ClassVar[dict[str, object]] = {"type": "string", "pattern": f"^{pattern}$"}
 
     @classmethod
-    def from_yaml(cls, value: object) -> Channel:
+    def from_yaml(cls, value: object) -> IioChannel:
         if isinstance(value, str) and re.fullmatch(cls.pattern, value):
             for part in ("in_", "out_"):
                 if value.startswith(part):
@@ -100,7 +100,7 @@ class IioPart(Driver):
     device: Annotated[
         str, Doc("The name of the device, its label, or the end of its path in the device tree.")
     ]
-    channel: Annotated[Channel, Doc("The channel: voltage0, temp, accel_x.")]
+    channel: Annotated[IioChannel, Doc("The channel: voltage0, temp, accel_x.")]
     overlay: Annotated[
         str | None, _overlay, Doc("The overlay that labnode bootconfig prints for it.")
     ] = None
@@ -218,8 +218,8 @@ class IioInput(IioPart, SlowSensor):
         scale, offset = self.attribute("scale"), self.attribute("offset")
         return (raw + (offset or 0.0)) * (1.0 if scale is None else scale) * self.factor()
 
-    def burst_source(self, ended: threading.Event) -> _Source:  # noqa: ARG002
-        return _Source(self)
+    def burst_source(self, ended: threading.Event) -> _IioSource:  # noqa: ARG002
+        return _IioSource(self)
 
     def _took(self, value: Any) -> None:
         self._connected = True
@@ -230,7 +230,7 @@ class IioInput(IioPart, SlowSensor):
         super()._missed(error)
 
 
-class _Source:
+class _IioSource:
     """A channel for one burst: from the buffer of the device, where it has one."""
 
     def __init__(self, part: IioInput) -> None:

@@ -32,7 +32,7 @@ _CHIPS = {  # bits, channels; gpiozero has a class with the name of each
 }
 
 
-class _Source:
+class _Mcp3xxxSource:
     """The converter once more, for a burst: the kernel keeps its transfers apart."""
 
     def __init__(self, converter: Any, volts: Callable[[Any], float]) -> None:
@@ -111,8 +111,8 @@ class Mcp3xxx(Sensor):
     def read(self) -> float:
         return self._volts(self.hardware)
 
-    def burst_source(self, ended: threading.Event) -> _Source:  # noqa: ARG002
-        return _Source(self._converter(), self._volts)
+    def burst_source(self, ended: threading.Event) -> _Mcp3xxxSource:  # noqa: ARG002
+        return _Mcp3xxxSource(self._converter(), self._volts)
 
     def _volts(self, converter: Any) -> float:
         bits, _ = _CHIPS[self.chip]

@@ -68,7 +68,7 @@ class _Thread:
 
 
 @dataclass(frozen=True)
-class Job:
+class SlowJob:
     """Something slow: `run` on an io thread, then one of the others on the hardware thread."""
 
     run: Callable[[], Any]
@@ -83,8 +83,8 @@ class Jobs:
         self._name = name
         self._clock = clock
         self._lock = threading.Lock()  # of what is asked for
-        self._asked: Job | None = None
-        self._repeated: Job | None = None
+        self._asked: SlowJob | None = None
+        self._repeated: SlowJob | None = None
         self._every = 0.0
         self._due = 0.0
 
@@ -108,7 +108,7 @@ class Jobs:
         Runs that are missed because one takes longer are left out.
         """
         with self._lock:
-            self._repeated, self._every = Job(job, done, failed), every
+            self._repeated, self._every = SlowJob(job, done, failed), every
             self._due = self._clock.now()
         self.wake()
 
@@ -122,7 +122,7 @@ class Jobs:
         with self._lock:
             if self._asked is not None:
                 raise Busy(f"'{self._name}' is still busy with what it was asked before.")
-            self._asked = Job(job, done, failed)
+            self._asked = SlowJob(job, done, failed)
         self.wake()
 
     @property
@@ -130,7 +130,7 @@ class Jobs:
         """Whether a job waits that was asked for."""
         return self._asked is not None
 
-    def take(self) -> tuple[Job | None, float | None]:
+    def take(self) -> tuple[SlowJob | None, float | None]:
         """The job that is due (io thread), or the seconds until there is one; None: never."""
         with self._lock:
             job, self._asked = self._asked, None
@@ -142,7 +142,7 @@ class Jobs:
             self._due = now + self._every
             return self._repeated, None
 
-    def do(self, job: Job) -> Exception | None:
+    def do(self, job: SlowJob) -> Exception | None:
         """Run a job (io thread); returns why it failed, or None."""
         try:
             result = job.run()

@@ -28,7 +28,7 @@ _CLOSING = 2.0  # seconds that a close waits for that: the whole stop of a node 
 _CLOSING_FAILED = 0.5  # seconds, of one that did not work before
 
 
-class Worker(Protocol):
+class JobRunner(Protocol):
     """Runs the slow jobs of one device; see IoThread."""
 
     def start(self) -> None: ...
@@ -54,10 +54,10 @@ class SlowDriver(Driver):
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)
-        self._io: Worker | None = None
+        self._io: JobRunner | None = None
         self._failure: str | None = None
 
-    def worker(self) -> Worker:
+    def worker(self) -> JobRunner:
         """What runs its slow jobs from `open` to `close`; by default a thread of its own."""
         return IoThread(self.name, self.services)
 

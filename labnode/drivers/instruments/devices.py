@@ -12,7 +12,7 @@ from labnode.drivers.framework.driver import Driver, Ref
 from labnode.drivers.framework.output import NumberOutput, Output, SwitchOutput
 from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.slow import SlowDriver, SlowOutput, SlowSensor
-from labnode.drivers.instruments.connection import Turn
+from labnode.drivers.instruments.conversation import Speaker
 from labnode.drivers.instruments.driver import Instrument
 from labnode.drivers.instruments.formats import Phrase, Template, number, truth
 from labnode.schema import Between, Doc, Duration
@@ -31,7 +31,7 @@ class InstrumentRef(Ref):
 
 @dataclass(kw_only=True)
 class InstrumentPart(SlowDriver):
-    """Something of an instrument; its slow jobs take turns on the instrument's io thread."""
+    """Something of an instrument; its slow jobs take places on the instrument's io thread."""
 
     instrument: Annotated[InstrumentRef, Doc("The device that is the connection.")]
 
@@ -41,10 +41,10 @@ class InstrumentPart(SlowDriver):
         assert isinstance(owner, Instrument)
         return owner
 
-    def worker(self) -> Turn:
+    def worker(self) -> Speaker:
         first, changed = isinstance(self, Output), self.services.publish
-        self._turn = self.owner.turn(self.name, changed, self.lost, first=first)
-        return self._turn
+        self._speaker = self.owner.speaker(self.name, changed, self.lost, first=first)
+        return self._speaker
 
     def lost(self) -> None:
         """The connection is gone (hardware thread)."""
@@ -90,7 +90,7 @@ class InstrumentOutput(InstrumentPart, SlowOutput):
         raise NotImplementedError
 
     def transmit(self, value: Any) -> Any:
-        dialogue = self._turn.dialogue
+        dialogue = self._speaker.dialogue
         dialogue.write(self.phrase(value))
         dialogue.confirm()
         return self._read_back(value)
@@ -101,7 +101,7 @@ class InstrumentOutput(InstrumentPart, SlowOutput):
     def _read_back(self, wanted: Any) -> Any:
         if self.query is None:
             return None
-        return self.said(self._turn.dialogue.query(self.query), wanted)
+        return self.said(self._speaker.dialogue.query(self.query), wanted)
 
     def reset(self) -> None:
         self._complaint = None
@@ -158,7 +158,7 @@ class Reading(InstrumentPart, SlowSensor):
             raise ValueError(f"pattern is no regular expression: {error}") from None
 
     def read(self) -> float:
-        return number(self._turn.dialogue.query(self.query), self._pattern)
+        return number(self._speaker.dialogue.query(self.query), self._pattern)
 
 
 @register("setpoint")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from labnode.clock import Clock
-from labnode.drivers.instruments.wire import Wire
+from labnode.drivers.instruments.wire import TextWire
 from labnode.errors import DeviceError, TooLate
 
 MOST_BYTES = 1 << 22  # of one answer
@@ -22,7 +22,7 @@ class Dialogue:
     """Questions and answers over an open wire, one after the other (io thread)."""
 
     def __init__(
-        self, wire: Wire, clock: Clock, *, seconds: float, ending: str, errors: str | None
+        self, wire: TextWire, clock: Clock, *, seconds: float, ending: str, errors: str | None
     ) -> None:
         """An answer comes within `seconds`; lines end with `ending`; `errors` asks for an error."""
         self.wire = wire

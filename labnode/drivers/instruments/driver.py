@@ -18,10 +18,10 @@ from labnode.drivers.framework.driver import (
 )
 from labnode.drivers.framework.io_thread import IoLoop
 from labnode.drivers.framework.registry import register
-from labnode.drivers.instruments.connection import Connection, Status, Turn
+from labnode.drivers.instruments.conversation import Conversation, InstrumentStatus, Speaker
 from labnode.drivers.instruments.dialogue import Dialogue
 from labnode.drivers.instruments.formats import Phrase
-from labnode.drivers.instruments.wire import LineWire, TcpWire, UsbtmcWire, VisaWire, Wire
+from labnode.drivers.instruments.wire import LineWire, TcpWire, TextWire, UsbtmcWire, VisaWire
 from labnode.drivers.serial.driver import Serial
 from labnode.drivers.serial.options import UsbId
 from labnode.errors import DeviceGone, TooLate
@@ -109,7 +109,7 @@ class Instrument(Driver):
     """The connection to an instrument that is spoken to in text, such as SCPI.
 
     It needs one of `tcp`, `serial`, `usbtmc` and `visa`. Devices that name it, of the drivers
-    `reading`, `setpoint`, `instrument_switch` and `waveform`, take turns on it. An instrument that
+    `reading`, `setpoint`, `instrument_switch` and `waveform`, take places on it. An instrument that
     is off is not connected; the board starts all the same, and labnode tries again, every 5 s at
     least. Its value is whether it is connected.
 
@@ -151,8 +151,8 @@ class Instrument(Driver):
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)
-        self._connection: Connection | None = None
-        self._own: Turn | None = None
+        self._connection: Conversation | None = None
+        self._own: Speaker | None = None
 
     def claims(self) -> list[Claim]:
         way = self.tcp or self.serial or self.usbtmc or self.visa
@@ -160,10 +160,10 @@ class Instrument(Driver):
 
     def open(self) -> None:
         if not self.services.simulated:
-            self._connection = Connection(
+            self._connection = Conversation(
                 self.name, self.services, self._open_wire, self._greet, self.services.publish
             )
-            self._own = self.turn(self.name, lambda: None, lambda: None)
+            self._own = self.speaker(self.name, lambda: None, lambda: None)
             self._own.start()
             self._connection.start()
         self.opened()
@@ -176,24 +176,28 @@ class Instrument(Driver):
     def make_safe(self) -> None:
         """A connection has no level; its outputs are devices of their own."""
 
-    def turn(
+    def speaker(
         self,
         name: str,
         changed: Callable[[], None],
         lost: Callable[[], None],
         *,
         first: bool = False,
-    ) -> Turn:
-        """A place on the connection for a device called `name`; see Turn."""
+    ) -> Speaker:
+        """A place on the connection for a device called `name`; see Speaker."""
         if self._connection is None:
             raise DeviceGone(f"'{self.name}' is not open")
         clock = self.services.clock
-        return Turn(self._connection, name, clock, changed=changed, lost=lost, first=first)
+        return Speaker(self._connection, name, clock, changed=changed, lost=lost, first=first)
 
     @property
-    def status(self) -> Status:
+    def status(self) -> InstrumentStatus:
         """How the connection is, any thread."""
-        return Status(connected=True) if self._connection is None else self._connection.status
+        return (
+            InstrumentStatus(connected=True)
+            if self._connection is None
+            else self._connection.status
+        )
 
     @property
     def value(self) -> bool:
@@ -241,7 +245,7 @@ class Instrument(Driver):
             raise TooLate(f"'{self.name}' did not answer.")
         return results[0]
 
-    def _open_wire(self, io: IoLoop) -> Wire:
+    def _open_wire(self, io: IoLoop) -> TextWire:
         clock = self.services.clock
         if self.tcp is not None:
             return TcpWire(*self.tcp.address, io, clock, self.timeout)
@@ -255,7 +259,7 @@ class Instrument(Driver):
         assert path is not None
         return UsbtmcWire(path, self.timeout)
 
-    def _greet(self, wire: Wire) -> tuple[Dialogue, str | None]:
+    def _greet(self, wire: TextWire) -> tuple[Dialogue, str | None]:
         dialogue = Dialogue(
             wire,
             self.services.clock,

@@ -20,7 +20,7 @@ _SET_TIMEOUT = 0x40045B0A  # USBTMC_IOCTL_SET_TIMEOUT of linux/usb/tmc.h, in mil
 _CLEAR = 0x00005B02  # USBTMC_IOCTL_CLEAR
 
 
-class Wire(Protocol):
+class TextWire(Protocol):
     """An open way to an instrument, used by one io thread; every method may raise DeviceGone."""
 
     def send(self, data: bytes, seconds: float) -> None:

@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from labnode.clock import Clock
-from labnode.drivers.framework.io_thread import Backoff, IoLoop, Job, Jobs
+from labnode.drivers.framework.io_thread import Backoff, IoLoop, Jobs, SlowJob
 from labnode.drivers.framework.services import Services
 from labnode.drivers.instruments.dialogue import Dialogue, Silent
-from labnode.drivers.instruments.wire import Wire
+from labnode.drivers.instruments.wire import TextWire
 from labnode.errors import DeviceError, DeviceGone
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _AT_ONCE = 0.5  # seconds after an attempt, at least, until a command has it tri
 
 
 @dataclass(frozen=True)
-class Status:
+class InstrumentStatus:
     """How the connection is; replaced as a whole, so that any thread may read it."""
 
     connected: bool = False
@@ -30,10 +30,10 @@ class Status:
     error: str | None = None
 
 
-class Connection:
+class Conversation:
     """One instrument's io thread.
 
-    Each of its devices has a `Turn`: one job that repeats, and one that waits, so that no queue
+    Each of its devices has a `Speaker`: one job that repeats, and one that waits, so that no queue
     grows. Jobs that were asked for come first, those of outputs before all others. A device that
     did not get an answer is told, and the others go on.
     """
@@ -42,20 +42,20 @@ class Connection:
         self,
         name: str,
         services: Services,
-        open_wire: Callable[[IoLoop], Wire],
-        greet: Callable[[Wire], tuple[Dialogue, str | None]],
+        open_wire: Callable[[IoLoop], TextWire],
+        greet: Callable[[TextWire], tuple[Dialogue, str | None]],
         changed: Callable[[], None],
     ) -> None:
         """`greet` says who is there, or raises; `changed` runs on the hardware thread."""
-        self.status = Status()
+        self.status = InstrumentStatus()
         self._name = name
         self._clock = services.clock
         self._open_wire = open_wire
         self._greet = greet
         self._changed = changed
         self._io = IoLoop(name, services, self._run)
-        self._turns: tuple[Turn, ...] = ()
-        self._lock = threading.Lock()  # of the turns
+        self._speakers: tuple[Speaker, ...] = ()
+        self._lock = threading.Lock()  # of the speakers
         self._dialogue: Dialogue | None = None
         self._backoff = Backoff(self._clock)
         self._tried_at = float("-inf")
@@ -74,14 +74,16 @@ class Connection:
     def post(self, call: Callable[[], None]) -> None:
         self._io.post(call)
 
-    def add(self, turn: Turn) -> None:
+    def add(self, speaker: Speaker) -> None:
         with self._lock:
-            self._turns = tuple(sorted((*self._turns, turn), key=lambda each: not each.first))
+            self._speakers = tuple(
+                sorted((*self._speakers, speaker), key=lambda each: not each.first)
+            )
         self.wake()
 
-    def remove(self, turn: Turn) -> None:
+    def remove(self, speaker: Speaker) -> None:
         with self._lock:
-            self._turns = tuple(each for each in self._turns if each is not turn)
+            self._speakers = tuple(each for each in self._speakers if each is not speaker)
 
     # ------------------------------------------------------------------ jobs, on the io thread
 
@@ -117,7 +119,7 @@ class Connection:
 
     def _next_attempt(self) -> float:
         """When to try the next time: what was commanded does not wait for the back-off."""
-        waits = any(turn.asked for turn in self._turns)
+        waits = any(speaker.asked for speaker in self._speakers)
         soon = min(self._backoff.at, self._tried_at + _AT_ONCE)
         return soon if waits else self._backoff.at
 
@@ -125,21 +127,22 @@ class Connection:
         if self._dialogue is None:
             return max(0.0, self._next_attempt() - self._clock.now())
         return min(
-            (rest for turn in self._turns if (rest := turn.rest()) is not None), default=None
+            (rest for speaker in self._speakers if (rest := speaker.rest()) is not None),
+            default=None,
         )
 
-    def _take(self) -> tuple[Turn, Job] | None:
+    def _take(self) -> tuple[Speaker, SlowJob] | None:
         """The next job: first what was asked for, then what repeats and has waited longest."""
-        turns = self._turns
-        asked = [turn for turn in turns if turn.asked]
-        for turn in asked or sorted(turns, key=lambda each: each.due):
-            job, _ = turn.take()
+        speakers = self._speakers
+        asked = [speaker for speaker in speakers if speaker.asked]
+        for speaker in asked or sorted(speakers, key=lambda each: each.due):
+            job, _ = speaker.take()
             if job is not None:
-                return turn, job
+                return speaker, job
         return None
 
-    def _do(self, turn: Turn, job: Job) -> None:
-        error = turn.do(job)
+    def _do(self, speaker: Speaker, job: SlowJob) -> None:
+        error = speaker.do(job)
         if isinstance(error, Silent):
             self._resume()
         elif isinstance(error, DeviceGone):
@@ -158,11 +161,11 @@ class Connection:
                 raise
         except DeviceError as error:
             self._backoff.failed(_RETRY)
-            self._say(Status(error=str(error)))
+            self._say(InstrumentStatus(error=str(error)))
         else:
             self._backoff.opened()
             log.info("%s is connected: %s", self._name, identity or "it was not asked who it is")
-            self._say(Status(connected=True, identity=identity))
+            self._say(InstrumentStatus(connected=True, identity=identity))
 
     def _resume(self) -> None:
         """A question was not answered: the answer must not be taken for that to the next one."""
@@ -179,20 +182,20 @@ class Connection:
         was_open = self._dialogue is not None
         self._close()
         self._backoff.lost(_RETRY)
-        self._say(Status(error=str(error)))
+        self._say(InstrumentStatus(error=str(error)))
         if was_open:
             self._tell_lost()
 
     def _tell_lost(self) -> None:
-        for turn in self._turns:
-            turn.post(turn.lost)
+        for speaker in self._speakers:
+            speaker.post(speaker.lost)
 
     def _fail_what_waits(self) -> None:
-        for turn in self._turns:
-            if turn.asked:
-                job, _ = turn.take()
+        for speaker in self._speakers:
+            if speaker.asked:
+                job, _ = speaker.take()
                 if job is not None:
-                    turn.do(job)  # which finds no connection
+                    speaker.do(job)  # which finds no connection
 
     def _close(self) -> None:
         dialogue, self._dialogue = self._dialogue, None
@@ -200,22 +203,22 @@ class Connection:
             with suppress(DeviceError, OSError):
                 dialogue.wire.close()
 
-    def _say(self, status: Status) -> None:
+    def _say(self, status: InstrumentStatus) -> None:
         if status != self.status:
             if status.error is not None:
                 log.warning("%s is not connected: %s", self._name, status.error)
             self.status = status
             self.post(self._changed)
-            for turn in self._turns:
-                turn.post(turn.changed)
+            for speaker in self._speakers:
+                speaker.post(speaker.changed)
 
 
-class Turn(Jobs):
-    """One device's place on the connection of its instrument; a Worker of slow drivers."""
+class Speaker(Jobs):
+    """One device's place on the connection of its instrument; a JobRunner of slow drivers."""
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Conversation,
         name: str,
         clock: Clock,
         *,
