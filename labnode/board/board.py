@@ -200,7 +200,7 @@ class Board:
         """Open every device; if one fails, all are closed (safe) and a DeviceError says why."""
         if self._opened:
             raise DeviceError("the board is open already")
-        if self.pins is None and self._needs_pins():
+        if self.pins is None and needs_pins(self.file.devices.values()):
             self.pins = real_factory(self.work_dir)
         for name in in_opening_order(self.file.devices):
             self._opened.append(name)
@@ -218,11 +218,6 @@ class Board:
         except BaseException:
             self._close()
             raise
-
-    def _needs_pins(self) -> bool:
-        """Whether there has to be a GPIO chip: a port or a camera is fine on any machine."""
-        claims = (claim for driver in self.file.devices.values() for claim in driver.claims())
-        return any(claim.kind == "pin" and not claim.bus for claim in claims)
 
     def reset(self, names: Collection[str] | None = None) -> None:
         """Bring all devices, or some, to safe; one DeviceError names all that failed."""
@@ -484,6 +479,12 @@ class DriverServices:
 
     def progress(self, percent: float | None = None, line: str | None = None) -> None:
         self._board.tasks.progress(percent, line)
+
+
+def needs_pins(drivers: Iterable[Driver]) -> bool:
+    """Whether there has to be a GPIO chip: a port or a camera is fine on any machine."""
+    claims = (claim for driver in drivers for claim in driver.claims())
+    return any(claim.kind == "pin" and not claim.bus for claim in claims)
 
 
 def _raise(failures: list[str]) -> None:

@@ -74,9 +74,12 @@ def safe(board: Path | None, settings: Path | None, state_dir: Path | None, pins
 
 def _failures(file: BoardFile, work_dir: Path, clock: Clock, *, pins_only: bool) -> list[str]:
     """What is not safe after all outputs were driven to it; a sentence for each."""
-    from labnode.board.safe import drive_safe
+    from labnode.board.board import needs_pins
+    from labnode.board.safe import drive_safe, outputs
     from labnode.drivers.gpio.factories import real_factory
 
+    if not needs_pins(outputs(file, pins_only=pins_only).values()):
+        return drive_safe(file, None, clock, pins_only=pins_only)
     try:
         factory = real_factory(work_dir)
     except DeviceError as error:

@@ -58,8 +58,16 @@ class Burst(Sampler):
         if not self.services.simulated:
             self.unit = self.unit or self._converter.unit
 
+    def reset(self) -> None:
+        self._ended.set()  # or the next student would have to wait for its end
+        super().reset()
+
     def interrupt(self) -> None:
         self._ended.set()
+
+    def _begin(self) -> None:
+        self._ended.clear()
+        super()._begin()
 
     @property
     def _converter(self) -> Sensor:

@@ -142,6 +142,10 @@ def test_a_burst_reads_at_its_rate_and_is_ended_by_a_close(spi: Any) -> None:
     assert burst.value["step"] == pytest.approx(0.01, rel=0.3)
     burst.count, burst.rate = 1000, 20
     burst.acquire()
+    burst.reset()
+    assert spi.until(lambda: "running" not in burst.state())
+    assert burst.state() == {"value": None}, "the next student need not wait, and sees nothing"
+    burst.acquire()
     burst.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "io-thing"]
     chip.close()

@@ -216,8 +216,13 @@ class Sampler(SlowDriver):
         if self._io is None:
             self._took(self._simulated(), self._student)
             return
-        student, self._running = self._student, True
-        self._io.submit(self.take, lambda found: self._took(found, student), self._missed)
+        student = self._student
+        self._io.submit(
+            self.take,
+            lambda found: self._took(found, student),
+            lambda error: self._missed(error, student),
+        )
+        self._running = True
 
     def _took(self, samples: Samples, student: int) -> None:
         self._running, self._failure = False, None
@@ -226,9 +231,11 @@ class Sampler(SlowDriver):
             self.samples, self._shown = samples, {**samples.shown(), "taken": self._taken}
         self.services.publish()
 
-    def _missed(self, error: Exception) -> None:
+    def _missed(self, error: Exception, student: int) -> None:
         self._running = False
-        self._failed(error, " gave no samples")
+        if student == self._student:
+            self._failed(error, " gave no samples")
+        self.services.publish()
 
     def _forget(self) -> None:
         self.samples = self._taken = self._shown = None
