@@ -25,7 +25,7 @@ from labnode.wizard.reference import blocks, refreshed
 from tests.kit.wiring import lone_board
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("board-files.md", "drivers.md")
+PAGES = ("board-files.md", "devices.md", "interlocks.md", "sequences.md", "simulation.md")
 STALE = "write it anew: LABNODE_TEST_WRITE=1 python -m pytest tests/wizard/test_docs.py"
 
 
@@ -90,9 +90,10 @@ def test_the_first_board_of_the_page_is_one(tmp_path: Path) -> None:
 
 
 def test_the_other_examples_of_the_page_are_yaml_that_labnode_reads(tmp_path: Path) -> None:
-    examples = code("board-files.md", "yaml")
-    first, stop, sequences, scheduled, buttons, steps, record, *examples = examples
-    simulated, page, included, secrets = examples
+    first, page, record, included, secrets = code("board-files.md", "yaml")
+    (stop,) = code("interlocks.md", "yaml")
+    sequences, scheduled, buttons, steps = code("sequences.md", "yaml")
+    (simulated,) = code("simulation.md", "yaml")
     (tmp_path / "common").mkdir()
     (tmp_path / "common/switches.yaml").write_text("devices:\n  red: {driver: led, pin: 4}\n")
     (tmp_path / "common/session.yaml").write_text("session: {max_time: 5m}\n")
@@ -137,8 +138,8 @@ def test_the_other_examples_of_the_page_are_yaml_that_labnode_reads(tmp_path: Pa
 
 
 def test_the_worked_driver_of_the_page_drives_a_traffic_light(tmp_path: Path) -> None:
-    (python,) = code("drivers.md", "python")
-    yaml = code("drivers.md", "yaml")[-1]
+    python, _ = code("own-driver.md", "python")
+    yaml = code("own-driver.md", "yaml")[-1]
     assert len(python.splitlines()) < 55
     (tmp_path / "traffic_light.py").write_text(python)
     (tmp_path / "board.yaml").write_text(yaml)
