@@ -181,7 +181,8 @@ def test_help_shows_the_usage_and_makes_nothing(machine: Machine, arguments: lis
     [
         (
             [],
-            "say what to do: demo, docs, test, install, upgrade, rollback, uninstall, status or flash",
+            "say what to do: demo, docs, test, install, upgrade, rollback, uninstall, status or "
+            "flash",
         ),
         (["remove"], "there is no command 'remove'"),
         (["demo; ls"], "there is no command 'demo; ls'"),

@@ -1,7 +1,7 @@
 """MkDocs: files of the project that pages link to, such as ../boards/demo.yaml, go into the site.
 
-On GitHub such a link leads out of docs/; in the site the file is in files/, at the same path. A link
-to a folder becomes the folder's name alone, because there is no page to show it.
+On GitHub such a link leads out of docs/; in the site the file is in files/, at the same path. A
+link to a folder becomes the folder's name alone, because there is no page to show it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def on_files(files: Any, config: Any) -> Any:
     wanted = {path for file in pages for path in outside(file.content_string, file.src_uri)}
     for path in sorted(wanted):
         if (ROOT / path).is_file():
-            files.append(File.generated(config, f"files/{path}.txt", content=(ROOT / path).read_text()))
+            files.append(
+                File.generated(config, f"files/{path}.txt", content=(ROOT / path).read_text())
+            )
     return files
 
 

@@ -1,4 +1,4 @@
-"""The HTTP API in words: a page, and an OpenAPI file. A test compares both with the node's routes."""
+"""The HTTP API in words: a page and an OpenAPI file. A test compares them with the routes."""
 
 from __future__ import annotations
 
@@ -191,8 +191,8 @@ OPERATIONS = (
     Operation("GET", "/api/page", "All that a page starts from.", "observer"),
     Operation("GET", "/api/session", "The student, and the time left.", "observer",
               gives=_ref("Session")),
-    Operation("GET", "/api/board", "What the page shows: title, devices with their commands, tasks; "
-              "and in `snapshot` the states of the devices.", "observer",
+    Operation("GET", "/api/board", "What the page shows: title, devices with their commands, "
+              "tasks; and in `snapshot` the states of the devices.", "observer",
               gives=_object("devices", title=_TEXT, devices=_list({"type": "object"}),
                             tasks=_list({"type": "object"}), page=_ANY, record=_ANY,
                             snapshot={"type": "object"})),
@@ -209,7 +209,8 @@ OPERATIONS = (
     Operation("POST", "/api/uploads/{device}", "The same.",
               sends={"type": "string", "format": "binary"}, media="application/octet-stream",
               gives=_ref("Task"), query=("name",), refused=(400, 403, 404, 409, 413), status=202),
-    Operation("POST", "/api/devices/{device}/blank", "Write the programmer's blank image; the task.",
+    Operation("POST", "/api/devices/{device}/blank", "Write the programmer's blank image; the "
+              "task.",
               gives=_ref("Task"), refused=(403, 404, 409), status=202),
     Operation("GET", "/api/devices/{name}/console", "A WebSocket to a serial port.", "observer",
               gives="websocket"),
@@ -255,8 +256,8 @@ OTHERS = re.compile(
 )
 
 _SIDES = (
-    ("/weblab/", "Central servers: WebLab-Deusto", "HTTP Basic, with the credentials of `weblab` or "
-     "one of `clients` in the [settings](settings.md). What fails is answered with `error`, "
+    ("/weblab/", "Central servers: WebLab-Deusto", "HTTP Basic, with the credentials of `weblab` "
+     "or one of `clients` in the [settings](settings.md). What fails is answered with `error`, "
      "`success` and `message`. WebLab-Deusto's other spelling, `/weblab/sessions/new.php`, "
      "`status.php?session_id=…` and so on, works as well."),
     ("/ldl/", "Central servers: LabDiscoveryEngine", "The same credentials and sessions."),
@@ -289,13 +290,19 @@ def page() -> str:
         "<!-- made from the code: python -m pytest tests/site says how -->",
         "# HTTP API",
         "Every address below is relative to the lab's own, which the setting `base_url` moves. "
-        "Bodies and answers are JSON unless it says otherwise. [openapi.json](openapi.json) has all "
-        "of it for programs (OpenAPI 3.1). Errors have a `code`: see [Errors](errors.md).",
+        "Bodies and answers are JSON unless it says otherwise. [openapi.json](openapi.json) has "
+        "all of it for programs (OpenAPI 3.1). Errors have a `code`: see [Errors](errors.md).",
     ]
     for addresses, title, about in _SIDES:
         chosen = [each for each in OPERATIONS if re.match(addresses, each.path)]
-        rows = [f"| `{o.method} {o.path}` | {_who(o)} | {o.summary}{_refusals(o)} |" for o in chosen]
-        parts += [f"## {title}", about, "\n".join(["| request | who | |", "| --- | --- | --- |", *rows])]
+        rows = [
+            f"| `{o.method} {o.path}` | {_who(o)} | {o.summary}{_refusals(o)} |" for o in chosen
+        ]
+        parts += [
+            f"## {title}",
+            about,
+            "\n".join(["| request | who | |", "| --- | --- | --- |", *rows]),
+        ]
     rows = [f"| {status} | {meaning} |" for status, meaning in _MEANINGS.items()]
     parts += ["## Statuses", "\n".join(["| status | |", "| --- | --- |", *rows])]
     return "\n\n".join(parts) + "\n"

@@ -1,4 +1,4 @@
-"""The pages of docs/ that are made from the code: drivers, settings, commands, HTTP, metrics, errors.
+"""The pages of docs/ that are made from the code: drivers, settings, commands, metrics and so on.
 
     LABNODE_TEST_WRITE=1 python -m pytest tests/site/test_pages.py
 
@@ -12,7 +12,7 @@ import importlib
 import json
 import pkgutil
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -213,7 +213,11 @@ def _command(name: str, command: click.Command) -> Iterator[str]:
         yield f"```text\n{command.get_usage(context).removeprefix('Usage: ')}\n```"
         yield _prose(command.help or "")
         shown = (p for p in command.params if isinstance(p, click.Option))
-        rows = [f"| `{record[0]}` | {record[1]} |" for p in shown if (record := p.get_help_record(context))]
+        rows = [
+            f"| `{record[0]}` | {record[1]} |"
+            for p in shown
+            if (record := p.get_help_record(context))
+        ]
         if rows:
             yield "\n".join(["| option | |", "| --- | --- |", *rows])
     if isinstance(command, click.Group):
@@ -239,14 +243,16 @@ class _Pi(Machine):
     def throttling(self) -> Throttling:
         return Throttling(frozenset(), frozenset())
 
-    def disk(self, path: Path) -> Disk:
+    def disk(self, path: Path) -> Disk:  # noqa: ARG002
         return Disk(1, 1, False, 0)
 
 
 def metrics() -> dict[str, tuple[str, set[str], str]]:
     """Every metric of labnode's: its type, labels and sentence."""
     bus = Bus()
-    made = Metrics(bus, ManualClock(), {"version": "1", "python": "", "machine": "", "experiment": ""})
+    made = Metrics(
+        bus, ManualClock(), {"version": "1", "python": "", "machine": "", "experiment": ""}
+    )
     state = {"value": 1, "rx_bytes": 1, "tx_bytes": 1, "dropped_bytes": 1}
     made.registry.register(NodeGauges(lambda: _STATUS, lambda: {"led": state}))
     made.registry.register(MachineGauges(_Pi(), Path("/"), ManualClock()))
@@ -274,7 +280,8 @@ def _metrics() -> str:
         "# Metrics",
         "With `metrics: 127.0.0.1:9464` in the settings, the node serves these to Prometheus at "
         "`/metrics` of that address. [Logs, metrics and backups](../monitoring.md) says how, and "
-        "which alerts there are. Times are seconds. A histogram has `_bucket`, `_count` and `_sum`.",
+        "which alerts there are. Times are seconds. A histogram has `_bucket`, `_count` and "
+        "`_sum`.",
         "\n".join(rows),
         "Memory, processor time and open files of the process have their usual names, `process_…`.",
     ]) + "\n"  # fmt: skip
@@ -290,7 +297,9 @@ def _errors() -> str:
     rows = {}
     for cls in _subclasses(LabnodeError):
         if cls.__module__.startswith("labnode.") and "code" in vars(cls):
-            rows[cls.code] = f"| `{cls.code}` | {cls.status} | `{cls.__name__}` | {_first_sentence(cls)} |"
+            rows[cls.code] = (
+                f"| `{cls.code}` | {cls.status} | `{cls.__name__}` | {_first_sentence(cls)} |"
+            )
     return "\n\n".join([
         GENERATED,
         "# Errors",
@@ -308,5 +317,3 @@ def _subclasses(cls: type[LabnodeError]) -> Iterable[type[LabnodeError]]:
     for sub in cls.__subclasses__():
         yield sub
         yield from _subclasses(sub)
-
-

@@ -18,6 +18,7 @@ from labnode.cli.check import check
 from labnode.cli.doctor import doctor
 from labnode.cli.fake import fake
 from labnode.cli.history import actions, events, sessions, tasks
+from labnode.cli.new import new
 from labnode.cli.node import clear, drain, estop, status, undrain
 from labnode.cli.options import InOrder
 from labnode.cli.password import password
@@ -82,7 +83,7 @@ def _not_needed(name: str) -> click.Command:
     )
 
 
-_COMMANDS: list[click.Command] = [demo, check, run, weblab_config, fake]
+_COMMANDS: list[click.Command] = [demo, new, check, run, weblab_config, fake]
 _COMMANDS += [status, sessions, tasks, events, actions, estop, clear, drain, undrain, apply]
 _COMMANDS += [safe, doctor, prove, password, backup, restore]
 _COMMANDS += [suggest, pinout, bootconfig, schema, simulate]

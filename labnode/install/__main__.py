@@ -76,10 +76,8 @@ def run(command: str, words: Sequence[str], python: str) -> int:
     try:
         if command == "demo":
             demo(clone, words)
-        if command == "docs":
-            return docs(clone, words)
-        if command == "test":
-            return Suite(clone, python).run(words)
+        if command in ("docs", "test"):
+            return docs(clone, words) if command == "docs" else Suite(clone, python).run(words)
         if {"-h", "--help"} & set(words):
             sys.stdout.write(usage(command))
             return 0

@@ -248,6 +248,10 @@ def docs(venv: Venv, words: Sequence[str]) -> int:
     _tell(f"The documents are in {site}; open index.html there.")
     if "--build" in words:
         return 0
+    return _serve(venv, site, port)
+
+
+def _serve(venv: Venv, site: Path, port: str) -> NoReturn:
     _tell(f"They are also at http://127.0.0.1:{port}/ until Ctrl-C.")
     serve = ["python", "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(site), port]
     os.execv(venv.python, serve)

@@ -15,8 +15,7 @@ import pytest
 
 from labnode.board import load_board
 from labnode.cli.main import main
-from labnode.errors import ConfigError
-
+from labnode.errors import ConfigError, Problem
 from labnode.install.options import COMMANDS, read_options
 from labnode.schema import options, parse_yaml
 from labnode.settings import Settings, load_settings
@@ -27,8 +26,8 @@ _MOST_WORDS = 2500
 
 # Programs of other people that shell blocks may name.
 _OTHERS = """
-. ansible-playbook cat cd cp curl done for do git journalctl npm rm sed ssh systemctl useradd install
-sudo tee
+. ansible-playbook cat cd cp curl do done for git install journalctl npm rm sed ssh sudo systemctl
+tee useradd
 """
 
 
@@ -70,10 +69,16 @@ def test_every_yaml_block_is_part_of_a_board_or_of_settings(block: Block, tmp_pa
         value = {"devices": value}
     path = tmp_path / "board.yaml"
     path.write_text(json.dumps({"schema": 1, "devices": {}, **value}))
+    assert [p for p in problems(path) if not _ELSEWHERE.search(p.message)] == []
+
+
+def problems(board: Path) -> list[Problem]:
+    """What is wrong with a board file."""
     try:
-        load_board(path)
+        load_board(board)
     except ConfigError as error:
-        assert [p for p in error.problems if not _ELSEWHERE.search(p.message)] == []
+        return error.problems
+    return []
 
 
 _CREDENTIALS = {"username": "x", "password": "long enough for this"}
@@ -118,11 +123,12 @@ def lines() -> Iterator[tuple[str, list[str]]]:
     for page in TEXTS:
         for block in blocks(page, "sh"):
             text = re.sub(r"\\\n\s*", " ", block.text)
-            for words in commands(text):
-                while words and (words[0] == "sudo" or re.match(r"-u$|[A-Z_]+=", words[0])):
-                    words = words[2:] if words[0] == "-u" else words[1:]
-                if words:
-                    yield str(block), words
+            for command in commands(text):
+                left = list(command)
+                while left and (left[0] == "sudo" or re.match(r"-u$|[A-Z_]+=", left[0])):
+                    left = left[2:] if left[0] == "-u" else left[1:]
+                if left:
+                    yield str(block), left
 
 
 @pytest.mark.parametrize(("where", "words"), list(lines()), ids=lambda x: str(x)[:60])
@@ -162,7 +168,9 @@ def _parse_install(words: list[str]) -> None:
     else:
         assert command in COMMANDS
         present = [word for word in rest if not word.endswith(".pub")]
-        read_options(command, [w for w in present if w not in ("--ssh-key", "--tunnel-host-key")], {})
+        read_options(
+            command, [w for w in present if w not in ("--ssh-key", "--tunnel-host-key")], {}
+        )
 
 
 # --- inside sentences ---

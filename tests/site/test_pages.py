@@ -1,6 +1,6 @@
 """The generated pages of docs/ are fresh. After a change, write them all anew with
 
-    LABNODE_TEST_WRITE=1 python -m pytest tests/site/test_pages.py
+LABNODE_TEST_WRITE=1 python -m pytest tests/site/test_pages.py
 """
 
 from __future__ import annotations

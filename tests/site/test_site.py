@@ -38,7 +38,9 @@ def test_every_page_is_in_it_with_a_search(site: Path) -> None:
 
 
 def test_it_loads_nothing_from_elsewhere(site: Path) -> None:
-    loads = re.compile(r'<(?:script|img|iframe)[^>]*\ssrc="(https?:[^"]*)|<link[^>]*href="(https?:[^"]*)')
+    loads = re.compile(
+        r'<(?:script|img|iframe)[^>]*\ssrc="(https?:[^"]*)|<link[^>]*href="(https?:[^"]*)'
+    )
     for page in site.rglob("*.html"):
         assert loads.findall(page.read_text()) == [], page.name
     styles = "".join(path.read_text() for path in site.rglob("*.css"))

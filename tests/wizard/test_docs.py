@@ -21,7 +21,7 @@ from labnode.drivers.framework.registry import load_drivers
 from labnode.errors import BadInput
 from labnode.schema import parse_yaml
 from labnode.wizard.board_schema import board_schema, text_of
-from labnode.wizard.reference import blocks, refreshed
+from labnode.wizard.reference import blocks, drivers, refreshed
 from tests.kit.wiring import lone_board
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,9 @@ def test_every_block_stands_in_a_page_and_an_unknown_one_is_told() -> None:
 
 
 def test_what_to_write_is_told_in_words_and_not_in_names_of_classes() -> None:
-    cells = re.findall(r"^\| `\w+` \| ([^|]*) \|", "\n".join(blocks().values()), re.MULTILINE)
+    cells = re.findall(
+        r"^\| `\w+` \| ([^|]*) \|", "\n".join([*blocks().values(), drivers()]), re.MULTILINE
+    )
     assert len(cells) > 100
     assert [cell for cell in cells if re.search(r"\b[A-Z][a-z]+[A-Z]|None|Section", cell)] == []
 
