@@ -241,7 +241,7 @@ def docs(venv: Venv, words: Sequence[str]) -> int:
         raise Misused(f"docs takes --build or --port N, not '{' '.join(words)}'")
     venv.prepare_docs()
     environ = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    build = [venv.path / "bin" / "mkdocs", "build", "--strict", "--quiet"]
+    build = [str(venv.path / "bin" / "mkdocs"), "build", "--strict", "--quiet"]
     if status := subprocess.run(build, cwd=venv.clone, env=environ, check=False).returncode:
         return status
     site = venv.clone / "site"
