@@ -230,6 +230,11 @@ OPERATIONS = (
     Operation("GET", "/api/recording.json", "The same as JSON.", "login",
               gives=_object("", devices=_list(_TEXT), rows=_list(_list(_ANY)),
                             valid=_list(_list(_FLAG))), refused=(403, 404)),
+    Operation("POST", "/api/program-key", "An address for the student's own programs.",
+              gives=_object("", url=_TEXT), refused=(403,)),
+    Operation("DELETE", "/api/program-key", "Its end.", refused=(403,)),
+    Operation("GET", "/api/labnode_client.py", "The Python client with that address in it.",
+              gives="text/x-python", refused=(403, 404)),
     # --- administration ---
     Operation("GET", "/admin", "The administration's page.", "admin", gives="text/html",
               refused=(401,)),
@@ -266,7 +271,8 @@ _SIDES = (
     ("/api/", "Students: the board", "The cookie of the session. Requests that change something "
      "have to come from the lab's own page. With the header `Labnode-Deadline`, in seconds of the "
      "node's clock (`now` in `api/state`), a request that could not begin before that is refused "
-     "with 504."),
+     "with 504. `Labnode-Asked`, on the same clock, says when the student "
+     "asked: a command from before its device went to safe by itself is refused with 409."),
     ("/admin", "Administration", "HTTP Basic with the credentials of `admin` in the settings, "
      "unless they have a `totp`; a browser gets a form. The address is that of `admin: {host, "
      "port}`. See [Administration](../admin.md)."),
