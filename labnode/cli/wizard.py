@@ -67,6 +67,7 @@ def bootconfig(board: Path, settings: Path | None) -> None:
 @click.option("--markdown", is_flag=True, help="All drivers with their options, to read.")
 @click.option("--driver", metavar="NAME", help="Only this driver, to read.")
 @click.option("--output", type=FILE, metavar="FILE", help="Write it into this file.")
+@click.option("--install", is_flag=True, help="Set up VS Code and Zed for this directory.")
 @_SECRETS
 def schema(
     *,
@@ -74,19 +75,22 @@ def schema(
     markdown: bool,
     driver: str | None,
     output: Path | None,
+    install: bool,
     settings: Path | None,
 ) -> None:
     """Print the JSON Schema of board files, for editors.
 
-    They complete and check them with it. It is in boards/board.schema.json too, which board files
-    name in their first line: # yaml-language-server: $schema=board.schema.json
+    With it they complete keys, explain options and mark mistakes. --install writes it beside the
+    boards, and the settings of Visual Studio Code and Zed that name it. Other editors find it if a
+    board file begins with this line: # yaml-language-server: $schema=board.schema.json
 
-    With BOARD there are also the drivers of its own.
+    With BOARD it has the drivers of that board, too.
     """
     from labnode.drivers.framework.registry import load_drivers
     from labnode.schema import did_you_mean
     from labnode.wizard import reference
     from labnode.wizard.board_schema import board_schema, text_of
+    from labnode.wizard.editor import install as install_for_editors
 
     file = load_board_as_owner(board, settings=settings) if board else None
     drivers = dict(load_drivers())
@@ -94,6 +98,10 @@ def schema(
     if driver is not None and driver not in drivers:
         hint = did_you_mean(driver, drivers) or f"; the drivers are {', '.join(sorted(drivers))}"
         raise BadInput(f"There is no driver {driver!r}{hint}")
+    if install:
+        for path in install_for_editors(Path.cwd(), text_of(board_schema(file))):
+            click.echo(f"{path} is written.")
+        return
     if driver is not None:
         text = reference.driver(drivers[driver]) + "\n"
     else:
