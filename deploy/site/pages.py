@@ -20,6 +20,7 @@ import click
 
 import labnode
 from deploy.site import http_api
+from labnode.board import load_board
 from labnode.cli.main import main
 from labnode.clock import ManualClock
 from labnode.drivers.framework.driver import Driver
@@ -33,6 +34,8 @@ from labnode.system.gauges import MachineGauges, NodeGauges
 from labnode.system.metrics import Metrics
 from labnode.system.pi import Disk, Machine, Throttling
 from labnode.wizard import reference
+from labnode.wizard.pinout import as_svg
+from labnode.wizard.wiring import wiring
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -69,6 +72,7 @@ def pages() -> dict[str, str]:
         "reference/openapi.json": json.dumps(http_api.openapi(), indent=1) + "\n",
         "reference/metrics.md": _metrics(),
         "reference/errors.md": _errors(),
+        **recipes(),
     }
     for kind, cls in load_drivers().items():
         made[f"drivers/{kind}.md"] = f"{GENERATED}\n\n{reference.driver(cls)}\n"
@@ -317,3 +321,25 @@ def _subclasses(cls: type[LabnodeError]) -> Iterable[type[LabnodeError]]:
     for sub in cls.__subclasses__():
         yield sub
         yield from _subclasses(sub)
+
+
+# --- recipes ---
+
+
+def recipes() -> dict[str, str]:
+    """The pages of recipes with their board files in them, and the drawing of each wiring."""
+    made = {}
+    for path in sorted((DOCS / "recipes").glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        for board in re.findall(r"<!-- board (\S+) -->", text):
+            made[f"recipes/{path.stem}.md"] = _with_board(text, board)
+            file = load_board(ROOT / board)
+            made[f"recipes/{path.stem}.svg"] = as_svg(file.title.pick(), wiring(file))
+    return made
+
+
+def _with_board(text: str, board: str) -> str:
+    begin, end = f"<!-- board {board} -->", "<!-- end -->"
+    inside = (ROOT / board).read_text(encoding="utf-8").rstrip()
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n\n```yaml\n{inside}\n```\n\n{end}{rest.partition(end)[2]}"
