@@ -140,7 +140,7 @@ def test_the_other_examples_of_the_page_are_yaml_that_labnode_reads(tmp_path: Pa
 
 
 def test_the_worked_driver_of_the_page_drives_a_traffic_light(tmp_path: Path) -> None:
-    python, _ = code("own-driver.md", "python")
+    (python,) = code("own-driver.md", "python")
     yaml = code("own-driver.md", "yaml")[-1]
     assert len(python.splitlines()) < 55
     (tmp_path / "traffic_light.py").write_text(python)
