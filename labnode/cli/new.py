@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
-@click.option("--title", help="What the page calls the lab; asked if it is not given.")
+@click.option("--title", help="The lab's title on the page.")
 @click.option(
     "--device",
     "devices",

@@ -38,7 +38,7 @@ _NO_BOARD = (
 @click.command()
 @click.argument("board", type=FILE, required=False)
 @SETTINGS
-@click.option("--simulate", is_flag=True, help="Without hardware: the pins are only pretended.")
+@click.option("--simulate", is_flag=True, help="Run without hardware.")
 @click.option("--host", help="The address to listen on (127.0.0.1; 0.0.0.0 is all of them).")
 @click.option("--port", type=int, metavar="N", help="The port to listen on (8080; 0: any).")
 @click.option("--state-dir", type=FILE, metavar="DIR", help="Where the node keeps its database.")
@@ -59,12 +59,12 @@ def run(
     the environment, which wins over the file: LABNODE_PORT is `port`, LABNODE_WEBLAB_PASSWORD is
     `weblab: {password: ...}`. The options of this command win over both.
 
-    The credentials of the central server have to be in the settings or the environment. With
-    --simulate, on 127.0.0.1, they are made up and printed if there are none.
+    The credentials of the central server must be in the settings or the environment. With
+    --simulate on 127.0.0.1 they are made up and printed if there are none.
 
-    With --reload, for those who write a lab, it starts again when the board, its Python or a
-    template beside them is saved, but not while a session begins or ends. Active sessions go on.
-    What has mistakes is told, and the node goes on as it was.
+    --reload is for those who write a lab: the node restarts when the board, its Python or a
+    template beside them is saved, but not while a session starts or ends. Active sessions go on.
+    If there are mistakes, they are reported and the node goes on with the old version.
 
     As root it runs as the owner of the state directory, or of the board, if that is another user.
     """

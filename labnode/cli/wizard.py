@@ -20,10 +20,10 @@ _SECRETS = click.option(
 @click.argument("board", type=FILE, required=False)
 @_SECRETS
 def suggest(board: Path | None, settings: Path | None) -> None:
-    """Say what is plugged in, as YAML to paste.
+    """Print what is plugged in, as YAML to paste.
 
     Serial ports with their USB identities, programmers, cameras, 1-Wire thermometers, free pins.
-    With BOARD only what that board file has not got.
+    With BOARD, only what that board file does not have yet.
     """
     from labnode.wizard.suggest import suggest
 
@@ -54,8 +54,8 @@ def pinout(board: Path, svg: Path | None, settings: Path | None) -> None:
 def bootconfig(board: Path, settings: Path | None) -> None:
     """Print what BOARD needs in the Raspberry Pi's config.txt.
 
-    Buses that have to be on, and lines that keep outputs safe from power-on. To be put at the end
-    of /boot/firmware/config.txt.
+    Buses that must be switched on, and lines that keep outputs safe from power-on. Put them at the
+    end of /boot/firmware/config.txt.
     """
     from labnode.wizard.bootconfig import boot_config
 
