@@ -18,7 +18,6 @@ from labnode.cli.check import check
 from labnode.cli.doctor import doctor
 from labnode.cli.fake import fake
 from labnode.cli.history import actions, events, sessions, tasks
-from labnode.cli.new import new
 from labnode.cli.node import clear, drain, estop, status, undrain
 from labnode.cli.options import InOrder
 from labnode.cli.password import password
@@ -27,7 +26,7 @@ from labnode.cli.run import demo, run
 from labnode.cli.safe import safe
 from labnode.cli.simulate import simulate
 from labnode.cli.weblab import weblab_config
-from labnode.cli.wizard import bootconfig, pinout, schema, suggest
+from labnode.cli.wizard import bootconfig, new, pinout, schema, suggest
 from labnode.errors import BadInput, ConfigError, LabnodeError
 
 # Commands of weblablib, whose users look for them here.

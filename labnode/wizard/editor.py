@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labnode.errors import LabnodeError
+from labnode.jsondata import parse
 
 SCHEMA = "board.schema.json"
 
@@ -50,7 +51,7 @@ def install(folder: Path, schema: str) -> list[Path]:
 def _read(path: Path, ours: dict[str, Any]) -> dict[str, Any]:
     """The settings that are there; LabnodeError where they have comments, which would be lost."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse(path.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -45,7 +45,7 @@ KINDS = (
 
 
 @dataclass(frozen=True)
-class Answer:
+class WiredDevice:
     """One device: its name, its kind, the answers to what the kind asks, its label."""
 
     name: str
@@ -62,7 +62,7 @@ class Answer:
         return f"  {self.name}: {{{', '.join([*parts, f'label: {_text(self.label)}'])}}}"
 
 
-def read_device(text: str) -> Answer:
+def read_device(text: str) -> WiredDevice:
     """NAME=DRIVER[:VALUE,...] as on the command line; BadInput if it is none."""
     found = re.fullmatch(r"([^=]+)=(\w+)(?::(.*))?", text)
     if found is None:
@@ -75,7 +75,9 @@ def read_device(text: str) -> Answer:
     given = tuple(values.split(",")) if values else ()
     if len(given) > len(kind.asks):
         raise BadInput(f"--device {text}: {driver} takes {len(kind.asks)} values at most.")
-    return Answer(name, kind, given or tuple(default for _, _, default in kind.asks), title(name))
+    return WiredDevice(
+        name, kind, given or tuple(default for _, _, default in kind.asks), title(name)
+    )
 
 
 def title(name: str) -> str:
@@ -84,7 +86,7 @@ def title(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def board_text(name: str, board_title: str, answers: Sequence[Answer]) -> str:
+def board_text(name: str, board_title: str, answers: Sequence[WiredDevice]) -> str:
     """The board file."""
     return "\n".join([
         "# Made by `labnode new`. Change it as you like: `labnode check` reports mistakes.",

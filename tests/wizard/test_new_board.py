@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from labnode.board import load_board
 from labnode.cli.main import main
-from labnode.wizard.new_board import KINDS, Answer, board_text
+from labnode.wizard.new_board import KINDS, WiredDevice, board_text
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def test_every_kind_that_is_offered_makes_a_board() -> None:
     given = {"pin": "GPIO17"}
     for kind in KINDS:
         values = tuple(given.get(option, default) for option, _, default in kind.asks)
-        Path("x.yaml").write_text(board_text("x", "X", [Answer("it", kind, values, "It")]))
+        Path("x.yaml").write_text(board_text("x", "X", [WiredDevice("it", kind, values, "It")]))
         assert load_board(Path("x.yaml")).devices["it"].kind == kind.driver
 
 
