@@ -56,7 +56,7 @@ HOUSE = """
     labnode   -> lab clock
     system    -> context events audit clock
     doctor    -> system board drivers supervisor settings clock errors
-    wizard    -> board drivers schema
+    wizard    -> board drivers schema jsondata errors
     prove     -> weblab wizard board drivers worker store system events clock errors
     install   -> clock errors
     node      -> everything
