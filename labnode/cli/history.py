@@ -134,9 +134,10 @@ def events(**options: Any) -> None:
 @click.command()
 @_which_rows
 def actions(**options: Any) -> None:
-    """List what students did last, as the lab's Python records it with lab.record().
+    """List what students did last.
 
-    Without options, this asks the only running node of this user.
+    That is what the lab's Python records with lab.record(). Without options, this asks the only
+    running node of this user.
     """
     columns = {
         "at": lambda r: _at(r["at"]),
