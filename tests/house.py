@@ -15,9 +15,9 @@ ROOT = Path(__file__).parent.parent
 
 # What the figures may be at most.
 MOST = {
-    "modules": 299,
+    "modules": 305,
     "rooms": 34,
-    "floors": 9,
+    "floors": 10,
     "circles of modules": 0,
     "rooms in drivers/": 12,
 }

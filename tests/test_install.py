@@ -181,7 +181,8 @@ def test_help_shows_the_usage_and_makes_nothing(machine: Machine, arguments: lis
     [
         (
             [],
-            "say what to do: demo, test, install, upgrade, rollback, uninstall, status or flash",
+            "say what to do: demo, docs, test, install, upgrade, rollback, uninstall, status or "
+            "flash",
         ),
         (["remove"], "there is no command 'remove'"),
         (["demo; ls"], "there is no command 'demo; ls'"),
@@ -330,16 +331,17 @@ def test_the_tests_add_their_extras_once_and_the_demo_keeps_them(installed: Mach
     installed.run("test")
     extras = [call.split(" --editable ")[1] for call in installed.calls("python -m pip")]
     wheels = "--only-binary=:all: --no-binary=esptool"
-    assert extras == [".[suite]", f".[linters] {wheels}", f".[esptool] {wheels}"]
+    parts = [f".[{part}] {wheels}" for part in ("linters", "esptool", "docs")]
+    assert extras == [".[suite]", *parts]
     installed.run("demo")
     installed.run("test")
     assert not installed.calls("python -m pip")
 
 
-NO_WHEEL = """case $* in *linters*|*esptool*) echo no wheel of librt; exit 1 ;; esac"""
+NO_WHEEL = """case $* in *linters*|*esptool*|*docs*) echo no wheel of librt; exit 1 ;; esac"""
 
 
-def test_linters_and_esptool_without_a_wheel_are_left_out_and_asked_for_once(
+def test_linters_esptool_and_mkdocs_without_a_wheel_are_left_out_and_asked_for_once(
     machine: Machine,
 ) -> None:
     machine.python(pip=NO_WHEEL)
@@ -347,7 +349,7 @@ def test_linters_and_esptool_without_a_wheel_are_left_out_and_asked_for_once(
     assert result.returncode == 0
     said = [line for line in result.stderr.splitlines() if line.startswith("install.sh: ")]
     left_out = [line.split()[1] for line in said if "left out, because pip found no whe" in line]
-    assert left_out == ["linters:", "esptool:"]
+    assert left_out == ["linters:", "esptool:", "docs:"]
     assert "no wheel of librt" not in result.stderr
     assert [line for line in result.stdout.splitlines() if line.startswith("==")] == ["== pytest"]
     machine.calls()

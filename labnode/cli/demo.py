@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +14,11 @@ from labnode.board import load_board
 from labnode.cli.browser import open_browser
 from labnode.cli.language import locales, said
 from labnode.cli.node import DEMO_PREFIX
+from labnode.cli.options import program
 from labnode.cli.owner import become_owner
 from labnode.clock import Clock, Event
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.input import Input
 from labnode.errors import ConfigError, LabnodeError
 from labnode.lab.loader import load_lab
 from labnode.node.agent import Agent
@@ -99,6 +102,9 @@ def _visit(
     say(url)
     if show and open_browser(url):
         say(said("cli.opened"))
+    say(said("cli.look-into"))
+    commands = ["status", "simulate get", *_set_an_input(agent.board.file.devices)]
+    say("\n".join(f"  {program()} {command}" for command in commands))
     time_left = _TimeLeft(agent.clock, seconds, say)
 
     def on_status(answer: float | LabnodeError) -> None:
@@ -115,6 +121,14 @@ def _visit(
         raise LabnodeError(f"The board could not be cleaned: {trouble}")
     say(said("cli.clean"))
     stop.wait(_FAREWELL)
+
+
+def _set_an_input(devices: Mapping[str, Driver]) -> list[str]:
+    """The command that sets the first input of a board, if it has one."""
+    inputs = ((name, device) for name, device in devices.items() if isinstance(device, Input))
+    for name, device in inputs:
+        return [f"simulate set {name} {'on' if device.widget == 'lamp' else '20'}"]
+    return []
 
 
 def _over(session: Session | None) -> str:

@@ -26,7 +26,7 @@ from labnode.cli.run import demo, run
 from labnode.cli.safe import safe
 from labnode.cli.simulate import simulate
 from labnode.cli.weblab import weblab_config
-from labnode.cli.wizard import bootconfig, pinout, schema, suggest
+from labnode.cli.wizard import bootconfig, new, pinout, schema, suggest
 from labnode.errors import BadInput, ConfigError, LabnodeError
 
 # Commands of weblablib, whose users look for them here.
@@ -82,7 +82,7 @@ def _not_needed(name: str) -> click.Command:
     )
 
 
-_COMMANDS: list[click.Command] = [demo, check, run, weblab_config, fake]
+_COMMANDS: list[click.Command] = [demo, new, check, run, weblab_config, fake]
 _COMMANDS += [status, sessions, tasks, events, actions, estop, clear, drain, undrain, apply]
 _COMMANDS += [safe, doctor, prove, password, backup, restore]
 _COMMANDS += [suggest, pinout, bootconfig, schema, simulate]

@@ -68,6 +68,19 @@ class Venv:
                 self._install_extras(extras)
                 say(f"ready after {self._clock.now() - began:.0f} s")
 
+    def prepare_docs(self) -> None:
+        """Afterwards it has labnode and MkDocs."""
+        self.prepare()
+        with turn(self.clone, self._clock):
+            if self.has("mkdocs"):
+                return
+            self._need_right()
+            need_space(150, ".venv", self.clone)
+            say(f"installing MkDocs; {_A_MINUTE}")
+            done = self._pip(".[docs]")
+            if not done:
+                raise Failed(f"pip could not install MkDocs{why_pip_failed(done.said)}")
+
     def fault(self) -> str:
         """Why the .venv that is there is of no use; "" when it is fine or not there."""
         fault = ""
@@ -148,7 +161,7 @@ class Venv:
             raise Failed(
                 f"pip could not install the libraries of the tests{why_pip_failed(done.said)}"
             )
-        for part in ("linters", "esptool"):
+        for part in ("linters", "esptool", "docs"):
             done = self._pip(
                 f".[{part}]", "--only-binary=:all:", "--no-binary=esptool", shown=False
             )
@@ -217,6 +230,31 @@ def demo(venv: Venv, words: Sequence[str]) -> NoReturn:
     """labnode takes our place: Ctrl-C goes to it, and its exit code to the caller."""
     venv.prepare()
     os.execv(venv.path / "bin" / "labnode", ["labnode", "demo", *words])
+
+
+def docs(venv: Venv, words: Sequence[str]) -> int:
+    """Build the documents into site/ and, unless --build, serve them on loopback until Ctrl-C."""
+    port = "8000"
+    if words[:1] == ["--port"] and len(words) == 2 and words[1].isdecimal():
+        port = words[1]
+    elif words and words != ["--build"]:
+        raise Misused(f"docs takes --build or --port N, not '{' '.join(words)}'")
+    venv.prepare_docs()
+    environ = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    build = [str(venv.path / "bin" / "mkdocs"), "build", "--strict", "--quiet"]
+    if status := subprocess.run(build, cwd=venv.clone, env=environ, check=False).returncode:
+        return status
+    site = venv.clone / "site"
+    _tell(f"The documents are in {site}; open index.html there.")
+    if "--build" in words:
+        return 0
+    return _serve(venv, site, port)
+
+
+def _serve(venv: Venv, site: Path, port: str) -> NoReturn:
+    _tell(f"They are also at http://127.0.0.1:{port}/ until Ctrl-C.")
+    serve = ["python", "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(site), port]
+    os.execv(venv.python, serve)
 
 
 class Suite:

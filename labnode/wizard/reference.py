@@ -45,7 +45,6 @@ def blocks() -> dict[str, str]:
         "options of every output": _table(_own(Output, Driver)),
         "options of every input": _table(_own(Input, Driver)),
         "options of every sensor": _table(_own(Sensor, Input)),
-        "drivers": drivers(),
     }
 
 
@@ -62,20 +61,20 @@ def refreshed(page: str) -> str:
 
 
 def drivers() -> str:
-    """A section for every driver: what it is, its options and commands, an example."""
+    """Every driver, one after the other."""
     found = load_drivers()
-    index = ", ".join(f"[`{kind}`](#{kind})" for kind in sorted(found))
-    return "\n\n".join([index, *(driver(found[kind]) for kind in sorted(found))])
+    return "\n\n".join(driver(found[kind]) for kind in sorted(found))
 
 
 def driver(cls: type[Driver]) -> str:
-    """The section of one driver."""
+    """The page of one driver: what it is, its options and commands, an example."""
     text, _, example = (inspect.getdoc(cls) or "").partition("Example::")
     family = next((name for name, base in _FAMILIES.items() if issubclass(cls, base)), "driver")
     own = _own(cls, _FAMILIES.get(family, Driver))
-    parts = [f"### {cls.kind}", textwrap.dedent(text).strip()]
+    parts = [f"# {cls.kind}", textwrap.dedent(text).strip()]
     parts += [_table(own)] if own else []
-    parts.append(f"{'And the' if own else 'The'} options of [every {family}](#every-{family}).")
+    article = "And the" if own else "The"
+    parts.append(f"{article} options of [every {family}](../devices.md#every-{family}).")
     if cls.script is not None:
         parts += ["In a simulation, `simulate:` may say of it:", _table(options(cls.script))]
     if cls.commands:

@@ -1,4 +1,4 @@
-"""docs/page.md lists what the code has, no more and no less."""
+"""docs/page.md and docs/own-page.md list what the code has, no more and no less."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from labnode.web import html
 
 from .conftest import MakeLab
 
-PAGE = (Path(__file__).parents[2] / "docs" / "page.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("page.md", "own-page.md"))
 MODULE = (html.STATIC / "labnode.js").read_text(encoding="utf-8")
 
 

@@ -118,9 +118,9 @@ class Driver:
     """One device of a board. Its fields are its YAML options, its `@command` methods its commands.
 
     Every option says in one sentence what it is for, as the last part of its annotation:
-    `Annotated[Pin, Doc("The pin that is driven.")]`. Editors and docs/drivers.md show it. A
+    `Annotated[Pin, Doc("The pin that is driven.")]`. Editors and docs/drivers/ show it. A
     subclass that only changes the default need not repeat it. The docstring of the class is the
-    driver's entry in docs/drivers.md, where there is a complete driver as well; it ends with
+    driver's page in docs/drivers/; docs/own-driver.md has a complete driver; it ends with
     "Example::" and YAML.
 
     Only the hardware thread uses a driver (but see `make_safe`); it starts no threads and holds no
