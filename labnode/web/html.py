@@ -63,7 +63,11 @@ _WIDGETS = {
     "console": "console",
     "samples": "samples",
 }
-_NEEDS = {"readings": ("history",), "console": ("numbers", "serial")}  # loaded with these
+_NEEDS = {  # loaded with these
+    "readings": ("history",),
+    "console": ("numbers", "serial"),
+    "picture": ("controls",),
+}
 
 
 def render_page(
@@ -223,8 +227,11 @@ def _template(path: Path) -> SimpleTemplate:
 def _widgets(board: Mapping[str, Any]) -> list[str]:
     """The modules that draw a board's widgets; unknown widgets are drawn as a value."""
     modules = {_WIDGETS.get(device["widget"], "readings") for device in board["devices"]}
-    if any("plot" in item for row in board["page"] or () for item in row if isinstance(item, dict)):
+    rows = [*(board["page"] or ()), (board.get("stage") or {}).get("items", ())]
+    if any("plot" in item for row in rows for item in row if isinstance(item, dict)):
         modules.add("plot")
+    if board.get("picture"):
+        modules.add("picture")
     return sorted(modules)
 
 

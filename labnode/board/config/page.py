@@ -77,7 +77,7 @@ class BoardPicture:
         return {"picture": True}
 
 
-_MOST_COLUMNS = 6
+_MOST_COLUMNS = 4
 Item = str | TextBlock | Plot | TaskCard
 Page = tuple[tuple[Item | Wide, ...], ...]
 Layout = Literal["tabs", "beside"]

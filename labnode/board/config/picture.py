@@ -112,7 +112,7 @@ class PlacedSpot:
         told: dict[str, Any] = {"bit": self.bit, "at": spot.at, "size": spot.size}
         told |= {"color": spot.color, "rotate": spot.rotate or None}
         if self.shape == "digits":
-            told |= {"segments": spot.segments, "digits": None if spot.segments else spot.digits}
+            told |= {"segments": spot.segments, "digits": spot.digits}
         known = {key: value for key, value in told.items() if value is not None}
         return {"device": self.device, "shape": self.shape, **known}
 

@@ -1,4 +1,4 @@
-// Where the cards stand: the rows of the board's `page:`, then what is in none of them.
+// Where the cards stand: the stage and the rows of the board's `page:`, then what is in none of them.
 
 import { board, byId, make, words } from "./panel.js";
 import { drawTask } from "./tasks.js";
@@ -8,12 +8,15 @@ const rest = { devices: new Map(), tasks: new Map() };
 
 /** Draw all cards of the board; a page of the lab's own may have places for some of them. */
 export function drawBoard() {
-  const { devices, tasks, page } = board.description;
+  const { devices, tasks, page, stage, picture } = board.description;
+  const places = [...document.querySelectorAll("[data-picture]")];
   for (const device of devices) rest.devices.set(device.name, device);
   for (const task of tasks) rest.tasks.set(task.name, task);
   let drawn = 0;
   const draw = (item) => {
     if (typeof item === "string") return take("devices", item, drawDevice);
+    if (item.device !== undefined) return widen(take("devices", item.device, drawDevice), item.columns);
+    if (item.picture) return places.length ? null : widget("picture")(picture);
     if (item.task !== undefined) return take("tasks", item.task, drawTask);
     return item.plot ? widget("plot")(item, drawn++) : drawProse(item);
   };
@@ -22,6 +25,8 @@ export function drawBoard() {
     const card = draw(kind ? { task: name } : name);
     if (card) place.replaceChildren(card);
   }
+  for (const place of places) if (picture) place.replaceChildren(widget("picture")(picture));
+  if (stage && byId("stage")) drawStage(byId("stage"), stage, draw);
   let section = { title: null, rows: [] }; // rows of one group, one after the other, have its heading
   const sections = [section];
   for (const row of page ?? []) {
@@ -29,19 +34,80 @@ export function drawBoard() {
     if (title !== section.title) sections.push((section = { title, rows: [] }));
     section.rows.push(row.map(draw).filter(Boolean));
   }
-  for (const { title, rows } of sections) addSection(byId("devices"), title, rows);
+  const place = byId("devices")?.appendChild(make("div", { className: "sections" }));
+  for (const { title, rows } of sections) addSection(place, title, rows);
   const groups = new Map();
   for (const device of rest.devices.values()) {
     const group = device.group ?? null;
     groups.set(group, [...(groups.get(group) ?? []), device.name]);
   }
-  for (const [title, names] of groups) addSection(byId("devices"), title, [names.map(draw)]);
+  for (const [title, names] of groups) addSection(place, title, [names.map(draw)]);
   const left = [...rest.tasks.keys()].map((name) => draw({ task: name }));
   if (left.length && byId("tasks")) {
     byId("tasks").hidden = false;
     byId("tasks").querySelector(".grid").append(...left);
   }
   byId("devices")?.after(...recordingLinks());
+}
+
+/** What stays in view: all at once, or one at a time under its tab. */
+function drawStage(place, { items, layout }, draw) {
+  const drawn = items.map((item) => [titleOf(item), draw(item)]).filter(([, element]) => element);
+  if (!drawn.length) return;
+  place.hidden = false;
+  place.dataset.layout = layout;
+  place.parentElement.classList.add("staged");
+  if (layout === "tabs" && drawn.length > 1) place.append(makeTabs(drawn));
+  place.append(...drawn.map(([, element]) => element));
+  // What has the focus must not be under the bar or, on a phone, under the stage.
+  const header = document.querySelector("header");
+  const root = document.documentElement.style;
+  const measure = () => {
+    root.setProperty("--header-height", `${header?.offsetHeight ?? 0}px`);
+    const above = place.offsetWidth > place.parentElement.clientWidth / 1.3;
+    const covers = above && getComputedStyle(place).position === "sticky";
+    root.setProperty("--stage-height", `${covers ? place.offsetHeight : 0}px`);
+  };
+  const observer = new ResizeObserver(measure);
+  for (const element of [place, header ?? place]) observer.observe(element);
+}
+
+function titleOf(item) {
+  if (item.picture) return words.board;
+  const device = rest.devices.get(item) ?? rest.tasks.get(item.task);
+  return device?.label || item.label || (typeof item === "string" ? item : words["over-time"]);
+}
+
+function makeTabs(drawn) {
+  const tabs = drawn.map(([title, element], index) => {
+    const id = (element.id ||= `stage-${index}`);
+    element.setAttribute("role", "tabpanel");
+    element.setAttribute("aria-labelledby", `tab-${index}`);
+    return make("button", { type: "button", role: "tab", id: `tab-${index}`, "aria-controls": id }, title);
+  });
+  const choose = (chosen) =>
+    tabs.forEach((tab, index) => {
+      tab.setAttribute("aria-selected", String(index === chosen));
+      tab.tabIndex = index === chosen ? 0 : -1;
+      drawn[index][1].hidden = index !== chosen;
+    });
+  tabs.forEach((tab, index) => {
+    tab.addEventListener("click", () => choose(index));
+    tab.addEventListener("keydown", ({ key }) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[key];
+      if (!step) return;
+      const next = (index + step + tabs.length) % tabs.length;
+      choose(next);
+      tabs[next].focus();
+    });
+  });
+  choose(0);
+  return make("div", { className: "tabs", role: "tablist" }, ...tabs);
+}
+
+function widen(card, columns) {
+  if (card) card.dataset.columns = columns;
+  return card;
 }
 
 /** Where what the lab records can be had, also when the session is over; nothing if it does not. */
@@ -55,7 +121,8 @@ export function recordingLinks() {
 
 /** The group that all devices of a row are in; null for a row of several, or of none. */
 function groupOf(row) {
-  const groups = row.filter((item) => typeof item === "string").map((name) => rest.devices.get(name)?.group ?? null);
+  const names = row.map((item) => item.device ?? item).filter((name) => typeof name === "string");
+  const groups = names.map((name) => rest.devices.get(name)?.group ?? null);
   return groups.length && groups.every((group) => group === groups[0]) ? groups[0] : null;
 }
 
