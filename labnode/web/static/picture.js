@@ -230,7 +230,7 @@ function drawDigits({ spot, card, device }) {
       digits[0].light(lit);
       return charOf(lit);
     }
-    const text = fitted(value, count);
+    const text = fitted(value, count, device.digits);
     const parts = text.match(/[^.]\.?|\./g) ?? [];
     digits.forEach(({ light }, index) => {
       const part = parts[index - count + parts.length] ?? "";
@@ -252,11 +252,11 @@ function makeDigit(index) {
 }
 
 /** A number or a text in so many digits; dashes for what does not fit. */
-function fitted(value, count) {
+function fitted(value, count, decimals) {
   if (value === null || value === undefined) return "-".repeat(count);
   if (typeof value !== "number") return String(value).slice(0, count);
-  for (let decimals = Math.min(3, count - 1); decimals >= 0; decimals--) {
-    const text = String(Number(value.toFixed(decimals)));
+  for (let most = Math.min(decimals ?? 3, count - 1); most >= 0; most--) {
+    const text = decimals === undefined ? String(Number(value.toFixed(most))) : value.toFixed(most);
     if (text.replace(".", "").length <= count) return text;
   }
   return "-".repeat(count);
