@@ -54,7 +54,8 @@ def send(name: str, folder: Path) -> HTTPResponse:
 def _send_picture(board: Path, picture: Path) -> HTTPResponse:
     """The board's picture, in which no script runs and which loads nothing, wherever it is shown."""
     folder = board.absolute().parent
-    response = send(str(picture.absolute().relative_to(folder)), folder)
+    name = picture.absolute().relative_to(folder)
+    response = send(str(name), folder) if lies_in(folder, name) else HTTPError(404)
     response.set_header("Content-Security-Policy", _LIFELESS)
     response.set_header("X-Content-Type-Options", "nosniff")
     return response
