@@ -52,7 +52,7 @@ def send(name: str, folder: Path) -> HTTPResponse:
 
 
 def _send_picture(board: Path, picture: Path) -> HTTPResponse:
-    """The board's picture, in which no script runs and which loads nothing, wherever it is shown."""
+    """The board's picture; wherever it is shown, no script runs in it and it loads nothing."""
     folder = board.absolute().parent
     name = picture.absolute().relative_to(folder)
     response = send(str(name), folder) if lies_in(folder, name) else HTTPError(404)

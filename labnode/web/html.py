@@ -12,7 +12,7 @@ from typing import Any
 
 from bottle import SimpleTemplate
 
-from labnode.locale import Language
+from labnode.locale import BUILT_IN, Language
 from labnode.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
@@ -185,6 +185,17 @@ def render_loading(language: Language, *, root: str = "") -> str:
     return _message("loading", language, root, refresh=2)
 
 
+def render_place(title: str, candidates: list[dict[str, Any]]) -> str:
+    """The page of `labnode picture`, for those who run the lab; see `Picture.candidates`."""
+    return _render(
+        "place",
+        BUILT_IN.best([]),
+        "",
+        title=f"{title}: devices on the picture",
+        candidates=_as_data_block(candidates),
+    )
+
+
 def render_admin(language: Language, **values: Any) -> str:
     """The administration's page, at `{base}/admin`; `values` are those of `admin.page`."""
     return _render("admin", language, "", **values)
@@ -235,7 +246,7 @@ def _widgets(board: Mapping[str, Any]) -> list[str]:
     return sorted(modules)
 
 
-def _as_data_block(value: Mapping[str, Any]) -> str:
+def _as_data_block(value: Mapping[str, Any] | list[Any]) -> str:
     """JSON that cannot end, or comment out, the script element around it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":

@@ -72,7 +72,7 @@ class PageState:
         """What does not change as long as the node runs."""
         file = self._node.board.file
         return {
-"title": language.say(file.title),
+            "title": language.say(file.title),
             "devices": self._node.board.describe(language.locales),
             "page": None if file.page is None else describe_page(file.page, language.locales),
             "stage": None if file.stage is None else file.stage.describe(language.locales),

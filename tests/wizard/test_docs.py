@@ -25,7 +25,7 @@ from labnode.wizard.reference import blocks, refreshed
 from tests.kit.wiring import lone_board
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("board-files.md", "drivers.md")
+PAGES = ("board-files.md", "board-picture.md", "drivers.md")
 STALE = "write it anew: LABNODE_TEST_WRITE=1 python -m pytest tests/wizard/test_docs.py"
 
 

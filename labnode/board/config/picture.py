@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,7 +21,6 @@ MOST_BYTES = 2 << 20
 _MOST_PIXELS = 8192  # of a side
 _KINDS = (".svg", ".png", ".jpg", ".jpeg")
 _ROW = 0.07  # of the picture's height: what is nearer than this is in one row
-_SEGMENTS: tuple[Segment, ...] = ("a", "b", "c", "d", "e", "f", "g", "dp")
 _COLOURS = ("red", "orange", "yellow", "green", "blue", "white")
 
 # The shapes that show a device with this widget, the usual one first.
@@ -77,9 +76,7 @@ class Spot:
         list[Segment] | None,
         Doc("Digits of a bank: the segment that each bit lights, the lowest first."),
     ] = None
-    digits: Annotated[
-        int, Between(1, 16), Doc("How many digits a number or a text is given.")
-    ] = 4
+    digits: Annotated[int, Between(1, 16), Doc("How many digits a number or a text is given.")] = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +84,9 @@ class PictureKeys:
     """The keys under `picture:`."""
 
     file: Annotated[str, Doc("An SVG, PNG or JPEG beside the board file.")]
-    alt: Annotated[
-        Text | None, Doc("What is to be seen on it, for those who do not see it.")
-    ] = None
+    alt: Annotated[Text | None, Doc("What is to be seen on it, for those who do not see it.")] = (
+        None
+    )
     devices: Annotated[
         dict[str, Section],
         Like(dict[str, Spot]),
@@ -177,6 +174,23 @@ def read_picture(section: Section, lookup: Lookup, folder: Path) -> Picture | No
     return Picture(folder / keys.file, width, height, keys.alt, tuple(spots))
 
 
+def candidates(devices: Mapping[str, Driver]) -> list[dict[str, Any]]:
+    """What may be on a picture: its key, its device and bit, the shapes that it may have."""
+    found: list[dict[str, Any]] = []
+    for name, driver in devices.items():
+        shapes = _shapes(driver, None)
+        if driver.access != "user" or not shapes:
+            continue
+        found.append({"key": name, "device": name, "shapes": shapes})
+        if isinstance(driver, Bank):
+            for bit in range(driver.width):
+                label = driver.bits[bit] if driver.bits else str(bit)
+                key = f"{name}.{label}"
+                shapes = _shapes(driver, bit)
+                found.append({"key": key, "device": name, "bit": bit, "shapes": shapes})
+    return found
+
+
 def _placed(key: str, entry: Section, lookup: Lookup) -> PlacedSpot | None:
     name, dot, part = key.partition(".")
     known = lookup.visible(name, entry.key_where, "place on the picture")
@@ -210,30 +224,38 @@ def _bit(name: str, part: str, driver: Driver) -> int:
 
 def _shape(key: str, spot: Spot, driver: Driver, bit: int | None) -> Shape:
     """The shape of a spot; ValueError where it is none for such a device."""
-    settable = "set" in driver.commands
-    widget = driver.describe().get("widget", driver.widget)
-    shapes = _SHAPES.get(widget, ())
-    if bit is not None:
-        shapes = ("slide", "led") if settable else ("led", "slide")
+    shapes = _shapes(driver, bit)
     if not shapes:
         raise ValueError(f"'{key}' cannot be on the picture: a {driver.kind} has a card of its own")
     shape = spot.shape or ("digits" if spot.segments else shapes[0])
     if shape not in shapes:
-        push = shape == "push" and widget == "switch"
+        push = shape == "push" and bit is None and _widget(driver) == "switch"
+        digit = shape == "digits" and isinstance(driver, Bank)
         hint = "; a push button has `hold: true` or a `pulse`" if push else ""
+        hint = "; a digit has 7 or 8 bits, one for each segment" if digit else hint
         raise ValueError(
             f"'{key}' cannot have the shape {shape!r}: a {driver.kind} is shown as "
             f"{' or '.join(shapes)}{hint}"
         )
     if shape == "digits" and isinstance(driver, Bank):
-        expected = len(spot.segments) if spot.segments else driver.width
-        if expected != driver.width or driver.width > len(_SEGMENTS) or driver.width < 7:
-            raise ValueError(
-                f"'{key}' has {driver.width} bits: a digit has 7 or 8, a bit for each segment"
-            )
+        if spot.segments and len(spot.segments) != driver.width:
+            raise ValueError(f"'{key}' has {driver.width} bits: give a segment for each of them")
     elif spot.segments:
         raise ValueError(f"'{key}' has no segments: they are the bits of a bank that is a digit")
     return shape
+
+
+def _widget(driver: Driver) -> str:
+    return str(driver.describe().get("widget", driver.widget))
+
+
+def _shapes(driver: Driver, bit: int | None) -> tuple[Shape, ...]:
+    """The shapes that a device, or one of its bits, may have; the usual one first."""
+    if bit is not None:
+        return ("slide", "led") if "set" in driver.commands else ("led", "slide")
+    shapes = _SHAPES.get(_widget(driver), ())
+    is_digit = not isinstance(driver, Bank) or driver.width in (7, 8)
+    return tuple(shape for shape in shapes if shape != "digits" or is_digit)
 
 
 def _size_of(folder: Path, name: str) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import { hasBit } from "./wishes.js";
 register("picture", drawPicture);
 
 const SHAPES = { led: drawLed, slide: drawSlide, push: drawPush, reading: drawReading, digits: drawDigits };
-const SIZES = { led: 0.03, slide: 0.055, push: 0.055, reading: 0.13, digits: 0.12 }; // of the picture's width
+export const SIZES = { led: 0.03, slide: 0.055, push: 0.055, reading: 0.13, digits: 0.12 }; // of the picture's width
 const COLOURS = {
   red: "#ff4136",
   orange: "#ff9416",
@@ -21,12 +21,16 @@ const COLOURS = {
 const USUAL = { led: "green", digits: "red" };
 const ZOOMS = [1, 1.5, 2, 3, 4];
 
+/** Load the style of what is on a picture, once. */
+export function useStyle() {
+  if (byId("picture-style")) return;
+  const href = new URL("picture.css", import.meta.url);
+  document.head.append(make("link", { id: "picture-style", rel: "stylesheet", href }));
+}
+
 /** The picture of the board, as `board.description.picture` says, with `devices` on it. */
 export function drawPicture({ width, height, alt, devices }) {
-  if (!byId("picture-style")) {
-    const href = new URL("picture.css", import.meta.url);
-    document.head.append(make("link", { id: "picture-style", rel: "stylesheet", href }));
-  }
+  useStyle();
   const image = make("img", { src: board.url("api/picture"), alt: "", draggable: false });
   const spots = make("div", { className: "spots" });
   const ground = make("div", { className: "ground" }, image, spots);
