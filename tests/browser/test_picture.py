@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 from selenium.webdriver import ActionChains, Keys
 
+from labnode.board import load_board
 from labnode.control import ask
 from tests.kit.waiting import eventually
 
@@ -279,3 +283,65 @@ def test_the_picture_is_for_everybody(student: Student, drawn: StandIn) -> None:
     group = student.find(".picture[role=group]")
     assert group.accessible_name == "Picture of the board: Demo board"
     assert student.text(f".loose {spot('temp')} .control") == "21.5 °C"
+
+
+@pytest.fixture
+def placing(student: Student, tmp_path: Path) -> Iterator[Path]:
+    """The page of `labnode picture` is open; the board file."""
+    board = tmp_path / "bench.yaml"
+    board.write_text(BOARD)
+    (tmp_path / "board.svg").write_text(SVG)
+    command = [sys.executable, "-m", "labnode", "picture", str(board), "--no-browser", "--port=0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        url = next(found[0] for line in lines if (found := re.search(r"http://127\S+", line)))
+        student.open(url)
+        student.until(lambda: student.driver.find_elements("css selector", ".handle"), "it is open")
+        yield board
+        student.go_away()
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def test_devices_are_placed_by_hand_and_by_key_and_the_yaml_can_be_pasted(
+    student: Student, placing: Path
+) -> None:
+    yaml = "return document.querySelector('#yaml').value"
+    assert "    relay: {at: [0.2, 0.1], shape: slide}\n" in student.run(yaml)
+    student.click(".handle[title=relay]")
+    press(student, Keys.ARROW_RIGHT)
+    ActionChains(student.driver, duration=0).key_down(Keys.SHIFT).send_keys(Keys.ARROW_DOWN).key_up(
+        Keys.SHIFT
+    ).perform()
+    assert "    relay: {at: [0.202, 0.12], shape: slide}\n" in student.run(yaml)
+    student.driver.find_element("xpath", "//*[@id='rest']//button[text()='switches.3']").click()
+    handle = student.find(".handle[title='switches.3']")
+    width = student.run("return document.querySelector('.ground').offsetWidth")
+    ActionChains(student.driver, duration=0).drag_and_drop_by_offset(
+        handle, width // 4, 0
+    ).perform()
+    assert re.search(r"switches.3: {at: \[0.7[45]\d*, 0.(49|5)\d*\]", student.run(yaml))
+    student.find("#chosen [name=shape]").send_keys("led")
+    student.find("#chosen [name=color]").send_keys("#ff8800")
+    student.click(".handle[title=bell]")
+    student.click("#remove")
+    text = student.run(yaml)
+    assert 'shape: led, color: "#ff8800"}' in text
+    assert "bell" not in text
+    before, _, after = BOARD.partition("  devices:\n    switches.7")
+    placing.write_text(f"{before}{text}{after[after.index('page:') :]}")
+    picture = load_board(placing).picture
+    assert picture is not None
+    assert {(s.device, s.bit) for s in picture.spots} >= {("switches", 3), ("relay", None)}
+
+
+def test_labnode_picture_needs_a_picture(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("schema: 1\ndevices: {led: {driver: led, pin: 4}}\n")
+    command = [sys.executable, "-m", "labnode", "picture", str(tmp_path / "x.yaml"), "--no-browser"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert "x.yaml has no picture yet" in ended.stderr

@@ -7,6 +7,7 @@ document.body.append(block); // panel.js reads it
 const { board, byId, make } = await import("./panel.js");
 const { SIZES, drawSpot, place, useStyle } = await import("./picture.js");
 
+const ASPECTS = { led: 1, push: 1, slide: 1.9, reading: 3, digits: 0.7 }; // of one digit
 const STEP = 0.002; // of the picture, by an arrow key
 const candidates = JSON.parse(byId("candidates").textContent);
 const { width, height, devices } = board.description.picture;
@@ -26,6 +27,8 @@ function draw(each) {
   each.element = drawSpot(each).element;
   each.element.inert = true;
   each.handle = make("button", { type: "button", className: "handle", title: each.key, "aria-label": each.key });
+  const digits = each.shape === "digits" && !each.segments ? (each.digits ?? 1) : 1;
+  each.handle.style.aspectRatio = ASPECTS[each.shape] * digits;
   each.handle.addEventListener("focus", () => choose(each));
   each.handle.addEventListener("pointerdown", ({ pointerId }) => {
     each.handle.setPointerCapture(pointerId);
