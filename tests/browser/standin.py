@@ -71,7 +71,8 @@ class StandIn:
         }
         self.devices = [dict(device) for device in DEVICES]
         self.page: list[list[Any]] | None = None
-        self.picture: dict[str, Any] | None = None  # of the board, on the stage of its page
+        self.picture: dict[str, Any] | None = None  # of the board
+        self.stage: dict[str, Any] | None = None
         self.refusal: tuple[int, str, str] | None = None  # of the next device command
         self.task: dict[str, Any] | None = None
         self.starts_tasks = True
@@ -226,7 +227,7 @@ class StandIn:
             "devices": self.devices,
             "page": self.page,
             "picture": self.picture,
-            "stage": self.picture and {"items": [{"picture": True}], "layout": "tabs"},
+            "stage": self.stage,
             "record": self.recording and {"devices": self.recording["devices"]},
             "tasks": [
                 {

@@ -238,6 +238,7 @@ def test_the_picture_is_enlarged_in_its_frame(student: Student, visit: Lab) -> N
 
 @pytest.fixture
 def drawn(student: Student, lab: StandIn) -> StandIn:
+    lab.stage = {"items": [{"picture": True}, {"plot": ["temp"]}], "layout": "tabs"}
     lab.picture = {
         "width": 600,
         "height": 400,
@@ -283,6 +284,36 @@ def test_the_picture_is_for_everybody(student: Student, drawn: StandIn) -> None:
     group = student.find(".picture[role=group]")
     assert group.accessible_name == "Picture of the board: Demo board"
     assert student.text(f".loose {spot('temp')} .control") == "21.5 °C"
+
+
+def test_what_is_on_the_stage_beside_the_picture_has_a_tab(
+    student: Student, drawn: StandIn
+) -> None:
+    plot = student.find("#stage [data-widget=plot]")
+    assert not plot.is_displayed()
+    board, over_time = student.driver.find_elements("css selector", "[role=tab]")
+    assert (board.text, over_time.text) == ("Board", "Over time")
+    student.run("arguments[0].focus()", board)
+    press(student, Keys.ARROW_RIGHT)
+    assert plot.is_displayed()
+    assert not student.find(".picture").is_displayed()
+    assert student.driver.switch_to.active_element == over_time
+    assert accessibility.problems(student) == []
+    board.click()
+    assert student.find(".picture").is_displayed()
+
+
+def test_a_page_of_the_lab_s_own_says_where_the_picture_is(
+    student: Student, drawn: StandIn
+) -> None:
+    student.driver.execute_async_script("""const done = arguments[0];
+        document.querySelectorAll("#stage, .picture").forEach((each) => each.remove());
+        const place = document.createElement("div");
+        place.dataset.picture = "";
+        document.querySelector("#devices").replaceChildren(place);
+        import("./static/layout.js").then(({ drawBoard }) => { drawBoard(); done(); });""")
+    student.click(f"[data-picture] {spot('switch')} [role=switch]")
+    student.until(lambda: drawn.values["switch"] is True, "the switch is on")
 
 
 @pytest.fixture

@@ -56,15 +56,17 @@ function drawStage(place, { items, layout }, draw) {
   if (!drawn.length) return;
   place.hidden = false;
   place.dataset.layout = layout;
-  place.parentElement.classList.add("staged");
-  if (layout === "tabs" && drawn.length > 1) place.append(makeTabs(drawn));
-  place.append(...drawn.map(([, element]) => element));
+  const around = place.parentElement;
+  around.classList.add("staged");
+  place.append(make("h2", { className: "unseen" }, words.board));
+  const alone = layout !== "tabs" || drawn.length === 1;
+  place.append(...(alone ? drawn.map(([, element]) => element) : makeTabs(drawn)));
   // What has the focus must not be under the bar or, on a phone, under the stage.
   const header = document.querySelector("header");
   const root = document.documentElement.style;
   const measure = () => {
     root.setProperty("--header-height", `${header?.offsetHeight ?? 0}px`);
-    const above = place.offsetWidth > place.parentElement.clientWidth / 1.3;
+    const above = place.offsetWidth > around.clientWidth / 1.3;
     const covers = above && getComputedStyle(place).position === "sticky";
     root.setProperty("--stage-height", `${covers ? place.offsetHeight : 0}px`);
   };
@@ -79,17 +81,19 @@ function titleOf(item) {
 }
 
 function makeTabs(drawn) {
-  const tabs = drawn.map(([title, element], index) => {
-    const id = (element.id ||= `stage-${index}`);
-    element.setAttribute("role", "tabpanel");
-    element.setAttribute("aria-labelledby", `tab-${index}`);
-    return make("button", { type: "button", role: "tab", id: `tab-${index}`, "aria-controls": id }, title);
+  const panels = drawn.map(([, element], index) => {
+    const panel = { id: `panel-${index}`, role: "tabpanel", "aria-labelledby": `tab-${index}` };
+    return make("div", panel, element);
+  });
+  const tabs = drawn.map(([title], index) => {
+    const tab = { type: "button", role: "tab", id: `tab-${index}`, "aria-controls": `panel-${index}` };
+    return make("button", tab, title);
   });
   const choose = (chosen) =>
     tabs.forEach((tab, index) => {
       tab.setAttribute("aria-selected", String(index === chosen));
       tab.tabIndex = index === chosen ? 0 : -1;
-      drawn[index][1].hidden = index !== chosen;
+      panels[index].hidden = index !== chosen;
     });
   tabs.forEach((tab, index) => {
     tab.addEventListener("click", () => choose(index));
@@ -102,7 +106,7 @@ function makeTabs(drawn) {
     });
   });
   choose(0);
-  return make("div", { className: "tabs", role: "tablist" }, ...tabs);
+  return [make("div", { className: "tabs", role: "tablist" }, ...tabs), ...panels];
 }
 
 function widen(card, columns) {
