@@ -4,6 +4,8 @@ import { board, byId, make, words } from "./panel.js";
 import { drawTask } from "./tasks.js";
 import { drawDevice, widget } from "./widgets.js";
 
+const MOST = 0.65; // of a phone's screen may be taken by the bar and a stage that stays
+
 const rest = { devices: new Map(), tasks: new Map() };
 
 /** Draw all cards of the board; a page of the lab's own may have places for some of them. */
@@ -61,17 +63,22 @@ function drawStage(place, { items, layout }, draw) {
   place.append(make("h2", { className: "unseen" }, words.board));
   const alone = layout !== "tabs" || drawn.length === 1;
   place.append(...(alone ? drawn.map(([, element]) => element) : makeTabs(drawn)));
-  // What has the focus must not be under the bar or, on a phone, under the stage.
+  // What has the focus must not be under the bar or, on a phone, under the stage; one that would leave
+  // too little room for the cards does not stay.
   const header = document.querySelector("header");
   const root = document.documentElement.style;
   const measure = () => {
-    root.setProperty("--header-height", `${header?.offsetHeight ?? 0}px`);
+    const bar = header?.offsetHeight ?? 0;
     const above = place.offsetWidth > around.clientWidth / 1.3;
+    const room = above ? innerHeight * MOST - bar : innerHeight - bar;
+    place.classList.toggle("tall", place.offsetHeight > room);
     const covers = above && getComputedStyle(place).position === "sticky";
+    root.setProperty("--header-height", `${bar}px`);
     root.setProperty("--stage-height", `${covers ? place.offsetHeight : 0}px`);
   };
   const observer = new ResizeObserver(measure);
   for (const element of [place, header ?? place]) observer.observe(element);
+  addEventListener("resize", measure);
 }
 
 function titleOf(item) {
