@@ -186,7 +186,7 @@ def render_loading(language: Language, *, root: str = "") -> str:
 
 
 def render_place(title: str, candidates: list[dict[str, Any]]) -> str:
-    """The page of `labnode picture`, for those who run the lab; see `Picture.candidates`."""
+    """The page of `labnode picture`, for those who run the lab; `candidates` may be placed."""
     return _render(
         "place",
         BUILT_IN.best([]),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labnode.board import files_named, load_board
-from labnode.board.config.picture import MOST_BYTES, Picture
+from labnode.board.config.picture import MOST_BYTES, PictureSpec
 from labnode.errors import ConfigError
 
 DEVICES = """
@@ -30,12 +30,12 @@ SVG = '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 640, 480)
 JPEG = b"\xff\xd8\xff\xe0\0\x04ab\xff\xc2\0\x11\x08" + struct.pack(">HH", 480, 640) + bytes(9)
 
-Read = Callable[[str], Picture]
+Read = Callable[[str], PictureSpec]
 
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    def read(picture: str) -> Picture:
+    def read(picture: str) -> PictureSpec:
         (tmp_path / "board.svg").write_text(SVG)
         (tmp_path / "x.yaml").write_text(DEVICES + picture)
         found = load_board(tmp_path / "x.yaml").picture

@@ -15,14 +15,14 @@ from labnode.board.config.page import (
     Item,
     Page,
     RecordSpec,
-    Stage,
     StageKeys,
+    StageSpec,
     check_record,
     devices_of,
     is_stage,
     read_page,
 )
-from labnode.board.config.picture import Picture, PictureKeys, read_picture
+from labnode.board.config.picture import PictureKeys, PictureSpec, read_picture
 from labnode.board.config.python_files import python_file, read_drivers
 from labnode.board.config.sequences import Sequence, SequenceKeys, read_sequences
 from labnode.board.simulation import Link
@@ -105,8 +105,8 @@ class BoardFile:
     simulate: Mapping[str, Link] = field(default_factory=dict)  # by the input they drive
     scripts: Mapping[str, Any] = field(default_factory=dict)  # what else a simulation follows
     page: Page | None = None
-    stage: Stage | None = None
-    picture: Picture | None = None
+    stage: StageSpec | None = None
+    picture: PictureSpec | None = None
     module: Path | None = None
     files: tuple[Path, ...] = ()  # all that were read: this one, what it includes, its locale/
     catalogues: Catalogues = BUILT_IN

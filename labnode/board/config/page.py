@@ -96,7 +96,7 @@ class StageKeys:
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageSpec:
     """What stays in view."""
 
     items: tuple[Item | BoardPicture, ...]
@@ -113,7 +113,7 @@ _KINDS: dict[str, type[TextBlock | Plot | TaskCard]] = {
 }
 
 
-def read_page(section: Section, lookup: Lookup, *, picture: bool) -> tuple[Page, Stage | None]:
+def read_page(section: Section, lookup: Lookup, *, picture: bool) -> tuple[Page, StageSpec | None]:
     """The rows and the stage; a device or a task is on the page once.
 
     With a `picture` of the board that is the stage, unless the page has one of its own.
@@ -126,7 +126,7 @@ def read_page(section: Section, lookup: Lookup, *, picture: bool) -> tuple[Page,
     stage = reader.stage(stages[0]) if stages else None
     rows = (map(reader.read, row.entries()) for row in entries if not is_stage(row))
     page = tuple(tuple(item for item in row if item is not None) for row in rows)
-    return page, Stage((BoardPicture(),)) if picture and not stages else stage
+    return page, StageSpec((BoardPicture(),)) if picture and not stages else stage
 
 
 def is_stage(entry: Section) -> bool:
@@ -145,7 +145,7 @@ def devices_of(page: Page) -> list[str]:
     return [name for name in devices if isinstance(name, str)]
 
 
-def check_page(page: Page, stage: Stage | None, tasks: Mapping[str, Any]) -> list[str]:
+def check_page(page: Page, stage: StageSpec | None, tasks: Mapping[str, Any]) -> list[str]:
     """A sentence for each task on the page that students cannot start; `tasks` are all by name."""
     shown = [*(item for row in page for item in row), *(stage.items if stage else ())]
     names = [item.task for item in shown if isinstance(item, TaskCard)]
@@ -167,14 +167,14 @@ class _PageReader:
         self._problems = lookup.problems
         self._seen: set[str] = set()
 
-    def stage(self, entry: Section) -> Stage | None:
+    def stage(self, entry: Section) -> StageSpec | None:
         keys = build(StageKeys, entry, self._problems, name="the stage")
         if keys is None:
             return None
         items = [self._on_stage(item) for item in keys.stage]
         if not items:
             self._problems.add(entry, "the stage needs something on it, such as [picture]")
-        return Stage(tuple(item for item in items if item is not None), keys.layout)
+        return StageSpec(tuple(item for item in items if item is not None), keys.layout)
 
     def _on_stage(self, entry: Section) -> Item | BoardPicture | None:
         if entry.content != "picture":

@@ -115,7 +115,7 @@ class PlacedSpot:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PictureSpec:
     """The board's picture, with its size in pixels (of an SVG: its own units)."""
 
     file: Path
@@ -154,7 +154,7 @@ def _y(spot: PlacedSpot) -> float:
     return (spot.spot.at or [0.0])[-1]
 
 
-def read_picture(section: Section, lookup: Lookup, folder: Path) -> Picture | None:
+def read_picture(section: Section, lookup: Lookup, folder: Path) -> PictureSpec | None:
     """What `picture:` says; `folder` is the board's. Its mistakes are added to the problems."""
     if section.content is None:
         return None
@@ -171,7 +171,7 @@ def read_picture(section: Section, lookup: Lookup, folder: Path) -> Picture | No
     except (ValueError, OSError) as error:
         lookup.problems.add(section.child("file"), str(error))
         return None
-    return Picture(folder / keys.file, width, height, keys.alt, tuple(spots))
+    return PictureSpec(folder / keys.file, width, height, keys.alt, tuple(spots))
 
 
 def candidates(devices: Mapping[str, Driver]) -> list[dict[str, Any]]:
