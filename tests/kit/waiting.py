@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE = 40.0
+PATIENCE = 120.0  # real seconds; what takes longer hangs
 
 
 def eventually(condition: Callable[[], Any], what: str = "it", patience: float = PATIENCE) -> Any:
