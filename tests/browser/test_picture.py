@@ -229,11 +229,11 @@ def test_the_picture_is_enlarged_in_its_frame(student: Student, visit: Lab) -> N
     before = student.run(width)
     frame = student.run("return document.querySelector('.view').offsetHeight")
     student.click(".zoom [aria-label='Zoom in']")
-    assert student.run(width) == pytest.approx(1.5 * before, abs=30)  # but for the scroll bar
+    assert student.run(width) > 1.4 * before  # half as large again, but for the scroll bars
     assert student.run("return document.querySelector('.view').offsetHeight") <= frame * 1.6
     assert student.run("return document.querySelector('.view').scrollLeft") > 0
     student.click(".zoom [aria-label='Zoom out']")
-    assert student.run(width) == pytest.approx(before, abs=1)
+    assert student.run(width) == before
 
 
 @pytest.fixture
