@@ -566,7 +566,7 @@ def test_what_is_there_is_not_installed_again(machine: Machine) -> None:
     machine.user(0)
     machine.python()
     there = "apt-get chromium chromedriver mcopy nginx shellcheck sshd strace systemctl"
-    there += " avrdude openocd"
+    there += " avrdude openocd npm"
     for name in there.split():
         machine.says(name)
     result = machine.run("test")
@@ -574,6 +574,26 @@ def test_what_is_there_is_not_installed_again(machine: Machine) -> None:
     assert "skipped" not in result.stderr
     assert machine.calls("apt-get") == []
     assert machine.calls("systemctl") == []
+
+
+def test_npm_brings_axe_core_once(machine: Machine) -> None:
+    machine.python()
+    machine.says(
+        "npm", 'mkdir -p "$3/node_modules/axe-core"; : >"$3/node_modules/axe-core/axe.min.js"'
+    )
+    assert machine.run("test").returncode == 0
+    (call,) = machine.calls("npm")
+    assert call.startswith(f"npm install --prefix {machine.clone}/.venv/axe --no-save")
+    assert "axe-core@" in call
+    machine.run("test")
+    assert len(machine.calls("npm")) == 1
+
+
+def test_without_npm_the_tests_with_axe_core_are_skipped(machine: Machine) -> None:
+    machine.python()
+    result = machine.run("test")
+    assert result.returncode == 0
+    assert "the tests with axe-core are skipped" in result.stderr
 
 
 # --- test ---

@@ -227,6 +227,8 @@ OPERATIONS = (
               refused=(403, 404)),
     Operation("GET", "/api/devices/{device}/samples.{kind}", "The array that a device shows now; "
               "`kind` is csv or json.", gives="text/csv", refused=(403, 404)),
+    Operation("GET", "/api/picture", "The board's picture, where it has one.", "observer",
+              gives="image/svg+xml", refused=(403, 404)),
     Operation("GET", "/api/recording.csv", "What was recorded in this session, also after it.",
               "login", gives="text/csv", refused=(403, 404)),
     Operation("GET", "/api/recording.json", "The same as JSON.", "login",

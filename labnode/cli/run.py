@@ -206,6 +206,26 @@ def demo(board: Path | None, no_browser: bool, port: int | None, seconds: int) -
     )
 
 
+@click.command()
+@click.argument("board", type=FILE)
+@click.option("--no-browser", is_flag=True, help="Only print the page's address.")
+@click.option("--port", type=int, metavar="N", help="The port to listen on (8080, else any).")
+def picture(board: Path, no_browser: bool, port: int | None) -> None:
+    """Place the devices of a board on its picture.
+
+    BOARD is a YAML file with a picture beside it, `picture: {file: board.jpg}`. A page opens on
+    which its devices are dragged to where they are, or moved with the arrow keys; it shows the YAML
+    to paste into the board file. Nothing is connected: the board is simulated, for this machine
+    alone. Ctrl-C ends it.
+    """
+    from labnode.cli import demo as demonstration
+    from labnode.system.journal import log_to_stderr
+
+    log_to_stderr("WARNING")
+    stop = _stop_on_signals(patient=False)
+    demonstration.place(board, port=port, show=not no_browser, stop=stop, say=click.echo)
+
+
 def _stop_on_signals(*, patient: bool = True) -> Any:
     """An event set by SIGTERM, Ctrl-C and, unless under nohup(1), the end of the terminal.
 

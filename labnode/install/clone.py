@@ -34,6 +34,7 @@ from labnode.install.programs import (
 _LONGEST_TURN = 900.0  # seconds
 _SHELL_SCRIPTS = ("install.sh", ".ci/run", "deploy/first-boot/first-boot")
 _PYTEST = ["-m", "pytest", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
+_AXE = "axe-core@4.14.1"  # of the npm registry; npm checks what it has got
 _A_MINUTE = "this takes about a minute, on a small Pi a few"
 
 
@@ -401,6 +402,7 @@ class Suite:
                 ran("systemctl", "disable", "--now", "ssh")  # the tests start their own, too
             self._install(_have_browser(), "chromium", "chromium-driver")
             self._install(_have_programmers(), "avrdude", "openocd")
+        self._install_axe()
         if not _have_browser():
             say(
                 "no chromium with chromedriver on this machine: the browser test is skipped "
@@ -416,6 +418,22 @@ class Suite:
                 "no esptool here (not everything it needs has a wheel for this machine): its tests "
                 "are skipped (Debian: sudo apt-get install esptool)"
             )
+
+    def _install_axe(self) -> None:
+        """What the browser tests judge accessibility by, in .venv/axe."""
+        home = self._venv.path / "axe"
+        if (home / "node_modules/axe-core/axe.min.js").is_file():
+            return
+        if not have("npm"):
+            say(
+                "no npm on this machine: the tests with axe-core are skipped (Debian: sudo apt-get "
+                "install npm)"
+            )
+            return
+        say(f"installing {_AXE} for the tests")
+        quiet = ("--no-save", "--ignore-scripts", "--no-audit", "--no-fund")
+        if not quietly("npm", "install", "--prefix", home, *quiet, _AXE):
+            say("npm could not install it: the tests with axe-core are skipped")
 
     def _install(self, there: bool, *packages: str) -> None:
         if not there:

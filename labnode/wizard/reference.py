@@ -15,7 +15,8 @@ from labnode.board.config.board_file import BoardKeys, LabName, SessionSpec
 from labnode.board.config.devices import LinkKeys
 from labnode.board.config.expressions import Words
 from labnode.board.config.interlock_rules import RuleForm
-from labnode.board.config.page import Item, RecordSpec
+from labnode.board.config.page import Item, RecordSpec, StageKeys
+from labnode.board.config.picture import PictureKeys, Spot
 from labnode.board.config.sequences import SelfTest, SequenceKeys, StepKeys
 from labnode.drivers.framework.commands import Command
 from labnode.drivers.framework.driver import Driver
@@ -39,6 +40,9 @@ def blocks() -> dict[str, str]:
         "keys of a sequence": _table(options(SelfTest)),
         "keys of a step": _steps(),
         "keys of a page": "\n\n".join(_form(form) for form in get_args(Item) if form is not str),
+        "keys of a stage": _table(options(StageKeys)),
+        "keys of a picture": _table(options(PictureKeys)),
+        "keys of a spot": _table(options(Spot)),
         "keys of record": _table(options(RecordSpec)),
         "keys of a link": _table(options(LinkKeys)),
         "options of every driver": _table(options(Driver)),

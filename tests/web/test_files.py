@@ -9,7 +9,7 @@ import pytest
 
 from labnode.testing import LabClient
 
-from .conftest import MakeLab
+from .conftest import BOARD, MakeLab
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,32 @@ def test_what_a_page_starts_from_can_be_asked_for(lab: LabClient) -> None:
     assert boot["board"]["title"] == "Banco"
     assert boot["words"]["leave"] == "Salir"
     assert boot["state"]["session"]["full_name"] == "Ada"
+
+
+def _give_picture(folder: Path, content: str) -> None:
+    (folder / "board.svg").write_text(content)
+    (folder / "bench.yaml").write_text(f"{BOARD}picture: {{file: board.svg}}\n")
+
+
+def test_the_picture_of_the_board_is_for_students_and_runs_no_script(
+    make_lab: MakeLab, tmp_path: Path
+) -> None:
+    _give_picture(tmp_path, '<svg viewBox="0 0 3 2"><script>alert(1)</script></svg>')
+    lab = make_lab()
+    assert lab.browser().get("/api/picture").status == 403
+    reply = lab.student().get("/api/picture")
+    assert reply.headers["content-type"].startswith("image/svg+xml")
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+    assert reply.headers["content-security-policy"].endswith("sandbox")
+    assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_picture_that_was_replaced_by_a_link_out_of_the_folder_is_not_sent(
+    make_lab: MakeLab, tmp_path: Path
+) -> None:
+    _give_picture(tmp_path, '<svg viewBox="0 0 3 2"></svg>')
+    student = make_lab().student()
+    (tmp_path.parent / "outside.svg").write_text("secret")
+    (tmp_path / "board.svg").unlink()
+    (tmp_path / "board.svg").symlink_to(tmp_path.parent / "outside.svg")
+    assert student.get("/api/picture").status == 404

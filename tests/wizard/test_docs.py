@@ -25,7 +25,14 @@ from labnode.wizard.reference import blocks, drivers, refreshed
 from tests.kit.wiring import lone_board
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("board-files.md", "devices.md", "interlocks.md", "sequences.md", "simulation.md")
+PAGES = (
+    "board-files.md",
+    "board-picture.md",
+    "devices.md",
+    "interlocks.md",
+    "sequences.md",
+    "simulation.md",
+)
 STALE = "write it anew: LABNODE_TEST_WRITE=1 python -m pytest tests/wizard/test_docs.py"
 
 
