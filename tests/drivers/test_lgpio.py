@@ -23,9 +23,11 @@ from labnode.drivers.gpio.distance_sensor import DistanceSensor
 from labnode.drivers.gpio.factories import pins_in_use, real_factory
 from labnode.drivers.gpio.gpiochips import Chip
 from labnode.drivers.gpio.hardware_pwm import HardwarePwm
+from labnode.drivers.gpio.line_events import LineRequest
 from labnode.drivers.gpio.light_sensor import LightSensor
 from labnode.drivers.gpio.motor import Motor
 from labnode.drivers.gpio.pin import Pin
+from labnode.drivers.gpio.pulse_counter import PulseCounter
 from labnode.drivers.gpio.pwm_output import PwmOutput, RgbLed
 from labnode.drivers.gpio.rotary_encoder import RotaryEncoder
 from labnode.drivers.gpio.servo import Servo
@@ -469,6 +471,22 @@ def test_a_light_sensor_sees_the_edge_although_becoming_an_output_ends_its_callb
     assert daylight.value == 0.75
     daylight.close()
     assert (lgpio.lines[18].mode, lgpio.callbacks) == ("input", [])
+
+
+def test_pulses_are_counted_on_the_chip_with_the_label(
+    pi: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def refuse(request: LineRequest, chip: int) -> int:
+        asked.append(chip)
+        raise DeviceError("GPIO17 cannot be had")
+
+    monkeypatch.setattr(LineRequest, "open", refuse)
+    pi.simulated = False
+    with pytest.raises(DeviceError, match="cannot be had"):
+        pi.open(PulseCounter(pin=Pin(17)))
+    assert asked == [3]
 
 
 ON_PINS = {

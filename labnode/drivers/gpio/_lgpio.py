@@ -12,6 +12,7 @@ from gpiozero import PinPWMFixedValue, PinUnknownPi
 from gpiozero.pins.lgpio import LGPIOFactory, LGPIOPin
 from gpiozero.pins.local import LocalPiPin
 
+from labnode.drivers.gpio.line_events import LineRequest
 from labnode.drivers.gpio.pin import GENERIC_REVISION
 from labnode.errors import DeviceError
 
@@ -41,6 +42,10 @@ class PiPins(LGPIOFactory):  # type: ignore[misc]
         for device in [reference() for reference in references]:
             if device is not None:
                 device.close()
+
+    def line_events(self, request: LineRequest) -> int:
+        """A descriptor with the kernel's events of some lines; DeviceError."""
+        return request.open(self.chip)
 
     def _get_revision(self) -> int:
         try:
