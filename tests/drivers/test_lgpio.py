@@ -21,9 +21,8 @@ from labnode.drivers.gpio.digital_input import Button, DigitalInput, DigitalInpu
 from labnode.drivers.gpio.digital_output import Relay
 from labnode.drivers.gpio.distance_sensor import DistanceSensor
 from labnode.drivers.gpio.factories import pins_in_use, real_factory
-from labnode.drivers.gpio.gpiochips import Chip
+from labnode.drivers.gpio.gpiochips import Chip, LineRequest
 from labnode.drivers.gpio.hardware_pwm import HardwarePwm
-from labnode.drivers.gpio.line_events import LineRequest
 from labnode.drivers.gpio.light_sensor import LightSensor
 from labnode.drivers.gpio.motor import Motor
 from labnode.drivers.gpio.pin import Pin

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.gpio import line_events
+from labnode.drivers.gpio import gpiochips
 from labnode.drivers.gpio.gate_timer import GateTimer
-from labnode.drivers.gpio.line_events import EVENT, LineRequest
+from labnode.drivers.gpio.gpiochips import EVENT, LineRequest
 from labnode.drivers.gpio.pin import Pin
 from labnode.drivers.gpio.pulse_counter import PulseCounter
 from labnode.errors import DeviceError
@@ -88,8 +88,8 @@ def counted(counter: PulseCounter, number: int) -> None:
 
 def test_the_structures_have_the_sizes_of_the_kernels_on_every_machine() -> None:
     # _IOWR(0xB4, 0x07, struct gpio_v2_line_request) has the size of its structure in bits 16 to 29.
-    assert line_events._GET_LINE == 3 << 30 | 592 << 16 | 0xB4 << 8 | 0x07
-    assert (line_events._REQUEST.size, EVENT.size, line_events._DEBOUNCE.size) == (592, 48, 24)
+    assert gpiochips._GET_LINE == 3 << 30 | 592 << 16 | 0xB4 << 8 | 0x07
+    assert (gpiochips._REQUEST.size, EVENT.size, gpiochips._DEBOUNCE.size) == (592, 48, 24)
 
 
 def test_a_request_says_which_lines_which_edges_and_which_bias(
@@ -101,7 +101,7 @@ def test_a_request_says_which_lines_which_edges_and_which_bias(
         asked.append(bytes(request))
         request[588:] = (77).to_bytes(4, "little")
 
-    monkeypatch.setattr(line_events.fcntl, "ioctl", ioctl)
+    monkeypatch.setattr(gpiochips.fcntl, "ioctl", ioctl)
     (tmp_path / "gpiochip0").touch()
     request = LineRequest([17, 27], "both", pull_up=True, debounce=0.002)
     assert request.open(0, tmp_path) == 77

@@ -12,7 +12,7 @@ from gpiozero import PinPWMFixedValue, PinUnknownPi
 from gpiozero.pins.lgpio import LGPIOFactory, LGPIOPin
 from gpiozero.pins.local import LocalPiPin
 
-from labnode.drivers.gpio.line_events import LineRequest
+from labnode.drivers.gpio.gpiochips import LineRequest
 from labnode.drivers.gpio.pin import GENERIC_REVISION
 from labnode.errors import DeviceError
 

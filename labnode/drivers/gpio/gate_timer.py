@@ -9,7 +9,8 @@ from labnode.drivers.framework.driver import command
 from labnode.drivers.framework.input import Sensor
 from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.services import PendingPost
-from labnode.drivers.gpio.line_events import LineEventInput, LineRequest, events_in
+from labnode.drivers.gpio.gpiochips import LineRequest, events_in
+from labnode.drivers.gpio.line_events import LineEventInput
 from labnode.drivers.gpio.pin import Pin
 from labnode.schema import Doc, Duration
 

@@ -2,104 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
-import struct
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, Protocol
 
 from labnode.drivers.framework.input import Input
 from labnode.drivers.framework.io_thread import IoLoop
 from labnode.drivers.framework.services import Services
 from labnode.drivers.gpio.digital_input import bounce_warnings
+from labnode.drivers.gpio.gpiochips import EVENT, MOST_EVENTS, LineRequest
 from labnode.drivers.gpio.pin import Pin
 from labnode.errors import DeviceError
 from labnode.schema import Doc, Duration
 
 log = logging.getLogger(__name__)
 
-# Version 2 of the kernel's GPIO interface (linux/gpio.h, since Linux 5.10). 32- and 64-bit programs
-# have the same structures: each 64-bit field is an __aligned_u64, and arrays and padding keep every
-# size a multiple of 8 bytes, "to ensure 32/64-bit alignment of structs".
-_GET_LINE = 0xC250B407  # GPIO_V2_GET_LINE_IOCTL
-_REQUEST = struct.Struct("=64I32sQI20x240sII20xi")  # gpio_v2_line_request, 592 bytes
-_DEBOUNCE = struct.Struct("=IIIIQ")  # gpio_v2_line_config_attribute: id, -, microseconds, -, lines
-EVENT = struct.Struct("=QIIII24x")  # gpio_v2_line_event, 48 bytes
-
-_INPUT = 1 << 2  # GPIO_V2_LINE_FLAG_INPUT and so on
-_EDGES = {"rising": 1 << 4, "falling": 1 << 5, "both": 1 << 4 | 1 << 5}
-_BIAS = {True: 1 << 8, False: 1 << 9, None: 1 << 10}  # pulled up, pulled down, floating
-_DEBOUNCE_ID = 3  # GPIO_V2_LINE_ATTR_ID_DEBOUNCE
-_BUFFER = 1024  # events that the kernel keeps until they are read: it grants no more
-_RISING = 1  # GPIO_V2_LINE_EVENT_RISING_EDGE
-
 _GATHER = 0.01  # seconds between two reads: 100 a second, however many edges there are
 _FLOOD = 20_000  # edges in a second: with more, the kernel is asked to look away for a while
 _PAUSE = 1.0  # seconds
-
-Edge = str  # "rising", "falling" or "both"
-
-
-class LineEvent(NamedTuple):
-    """One edge; `time` is in nanoseconds (CLOCK_MONOTONIC), `number` counts all of a request's."""
-
-    time: int
-    rising: bool
-    line: int
-    number: int
-
-
-def events_in(data: bytes) -> Iterator[LineEvent]:
-    """The edges in what was read from a request."""
-    for time, kind, line, number, _ in EVENT.iter_unpack(data):
-        yield LineEvent(time, kind == _RISING, line, number)
-
-
-@dataclass(frozen=True)
-class LineRequest:
-    """Which edges of which lines to stamp; both `edge` and `pull_up` are those of all lines."""
-
-    lines: Sequence[int]
-    edge: Edge
-    pull_up: bool | None
-    debounce: float | None = None  # seconds
-
-    def open(self, chip: int, directory: Path = Path("/dev")) -> int:
-        """A descriptor from which events can be read; DeviceError when a line cannot be had."""
-        attributes = b""
-        if self.debounce:
-            micros = max(1, round(self.debounce * 1e6))
-            attributes = _DEBOUNCE.pack(_DEBOUNCE_ID, 0, micros, 0, (1 << len(self.lines)) - 1)
-        request = bytearray(
-            _REQUEST.pack(
-                *self.lines,
-                *[0] * (64 - len(self.lines)),
-                b"labnode",
-                _INPUT | _EDGES[self.edge] | _BIAS[self.pull_up],
-                bool(attributes),
-                attributes,
-                len(self.lines),
-                _BUFFER,
-                -1,
-            )
-        )
-        try:
-            descriptor = os.open(directory / f"gpiochip{chip}", os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.ioctl(descriptor, _GET_LINE, request)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            pins = " and ".join(f"GPIO{line}" for line in self.lines)
-            raise DeviceError(
-                f"{pins} cannot be had ({error.strerror}): another program has it, or the kernel "
-                "does, for a bus or an overlay"
-            ) from error
-        return int(_REQUEST.unpack(request)[-1])
 
 
 class Edges(Protocol):
@@ -152,7 +74,7 @@ class EdgeReader:
             ready, _ = self._io.wait(reading=[self._descriptor])
             if not ready:
                 continue
-            data = os.read(self._descriptor, _BUFFER * EVENT.size)
+            data = os.read(self._descriptor, MOST_EVENTS * EVENT.size)
             if not data:
                 raise DeviceError("the GPIO chip is gone")
             now = self._clock.now()

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 from labnode.drivers.framework.driver import command
 from labnode.drivers.framework.input import Sensor
 from labnode.drivers.framework.registry import register
-from labnode.drivers.gpio.line_events import EVENT, LineEventInput, LineRequest
+from labnode.drivers.gpio.gpiochips import EVENT, LineRequest
+from labnode.drivers.gpio.line_events import LineEventInput
 from labnode.drivers.gpio.pin import Pin
 from labnode.schema import Between, Doc, Duration
 
