@@ -76,6 +76,7 @@ MODULES: Mapping[str, str] = {
     "servo": "labnode.drivers.gpio.servo",
     "setpoint": "labnode.drivers.instruments.devices",
     "st_flash": "labnode.drivers.tools.st_flash",
+    "stepper": "labnode.drivers.gpio.stepper",
     "tonal_buzzer": "labnode.drivers.gpio.pwm_output",
     "uf2": "labnode.drivers.tools.uf2",
     "usb_power": "labnode.drivers.programs.command",
