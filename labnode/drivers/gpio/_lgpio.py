@@ -181,20 +181,22 @@ class PiWaves:
             lgpio.tx_room(self._factory._handle, self._lines[0], lgpio.TX_WAVE)
         )
 
-    def cancel(self, levels: int) -> None:
-        """End all waves now, within a pulse, and have the lines at these levels (any thread).
+    def cancel(self, levels: int) -> int:
+        """End all waves, at once, and have the lines at these levels (any thread).
 
-        lgpio ends a wave only when its group is given up, and so the lines are, for less than a
-        millisecond.
+        Returns how many waves did not end by themselves. lgpio ends a wave only when its group is
+        given up, and so the lines are, for a fraction of a millisecond.
         """
         with self._lock, _Explained(self):
             handle, leader = self._factory._handle, self._lines[0]
-            if self.pending:
+            ended = self.pending
+            if ended:
                 lgpio.group_free(handle, leader)
                 self._factory.groups.discard(self._lines)
                 self._claim(levels)
             else:
                 lgpio.group_write(handle, leader, levels)
+            return ended
 
     def close(self) -> None:
         """Release the lines to others; they stay driven as they are."""

@@ -115,9 +115,11 @@ class MockWaves:
             self._show(self._waves.popleft()[1])
         return len(self._waves)
 
-    def cancel(self, levels: int) -> None:
+    def cancel(self, levels: int) -> int:
+        ended = self.pending
         self._waves.clear()
         self._show(levels)
+        return ended
 
     def close(self) -> None:
         self._factory.release_pins(self, *self._names)

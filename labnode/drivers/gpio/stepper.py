@@ -167,6 +167,7 @@ class Stepper(Output):
         self._stops = False  # `stop` was called: it is released when it stands still
         self._end: End | None = None  # whose switch has stopped it
         self._steps: deque[int] = deque()  # of the waves that were sent
+        self._cancelled = 0  # waves
         self._made = 0  # steps, from position 0
         self._left_at = 0  # steps at which the switch of its home went off
         self._look_at: float | None = None
@@ -321,7 +322,7 @@ class Stepper(Output):
     def _release(self) -> None:
         if self.enable is not None:
             self.hardware.members[0].off()
-        self._waves.cancel(0)
+        self._cancelled += self._waves.cancel(0)
         self._look_at = self.services.clock.now()  # the hardware thread takes note of it
 
     def _go_to(self, steps: int) -> None:
@@ -330,9 +331,8 @@ class Stepper(Output):
         self._look_at = self.services.clock.now()
 
     def due(self) -> float | None:
-        now = self.services.clock.now()
         if self._way.speed and self._blocked(self._way.direction):
-            return now
+            return 0.0  # long ago: an edge of a switch was seen just now
         return earliest(super().due(), self._look_at)
 
     def poll(self) -> None:
@@ -345,22 +345,24 @@ class Stepper(Output):
         self._mind_the_ends(now)
         self._send()
         if self._target == RELEASED:  # meanwhile, by another thread
-            self._waves.cancel(0)
+            self._cancelled += self._waves.cancel(0)
         if self.moving:
             self._look_at, self._still_since = now + _EVERY, now
         else:
             self._rest(now)
 
     def _take_note(self) -> None:
-        """Count the steps of waves that were sent, and know of it when they were cancelled."""
-        pending = self._waves.pending
+        """Count the steps of waves that were made, but not of those that were cancelled."""
+        pending = self._waves.pending + self._cancelled
         while len(self._steps) > pending:
             self._made += self._steps.popleft()
-        if self._target == RELEASED and self.moving:
-            self._steps.clear()
-            self._pulses.halt(self._made)
-            self._homed = False
+        if self._target == RELEASED:
             self._homing = None
+            if self.moving:
+                self._steps.clear()
+                self._cancelled = 0
+                self._pulses.halt(self._made)
+                self._homed = False
 
     def _rest(self, now: float) -> None:
         """It stands still at its target."""
