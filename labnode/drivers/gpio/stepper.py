@@ -17,6 +17,7 @@ from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.pin import Pin, PinGroup
 from labnode.drivers.gpio.trajectory import FULL_STEPS, HALF_STEPS, WAVE, Pulses, Trajectory
 from labnode.errors import BadInput, DeviceError, Interlocked
+from labnode.locale import Message
 from labnode.schema import Between, Doc, Duration
 
 log = logging.getLogger(__name__)
@@ -276,7 +277,7 @@ class Stepper(Output):
 
     def put(self, value: Any, where: str = "set") -> None:
         if not self._knows_where and not self.is_safe(value):
-            raise Interlocked(f"'{self.name}' does not know where it is: it has to be homed first.")
+            raise Interlocked(Message("error.not-homed", device=self.name))
         super().put(value, where)
 
     @property
