@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 # What the figures may be at most.
 MOST = {
-    "modules": 305,
+    "modules": 309,
     "rooms": 34,
     "floors": 10,
     "circles of modules": 0,
