@@ -62,7 +62,11 @@ _WIDGETS = {
     "camera": "media",
     "console": "console",
 }
-_NEEDS = {"readings": ("history",), "console": ("numbers", "serial")}  # loaded with these
+_NEEDS = {
+    "readings": ("history",),
+    "plot": ("chart", "history"),
+    "console": ("numbers", "serial"),
+}  # loaded with these
 
 
 def render_page(boot: Mapping[str, Any], *, template: Path | None = None) -> str:

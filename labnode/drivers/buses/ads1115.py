@@ -55,11 +55,16 @@ class Ads1115(I2cPart, Sensor):
         Doc("Conversions per second; slower ones have less noise."),
     ] = 250
 
+    @property
+    def resolution(self) -> float:
+        _, volts = _GAINS[self.gain]
+        return volts / 32768
+
     def parts(self) -> list[str]:
         return [f"input {self.channel}"]
 
     def read(self) -> float:
-        gain, volts = _GAINS[self.gain]
+        gain, _ = _GAINS[self.gain]
         config = (
             _START
             | _CHANNELS[str(self.channel)] << 12
@@ -75,4 +80,4 @@ class Ads1115(I2cPart, Sensor):
         else:
             raise DeviceError("the converter does not end its conversion")
         code = int.from_bytes(self.hardware.read(_CONVERSION, 2), "big", signed=True)
-        return code * volts / 32768
+        return code * self.resolution

@@ -90,8 +90,12 @@ class Mcp3xxx(Sensor):
         super().open()
 
     def read(self) -> float:
+        return float(self.hardware.raw_value) * self.resolution
+
+    @property
+    def resolution(self) -> float:
         bits, _ = _CHIPS[self.chip]
-        return float(self.hardware.raw_value) * self.max_voltage / (1 << bits)
+        return self.max_voltage / (1 << bits)
 
     def _converter(self) -> Any:
         _, channels = _CHIPS[self.chip]

@@ -129,7 +129,7 @@ function sayLamps() {
     const recent = [...(changes.get(name) ?? []), now].filter((time) => now - time < 10_000);
     changes.set(name, recent);
     if (recent.length > 3) news.delete(name);
-    else news.set(name, `${lamps.get(name).label || name}: ${asText(value)}`);
+    else news.set(name, `${lamps.get(name).label || name}: ${asText(value, lamps.get(name))}`);
     setTimeout(() => {
       if (news.size) say([...news.values()].join(". "));
       news.clear();
