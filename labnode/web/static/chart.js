@@ -6,6 +6,7 @@ import { asDecimal, asNumber, asPercent, asText, isShare, language } from "./pan
 const LANE = 130; // pixels
 const SWITCH_LANE = 26; // … of what is only on or off
 const GAP = 14;
+const FEW = 300; // points that are worth a thick line, which takes a browser ten times longer
 const LABEL = 15; // the height of a value beside the crosshair
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400]; // seconds between marks
 export const [LEFT, RIGHT, BOTTOM] = [72, 12, 22];
@@ -45,56 +46,105 @@ export const heightOf = (lanes) => lanes.reduce((sum, lane) => sum + lane.height
  * What is seen of a device from one time to another, with no more points than `columns` can show:
  * `times`, `values`, and `min`, `max` and the `mean` over the time in which the value was known.
  */
-export function look({ name, steps }, from, to, columns) {
-  const { times, values } = history(name);
+export function look(series, from, to, columns) {
+  const { times, values } = history(series.name);
+  if (series.blocks?.times !== times) series.blocks = new Blocks(times, values, series.steps);
+  const { blocks, steps } = series;
+  blocks.extend();
   const seen = { times: [], values: [], min: Infinity, max: -Infinity, mean: NaN };
   const until = Math.min(to, seconds());
   const width = (to - from) / columns;
-  let [sum, known] = [0, 0];
-  let column = -1;
-  let [low, high, last] = [-1, -1, -1]; // of this column: indices, the last one not given away yet
+  let [sum, known, column, low, high] = [0, 0, -Infinity, -1, -1];
   const give = (i) => {
     seen.times.push(times[i]);
     seen.values.push(values[i]);
   };
-  const end = () => {
-    if (column < 0) return;
-    for (const i of low < high ? [low, high, last] : [high, low, last]) if (i >= 0) give(i);
-    [low, high, last] = [-1, -1, -1];
+  const flush = () => {
+    if (low >= 0) give(Math.min(low, high));
+    if (low !== high) give(Math.max(low, high));
+    low = high = -1;
   };
-  for (let i = Math.max(0, firstAfter(times, from) - 1); i < times.length && times[i] <= to + 1; i++) {
-    const value = values[i];
-    const next = i + 1 < times.length ? times[i + 1] : until;
-    const goesOn = values[i + 1] ?? NaN; // the last value is held until now
-    const begin = Math.max(times[i], from);
-    const span = Math.min(next, until) - begin;
-    if (Number.isFinite(value)) {
-      const then = (time) => (steps || !Number.isFinite(goesOn) ? value : along(time, times[i], value, next, goesOn));
-      const first = times[i] < from ? then(from) : value;
-      if (times[i] <= to && first < seen.min) seen.min = first;
-      if (times[i] <= to && first > seen.max) seen.max = first;
-      if (span > 0) {
-        sum += then(begin + span / 2) * span;
-        known += span;
-      }
-    }
-    const at = Math.floor((times[i] - from) / width);
-    if (at !== column || !Number.isFinite(value)) {
-      end();
-      column = at;
-      give(i);
+  /** The lowest and the highest of points that begin at a time belong to the column there. */
+  const take = (time, lowest, highest) => {
+    const at = Math.floor((time - from) / width);
+    if (at !== column) flush();
+    column = at;
+    if (low < 0 || values[lowest] < values[low]) low = lowest;
+    if (high < 0 || values[highest] > values[high]) high = highest;
+  };
+  let i = Math.max(0, firstAfter(times, from) - 1);
+  while (i < times.length && times[i] <= to) {
+    const block = i / SIZE;
+    if (blocks.whole(block) && times[i] >= from && times[i + SIZE] <= until && times[i + SIZE] - times[i] < width) {
+      const [lowest, highest] = [blocks.lows[block], blocks.highs[block]];
+      take(times[i], lowest, highest);
+      if (values[lowest] < seen.min) seen.min = values[lowest];
+      if (values[highest] > seen.max) seen.max = values[highest];
+      sum += blocks.sums[block];
+      known += times[i + SIZE] - times[i];
+      i += SIZE;
       continue;
     }
-    if (low < 0 || value < values[low]) low = i;
-    if (high < 0 || value > values[high]) high = i;
-    last = i;
+    const value = values[i];
+    if (Number.isNaN(value)) {
+      flush();
+      give(i);
+    } else {
+      const begin = times[i] < from ? from : times[i];
+      const end = i + 1 < times.length && times[i + 1] < until ? times[i + 1] : until; // the last one is held until now
+      const first = times[i] < from ? between(times, values, i, from, steps) : value;
+      if (first < seen.min) seen.min = first;
+      if (first > seen.max) seen.max = first;
+      if (end > begin) {
+        sum += between(times, values, i, (begin + end) / 2, steps) * (end - begin);
+        known += end - begin;
+      }
+      take(times[i], i, i);
+    }
+    i++;
   }
-  end();
+  if (i < times.length) Number.isNaN(values[i]) ? (flush(), give(i)) : take(times[i], i, i); // where the last line leads
+  flush();
   if (known > 0) seen.mean = sum / known;
   return seen;
 }
 
-const along = (at, t1, v1, t2, v2) => (t2 > t1 ? v1 + ((v2 - v1) * (at - t1)) / (t2 - t1) : v1);
+/** The value between a point and the next one: between readings is a line. */
+function between(times, values, i, time, steps) {
+  const next = values[i + 1] ?? NaN;
+  if (steps || Number.isNaN(next) || times[i + 1] === times[i]) return values[i];
+  return values[i] + ((next - values[i]) * (time - times[i])) / (times[i + 1] - times[i]);
+}
+
+const SIZE = 8; // points of a block
+
+/** What blocks of points have in common, so that an hour need not be looked at point by point. */
+class Blocks {
+  constructor(times, values, steps) {
+    Object.assign(this, { times, values, steps, lows: [], highs: [], sums: [] });
+  }
+
+  /** Whether a block is there and has no gap. */
+  whole(block) {
+    return block < this.lows.length && this.lows[block] >= 0;
+  }
+
+  /** Take in what is new: a block is there once the point after it is. */
+  extend() {
+    const { times, values, steps } = this;
+    for (let start = this.lows.length * SIZE; start + SIZE < times.length; start += SIZE) {
+      let [low, high, sum] = [start, start, 0];
+      for (let i = start; i < start + SIZE; i++) {
+        if (values[i] < values[low]) low = i;
+        if (values[i] > values[high]) high = i;
+        sum += between(times, values, i, (times[i] + times[i + 1]) / 2, steps) * (times[i + 1] - times[i]);
+      }
+      this.lows.push(Number.isNaN(sum) ? -1 : low);
+      this.highs.push(high);
+      this.sums.push(sum);
+    }
+  }
+}
 
 /** What a device had shown last at a time; NaN where that is not known. */
 export function valueAt(name, time) {
@@ -106,11 +156,13 @@ export function valueAt(name, time) {
 export function drawLanes(context, lanes, { from, to, width }, colour) {
   const x = (time) => LEFT + ((time - from) / (to - from)) * (width - LEFT - RIGHT);
   begin(context);
-  const marks = timeMarks(from, to, (width - LEFT - RIGHT) / 90);
+  const columns = width - LEFT - RIGHT;
+  const place = { x, columns, until: Math.min(to, seconds()) };
+  const marks = timeMarks(from, to, columns / 90);
   let top = GAP / 2;
   for (const lane of lanes) {
     const bottom = top + lane.height;
-    const seen = lane.series.map((each) => (each.seen = look(each, from, to, width - LEFT - RIGHT)));
+    const seen = lane.series.map((each) => (each.seen = look(each, from, to, columns)));
     const [low, high] = rangeOf(lane, seen);
     lane.top = top;
     lane.y = (value) => bottom - ((value - low) / (high - low)) * lane.height;
@@ -133,7 +185,7 @@ export function drawLanes(context, lanes, { from, to, width }, colour) {
     context.beginPath();
     context.rect(LEFT, top - 2, width - LEFT - RIGHT, lane.height + 4);
     context.clip();
-    for (const each of lane.series) drawCurve(context, each, { x, y: lane.y, bottom, until: Math.min(to, seconds()) }, colour(each.colour));
+    for (const each of lane.series) drawCurve(context, each, { ...place, y: lane.y, bottom }, colour(each.colour));
     context.restore();
     top = bottom + GAP;
   }
@@ -190,18 +242,19 @@ function begin(context) {
 }
 
 /** Draw one device; what it was set to holds until the next change, between readings is a line. */
-function drawCurve(context, { seen, isSwitch, steps }, { x, y, bottom, until }, colour) {
+function drawCurve(context, { seen, isSwitch, steps }, { x, y, bottom, until, columns }, colour) {
   const { times, values } = seen;
   const end = x(until);
   context.strokeStyle = context.fillStyle = colour;
-  context.lineWidth = isSwitch || times.length < 2000 ? 2 : 1;
+  if (!isSwitch && times.length > columns) return drawDense(context, seen, { x, y });
+  context.lineWidth = isSwitch || times.length < FEW ? 2 : 1;
   context.beginPath();
   let before = null;
   for (let i = 0; i < times.length; i++) {
     const value = values[i];
     const px = x(times[i]);
-    if (before !== null && (steps || !Number.isFinite(value))) context.lineTo(px, before);
-    if (!Number.isFinite(value)) {
+    if (before !== null && (steps || Number.isNaN(value))) context.lineTo(px, before);
+    if (Number.isNaN(value)) {
       before = null;
       continue;
     }
@@ -215,6 +268,30 @@ function drawCurve(context, { seen, isSwitch, steps }, { x, y, bottom, until }, 
     context.globalAlpha = 1;
   }
   if (before !== null) context.lineTo(end, before);
+  context.stroke();
+}
+
+/** As a bar for each column of pixels: a line that goes up and down in each would take a browser far longer. */
+function drawDense(context, { times, values }, { x, y }) {
+  let [column, low, high, before] = [0, 0, 0, NaN];
+  const flush = () => {
+    context.moveTo(column + 0.5, low);
+    context.lineTo(column + 0.5, Math.max(high, low + 1));
+  };
+  context.lineWidth = 1;
+  context.beginPath();
+  for (let i = 0; i < times.length; i++) {
+    const place = y(values[i]);
+    const at = Math.floor(x(times[i]));
+    if (at !== column || Number.isNaN(place)) {
+      if (!Number.isNaN(before)) flush();
+      [column, low, high] = [at, place, place];
+    }
+    low = Math.min(low, place, Number.isNaN(before) ? place : before);
+    high = Math.max(high, place, Number.isNaN(before) ? place : before);
+    before = place;
+  }
+  if (!Number.isNaN(before)) flush();
   context.stroke();
 }
 
