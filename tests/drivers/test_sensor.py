@@ -117,3 +117,24 @@ def test_a_pin_may_be_read_from_time_to_time_too(bench: Any) -> None:
     bench.clock.advance(1)
     button.poll()
     assert button.state() == {"value": False, "sampled": bench.clock.now(), "stale": False}
+
+
+@pytest.mark.parametrize(
+    ("options", "resolution", "decimals"),
+    [
+        ({}, None, None),
+        ({}, 1 / 16, 2),
+        ({"scale": 100.0}, 0.01, 0),
+        ({"calibration": [(0.0, 0.0), (1.0, 10.0), (2.0, 11.0)]}, 0.01, 2),
+        ({"digits": 1}, 0.001, 1),
+    ],
+)
+def test_a_page_shows_the_decimals_of_the_resolution(
+    options: dict[str, Any], resolution: float | None, decimals: int | None
+) -> None:
+    class Part(Thermometer):
+        @property
+        def resolution(self) -> float | None:
+            return resolution
+
+    assert Part(**options).describe().get("digits") == decimals
