@@ -65,6 +65,7 @@ _WIDGETS = {
 _NEEDS = {
     "readings": ("history",),
     "plot": ("chart", "history"),
+    "media": ("zoom",),
     "console": ("numbers", "serial"),
 }  # loaded with these
 

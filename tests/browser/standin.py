@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -18,6 +19,7 @@ from labnode.web import html
 from . import bench
 
 BASE = "/lab1"
+PICTURE = next(Path(html.__file__).parents[1].glob("drivers/camera/pictures/*.jpg"))
 TOKEN = "t0ken"
 HEADERS = {
     "Content-Security-Policy": f"default-src 'self'; style-src 'self' '{html.STYLE_HASH}'",
@@ -88,6 +90,7 @@ class StandIn:
         self.viewers = 0  # of a camera
         self.pictures = threading.Event()  # closed: a camera sends nothing
         self.pictures.set()
+        self.taken: list[float] = []  # how many seconds old each picture of a camera is
         self.gate = threading.Event()  # closed: commands wait
         self.gate.set()
         self._port = 0
@@ -249,8 +252,19 @@ class StandIn:
 
     def _stream(self, device: str) -> Any:
         self.viewers += 1
+        if self.taken:
+            kind = "multipart/x-mixed-replace; boundary=b"
+            return bottle.HTTPResponse(self._pictures(), content_type=kind)
         self.pictures.wait(30)
         return bottle.HTTPResponse(status=204)
+
+    def _pictures(self) -> Any:
+        jpeg = PICTURE.read_bytes()
+        yield b"--b\r\n"
+        for age in self.taken:
+            head = f"Content-Length: {len(jpeg)}\r\nLabnode-Taken: {time.monotonic() - age:.3f}"
+            yield head.encode() + b"\r\n\r\n" + jpeg + b"\r\n--b\r\n"
+        self.pictures.wait(30)
 
     def _program(self, device: str) -> Any:
         body = bottle.request.body.read()

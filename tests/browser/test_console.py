@@ -226,8 +226,9 @@ def test_numbers_are_plotted_and_a_pause_holds_the_screen(visit: Student) -> Non
 
 
 def test_the_camera_shows_a_picture(visit: Student) -> None:
-    wide = "return document.querySelector('#device-camera img').naturalWidth"
+    wide = "return document.querySelector('#device-camera canvas').width"
     visit.until(lambda: visit.run(wide) == 320)
+    visit.sees("#device-camera .age", "Live")
 
 
 def test_the_console_is_used_by_keyboard_and_named_for_a_screen_reader(visit: Student) -> None:
