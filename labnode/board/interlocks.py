@@ -11,10 +11,12 @@ from labnode.board.config.expressions import Readings
 from labnode.board.config.interlock_rules import Mutex, Require, Rule, When
 from labnode.board.services import FaultStore
 from labnode.clock import Clock, earliest
+from labnode.drivers.framework.driver import label_of
 from labnode.drivers.framework.output import Output
 from labnode.errors import Interlocked
 from labnode.events import Bus, FaultChanged
-from labnode.locale import Wording
+from labnode.locale import Message, Wording
+from labnode.schema import Text
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +173,7 @@ class Interlocks:
         """Interlocked when an output must not be `value` now, or would be forced at once."""
         hold = self._holds.get(device)
         if hold is not None and hold.value != value:
-            raise Interlocked(f"'{device}' is interlocked: {hold.rule.message}")
+            raise self._interlocked(device, hold.rule)
         if not self._outputs[device].is_safe(value):
             for mutex in self._mutexes(device):
                 if (why := self._refusal(mutex, device)) is not None:
@@ -183,7 +185,7 @@ class Interlocks:
             if isinstance(rule, When) and rule.for_time:
                 continue
             if self._demand(rule).get(device, value) != value and _acts(rule, readings):
-                raise Interlocked(f"'{device}' is interlocked: {rule.message}")
+                raise self._interlocked(device, rule)
 
     def clear(self, snapshot: State) -> list[str]:
         """End the latched faults that are over; the names of those that are not.
@@ -303,20 +305,46 @@ class Interlocks:
         """When another output may be on after this one."""
         return self._off_at.get(name, float("-inf")) + rule.wait
 
-    def _refusal(self, rule: Mutex, device: str) -> str | None:
+    def _refusal(self, rule: Mutex, device: str) -> Message | None:
         now = self._clock.now()
         for other in rule.devices:
             if other == device:
                 continue
+            labels = {"device": self._label(device), "other": self._label(other)}
             if other in self._on:
-                return f"'{device}' cannot be on while '{other}' is: {rule.message}"
+                words = [self._outputs[name].words for name in (device, other)]
+                if not any(words):
+                    return _because(Message("error.mutex", **labels), rule)
+                on, other_on = (word.on if word else Message("page.on") for word in words)
+                what = Message("error.mutex-words", **labels, state=on, other_state=other_on)
+                return _because(what, rule)
             left = self._ends_waiting(other, rule) - now
             if left > 0:
-                return f"'{device}' has to wait for {left:.1f} s after '{other}': {rule.message}"
+                what = Message("error.mutex-wait", **labels, seconds=f"{left:.1f}")
+                return _because(what, rule)
         return None
+
+    def _interlocked(self, device: str, rule: Rule) -> Interlocked:
+        return Interlocked(
+            Message(
+                "error.because",
+                what=Message("error.held", device=self._label(device)),
+                why=rule.message,
+            )
+        )
+
+    def _label(self, device: str) -> Text:
+        return label_of(device, self._outputs[device])
 
     def _mutexes(self, device: str) -> Iterator[Mutex]:
         return (r for r in self._rules if isinstance(r, Mutex) and device in r.devices)
+
+
+def _because(what: Message, rule: Rule) -> Message:
+    """`what`, and the reason that the board's author has given, if any."""
+    if rule.message == Message("page.interlock-acts", name=rule.name):
+        return what
+    return Message("error.because", what=what, why=rule.message)
 
 
 def _acts(rule: Require | When, readings: Readings) -> bool:

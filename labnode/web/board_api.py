@@ -8,11 +8,12 @@ from typing import Any
 from bottle import Bottle, HTTPResponse, request
 
 from labnode.drivers.framework.commands import parameters_of
-from labnode.errors import AlreadyRunningError, BadInput, NotFound, TooLittleTime
+from labnode.errors import AlreadyRunningError, BadInput, Interlocked, NotFound, TooLittleTime
 from labnode.http.replies import json_reply
 from labnode.jsondata import parse
 from labnode.lab import Lab, Node
 from labnode.lab.pages import locales
+from labnode.lab.programming import in_language
 from labnode.tasks import Task
 from labnode.web.auth import asked_at, deadline, student, viewer
 from labnode.web.page_state import PageState, task_json
@@ -51,9 +52,12 @@ class BoardApi:
             raise NotFound(f"There is no device {device!r} for students.")
         if spec is not None and command in spec.commands and not spec.commands[command].students:
             raise NotFound(f"'{device}' has no command {command!r} for students.")
-        result = self._lab.devices[device].command(
-            command, _body(), deadline=deadline(), asked_at=asked_at(self._node.board.clock.now())
-        )
+        waits = {"deadline": deadline(), "asked_at": asked_at(self._node.board.clock.now())}
+        try:
+            result = self._lab.devices[device].command(command, _body(), **waits)
+        except Interlocked as error:
+            in_language(error, locales(viewer()))
+            raise
         return json_reply({"result": result, **self._page.devices()})
 
     def start_task(self, name: str) -> HTTPResponse:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from labnode.board import load_board
 from labnode.board.snapshot import describe
-from labnode.errors import ConfigError
+from labnode.errors import ConfigError, Interlocked
+from labnode.locale import BUILT_IN
 
 Write = Callable[[str], Path]
 
@@ -45,3 +47,54 @@ def test_on_and_off_are_keys_and_no_names(write: Write) -> None:
     with pytest.raises(ConfigError) as caught:
         load_board(write(f"{BOARD}  on: {{driver: led, pin: 18}}\n"))
     assert "'on' cannot be the name of a device" in str(caught.value)
+
+
+RULES = """\
+devices:
+  valve: {driver: relay, pin: 17, label: {en: Valve, es: Válvula}, words: {on: Open, off: Closed}}
+  pump: {driver: relay, pin: 18, label: Pump}
+  fan: {driver: relay, pin: 19}
+  lid: {driver: button, pin: 20}
+interlocks:
+  - {name: one, mutex: [valve, pump]}
+  - {name: air, mutex: [pump, fan], message: {en: One source at a time., es: Una fuente cada vez.}}
+  - {name: lid, require: lid, for: [valve], message: The lid is open.}
+"""
+
+
+@pytest.mark.parametrize(
+    ("on", "other", "english", "spanish"),
+    [
+        (
+            "pump",
+            "fan",
+            "Fan cannot be on while Pump is on. One source at a time.",
+            "Fan no puede estar en marcha mientras lo está Pump. Una fuente cada vez.",
+        ),
+        (
+            "pump",
+            "valve",
+            "Valve cannot be “Open” while Pump is “On”.",
+            "Válvula no puede estar en «Open» mientras Pump está en «Encendido».",
+        ),
+        (
+            None,
+            "valve",
+            "Valve is interlocked. The lid is open.",
+            "Válvula está enclavado. The lid is open.",
+        ),
+    ],
+)
+def test_a_refusal_has_labels_and_the_words_of_the_devices(
+    rig: Callable[..., Any], on: str | None, other: str, english: str, spanish: str
+) -> None:
+    board = rig(RULES).board
+    board.open()
+    if on is not None:
+        board.simulation.drive("lid", True)
+        board.refresh("lid")
+        board.command(on, "on")
+    with pytest.raises(Interlocked) as caught:
+        board.command(other, "on")
+    assert str(caught.value) == english
+    assert BUILT_IN.say(caught.value.words, "es") == spanish

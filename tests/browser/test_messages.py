@@ -70,9 +70,9 @@ def test_a_refusal_that_becomes_the_reason_is_said_once_and_goes_with_it(
     student.expects_failures = True
     bench.states = {}
     student.until(lambda: student.text("#device-motor .slot") == "", "the lid is closed")
-    bench.refusal = (409, "interlocked", "'motor' is interlocked: The lid is open.")
+    bench.refusal = (409, "interlocked", "Motor is interlocked. The lid is open.")
     student.click("#device-motor [role=switch]")
-    student.sees("#device-motor .slot", "'motor' is interlocked: The lid is open.")
+    student.sees("#device-motor .slot", "Motor is interlocked. The lid is open.")
     bench.states = {"motor": {"locked": "The lid is open."}}
     student.until(
         lambda: student.text("#device-motor .slot") == "The lid is open.", "it is said once"

@@ -268,6 +268,11 @@ class Driver:
         return {}
 
 
+def label_of(name: str, driver: Driver) -> Text:
+    """What people call a device."""
+    return driver.label or Text(name.replace("_", " ").capitalize())
+
+
 def command(function: F) -> F:
     """Make a method of a driver a command: `lab.devices.NAME.method()`, HTTP and the page.
 
