@@ -9,6 +9,7 @@ from bottle import Bottle, HTTPResponse, request
 
 from labnode.drivers.framework.commands import parameters_of
 from labnode.errors import AlreadyRunningError, BadInput, Interlocked, NotFound, TooLittleTime
+from labnode.events import HandRaised
 from labnode.http.replies import json_reply
 from labnode.jsondata import parse
 from labnode.lab import Lab, Node
@@ -31,6 +32,7 @@ class BoardApi:
         page, look = self._page, partial(app.get, access="observer")
         look("/api/page", callback=lambda: json_reply(page.boot(viewer())))
         look("/api/session", callback=lambda: json_reply(page.session(viewer())))
+        app.post("/api/session/hand", callback=self.raise_hand)
         look("/api/board", callback=lambda: json_reply(self.board()))
         look("/api/state", callback=lambda: json_reply(page.state(viewer())))
         app.post("/api/devices/<device>/<command>", callback=self.command)
@@ -53,11 +55,13 @@ class BoardApi:
         if spec is not None and command in spec.commands and not spec.commands[command].students:
             raise NotFound(f"'{device}' has no command {command!r} for students.")
         waits = {"deadline": deadline(), "asked_at": asked_at(self._node.board.clock.now())}
+        arguments = _body()
         try:
-            result = self._lab.devices[device].command(command, _body(), **waits)
+            result = self._lab.devices[device].command(command, arguments, **waits)
         except Interlocked as error:
             in_language(error, locales(viewer()))
             raise
+        self._did(device=device, command=command, arguments=arguments)
         return json_reply({"result": result, **self._page.devices()})
 
     def start_task(self, name: str) -> HTTPResponse:
@@ -75,7 +79,17 @@ class BoardApi:
                     given[parameter.name] = parameter.accept(given[parameter.name])
                 except ValueError as error:
                     raise BadInput(f"{name}: '{parameter.name}' {error}") from None
+        self._did(task=name)
         return task_reply(function.delay(**given))
+
+    def raise_hand(self) -> HTTPResponse:
+        """The student asks for help, or no longer does: who observes and the staff see it."""
+        session, body = student().session, _body()
+        if not isinstance(body, dict) or not isinstance(body.get("raised"), bool):
+            raise BadInput('Say {"raised": true} or {"raised": false}.')
+        session.hand_raised = body["raised"]
+        self._node.board.bus.publish(HandRaised(session.id))
+        return json_reply(self._page.session(viewer()))
 
     def task(self, task_id: str) -> HTTPResponse:
         """One of this session's tasks."""
@@ -101,6 +115,9 @@ class BoardApi:
         reply.set_header("Content-Disposition", f'attachment; filename="{safe}"')
         reply.set_header("Cache-Control", "no-store")
         return reply
+
+    def _did(self, **what: Any) -> None:
+        student().session.did(self._node.board.clock.now(), **what)
 
     def _my_task(self, task_id: str) -> Task:
         task = self._lab.get_task(task_id)

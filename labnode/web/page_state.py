@@ -80,6 +80,7 @@ class PageState:
             "session": self.session(viewer),
             "faults": self.faults(),
             "notices": self.notices(viewer),
+            **({"deeds": list(viewer.session.deeds)} if viewer.read_only else {}),
         }
 
     def devices(self, changed_since: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -133,6 +134,7 @@ class PageState:
             "category_name": user.category_name,
             "restarted": user.session.restarted,
             "reason": user.session.reason,
+            "hand_raised": user.session.hand_raised,
             "programs": viewer.session.program_key is not None,
         }
 

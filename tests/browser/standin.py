@@ -81,6 +81,8 @@ class StandIn:
         self.uploads: list[tuple[str, str, bytes]] = []
         self.recording: dict[str, Any] | None = None
         self.read_only = False  # an observer looks
+        self.hand_raised = False
+        self.deeds: list[dict[str, Any]] = []  # what an observer is told
         self.looks = 0
         self.states: dict[str, dict[str, Any]] = {}  # what devices show beside their values
         self.faults: list[dict[str, Any]] = []
@@ -153,6 +155,7 @@ class StandIn:
         app.get(f"{BASE}/api/devices/<device>/stream", callback=self._stream)
         command = self._guarded(self._command)
         app.post(f"{BASE}/api/devices/<device>/<command>", callback=command)
+        app.post(f"{BASE}/api/session/hand", callback=self._guarded(self._raise_hand))
         app.post(f"{BASE}/api/tasks/<name>", callback=self._guarded(self._start_task))
         app.get(f"{BASE}/api/tasks/<task_id>", callback=self._guarded(self._task))
         app.post(f"{BASE}/api/tasks/<task_id>/stop", callback=self._guarded(self._stop_task))
@@ -195,7 +198,12 @@ class StandIn:
             "back": self.back,
             "restarted": self.restarted,
             "reason": None,
+            "hand_raised": self.hand_raised,
         }
+
+    def _raise_hand(self) -> dict[str, Any]:
+        self.hand_raised = json.loads(bottle.request.body.read())["raised"]
+        return self._session()
 
     def _devices(self) -> dict[str, Any]:
         self._version += 1
@@ -213,6 +221,7 @@ class StandIn:
             "session": self._session(),
             "faults": self.faults,
             "notices": self.notices,
+            **({"deeds": self.deeds} if self.read_only else {}),
         }
 
     def _ask_state(self) -> dict[str, Any]:

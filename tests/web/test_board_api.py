@@ -28,6 +28,8 @@ def test_the_session_tells_who_and_how_long(student: Student) -> None:
         "category_name": None,
         "restarted": False,
         "reason": None,
+        "hand_raised": False,
+        "programs": False,
     }
 
 

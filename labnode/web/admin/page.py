@@ -208,6 +208,7 @@ class NodeView:
             "left": duration(user.time_left),
             "client": session.request.client,
             "link": self._node.observers.link(session) if user.active else None,
+            "hand": session.hand_raised and user.active,
         }
 
     def _device(self, about: Row) -> Row:

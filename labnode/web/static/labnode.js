@@ -69,6 +69,7 @@ export class Board {
     this.snapshot = {};
     this.faults = [];
     this.notices = []; // what the student has been told
+    this.deeds = []; // what the student did last, for an observer
     this.online = true;
     this.tasks = new Map(); // name -> the last task of that name
     this.devices = Object.fromEntries(boot.board.devices.map((each) => [each.name, this.#device(each)]));
@@ -198,6 +199,11 @@ export class Board {
     return this.#ask("DELETE", "api/program-key");
   }
 
+  /** Ask for help, or no longer: who observes the session and the lab's staff see it. */
+  async raiseHand(raised) {
+    this.take({ session: await this.#ask("POST", "api/session/hand", { raised }) });
+  }
+
   /** End the session. */
   async leave() {
     this.#leaving = true; // what the lab tells of the end is no news
@@ -238,6 +244,7 @@ export class Board {
     if (news.session && news.tasks) this.#findLost(news.tasks);
     if (news.event !== undefined) this.#emit("push", news.event, news.data);
     if (news.notices) this.#takeNotices(news.notices);
+    if (news.deeds) this.#takeDeeds(news.deeds);
     if (fresh) this.#checkDescription();
   }
 
@@ -399,6 +406,11 @@ export class Board {
       this.notices.push(notice);
       this.#emit("notice", notice.text);
     }
+  }
+
+  #takeDeeds(deeds) {
+    this.deeds = deeds;
+    this.#emit("deeds", deeds);
   }
 
   #takeSession(session, asked) {

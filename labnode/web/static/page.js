@@ -149,6 +149,29 @@ byId("leave")?.addEventListener("click", async ({ target }) => {
   target.removeAttribute("aria-busy");
 });
 
+/** The button with which a student asks for help; the staff see it, and who observes. */
+function drawHand() {
+  const button = make("button", { type: "button", id: "hand", title: words.hand, "aria-label": words.hand }, "✋");
+  button.addEventListener("click", async () => {
+    notice("hand", null);
+    try {
+      await board.raiseHand(!board.session.hand_raised);
+    } catch (problem) {
+      notice("hand", explain(problem), "bad");
+    }
+  });
+  const leave = byId("leave");
+  if (board.session.read_only || !leave) return;
+  leave.before(button);
+  const follow = () => {
+    const raised = Boolean(board.session.hand_raised);
+    if (raised !== (button.getAttribute("aria-pressed") === "true")) notice("hand", raised ? words["hand-raised"] : null, "told");
+    button.setAttribute("aria-pressed", String(raised));
+  };
+  board.on("session", follow);
+  follow();
+}
+
 function tellRestart(session) {
   if (session.restarted) notice("restarted", words.restarted, "told");
 }
@@ -173,6 +196,8 @@ board.on("new-board", () => location.reload());
 board.on("over", farewell);
 
 sayLamps();
+drawHand();
+if (board.session.read_only) import("./observer.js");
 tellRestart(board.session);
 drawFaults(board.faults);
 board.notices.slice(-1).forEach(({ text }) => drawNotice(text));
