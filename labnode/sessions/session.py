@@ -73,6 +73,7 @@ ALREADY_SET = Event()  # what waits for something of a session that is over
 ALREADY_SET.set()
 _MOST_NOTICES = 10
 _MOST_DEEDS = 5
+_MOST_FILES = 20
 _REQUEST_COLUMNS = [f.name for f in fields(StartRequest) if f.name != "elapsed"]
 _KINDS: dict[str, Any] = {  # of the columns that are not texts
     **dict.fromkeys(("length", "deadline", "created_at", "ended_at"), int | float),
@@ -125,6 +126,7 @@ class Session:
     notices: tuple[dict[str, Any], ...] = ()  # messages to its student; any thread reads
     hand_raised: bool = False  # its student asks for help
     deeds: tuple[dict[str, Any], ...] = ()  # what its student did last, for who observes
+    files: tuple[dict[str, Any], ...] = ()  # that its student has sent: their names, not they
 
     def notify(self, text: str | Mapping[str, str]) -> None:
         """Add a message to its student, who may open the page later (hardware thread)."""
@@ -142,6 +144,12 @@ class Session:
         )
         before = self.deeds[:-1] if same else self.deeds[1 - _MOST_DEEDS :]
         self.deeds = (*before, {"at": round(at, 3), **what})
+
+    def sent(self, at: float, device: str, name: str, size: int) -> None:
+        """Its student has sent a file to a device."""
+        self.did(at, device=device, file=name)
+        sent = {"at": round(at, 3), "device": device, "name": name, "size": size}
+        self.files = (*self.files[1 - _MOST_FILES :], sent)
 
     @property
     def tag(self) -> str:

@@ -80,6 +80,7 @@ class PageState:
             "session": self.session(viewer),
             "faults": self.faults(),
             "notices": self.notices(viewer),
+            "files": list(viewer.session.files),
             **({"deeds": list(viewer.session.deeds)} if viewer.read_only else {}),
         }
 

@@ -102,7 +102,7 @@ class Uploads:
             raise
         facts = {"device": device, "file": name, "size": spooled.size, "sha256": spooled.sha256}
         self._node.sessions.actions.record(user.session_id, user.username_unique, "upload", facts)
-        user.session.did(self._node.board.clock.now(), device=device, file=name)
+        user.session.sent(self._node.board.clock.now(), device, name, spooled.size)
         task = self._node.programming.start(device, image, name=name, languages=locales(user))
         return task_reply(task, accepted=202)
 

@@ -79,6 +79,8 @@ class StandIn:
         self.given: Any = None  # … its last arguments
         self.commands: list[tuple[str, str, Any]] = []
         self.uploads: list[tuple[str, str, bytes]] = []
+        self.files: list[dict[str, Any]] = []  # that were sent before the page was opened
+        self.deadlines: list[str | None] = []  # of uploads
         self.recording: dict[str, Any] | None = None
         self.read_only = False  # an observer looks
         self.hand_raised = False
@@ -221,6 +223,7 @@ class StandIn:
             "session": self._session(),
             "faults": self.faults,
             "notices": self.notices,
+            "files": self.files,
             **({"deeds": self.deeds} if self.read_only else {}),
         }
 
@@ -277,6 +280,7 @@ class StandIn:
 
     def _program(self, device: str) -> Any:
         body = bottle.request.body.read()
+        self.deadlines.append(bottle.request.get_header("Labnode-Deadline"))
         if self.refusal is not None:
             (status, code, message), self.refusal = self.refusal, None
             return _json(status, error=True, code=code, message=message)

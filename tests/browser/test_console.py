@@ -201,6 +201,59 @@ def test_the_baud_rate_is_chosen_and_a_break_is_sent(visit: Student) -> None:
     assert visit.text("#device-uno .error") == ""
 
 
+REMEMBER_SOCKETS = """
+    const Real = WebSocket;
+    window.sockets = [];
+    window.WebSocket = class extends Real {
+      constructor(...given) {
+        super(...given);
+        window.sockets.push(this);
+      }
+    };
+"""
+
+
+def test_a_console_that_was_cut_off_says_that_it_is_connected_again(
+    student: Student, node: Node
+) -> None:
+    command = "Page.addScriptToEvaluateOnNewDocument"
+    script = student.driver.execute_cdp_cmd(command, {"source": REMEMBER_SOCKETS})
+    session_id, url = node.server.new(name="Ada", assigned_time=300)
+    try:
+        student.open(url)
+        student.sees("#device-uno .head .state", "115200")
+        student.run("sockets.find(({ url }) => url.includes('uno/console')).close()")
+        student.sees(SCREEN, "Connected again, 115200 baud")
+        student.find(TEXT).send_keys("led on", Keys.ENTER)
+        student.sees(SCREEN, "led is on")
+    finally:
+        student.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+        student.go_away()
+        node.server.delete(session_id)
+
+
+TIME_AXIS = """
+    const done = arguments[arguments.length - 1];
+    const canvas = document.createElement("canvas");
+    canvas.style = "width: 600px; height: 200px";
+    document.body.append(canvas);
+    const texts = [];
+    canvas.getContext("2d").fillText = (text) => texts.push(String(text));
+    const points = Array.from({ length: 61 }, (_, at) => ({ at, numbers: { t: at } }));
+    import("./static/numbers.js").then(({ drawNumbers }) => {
+      drawNumbers(canvas, document.createElement("ul"), points);
+      canvas.remove();
+      done(texts);
+    });
+"""
+
+
+def test_a_plot_of_numbers_has_a_time_axis(visit: Student) -> None:
+    texts = visit.driver.execute_async_script(TIME_AXIS)
+    assert texts[:3] == ["0", "30", "60"]
+    assert texts[3:] == ["0s", "−10s", "−20s", "−30s", "−40s", "−50s", "−60s"]
+
+
 def test_numbers_are_plotted_and_a_pause_holds_the_screen(visit: Student) -> None:
     visit.sees("#device-sensor .screen", "t=21 h=42")
     assert visit.find("#device-sensor form").is_displayed() is False  # for looking only
