@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
 from .conftest import Student
-from .real_node import Node, running
+from .real_node import Node
 
 pytestmark = pytest.mark.browser
 
@@ -39,22 +38,11 @@ SCREEN = "#device-uno .screen"
 TEXT = "#device-uno textarea"
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    folder: Path = tmp_path_factory.mktemp("bench")
-    (folder / "bench.yaml").write_text(BOARD)
-    with running(folder / "bench.yaml", folder / "state") as node:
-        yield node
-
-
 @pytest.fixture
-def visit(student: Student, node: Node) -> Iterator[Student]:
-    session_id, url = node.server.new(name="Ada", assigned_time=300)
-    student.open(url)
-    student.sees("#device-uno .head .state", "115200")
-    yield student
-    student.go_away()
-    assert node.server.delete(session_id).clean
+def visit(visit: Student) -> Student:
+    """The page, with its console connected."""
+    visit.sees("#device-uno .head .state", "115200")
+    return visit
 
 
 def press(student: Student, text: str, device: str = "uno") -> None:
@@ -279,6 +267,7 @@ def test_numbers_are_plotted_and_a_pause_holds_the_screen(visit: Student) -> Non
 
 
 def test_the_camera_shows_a_picture(visit: Student) -> None:
+    visit.run("document.querySelector('#device-camera').scrollIntoView()")
     wide = "return document.querySelector('#device-camera canvas').width"
     visit.until(lambda: visit.run(wide) == 320)
     visit.sees("#device-camera .age", "Live")

@@ -16,14 +16,6 @@ SEND = "#send-mcu"
 
 
 @pytest.fixture
-def bench(student: Student, lab: StandIn) -> StandIn:
-    """The stand-in with a programmer, and its page open."""
-    lab.show_all_widgets()
-    student.open(lab.url)
-    return lab
-
-
-@pytest.fixture
 def build(tmp_path: Path) -> Path:
     """What the student's compiler has written."""
     build = tmp_path / "blink.hex"

@@ -21,14 +21,6 @@ SAVE = """
 """
 
 
-@pytest.fixture
-def bench(student: Student, lab: StandIn) -> StandIn:
-    """The stand-in with a device for each widget, and its page open."""
-    lab.show_all_widgets()
-    student.open(lab.url)
-    return lab
-
-
 def press(student: Student, *keys: str) -> None:
     ActionChains(student.driver, duration=0).send_keys(*keys).perform()
 
