@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 # What the figures may be at most.
 MOST = {
-    "modules": 287,
+    "modules": 288,
     "rooms": 34,
     "floors": 9,
     "circles of modules": 0,

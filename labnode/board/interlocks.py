@@ -310,17 +310,20 @@ class Interlocks:
         for other in rule.devices:
             if other == device:
                 continue
-            labels = {"device": self._label(device), "other": self._label(other)}
+            mine, its = self._label(device), self._label(other)
             if other in self._on:
                 words = [self._outputs[name].words for name in (device, other)]
                 if not any(words):
-                    return _because(Message("error.mutex", **labels), rule)
-                on, other_on = (word.on if word else Message("page.on") for word in words)
-                what = Message("error.mutex-words", **labels, state=on, other_state=other_on)
+                    return _because(Message("error.mutex", device=mine, other=its), rule)
+                on, its_on = (word.on if word else Message("page.on") for word in words)
+                what = Message(
+                    "error.mutex-words", device=mine, state=on, other=its, other_state=its_on
+                )
                 return _because(what, rule)
             left = self._ends_waiting(other, rule) - now
             if left > 0:
-                what = Message("error.mutex-wait", **labels, seconds=f"{left:.1f}")
+                seconds = f"{left:.1f}"
+                what = Message("error.mutex-wait", device=mine, other=its, seconds=seconds)
                 return _because(what, rule)
         return None
 

@@ -1,6 +1,6 @@
 // Pictures that come from the lab.
 
-import { asAge, board, fill, make, words } from "./panel.js";
+import { asAge, board, fill, icon, make, words } from "./panel.js";
 import { register } from "./widgets.js";
 import { makeZoom } from "./zoom.js";
 
@@ -18,7 +18,7 @@ function drawCamera(device, card) {
   const shown = canvas.getContext("bitmaprenderer");
   const zoom = makeZoom(frame, canvas, (scale) => out.setAttribute("aria-disabled", String(scale === 1)));
   const out = button("−", words["zoom-out"], () => zoom.by(0.8));
-  const full = button("⛶", words["full-screen"], () => (document.fullscreenElement ? document.exitFullscreen() : frame.requestFullscreen()));
+  const full = button(icon("expand"), words["full-screen"], () => (document.fullscreenElement ? document.exitFullscreen() : frame.requestFullscreen()));
   const link = make("a", { href: `${address}/snapshot`, download: `${device.name}.jpg`, className: "plain" }, words.snapshot);
   const tools = make("p", { className: "tools" }, out, button("+", words["zoom-in"], () => zoom.by(1.25)));
   if (document.fullscreenEnabled) tools.append(full);

@@ -44,7 +44,7 @@ function draw() {
 }
 
 function tellHand(session) {
-  const asks = session.hand_raised ? `✋ ${fill(words["hand-of"], { name: nameOf(session) })}` : null;
+  const asks = session.hand_raised ? fill(words["hand-of"], { name: nameOf(session) }) : null;
   notice("hand", asks, "warn");
 }
 

@@ -4,7 +4,7 @@
 import { agreed } from "./card.js";
 import { drawBoard, recordingLinks } from "./layout.js";
 import { notice } from "./notices.js";
-import { asText, board, byId, explain, fill, inWords, make, words } from "./panel.js";
+import { asText, board, byId, explain, fill, icon, inWords, make, words } from "./panel.js";
 import { drawPrograms } from "./programs.js";
 
 const READ = 8; // seconds for the farewell, before the student is sent back
@@ -151,7 +151,7 @@ byId("leave")?.addEventListener("click", async ({ target }) => {
 
 /** The button with which a student asks for help; the staff see it, and who observes. */
 function drawHand() {
-  const button = make("button", { type: "button", id: "hand", title: words.hand, "aria-label": words.hand }, "✋");
+  const button = make("button", { type: "button", id: "hand", title: words.hand, "aria-label": words.hand }, icon("hand"));
   button.addEventListener("click", async () => {
     notice("hand", null);
     try {
