@@ -23,7 +23,7 @@ class LabnodeError(Exception):
     @property
     def words(self) -> Any:
         """The sentence: a text, or what has it in several languages (`Message`, `Text`)."""
-        return self.args[0] if self.args else ""
+        return self.args[0] if len(self.args) == 1 else str(self)
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class Busy(LabnodeError):
 
     code, status = "busy", 503
 
-    def __init__(self, message: str, retry_after: float = 2) -> None:
-        super().__init__(message)
+    def __init__(self, words: object, retry_after: float = 2) -> None:
+        super().__init__(words)
         self.retry_after = retry_after
 
 

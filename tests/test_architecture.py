@@ -37,16 +37,16 @@ HOUSE = """
     context   ->
     jsondata  -> errors
     files     ->
-    schema    -> errors
-    locale    ->
+    locale    -> files errors
+    schema    -> locale errors
     settings  -> schema errors
     store     -> files clock errors
     supervisor ->
     drivers   -> supervisor files locale schema threads clock errors
     board     -> drivers files locale schema events clock errors
-    worker    -> clock errors
-    tasks     -> worker store jsondata context events clock errors
-    sessions  -> tasks worker store jsondata events audit clock errors
+    worker    -> locale clock errors
+    tasks     -> worker store locale jsondata context events clock errors
+    sessions  -> tasks worker store locale jsondata events audit clock errors
     lab       -> sessions tasks worker store board +drivers files context events
     control   -> jsondata threads clock errors
     http      -> settings jsondata threads clock errors

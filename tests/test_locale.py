@@ -11,6 +11,7 @@ from functools import cache
 
 import pytest
 
+from labnode import errors
 from labnode.locale import BUILT_IN, Catalogues, Message, fill
 from labnode.schema import Text
 from tests.house import ROOT, read_house
@@ -22,8 +23,14 @@ SCRIPTS = sorted((WEB / "static").glob("*.js"))
 TEMPLATES = sorted((WEB / "templates").glob("*.html"))
 ADMIN = ("labnode/web/admin/", "labnode/web/templates/admin", "labnode/web/static/admin")
 
+SAYING = ("Message", "said", "counted")  # wsproto has a Message, too, without a key
+INSIDE = ("labnode/locale/__init__.py", "labnode/cli/language.py")
+CODES = {error.code for error in vars(errors).values() if hasattr(error, "code")}
+CODES |= {"exception", "interrupted", "http"}  # of a task that failed, and of what Bottle refuses
+
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 WORDS = re.compile(r"""words(?:\.(?!get\b)(\w+)|\[["']([^"']+)["']\])""")
+FULL_KEY = re.compile(r"""texts\["([^"]+)"\]""")
 QUOTED = re.compile(r"""["'`]([^"'`\n]*)["'`]""")
 FAMILY = re.compile(r"""["'`]([a-z-]+:)(?:\$?\{|["']\s*\+)""")  # `over:${reason}`, "state:" + state
 
@@ -39,18 +46,28 @@ def advice(language: str, key: str) -> str:
 
 
 @cache
-def messages() -> list[tuple[str, str, frozenset[str]]]:
-    """Every Message(…) in labnode: where, its key and the names of its values."""
-    found = []
+def messages() -> list[tuple[str, str, frozenset[str] | None]]:
+    """Every Message(…) and texts["…"] in labnode: where, the key and the names of its values."""
+    found: list[tuple[str, str, frozenset[str] | None]] = []
     for source in read_house():
         for node in ast.walk(source.tree):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
                 continue
-            if node.func.id == "Message" and node.args:  # wsproto's has none
-                where = source.at(node, "Message(…)")
-                assert isinstance(node.args[0], ast.Constant), f"{where} needs its key as a literal"
-                names = frozenset(keyword.arg or "**" for keyword in node.keywords)
-                found.append((where, str(node.args[0].value), names))
+            if node.func.id not in SAYING or not node.args or source.path in INSIDE:
+                continue
+            where, key = source.at(node, f"{node.func.id}(…)"), node.args[0]
+            names = frozenset(keyword.arg or "**" for keyword in node.keywords)
+            if isinstance(key, ast.JoinedStr) and isinstance(key.values[0], ast.Constant):
+                start = str(key.values[0].value)  # f"cli.row:{name}"
+                found += [
+                    (where, each, names) for each in catalogue("en") if each.startswith(start)
+                ]
+                continue
+            assert isinstance(key, ast.Constant), f"{where} needs its key as a literal"
+            ends = ("-one", "-many") if node.func.id == "counted" else ("",)
+            many = {"-many": names | {"n"}}
+            found += [(where, f"{key.value}{end}", many.get(end, names)) for end in ends]
+        found += [(source.path, key, None) for key in FULL_KEY.findall(source.text)]
     return found
 
 
@@ -97,9 +114,9 @@ def test_every_message_is_in_the_catalogues_with_the_values_that_it_needs() -> N
     lacking = [f"{at}: {advice('en', key)}" for at, key, _ in messages() if key not in english]
     assert not lacking, f"and to each of the other languages: {LANGUAGES}"
     wrong = [
-        f"{at}: {key!r} takes {PLACEHOLDER.findall(english[key])}, not {sorted(names)}"
+        f"{at}: {key!r} takes {PLACEHOLDER.findall(english[key])}, not {sorted(names or ())}"
         for at, key, names in messages()
-        if names != set(PLACEHOLDER.findall(english[key]))
+        if names is not None and names != set(PLACEHOLDER.findall(english[key]))
     ]
     assert not wrong
 
@@ -124,6 +141,8 @@ def test_no_text_is_unused() -> None:
 
     def is_used(key: str) -> bool:
         section, _, name = key.partition(".")
+        if key == "language" or (section == "error" and name in CODES):
+            return True
         if key in by_message:
             return True
         names = used.get(section, set())
@@ -138,7 +157,7 @@ def test_a_message_says_the_same_in_each_language() -> None:
     message = Message("file.hex-damaged", what=Message("file.hex-length"), line=3)
     assert str(message) == "The HEX file is damaged: the length is wrong in line 3."
     assert message.pick("es_ES.UTF-8") == (
-        "El fichero HEX está dañado: la longitud es incorrecta en la línea 3."
+        "El archivo HEX está dañado: la longitud es incorrecta en la línea 3."
     )
 
 
@@ -153,7 +172,7 @@ def test_a_text_with_braces_in_a_value_is_left_alone() -> None:
 
 def test_only_the_languages_in_use_are_read() -> None:
     catalogues = Catalogues()
-    assert catalogues.say(Message("file.empty"), "es") == "El fichero está vacío."
+    assert catalogues.best(["es"]).say(Message("file.empty")) == "El archivo está vacío."
     assert set(catalogues._texts) == {"en", "es"}
 
 

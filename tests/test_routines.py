@@ -126,7 +126,7 @@ def test_a_rest_that_does_not_fit_into_the_timeout_is_told_at_once(lab: Make) ->
     )
     reply = node.start()
     assert reply.status == 503
-    assert "'slow' was switched off a moment ago and has to rest for" in reply.text
+    assert "Slow was switched off a moment ago and has to rest for" in reply.text
     assert "on_start has a timeout of 40 s" in reply.text
 
 

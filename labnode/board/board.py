@@ -29,6 +29,7 @@ from labnode.drivers.framework.services import DeviceView, Operator, PendingPost
 from labnode.drivers.gpio.factories import mock_factory, real_factory
 from labnode.errors import BadInput, DeviceError, Interlocked, LabnodeError, NotFound
 from labnode.events import Bus, DeviceChanged, EmergencyPressed
+from labnode.locale import Message
 from labnode.schema import did_you_mean
 
 log = logging.getLogger(__name__)
@@ -315,7 +316,7 @@ class Board:
         """Inside the block a device is commanded; afterwards the snapshot has what came of it."""
         self._need_open(driver.name)
         if self.halted is not None:
-            raise Interlocked(f"The board is stopped: {self.halted}")
+            raise Interlocked(Message("error.board-stopped", why=self.halted))
         before = self.asked_at
         self.asked_at = min(before, asked_at)  # a command may command other devices
         try:

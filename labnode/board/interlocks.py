@@ -11,12 +11,10 @@ from labnode.board.config.expressions import Readings
 from labnode.board.config.interlock_rules import Mutex, Require, Rule, When
 from labnode.board.services import FaultStore
 from labnode.clock import Clock, earliest
-from labnode.drivers.framework.driver import label_of
 from labnode.drivers.framework.output import Output
 from labnode.errors import Interlocked
 from labnode.events import Bus, FaultChanged
 from labnode.locale import Message, Wording
-from labnode.schema import Text
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +49,7 @@ class Emergency:
     def permit(self, output: Output, value: Any) -> None:
         """Interlocked for everything but the safe value, while the board is stopped."""
         if self.why is not None and not output.is_safe(value):
-            raise Interlocked(f"The board is stopped: {self.why}")
+            raise Interlocked(Message("error.board-stopped", why=self.why))
 
     def fault(self, outputs: Iterable[Output]) -> str | None:
         """What the hardware thread should have done and has not, or None."""
@@ -187,6 +185,10 @@ class Interlocks:
             if self._demand(rule).get(device, value) != value and _acts(rule, readings):
                 raise self._interlocked(device, rule)
 
+    def _interlocked(self, device: str, rule: Rule) -> Interlocked:
+        label = self._outputs[device].called
+        return Interlocked(Message("error.interlock", device=label, why=rule.message))
+
     def clear(self, snapshot: State) -> list[str]:
         """End the latched faults that are over; the names of those that are not.
 
@@ -306,48 +308,34 @@ class Interlocks:
         return self._off_at.get(name, float("-inf")) + rule.wait
 
     def _refusal(self, rule: Mutex, device: str) -> Message | None:
-        now = self._clock.now()
+        now, label = self._clock.now(), self._outputs[device].called
         for other in rule.devices:
             if other == device:
                 continue
-            mine, its = self._label(device), self._label(other)
+            first, why = self._outputs[other].called, rule.message
             if other in self._on:
                 words = [self._outputs[name].words for name in (device, other)]
                 if not any(words):
-                    return _because(Message("error.mutex", device=mine, other=its), rule)
-                on, its_on = (word.on if word else Message("page.on") for word in words)
-                what = Message(
-                    "error.mutex-words", device=mine, state=on, other=its, other_state=its_on
+                    return Message("error.not-together", device=label, other=first, why=why)
+                on, first_on = (each.on if each else Message("page.on") for each in words)
+                return Message(
+                    "error.not-together-words",
+                    device=label,
+                    state=on,
+                    other=first,
+                    other_state=first_on,
+                    why=why,
                 )
-                return _because(what, rule)
             left = self._ends_waiting(other, rule) - now
             if left > 0:
                 seconds = f"{left:.1f}"
-                what = Message("error.mutex-wait", device=mine, other=its, seconds=seconds)
-                return _because(what, rule)
+                return Message(
+                    "error.wait-after", device=label, seconds=seconds, other=first, why=why
+                )
         return None
-
-    def _interlocked(self, device: str, rule: Rule) -> Interlocked:
-        return Interlocked(
-            Message(
-                "error.because",
-                what=Message("error.held", device=self._label(device)),
-                why=rule.message,
-            )
-        )
-
-    def _label(self, device: str) -> Text:
-        return label_of(device, self._outputs[device])
 
     def _mutexes(self, device: str) -> Iterator[Mutex]:
         return (r for r in self._rules if isinstance(r, Mutex) and device in r.devices)
-
-
-def _because(what: Message, rule: Rule) -> Message:
-    """`what`, and the reason that the board's author has given, if any."""
-    if rule.message == Message("page.interlock-acts", name=rule.name):
-        return what
-    return Message("error.because", what=what, why=rule.message)
 
 
 def _acts(rule: Require | When, readings: Readings) -> bool:

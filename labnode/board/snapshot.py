@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from labnode.board.interlocks import Interlocks
-from labnode.drivers.framework.driver import Driver, label_of
+from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.services import Counting
 from labnode.errors import DeviceError
 from labnode.events import DeviceChanged
@@ -114,7 +114,7 @@ def describe(name: str, driver: Driver, locales: Sequence[str | None]) -> dict[s
     return {
         "name": name,
         "driver": driver.kind,
-        "label": label_of(name, driver).pick(*locales),
+        "label": driver.called.pick(*locales),
         "group": driver.group.pick(*locales) if driver.group else None,
         "unit": driver.unit,
         "icon": driver.icon,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from labnode.cli.language import counted
 from labnode.cli.options import FILE
 from labnode.cli.owner import load_board_as_owner, owner_of
 from labnode.errors import ConfigError, Problem
@@ -59,8 +60,7 @@ def check(boards: tuple[Path, ...], settings: Path | None, files: bool, needs: b
             if needs:
                 click.echo(json.dumps(_needs(file.devices.values())))
                 continue
-            devices = len(file.devices)
-            click.echo(f"{board}: OK, {devices} device{'' if devices == 1 else 's'}")
+            click.echo(counted("cli.check", len(file.devices), board=board))
             sentences = [
                 f"{board}: {words}" for words in [*file.warnings(), *_missing(file.devices)]
             ]

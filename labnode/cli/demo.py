@@ -12,6 +12,7 @@ from pathlib import Path
 
 from labnode.board import load_board
 from labnode.cli.browser import open_browser
+from labnode.cli.language import locales, said
 from labnode.cli.node import DEMO_PREFIX
 from labnode.cli.owner import become_owner
 from labnode.clock import Clock, Event
@@ -84,20 +85,20 @@ def _visit(
     lab, rules = agent.board.file.lab, agent.board.file.session
     if seconds > rules.max_time:
         seconds = rules.max_time
-        say(f"The board lets nobody stay longer than {seconds:g} s (session: max_time).")
+        say(said("cli.at-most", seconds=f"{seconds:g}"))
     session_id, url = server.new(
         name="Demo Student",
         username="demo",
         assigned_time=seconds,
-        locale=os.environ.get("LANG", "")[:2] or "en",
+        locale=next(filter(None, locales(os.environ)), "en"),
         experiment_name=lab.name,
         category_name=lab.category,
     )
     session = next((s for s in agent.sessions.live() if s.id == session_id), None)
-    say("The lab is ready. This is the student's address (Ctrl-C ends the demo):")
+    say(said("cli.ready"))
     say(url)
     if show and open_browser(url):
-        say("It has been opened in your browser.")
+        say(said("cli.opened"))
     time_left = _TimeLeft(agent.clock, seconds, say)
 
     def on_status(answer: float | LabnodeError) -> None:
@@ -107,23 +108,23 @@ def _visit(
 
     server.watch(session_id, on_status, stop)
     time_left.end()
-    say("Stopping." if stop.is_set() else f"The session is over{_why(session)}.")
+    say(said("cli.stopping") if stop.is_set() else _over(session))
     ending = server.delete(session_id)
     trouble = agent.sessions.quarantine.why if ending.clean else ending.message
     if trouble is not None:
         raise LabnodeError(f"The board could not be cleaned: {trouble}")
-    say("The board is clean.")
+    say(said("cli.clean"))
     stop.wait(_FAREWELL)
 
 
-def _why(session: Session | None) -> str:
+def _over(session: Session | None) -> str:
     match session and session.reason:
         case Reason.EXITED:
-            return ": the student has left"
+            return said("cli.over-exited")
         case Reason.INACTIVITY:
-            return ": the student's page was closed"
+            return said("cli.over-closed")
         case _:
-            return ""
+            return said("cli.over")
 
 
 class _TimeLeft:
@@ -143,7 +144,7 @@ class _TimeLeft:
             return
         now = self._clock.now()
         left = max(0, round(self._end - now))
-        text = f"{left // 60}:{left % 60:02d} left"
+        text = said("cli.left", time=f"{left // 60}:{left % 60:02d}")
         if self._in_place:
             print(f"\r{text} ", end="", flush=True)  # noqa: T201 - a line that does not stay
         elif now - self._said_at >= _SAY_EVERY:

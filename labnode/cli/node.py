@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from labnode.cli.language import counted, said
 from labnode.cli.options import SETTINGS, STATE_DIR, settings_without_credentials
 from labnode.cli.owner import become_owner
 from labnode.errors import LabnodeError
@@ -75,9 +76,9 @@ def estop(ask: Ask, why: str) -> None:
     answer = ask("estop", **({"why": why} if why else {}))
     if answer["unsafe"]:
         raise LabnodeError(f"NOT SAFE: {'; '.join(answer['unsafe'])}. The rest is stopped.")
-    click.echo("Everything is stopped and safe. The board is in quarantine until labnode clear.")
+    click.echo(said("cli.estopped"))
     if answer["sessions"]:
-        click.echo(f"{_count(answer['sessions'], 'session')} ended.")
+        click.echo(counted("cli.ended", answer["sessions"]))
 
 
 @click.command()
@@ -94,11 +95,11 @@ def clear(ask: Ask) -> None:
     if left:
         raise LabnodeError(f"The reason of a fault is still there: {', '.join(left)}.")
     for fault in faults:
-        click.echo(f"The fault is cleared: {fault}")
+        click.echo(said("cli.fault-cleared", fault=fault))
     if was is not None:
-        click.echo(f"The board takes students again. It was in quarantine because: {was}")
+        click.echo(said("cli.cleared", why=was))
     elif not faults:
-        click.echo("The board is not in quarantine.")
+        click.echo(said("cli.not-quarantined"))
 
 
 @click.command()
@@ -110,9 +111,9 @@ def drain(ask: Ask) -> None:
     until `labnode undrain`, or until the node is started again.
     """
     sessions = ask("drain")["sessions"]
-    click.echo("The node takes no new students.")
+    click.echo(said("cli.drained"))
     if sessions:
-        click.echo(f"{_count(sessions, 'session')} still to end; labnode status says when.")
+        click.echo(counted("cli.to-end", sessions))
 
 
 @click.command()
@@ -120,11 +121,7 @@ def drain(ask: Ask) -> None:
 def undrain(ask: Ask) -> None:
     """Let a node take students again, after `labnode drain`."""
     why = ask("undrain")["quarantine"]
-    click.echo(
-        "The node takes students again."
-        if why is None
-        else f"The node is not drained any more, but in quarantine (see labnode clear): {why}"
-    )
+    click.echo(said("cli.undrained") if why is None else said("cli.undrained-quarantine", why=why))
 
 
 def ask_node(
@@ -190,25 +187,30 @@ def _ask_or_read(
 
 def _text(status: dict[str, Any]) -> str:
     board, sessions = status["board"], status["sessions"]
-    simulated = " (simulated)" if board["simulated"] else ""
+    simulated = f" ({said('cli.simulated')})" if board["simulated"] else ""
+    no = said("cli.no")
     rows = {
         "board": f"{board['name']}@{board['category']}, {board['file']}{simulated}",
-        "state": status["state"],
-        "sessions": f"{len(sessions)} of {status['users']}",
-        "quarantine": status["quarantine"] or "no",
-        "faults": "; ".join(status["faults"]) or "no",
-        "drain": "takes no new students" if status["draining"] else "no",
+        "state": said(f"cli.state:{status['state']}"),
+        "sessions": said("cli.seats", n=len(sessions), users=status["users"]),
+        "quarantine": status["quarantine"] or no,
+        "faults": "; ".join(status["faults"]) or no,
+        "drain": said("cli.takes-none") if status["draining"] else no,
         "uptime": duration(status["uptime"]),
         "address": status["url"],
-        "version": f"{status['version']}, process {status['pid']}",
+        "version": said("cli.process", version=status["version"], pid=status["pid"]),
     }
     if sessions:
-        each = (f"{s['state']}, {duration(s['time_left'])} left" for s in sessions)
+        each = (
+            f"{s['state']}, {said('cli.left', time=duration(s['time_left']))}" for s in sessions
+        )
         rows["sessions"] += f" ({'; '.join(each)})"
     if status.get("failing"):
         rows["starts"] = "; ".join(status["failing"])
     rows |= {name: status[name] for name in ("alarm", "clock", "tunnel") if status[name]}
-    return "\n".join(f"{name:<12}{text}" for name, text in rows.items())
+    titles = {name: said(f"cli.row:{name}") for name in rows}
+    width = max(12, *(len(title) + 2 for title in titles.values()))
+    return "\n".join(f"{titles[name]:<{width}}{text}" for name, text in rows.items())
 
 
 def duration(seconds: float) -> str:
@@ -218,7 +220,3 @@ def duration(seconds: float) -> str:
     days, hours = divmod(hours, 24)
     parts = [f"{days} d"] * bool(days) + [f"{hours} h"] * bool(hours or days)
     return " ".join([*parts, f"{minutes} min" if parts or minutes else f"{rest} s"])
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

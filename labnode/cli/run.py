@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labnode import __version__
+from labnode.cli.language import said
 from labnode.cli.options import FILE, SETTINGS
 from labnode.cli.owner import load_board_as_owner
 from labnode.errors import ConfigError, LabnodeError
@@ -104,9 +105,9 @@ def run(
     agent.start()
     _read_again_on_hangup(agent, has_terminal=has_terminal)
     try:
-        click.echo(f"labnode {__version__} serves {chosen.board} at {agent.url}/")
+        click.echo(_served(chosen.board, agent))
         if agent.admin_url is not None:
-            click.echo(f"Its administration is at {agent.admin_url}")
+            click.echo(said("cli.administration", url=agent.admin_url))
         gc.freeze()
         gc.enable()
         agent.watch(changes or stop, systemd)
@@ -120,6 +121,10 @@ def run(
         logging.shutdown()
         sys.stdout.flush()
         os.execv(sys.executable, command(*sys.argv[1:]))
+
+
+def _served(board: Path, agent: Agent) -> str:
+    return said("cli.serves", version=__version__, board=board, url=f"{agent.url}/")
 
 
 def _changes(agent: Agent, watcher: Watcher, stop: Event, settings: Path | None) -> Reload:

@@ -23,9 +23,13 @@ def json_reply(value: Any, status: int = 200) -> HTTPResponse:
     return reply
 
 
-def error_reply(error: LabnodeError, message: str | None = None) -> HTTPResponse:
+def error_reply(
+    error: LabnodeError, message: str | None = None, detail: str | None = None
+) -> HTTPResponse:
     """An error that was raised on purpose, for a program; `message` instead of its own."""
     said = {"error": True, "code": error.code, "message": message or error.message}
+    if detail is not None:
+        said["detail"] = detail
     reply = json_reply(said, error.status)
     if isinstance(error, Busy):
         reply.set_header("Retry-After", f"{error.retry_after:.0f}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,8 @@ from labnode.errors import (
     Stopped,
     TooLittleTime,
 )
-from labnode.lab import pages
 from labnode.lab.spool import Spool
-from labnode.locale import BUILT_IN
+from labnode.locale import Retold
 from labnode.tasks import Task, TaskFunction, Tasks
 from labnode.worker import Worker
 
@@ -42,16 +41,14 @@ class Programming:
         for function in self.functions.values():
             function.bind(tasks)
 
-    def start(
-        self, device: str, image: Path | None, *, name: str = "", languages: Sequence[str] = ()
-    ) -> Task:
+    def start(self, device: str, image: Path | None, *, name: str = "") -> Task:
         """Queue writing a file (None: the blank image); `name` is shown to people.
 
         Like every task it may have failed already, for example because another one is running. The
         task deletes a file of the spool when it ends.
         """
         function = self._of(device)
-        task = function.delay(None if image is None else str(image), name, list(languages))
+        task = function.delay(None if image is None else str(image), name)
         done_with = image if task.failed else self._images.pop(device, None)
         if done_with is not None:  # its task may have been cancelled in the queue
             self.spool.remove(done_with)
@@ -66,10 +63,10 @@ class Programming:
         programmer = self.programmers[device]
         if self._worker.on_hardware_thread:  # as a part of the current task or hook
             return programmer.blank() if image is None else programmer.program(image)
-        task = function.delay(None if image is None else str(image), "", []).join()
+        task = function.delay(None if image is None else str(image), "").join()
         if task.error is None:
             return task.result
-        message = task.error["message"]
+        message = task.error["message"] if task.words is None else Retold(task.words)
         for error in _RAISED:
             if error.code == task.error["code"]:
                 raise error(message)
@@ -83,23 +80,15 @@ class Programming:
         return self.functions[device]
 
     def _function(self, device: str, programmer: Programmer) -> TaskFunction[..., Any]:
-        def program(image: str | None, name: str, languages: list[str]) -> Any:
-            task, user = context.current_task.get(), context.current_user.get()
+        def program(image: str | None, name: str) -> Any:
+            task = context.current_task.get()
             task.data.update(device=device, file=name, percent=0)
             path = None if image is None else Path(image)
             try:
                 return programmer.blank() if path is None else programmer.program(path)
-            except LabnodeError as error:
-                in_language(error, languages or pages.locales(user))
-                raise
             finally:
                 if path is not None:
                     self.spool.remove(path)
 
         program.__name__ = f"{device}.program"  # cannot be the name of a function of the lab
         return TaskFunction(program, unique="global", estimated_time=programmer.estimated_time)
-
-
-def in_language(error: LabnodeError, languages: Sequence[str]) -> None:
-    """Give an error its text in the first of the languages that it has."""
-    error.args = (BUILT_IN.say(error.words, *languages),)

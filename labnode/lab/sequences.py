@@ -14,6 +14,7 @@ from labnode.clock import Clock
 from labnode.drivers.framework.subprocess import run
 from labnode.errors import Busy, DeviceError, Interlocked, LabnodeError, NotFound, Stopped, TooLate
 from labnode.events import Notice
+from labnode.locale import Message
 from labnode.schema import Text
 from labnode.sessions import Sessions
 from labnode.supervisor.client import Supervisor
@@ -134,7 +135,7 @@ class SequenceRun:
 
     def check(self) -> None:
         if self._board.halted is not None:
-            raise Interlocked(f"The board is stopped: {self._board.halted}")
+            raise Interlocked(Message("error.board-stopped", why=self._board.halted))
 
     def put(self, device: str, value: Any) -> None:
         while True:

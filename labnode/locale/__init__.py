@@ -2,7 +2,8 @@
 
 `en.json` beside this module has every key; another language is one more file. A key begins with
 where its text is read: `page.` (sent to a student's page), `site.` (the pages around it), `error.`,
-`tool.` and `file.` (why something was refused or failed), `admin.`.
+`tool.` and `file.` (why something was refused or failed), `admin.`, `cli.`; `language` is what the
+language calls itself.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-_FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -23,7 +26,7 @@ class Wording(Protocol):
 
     @property
     def words(self) -> Any:
-        """For the page, which picks its own language: JSON."""
+        """As JSON, for `Language.read` and for a page, which picks its own language."""
 
     def pick(self, *locales: str | None) -> str:
         """In the first of `locales` ("es", "es_ES") that exists, else in English."""
@@ -39,19 +42,16 @@ class Message:
         self.key = key
         self.values = values
 
-    @classmethod
-    def of_page(cls, words: Mapping[str, Any]) -> Message:
-        """The message that has these `words`."""
-        values = {name: value for name, value in words.items() if name != "message"}
-        return cls(f"page.{words['message']}", **values)
-
     @property
     def words(self) -> dict[str, object]:
-        """The key without "page.", which the page has in its language, and the values."""
-        return {"message": self.key.removeprefix("page."), **self.values}
+        values = {
+            name: value.words if isinstance(value, Wording) else value
+            for name, value in self.values.items()
+        }
+        return {"message": self.key, **values}
 
     def pick(self, *locales: str | None) -> str:
-        return BUILT_IN.say(self, *locales)
+        return BUILT_IN.best(locales).say(self)
 
     def __str__(self) -> str:
         return self.pick()
@@ -66,56 +66,128 @@ class Message:
         return f"Message({self.key!r}, {self.values!r})"
 
 
-class Catalogues:
-    """The texts in all languages; each language is read when somebody first needs it."""
+@dataclass(frozen=True)
+class Retold:
+    """What was stored as the JSON of `Wording.words`."""
 
-    def __init__(self) -> None:
-        self.languages = tuple(sorted(path.stem for path in _FOLDER.glob("*.json")))
-        self._texts: dict[str, dict[str, str]] = {}
+    words: Any
 
-    def language(self, locales: Iterable[str | None]) -> str:
-        """The first of `locales` ("es", "es_ES.UTF-8", "es-MX") that there is, else "en"."""
-        known = {language.lower(): language for language in self.languages}
-        for locale in locales:
-            tag = re.split("[.@]", (locale or "").strip().lower())[0].replace("_", "-")
-            for candidate in (tag, tag.partition("-")[0]):
-                if candidate in known:
-                    return known[candidate]
-        return "en"
+    def pick(self, *locales: str | None) -> str:
+        return str(BUILT_IN.best(locales).read(self.words))
 
-    def texts(self, language: str) -> Mapping[str, str]:
-        """All texts by their keys in one of `languages`; in English what it lacks."""
-        if language not in self._texts:
-            own = json.loads((_FOLDER / f"{language}.json").read_text(encoding="utf-8"))
-            self._texts[language] = own if language == "en" else {**self.texts("en"), **own}
-        return self._texts[language]
+    def __str__(self) -> str:
+        return self.pick()
 
-    def section(self, language: str, *names: str) -> dict[str, str]:
+
+class Language:
+    """The texts in the language that suits somebody best.
+
+    `locales` are all that they read, the best first, for texts that exist in other languages.
+    """
+
+    def __init__(self, catalogues: Catalogues, code: str, locales: Iterable[str]) -> None:
+        self.code = code
+        self.texts = catalogues.texts(code)
+        self.locales = tuple(dict.fromkeys((*locales, code)))
+        self._catalogues = catalogues
+
+    @property
+    def all_names(self) -> Mapping[str, str]:
+        """What each language that there is calls itself, by its code."""
+        return self._catalogues.names
+
+    def section(self, *names: str) -> dict[str, str]:
         """The texts whose keys begin with "NAME.", by the rest of their keys."""
         starts = [f"{name}." for name in names]
         return {
             key.removeprefix(start): text
             for start in starts
-            for key, text in self.texts(language).items()
+            for key, text in self.texts.items()
             if key.startswith(start)
         }
 
-    def say(self, words: str | Wording, *locales: str | None) -> str:
-        """`words` in the first of `locales` that exists, else in English."""
-        if isinstance(words, str):
+    def say(self, words: str | Wording) -> str:
+        """A text in this language, or in the first of `locales` that it has, else in English."""
+        return words if isinstance(words, str) else str(self.read(words.words))
+
+    def read(self, words: Any) -> Any:
+        """The text of `Wording.words`; what is none (a number) stays as it is."""
+        if not isinstance(words, Mapping):
             return words
-        if not isinstance(words, Message):
-            return words.pick(*locales)
-        values = {
-            name: self.say(value, *locales) if isinstance(value, Wording) else value
-            for name, value in words.values.items()
+        if "message" not in words:
+            return pick(words, *self.locales)
+        values = {name: self.read(value) for name, value in words.items() if name != "message"}
+        return fill(self.texts.get(words["message"], ""), values)
+
+
+class Catalogues:
+    """The texts in all languages; each language is read when somebody first needs it."""
+
+    def __init__(self, own: Mapping[str, Mapping[str, str]] | None = None) -> None:
+        """`own`: a lab's texts by language and key, which come before labnode's."""
+        self.own = own or {}
+        self._texts: dict[str, Mapping[str, str]] = {}
+
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        return tuple(sorted({*(path.stem for path in FOLDER.glob("*.json")), *self.own}))
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """What each language calls itself."""
+        return {
+            code: self.own.get(code, {}).get("language") or _read(code).get("language", code)
+            for code in self.languages
         }
-        return fill(self.texts(self.language(locales))[words.key], values)
+
+    def best(self, locales: Iterable[str | None] = ()) -> Language:
+        """The first of `locales` ("es", "es_ES.UTF-8", "es-MX") that there is, else English."""
+        wanted = [locale for locale in locales if locale]
+        known = {code.lower(): code for code in self.languages}
+        for locale in wanted:
+            for candidate in (_tag(locale), _tag(locale).partition("-")[0]):
+                if candidate in known:
+                    return Language(self, known[candidate], wanted)
+        return Language(self, "en", wanted)
+
+    def texts(self, code: str) -> Mapping[str, str]:
+        """All texts by their keys in one of `languages`; in English what it lacks."""
+        if code not in self._texts:
+            above = {} if code == "en" else self.texts("en")
+            self._texts[code] = {**above, **_read(code), **self.own.get(code, {})}
+        return self._texts[code]
 
 
 def fill(text: str, values: Mapping[str, object]) -> str:
     """`text` with its {placeholders} replaced; those that have no value stay."""
     return _PLACEHOLDER.sub(lambda match: str(values.get(match[1], match[0])), text)
+
+
+def placeholders(text: str) -> list[str]:
+    """The names of the {placeholders} in a text, each once."""
+    return sorted(set(_PLACEHOLDER.findall(text)))
+
+
+def pick(words: Mapping[str, str], *locales: str | None) -> str:
+    """The text in the first of `locales` ("es", "es_ES") that exists, else in English."""
+    known = {_tag(code): text for code, text in words.items()}
+    for locale in (*locales, "en"):
+        for tag in (_tag(locale or ""), _tag(locale or "").partition("-")[0]):
+            if tag in known:
+                return known[tag]
+    return next(iter(words.values()), "")
+
+
+def _tag(locale: str) -> str:
+    return re.split("[.@]", locale.strip(), maxsplit=1)[0].replace("_", "-").lower()
+
+
+def _read(code: str) -> dict[str, str]:
+    file = FOLDER / f"{code}.json"
+    if not file.is_file():
+        return {}
+    texts: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    return texts
 
 
 BUILT_IN = Catalogues()

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from labnode.lab.pages import accepted
+from labnode.locale import BUILT_IN
 from labnode.settings import Settings
 from labnode.web import html
 from labnode.weblab import lde, messages
@@ -53,7 +54,8 @@ def starting(environ: dict[str, Any], start_response: Callable[..., Any]) -> Ite
     if "text/html" in environ.get("HTTP_ACCEPT", ""):
         headers[0] = ("Content-Type", "text/html; charset=UTF-8")
         start_response("503 Service Unavailable", headers)
-        return [html.render_loading(accepted(environ.get("HTTP_ACCEPT_LANGUAGE", ""))).encode()]
+        language = BUILT_IN.best(accepted(environ.get("HTTP_ACCEPT_LANGUAGE", "")))
+        return [html.render_loading(language).encode()]
     start_response("503 Service Unavailable", headers)
     said = lde.refusal(_STARTING, 503) if "/ldl/" in path else messages.failure(_STARTING)
     return [json.dumps({**said, "code": "busy"}).encode()]

@@ -135,6 +135,7 @@ class Runtime:
                 secret,
                 file.lab.name,
                 clock=clock,
+                catalogues=file.catalogues,
                 recording=file.record is not None,
             )
             sequences = Sequences(self.board, self.sessions, self.tasks, clock, lab.functions)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeVar
 
+from labnode.locale import pick
 from labnode.schema.section import shown
 
 Number = TypeVar("Number", int, float)
@@ -169,12 +170,7 @@ class Text:
         """The words in the first of `locales` that exists ("es", "es_ES"), else in English."""
         if isinstance(self.words, str):
             return self.words
-        known = {_tag(language): words for language, words in self.words.items()}
-        for locale in (*locales, "en"):
-            for tag in (_tag(locale or ""), _tag(locale or "").partition("-")[0]):
-                if tag in known:
-                    return known[tag]
-        return next(iter(self.words.values()), "")
+        return pick(self.words, *locales)
 
     def __str__(self) -> str:
         return self.pick()
@@ -189,7 +185,3 @@ def _measure(value: Any, units: dict[str, Any]) -> Any:
         return None
     number = float(match[1]) if "." in match[1] else int(match[1])
     return number * units[match[2].lower()]
-
-
-def _tag(locale: str) -> str:
-    return locale.partition(".")[0].replace("_", "-").lower()

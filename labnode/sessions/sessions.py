@@ -11,6 +11,7 @@ from labnode import audit
 from labnode.clock import Clock
 from labnode.errors import Busy, StartFailed, StorageError
 from labnode.events import Bus
+from labnode.locale import Message
 from labnode.sessions.actions import Actions
 from labnode.sessions.admission import Admission, Obstacles
 from labnode.sessions.expiry import SessionRules, fates
@@ -270,7 +271,7 @@ class Sessions:
         if session.state is State.STARTING and session.reason is None:
             self._worker.wait_for(session.started, _PATIENCE)
             if session.state is State.STARTING and session.reason is None:
-                raise Busy("The board is being made ready again after a restart of the node.")
+                raise Busy(Message("error.resuming"))
         return session.active
 
     # ------------------------------------------------------------------ the node

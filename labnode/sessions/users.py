@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from labnode.clock import Clock
 from labnode.errors import Forbidden, LabnodeError, SessionOver, StorageError
 from labnode.jsondata import JsonDict, Sealed, plain
+from labnode.locale import Message
 from labnode.sessions.expiry import Reaper
 from labnode.sessions.session import Reason, Session, State
 from labnode.store import Store, Work
@@ -290,7 +291,7 @@ class User:
         A view may use them while the session is active, a task until they are made safe.
         """
         if self.session.sealed or not (in_task or self.session.active):
-            raise SessionOver("The session is over.")
+            raise SessionOver(Message("error.session-over"))
 
     def _stored_data(self) -> JsonDict:
         return JsonDict("user.data", deepcopy(self.session.data), self._save)
@@ -333,7 +334,7 @@ class Observer(AnonymousUser):
         return self._student.time_left
 
     def check_may_act(self, *, in_task: bool) -> None:  # noqa: ARG002 - a User's needs it
-        raise Forbidden("Whoever observes a session can do nothing in it.")
+        raise Forbidden(Message("error.observer"))
 
     def __str__(self) -> str:
         return f"observer of session {self.session.tag}"

@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVa
 from labnode.clock.schedules import wall_seconds
 from labnode.errors import BadInput, LabnodeError, TooLittleTime
 from labnode.jsondata import JsonDict, Sealed, plain
+from labnode.locale import Message
 from labnode.tasks.queues import DueTime
 from labnode.tasks.runs import Lane, Run
 from labnode.tasks.timers import Recurrence, Timers
@@ -196,9 +197,9 @@ class TaskFunction(Generic[P, R]):
         if self.estimated_time is not None and getattr(user, "active", False):
             left: float = user.time_left
             if left < self.estimated_time:
+                takes = f"{self.estimated_time:g}"
                 raise TooLittleTime(
-                    f"Task {self.name!r} takes about {self.estimated_time:g} s, and only "
-                    f"{int(left)} s are left."
+                    Message("error.too-little-time", name=self.name, takes=takes, left=int(left))
                 )
 
     def invocation(self) -> Invocation:
@@ -327,8 +328,13 @@ class Task:
     @property
     def error(self) -> dict[str, str] | None:
         """`{"code", "class", "message"}` once failed, else None."""
-        error: dict[str, str] | None = deepcopy(self._row["error"])
-        return error
+        error: dict[str, str] | None = self._row["error"]
+        return error and {name: text for name, text in error.items() if name != "words"}
+
+    @property
+    def words(self) -> Any:
+        """The message of `error` in several languages, as JSON (see `labnode.locale`), or None."""
+        return (self._row["error"] or {}).get("words")
 
     @property
     def data(self) -> dict[str, Any]:

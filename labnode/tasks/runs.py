@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from labnode.clock import Clock, Event
 from labnode.errors import BadInput, Busy, LabnodeError, NotFound, SessionOver
+from labnode.locale import Message
 
 _REMEMBERED = 256  # finished runs kept in memory; older ones are in the store only
 _MOST_UNFINISHED = 20_000  # runs; some 3 KB of memory each
@@ -192,14 +193,19 @@ class Run:
         return {**self.row(), "stopping": self.stop.is_set()}
 
 
-def describe_error(error: BaseException) -> dict[str, str]:
-    """A task's `error` for an exception: `code`, `class` and `message`."""
+def describe_error(error: BaseException) -> dict[str, Any]:
+    """A task's `error` for an exception: `code`, `class` and `message`.
+
+    `words` are those of a message that there is in several languages.
+    """
     code = error.code if isinstance(error, LabnodeError) else "exception"
     try:
         message = str(error)
     except BaseException:  # noqa: BLE001 - a lab's own exception that cannot even be printed
         message = ""
-    return {"code": code, "class": type(error).__name__, "message": message}
+    words = getattr(error.words, "words", None) if isinstance(error, LabnodeError) else None
+    told = {"code": code, "class": type(error).__name__, "message": message}
+    return told if words is None else {**told, "words": words}
 
 
 def children_of_thread(native_id: int) -> frozenset[int]:
@@ -295,12 +301,12 @@ class Registry:
     def check_open(self, run: Run) -> None:
         """SessionOver if the session of `run` is over."""
         if not self.is_open(run.session_id):
-            raise SessionOver(f"Task {run.name!r} cannot start: its session is over.")
+            raise SessionOver(Message("error.task-session-over", name=run.name))
 
     def add(self, run: Run) -> None:
         """Know a new run; Busy if too many wait already."""
         if len(self._runs) >= _MOST_UNFINISHED:
-            raise Busy(f"{_MOST_UNFINISHED} tasks wait or run already; that is too many.")
+            raise Busy(Message("error.many-tasks", n=_MOST_UNFINISHED))
         self._runs[run.id] = run
 
     def drop(self, run: Run) -> None:

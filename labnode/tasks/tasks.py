@@ -22,6 +22,7 @@ from labnode.errors import (
 )
 from labnode.events import Bus, TaskChanged, TaskStatusChanged
 from labnode.jsondata import plain
+from labnode.locale import Message
 from labnode.store import Happening, NotUnique, Row, Store
 from labnode.tasks.api import Invocation, Task, TaskFunction
 from labnode.tasks.lanes import Lanes, Taken
@@ -131,7 +132,7 @@ class Tasks:
             self._insert(run, begun, *story, also=queue, then=queued)
             if run.status is Status.NEW:  # the session has ended while the row was written
                 run.status = Status.SUBMITTED
-                over = SessionOver(f"Task {run.name!r} cannot start: its session is over.")
+                over = SessionOver(Message("error.task-session-over", name=run.name))
                 self._fail(run, over)
                 raise over
         except LabnodeError as error:
@@ -237,7 +238,7 @@ class Tasks:
         except BaseException as error:
             self._registry.drop(run)
             if isinstance(error, NotUnique):
-                raise AlreadyRunningError(f"Task {run.name!r} is already running.") from None
+                raise AlreadyRunningError(Message("error.task-running", name=run.name)) from None
             raise
 
     def _refused(self, run: Run, error: LabnodeError) -> Task:
@@ -261,7 +262,7 @@ class Tasks:
             self._publish_status(run)
             self._work(run, partial(self._queues.execute, message), message)
         elif expired:
-            self._fail(run, TooLate(f"Task {run.name!r} did not begin before it expired."))
+            self._fail(run, TooLate(Message("error.task-expired", name=run.name)))
         elif early:
             self._lanes.give_back(run, message)
         else:
@@ -422,7 +423,7 @@ class Tasks:
                 return
             self._ask_to_stop(run)
             if cancelled := run.may_begin:
-                run.outcome = self._failure(Stopped("The task was stopped before it began."))
+                run.outcome = self._failure(Stopped(Message("error.task-cancelled")))
             else:
                 self._publish_status(run)  # under the lock: before its end is published
         if cancelled:

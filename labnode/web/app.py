@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import bottle
-from bottle import Bottle, HTTPError, HTTPResponse, request
+from bottle import Bottle, HTTPError, request
 
 from labnode.clock import Clock
-from labnode.errors import LabnodeError
-from labnode.http.replies import App, Errors, OwnViews, error_reply, json_reply, wants_json
+from labnode.errors import NotFound
+from labnode.http.replies import App, Errors, OwnViews, json_reply, wants_json
 from labnode.lab import Lab, Node
-from labnode.lab.pages import locales
 from labnode.settings import Settings
-from labnode.web import html, texts
-from labnode.web.auth import viewer
+from labnode.web import html
+from labnode.web.auth import Access, viewer
 from labnode.web.board_api import BoardApi
 from labnode.web.camera import Streams
 from labnode.web.console import Consoles
@@ -26,6 +25,7 @@ from labnode.web.files import send_page, serve_files
 from labnode.web.lab_websockets import WebSockets
 from labnode.web.page_state import PageState
 from labnode.web.program_keys import serve_program_keys
+from labnode.web.texts import refusal, told
 from labnode.web.uploads import Uploads
 
 log = logging.getLogger(__name__)
@@ -44,11 +44,11 @@ def student_app(
     """All routes of the student's side; each denies by default."""
     access = uploads.access
     app = App()
-    app.default_error_handler = partial(_error, settings)
+    app.default_error_handler = partial(_error, settings, access)
     for routes in (app, lab.app):
         for plugin in (Errors, OwnViews, type(access)):  # of a runtime that had this lab before
             routes.uninstall(plugin)
-        routes.install(Errors(_told))
+        routes.install(Errors(lambda error: refusal(error, access.language)))
         routes.install(access)
     own_headers = {
         # With `no-referrer`, browsers say `Origin: null` of a form, which could be anybody's.
@@ -72,11 +72,6 @@ def student_app(
     return app
 
 
-def _told(error: LabnodeError) -> HTTPResponse:
-    """An error that was raised on purpose, as a student may see it."""
-    return error_reply(error, texts.for_students(error.message))
-
-
 def _look_for_templates(folder: Path) -> None:
     """Have Bottle's `template()` look there first."""
     if str(folder) in bottle.TEMPLATE_PATH:
@@ -85,20 +80,22 @@ def _look_for_templates(folder: Path) -> None:
     bottle.TEMPLATES.clear()  # those of the runtime before
 
 
-def _error(settings: Settings, error: HTTPError) -> Any:
+def _error(settings: Settings, access: Access, error: HTTPError) -> Any:
     """The answer to what Bottle refuses, and to a bug: a page for people, JSON for programs."""
+    language = access.language
     if error.status_code >= 500:
         cause = error.exception
         why = error.body if cause is None else f"{type(cause).__name__}: {cause}"
         log.error("%s %s failed: %s", request.method, request.path, why, exc_info=cause)
-        message = "Something went wrong in the lab; it was written to its log."
+        message = language.texts["site.failed:text"]
     else:
-        message = f"{error.body}"
+        code = NotFound.code if error.status_code == NotFound.status else "http"
+        message = told(f"{error.body}", code, language)
     if wants_json() or request.method != "GET":
         reply = json_reply({"error": True, "code": "http", "message": message})
         bottle.response.content_type = "application/json"
         return reply.body
     bottle.response.content_type = "text/html; charset=utf-8"
     return html.render_error(
-        locales(), status=error.status_code, message=message, root=f"{settings.base_path}/"
+        language, status=error.status_code, message=message, root=f"{settings.base_path}/"
     )

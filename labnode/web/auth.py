@@ -17,13 +17,15 @@ from labnode import context
 from labnode.clock import Clock
 from labnode.errors import BadInput, Busy, Forbidden
 from labnode.http.cookies import cookie_value
-from labnode.http.replies import error_reply, is_upgrade, json_reply, redirect, wants_json
+from labnode.http.replies import is_upgrade, json_reply, redirect, wants_json
 from labnode.lab.node import Level
 from labnode.lab.pages import locales
+from labnode.locale import Catalogues, Language, Message
 from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Session, Sessions, User
 from labnode.settings import Settings
 from labnode.web import html
 from labnode.web.observers import Observers
+from labnode.web.texts import refusal
 from labnode.worker import check_in_time
 
 Audience = Level | Literal["observer"]
@@ -90,9 +92,11 @@ class Access:
         lab: str,
         *,
         clock: Clock,
+        catalogues: Catalogues,
         recording: bool = False,
     ) -> None:
         """`recording`: what a session has recorded can be downloaded after it."""
+        self._catalogues = catalogues
         self._sessions = sessions
         self._settings = settings
         self._secret = secret
@@ -116,6 +120,7 @@ class Access:
                 observer = self.observers.identify(self.observer_cookie)
                 if observer is not None and (observer.active or isinstance(user, AnonymousUser)):
                     user = observer
+            request.environ["labnode.viewer"] = user
             if level != "public" and (refusal := self._refusal(user, level)) is not None:
                 return refusal
             check_in_time(deadline(), self._clock.now())
@@ -127,6 +132,11 @@ class Access:
                     user.store_changes()
 
         return guarded
+
+    @property
+    def language(self) -> Language:
+        """That of the current request: `?locale=`, else the student's, else the browser's."""
+        return self._catalogues.best(locales(request.environ.get("labnode.viewer")))
 
     # ------------------------------------------------------------------ the cookie
 
@@ -196,11 +206,12 @@ class Access:
     def forbidden(self) -> HTTPResponse:
         """The answer to somebody without a session."""
         if wants_json():
-            return json_reply({"error": True, "code": "forbidden", "message": "Log in first."}, 403)
+            message = self.language.say(Message("error.log-in"))
+            return json_reply({"error": True, "code": "forbidden", "message": message}, 403)
         if self._settings.unauthorized_link:
             return redirect(self._settings.unauthorized_link)
         template = self._settings.unauthorized_template
-        page = html.render_forbidden(locales(), root=self._root, template=template)
+        page = html.render_forbidden(self.language, root=self._root, template=template)
         return HTTPResponse(page, 403)
 
     def over(self, user: Viewer) -> HTTPResponse:
@@ -208,13 +219,15 @@ class Access:
         back = self.back(user)
         reason = "observed" if user.read_only else user.session.reason
         if wants_json():
-            reply = {"error": True, "code": "session-over", "message": "The session is over."}
+            message = self.language.say(Message("error.session-over"))
+            reply = {"error": True, "code": "session-over", "message": message}
             return json_reply({**reply, "back": back, "reason": reason}, 403)
         if back is not None:
             return redirect(back)
         recording = self._recording and not user.read_only
+        language = self._catalogues.best(locales(user))
         return HTTPResponse(
-            html.render_farewell(locales(user), reason=reason, recording=recording, root=self._root)
+            html.render_farewell(language, reason=reason, recording=recording, root=self._root)
         )
 
     def back(self, user: Viewer) -> str | None:
@@ -247,8 +260,8 @@ class Access:
     def _not_ready(self, busy: Busy) -> HTTPResponse:
         """The answer while a session is being resumed after a restart of the node."""
         if wants_json():
-            return error_reply(busy)
-        return HTTPResponse(html.render_loading(locales(), root=self._root), 503)
+            return refusal(busy, self.language)
+        return HTTPResponse(html.render_loading(self.language, root=self._root), 503)
 
     @property
     def _root(self) -> str:
@@ -266,10 +279,7 @@ def check_origin(settings: Settings) -> None:
     origin = request.get_header("Origin")
     own = not is_upgrade() if origin is None else _is_own(origin, settings)
     if site not in (None, "same-origin") or not own:
-        raise Forbidden(
-            "WebSockets, and requests that change something, must come from the lab's own page "
-            "(behind a proxy, base_url in the settings says where that is)."
-        )
+        raise Forbidden(Message("error.origin"))
 
 
 def _is_own(origin: str, settings: Settings) -> bool:

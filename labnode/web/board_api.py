@@ -8,13 +8,12 @@ from typing import Any
 from bottle import Bottle, HTTPResponse, request
 
 from labnode.drivers.framework.commands import parameters_of
-from labnode.errors import AlreadyRunningError, BadInput, Interlocked, NotFound, TooLittleTime
+from labnode.errors import AlreadyRunningError, BadInput, NotFound, TooLittleTime
 from labnode.events import HandRaised
 from labnode.http.replies import json_reply
 from labnode.jsondata import parse
 from labnode.lab import Lab, Node
-from labnode.lab.pages import locales
-from labnode.lab.programming import in_language
+from labnode.locale import Language, Message
 from labnode.tasks import Task
 from labnode.web.auth import asked_at, deadline, student, viewer
 from labnode.web.page_state import PageState, task_json
@@ -34,7 +33,7 @@ class BoardApi:
         look("/api/session", callback=lambda: json_reply(page.session(viewer())))
         app.post("/api/session/hand", callback=self.raise_hand)
         look("/api/board", callback=lambda: json_reply(self.board()))
-        look("/api/state", callback=lambda: json_reply(page.state(viewer())))
+        look("/api/state", callback=lambda: json_reply(page.state(viewer(), page.language)))
         app.post("/api/devices/<device>/<command>", callback=self.command)
         app.post("/api/tasks/<name>", callback=self.start_task)
         look("/api/tasks/<task_id>", callback=self.task)
@@ -44,23 +43,23 @@ class BoardApi:
 
     def board(self) -> dict[str, Any]:
         """What the page shows, and the devices' states now."""
-        board = self._page.board(locales(viewer()))
+        board = self._page.board(self._page.language)
         return {**board, "snapshot": self._page.devices()["devices"]}
 
     def command(self, device: str, command: str) -> HTTPResponse:
         """Run a device's command; its arguments are the JSON body, a list or an object."""
         spec = self._node.board.file.devices.get(device)
-        if spec is not None and spec.access != "user":
-            raise NotFound(f"There is no device {device!r} for students.")
-        if spec is not None and command in spec.commands and not spec.commands[command].students:
-            raise NotFound(f"'{device}' has no command {command!r} for students.")
-        waits = {"deadline": deadline(), "asked_at": asked_at(self._node.board.clock.now())}
+        if spec is None or spec.access != "user":
+            raise NotFound(Message("error.no-device", device=device))
+        if command in spec.commands and not spec.commands[command].students:
+            raise NotFound(Message("error.no-command", device=device, command=command))
         arguments = _body()
-        try:
-            result = self._lab.devices[device].command(command, arguments, **waits)
-        except Interlocked as error:
-            in_language(error, locales(viewer()))
-            raise
+        result = self._lab.devices[device].command(
+            command,
+            arguments,
+            deadline=deadline(),
+            asked_at=asked_at(self._node.board.clock.now()),
+        )
         self._did(device=device, command=command, arguments=arguments)
         return json_reply({"result": result, **self._page.devices()})
 
@@ -68,10 +67,10 @@ class BoardApi:
         """Start a task of the page; its arguments are the JSON body, an object."""
         function = self._lab.functions.get(name)
         if function is None or function.label is None:
-            raise NotFound(f"There is no task {name!r} for students.")
+            raise NotFound(Message("error.no-task", name=name))
         arguments = _body()
         if arguments is not None and not isinstance(arguments, dict):
-            raise BadInput("The arguments of a task are a JSON object.")
+            raise BadInput(Message("error.task-arguments"))
         given = dict(arguments or {})
         for parameter in parameters_of(function.function):
             if parameter.name in given:
@@ -80,7 +79,7 @@ class BoardApi:
                 except ValueError as error:
                     raise BadInput(f"{name}: '{parameter.name}' {error}") from None
         self._did(task=name)
-        return task_reply(function.delay(**given))
+        return task_reply(function.delay(**given), self._page.language)
 
     def raise_hand(self) -> HTTPResponse:
         """The student asks for help, or no longer does: who observes and the staff see it."""
@@ -93,19 +92,19 @@ class BoardApi:
 
     def task(self, task_id: str) -> HTTPResponse:
         """One of this session's tasks."""
-        return json_reply(task_json(self._my_task(task_id)))
+        return json_reply(task_json(self._my_task(task_id), self._page.language))
 
     def stop_task(self, task_id: str) -> HTTPResponse:
         """Ask one of this session's tasks to stop."""
         task = self._my_task(task_id)
         task.stop()
-        return json_reply(task_json(task.retrieve()))
+        return json_reply(task_json(task.retrieve(), self._page.language))
 
     def recording(self, kind: str) -> HTTPResponse:
         """What the session has recorded, as a file of the `kind` csv or json."""
         recording = self._node.recordings.of(student().session)
         if recording is None:
-            raise NotFound("Nothing was recorded in this session.")
+            raise NotFound(Message("error.no-recording"))
         if kind == "csv":
             reply = HTTPResponse(recording.csv(), content_type="text/csv; charset=UTF-8")
         else:
@@ -122,7 +121,7 @@ class BoardApi:
     def _my_task(self, task_id: str) -> Task:
         task = self._lab.get_task(task_id)
         if task is None or task.task_id != task_id:
-            raise NotFound(f"There is no task {task_id!r} in this session.")
+            raise NotFound(Message("error.no-task-id", task=task_id))
         return task
 
 
@@ -134,11 +133,11 @@ def _body() -> Any:
     try:
         return parse(raw)
     except ValueError:
-        raise BadInput("The body must be JSON.") from None
+        raise BadInput(Message("error.no-json")) from None
 
 
-def task_reply(task: Task, accepted: int = 200) -> HTTPResponse:
+def task_reply(task: Task, language: Language, accepted: int = 200) -> HTTPResponse:
     """A task that was just started, with status 409 where it was refused."""
     refusals = (AlreadyRunningError.code, TooLittleTime.code)
     refused = task.error is not None and task.error["code"] in refusals
-    return json_reply(task_json(task), 409 if refused else accepted)
+    return json_reply(task_json(task, language), 409 if refused else accepted)

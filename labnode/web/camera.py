@@ -16,6 +16,7 @@ from labnode.events import Bus, SessionChanged
 from labnode.http import Connection
 from labnode.http.reactor import Group, Participant
 from labnode.lab import Node
+from labnode.locale import Message
 from labnode.sessions import Session
 from labnode.web.auth import viewer
 
@@ -95,7 +96,7 @@ class Streams:
     def _capture(self, name: str) -> CameraCapture:
         driver = self._node.board.file.devices.get(name)
         if driver is None or driver.access != "user" or driver.widget != "camera":
-            raise NotFound(f"There is no camera {name!r} for students.")
+            raise NotFound(Message("error.no-camera", name=name))
         return cast(Any, driver).capture  # type: ignore[no-any-return]
 
     def _open(self, connection: Connection, capture: CameraCapture, session: Session) -> None:
@@ -105,7 +106,7 @@ class Streams:
             viewers = self._viewers.members
             mine = sum(each.session is session for each in viewers)
             if len(viewers) >= _MOST or mine >= _MOST_PER_SESSION:
-                raise Busy("There are too many pages that show a camera; close some.")
+                raise Busy(Message("error.cameras"))
             self._viewers.add(viewing)
         connection.become(viewing)
 

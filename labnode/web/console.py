@@ -11,15 +11,17 @@ from typing import Any, Protocol, cast
 from bottle import Bottle, request
 
 from labnode.clock import Clock
-from labnode.errors import BadInput, LabnodeError, NotFound
+from labnode.errors import BadInput, DeviceError, LabnodeError, NotFound
 from labnode.http import handshake
 from labnode.http.websocket import SESSION_OVER, Channel, Ending
 from labnode.jsondata import parse
 from labnode.lab import Node
+from labnode.lab.pages import locales
+from labnode.locale import Language, Message
 from labnode.sessions import Observer, Sessions, User
 from labnode.web.auth import Viewer, viewer
 from labnode.web.lab_websockets import WebSockets
-from labnode.web.texts import for_students
+from labnode.web.texts import told
 from labnode.worker import check_in_time
 
 _PIECE = 1 << 14  # bytes of a message to a page
@@ -90,20 +92,23 @@ class Consoles:
         console = self._console(name)
         handshake.check()
         position = console.line.reader(*_place(request.query))
-        page = _Page(console, position, user, self._node.sessions, self._node.board.clock)
+        language = self._node.board.file.catalogues.best(locales(user))
+        clock = self._node.board.clock
+        sessions = self._node.sessions
+        page = _Page(console, position, user, sessions, language=language, clock=clock)
         self._websockets.open(page, user.session_id)
         return ""
 
     def _console(self, name: str) -> Console:
         driver = self._node.board.file.devices.get(name)
         if driver is None or driver.access != "user" or driver.widget != "console":
-            raise NotFound(f"There is no console {name!r} for students.")
+            raise NotFound(Message("error.no-console", name=name))
         return cast(Console, driver)
 
 
-def _visible(status: Any) -> dict[str, Any]:
+def _visible(status: Any, language: Language) -> dict[str, Any]:
     """Without the path, which students need not know."""
-    error = None if status.error is None else for_students(status.error)
+    error = None if status.error is None else told(status.error, DeviceError.code, language)
     visible = {**asdict(status), "error": error}
     del visible["path"]
     return visible
@@ -129,8 +134,11 @@ class _Page:
         position: LinePosition,
         user: Viewer,
         sessions: Sessions,
+        *,
+        language: Language,
         clock: Clock,
     ) -> None:
+        self._language = language
         self._user = user
         self._sessions = sessions
         self._clock = clock
@@ -146,7 +154,7 @@ class _Page:
         self._reported = (0, 0)
         self._status = line.status
         hello = {"epoch": line.epoch, "offset": position.offset, "read_only": self._read_only}
-        self._news = [{"type": "hello", **hello, **_visible(self._status)}]
+        self._news = [{"type": "hello", **hello, **_visible(self._status, language)}]
 
     # ------------------------------------------------------------------ a Receiver
 
@@ -172,7 +180,9 @@ class _Page:
             else:
                 self._write(self._decoded(message), counted=False)
         except LabnodeError as error:
-            self._news.append({"type": "refused", "message": error.message})
+            self._news.append(
+                {"type": "refused", "message": told(error.words, error.code, self._language)}
+            )
             self._wake()
 
     def ended(self) -> None:
@@ -202,7 +212,7 @@ class _Page:
         """Queue the messages that come before the next bytes."""
         if (status := self._line.status) is not self._status:
             self._status = status
-            self._news.append({"type": "status", **_visible(status)})
+            self._news.append({"type": "status", **_visible(status, self._language)})
         if (counts := (self._sent, self._lost)) != self._reported:
             self._reported = counts
             self._news.append({"type": "sent", "bytes": counts[0], "lost": counts[1]})
@@ -240,7 +250,7 @@ class _Page:
             self._unsent += left
         try:
             if self._read_only:
-                raise BadInput("This console is for looking only.")
+                raise BadInput(Message("error.console-read-only"))
             self._line.write(data, written, self._generation)
         except LabnodeError:
             written(0)

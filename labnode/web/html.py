@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from bottle import SimpleTemplate
 
-from labnode.locale import BUILT_IN, Message
+from labnode.locale import Language
 from labnode.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
@@ -70,7 +70,9 @@ _NEEDS = {
 }  # loaded with these
 
 
-def render_page(boot: Mapping[str, Any], *, template: Path | None = None) -> str:
+def render_page(
+    boot: Mapping[str, Any], language: Language, *, template: Path | None = None
+) -> str:
     """The page of an active session, with all data that it starts with; see `boot`.
 
     `template` is the lab's own page instead, with the same variables.
@@ -79,10 +81,11 @@ def render_page(boot: Mapping[str, Any], *, template: Path | None = None) -> str
     widgets = _widgets(boot["board"])
     return _render(
         "page",
-        boot["language"],
+        language,
         boot["root"],
         template=template,
-        title=boot["board"]["title"] or Message("site.lab").pick(boot["language"]),
+        languages=language.all_names,
+        title=boot["board"]["title"] or language.texts["site.lab"],
         student=student["full_name"] or student["username"],
         read_only=student["read_only"],
         modules=[*_EVERY_PAGE, *(name for each in widgets for name in _NEEDS.get(each, ()))],
@@ -96,23 +99,26 @@ def boot(
     state: Mapping[str, Any],
     *,
     token: str | None,
-    locales: Iterable[str],
+    language: Language,
+    asked: str = "",
     sign_of_life: float = 5.0,
     root: str = "",
 ) -> dict[str, Any]:
     """All that the script of a page starts with.
 
     `board` is the reply of `api/board`, `state` that of `api/state`. `token` is the session's,
-    None for an observer. The page polls every `sign_of_life` seconds. `root` leads from its URL to
-    the lab's ("" when the page is at `{base}/`, "../" one folder below, or `{base}/`).
+    None for an observer. The page is in `language`, `asked` for by `?locale=`. It polls every
+    `sign_of_life` seconds. `root` leads from its URL to the lab's ("" when the page is at
+    `{base}/`, "../" one folder below, or `{base}/`).
     """
-    language = BUILT_IN.language(locales)
     return {
         "root": root,
         "token": token,
         "sign_of_life": sign_of_life,
-        "language": language,
-        "words": BUILT_IN.section(language, "page"),
+        "language": language.code,
+        "locales": language.locales,
+        "asked": asked,
+        "words": language.section("page"),
         "board": board,
         "state": state,
     }
@@ -132,7 +138,7 @@ def content_security_policy(settings: Settings, more: Mapping[str, str] | None =
 
 
 def render_farewell(
-    locales: Iterable[str],
+    language: Language,
     *,
     reason: str | None = None,
     back: str | None = None,
@@ -143,10 +149,10 @@ def render_farewell(
 
     With `recording`, data of the session can be downloaded.
     """
-    words = _words(BUILT_IN.language(locales))
+    words = language.section("page", "site")
     return _message(
         "over",
-        locales,
+        language,
         root,
         text=words.get(f"over:{reason}", ""),
         back=back if back and back.lower().startswith(("http://", "https://")) else None,
@@ -155,67 +161,61 @@ def render_farewell(
     )
 
 
-def render_forbidden(
-    locales: Iterable[str], *, root: str = "", template: Path | None = None
-) -> str:
+def render_forbidden(language: Language, *, root: str = "", template: Path | None = None) -> str:
     """The page for someone without a session, with status 403.
 
     `template` is the lab owner's own page instead, with the same variables as `message.html`.
     """
-    return _message("forbidden", locales, root, template=template)
+    return _message("forbidden", language, root, template=template)
 
 
-def render_error(locales: Iterable[str], *, status: int, message: str, root: str = "") -> str:
+def render_error(language: Language, *, status: int, message: str, root: str = "") -> str:
     """The page for an address that is not there (404), or where something failed, with a way back.
 
     `message` is for other kinds of refusals.
     """
-    words = _words(BUILT_IN.language(locales))
+    words = language.section("page", "site")
     name = "not-found" if status == 404 else "failed"
     text = words[f"{name}:text"] if status in (404, 500) else message
-    return _message(name, locales, root, text=text, home=root or "./")
+    return _message(name, language, root, text=text, home=root or "./")
 
 
-def render_loading(locales: Iterable[str], *, root: str = "") -> str:
+def render_loading(language: Language, *, root: str = "") -> str:
     """The page while the board is not ready yet; it reloads by itself."""
-    return _message("loading", locales, root, refresh=2)
+    return _message("loading", language, root, refresh=2)
 
 
-def render_admin(language: str, **values: Any) -> str:
+def render_admin(language: Language, **values: Any) -> str:
     """The administration's page, at `{base}/admin`; `values` are those of `admin.page`."""
     return _render("admin", language, "", **values)
 
 
-def render_admin_login(language: str, **values: Any) -> str:
+def render_admin_login(language: Language, **values: Any) -> str:
     """The form that administrators log in with; `values` are those of `Login.page`."""
     return _render("admin_login", language, "", **values)
 
 
-def render_message(language: str, *, title: str, text: str, back: str, root: str) -> str:
+def render_message(language: Language, *, title: str, text: str, back: str, root: str) -> str:
     """A page with one sentence and a link back."""
     return _render("message", language, root, title=title, text=text, back=back)
 
 
 def _message(
-    name: str, locales: Iterable[str], root: str, *, template: Path | None = None, **values: Any
+    name: str, language: Language, root: str, *, template: Path | None = None, **values: Any
 ) -> str:
     """A page with a title and a text: the words `name` and `name:text`, unless given."""
-    language = BUILT_IN.language(locales)
-    words = _words(language)
+    words = language.section("page", "site")
     values = {"title": words[name], "text": words.get(f"{name}:text", ""), **values}
     return _render("message", language, root, template=template, **values)
 
 
 def _render(
-    name: str, language: str, root: str, *, template: Path | None = None, **values: Any
+    name: str, language: Language, root: str, *, template: Path | None = None, **values: Any
 ) -> str:
     page = _template(template) if template else _template(_TEMPLATES / f"{name}.html")
-    values = {"words": _words(language), "style": _STYLE, **values}
-    return str(page.render(values, language=language, root=root))
-
-
-def _words(language: str) -> dict[str, str]:
-    return BUILT_IN.section(language, "page", "site")
+    words = language.section("page", "site")
+    values = {"words": words, "style": _STYLE, **values}
+    return str(page.render(values, language=language.code, root=root))
 
 
 @functools.cache

@@ -31,6 +31,7 @@ from labnode.http.websocket import (
 )
 from labnode.lab import Lab, hooks
 from labnode.lab.node import Level
+from labnode.locale import Message
 from labnode.sessions import ANONYMOUS, AnonymousUser, Observer, Sessions, User
 from labnode.web.live import Live
 from labnode.web.page_state import PageState
@@ -264,9 +265,9 @@ class WebSockets:
         kind, channels = (session_id, looking), self._channels.members
         mine = sum((each.session_id, each.looking) == kind for each in channels)
         if not self._started or self._channels.stop_by is not None:
-            raise Busy("The lab is not serving WebSockets now.")
+            raise Busy(Message("error.stopping"))
         if len(channels) >= self.limits.sockets or mine >= self.limits.per_session:
-            raise Busy("There are too many WebSockets open; close some, or try again later.")
+            raise Busy(Message("error.websockets"))
 
     # ------------------------------------------------------------------ handlers
 
@@ -274,7 +275,7 @@ class WebSockets:
         """The view of a lab's WebSocket."""
         handshake.check()
         if not self._free_threads.acquire(blocking=False):
-            raise Busy("Too many handlers of WebSockets are running; try again later.")
+            raise Busy(Message("error.websockets"))
         try:
             user = context.current_user.get() or ANONYMOUS
             ws = WebSocket(Visitor(user, level, self._sessions), self.limits)

@@ -22,6 +22,7 @@ from labnode.events import (
 )
 from labnode.http import handshake
 from labnode.http.websocket import SESSION_OVER, Channel, Receiver
+from labnode.locale import Language
 from labnode.sessions import Sessions, User
 from labnode.web.auth import Viewer, viewer
 from labnode.web.page_state import PageState
@@ -92,7 +93,7 @@ class Live:
     def _open(self) -> str:
         """The view of the WebSocket that every page has."""
         handshake.check()
-        page = Page(viewer(), self)
+        page = Page(viewer(), self, self._state.language)
         self._channels.open(page, page.viewer.session_id)
         self.answered(page)
         self._new.append(page)
@@ -153,7 +154,7 @@ class Live:
                 self._pages.append(page)
                 if self._pings:
                     page.ping_every(_PING_EVERY)
-            page.tell(self._state.state(page.viewer))
+            page.tell(self._state.state(page.viewer, page.language))
         while self._asking:
             page = self._asking.popleft()
             if page in self._pages:
@@ -190,11 +191,8 @@ class Live:
             if event.session_id is not None:
                 changed.setdefault(event.session_id, {})[event.task_id] = None
         for session_id, task_ids in changed.items():
-            pages = self._of(session_id)
-            if pages:
-                message = _text({"tasks": self._state.tasks(task_ids)})
-                for page in pages:
-                    page.send(message)
+            for page in self._of(session_id):
+                page.tell({"tasks": self._state.tasks(task_ids, page.language)})
 
     def _tell_sessions(self) -> None:
         for session_id in {event.session_id for event in self._session_changes.drain()}:
@@ -223,8 +221,9 @@ class Live:
 class Page:
     """One open page: a Receiver and an AnswerListener."""
 
-    def __init__(self, viewer: Viewer, live: Live) -> None:
+    def __init__(self, viewer: Viewer, live: Live, language: Language) -> None:
         self.viewer = viewer
+        self.language = language
         self.channel: Channel  # see `begin`
         self.hidden = False  # nobody looks at it
         self.deeds = viewer.session.deeds  # what it has been told of what the student does

@@ -6,18 +6,22 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bottle import request
+
 from labnode.board.config.page import describe_page
 from labnode.clock import Clock
 from labnode.drivers.framework.commands import parameters_of
 from labnode.errors import DeviceError
 from labnode.files import lies_in
 from labnode.lab import Lab, Node
-from labnode.lab.pages import locales, sign_of_life
+from labnode.lab.pages import sign_of_life
+from labnode.locale import Language, Retold
 from labnode.schema import Text
 from labnode.sessions import User
 from labnode.tasks import Task, TaskFunction
-from labnode.web import html, texts
+from labnode.web import html
 from labnode.web.auth import Access, Viewer
+from labnode.web.texts import is_for_students, told
 
 _OWN_PAGE = "templates/page.html"
 
@@ -39,15 +43,21 @@ class PageState:
 
     def boot(self, viewer: Viewer) -> dict[str, Any]:
         """The data that a page starts with."""
-        languages = locales(viewer)
+        language = self.language
         token = viewer.session.token if isinstance(viewer, User) else None
         return html.boot(
-            self.board(languages),
-            self.state(viewer),
+            self.board(language),
+            self.state(viewer, language),
             token=token,
-            locales=languages,
+            language=language,
+            asked=request.query.get("locale", ""),
             sign_of_life=sign_of_life(self._node.board.file.session.timeout),
         )
+
+    @property
+    def language(self) -> Language:
+        """That of the current request."""
+        return self._access.language
 
     def page(self, viewer: Viewer) -> tuple[str, Mapping[str, str]]:
         """The page with its headers; templates/page.html beside the board is the lab's own."""
@@ -55,28 +65,29 @@ class PageState:
         own = folder / _OWN_PAGE
         template = own if own.is_file() and lies_in(folder, _OWN_PAGE) else None
         headers = self._own_headers if template else {}
-        return html.render_page(self.boot(viewer), template=template), headers
+        page = html.render_page(self.boot(viewer), self.language, template=template)
+        return page, headers
 
-    def board(self, languages: list[str]) -> dict[str, Any]:
+    def board(self, language: Language) -> dict[str, Any]:
         """What does not change as long as the node runs."""
         file = self._node.board.file
         return {
-            "title": file.title.pick(*languages),
-            "devices": self._node.board.describe(languages),
-            "page": None if file.page is None else describe_page(file.page, languages),
+            "title": language.say(file.title),
+            "devices": self._node.board.describe(language.locales),
+            "page": None if file.page is None else describe_page(file.page, language.locales),
             "record": None if file.record is None else {"devices": file.record.devices},
             "tasks": [
-                self._describe(function, languages)
+                self._describe(function, language)
                 for function in self._lab.functions.values()
                 if function.label is not None
             ],
         }
 
-    def state(self, viewer: Viewer) -> dict[str, Any]:
+    def state(self, viewer: Viewer, language: Language) -> dict[str, Any]:
         """What changes. Updates have the same shape, with the changed parts only."""
         return {
             **self.devices(),
-            "tasks": [task_json(task) for task in self._tasks(viewer)],
+            "tasks": [task_json(task, language) for task in self._tasks(viewer)],
             "session": self.session(viewer),
             "faults": self.faults(),
             "notices": self.notices(viewer),
@@ -106,10 +117,12 @@ class PageState:
         """Whether an output is on whose dead man has to hear from the page that switched it."""
         return self._node.board.guarded_since is not None
 
-    def tasks(self, task_ids: Iterable[str]) -> list[dict[str, Any]]:
+    def tasks(self, task_ids: Iterable[str], language: Language) -> list[dict[str, Any]]:
         """The current states of these tasks, without those that no longer exist."""
         rows = ((task_id, self._node.tasks.look(task_id)) for task_id in task_ids)
-        return [task_json(Task(self._node.tasks, row)) for _, row in rows if row is not None]
+        return [
+            task_json(Task(self._node.tasks, row), language) for _, row in rows if row is not None
+        ]
 
     def faults(self) -> list[dict[str, Any]]:
         """The interlocks that act or are latched; the message in all its languages."""
@@ -141,7 +154,7 @@ class PageState:
 
     def _for_students(self, name: str, state: dict[str, Any]) -> dict[str, Any]:
         """A device's state with the code "device" for an error that is not for students."""
-        if "error" not in state or texts.for_students(state["error"]) == state["error"]:
+        if "error" not in state or is_for_students(state["error"]):
             return state
         known = self._hidden.get(name)
         if known is None or known[0] is not state:  # the same object tells that it is no news
@@ -154,19 +167,20 @@ class PageState:
         last = {task.name: task.task_id for task in tasks}
         return [t for t in tasks if not t.finished or last[t.name] == t.task_id]
 
-    def _describe(self, function: TaskFunction[..., Any], languages: list[str]) -> dict[str, Any]:
+    def _describe(self, function: TaskFunction[..., Any], language: Language) -> dict[str, Any]:
         return {
             "name": function.name,
-            "label": Text(function.label or function.name).pick(*languages),
+            "label": language.say(Text(function.label or function.name)),
             "unique": function.unique,
             "parameters": [each.describe() for each in parameters_of(function.function)],
         }
 
 
-def task_json(task: Task) -> dict[str, Any]:
+def task_json(task: Task, language: Language) -> dict[str, Any]:
     """A task as its student sees it."""
-    told = task.to_json()
-    if told["error"] is not None:
-        message = texts.for_students(told["error"]["message"])
-        told["error"] = {**told["error"], "message": message}
-    return told
+    shown = task.to_json()
+    if shown["error"] is not None:
+        error = shown["error"]
+        words = error["message"] if task.words is None else Retold(task.words)
+        shown["error"] = {**error, "message": told(words, error["code"], language)}
+    return shown

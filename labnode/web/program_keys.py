@@ -9,6 +9,7 @@ from bottle import Bottle, HTTPResponse, request
 
 from labnode.errors import Forbidden, NotFound
 from labnode.http.replies import json_reply
+from labnode.locale import Message
 from labnode.sessions import Session
 from labnode.settings import Settings
 from labnode.web.auth import student
@@ -33,7 +34,7 @@ def serve_program_keys(app: Bottle, settings: Settings) -> None:
     def download() -> HTTPResponse:
         session = _of_a_page()
         if session.program_key is None:
-            raise NotFound("Make a key first.")
+            raise NotFound(Message("error.no-key"))
         url = f'URL = "{_url(settings, session)}"'
         text = _CLIENT.read_text(encoding="utf-8").replace('URL = ""', url, 1)
         reply = HTTPResponse(text, content_type="text/x-python; charset=UTF-8")
@@ -49,7 +50,7 @@ def serve_program_keys(app: Bottle, settings: Settings) -> None:
 def _of_a_page() -> Session:
     """The session of the current request, which has to come from a page."""
     if request.get_header("Authorization"):
-        raise Forbidden("Keys are made and withdrawn on the page.")
+        raise Forbidden(Message("error.keys-on-page"))
     return student().session
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePath
 from typing import Any
+from urllib.parse import parse_qs
 
 from bottle import Bottle, HTTPResponse, request
 
@@ -13,8 +14,7 @@ from labnode.errors import BadFile, Busy, NotFound, SessionOver, StorageError
 from labnode.http.request import Refusal
 from labnode.http.writer import Sink
 from labnode.lab import Node
-from labnode.lab.pages import locales
-from labnode.lab.programming import in_language
+from labnode.lab.pages import accepted
 from labnode.lab.spool import Spool, Spooled
 from labnode.locale import Message
 from labnode.sessions import User
@@ -67,12 +67,20 @@ class Uploads:
             return None
         session = self.access.holder(environ)
         if session is None:
-            raise Refusal(403, "Log in first.", "forbidden")
+            raise Refusal(403, self._say(environ, Message("error.log-in")), "forbidden")
+        own = session.request.locale or ""
         if not session.active:
-            raise Refusal(403, "The session is over.", SessionOver.code)
+            over = Message("error.session-over")
+            raise Refusal(403, self._say(environ, over, own), SessionOver.code)
         if int(environ["CONTENT_LENGTH"] or 0) > programmer.max_size:
-            raise Refusal(413, str(_too_large(programmer)), BadFile.code)
+            raise Refusal(413, self._say(environ, _too_large(programmer), own), BadFile.code)
         return _Upload(self._spool, session.id, programmer.max_size)
+
+    def _say(self, environ: dict[str, Any], message: Message, own: str = "") -> str:
+        """A sentence for whoever sent a request, whose session has the language `own`."""
+        asked = parse_qs(environ.get("QUERY_STRING", "")).get("locale", [""])
+        browser = accepted(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
+        return self._node.board.file.catalogues.best([*asked, own, *browser]).say(message)
 
     # ------------------------------------------------------------------ when it is complete
 
@@ -92,26 +100,22 @@ class Uploads:
         try:
             programmer.check(image)
             if not user.active:
-                raise SessionOver("The session is over.")
-        except BadFile as error:
-            self._spool.remove(image)
-            in_language(error, locales(user))
-            raise
+                raise SessionOver(Message("error.session-over"))
         except BaseException:
             self._spool.remove(image)
             raise
         facts = {"device": device, "file": name, "size": spooled.size, "sha256": spooled.sha256}
         self._node.sessions.actions.record(user.session_id, user.username_unique, "upload", facts)
         user.session.sent(self._node.board.clock.now(), device, name, spooled.size)
-        task = self._node.programming.start(device, image, name=name, languages=locales(user))
-        return task_reply(task, accepted=202)
+        task = self._node.programming.start(device, image, name=name)
+        return task_reply(task, self.access.language, accepted=202)
 
     def blank(self, device: str) -> HTTPResponse:
         """Write the blank image into the chip."""
         if not self._node.board.file.devices[device].describe().get("blank"):
-            raise NotFound(f"'{device}' has no blank image.")
-        task = self._node.programming.start(device, None, languages=locales(student()))
-        return task_reply(task, accepted=202)
+            raise NotFound(Message("error.no-blank", device=device))
+        task = self._node.programming.start(device, None)
+        return task_reply(task, self.access.language, accepted=202)
 
     def _spool_input(self, user: User, programmer: Programmer) -> Spooled:
         """Spool a body that the web server has not spooled: an empty one, or another server's."""
@@ -158,11 +162,11 @@ class _Upload:
 
 def _begin(spool: Spool, session_id: str, limit: int) -> Spooled:
     if spool.coming_in(session_id) or spool.coming_in() >= _AT_ONCE:
-        raise Busy("Another file is still coming in; try again in a moment.")
+        raise Busy(Message("error.upload-busy"))
     try:
         return spool.begin(session_id, limit)
     except OSError:
-        raise StorageError("The lab's computer has no room for the file.") from None
+        raise StorageError(Message("error.no-room")) from None
 
 
 def _name(given: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from labnode.clock import Clock, Event, earliest
 from labnode.errors import Busy, LabnodeError, Stopped, TooLate
+from labnode.locale import Message
 
 log = logging.getLogger(__name__)
 
@@ -296,10 +297,10 @@ class Call:
         """
         if not self._done.wait(timeout):
             if self._claim.acquire(blocking=False):
-                raise Busy("The board is busy and did not answer in time.")
+                raise Busy(Message("error.no-answer"))
             if not self._done.is_set():
                 self.abandoned = True
-                raise Busy("The board is still working on this; it takes longer than expected.")
+                raise Busy(Message("error.takes-long"))
         error, self._error = self._error, None
         try:
             if error is not None:
@@ -312,7 +313,7 @@ class Call:
 def check_in_time(deadline: float, now: float) -> None:
     """TooLate when nobody waits any more for what is to be done."""
     if now > deadline:
-        raise TooLate("This came too late to be done: whoever asked for it no longer waited.")
+        raise TooLate(Message("error.too-late"))
 
 
 class Hook:

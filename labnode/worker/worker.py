@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from labnode.clock import Clock, Event
 from labnode.errors import Busy, TooLate
+from labnode.locale import Message
 from labnode.worker.background import Background
 from labnode.worker.hardware import Call, Hardware, HardwareThread, Hook, Source, logged
 
@@ -225,7 +226,7 @@ class WaitLimiter:
             yield
             return
         if not self._free.acquire(blocking=False):
-            raise Busy("Too many requests are waiting for the board.")
+            raise Busy(Message("error.many-requests"))
         try:
             with self.exempt():
                 yield

@@ -14,6 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import bottle
 
+from labnode.locale import BUILT_IN
 from labnode.web import html
 
 from . import bench
@@ -178,8 +179,9 @@ class StandIn:
         return guarded
 
     def _page(self) -> bottle.HTTPResponse:
-        boot = html.boot(self._board(), self._state(), token=TOKEN, locales=self.locales)
-        body = html.render_page(boot)
+        language = BUILT_IN.best(self.locales)
+        boot = html.boot(self._board(), self._state(), token=TOKEN, language=language)
+        body = html.render_page(boot, language)
         headers = {**HEADERS, "Content-Type": "text/html; charset=utf-8"}
         return bottle.HTTPResponse(body, 200, headers)
 

@@ -37,7 +37,7 @@ devices:
 
 SWITCH = "#device-pump [role=switch]"
 GUARDED = "Goes off when the lab has not heard this page for 2 s."
-GONE_SAFE = "'pump' has gone to its safe value since this was asked for. Set it again."
+GONE_SAFE = "Pump has gone to its safe value since this was asked for. Set it again."
 MISSED = "Switched off, because the lab no longer heard the page that had switched it on."
 
 

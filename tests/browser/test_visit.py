@@ -101,7 +101,7 @@ def test_a_student_heats_a_box_and_lets_a_controller_do_it(
         student.sees("#task-hold .result", "windows")
         student.sees("#device-heater .why", "descansa")
         student.leave()
-        student.sees("#over", "Has salido del laboratorio.")
+        student.sees("#over", "Ha salido del laboratorio.")
         assert node.server.delete(session_id).clean
 
 

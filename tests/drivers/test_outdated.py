@@ -61,7 +61,7 @@ def test_what_was_asked_for_before_it_went_to_safe_is_void(
     output = on(bench, **options)
     bench.asked_at = bench.clock.now()
     goes_to_safe(bench, output)
-    with pytest.raises(Outdated, match="'heater' has gone to its safe value since this was"):
+    with pytest.raises(Outdated, match="Heater has gone to its safe value since this was"):
         output.on()
     assert output.value is False
     output.off()  # safe is never refused

@@ -71,8 +71,8 @@ def test_what_was_switched_off_has_to_rest_and_says_how_long(bench: Any) -> None
     output.on()
     output.off()
     bench.clock.advance(2)
-    assert output.state()["locked"] == {"message": "rests"}
-    with pytest.raises(Busy, match=r"'heater' was switched off a moment ago .* 3.0 s"):
+    assert output.state()["locked"] == {"message": "page.rests"}
+    with pytest.raises(Busy, match=r"Heater was switched off a moment ago .* 3.0 s"):
         output.on()
     assert output.due() == bench.clock.now() + 3
     bench.clock.advance(3)
@@ -84,7 +84,7 @@ def test_what_was_switched_off_has_to_rest_and_says_how_long(bench: Any) -> None
 
 def test_after_opening_it_rests_because_nobody_knows_since_when_it_is_off(bench: Any) -> None:
     output = heater(bench, min_off_time=5.0)
-    assert output.state()["locked"] == {"message": "rests"}
+    assert output.state()["locked"] == {"message": "page.rests"}
     with pytest.raises(Busy):
         output.on()
     bench.clock.advance(5)

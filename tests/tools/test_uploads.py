@@ -180,7 +180,7 @@ def test_a_file_that_is_not_for_the_chip_is_refused_with_a_sentence(
 
 def test_a_refusal_speaks_the_student_s_language(student: Student) -> None:
     reply = upload(student, b"", HTTP_ACCEPT_LANGUAGE="es")
-    assert reply.json["message"] == "El fichero está vacío."
+    assert reply.json["message"] == "El archivo está vacío."
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,9 @@ def test_a_task_is_started_watched_and_stopped(lab: LabClient, student: Student)
     assert [t["task_id"] for t in running] == [task["task_id"]]
     assert student.post(f"/api/tasks/{task['task_id']}/stop").json["stopping"] is True
     done = lab.agent.tasks.get(task["task_id"]).join(10)
-    assert student.get(f"/api/tasks/{task['task_id']}").json == done.to_json()
+    shown = student.get(f"/api/tasks/{task['task_id']}").json
+    spanish = {**done.to_json()["error"], "message": "La tarea se paró antes de empezar."}
+    assert shown == {**done.to_json(), "error": spanish}
 
 
 def test_a_second_unique_task_is_refused_with_409(student: Student) -> None:
@@ -212,7 +214,7 @@ def test_a_task_says_what_it_takes_and_is_given_nothing_else(student: Student) -
     (task,) = student.get("/api/board").json["tasks"]
     assert task["parameters"] == [{"name": "seconds", "type": "float", "default": 60}]
     refused = student.post("/api/tasks/wait", {"seconds": "long"})
-    assert (refused.status, refused.json["message"]) == (
+    assert (refused.status, refused.json["detail"]) == (
         400,
         "wait: 'seconds' must be a number, not the text 'long'",
     )
@@ -236,7 +238,9 @@ def test_what_only_the_lab_s_staff_understand_is_not_told_to_students(
 
     board.file.devices["switch"].drive = fail
     refused = student.post("/api/devices/switch/set", [True])
-    assert refused.json["message"] == "That did not work; the lab's log says why."
+    spanish = "No ha funcionado; el registro del laboratorio dice por qué."
+    assert refused.json["message"] == spanish
+    assert "detail" not in refused.json
     assert refused.json["code"] == "device"
     assert why in board.snapshot["switch"]["error"]
     assert student.get("/api/state").json["devices"]["switch"]["error"] == "device"
@@ -252,4 +256,6 @@ def test_what_an_interlock_refuses_is_said_in_the_students_language(tmp_path: Pa
         student.post("/api/devices/left/on")
         reply = student.post("/api/devices/right/on")
     assert reply.status == 409
-    assert reply.json["message"] == "Right no puede estar en marcha mientras lo está Izquierda."
+    assert reply.json["message"] == (
+        "Right no puede estar encendido mientras lo esté Izquierda: Actúa el enclavamiento 'one'."
+    )

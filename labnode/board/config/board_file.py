@@ -16,6 +16,8 @@ from labnode.board.config.python_files import python_file, read_drivers
 from labnode.board.config.sequences import Sequence, SequenceKeys, read_sequences
 from labnode.board.simulation import Link
 from labnode.drivers.framework.driver import Driver
+from labnode.locale import BUILT_IN, Catalogues
+from labnode.locale.own import lacking, read_own
 from labnode.schema import (
     Between,
     Doc,
@@ -93,7 +95,8 @@ class BoardFile:
     scripts: Mapping[str, Any] = field(default_factory=dict)  # what else a simulation follows
     page: Page | None = None
     module: Path | None = None
-    files: tuple[Path, ...] = ()  # all that were read: this one and what it includes
+    files: tuple[Path, ...] = ()  # all that were read: this one, what it includes, its locale/
+    catalogues: Catalogues = BUILT_IN
 
     @property
     def turnover_time(self) -> float:
@@ -106,6 +109,7 @@ class BoardFile:
         found = [
             f"'{n}': {words}" for n, driver in self.devices.items() for words in driver.warnings()
         ]
+        found += lacking(self.catalogues.own)
         return found + [w for s in self.sequences.values() for w in s.warnings(self.devices)]
 
     def on_page(self) -> list[str]:
@@ -194,6 +198,8 @@ def load_board(
         page = read_page(document.child("page"), lookup)
         lab = document.child("module")
         module = None if lab.content is None else python_file(lab, path, problems)
+        texts, catalogues, mistakes = read_own(path)
+        problems.extend(mistakes)
     assert top is not None
     name = top.lab.name or path.stem
     return BoardFile(
@@ -209,7 +215,8 @@ def load_board(
         scripts=scripts,
         page=page if top.page is not None else None,
         module=module,
-        files=files,
+        files=(*files, *catalogues),
+        catalogues=Catalogues(texts) if texts else BUILT_IN,
     )
 
 

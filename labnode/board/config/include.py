@@ -35,14 +35,15 @@ def load_document(
 
 
 def files_named(board: Path) -> list[Path]:
-    """What belongs to a board, relative to its directory: itself, secrets.yaml, what they name.
+    """What belongs to a board, relative to its directory.
 
-    That is every file or directory below the board's directory that a value in the board names,
-    or one in a YAML file that is named. Mistakes in them do not matter.
+    That is itself, secrets.yaml, the catalogues in locale, and what they name: every file or
+    directory below the board's directory that a value in the board names, or one in a YAML file
+    that is named. Mistakes in them do not matter.
     """
     home = board.parent
     found = set[Path]()
-    names = [Path(board.name), Path("secrets.yaml")]
+    names = [Path(board.name), Path("secrets.yaml"), Path("locale")]
     while names:
         name = names.pop()
         path = home / name

@@ -263,14 +263,14 @@ class Driver:
         """What the board's snapshot shows of this device: "value" and more."""
         return {"value": self.value}
 
+    @property
+    def called(self) -> Text:
+        """What people read: the label, else the name as words."""
+        return self.label or Text(self.name.replace("_", " ").capitalize())
+
     def describe(self) -> dict[str, Any]:
         """What else the page needs to show the device (min, max, step ...)."""
         return {}
-
-
-def label_of(name: str, driver: Driver) -> Text:
-    """What people call a device."""
-    return driver.label or Text(name.replace("_", " ").capitalize())
 
 
 def command(function: F) -> F:

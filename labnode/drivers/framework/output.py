@@ -278,15 +278,13 @@ class Output(Driver):
 
     def _check_asked(self) -> None:
         if self.services.asked_at <= self._void_before:
-            raise Outdated(
-                f"'{self.name}' has gone to its safe value since this was asked for. Set it again."
-            )
+            raise Outdated(Message("error.gone-safe", device=self.called))
 
     def _check_limits(self, now: float) -> None:
         left = self._off_since + (self.min_off_time or 0) - now
         if self._on_since is None and left > 0:
             raise Busy(
-                f"'{self.name}' was switched off a moment ago and has to rest for {left:.1f} s.",
+                Message("error.rests", device=self.called, seconds=f"{left:.1f}"),
                 retry_after=left,
             )
         if self.max_per_second is not None:
@@ -295,7 +293,7 @@ class Output(Driver):
             self._credited_at = now
             if self._credit < 1:
                 raise Busy(
-                    f"'{self.name}' takes {self.max_per_second:g} changes per second at most.",
+                    Message("error.rate", device=self.called, n=f"{self.max_per_second:g}"),
                     retry_after=(1 - self._credit) / self.max_per_second,
                 )
             self._credit -= 1

@@ -17,6 +17,7 @@ from labnode.drivers.serial.buffer import ReceiveBuffer, SendQueue, Written
 from labnode.drivers.serial.options import SerialOptions
 from labnode.drivers.serial.port import Port
 from labnode.errors import DeviceError, DeviceGone, LabnodeError
+from labnode.locale import Message
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ class Line:
         """DeviceGone or DeviceError when nothing can be written now."""
         status = self.status
         if status.lent:
-            raise DeviceError(f"'{self._name}' is lent to a programmer; try again when it is back.")
+            raise DeviceError(Message("error.lent", device=self._name))
         if not status.connected:
             raise DeviceGone(f"'{self._name}' is not connected: {status.error or 'not open yet'}.")
 

@@ -246,7 +246,7 @@ class Tool(Driver):
         self, image: Path, content: Content, becomes: State, *, verify: bool
     ) -> dict[str, Any]:
         if self._state == "programming":
-            raise AlreadyRunningError(f"'{self.name}' is being programmed already.")
+            raise AlreadyRunningError(Message("error.programming", device=self.called))
         began = self.services.clock.now()
         end: State = "unknown"
         self._show("programming")
@@ -412,7 +412,7 @@ def not_started(name: str, error: OSError) -> ToolFailed:
 
 
 def stopped() -> Stopped:
-    return Stopped("It was stopped before the board was programmed.")
+    return Stopped(Message("error.not-programmed"))
 
 
 class WriteCounter:

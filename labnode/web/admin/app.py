@@ -22,7 +22,7 @@ from labnode.http.replies import App, Errors, error_reply, json_reply, redirect
 from labnode.jsondata import parse
 from labnode.lab import Node
 from labnode.lab.pages import locales
-from labnode.locale import BUILT_IN, Message
+from labnode.locale import Language
 from labnode.settings import Settings
 from labnode.web import html
 from labnode.web.admin.login import Login
@@ -115,7 +115,7 @@ class Admin:
         view = self._view()
         values = view.values(self._tail.entries[::-1])
         page = html.render_admin(
-            BUILT_IN.language(locales()),
+            self._language,
             instance=self._instance,
             by_browser=self._login.by_browser,
             **values,
@@ -154,7 +154,8 @@ class Admin:
         """Queue a task of the lab."""
         self._log(f"task {name}")
         answer = self._commands["run_task"](name=name)
-        return {} if answer["error"] is None else {"result": answer["error"]["message"]}
+        error = answer["error"]
+        return {} if error is None else {"result": error["message"]}
 
     def cancel_task(self, task: str) -> dict[str, Any]:
         """Stop a task that waits or runs."""
@@ -164,15 +165,19 @@ class Admin:
 
     def _view(self) -> NodeView:
         """The node, in the language of whoever asks."""
-        language = BUILT_IN.language(locales())
         return NodeView(
             self._node,
             self._commands,
             self._clock,
             trends=self._trends,
-            language=language,
+            language=self._language,
             fault=self._fault,
         )
+
+    @property
+    def _language(self) -> Language:
+        """That of whoever asks."""
+        return self._node.board.file.catalogues.best(locales())
 
     def _log(self, what: str) -> None:
         address = request.environ.get("REMOTE_ADDR", "")
@@ -210,8 +215,9 @@ class Admin:
 
     def _refusal(self, error: LabnodeError) -> HTTPResponse:
         if not _is_browser():
-            return error_reply(error)
-        return HTTPResponse(self._message(error.message), error.status)
+            return error_reply(error, self._language.say(error.words))
+        sentence = self._language.say(error.words)  # whoever operates a node reads the details
+        return HTTPResponse(self._message(sentence), error.status)
 
     def _error(self, error: HTTPError) -> Any:
         """What Bottle itself refuses, and what is a bug."""
@@ -223,10 +229,10 @@ class Admin:
         return json.dumps({"error": True, "code": "http", "message": str(error.status_line)})
 
     def _message(self, sentence: str) -> str:
-        language = BUILT_IN.language(locales())
+        language = self._language
         return html.render_message(
             language,
-            title=Message("admin.refused").pick(language),
+            title=language.texts["admin.refused"],
             text=sentence,
             back=self._home,
             root=f"{self._home}/",
@@ -283,7 +289,8 @@ def administration(
     if not settings.admin_among_students:  # through ssh, or a proxy that says what browsers use
         settings = dataclasses.replace(settings, base_url=settings.base_path, scheme="http")
     assert settings.admin is not None
-    login = Login(settings.admin, settings, clock, known, memory)
+    catalogues = node.board.file.catalogues
+    login = Login(settings.admin, settings, clock, known, memory=memory, catalogues=catalogues)
     admin = Admin(login, settings, node, commands, clock, fault=fault)
     admin.start()
     try:

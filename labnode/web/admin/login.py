@@ -18,7 +18,7 @@ from labnode.http.cookies import cookie_value
 from labnode.http.guesses import GuessLimit
 from labnode.http.replies import json_reply, redirect
 from labnode.lab.pages import locales
-from labnode.locale import BUILT_IN, fill
+from labnode.locale import Catalogues, Language, fill
 from labnode.settings import AdminAccess, Client, Settings
 from labnode.web import html
 from labnode.web.admin.totp import Memory, Totp
@@ -87,8 +87,11 @@ class Login:
         settings: Settings,
         clock: Clock,
         known: RememberedAddresses,
+        *,
         memory: Memory,
+        catalogues: Catalogues,
     ) -> None:
+        self._catalogues = catalogues
         client = Client(name="admin", username=access.username, password=access.password)
         self._auth = BasicAuth([client], clock, known)
         self._totp = Totp(access.totp, clock, memory) if access.totp else None
@@ -127,12 +130,16 @@ class Login:
         reply.headers.update(headers)
         return reply
 
+    @property
+    def _language(self) -> Language:
+        return self._catalogues.best(locales())
+
     def page(self, message: str = "", status: int = 200) -> HTTPResponse:
         """The form."""
-        language = BUILT_IN.language(locales())
+        language = self._language
         page = html.render_admin_login(
             language,
-            words=BUILT_IN.section(language, "admin"),
+            words=language.section("admin"),
             message=message,
             code=self._totp is not None,
         )
@@ -163,7 +170,7 @@ class Login:
 
     def _again(self, denied: Denied) -> HTTPResponse:
         """The form, and why it was not enough: not whether it was the password or the code."""
-        words = BUILT_IN.section(BUILT_IN.language(locales()), "admin")
+        words = self._language.section("admin")
         if denied.retry_after is None:
             return self.page(words["login:wrong:code" if self._totp else "login:wrong"], 403)
         reply = self.page(fill(words["login:wait"], {"seconds": denied.retry_after}), 429)

@@ -15,8 +15,7 @@ from labnode.clock import Clock, local, utc
 from labnode.errors import StorageError
 from labnode.events import DeviceChanged, Subscription
 from labnode.lab import Node
-from labnode.lab.pages import text
-from labnode.locale import BUILT_IN, Message, fill
+from labnode.locale import Language, fill
 from labnode.sessions import Session
 from labnode.web.admin.logtail import LogEntry
 
@@ -128,7 +127,7 @@ class NodeView:
         clock: Clock,
         *,
         trends: Trends,
-        language: str,
+        language: Language,
         fault: Callable[[], str | None],
     ) -> None:
         self._trends = trends
@@ -137,7 +136,7 @@ class NodeView:
         self._clock = clock
         self._language = language
         self._fault = fault
-        self.words = BUILT_IN.section(language, "admin")
+        self.words = language.section("admin")
 
     def values(self, log: list[LogEntry]) -> Row:
         """The values of the template, except those of all pages."""
@@ -145,17 +144,18 @@ class NodeView:
         live = self._node.sessions.live()
         file = self._node.board.file
         devices = [
-            self._device(each) for each in self._node.board.describe([self._language], hidden=True)
+            self._device(each)
+            for each in self._node.board.describe(self._language.locales, hidden=True)
         ]
         return {
             "words": self.words,
-            "title": file.title.pick(self._language) or file.lab.name,
+            "title": self._language.say(file.title) or file.lab.name,
             "status": status,
             "state": "stopped" if status["estop"] is not None else status["state"],
             "uptime": duration(status["uptime"]),
             "fault": self._fault(),
             "faults": [
-                {**vars(fault), "message": fault.message.pick(self._language)}
+                {**vars(fault), "message": self._language.say(fault.message)}
                 for fault in self._node.board.faults
             ],
             "students": [self._student(session) for session in live],
@@ -174,7 +174,7 @@ class NodeView:
 
         `faults` and `was` are the board's faults and the node's status before, `done` is its reply.
         """
-        latched = {f.name: f.message.pick(self._language) or f.name for f in faults if f.latched}
+        latched = {f.name: self._language.say(f.message) or f.name for f in faults if f.latched}
         stop, quarantine = was["estop"], done["was"]
         what = [] if stop is None else [f"{self.words['estopped']} ({stop})"]
         if quarantine is not None and stop is None:
@@ -191,10 +191,7 @@ class NodeView:
         broken = [each["label"] for each in devices if each["broken"]]
         return [
             *filter(None, (self._fault(), status["alarm"], status["estop"], status["quarantine"])),
-            *(
-                fault.message.pick(self._language) or fault.name
-                for fault in self._node.board.faults
-            ),
+            *(self._language.say(fault.message) or fault.name for fault in self._node.board.faults),
             *(f"{label}: {self.words['error']}" for label in broken),
         ]
 
@@ -213,7 +210,7 @@ class NodeView:
 
     def _device(self, about: Row) -> Row:
         state = self._node.board.snapshot.get(about["name"], {})
-        students = BUILT_IN.section(self._language, "page")
+        students = self._language.section("page")
         return {
             **about,
             "broken": bool(state.get("error") or state.get("stale"))
@@ -221,7 +218,7 @@ class NodeView:
             "value": self._value(state.get("value"), about["unit"]),
             "trend": self._trend(about),
             "notes": [
-                self._note(note)
+                self._language.read(note)
                 for note in (
                     state.get("error"),
                     self.words["stale"] if state.get("stale") else None,
@@ -241,11 +238,6 @@ class NodeView:
                 for command in about["commands"]
             ],
         }
-
-    def _note(self, note: str | Mapping[str, str]) -> str:
-        if not isinstance(note, str) and "message" in note:
-            return Message.of_page(note).pick(self._language)
-        return text(note, [self._language])
 
     def _trend(self, about: Row) -> Row | None:
         trend = self._trends.of(about["name"])

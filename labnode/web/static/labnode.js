@@ -44,6 +44,7 @@ export async function open(root = "") {
 
 export class Board {
   #root;
+  #asked; // the language that the page's address asks for
   #token;
   #transport;
   #handlers = new Map();
@@ -63,6 +64,7 @@ export class Board {
   /** `boot` is the page's data block; a transport has start(), stop() and hurry(). */
   constructor(boot, Transport = Live) {
     this.#root = boot.root;
+    this.#asked = boot.asked ? `locale=${encodeURIComponent(boot.asked)}` : "";
     this.#token = boot.token;
     this.title = boot.board.title;
     this.description = boot.board;
@@ -77,7 +79,7 @@ export class Board {
     this.devices = Object.fromEntries(boot.board.devices.map((each) => [each.name, this.#device(each)]));
     this.#run = boot.state.run;
     this.take(boot.state);
-    this.#transport = new Transport(this, this.#root, boot.sign_of_life * 1000);
+    this.#transport = new Transport(this, boot.sign_of_life * 1000);
   }
 
   /** Begin to watch the board and to keep the session alive. */
@@ -105,7 +107,8 @@ export class Board {
 
   /** The address of something of the lab's, `path` being "api/devices/camera/stream", say. */
   url(path) {
-    return this.#root + path;
+    if (!this.#asked) return this.#root + path;
+    return `${this.#root}${path}${path.includes("?") ? "&" : "?"}${this.#asked}`;
   }
 
   /** Seconds since a state was sampled; NaN where it does not say when that was. */
@@ -314,7 +317,7 @@ export class Board {
     }
     let reply, answer;
     try {
-      reply = await fetch(this.#root + path, {
+      reply = await fetch(this.url(path), {
         method,
         headers,
         body: JSON.stringify(body),
@@ -341,7 +344,7 @@ export class Board {
         else if (request.status < 300) resolve(request.response);
         else reject(this.#refused(request.status, request.response));
       };
-      request.open("POST", this.#root + path);
+      request.open("POST", this.url(path));
       request.responseType = "json";
       request.setRequestHeader("Accept", "application/json");
       request.setRequestHeader("Content-Type", "application/octet-stream");

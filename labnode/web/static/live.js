@@ -27,10 +27,10 @@ export class Live {
   #wake = () => {};
 
   /** `signOfLife`: milliseconds between two signs of a hidden page, or of one without a WebSocket. */
-  constructor(board, root, signOfLife) {
+  constructor(board, signOfLife) {
     this.#board = board;
     this.#signOfLife = signOfLife;
-    this.#url = new URL(`${root}api/live`, document.baseURI);
+    this.#url = new URL(board.url("api/live"), document.baseURI);
     this.#url.protocol = this.#url.protocol.replace("http", "ws");
   }
 

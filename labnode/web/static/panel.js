@@ -36,16 +36,19 @@ export function icon(name) {
   return draw("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, use);
 }
 
-/** The lab's own sentence, which is in English, unless there is one in the student's language. */
+/** What went wrong: the lab's sentence, or the page's own where it has heard none. */
 export function explain({ code, message }) {
-  const translated = words[`error:${code}`];
-  return (language === "en" ? message || translated : translated || message) || words.error;
+  return message || words[`error:${code}`] || words.error;
 }
 
 /** A text that may have been given in several languages, or as a message of the catalogue. */
 export function inWords(text) {
-  if (text.message) return fill(words[text.message] ?? "", text);
-  return typeof text === "string" ? text : (text[language] ?? text.en ?? Object.values(text)[0] ?? "");
+  if (typeof text === "string") return text;
+  if (text.message) return fill(words[text.message.replace("page.", "")] ?? "", text);
+  const tag = (locale) => locale.toLowerCase().replace("_", "-");
+  const known = Object.fromEntries(Object.entries(text).map(([locale, told]) => [tag(locale), told]));
+  const found = [...boot.locales, "en"].flatMap((each) => [tag(each), tag(each).split("-")[0]]).find((each) => each in known);
+  return known[found] ?? Object.values(text)[0] ?? "";
 }
 
 /** A value; a device (its description) may have words of its own for on and off. */

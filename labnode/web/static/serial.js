@@ -133,7 +133,8 @@ export class SerialConsole {
     const path = `api/devices/${encodeURIComponent(this.#name)}/console`;
     const url = new URL(this.#board.url(path), document.baseURI);
     url.protocol = url.protocol.replace("http", "ws");
-    if (this.#epoch) url.search = new URLSearchParams({ epoch: this.#epoch, offset: this.#offset });
+    const place = this.#epoch ? { epoch: this.#epoch, offset: this.#offset } : {};
+    for (const [name, value] of Object.entries(place)) url.searchParams.set(name, value);
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }) => {

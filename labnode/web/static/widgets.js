@@ -1,7 +1,7 @@
 // The cards of the devices, and what may be drawn into them: widgets, by their names.
 
 import { makeCard } from "./card.js";
-import { asAge, board, fill, inWords, make, words } from "./panel.js";
+import { asAge, board, fill, inWords, language, make, words } from "./panel.js";
 
 const widgets = new Map();
 
@@ -76,7 +76,10 @@ export function drawDevice(device) {
 function whyNot(state) {
   if (state.locked) return inWords(state.locked);
   if (state.lent) return words["console:lent"];
-  if (state.error) return words[`error:${state.error}`] ?? fill(words["device-error"], { error: state.error });
+  if (state.error) {
+    const own = language === "en" && state.error !== "device"; // drivers speak English
+    return own ? fill(words["device-error"], { error: state.error }) : words["error:device"];
+  }
   if (state.connected === false) return words.disconnected;
   if (!state.stale) return "";
   const age = board.age(state);
