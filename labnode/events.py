@@ -30,6 +30,13 @@ class SessionChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class HandRaised:
+    """A student asks for help, or no longer does."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskChanged:
     """A task has a new status or new data."""
 

@@ -172,7 +172,7 @@ devices:
     safe: maybe
   heater: {driver: relay, pin: 3}
   fan: {driver: realy}
-  on: {driver: relay}
+  no: {driver: relay}
   arm:
     driver: servo
 
@@ -188,7 +188,7 @@ page: [heater]
         "b.yaml:7: 'safe' in device 'heater': expected true or false, not the text 'maybe'",
         "b.yaml:8: the key 'heater' is there twice, first at b.yaml:4",
         "b.yaml:9: unknown driver 'realy'; did you mean 'relay'?",
-        "b.yaml:10: YAML reads the key on as a boolean, expected a name (in quotes: 'on')",
+        "b.yaml:10: YAML reads the key no as a boolean, expected a name (in quotes: 'no')",
         "b.yaml:11: device 'arm': low has to be below high",
         "b.yaml:15: 'page[0]': expected a list, not the text 'heater'",
     ]

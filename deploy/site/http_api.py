@@ -234,6 +234,8 @@ OPERATIONS = (
     Operation("GET", "/api/recording.json", "The same as JSON.", "login",
               gives=_object("", devices=_list(_TEXT), rows=_list(_list(_ANY)),
                             valid=_list(_list(_FLAG))), refused=(403, 404)),
+    Operation("POST", "/api/session/hand", "The student asks for help, or no longer does.",
+              sends=_object("", raised=_FLAG), refused=(400, 403)),
     Operation("POST", "/api/program-key", "An address for the student's own programs.",
               gives=_object("", url=_TEXT), refused=(403,)),
     Operation("DELETE", "/api/program-key", "Its end.", refused=(403,)),

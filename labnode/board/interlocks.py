@@ -314,7 +314,18 @@ class Interlocks:
                 continue
             first, why = self._outputs[other].called, rule.message
             if other in self._on:
-                return Message("error.not-together", device=label, other=first, why=why)
+                words = [self._outputs[name].words for name in (device, other)]
+                if not any(words):
+                    return Message("error.not-together", device=label, other=first, why=why)
+                on, first_on = (each.on if each else Message("page.on") for each in words)
+                return Message(
+                    "error.not-together-words",
+                    device=label,
+                    state=on,
+                    other=first,
+                    other_state=first_on,
+                    why=why,
+                )
             left = self._ends_waiting(other, rule) - now
             if left > 0:
                 seconds = f"{left:.1f}"

@@ -110,6 +110,7 @@ def with_counts(snapshot: Snapshot, devices: Mapping[str, Driver]) -> Snapshot:
 def describe(name: str, driver: Driver, locales: Sequence[str | None]) -> dict[str, Any]:
     """JSON for the page: a device's label, how it is shown, and its commands."""
     confirm = driver.confirm
+    words = driver.words
     return {
         "name": name,
         "driver": driver.kind,
@@ -120,5 +121,7 @@ def describe(name: str, driver: Driver, locales: Sequence[str | None]) -> dict[s
         "widget": driver.widget,
         "commands": [each.describe() for each in driver.commands.values() if each.students],
         "confirm": confirm if isinstance(confirm, bool) else confirm.pick(*locales),
+        **({"size": driver.size} if driver.size != "normal" else {}),
+        **({"words": {k: w.pick(*locales) for k, w in vars(words).items()}} if words else {}),
         **driver.describe(),
     }

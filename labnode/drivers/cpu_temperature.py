@@ -23,7 +23,7 @@ class CpuTemperature(Sensor):
 
     unit: str = "°C"
     sample_every: Annotated[Duration | None, Between(0.1)] = 5.0
-    digits: int = 1
+    digits: int | None = 1
 
     file: ClassVar[Path] = Path("/sys/class/thermal/thermal_zone0/temp")
 

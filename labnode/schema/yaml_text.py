@@ -1,7 +1,8 @@
 """YAML files and texts read into sections: plain data in which every value knows its line.
 
 Scalars are what people expect, not YAML 1.1: `12:30:00`, dates and `010` are texts, `1e3` is a
-number. `on`, `off`, `yes` and `no` are booleans as values and refused as keys.
+number. `on`, `off`, `yes` and `no` are booleans as values; as keys `on` and `off` are names, and
+`yes` and `no` are refused.
 """
 
 from __future__ import annotations
@@ -303,6 +304,8 @@ class _Composer:
             return section.content
         if section.bad:
             return None
+        if section.text in ("on", "off"):  # of `words:`
+            return section.text
         if isinstance(section.content, dict | list) or isinstance(event, yaml.AliasEvent):
             message = "a key must be a plain text, not a mapping, a list or an alias"
         elif section.content is None:

@@ -72,6 +72,8 @@ class Reason(StrEnum):
 ALREADY_SET = Event()  # what waits for something of a session that is over
 ALREADY_SET.set()
 _MOST_NOTICES = 10
+_MOST_DEEDS = 5
+_MOST_FILES = 20
 _REQUEST_COLUMNS = [f.name for f in fields(StartRequest) if f.name != "elapsed"]
 _KINDS: dict[str, Any] = {  # of the columns that are not texts
     **dict.fromkeys(("length", "deadline", "created_at", "ended_at"), int | float),
@@ -122,11 +124,32 @@ class Session:
     sealed: bool = False  # its devices are safe: not even its tasks may use them any more
     hook: Hook | None = None
     notices: tuple[dict[str, Any], ...] = ()  # messages to its student; any thread reads
+    hand_raised: bool = False  # its student asks for help
+    deeds: tuple[dict[str, Any], ...] = ()  # what its student did last, for who observes
+    files: tuple[dict[str, Any], ...] = ()  # that its student has sent: their names, not they
 
     def notify(self, text: str | Mapping[str, str]) -> None:
         """Add a message to its student, who may open the page later (hardware thread)."""
         number = self.notices[-1]["number"] + 1 if self.notices else 1
         self.notices = (*self.notices[1 - _MOST_NOTICES :], {"number": number, "text": text})
+
+    def did(self, at: float, **what: Any) -> None:
+        """Its student has done something: a `device` and its `command`, or a `task`, or a `file`.
+
+        What is done again and again is one deed, the last one. Any thread; of two at the same
+        moment one may be missing.
+        """
+        same = self.deeds and all(
+            self.deeds[-1].get(key) == what.get(key) for key in ("device", "command", "task")
+        )
+        before = self.deeds[:-1] if same else self.deeds[1 - _MOST_DEEDS :]
+        self.deeds = (*before, {"at": round(at, 3), **what})
+
+    def sent(self, at: float, device: str, name: str, size: int) -> None:
+        """Its student has sent a file to a device."""
+        self.did(at, device=device, file=name)
+        sent = {"at": round(at, 3), "device": device, "name": name, "size": size}
+        self.files = (*self.files[1 - _MOST_FILES :], sent)
 
     @property
     def tag(self) -> str:

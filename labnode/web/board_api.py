@@ -10,6 +10,7 @@ from bottle import Bottle, HTTPResponse, request
 from labnode.drivers.framework.commands import parameters_of
 from labnode.drivers.framework.services import Arrayed
 from labnode.errors import AlreadyRunningError, BadInput, NotFound, TooLittleTime
+from labnode.events import HandRaised
 from labnode.http.replies import json_reply
 from labnode.jsondata import parse
 from labnode.lab import Lab, Node
@@ -33,6 +34,7 @@ class BoardApi:
         page, look = self._page, partial(app.get, access="observer")
         look("/api/page", callback=lambda: json_reply(page.boot(viewer())))
         look("/api/session", callback=lambda: json_reply(page.session(viewer())))
+        app.post("/api/session/hand", callback=self.raise_hand)
         look("/api/board", callback=lambda: json_reply(self.board()))
         look("/api/state", callback=lambda: json_reply(page.state(viewer(), page.language)))
         app.post("/api/devices/<device>/<command>", callback=self.command)
@@ -55,9 +57,14 @@ class BoardApi:
             raise NotFound(Message("error.no-device", device=device))
         if command in spec.commands and not spec.commands[command].students:
             raise NotFound(Message("error.no-command", device=device, command=command))
+        arguments = _body()
         result = self._lab.devices[device].command(
-            command, _body(), deadline=deadline(), asked_at=asked_at(self._node.board.clock.now())
+            command,
+            arguments,
+            deadline=deadline(),
+            asked_at=asked_at(self._node.board.clock.now()),
         )
+        self._did(device=device, command=command, arguments=arguments)
         return json_reply({"result": result, **self._page.devices()})
 
     def samples(self, device: str, kind: str) -> HTTPResponse:
@@ -87,7 +94,17 @@ class BoardApi:
                     given[parameter.name] = parameter.accept(given[parameter.name])
                 except ValueError as error:
                     raise BadInput(f"{name}: '{parameter.name}' {error}") from None
+        self._did(task=name)
         return task_reply(function.delay(**given), self._page.language)
+
+    def raise_hand(self) -> HTTPResponse:
+        """The student asks for help, or no longer does: who observes and the staff see it."""
+        session, body = student().session, _body()
+        if not isinstance(body, dict) or not isinstance(body.get("raised"), bool):
+            raise BadInput('Say {"raised": true} or {"raised": false}.')
+        session.hand_raised = body["raised"]
+        self._node.board.bus.publish(HandRaised(session.id))
+        return json_reply(self._page.session(viewer()))
 
     def task(self, task_id: str) -> HTTPResponse:
         """One of this session's tasks."""
@@ -109,6 +126,9 @@ class BoardApi:
         else:
             reply = json_reply(recording.to_json())
         return _download(reply, f"{self._node.board.file.lab.name}.{kind}")
+
+    def _did(self, **what: Any) -> None:
+        student().session.did(self._node.board.clock.now(), **what)
 
     def _my_task(self, task_id: str) -> Task:
         task = self._lab.get_task(task_id)

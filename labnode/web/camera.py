@@ -36,6 +36,7 @@ class CameraPicture(Protocol):
 
     number: int
     jpeg: bytes
+    at: float
 
 
 class CameraCapture(Protocol):
@@ -165,7 +166,7 @@ class Viewer(Participant):
         if picture is None or picture.number == self._seen:
             return False
         self._seen = picture.number
-        self._out = memoryview(self._connection.framed(_part(picture.jpeg)))
+        self._out = memoryview(self._connection.framed(_part(picture)))
         self.deadline = self._now() + _STALLED
         return True
 
@@ -177,6 +178,12 @@ class Viewer(Participant):
             return False
 
 
-def _part(jpeg: bytes) -> bytes:
-    head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
-    return b"".join((head, jpeg, b"\r\n", _MARK))
+def _part(picture: CameraPicture) -> bytes:
+    """With when it was taken, by the clock of the states of devices."""
+    lines = (
+        "Content-Type: image/jpeg",
+        f"Content-Length: {len(picture.jpeg)}",
+        f"Labnode-Taken: {picture.at:.3f}",
+    )
+    head = "".join(f"{line}\r\n" for line in lines) + "\r\n"
+    return b"".join((head.encode(), picture.jpeg, b"\r\n", _MARK))

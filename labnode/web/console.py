@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 
 from bottle import Bottle, request
 
+from labnode.clock import Clock
 from labnode.errors import BadInput, DeviceError, LabnodeError, NotFound
 from labnode.http import handshake
 from labnode.http.websocket import SESSION_OVER, Channel, Ending
@@ -21,6 +22,7 @@ from labnode.sessions import Observer, Sessions, User
 from labnode.web.auth import Viewer, viewer
 from labnode.web.lab_websockets import WebSockets
 from labnode.web.texts import told
+from labnode.worker import check_in_time
 
 _PIECE = 1 << 14  # bytes of a message to a page
 _MOST_UNSENT = 1 << 16  # bytes not yet taken by the device; above, the page is not read
@@ -65,7 +67,8 @@ class Consoles:
     """The WebSockets at `api/devices/NAME/console`.
 
     Bytes from the page go to the port unchanged; text is JSON, `{"text": "led on"}`, and is sent in
-    the port's encoding. Bytes to the page are what the port has received, without a gap, from the
+    the port's encoding, unless it is later than its `deadline`, if it has one, by the node's clock.
+    Bytes to the page are what the port has received, without a gap, from the
     `offset` of the first message on; texts are JSON, by their "type":
 
     - hello: `epoch`, `offset`, `read_only` and the fields of status. A page that reconnects with
@@ -90,7 +93,9 @@ class Consoles:
         handshake.check()
         position = console.line.reader(*_place(request.query))
         language = self._node.board.file.catalogues.best(locales(user))
-        page = _Page(console, position, user, self._node.sessions, language)
+        clock = self._node.board.clock
+        sessions = self._node.sessions
+        page = _Page(console, position, user, sessions, language=language, clock=clock)
         self._websockets.open(page, user.session_id)
         return ""
 
@@ -129,11 +134,14 @@ class _Page:
         position: LinePosition,
         user: Viewer,
         sessions: Sessions,
+        *,
         language: Language,
+        clock: Clock,
     ) -> None:
         self._language = language
         self._user = user
         self._sessions = sessions
+        self._clock = clock
         self._encoding = console.encoding
         self._line = line = console.line
         self._read_only = console.read_only or isinstance(user, Observer)
@@ -213,10 +221,12 @@ class _Page:
 
     def _decoded(self, message: str) -> bytes:
         try:
-            text = parse(message)["text"]
-            return str(text).encode(self._encoding, "replace")
-        except (ValueError, TypeError, KeyError):
+            given = parse(message)
+            text, deadline = given["text"], float(given.get("deadline", "inf"))
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise BadInput('Expected bytes, or {"text": "…"} as JSON.') from None
+        check_in_time(deadline, self._clock.now())
+        return str(text).encode(self._encoding, "replace")
 
     def _write(self, data: bytes, *, counted: bool) -> None:
         """Give `data` to the port; "sent" reports it if it is `counted`."""

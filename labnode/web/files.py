@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -81,4 +82,11 @@ def accepts_gzip() -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _packed(file: Path, _changed: int) -> bytes:
-    return gzip.compress(file.read_bytes(), 9)
+    content = file.read_bytes()
+    if file.suffix == ".js" and file.parent == html.STATIC:
+        content = COMMENTS.sub(b"", content)
+    return gzip.compress(content, 9)
+
+
+# Lines of labnode's own scripts that are comments and nothing else: a sixth of what would be sent.
+COMMENTS = re.compile(rb"^[ \t]*(?://.*|/\*(?:[^*]|\*(?!/))*\*/[ \t]*)\n", re.MULTILINE)

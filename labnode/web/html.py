@@ -65,6 +65,8 @@ _WIDGETS = {
 }
 _NEEDS = {  # loaded with these
     "readings": ("history",),
+    "plot": ("chart", "history"),
+    "media": ("zoom",),
     "console": ("numbers", "serial"),
     "picture": ("controls",),
 }

@@ -15,6 +15,7 @@ from labnode.events import (
     Bus,
     DeviceChanged,
     FaultChanged,
+    HandRaised,
     Notice,
     SessionChanged,
     TaskChanged,
@@ -61,7 +62,7 @@ class Live:
         self._devices = bus.subscribe(DeviceChanged, wake=self._wake.set, limit=1)
         self._faults = bus.subscribe(FaultChanged, wake=self._wake.set, limit=1)
         self._tasks = bus.subscribe(TaskChanged, wake=self._wake.set)
-        self._session_changes = bus.subscribe(SessionChanged, wake=self._wake.set)
+        self._session_changes = bus.subscribe(SessionChanged, HandRaised, wake=self._wake.set)
         self._notices = bus.subscribe(Notice, wake=self._wake.set)
         self._new: deque[Page] = deque()
         self._asking: deque[Page] = deque()
@@ -144,6 +145,7 @@ class Live:
         self._tell_tasks()
         self._tell_sessions()
         self._tell_notices()
+        self._tell_deeds()
         while self._new:  # last: they begin with all that the others have
             page = self._new.popleft()
             if page.channel.ending is not None:  # it left before this thread saw it
@@ -202,6 +204,13 @@ class Live:
             for page in self._pages if notice.session_id is None else self._of(notice.session_id):
                 page.tell({"notices": self._state.notices(page.viewer)})
 
+    def _tell_deeds(self) -> None:
+        """An observer sees what the student does, within the second in which the page speaks."""
+        for page in self._pages:
+            if page.viewer.read_only and page.deeds is not page.viewer.session.deeds:
+                page.deeds = page.viewer.session.deeds
+                page.tell({"deeds": list(page.deeds)})
+
     def _anybody_looks(self) -> bool:
         return bool(self._new) or not all(page.hidden for page in self._pages)
 
@@ -217,6 +226,7 @@ class Page:
         self.language = language
         self.channel: Channel  # see `begin`
         self.hidden = False  # nobody looks at it
+        self.deeds = viewer.session.deeds  # what it has been told of what the student does
         self._live = live
 
     def tell(self, news: dict[str, Any]) -> None:

@@ -93,6 +93,8 @@ class PageState:
             "session": self.session(viewer),
             "faults": self.faults(),
             "notices": self.notices(viewer),
+            "files": list(viewer.session.files),
+            **({"deeds": list(viewer.session.deeds)} if viewer.read_only else {}),
         }
 
     def devices(self, changed_since: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -148,6 +150,7 @@ class PageState:
             "category_name": user.category_name,
             "restarted": user.session.restarted,
             "reason": user.session.reason,
+            "hand_raised": user.session.hand_raised,
             "programs": viewer.session.program_key is not None,
         }
 

@@ -106,6 +106,7 @@ class Uploads:
             raise
         facts = {"device": device, "file": name, "size": spooled.size, "sha256": spooled.sha256}
         self._node.sessions.actions.record(user.session_id, user.username_unique, "upload", facts)
+        user.session.sent(self._node.board.clock.now(), device, name, spooled.size)
         task = self._node.programming.start(device, image, name=name)
         return task_reply(task, self.access.language, accepted=202)
 

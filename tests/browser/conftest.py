@@ -16,6 +16,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.kit.waiting import PATIENCE
 
+from .real_node import Node, running
 from .standin import StandIn
 
 FLAGS = [
@@ -164,3 +165,35 @@ def lab(student: Student) -> Iterator[StandIn]:
     yield lab
     student.go_away()
     lab.fall_silent()
+
+
+@pytest.fixture
+def bench(student: Student, lab: StandIn) -> StandIn:
+    """The stand-in with a device for each widget, and its page open."""
+    lab.show_all_widgets()
+    student.open(lab.url)
+    return lab
+
+
+@pytest.fixture(scope="module")
+def node(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Node]:
+    """A node for all tests of a module, with its BOARD; its MODULE and SETTINGS, if it has them."""
+    folder = tmp_path_factory.mktemp("bench")
+    for name, suffix in (("BOARD", "yaml"), ("MODULE", "py")):
+        if text := getattr(request.module, name, ""):
+            (folder / f"bench.{suffix}").write_text(text)
+    settings = getattr(request.module, "SETTINGS", {})
+    with running(folder / "bench.yaml", folder / "state", **settings) as node:
+        yield node
+
+
+@pytest.fixture
+def visit(student: Student, node: Node) -> Iterator[Student]:
+    """A student whose turn it is at the node, with its page open."""
+    session_id, url = node.server.new(name="Ada", assigned_time=300)
+    student.open(url)
+    yield student
+    student.go_away()
+    assert node.server.delete(session_id).clean

@@ -21,6 +21,7 @@ class Node:
     url: str  # with its final slash
     server: CentralServer
     pid: int
+    state: Path  # its state directory
 
 
 @contextmanager
@@ -48,7 +49,9 @@ def running(
         line = process.stdout.readline()
         found = re.search(r"http://\S+", line)
         assert found, f"the agent says where it listens, not {line!r}"
-        yield Node(found[0], CentralServer(found[0].rstrip("/"), "weblab", "visit"), process.pid)
+        yield Node(
+            found[0], CentralServer(found[0].rstrip("/"), "weblab", "visit"), process.pid, state_dir
+        )
     finally:
         process.terminate()
         process.communicate(timeout=15)

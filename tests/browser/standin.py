@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -19,6 +20,7 @@ from labnode.web import html
 from . import bench
 
 BASE = "/lab1"
+PICTURE = next(Path(html.__file__).parents[1].glob("drivers/camera/pictures/*.jpg"))
 TOKEN = "t0ken"
 HEADERS = {
     "Content-Security-Policy": f"default-src 'self'; style-src 'self' '{html.STYLE_HASH}'",
@@ -80,8 +82,12 @@ class StandIn:
         self.given: Any = None  # … its last arguments
         self.commands: list[tuple[str, str, Any]] = []
         self.uploads: list[tuple[str, str, bytes]] = []
+        self.files: list[dict[str, Any]] = []  # that were sent before the page was opened
+        self.deadlines: list[str | None] = []  # of uploads
         self.recording: dict[str, Any] | None = None
         self.read_only = False  # an observer looks
+        self.hand_raised = False
+        self.deeds: list[dict[str, Any]] = []  # what an observer is told
         self.looks = 0
         self.states: dict[str, dict[str, Any]] = {}  # what devices show beside their values
         self.faults: list[dict[str, Any]] = []
@@ -91,6 +97,7 @@ class StandIn:
         self.viewers = 0  # of a camera
         self.pictures = threading.Event()  # closed: a camera sends nothing
         self.pictures.set()
+        self.taken: list[float] = []  # how many seconds old each picture of a camera is
         self.gate = threading.Event()  # closed: commands wait
         self.gate.set()
         self._port = 0
@@ -154,6 +161,7 @@ class StandIn:
         app.get(f"{BASE}/api/devices/<device>/stream", callback=self._stream)
         command = self._guarded(self._command)
         app.post(f"{BASE}/api/devices/<device>/<command>", callback=command)
+        app.post(f"{BASE}/api/session/hand", callback=self._guarded(self._raise_hand))
         app.post(f"{BASE}/api/tasks/<name>", callback=self._guarded(self._start_task))
         app.get(f"{BASE}/api/tasks/<task_id>", callback=self._guarded(self._task))
         app.post(f"{BASE}/api/tasks/<task_id>/stop", callback=self._guarded(self._stop_task))
@@ -197,7 +205,12 @@ class StandIn:
             "back": self.back,
             "restarted": self.restarted,
             "reason": None,
+            "hand_raised": self.hand_raised,
         }
+
+    def _raise_hand(self) -> dict[str, Any]:
+        self.hand_raised = json.loads(bottle.request.body.read())["raised"]
+        return self._session()
 
     def _devices(self) -> dict[str, Any]:
         self._version += 1
@@ -215,6 +228,8 @@ class StandIn:
             "session": self._session(),
             "faults": self.faults,
             "notices": self.notices,
+            "files": self.files,
+            **({"deeds": self.deeds} if self.read_only else {}),
         }
 
     def _ask_state(self) -> dict[str, Any]:
@@ -256,11 +271,23 @@ class StandIn:
 
     def _stream(self, device: str) -> Any:
         self.viewers += 1
+        if self.taken:
+            kind = "multipart/x-mixed-replace; boundary=b"
+            return bottle.HTTPResponse(self._pictures(), content_type=kind)
         self.pictures.wait(30)
         return bottle.HTTPResponse(status=204)
 
+    def _pictures(self) -> Any:
+        jpeg = PICTURE.read_bytes()
+        yield b"--b\r\n"
+        for age in self.taken:
+            head = f"Content-Length: {len(jpeg)}\r\nLabnode-Taken: {time.monotonic() - age:.3f}"
+            yield head.encode() + b"\r\n\r\n" + jpeg + b"\r\n--b\r\n"
+        self.pictures.wait(30)
+
     def _program(self, device: str) -> Any:
         body = bottle.request.body.read()
+        self.deadlines.append(bottle.request.get_header("Labnode-Deadline"))
         if self.refusal is not None:
             (status, code, message), self.refusal = self.refusal, None
             return _json(status, error=True, code=code, message=message)

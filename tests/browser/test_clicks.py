@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +13,7 @@ from tests.kit.proxy import Proxy, proxied
 from tests.kit.waiting import eventually
 
 from .conftest import Student
-from .real_node import Node, running
+from .real_node import Node
 from .standin import StandIn
 
 pytestmark = pytest.mark.browser
@@ -48,18 +47,10 @@ CLICK_OFTEN = (
 
 
 @pytest.fixture
-def node(student: Student, tmp_path: Path) -> Iterator[Node]:
-    student.expects_failures = True  # requests are lost
-    (tmp_path / "bench.yaml").write_text(BOARD)
-    with running(tmp_path / "bench.yaml", tmp_path / "state") as node:
-        yield node
-        student.go_away()
-
-
-@pytest.fixture
 def network(student: Student, node: Node) -> Iterator[Proxy]:
     """The page of the node, open through a proxy."""
-    _, url = node.server.new(assigned_time=300)
+    student.expects_failures = True  # requests are lost
+    session_id, url = node.server.new(assigned_time=300)
     port = urlsplit(url).port
     assert port is not None
     with proxied(port, 0.0) as proxy:
@@ -67,11 +58,12 @@ def network(student: Student, node: Node) -> Iterator[Proxy]:
         student.sees("#device-lamp .state", "Off")
         yield proxy
         student.go_away()
+    assert node.server.delete(session_id).clean
 
 
-def value(tmp_path: Path, device: str) -> Any:
+def value(node: Node, device: str) -> Any:
     """What the node has really done."""
-    return ask(tmp_path / "state", "simulate", device=device)["devices"][device]["value"]
+    return ask(node.state, "simulate", device=device)["devices"][device]["value"]
 
 
 def checked(student: Student, selector: str) -> bool:
@@ -79,17 +71,17 @@ def checked(student: Student, selector: str) -> bool:
 
 
 def test_eight_switches_in_a_row_are_all_on_whatever_the_network_takes(
-    student: Student, network: Proxy, tmp_path: Path
+    student: Student, network: Proxy, node: Node
 ) -> None:
     network.latency = 0.125
     student.run(CLICK_ALL, 200)
-    eventually(lambda: value(tmp_path, "leds") == 0xFF, "all eight are on")
+    eventually(lambda: value(node, "leds") == 0xFF, "all eight are on")
     student.until(lambda: student.text("#device-leds.wanted") == "", "all is confirmed")
     assert student.text("#device-leds .state") == "255 · 0xFF"
 
 
 def test_nothing_is_lost_with_two_seconds_of_latency_and_requests_that_stall_or_break(
-    student: Student, network: Proxy, tmp_path: Path
+    student: Student, network: Proxy, node: Node
 ) -> None:
     network.latency = 1.0
     network.faults.extend(["break", "stall", "lose", "break", "lose"])
@@ -97,27 +89,27 @@ def test_nothing_is_lost_with_two_seconds_of_latency_and_requests_that_stall_or_
     student.click(LAMP)
     assert checked(student, LAMP)
     assert student.text("#device-leds .state") == "255 · 0xFF"
-    eventually(lambda: value(tmp_path, "leds") == 0xFF, "all eight are on")
-    eventually(lambda: value(tmp_path, "lamp") is True, "the lamp is on")
+    eventually(lambda: value(node, "leds") == 0xFF, "all eight are on")
+    eventually(lambda: value(node, "lamp") is True, "the lamp is on")
     assert not network.faults
 
 
 def test_of_many_clicks_on_one_switch_the_last_counts(
-    student: Student, network: Proxy, tmp_path: Path
+    student: Student, network: Proxy, node: Node
 ) -> None:
     network.latency = 0.2
     student.run(CLICK_OFTEN, LAMP, 7)
     assert checked(student, LAMP)
-    eventually(lambda: value(tmp_path, "lamp") is True, "the lamp is on")
+    eventually(lambda: value(node, "lamp") is True, "the lamp is on")
     student.until(lambda: student.text("#device-lamp.wanted") == "", "it is confirmed")
     student.run(CLICK_OFTEN, LAMP, 3)
-    eventually(lambda: value(tmp_path, "lamp") is False, "the lamp is off")
+    eventually(lambda: value(node, "lamp") is False, "the lamp is off")
     student.until(lambda: student.text("#device-lamp.wanted") == "", "it is confirmed")
     assert not checked(student, LAMP)
 
 
 def test_a_number_for_a_whole_bank_comes_after_its_bits_and_before_later_ones(
-    student: Student, network: Proxy, tmp_path: Path
+    student: Student, network: Proxy, node: Node
 ) -> None:
     network.latency = 0.2
     student.click(BIT.format(0))
@@ -125,7 +117,7 @@ def test_a_number_for_a_whole_bank_comes_after_its_bits_and_before_later_ones(
     student.click(BIT.format(7))
     assert student.text("#device-leds .state") == "176 · 0xB0"
     student.until(lambda: student.text("#device-leds.wanted") == "", "all is confirmed")
-    assert value(tmp_path, "leds") == 0xB0
+    assert value(node, "leds") == 0xB0
 
 
 def test_a_switch_answers_at_once_and_shows_that_it_waits(student: Student, lab: StandIn) -> None:

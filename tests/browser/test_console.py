@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
 from .conftest import Student
-from .real_node import Node, running
+from .real_node import Node
 
 pytestmark = pytest.mark.browser
 
@@ -39,22 +38,11 @@ SCREEN = "#device-uno .screen"
 TEXT = "#device-uno textarea"
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    folder: Path = tmp_path_factory.mktemp("bench")
-    (folder / "bench.yaml").write_text(BOARD)
-    with running(folder / "bench.yaml", folder / "state") as node:
-        yield node
-
-
 @pytest.fixture
-def visit(student: Student, node: Node) -> Iterator[Student]:
-    session_id, url = node.server.new(name="Ada", assigned_time=300)
-    student.open(url)
-    student.sees("#device-uno .head .state", "115200")
-    yield student
-    student.go_away()
-    assert node.server.delete(session_id).clean
+def visit(visit: Student) -> Student:
+    """The page, with its console connected."""
+    visit.sees("#device-uno .head .state", "115200")
+    return visit
 
 
 def press(student: Student, text: str, device: str = "uno") -> None:
@@ -201,6 +189,59 @@ def test_the_baud_rate_is_chosen_and_a_break_is_sent(visit: Student) -> None:
     assert visit.text("#device-uno .error") == ""
 
 
+REMEMBER_SOCKETS = """
+    const Real = WebSocket;
+    window.sockets = [];
+    window.WebSocket = class extends Real {
+      constructor(...given) {
+        super(...given);
+        window.sockets.push(this);
+      }
+    };
+"""
+
+
+def test_a_console_that_was_cut_off_says_that_it_is_connected_again(
+    student: Student, node: Node
+) -> None:
+    command = "Page.addScriptToEvaluateOnNewDocument"
+    script = student.driver.execute_cdp_cmd(command, {"source": REMEMBER_SOCKETS})
+    session_id, url = node.server.new(name="Ada", assigned_time=300)
+    try:
+        student.open(url)
+        student.sees("#device-uno .head .state", "115200")
+        student.run("sockets.find(({ url }) => url.includes('uno/console')).close()")
+        student.sees(SCREEN, "Connected again, 115200 baud")
+        student.find(TEXT).send_keys("led on", Keys.ENTER)
+        student.sees(SCREEN, "led is on")
+    finally:
+        student.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+        student.go_away()
+        node.server.delete(session_id)
+
+
+TIME_AXIS = """
+    const done = arguments[arguments.length - 1];
+    const canvas = document.createElement("canvas");
+    canvas.style = "width: 600px; height: 200px";
+    document.body.append(canvas);
+    const texts = [];
+    canvas.getContext("2d").fillText = (text) => texts.push(String(text));
+    const points = Array.from({ length: 61 }, (_, at) => ({ at, numbers: { t: at } }));
+    import("./static/numbers.js").then(({ drawNumbers }) => {
+      drawNumbers(canvas, document.createElement("ul"), points);
+      canvas.remove();
+      done(texts);
+    });
+"""
+
+
+def test_a_plot_of_numbers_has_a_time_axis(visit: Student) -> None:
+    texts = visit.driver.execute_async_script(TIME_AXIS)
+    assert texts[:3] == ["0", "30", "60"]
+    assert texts[3:] == ["0s", "−10s", "−20s", "−30s", "−40s", "−50s", "−60s"]
+
+
 def test_numbers_are_plotted_and_a_pause_holds_the_screen(visit: Student) -> None:
     visit.sees("#device-sensor .screen", "t=21 h=42")
     assert visit.find("#device-sensor form").is_displayed() is False  # for looking only
@@ -226,8 +267,10 @@ def test_numbers_are_plotted_and_a_pause_holds_the_screen(visit: Student) -> Non
 
 
 def test_the_camera_shows_a_picture(visit: Student) -> None:
-    wide = "return document.querySelector('#device-camera img').naturalWidth"
+    visit.run("document.querySelector('#device-camera').scrollIntoView()")
+    wide = "return document.querySelector('#device-camera canvas').width"
     visit.until(lambda: visit.run(wide) == 320)
+    visit.sees("#device-camera .age", "Live")
 
 
 def test_the_console_is_used_by_keyboard_and_named_for_a_screen_reader(visit: Student) -> None:

@@ -20,7 +20,7 @@ from tests.kit.proxy import proxied
 from tests.kit.waiting import eventually
 
 from .conftest import Student
-from .real_node import Node, running
+from .real_node import Node
 
 pytestmark = pytest.mark.browser
 
@@ -39,14 +39,6 @@ SWITCH = "#device-pump [role=switch]"
 GUARDED = "Goes off when the lab has not heard this page for 2 s."
 GONE_SAFE = "Pump has gone to its safe value since this was asked for. Set it again."
 MISSED = "Switched off, because the lab no longer heard the page that had switched it on."
-
-
-@pytest.fixture
-def node(student: Student, tmp_path: Path) -> Iterator[Node]:
-    (tmp_path / "bench.yaml").write_text(BOARD)
-    with running(tmp_path / "bench.yaml", tmp_path / "state") as node:
-        yield node
-        student.go_away()
 
 
 @contextmanager
@@ -81,7 +73,7 @@ def shown(state_dir: Path, device: str) -> dict[str, Any]:
 
 
 def test_a_browser_that_no_longer_runs_is_missed_and_its_page_says_why_when_it_does(
-    student: Student, node: Node, tmp_path: Path, long_run: bool, figure: FigureReporter
+    student: Student, node: Node, long_run: bool, figure: FigureReporter
 ) -> None:
     student.expects_failures = True  # the page may find that its WebSocket was too late
     _, url = node.server.new(assigned_time=120)
@@ -92,7 +84,7 @@ def test_a_browser_that_no_longer_runs_is_missed_and_its_page_says_why_when_it_d
     student.sees("#device-pump .state", "On")
     with stopped(student.driver):
         began = Clock().now()
-        eventually(lambda: shown(tmp_path / "state", "pump") == {"value": False, "unheard": True})
+        eventually(lambda: shown(node.state, "pump") == {"value": False, "unheard": True})
         took = Clock().now() - began
     figure("time to safe when Chromium is stopped", "deadman (2 s) + 1 s", f"{took:.2f} s")
     assert took <= 3 or not long_run
@@ -104,7 +96,7 @@ def test_a_browser_that_no_longer_runs_is_missed_and_its_page_says_why_when_it_d
 
 
 def test_what_was_clicked_before_the_dead_man_acted_does_not_switch_it_on_again(
-    student: Student, node: Node, tmp_path: Path
+    student: Student, node: Node
 ) -> None:
     student.expects_failures = True
     _, url = node.server.new(assigned_time=120)
@@ -120,16 +112,16 @@ def test_what_was_clicked_before_the_dead_man_acted_does_not_switch_it_on_again(
             student.sees("#device-pump .state", "Off")
             student.click(SWITCH)
             student.sees("#device-pump .state", "On")
-            eventually(lambda: shown(tmp_path / "state", "pump") == safe)
+            eventually(lambda: shown(node.state, "pump") == safe)
         student.sees("#device-pump [role=alert]", GONE_SAFE)
-        assert shown(tmp_path / "state", "pump")["value"] is False
+        assert shown(node.state, "pump")["value"] is False
         student.sees("#device-pump .state", "Off")
         student.click(SWITCH)
         student.sees("#device-pump .state", "On")
         student.go_away()
 
 
-def test_a_page_in_the_background_is_heard(student: Student, node: Node, tmp_path: Path) -> None:
+def test_a_page_in_the_background_is_heard(student: Student, node: Node) -> None:
     _, url = node.server.new(assigned_time=120)
     student.open(url)
     student.click("#device-fan [role=switch]")
@@ -139,6 +131,6 @@ def test_a_page_in_the_background_is_heard(student: Student, node: Node, tmp_pat
     until = Clock().now() + 12  # longer than its dead man waits
     while Clock().now() < until:
         Clock().event().wait(0.5)
-        assert shown(tmp_path / "state", "fan") == {"value": True}
+        assert shown(node.state, "fan") == {"value": True}
     student.driver.close()
     student.driver.switch_to.window(page)

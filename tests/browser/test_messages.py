@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from .conftest import Student
-from .real_node import Node, running
 from .standin import StandIn
 
 pytestmark = pytest.mark.browser
@@ -35,25 +31,6 @@ HEATER = "#device-heater [role=switch]"
 DRILL = "#device-drill [role=switch]"
 
 
-@pytest.fixture
-def bench(student: Student, lab: StandIn) -> StandIn:
-    """The stand-in with a device for each widget, and its page open."""
-    lab.show_all_widgets()
-    student.open(lab.url)
-    return lab
-
-
-@pytest.fixture
-def page(student: Student, tmp_path: Path) -> Iterator[Node]:
-    """The page of a real node, open."""
-    (tmp_path / "bench.yaml").write_text(BOARD)
-    with running(tmp_path / "bench.yaml", tmp_path / "state") as node:
-        _, url = node.server.new(assigned_time=300)
-        student.open(url)
-        yield node
-        student.go_away()
-
-
 def test_why_a_control_cannot_be_used_is_said_once_however_often_it_is_clicked(
     student: Student, bench: StandIn
 ) -> None:
@@ -70,9 +47,9 @@ def test_a_refusal_that_becomes_the_reason_is_said_once_and_goes_with_it(
     student.expects_failures = True
     bench.states = {}
     student.until(lambda: student.text("#device-motor .slot") == "", "the lid is closed")
-    bench.refusal = (409, "interlocked", "'motor' is interlocked: The lid is open.")
+    bench.refusal = (409, "interlocked", "Motor is interlocked. The lid is open.")
     student.click("#device-motor [role=switch]")
-    student.sees("#device-motor .slot", "'motor' is interlocked: The lid is open.")
+    student.sees("#device-motor .slot", "Motor is interlocked. The lid is open.")
     bench.states = {"motor": {"locked": "The lid is open."}}
     student.until(
         lambda: student.text("#device-motor .slot") == "The lid is open.", "it is said once"
@@ -121,7 +98,7 @@ def test_what_a_card_says_moves_nothing(student: Student, bench: StandIn) -> Non
 
 
 def test_what_an_interlock_forces_looks_so_and_cannot_be_pressed(
-    student: Student, page: Node
+    student: Student, visit: Student
 ) -> None:
     look = "return getComputedStyle(document.querySelector(arguments[0])).backgroundImage"
     assert student.run(look, FAN) == "none"
@@ -144,7 +121,7 @@ def test_what_an_interlock_forces_looks_so_and_cannot_be_pressed(
 
 
 def test_what_an_open_lid_has_forbidden_is_forgotten_when_it_is_closed(
-    student: Student, page: Node
+    student: Student, visit: Student
 ) -> None:
     student.sees("#device-drill .slot", "The lid is open.")
     student.click(DRILL)

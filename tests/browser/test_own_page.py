@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,15 @@ from .real_node import Node, running
 
 pytestmark = pytest.mark.browser
 
+SETTINGS = {"BASE_URL": "/own"}
+
 BOARD = """
 schema: 1
 lab: {name: own}
 session: {timeout: 5}
 devices:
   switch: {driver: digital_output, pin: GPIO17}
-module: own.py
+module: bench.py
 """
 
 MODULE = """
@@ -52,15 +53,6 @@ def after():
 def about():
     return "<!doctype html><title>About</title><h1>About</h1>"
 """
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    directory = tmp_path_factory.mktemp("own")
-    (directory / "own.yaml").write_text(BOARD)
-    (directory / "own.py").write_text(MODULE)
-    with running(directory / "own.yaml", directory / "state", BASE_URL="/own") as node:
-        yield node
 
 
 def test_the_session_goes_on_while_the_page_is_open_and_leads_back_at_its_end(
@@ -130,7 +122,7 @@ def test_a_lab_s_own_template_places_cards_and_draws_widgets(
     student: Student, tmp_path: Path
 ) -> None:
     for name, content in {
-        "own.yaml": BOARD.replace("module: own.py", "").replace(
+        "own.yaml": BOARD.replace("module: bench.py", "").replace(
             "devices:", "simulate: {lamp: switch}\ndevices:\n  lamp: {driver: button, pin: GPIO4}"
         ),
         "templates/page.html": TEMPLATE,

@@ -22,10 +22,11 @@ def test_everything_can_be_reached_and_done_by_keyboard(student: Student, lab: S
         ActionChains(student.driver, duration=0).send_keys(*keys).perform()
 
     order = []
-    for _ in range(7):
+    for _ in range(8):
         press(Keys.TAB)
         order.append(student.driver.switch_to.active_element.accessible_name)
     assert order == [
+        "Ask for help",
         "Leave",
         "Switch",
         "Dimmer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,6 @@ from .standin import StandIn
 pytestmark = pytest.mark.browser
 
 SEND = "#send-mcu"
-
-
-@pytest.fixture
-def bench(student: Student, lab: StandIn) -> StandIn:
-    """The stand-in with a programmer, and its page open."""
-    lab.show_all_widgets()
-    student.open(lab.url)
-    return lab
 
 
 @pytest.fixture
@@ -116,6 +109,30 @@ def test_files_of_the_session_are_listed_and_sent_again_as_they_were(
     student.until(lambda: len(bench.uploads) == 3, "the first one is sent again")
     assert bench.uploads[-1] == ("mcu", "blink.hex", b"first")
     assert student.text("#device-mcu .sent summary") == "Files sent: 2"
+
+
+def test_a_page_that_is_opened_again_still_lists_what_was_sent(
+    student: Student, bench: StandIn
+) -> None:
+    at = time.monotonic() - 60
+    bench.files = [
+        {"at": at, "device": "mcu", "name": "blink.hex", "size": 5},
+        {"at": at, "device": "other", "name": "else.hex", "size": 5},
+    ]
+    student.open(bench.url)
+    student.click("#device-mcu .sent summary")
+    assert student.text("#device-mcu .sent summary") == "Files sent: 1"
+    assert student.text("#device-mcu .sent li").startswith("blink.hex · 5 B · ")
+    assert "Send again" not in student.text("#device-mcu .sent li")  # the page has not got it
+
+
+def test_an_upload_says_how_long_the_page_waits_for_it(
+    student: Student, bench: StandIn, build: Path
+) -> None:
+    choose(student, build)
+    send(student, bench)
+    (deadline,) = bench.deadlines
+    assert 3 < float(deadline or "nan") - time.monotonic() < 8
 
 
 def test_a_refused_file_is_not_said_to_be_on_its_way(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from .conftest import Student
-from .real_node import Node, running
+from .real_node import Node
 
 pytestmark = pytest.mark.browser
 
@@ -19,6 +17,8 @@ devices:
   switch: {driver: digital_output, pin: GPIO17}
 module: bench.py
 """
+
+SETTINGS = {"BASE_URL": "/labs/bench"}
 
 MODULE = '''
 from bottle import HTTPResponse
@@ -68,16 +68,6 @@ def talk(ws):
         else:
             ws.send({"user": lab.user.full_name, "said": message})
 '''
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    directory = tmp_path_factory.mktemp("bench")
-    (directory / "bench.yaml").write_text(BOARD)
-    (directory / "bench.py").write_text(MODULE)
-    board, state = directory / "bench.yaml", directory / "state"
-    with running(board, state, BASE_URL="/labs/bench") as node:
-        yield node
 
 
 def test_a_page_talks_to_its_lab_until_its_session_ends(student: Student, node: Node) -> None:

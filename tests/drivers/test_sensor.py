@@ -74,7 +74,7 @@ def test_scale_and_offset_make_it_right(real: Any) -> None:
 def test_a_calibration_goes_through_its_points_and_on_in_straight_lines(read: float) -> None:
     sensor = Thermometer(calibration=[(0, 10), (50, 20), (100, 100)])
     expected = 10 + read / 5 if read <= 50 else 20 + (read - 50) * 1.6
-    assert sensor._corrected(read) == pytest.approx(expected)
+    assert sensor.corrected(read) == pytest.approx(expected)
 
 
 def test_simulated_it_shows_what_it_is_told_and_stays_fresh(bench: Any) -> None:
@@ -117,3 +117,24 @@ def test_a_pin_may_be_read_from_time_to_time_too(bench: Any) -> None:
     bench.clock.advance(1)
     button.poll()
     assert button.state() == {"value": False, "sampled": bench.clock.now(), "stale": False}
+
+
+@pytest.mark.parametrize(
+    ("options", "resolution", "decimals"),
+    [
+        ({}, None, None),
+        ({}, 1 / 16, 2),
+        ({"scale": 100.0}, 0.01, 0),
+        ({"calibration": [(0.0, 0.0), (1.0, 10.0), (2.0, 11.0)]}, 0.01, 2),
+        ({"digits": 1}, 0.001, 1),
+    ],
+)
+def test_a_page_shows_the_decimals_of_the_resolution(
+    options: dict[str, Any], resolution: float | None, decimals: int | None
+) -> None:
+    class Part(Thermometer):
+        @property
+        def resolution(self) -> float | None:
+            return resolution
+
+    assert Part(**options).describe().get("digits") == decimals

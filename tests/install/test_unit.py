@@ -57,6 +57,8 @@ def test_the_service_is_shut_in_as_far_as_it_can_be(
         ("ttyAMA", "the Pi's UART"),
         ("ttyS", "its mini UART"),
         ("video4linux", "cameras"),
+        ("media", "cameras at the Pi's own connector"),
+        ("dma_heap", "the memory of their pictures"),
         ("usb_device", "programmers"),
         ("spi", "SPI"),
         ("i2c", "I2C"),

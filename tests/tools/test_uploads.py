@@ -112,6 +112,29 @@ def test_it_is_in_the_history_with_its_hash(lab: LabClient, student: Student) ->
     }
 
 
+def test_the_session_keeps_the_names_of_what_was_sent(lab: LabClient, student: Student) -> None:
+    finished(lab, upload(student))
+    finished(lab, upload(student, name="second.hex"))
+    files = student.get("/api/state").json["files"]
+    assert [(each["device"], each["name"], each["size"]) for each in files] == [
+        ("mcu", "hello.hex", len(HELLO)),
+        ("mcu", "second.hex", len(HELLO)),
+    ]
+    assert files[0]["at"] <= files[1]["at"] <= student.get("/api/state").json["now"]
+    lab.finish(student)
+    assert lab.student().get("/api/state").json["files"] == []
+
+
+def test_a_file_for_which_the_page_no_longer_waits_is_not_written(
+    lab: LabClient, student: Student, folder: Path
+) -> None:
+    late = student.get("/api/state").json["now"] - 1
+    reply = upload(student, HTTP_LABNODE_DEADLINE=str(late))
+    assert (reply.status, reply.json["code"]) == (504, "timeout")
+    assert student.get("/api/state").json["tasks"] == []
+    assert spool(folder) == []
+
+
 def test_the_address_of_the_contract_is_the_same(lab: LabClient, student: Student) -> None:
     reply = student.request("POST", "/api/uploads/mcu?name=x.hex", HELLO)
     assert finished(lab, reply)["status"] == "done"

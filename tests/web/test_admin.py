@@ -186,7 +186,16 @@ def test_it_lists_sessions_tasks_and_events(lab: LabClient, page: Callable[..., 
     text = page()
     assert re.search(r"Ada Lovelace &lt;ada&gt; over ended by the server 1:00 weblab", text)
     assert "wait" in text
-    assert "session.disposed" in text
+    assert "Session: over" in text
+    assert "Task: done" in text
+    assert "session.disposed" not in text
+
+
+def test_it_says_who_asks_for_help(lab: LabClient, page: Callable[..., str]) -> None:
+    student = lab.student(full_name="Ada Lovelace")
+    assert "Asks for help" not in page()
+    student.post("/api/session/hand", {"raised": True})
+    assert "Asks for help" in page()
 
 
 def test_what_is_older_than_a_day_is_not_of_today(make_lab: MakeLab) -> None:

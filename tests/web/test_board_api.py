@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from labnode.clock import Clock
@@ -26,6 +28,8 @@ def test_the_session_tells_who_and_how_long(student: Student) -> None:
         "category_name": None,
         "restarted": False,
         "reason": None,
+        "hand_raised": False,
+        "programs": False,
     }
 
 
@@ -240,3 +244,18 @@ def test_what_only_the_lab_s_staff_understand_is_not_told_to_students(
     assert refused.json["code"] == "device"
     assert why in board.snapshot["switch"]["error"]
     assert student.get("/api/state").json["devices"]["switch"]["error"] == "device"
+
+
+def test_what_an_interlock_refuses_is_said_in_the_students_language(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(
+        "schema: 1\nlab: {name: x}\ndevices:\n  left: {driver: relay, pin: 17, label: Izquierda}\n"
+        "  right: {driver: relay, pin: 18}\ninterlocks:\n  - {name: one, mutex: [left, right]}\n"
+    )
+    with LabClient(tmp_path / "x.yaml") as lab:
+        student = lab.student(seconds=60, locale="es")
+        student.post("/api/devices/left/on")
+        reply = student.post("/api/devices/right/on")
+    assert reply.status == 409
+    assert reply.json["message"] == (
+        "Right no puede estar encendido mientras lo esté Izquierda: Actúa el enclavamiento 'one'."
+    )

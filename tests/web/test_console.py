@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from labnode.drivers.serial.port import Frame, TtyPort
+from labnode.locale import BUILT_IN
 from labnode.web.console import _Page
 from tests.kit.waiting import PATIENCE, eventually
 
@@ -125,12 +126,23 @@ def test_nonsense_is_refused_in_a_sentence(node: Node, cookie: str, nonsense: st
     terminal.sees(b"works on")
 
 
+def test_what_was_typed_before_the_node_was_frozen_is_not_sent(node: Node, cookie: str) -> None:
+    terminal = Terminal(node, cookie)
+    now = node.agent.board.clock.now()
+    terminal.page.send(json.dumps({"text": "late\n", "deadline": now - 0.1}))
+    assert "came too late" in terminal.news("refused")["message"]
+    terminal.page.send(json.dumps({"text": "in time\n", "deadline": f"{now + 60:.3f}"}))
+    terminal.sees(b"in time\n")
+    assert b"late" not in terminal.seen
+
+
 def test_a_page_that_does_not_read_its_refusals_is_not_read_either(node: Node, cookie: str) -> None:
     Terminal(node, cookie)
     [channel] = node.channels()
     user, sessions = channel.receiver._user, channel.receiver._sessions  # type: ignore[attr-defined]
     console: Any = node.agent.board.file.devices["console"]
-    page = _Page(console, line(node).reader(None, None), user, sessions)
+    given = {"language": BUILT_IN.best(), "clock": node.agent.board.clock}
+    page = _Page(console, line(node).reader(None, None), user, sessions, **given)
     for _ in range(100):
         page.message("nonsense")
     assert page.full()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import pytest
 
 from labnode.testing import LabClient
+from labnode.web import html
+from labnode.web.files import COMMENTS
 
 from .conftest import BOARD, MakeLab
 
@@ -24,7 +27,17 @@ def test_scripts_are_packed_for_browsers_that_take_it(
     assert reply.headers["vary"] == "Accept-Encoding"
     assert (reply.headers.get("content-encoding") == "gzip") is packed
     assert reply.headers["content-length"] == str(len(reply.body))
-    assert (gzip.decompress(reply.body) if packed else reply.body) == plain.body
+    sent = gzip.decompress(reply.body) if packed else reply.body
+    assert sent == (COMMENTS.sub(b"", plain.body) if packed else plain.body)
+
+
+@pytest.mark.parametrize("script", sorted(html.STATIC.glob("*.js")), ids=lambda path: path.name)
+def test_what_is_left_out_of_a_script_is_comments(script: Path) -> None:
+    text = script.read_bytes()
+    for left_out in COMMENTS.finditer(text):
+        before = re.sub(rb"//.*|/\*(?:[^*]|\*(?!/))*\*/", b"", text[: left_out.start()])
+        assert before.count(b"`") % 2 == 0  # not inside of a template
+    assert len(COMMENTS.sub(b"", text)) > len(text) / 3
 
 
 def test_a_file_that_the_browser_has_is_not_sent_again(lab: LabClient) -> None:

@@ -74,6 +74,35 @@ def test_an_observer_sees_the_student_s_tasks(
     assert teacher.get(f"/api/tasks/{task['task_id']}").status == 200
 
 
+def test_an_observer_sees_what_the_student_did_last(
+    lab: LabClient, teacher: Browser, ada: Student
+) -> None:
+    for share in (0.1, 0.2, 0.3):
+        ada.post("/api/devices/dimmer/set", [share])
+    ada.post("/api/devices/switch/on")
+    ada.post("/api/devices/lamp/on")  # which it cannot
+    task = ada.post("/api/tasks/wait", {"seconds": 60})
+    deeds = [{**deed, "at": 0} for deed in teacher.get("/api/state").json["deeds"]]
+    assert task.status == 200
+    assert deeds == [
+        {"at": 0, "device": "dimmer", "command": "set", "arguments": [0.3]},
+        {"at": 0, "device": "switch", "command": "on", "arguments": None},
+        {"at": 0, "task": "wait"},
+    ]
+    assert "deeds" not in ada.get("/api/state").json
+
+
+def test_a_raised_hand_is_seen_by_observers_and_ends_with_the_session(
+    lab: LabClient, teacher: Browser, ada: Student
+) -> None:
+    assert ada.post("/api/session/hand", {"raised": True}).json["hand_raised"] is True
+    assert teacher.get("/api/session").json["hand_raised"] is True
+    assert ada.post("/api/session/hand", {"raised": "yes"}).status == 400
+    assert teacher.post("/api/session/hand", {"raised": False}).status == 403
+    lab.finish(ada)
+    assert lab.student().get("/api/session").json["hand_raised"] is False
+
+
 @pytest.mark.parametrize(
     "path",
     ["/api/devices/switch/on", "/api/tasks/wait", "/api/tasks/x/stop", "/do", "/observe"],

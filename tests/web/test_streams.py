@@ -60,6 +60,7 @@ class Browser:
         assert self.reply.readline() == b"Content-Type: image/jpeg\r\n"
         name, _, length = self.reply.readline().partition(b": ")
         assert name == b"Content-Length"
+        assert self.reply.readline().startswith(b"Labnode-Taken: ")
         assert self.reply.readline() == b"\r\n"
         picture = self.reply.read(int(length))
         assert self.reply.readline() == b"\r\n"

@@ -27,6 +27,7 @@ from labnode.schema import (
     shown,
 )
 
+_TWO_STATES = ("switch", "button", "lamp", "bank")  # widgets of what is on or off
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 
 
@@ -125,6 +126,9 @@ def read_devices(
         devices[name] = driver = _device(name, options, kinds, problems)
         if driver is not None:
             claims.add(name, options, driver)
+            if driver.words is not None and _widget(driver) not in _TWO_STATES:
+                where = options.child("words").key_where
+                problems.add(where, f"'{name}' has words for on and off, and is neither")
             for mistake in driver.mistakes(folder):
                 problems.add(options, f"'{name}': {mistake}")
     for name, options in section.items():
@@ -187,7 +191,7 @@ def in_opening_order(devices: Mapping[str, Driver]) -> list[str]:
 def _check_name(name: str, options: Section, problems: Problems) -> None:
     if not NAME.fullmatch(name):
         why = "it is a letter, then letters, digits and '_', 40 at most"
-    elif name in WORDS or keyword.iskeyword(name):
+    elif name in (*WORDS, "on", "off") or keyword.iskeyword(name):
         why = "it means something in expressions or Python"
     else:
         return
@@ -220,6 +224,10 @@ def _device(
         driver = build(drivers[kind.content], options, problems, name=what, ignore={"driver"})
         return driver if _is_valid(driver, name, options, problems) else None
     return None
+
+
+def _widget(driver: Driver) -> str:
+    return str({"widget": driver.widget, **driver.describe()}["widget"])
 
 
 def _of_same_chip(name: str, drivers: Iterable[str]) -> list[str]:

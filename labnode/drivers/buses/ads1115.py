@@ -59,6 +59,11 @@ class Ads1115(I2cPart, Sensor):
         Doc("Conversions per second; slower ones have less noise."),
     ] = 250
 
+    @property
+    def resolution(self) -> float:
+        _, volts = _GAINS[self.gain]
+        return volts / 32768
+
     def parts(self) -> list[str]:
         return [f"input {self.channel}"]
 
@@ -86,8 +91,7 @@ class Ads1115(I2cPart, Sensor):
         return channel | gain << 9 | mode | _RATES[self.data_rate] << 5 | _NO_COMPARATOR
 
     def volts(self, code: bytes) -> float:
-        _, most = _GAINS[self.gain]
-        return int.from_bytes(code, "big", signed=True) * most / 32768
+        return int.from_bytes(code, "big", signed=True) * self.resolution
 
     def _convert(self) -> float:
         config = self.config(_START | _SINGLE_SHOT)

@@ -38,6 +38,7 @@ class Bme280(I2cPart, Sensor):
     """
 
     chip = "BME280"
+    resolution = 0.01  # °C, %, hPa: about the noise of one measurement
     addresses = range(0x76, 0x78)
 
     address: I2cAddress = 0x76

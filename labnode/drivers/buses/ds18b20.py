@@ -56,6 +56,7 @@ class Ds18b20(SlowSensor):
     sample_every: Annotated[Duration, Between(0.8)] = 2.0
 
     root: ClassVar[Path] = Path("/sys/bus/w1/devices")
+    resolution = 1 / 16  # °C, of 12 bits: as it is at power-on
 
     def claims(self) -> list[Claim]:
         return one_wire_claims(self.pin, self.id)

@@ -115,8 +115,12 @@ class Mcp3xxx(Sensor):
         return _Mcp3xxxSource(self._converter(), self._volts)
 
     def _volts(self, converter: Any) -> float:
+        return float(converter.raw_value) * self.resolution
+
+    @property
+    def resolution(self) -> float:
         bits, _ = _CHIPS[self.chip]
-        return float(converter.raw_value) * self.max_voltage / (1 << bits)
+        return self.max_voltage / (1 << bits)
 
     def _converter(self) -> Any:
         _, channels = _CHIPS[self.chip]

@@ -1,4 +1,4 @@
-"""A camera on the page, through an MJPEG server on this machine."""
+"""A camera on the page, through a program or an MJPEG server on this machine."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import socket as sockets
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from labnode.drivers.camera.capture import Capture
+from labnode.drivers.camera.rpicam import Rpicam
 from labnode.drivers.camera.source import MjpegServer, Source, TestPicture
 from labnode.drivers.camera.ustreamer import PATH, Ustreamer, connect_unix
 from labnode.drivers.framework.driver import Claim, Driver, Widget
@@ -56,9 +57,11 @@ def _path(text: str) -> str:
 class Mjpeg(Driver):
     """A camera whose pictures only the browsers of the session see.
 
-    With `device: /dev/video0` labnode runs ustreamer (apt install ustreamer). Any other MJPEG
-    server on this machine is named by its `url` or its Unix `socket`. All browsers share the same
-    pictures; without viewers, one is taken every `idle_every`, or none at all.
+    With `device: /dev/video0`, a USB camera, labnode runs ustreamer (apt install ustreamer). With
+    `source: rpicam`, a camera at the Pi's own connector (CSI), it runs rpicam-vid (apt install
+    rpicam-apps-lite) while somebody looks. Any other MJPEG server on this machine is named by its
+    `url` or its Unix `socket`. All browsers share the same pictures; without viewers, one is taken
+    every `idle_every`, or none at all.
 
     Example::
 
@@ -70,6 +73,13 @@ class Mjpeg(Driver):
     device: Annotated[
         Path | None, Doc("The camera's device file; labnode runs ustreamer for it.")
     ] = None
+    source: Annotated[
+        Literal["rpicam"] | None,
+        Doc("rpicam: a camera at the Pi's own connector; labnode runs rpicam-vid for it."),
+    ] = None
+    camera: Annotated[
+        int, Between(0, 3), Doc("Which one for rpicam, as in rpicam-vid --list-cameras.")
+    ] = 0
     url: Annotated[LoopbackUrl | None, Doc("The address of an MJPEG server on this machine.")] = (
         None
     )
@@ -78,21 +88,31 @@ class Mjpeg(Driver):
         "/stream"
     )
     rate: Annotated[float, Between(0.1, 60), Doc("Pictures per second, at most.")] = 10.0
-    resolution: Annotated[str, _size, Doc("Width and height of ustreamer's pictures.")] = "640x480"
-    quality: Annotated[int, Between(1, 100), Doc("The quality of ustreamer's JPEGs.")] = 80
+    resolution: Annotated[
+        str, _size, Doc("Width and height of the pictures of ustreamer or rpicam.")
+    ] = "640x480"
+    quality: Annotated[
+        int, Between(1, 100), Doc("The quality of the JPEGs of ustreamer or rpicam.")
+    ] = 80
     idle_every: Annotated[
         Duration | None, Doc("How often a picture is taken without viewers; null: never.")
     ] = None
 
     def __post_init__(self) -> None:
-        given = [name for name in ("device", "url", "socket") if getattr(self, name) is not None]
+        ways = ("device", "source", "url", "socket")
+        given = [name for name in ways if getattr(self, name) is not None]
         if len(given) != 1:
             said = f", not {' and '.join(given)}" if given else ""
-            raise ValueError(f"say one of device, url and socket{said}")
-        if self.device is not None:
-            self.programs = {"ustreamer": "ustreamer"}  # type: ignore[misc]  # of this device alone
+            raise ValueError(f"say one of device, source, url and socket{said}")
+
+    def runs(self) -> dict[str, str]:
+        if self.source is not None:
+            return {"rpicam-vid": "rpicam-apps-lite"}
+        return {} if self.device is None else {"ustreamer": "ustreamer"}
 
     def claims(self) -> list[Claim]:
+        if self.source is not None:
+            return [Claim("camera", f"{self.source} {self.camera}")]
         return [] if self.device is None else [Claim("camera", str(self.device))]
 
     def open(self) -> None:
@@ -137,6 +157,8 @@ class Mjpeg(Driver):
     def _source(self) -> Source:
         if self.services.simulated:
             return TestPicture(self.rate)
+        if self.source is not None:
+            return Rpicam(self.camera, self.resolution, self.rate, self.quality)
         if self.ustreamer is not None:
             return MjpegServer(self.ustreamer.connect, "localhost", PATH)
         if self.url is None:

@@ -58,26 +58,17 @@ class Ustreamer:
         """End it, after the io thread (any thread)."""
         process, self._process = self._process, None
         if process is not None:
-            process.terminate()
-            try:
-                process.wait(_ENDS_WITHIN)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
         folder, self._folder = self._folder, None
         if folder is not None:
             folder.cleanup()
 
     def _start(self) -> None:
-        program = shutil.which("ustreamer")
-        if program is None:
-            raise DeviceGone("ustreamer is not installed (apt install ustreamer)")
         if not self.device.exists():
             raise DeviceGone(f"there is no {self.device}")
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="labnode-")
-        command = [
-            program,
+        arguments = [
             f"--device={self.device}",
             f"--resolution={self.resolution}",
             f"--desired-fps={max(1, round(self.rate))}",
@@ -90,18 +81,40 @@ class Ustreamer:
             "--log-level=0",
             "--no-log-colors",
         ]
-        try:
-            self._process = subprocess.Popen(
-                command,
-                env={"PATH": os.environ.get("PATH", os.defpath)},  # no secrets
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # a Ctrl-C at labnode's terminal is labnode's alone
-            )
-        except OSError as error:
-            raise DeviceGone(f"ustreamer cannot be started: {error.strerror}") from error
+        self._process = start("ustreamer", "ustreamer", arguments)
         log.info("ustreamer has been started for %s", self.device)
+
+
+def start(
+    name: str, package: str, arguments: list[str], *, piped: bool = False
+) -> subprocess.Popen[bytes]:
+    """Start a camera's program, with its output in pipes or thrown away; DeviceGone if it fails."""
+    program = shutil.which(name)
+    if program is None:
+        raise DeviceGone(f"{name} is not installed (apt install {package})")
+    output = subprocess.PIPE if piped else subprocess.DEVNULL
+    try:
+        return subprocess.Popen(
+            [program, *arguments],
+            env={"PATH": os.environ.get("PATH", os.defpath)},  # no secrets
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            bufsize=0,
+            start_new_session=True,  # a Ctrl-C at labnode's terminal is labnode's alone
+        )
+    except OSError as error:
+        raise DeviceGone(f"{name} cannot be started: {error.strerror}") from error
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Have a program end, which takes half a second at most."""
+    process.terminate()
+    try:
+        process.wait(_ENDS_WITHIN)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def connect_unix(path: Path) -> socket.socket:

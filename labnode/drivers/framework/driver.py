@@ -105,6 +105,14 @@ class Simulatable(Protocol):
         """Make the mock hardware show `value` (hardware thread)."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class StateWords:
+    """What the page says instead of on and off."""
+
+    on: Annotated[Text, Doc("Instead of On.")]
+    off: Annotated[Text, Doc("Instead of Off.")]
+
+
 @dataclass(frozen=True)
 class Requires:
     """What a driver needs of the machine besides programs; install.sh provides it."""
@@ -141,6 +149,13 @@ class Driver:
     ] = None
     group: Annotated[Text | None, Doc("The heading above the device on the page.")] = None
     unit: Annotated[str, Doc("The unit of the value, such as °C.")] = ""
+    words: Annotated[
+        StateWords | None,
+        Doc("What the page says instead of On and Off: {on: Open, off: Closed}."),
+    ] = None
+    size: Annotated[Literal["normal", "large"], Doc("How large the page shows the value.")] = (
+        "normal"
+    )
     icon: Annotated[str, Doc("A character beside the label (☀), or a picture's name (fan).")] = ""
     access: Annotated[
         Literal["user", "system", "none"],

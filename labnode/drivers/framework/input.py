@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect
 from dataclasses import dataclass
 from itertools import pairwise
@@ -139,7 +140,11 @@ class Sensor(Input):
         list[tuple[float, float]] | None,
         Doc("Pairs of a reading and its true value, [[0, 0], [1023, 100]], instead of scale."),
     ] = None
-    digits: Annotated[int, Between(0, 12), Doc("The decimals of the value.")] = 3
+    digits: Annotated[
+        int | None,
+        Between(0, 12),
+        Doc("The decimals of the value; by default those of the sensor's resolution."),
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -155,7 +160,29 @@ class Sensor(Input):
         if not isinstance(value, int | float):
             raise ValueError(f"expected a number, not {shown(value)}")
         number = float(value) if self.services.simulated else self.corrected(float(value))
-        super().arrived(round(number, self.digits))
+        super().arrived(
+            round(number, max(3, self.decimals or 0) if self.digits is None else self.digits)
+        )
+
+    @property
+    def resolution(self) -> float | None:
+        """The smallest difference between two readings, before `scale`; None: unknown."""
+        return None
+
+    @property
+    def decimals(self) -> int | None:
+        """How many decimals of the value mean something; None: unknown."""
+        if self.digits is not None or self.resolution is None:
+            return self.digits
+        slopes = [abs(self.scale)]
+        if self.calibration is not None:
+            slopes = [abs((b - a) / (y - x)) for (x, a), (y, b) in pairwise(self.calibration)]
+        least = self.resolution * (min(filter(None, slopes), default=1.0))
+        return min(12, max(0, math.ceil(-math.log10(least) - 1e-9)))
+
+    def describe(self) -> dict[str, Any]:
+        decimals = self.decimals
+        return {**super().describe(), **({} if decimals is None else {"digits": decimals})}
 
     def corrected(self, read: float) -> float:
         """A reading, corrected by the options."""

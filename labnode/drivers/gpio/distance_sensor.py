@@ -43,6 +43,8 @@ class DistanceSensor(SlowSensor):
     sample_every: Annotated[Duration, Between(0.06)] = 0.5  # the last echo has to die away
     unit: str = "m"
 
+    resolution = 0.01  # metres
+
     def rest_level(self) -> dict[int, bool]:
         return {self.trigger.number: False}
 

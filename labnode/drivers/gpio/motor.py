@@ -52,6 +52,9 @@ class MotorOutput(NumberOutput):
     def value(self) -> float:
         return self._speed
 
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "share": True}
+
     @command
     def forward(self) -> None:
         self.put(max(self.most, 0.0), "forward")

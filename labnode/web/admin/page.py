@@ -205,6 +205,7 @@ class NodeView:
             "left": duration(user.time_left),
             "client": session.request.client,
             "link": self._node.observers.link(session) if user.active else None,
+            "hand": session.hand_raised and user.active,
         }
 
     def _device(self, about: Row) -> Row:
@@ -334,9 +335,26 @@ class NodeView:
 
     def _event(self, row: Row) -> Row:
         detail = row["detail"] if isinstance(row["detail"], dict) else {}
-        known = [f"{key}: {value}" for key, value in detail.items() if value is not None]
-        at = _moment(row["at"])
-        return {**row, "at": at, "id": row["session"] or "", "detail": ", ".join(known)}
+        known = [
+            self.words.get(f"{key}:{value}", str(value))
+            for key, value in detail.items()
+            if value is not None
+        ]
+        kind, at = self._kind(row["kind"]), _moment(row["at"])
+        return {
+            **row,
+            "kind": kind,
+            "at": at,
+            "id": row["session"] or "",
+            "detail": ", ".join(known),
+        }
+
+    def _kind(self, kind: str) -> str:
+        """What happened, in words: "task.failed" is "Task: failed"."""
+        subject, _, state = kind.partition(".")
+        if f"event:{kind}" in self.words or subject not in ("session", "task"):
+            return self.words.get(f"event:{kind}", kind)
+        return f"{self.words[subject]}: {self.words.get(f'{subject}:{state}', state)}"
 
 
 def duration(seconds: float) -> str:

@@ -1,6 +1,6 @@
 // A bank of bits: each as a switch or a lamp, and all of them as one number.
 
-import { board, fill, make, words } from "./panel.js";
+import { asText, board, fill, make, words } from "./panel.js";
 import { register } from "./widgets.js";
 import { hasBit } from "./wishes.js";
 
@@ -60,8 +60,10 @@ function drawBank(device, card) {
     for (const { bit, control, label } of bits) {
       const lit = known && hasBit(value, bit);
       control.dataset.lit = known ? String(lit) : "unknown";
+      const text = `${label}: ${asText(known ? lit : null, device)}`;
       if (settable) control.setAttribute("aria-checked", String(lit));
-      else control.setAttribute("aria-label", `${label}: ${lit ? words.on : words.off}`);
+      if (device.words) control.title = text;
+      if (device.words || !settable) control.setAttribute("aria-label", text);
     }
   };
 }

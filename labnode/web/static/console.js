@@ -52,7 +52,7 @@ function drawConsole(device, card) {
   port.on("text", (text) => screen.receive(text, plot.take));
   port.on("dropped", (number) => screen.note(say("dropped", { n: number.toLocaleString(language) })));
   port.on("restart", () => screen.note(say("restart")));
-  port.on("refused", (message) => (card.error.textContent = message));
+  port.on("refused", (message) => card.tell(message, "refused"));
   port.on("status", (status) => {
     const text = status.lent ? say("lent") : status.connected ? say("baud", { n: status.baudrate }) : say("gone");
     state.textContent = text;
@@ -136,7 +136,7 @@ function drawConsole(device, card) {
     sending.addEventListener("submit", async (event) => {
       event.preventDefault();
       if (!stopped) return; // there are lines on their way
-      card.error.textContent = "";
+      card.tell("");
       const lines = text.value.replace(/\n$/, "").split("\n");
       stopped = false;
       stop.hidden = lines.length === 1;
@@ -147,7 +147,7 @@ function drawConsole(device, card) {
           return take(lines.slice(index).join("\n"));
         }
         if (!port.send(line + ENDINGS[ending.value])) {
-          card.error.textContent = say("gone");
+          card.tell(say("gone"), "offline");
           stopped = stop.hidden = true;
           return take(lines.slice(index).join("\n"));
         }

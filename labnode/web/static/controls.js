@@ -9,18 +9,15 @@ register("slider", drawSlider);
 
 function drawSwitch(device, card) {
   const { name } = device;
-  const state = make("span", { className: "state", "aria-hidden": "true" });
-  const button = make("button", {
-    type: "button",
-    className: "toggle",
-    role: "switch",
-    "aria-labelledby": card.labelId,
-  });
+  const state = make("span", { className: "state", "aria-hidden": "true", id: `state-${name}` });
+  const button = make("button", { type: "button", className: "toggle", role: "switch" });
+  // A screen reader says "on" by itself: the lab's own word for it belongs to the name.
+  button.setAttribute("aria-labelledby", device.words ? `${card.labelId} ${state.id}` : card.labelId);
   card.guard(button, () => Boolean(board.expected(name).value)); // off is always possible
   button.addEventListener("click", () => card.put(!board.expected(name).value));
   card.head.append(state, button);
   return ({ value }) => {
-    state.textContent = asText(value);
+    state.textContent = asText(value, device);
     button.setAttribute("aria-checked", String(Boolean(value)));
   };
 }
@@ -35,7 +32,7 @@ function drawButton(device, card) {
   pressable(button, device, card);
   card.head.append(state, button);
   return ({ value }) => {
-    state.textContent = asText(value);
+    state.textContent = asText(value, device);
     button.classList.toggle("pressed", Boolean(value));
   };
 }
@@ -81,14 +78,19 @@ export function makeRange(device, card, show) {
   const min = device.min ?? 0;
   const max = device.max ?? 1;
   const step = device.step ?? (max - min) / 100;
+  const zero = min < 0 && max > 0 ? -min / (max - min) : 0; // where nothing is filled
   const input = make("input", { type: "range", min, max, step, "aria-labelledby": card.labelId });
+  input.classList.toggle("signed", zero > 0);
+  input.style.setProperty("--zero", zero);
   card.guard(input);
   let held = false; // the student has a hand on it: it must not move away by itself
 
   function place(value) {
-    const text = asNumber(value, device, step);
+    const text = asNumber(value, { ...device, step });
+    const share = Math.min(1, Math.max(0, (value - min) / (max - min)));
     input.setAttribute("aria-valuetext", text);
-    input.style.setProperty("--share", Math.min(1, Math.max(0, (value - min) / (max - min))));
+    input.style.setProperty("--from", zero > 0 ? Math.min(zero, share) : -1);
+    input.style.setProperty("--to", Math.max(zero, share));
     show(text, value);
   }
   function follow({ value }) {

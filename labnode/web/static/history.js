@@ -33,8 +33,10 @@ export async function recall() {
     const known = records.get(name);
     if (!known) return;
     const before = rows.filter(([seconds]) => seconds + shift < known.times[0]);
-    known.times.unshift(...before.map(([seconds]) => seconds + shift));
-    known.values.unshift(...before.map((row) => asNumber(row[i + 1])));
+    records.set(name, {
+      times: [...before.map(([seconds]) => seconds + shift), ...known.times],
+      values: [...before.map((row) => asNumber(row[i + 1])), ...known.values],
+    });
   });
 }
 

@@ -18,6 +18,7 @@ import { Wishes } from "./wishes.js";
 const HICCUP = 2000; // one request that fails sooner than this says nothing yet
 const PATIENCE = 6000; // how long an answer may take
 const LOOKS_FOR = 5000; // … and one that says how the board is
+const SLOWEST = 8; // bytes in a millisecond of a file on its way: a lab takes none that is slower
 const ANSWERS_FOR = 1000; // what the page no longer waits for has not begun so long before
 
 /** An action that was not done; `code` is for programs, `message` is the lab's sentence (or ""). */
@@ -71,6 +72,8 @@ export class Board {
     this.snapshot = {};
     this.faults = [];
     this.notices = []; // what the student has been told
+    this.files = boot.state.files ?? []; // that were sent before the page was opened
+    this.deeds = []; // what the student did last, for an observer
     this.online = true;
     this.tasks = new Map(); // name -> the last task of that name
     this.devices = Object.fromEntries(boot.board.devices.map((each) => [each.name, this.#device(each)]));
@@ -111,6 +114,12 @@ export class Board {
   /** Seconds since a state was sampled; NaN where it does not say when that was. */
   age({ sampled }) {
     return Math.max(0, performance.now() / 1000 + this.#ahead - (sampled ?? NaN));
+  }
+
+  /** Until when, by the lab's clock, what is asked for now has to begin; undefined: not known. */
+  deadline(patience = PATIENCE) {
+    const at = (performance.now() + patience - ANSWERS_FOR) / 1000 + this.#ahead;
+    return Number.isNaN(at) ? undefined : at.toFixed(3);
   }
 
   /**
@@ -201,6 +210,11 @@ export class Board {
     return this.#ask("DELETE", "api/program-key");
   }
 
+  /** Ask for help, or no longer: who observes the session and the lab's staff see it. */
+  async raiseHand(raised) {
+    this.take({ session: await this.#ask("POST", "api/session/hand", { raised }) });
+  }
+
   /** End the session. */
   async leave() {
     this.#leaving = true; // what the lab tells of the end is no news
@@ -241,6 +255,7 @@ export class Board {
     if (news.session && news.tasks) this.#findLost(news.tasks);
     if (news.event !== undefined) this.#emit("push", news.event, news.data);
     if (news.notices) this.#takeNotices(news.notices);
+    if (news.deeds) this.#takeDeeds(news.deeds);
     if (fresh) this.#checkDescription();
   }
 
@@ -297,9 +312,8 @@ export class Board {
     // A lab that was frozen finds requests that nobody waits for any more: it must not act on them.
     // … and what has gone to safe by itself stays there until a student sets it again.
     if (method === "POST" && this.#ahead) {
-      const atTheLab = (time) => (time / 1000 + this.#ahead).toFixed(3);
-      headers["Labnode-Deadline"] = atTheLab(performance.now() + patience - ANSWERS_FOR);
-      headers["Labnode-Asked"] = atTheLab(asked);
+      headers["Labnode-Deadline"] = this.deadline(patience);
+      headers["Labnode-Asked"] = (asked / 1000 + this.#ahead).toFixed(3);
     }
     let reply, answer;
     try {
@@ -322,8 +336,9 @@ export class Board {
   #send(path, file, progress) {
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
+      const patience = PATIENCE + file.size / SLOWEST;
       request.upload.onprogress = ({ loaded, total }) => progress(total ? loaded / total : 0);
-      request.onerror = request.onabort = () => reject(new LabError("offline"));
+      request.onerror = request.onabort = request.ontimeout = () => reject(new LabError("offline"));
       request.onload = () => {
         if (request.response === null) reject(new LabError("offline"));
         else if (request.status < 300) resolve(request.response);
@@ -333,6 +348,9 @@ export class Board {
       request.responseType = "json";
       request.setRequestHeader("Accept", "application/json");
       request.setRequestHeader("Content-Type", "application/octet-stream");
+      const deadline = this.deadline(patience);
+      if (deadline) request.setRequestHeader("Labnode-Deadline", deadline);
+      request.timeout = patience;
       request.send(file);
     });
   }
@@ -402,6 +420,11 @@ export class Board {
       this.notices.push(notice);
       this.#emit("notice", notice.text);
     }
+  }
+
+  #takeDeeds(deeds) {
+    this.deeds = deeds;
+    this.#emit("deeds", deeds);
   }
 
   #takeSession(session, asked) {

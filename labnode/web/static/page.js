@@ -4,7 +4,7 @@
 import { agreed } from "./card.js";
 import { drawBoard, recordingLinks } from "./layout.js";
 import { notice } from "./notices.js";
-import { asText, board, byId, explain, fill, inWords, make, words } from "./panel.js";
+import { asText, board, byId, explain, fill, icon, inWords, make, words } from "./panel.js";
 import { drawPrograms } from "./programs.js";
 
 const READ = 8; // seconds for the farewell, before the student is sent back
@@ -129,7 +129,7 @@ function sayLamps() {
     const recent = [...(changes.get(name) ?? []), now].filter((time) => now - time < 10_000);
     changes.set(name, recent);
     if (recent.length > 3) news.delete(name);
-    else news.set(name, `${lamps.get(name).label || name}: ${asText(value)}`);
+    else news.set(name, `${lamps.get(name).label || name}: ${asText(value, lamps.get(name))}`);
     setTimeout(() => {
       if (news.size) say([...news.values()].join(". "));
       news.clear();
@@ -148,6 +148,29 @@ byId("leave")?.addEventListener("click", async ({ target }) => {
   }
   target.removeAttribute("aria-busy");
 });
+
+/** The button with which a student asks for help; the staff see it, and who observes. */
+function drawHand() {
+  const button = make("button", { type: "button", id: "hand", title: words.hand, "aria-label": words.hand }, icon("hand"));
+  button.addEventListener("click", async () => {
+    notice("hand", null);
+    try {
+      await board.raiseHand(!board.session.hand_raised);
+    } catch (problem) {
+      notice("hand", explain(problem), "bad");
+    }
+  });
+  const leave = byId("leave");
+  if (board.session.read_only || !leave) return;
+  leave.before(button);
+  const follow = () => {
+    const raised = Boolean(board.session.hand_raised);
+    if (raised !== (button.getAttribute("aria-pressed") === "true")) notice("hand", raised ? words["hand-raised"] : null, "told");
+    button.setAttribute("aria-pressed", String(raised));
+  };
+  board.on("session", follow);
+  follow();
+}
 
 function tellRestart(session) {
   if (session.restarted) notice("restarted", words.restarted, "told");
@@ -173,6 +196,8 @@ board.on("new-board", () => location.reload());
 board.on("over", farewell);
 
 sayLamps();
+drawHand();
+if (board.session.read_only) import("./observer.js");
 tellRestart(board.session);
 drawFaults(board.faults);
 board.notices.slice(-1).forEach(({ text }) => drawNotice(text));

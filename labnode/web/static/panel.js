@@ -51,21 +51,48 @@ export function inWords(text) {
   return known[found] ?? Object.values(text)[0] ?? "";
 }
 
-export function asText(value) {
+/** A value; a device (its description) may have words of its own for on and off. */
+export function asText(value, { words: own = words } = {}) {
   if (value === null || value === undefined) return words["no-value"];
-  if (typeof value === "boolean") return value ? words.on : words.off;
+  if (typeof value === "boolean") return value ? own.on : own.off;
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-export function asPercent(share) {
-  return new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 0 }).format(share);
+const formats = new Map(); // one takes longer to make than to use
+
+function format(number, options) {
+  const key = JSON.stringify(options);
+  if (!formats.has(key)) formats.set(key, new Intl.NumberFormat(language, { signDisplay: "negative", ...options }));
+  return formats.get(key).format(number);
 }
 
-/** A number with its unit; a share of 1 reads better as a percentage. */
-export function asNumber(value, { unit, min, max }, step = 0.001) {
-  if (!unit && min >= 0 && max <= 1) return asPercent(value);
-  const digits = Math.min(6, Math.max(0, Math.ceil(-Math.log10(step))));
-  const number = new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
+export function asPercent(share) {
+  return format(share, { style: "percent", maximumFractionDigits: 0 });
+}
+
+/** A number with as many decimals as its device has; where nobody knows, with those that it has. */
+export function asDecimal(number, device, most = 3) {
+  const digits = decimals(device);
+  return format(number, digits === undefined ? { maximumFractionDigits: most } : fixed(digits));
+}
+
+export const fixed = (digits) => ({ minimumFractionDigits: digits, maximumFractionDigits: digits });
+
+/** Those of the device's resolution, else of the steps in which it is set. */
+function decimals({ digits, step }) {
+  return digits ?? (step && Math.min(6, String(step).split(".")[1]?.length ?? 0));
+}
+
+/** Whether it is a share of 1, which reads better as a percentage. */
+export function isShare({ unit, min, max, share }) {
+  return !unit && (share || (min >= 0 && max <= 1));
+}
+
+/** A number with its unit. */
+export function asNumber(value, device) {
+  if (isShare(device)) return asPercent(value);
+  const { unit } = device;
+  const number = asDecimal(value, device);
   return unit === "°" || !unit ? `${number}${unit ?? ""}` : `${number} ${unit}`;
 }
 

@@ -1,7 +1,7 @@
 // What a student reads: lamps, values with their past, texts.
 
 import { history, watch } from "./history.js";
-import { asNumber, asText, board, draw, make, words } from "./panel.js";
+import { asAge, asDecimal, asNumber, asPercent, asText, board, draw, isShare, make, words } from "./panel.js";
 import { register } from "./widgets.js";
 
 register("lamp", drawLamp);
@@ -16,7 +16,7 @@ function drawLamp(device, card) {
   const led = make("span", { className: "led", "aria-hidden": "true" });
   card.head.append(state, led);
   return ({ value }) => {
-    state.textContent = asText(value);
+    state.textContent = asText(value, device);
     led.dataset.lit = value === null ? "unknown" : String(Boolean(value));
   };
 }
@@ -24,14 +24,17 @@ function drawLamp(device, card) {
 function drawValue(device, card) {
   const state = make("span", { className: "state reading" });
   const line = draw("path", {});
-  const spark = draw(
-    "svg",
-    { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-    line,
-  );
-  card.head.append(spark, state);
+  const spark = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none" }, line);
+  const scale = make("span", {}, make("span", {}), make("span", {}));
+  const past = make("span", { className: "spark", "aria-hidden": "true", title: asAge(SPAN) }, spark, scale);
+  card.head.append(past, state);
   watch(device.name);
-  const trace = () => line.setAttribute("d", path(history(device.name)));
+  function trace() {
+    const { low, high, drawn } = path(history(device.name));
+    line.setAttribute("d", drawn);
+    const [top, bottom] = low < high ? [high, low] : [NaN, NaN];
+    [...scale.children].forEach((place, i) => (place.textContent = asScale([top, bottom][i], device)));
+  }
   if (isSettable(device)) {
     const { min, max, step } = { step: "any", ...device };
     const limits = Object.entries({ min, max, step }).filter(([, limit]) => limit !== undefined);
@@ -42,10 +45,15 @@ function drawValue(device, card) {
   setInterval(() => document.hidden || trace(), 1000);
   return ({ value }) => {
     const numeric = typeof value === "number";
-    state.textContent = numeric ? asNumber(value, device) : asText(value);
-    spark.toggleAttribute("hidden", !numeric);
+    state.textContent = numeric ? asNumber(value, device) : asText(value, device);
+    past.hidden = !numeric;
     trace();
   };
+}
+
+function asScale(number, device) {
+  if (Number.isNaN(number)) return "";
+  return isShare(device) ? asPercent(number) : asDecimal(number, device);
 }
 
 /** The last minute of a device, as a line that fits the height, with a gap where nothing is known. */
@@ -56,7 +64,8 @@ function path({ times, values }) {
   from = Math.max(0, from - 1); // the one before still holds at the left edge
   const seen = values.slice(from).filter(Number.isFinite);
   const [low, high] = [Math.min(...seen), Math.max(...seen)];
-  const y = (value) => (HEIGHT - 2 - ((value - low) / (high - low || 1)) * (HEIGHT - 4)).toFixed(1);
+  const share = (value) => (low === high ? 0.5 : (value - low) / (high - low));
+  const y = (value) => (HEIGHT - 2 - share(value) * (HEIGHT - 4)).toFixed(1);
   const x = (time) => (Math.max(0, 1 - (now - time) / SPAN) * WIDTH).toFixed(1);
   let drawn = "";
   let before = NaN;
@@ -66,7 +75,7 @@ function path({ times, values }) {
     else if (Number.isFinite(before)) drawn += `H${x(times[i] ?? now)}`;
     before = value;
   }
-  return drawn;
+  return { low, high, drawn };
 }
 
 /** A text that the device shows; one that takes a text has a field, or its choices, for it. */

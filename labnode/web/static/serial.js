@@ -69,7 +69,7 @@ export class SerialConsole {
 
   /** Send a text, in the port's encoding; what ends a line is part of it. False: not connected. */
   send(text) {
-    return this.#give(JSON.stringify({ text }));
+    return this.#give(JSON.stringify({ text, deadline: this.#board.deadline() }));
   }
 
   /** Send bytes as they are. */

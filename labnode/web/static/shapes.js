@@ -1,7 +1,7 @@
 // What a student sets by its looks: colours, and angles on a dial.
 
 import { makeRange } from "./controls.js";
-import { draw, make, words } from "./panel.js";
+import { asDecimal, draw, make, words } from "./panel.js";
 import { register } from "./widgets.js";
 
 register("rgb", drawColour);
@@ -34,6 +34,8 @@ function drawColour(device, card) {
 
 const SWEEP = 240; // degrees from one end of the dial to the other
 const RADIUS = 52;
+const NUMBERS = 65; // the radius of the numbers around it
+const [WIDTH, HEIGHT, TOP] = [172, 128, 78]; // of the face, and from there to its centre
 
 function drawDial(device, card) {
   const min = device.min ?? -90;
@@ -42,10 +44,10 @@ function drawDial(device, card) {
   const filled = draw("path", { class: "filled" });
   const face = draw(
     "svg",
-    { class: "dial-face", viewBox: "-64 -64 128 104", "aria-hidden": "true" },
+    { class: "dial-face", viewBox: `${-WIDTH / 2} ${-TOP} ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" },
     draw("path", { class: "rail", d: arc(0, 1) }),
     filled,
-    ...[0, 0.25, 0.5, 0.75, 1].map((share) => tick(share)),
+    ...[0, 0.25, 0.5, 0.75, 1].map((share) => tick(share, asDecimal(min + share * (max - min), {}, 2))),
     needle,
   );
   const output = make("output", { className: "state" });
@@ -60,7 +62,7 @@ function drawDial(device, card) {
     if (!buttons || range.input.disabled) return;
     const box = face.getBoundingClientRect();
     const x = clientX - box.left - box.width / 2;
-    const y = clientY - box.top - (box.height * 64) / 104;
+    const y = clientY - box.top - (box.height * TOP) / HEIGHT;
     const angle = (Math.atan2(x, -y) * 180) / Math.PI;
     const share = Math.min(1, Math.max(0, angle / SWEEP + 0.5));
     range.input.value = min + share * (max - min);
@@ -87,6 +89,8 @@ function arc(from, to) {
   return `M${point(from)} A${RADIUS} ${RADIUS} 0 ${large} 1 ${point(to)}`;
 }
 
-function tick(share) {
-  return draw("path", { class: "tick", d: `M${point(share, RADIUS - 9)} L${point(share, RADIUS - 5)}` });
+function tick(share, text) {
+  const [x, y] = point(share, NUMBERS).split(" ");
+  const number = draw("text", { x, y, dy: "0.35em" }, text);
+  return draw("g", { class: "tick" }, draw("path", { d: `M${point(share, RADIUS - 9)} L${point(share, RADIUS - 5)}` }), number);
 }

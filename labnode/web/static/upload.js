@@ -24,6 +24,7 @@ function drawUpload(device, card) {
   card.guard(field);
   const progress = makeProgress(card, `stop-${name}`, asWritten);
   const sent = makeList(card.labelId, (content) => sendContent(() => content));
+  for (const file of board.files.filter(({ device: to }) => to === name)) sent.add(file, board.age({ sampled: file.at }));
   const taskName = `${name}.program`;
   const blank = device.blank ? make("button", { type: "button" }, words.blank) : null;
   const isOff = () => progress.busy || card.element.classList.contains("blocked") || board.session.read_only;
@@ -123,7 +124,7 @@ function drawUpload(device, card) {
   return update;
 }
 
-/** The files that were sent in this session, as far as the page was open; `again` sends one. */
+/** The files that were sent in this session; `again` sends one that this page still has. */
 function makeList(labelId, again) {
   const summary = make("summary", {}, fill(words.sent, { n: 0 }));
   const list = make("ul", {});
@@ -131,13 +132,14 @@ function makeList(labelId, again) {
   let files = []; // {content, line, button}, the newest first
   let off = false;
 
-  function add(content) {
-    const time = new Intl.DateTimeFormat(language, { timeStyle: "medium" }).format();
+  /** `content`, a File or what the lab knows of one, was sent some seconds ago. */
+  function add(content, age = 0) {
+    const time = new Intl.DateTimeFormat(language, { timeStyle: "medium" }).format(Date.now() - age * 1000);
     const button = make("button", { type: "button" }, words["send-again"]);
     button.setAttribute("aria-label", `${words["send-again"]}: ${content.name}, ${time}`);
     button.addEventListener("click", () => off || again(content));
     const about = make("span", {}, `${content.name} · ${asSize(content.size)} · ${time}`);
-    const line = make("li", {}, about, button);
+    const line = make("li", {}, about, ...(content instanceof File ? [button] : []));
     files = [{ content, line, button }, ...files.filter((each) => each.content !== content)].slice(0, MOST);
     list.replaceChildren(...files.map((each) => each.line));
     summary.textContent = fill(words.sent, { n: files.length });

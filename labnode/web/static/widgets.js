@@ -38,6 +38,7 @@ export function drawDevice(device) {
   card.element.dataset.device = device.name;
   const kind = widgets.has(device.widget) ? device.widget : "value";
   card.element.dataset.widget = kind;
+  card.element.dataset.size = device.size ?? "normal";
   const show = widget(kind)(device, card);
   const buttons = otherCommands(device).map(({ name }) => {
     const text = words[`command:${name}`] ?? name.replaceAll("_", " ");

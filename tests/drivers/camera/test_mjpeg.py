@@ -265,8 +265,9 @@ def test_a_simulated_camera_shows_a_test_picture_that_moves(make: Make, thread: 
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ("{}", "say one of device, url and socket"),
+        ("{}", "say one of device, source, url and socket"),
         ("{device: /dev/video0, socket: /run/x}", "socket, not device and socket"),
+        ("{source: rpicam, device: /dev/video0}", "socket, not device and source"),
         ("{url: 'http://192.168.1.2:8080/'}", "an MJPEG server on this machine"),
         ("{url: 'https://127.0.0.1/'}", "an MJPEG server on this machine"),
         ("{url: 'http://camera/'}", "an MJPEG server on this machine"),
