@@ -15,7 +15,7 @@ import pytest
 from labnode.drivers.buses.i2c import I2cPart
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.registry import load_drivers
-from labnode.drivers.framework.slow import SlowSwitch
+from labnode.drivers.framework.slow import SlowOutput
 from labnode.drivers.gpio import factories
 from labnode.drivers.gpio.digital_input import Button, DigitalInput, DigitalInputBank
 from labnode.drivers.gpio.digital_output import Relay
@@ -623,6 +623,6 @@ def test_every_output_has_its_rest_level_from_the_request_on_and_when_it_is_clos
 
 
 def test_the_table_has_every_output_on_pins() -> None:
-    elsewhere = (I2cPart, SlowSwitch, HardwarePwm, Virtual)
+    elsewhere = (I2cPart, SlowOutput, HardwarePwm, Virtual)
     outputs = {k: d for k, d in load_drivers().items() if issubclass(d, Output)}
     assert set(ON_PINS) == {k for k, d in outputs.items() if not issubclass(d, elsewhere)}

@@ -436,13 +436,13 @@ def test_an_interlock_releases_it_in_motion_and_it_forgets_its_position(rail: Ma
 def test_interlocks_judge_it_by_its_target(rail: Make) -> None:
     lab = rail()
     lab.board.prepare()
-    with pytest.raises(Interlocked, match="'cart' is interlocked"):
+    with pytest.raises(Interlocked, match="Cart is interlocked"):
         lab.set(95)
-    with pytest.raises(Interlocked, match="'drill' cannot be on while 'cart' is"):
+    with pytest.raises(Interlocked, match="Drill cannot be on while Cart is"):
         lab.board.command("drill", "on")
     lab.set("released")
     lab.board.command("drill", "on")
-    with pytest.raises(Interlocked, match="'cart' cannot be on while 'drill' is"):
+    with pytest.raises(Interlocked, match="Cart cannot be on while Drill is"):
         lab.set(0)  # where it is already
 
 

@@ -277,7 +277,7 @@ class Stepper(Output):
 
     def put(self, value: Any, where: str = "set") -> None:
         if not self._knows_where and not self.is_safe(value):
-            raise Interlocked(Message("error.not-homed", device=self.name))
+            raise Interlocked(Message("error.not-homed", device=self.called))
         super().put(value, where)
 
     @property
