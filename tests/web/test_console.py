@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from labnode.drivers.serial.port import Frame, TtyPort
+from labnode.locale import BUILT_IN
 from labnode.web.console import _Page
 from tests.kit.waiting import PATIENCE, eventually
 
@@ -130,7 +131,8 @@ def test_a_page_that_does_not_read_its_refusals_is_not_read_either(node: Node, c
     [channel] = node.channels()
     user, sessions = channel.receiver._user, channel.receiver._sessions  # type: ignore[attr-defined]
     console: Any = node.agent.board.file.devices["console"]
-    page = _Page(console, line(node).reader(None, None), user, sessions)
+    english = BUILT_IN.best()
+    page = _Page(console, line(node).reader(None, None), user, sessions, english)
     for _ in range(100):
         page.message("nonsense")
     assert page.full()
