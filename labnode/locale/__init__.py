@@ -92,6 +92,12 @@ class Language:
         self._catalogues = catalogues
 
     @property
+    def tags(self) -> list[str]:
+        """What a text in several languages is looked for by: ["es-mx", "es", "en"]."""
+        exact = [_tag(locale) for locale in (*self.locales, "en")]
+        return list(dict.fromkeys(part for tag in exact for part in (tag, tag.partition("-")[0])))
+
+    @property
     def all_names(self) -> Mapping[str, str]:
         """What each language that there is calls itself, by its code."""
         return self._catalogues.names

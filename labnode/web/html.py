@@ -118,7 +118,7 @@ def boot(
         "token": token,
         "sign_of_life": sign_of_life,
         "language": language.code,
-        "locales": language.locales,
+        "locales": language.tags,
         "asked": asked,
         "words": language.section("page"),
         "board": board,

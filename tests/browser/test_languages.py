@@ -69,7 +69,8 @@ def test_all_pages_of_a_node_speak_every_language(student: Student, tmp_path: Pa
             pages = ("", "nowhere", "callback/of-somebody-else", "admin", "admin/login")
             for page in pages:
                 student.open(f"{node.url}{page}?locale={language}")
-                assert english(student, language) == [], page
+                argument = ["Times"] if page == "" else []  # of the demo's task
+                assert english(student, language) == argument, page
         student.open(f"{node.url}?locale=eu")
         assert student.text("[aria-current]") == "Euskara"
         names = [link.text for link in student.driver.find_elements("css selector", ".languages a")]

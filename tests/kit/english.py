@@ -22,12 +22,13 @@ def english_in(texts: Iterable[str], language: str) -> list[str]:
 def _english(language: str) -> re.Pattern[str]:
     """The sentences of the English catalogue that are others in `language`; {…} is any text."""
     own = BUILT_IN.texts(language)
-    sentences = [
-        re.sub(r"\\\{\w+\\\}", ".+?", re.escape(text))
+    sentences = {
+        key: re.sub(r"\\\{\w+\\\}", r"\\S+" if len(text) < 20 else ".+?", re.escape(text))
         for key, text in BUILT_IN.texts("en").items()
-        if key != "language" and text not in (own[key], "–") and not text.startswith("{error}")
-    ]
-    return re.compile("|".join(sentences))
+        if key != "language" and not key.startswith("cli.")
+    }
+    others = [each for key, each in sentences.items() if not re.fullmatch(each, own[key])]
+    return re.compile("|".join(others))
 
 
 class Read(HTMLParser):

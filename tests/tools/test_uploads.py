@@ -296,9 +296,11 @@ def test_who_has_too_little_time_left_is_refused(lab: LabClient, folder: Path) -
 def test_a_failure_is_told_in_the_student_s_language(folder: Path) -> None:
     board = BOARD.replace("takes: 20ms", "takes: 20ms, fails: -1, says: verification mismatch")
     with lab_of(folder, board.replace("blank: blank.hex, ", ""), MODULE) as lab:
-        task = finished(lab, upload(lab.student(), HTTP_ACCEPT_LANGUAGE="es"))
-    assert task["error"]["code"] == "tool-failed"
-    assert task["error"]["message"].startswith("Lo que se escribió en el chip")
+        student = lab.student(locale="es")
+        task = finished(lab, upload(student))
+        told = student.get(f"/api/tasks/{task['task_id']}").json["error"]
+    assert told["code"] == "tool-failed"
+    assert told["message"].startswith("Lo que se escribió en el chip")
 
 
 def test_a_board_that_does_not_become_blank_is_quarantined(folder: Path) -> None:

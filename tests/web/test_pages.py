@@ -106,7 +106,7 @@ def test_the_data_block_has_all_that_the_script_starts_from() -> None:
         "token": "t0ken",
         "sign_of_life": 5.0,
         "language": "es",
-        "locales": ["es"],
+        "locales": ["es", "en"],
         "asked": "",
         "words": BUILT_IN.best(["es"]).section("page"),
         "board": BOARD,

@@ -44,11 +44,9 @@ export function explain({ code, message }) {
 /** A text that may have been given in several languages, or as a message of the catalogue. */
 export function inWords(text) {
   if (typeof text === "string") return text;
-  if (text.message) return fill(words[text.message.replace("page.", "")] ?? "", text);
-  const tag = (locale) => locale.toLowerCase().replace("_", "-");
-  const known = Object.fromEntries(Object.entries(text).map(([locale, told]) => [tag(locale), told]));
-  const found = [...boot.locales, "en"].flatMap((each) => [tag(each), tag(each).split("-")[0]]).find((each) => each in known);
-  return known[found] ?? Object.values(text)[0] ?? "";
+  if (text.message) return fill(words[text.message.slice(5)] ?? "", text);
+  const known = Object.fromEntries(Object.entries(text).map(([tag, told]) => [tag.toLowerCase(), told]));
+  return known[boot.locales.find((tag) => tag in known)] ?? Object.values(text)[0] ?? "";
 }
 
 /** A value; a device (its description) may have words of its own for on and off. */
