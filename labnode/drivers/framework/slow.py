@@ -187,6 +187,8 @@ class SlowOutput(SlowDriver, Output):
     def reset(self) -> None:
         super().reset()
         if self._io is not None:
+            if self._again_at is not None:
+                self._begin()  # now: it may work again
             # Twice: one command may be under way, and this one follows it.
             self.services.outlast(2 * self.answers_within, lambda: not self._pending)
             self._confirm_safe()
