@@ -14,6 +14,7 @@ readonly APT=(env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 apt-get -qq
 
 usage() {
     printf '%s\n' "Usage: ./install.sh demo [--no-browser] [--port N] [--seconds N]
+       ./install.sh docs [--build | --port N]
        ./install.sh test [PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...]
                           | --real [PYTEST-ARGUMENT...] | --arm ROOT [PART] | --tools | --audit]
        sudo ./install.sh --board boards/NAME.yaml [OPTION...]
@@ -23,6 +24,7 @@ usage() {
        sudo ./install.sh flash IMAGE-OR-DEVICE --board boards/NAME.yaml [OPTION...]
 
   demo       start the demo board without hardware and open the student's page
+  docs       build the documents into site/ and serve them at http://127.0.0.1:8000
   test       check the code and run every test; --system: install for real, in Debian roots;
              --real: with a LabDiscoveryEngine of PyPI and its Redis;
              --arm: in an emulated Debian of another processor;
@@ -35,7 +37,7 @@ usage() {
   status     what is installed, and how it is
   flash      put a lab on an SD card (or image) with Raspberry Pi OS: it installs itself
 
-demo and test make .venv beside this script and change nothing else, except that root gets
+demo, docs and test make .venv beside this script and change nothing else, except that root gets
 missing Debian packages installed (python3-venv, chromium, mtools, nginx-light, openssh-server,
 shellcheck, avrdude, openocd).
 
@@ -46,15 +48,15 @@ uninstall, and flash, only say what they would do."
 main() {
     case ${1:-} in
         -h | --help | help) usage; return ;;
-        demo | test | install | upgrade | rollback | uninstall | status | flash) ;;
+        demo | docs | test | install | upgrade | rollback | uninstall | status | flash) ;;
         --*) set -- install "$@" ;;
-        '') misused "say what to do: demo, test, install, upgrade, rollback, uninstall, status or flash" ;;
+        '') misused "say what to do: demo, docs, test, install, upgrade, rollback, uninstall, status or flash" ;;
         *) misused "there is no command '$1'" ;;
     esac
     find_labnode
     case $1:${2:-} in
-        demo:-h | demo:--help | test:-h | test:--help) usage; return ;;
-        demo:* | test:*)
+        demo:-h | demo:--help | docs:-h | docs:--help | test:-h | test:--help) usage; return ;;
+        demo:* | docs:* | test:*)
             [[ $(uname -s) == Linux ]] || fail "labnode runs on Linux only; this is $(uname -s)"
             choose_python_with_venv
             ;;

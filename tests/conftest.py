@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--long",
         action="store_true",
-        help="measure all that docs/reliability.md promises (hours), and write it there",
+        help="measure all that docs/reliability.md promises (hours), and write it beside it",
     )
 
 

@@ -15,11 +15,11 @@ ROOT = Path(__file__).parent.parent
 
 # What the figures may be at most.
 MOST = {
-    "modules": 288,
+    "modules": 310,
     "rooms": 34,
-    "floors": 9,
+    "floors": 10,
     "circles of modules": 0,
-    "rooms in drivers/": 11,
+    "rooms in drivers/": 12,
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from labnode.cli import demo
+from labnode.cli.options import program
 from labnode.clock import Clock, Event, ManualClock
 from labnode.errors import ConfigError, LabnodeError
 from labnode.node.agent import Agent
@@ -73,6 +74,14 @@ def start(client_data, server_data):
     said = run(board(tmp_path, python), stopped())
     assert trace.read_text() == "mine@Own Demo Student"
     assert said[-2:] == ["Stopping.", "The board is clean."]
+
+
+def test_it_says_how_to_look_into_the_board_and_to_set_an_input(tmp_path: Path) -> None:
+    path = board(tmp_path)
+    path.write_text(path.read_text().replace("led: {", "b: {driver: button, pin: 4}, led: {"))
+    said = "\n".join(run(path, stopped()))
+    for command in ("status", "simulate get", "simulate set b on"):
+        assert f"{program()} {command}" in said
 
 
 # --- what goes wrong ---

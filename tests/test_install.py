@@ -181,7 +181,8 @@ def test_help_shows_the_usage_and_makes_nothing(machine: Machine, arguments: lis
     [
         (
             [],
-            "say what to do: demo, test, install, upgrade, rollback, uninstall, status or flash",
+            "say what to do: demo, docs, test, install, upgrade, rollback, uninstall, status or "
+            "flash",
         ),
         (["remove"], "there is no command 'remove'"),
         (["demo; ls"], "there is no command 'demo; ls'"),
@@ -330,16 +331,17 @@ def test_the_tests_add_their_extras_once_and_the_demo_keeps_them(installed: Mach
     installed.run("test")
     extras = [call.split(" --editable ")[1] for call in installed.calls("python -m pip")]
     wheels = "--only-binary=:all: --no-binary=esptool"
-    assert extras == [".[suite]", f".[linters] {wheels}", f".[esptool] {wheels}"]
+    parts = [f".[{part}] {wheels}" for part in ("linters", "esptool", "docs")]
+    assert extras == [".[suite]", *parts]
     installed.run("demo")
     installed.run("test")
     assert not installed.calls("python -m pip")
 
 
-NO_WHEEL = """case $* in *linters*|*esptool*) echo no wheel of librt; exit 1 ;; esac"""
+NO_WHEEL = """case $* in *linters*|*esptool*|*docs*) echo no wheel of librt; exit 1 ;; esac"""
 
 
-def test_linters_and_esptool_without_a_wheel_are_left_out_and_asked_for_once(
+def test_linters_esptool_and_mkdocs_without_a_wheel_are_left_out_and_asked_for_once(
     machine: Machine,
 ) -> None:
     machine.python(pip=NO_WHEEL)
@@ -347,7 +349,7 @@ def test_linters_and_esptool_without_a_wheel_are_left_out_and_asked_for_once(
     assert result.returncode == 0
     said = [line for line in result.stderr.splitlines() if line.startswith("install.sh: ")]
     left_out = [line.split()[1] for line in said if "left out, because pip found no whe" in line]
-    assert left_out == ["linters:", "esptool:"]
+    assert left_out == ["linters:", "esptool:", "docs:"]
     assert "no wheel of librt" not in result.stderr
     assert [line for line in result.stdout.splitlines() if line.startswith("==")] == ["== pytest"]
     machine.calls()
@@ -564,7 +566,7 @@ def test_what_is_there_is_not_installed_again(machine: Machine) -> None:
     machine.user(0)
     machine.python()
     there = "apt-get chromium chromedriver mcopy nginx shellcheck sshd strace systemctl"
-    there += " avrdude openocd"
+    there += " avrdude openocd npm"
     for name in there.split():
         machine.says(name)
     result = machine.run("test")
@@ -572,6 +574,26 @@ def test_what_is_there_is_not_installed_again(machine: Machine) -> None:
     assert "skipped" not in result.stderr
     assert machine.calls("apt-get") == []
     assert machine.calls("systemctl") == []
+
+
+def test_npm_brings_axe_core_once(machine: Machine) -> None:
+    machine.python()
+    machine.says(
+        "npm", 'mkdir -p "$3/node_modules/axe-core"; : >"$3/node_modules/axe-core/axe.min.js"'
+    )
+    assert machine.run("test").returncode == 0
+    (call,) = machine.calls("npm")
+    assert call.startswith(f"npm install --prefix {machine.clone}/.venv/axe --no-save")
+    assert "axe-core@" in call
+    machine.run("test")
+    assert len(machine.calls("npm")) == 1
+
+
+def test_without_npm_the_tests_with_axe_core_are_skipped(machine: Machine) -> None:
+    machine.python()
+    result = machine.run("test")
+    assert result.returncode == 0
+    assert "the tests with axe-core are skipped" in result.stderr
 
 
 # --- test ---

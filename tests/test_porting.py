@@ -17,7 +17,9 @@ from labnode.sessions import ANONYMOUS
 from labnode.settings import Settings
 from labnode.testing import LabClient, Reply, Student
 
-DOCUMENT = Path(__file__).parent.parent / "docs/porting-from-weblablib.md"
+DOCS = Path(__file__).parent.parent / "docs"
+DOCUMENT = DOCS / "porting-from-weblablib.md"
+NAMES = "".join(page.read_text() for page in sorted(DOCS.glob("porting-*.md")))
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -105,20 +107,9 @@ def test_both_versions_have_the_same_hooks_views_and_tasks() -> None:
     assert ours <= theirs
 
 
-def test_every_link_inside_the_document_leads_somewhere() -> None:
-    text = DOCUMENT.read_text()
-    headings = {
-        re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
-        for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    }
-    links = set(re.findall(r"\]\(#([^)]+)\)", text))
-    assert links <= headings
-
-
 def test_every_name_that_the_document_tells_of_exists() -> None:
-    text = DOCUMENT.read_text()
-    names = set(re.findall(r"(?<![\w/-])lab\.([a-z]\w+)", text))
-    user = set(re.findall(r"\blab\.user\.([a-z]\w+)", text))
+    names = set(re.findall(r"(?<![\w/-])lab\.([a-z]\w+)", NAMES))
+    user = set(re.findall(r"\blab\.user\.([a-z]\w+)", NAMES))
     assert {name for name in names if not hasattr(Lab, name)} == {"app"}
     assert user - set(dir(ANONYMOUS)) == set()
     assert len(names) > 15
@@ -154,14 +145,14 @@ WEBLAB_NO_THREAD WEBLAB_LOG_SESSION_LIFECYCLE
 def test_the_document_tells_of_every_name_of_weblablib() -> None:
     tables = {
         word
-        for row in re.findall(r"^\| (.+?) \|", DOCUMENT.read_text(), re.MULTILINE)
+        for row in re.findall(r"^\| (.+?) \|", NAMES, re.MULTILINE)
         for word in re.findall(r"\w+", row)
     }
     assert set(WEBLABLIB.split()) - tables == set()
 
 
 def test_every_setting_that_the_document_tells_of_exists() -> None:
-    rows = re.findall(r"\| settings (.*) \|$", DOCUMENT.read_text(), re.MULTILINE)
+    rows = re.findall(r"\| settings (.*) \|$", NAMES, re.MULTILINE)
     told = {name for row in rows for name in re.findall(r"`([a-z_]+)", row)}
     assert told - {field.name for field in fields(Settings)} == set()
     assert len(told) > 10

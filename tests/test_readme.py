@@ -22,6 +22,8 @@ def blocks(language: str) -> list[str]:
 
 def test_the_board_can_be_loaded(tmp_path: Path) -> None:
     (text,) = [block for block in blocks("yaml") if block.startswith("schema: 1")]
+    shipped = README.parent / "boards/greenhouse.yaml"
+    assert shipped.read_text().partition("\n")[2] == text
     board = tmp_path / "greenhouse.yaml"
     board.write_text(text)
     assert list(load_board(board).devices) == ["light", "fan", "door"]
@@ -36,13 +38,13 @@ def test_what_it_says_of_installing_is_what_the_script_takes() -> None:
     assert [option for option in options if option not in usage] == []
 
 
-@pytest.mark.parametrize("command", ["demo", "test"])
-def test_both_commands_are_shown(command: str) -> None:
+@pytest.mark.parametrize("command", ["demo", "docs", "test"])
+def test_the_commands_for_a_clone_are_shown(command: str) -> None:
     assert f"./install.sh {command}\n" in blocks("sh")
 
 
 def test_every_command_that_it_names_exists() -> None:
-    text = "\n".join(blocks("sh")) + " ".join(re.findall(r"`([^`\n]+)`", README.read_text()))
-    told = set(re.findall(r"\blabnode ([a-z-]+)", text))
+    lines = [*blocks("sh"), *re.findall(r"`([^`\n]+)`", README.read_text())]
+    told = set(re.findall(r"^labnode ([a-z-]+)", "\n".join(lines), re.M))
     assert told - set(main.commands) == set()
     assert len(told) > 5

@@ -14,6 +14,7 @@ from labnode.drivers.gpio.factories import mock_factory
 from labnode.errors import DeviceError
 from labnode.node.state_dir import StateDir
 from tests.kit.commands import Run, labnode_with
+from tests.kit.scpi import Supply, TcpPlug, plugged
 
 BOARD = """\
 schema: 1
@@ -198,3 +199,18 @@ def test_without_a_board_it_says_how_to_name_one(run: Run) -> None:
     code, _, err = run()
     assert code == 2
     assert "labnode safe BOARD.yaml" in err
+
+
+def test_an_instrument_is_made_safe_on_a_machine_without_pins(run: Run, tmp_path: Path) -> None:
+    supply = Supply()
+    supply.on = True
+    with plugged(TcpPlug(supply)) as plug:
+        assert isinstance(plug, TcpPlug)
+        (tmp_path / "board.yaml").write_text(
+            "schema: 1\ndevices:\n"
+            "  output: {driver: instrument_switch, instrument: supply, query: 'OUTP?',"
+            " on_command: OUTP ON, off_command: OUTP OFF}\n"
+            f"  supply: {{driver: instrument, tcp: '{plug.address}'}}\n"
+        )
+        assert run("board.yaml") == (0, "board.yaml: safe: output off\n", "")
+    assert supply.on is False

@@ -531,3 +531,27 @@ def test_the_central_server_is_a_client_called_weblab_before_the_others(node: No
     first, second = node.load(text).all_clients
     assert (first.name, first.passwords) == ("weblab", ("31415",))
     assert (second.name, second.passwords) == ("lde", ("p", "q"))
+
+
+MADE_UP = {"username": "weblab", "password": "made up for this run"}
+
+
+def made_up(environ: Mapping[str, str], **overrides: Any) -> str | None:
+    """The user name of the central server when credentials may be made up."""
+    settings = load_settings(None, environ, {"state_dir": "/tmp/x", **overrides}, made_up=MADE_UP)
+    return settings.weblab and settings.weblab.username
+
+
+def test_credentials_that_are_made_up_count_only_where_none_are_given() -> None:
+    assert made_up({}) == "weblab"
+    assert made_up({**WEBLAB, "LABNODE_WEBLAB_USERNAME": "mine"}) == "mine"
+    clients = [{"name": "deusto", "username": "d", "password": "quite a long one"}]
+    assert made_up({}, clients=clients) is None
+
+
+@pytest.mark.parametrize(
+    "reachable", [{"host": "0.0.0.0"}, {"host": "lab1"}, {"base_url": "https://labs.example.org"}]
+)
+def test_none_are_made_up_where_others_can_reach_the_node(reachable: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="credentials of the central server are missing"):
+        made_up({}, **reachable)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labnode.board.config.board_file import BoardFile
+from labnode.board.config.devices import in_opening_order
 from labnode.board.interlocks import Emergency, Fault, Interlocks
 from labnode.board.services import (
     Alone,
@@ -199,12 +200,12 @@ class Board:
         """Open every device; if one fails, all are closed (safe) and a DeviceError says why."""
         if self._opened:
             raise DeviceError("the board is open already")
-        if self.pins is None and self._needs_pins():
+        if self.pins is None and needs_pins(self.file.devices.values()):
             self.pins = real_factory(self.work_dir)
-        for name, driver in self.file.devices.items():
+        for name in in_opening_order(self.file.devices):
             self._opened.append(name)
             try:
-                driver.open()
+                self.file.devices[name].open()
             except BaseException as error:
                 log.exception("device %s did not open", name)
                 failures = [f"'{name}' did not open: {reason(error)}", *self._close()]
@@ -217,11 +218,6 @@ class Board:
         except BaseException:
             self._close()
             raise
-
-    def _needs_pins(self) -> bool:
-        """Whether there has to be a GPIO chip: a port or a camera is fine on any machine."""
-        claims = (claim for driver in self.file.devices.values() for claim in driver.claims())
-        return any(claim.kind == "pin" and not claim.bus for claim in claims)
 
     def reset(self, names: Collection[str] | None = None) -> None:
         """Bring all devices, or some, to safe; one DeviceError names all that failed."""
@@ -483,6 +479,12 @@ class DriverServices:
 
     def progress(self, percent: float | None = None, line: str | None = None) -> None:
         self._board.tasks.progress(percent, line)
+
+
+def needs_pins(drivers: Iterable[Driver]) -> bool:
+    """Whether there has to be a GPIO chip: a port or a camera is fine on any machine."""
+    claims = (claim for driver in drivers for claim in driver.claims())
+    return any(claim.kind == "pin" and not claim.bus for claim in claims)
 
 
 def _raise(failures: list[str]) -> None:

@@ -139,7 +139,7 @@ class Interlocks:
         for name, hold in self._holds.items():
             # An emergency stop comes first: during it, what is held is held safe.
             value = hold.value if self._emergency.why is None else self._outputs[name].safe
-            if readings.value(name) == value:
+            if readings.target(name) == value:
                 self._retries.pop(name, None)
                 continue
             at, last = self._retries.get(name, (now, value))
@@ -292,7 +292,7 @@ class Interlocks:
             if not isinstance(rule, Mutex):
                 continue
             for name in rule.devices:
-                value = readings.value(name)
+                value = readings.target(name)
                 if value is None:  # nobody knows: as before
                     continue
                 if not self._outputs[name].is_safe(value):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from labnode.board.board import Board
 from labnode.board.config.board_file import BoardFile
+from labnode.board.config.devices import in_opening_order
 from labnode.board.snapshot import reason
 from labnode.clock import Clock
 from labnode.drivers.framework.driver import Driver
@@ -30,18 +33,34 @@ def outputs(file: BoardFile, *, pins_only: bool = False) -> dict[str, Driver]:
 def drive_safe(file: BoardFile, pins: Any, clock: Clock, *, pins_only: bool = False) -> list[str]:
     """Drive every output to its safe value, whatever fails; a sentence for each failure.
 
-    Only outputs are opened: opening a serial port would reset an Arduino. Closing them leaves
-    their level driven. `pins` is a gpiozero factory that the caller closes.
+    Only outputs are opened, and what they use: opening another serial port would reset an Arduino.
+    Closing them leaves their level driven. `pins` is a gpiozero factory that the caller closes.
     """
     Board(file, clock=clock, bus=Bus(), simulate=False, pins=pins)  # gives drivers their services
     failures = []
-    for name, driver in outputs(file, pins_only=pins_only).items():
-        try:
+    driven = outputs(file, pins_only=pins_only)
+    with ExitStack() as open_ones:
+        for used in _used_by(driven, file):
+            open_ones.callback(used.close)
+            with suppress(Exception):  # what needs it fails then, and says why
+                used.open()
+        for name, driver in driven.items():
             try:
-                driver.open()
-            finally:
-                driver.close()
-        except BaseException as error:
-            log.debug("%s is not safe", name, exc_info=True)
-            failures.append(f"'{name}' is not safe: {reason(error)}")
+                try:
+                    driver.open()
+                finally:
+                    driver.close()
+            except BaseException as error:
+                log.debug("%s is not safe", name, exc_info=True)
+                failures.append(f"'{name}' is not safe: {reason(error)}")
     return failures
+
+
+def _used_by(driven: Mapping[str, Driver], file: BoardFile) -> list[Driver]:
+    """The other devices that outputs use, such as the connection of an instrument."""
+    order = in_opening_order(file.devices)
+    needed = set(driven)
+    for name in reversed(order):
+        if name in needed:
+            needed.update(file.devices[name].uses())
+    return [file.devices[name] for name in order if name in needed - driven.keys()]

@@ -30,12 +30,12 @@ _LOOK_EVERY = 0.5  # seconds
 def apply(ask: Ask, board: Path | None, now: bool, timeout: float) -> None:
     """Change the board of a running node.
 
-    BOARD is a YAML file; without it, the one that the node serves, as it is by now. It is checked
-    first. Then no more students are let in, and when the last one has gone the old board is closed
-    and the new one opened. If one of its devices does not open, the node goes on with the board
-    that it had. `labnode undrain` calls it off as long as students are waited for.
+    BOARD is a YAML file; without it, the node's current file is read again. It is checked first.
+    Then no more students are let in; when the last one has left, the old board is closed and the
+    new one opened. If one of its devices does not open, the node goes back to the old board. While
+    it waits for students, `labnode undrain` cancels the change.
 
-    A node that is started again serves the board that its settings or its command line name.
+    After a restart, the node serves the board that its settings or its command line name.
     """
     options: dict[str, Any] = {"now": now, "timeout": timeout}
     if board is not None:

@@ -21,10 +21,10 @@ from labnode.errors import LabnodeError
 @SETTINGS
 @STATE_DIR
 def backup(file: Path | None, settings: Path | None, state_dir: Path | None) -> None:
-    """Write what a node keeps into one file.
+    """Save all data of a node in one file.
 
-    That is its database, the files of its returning users, and the key from which students'
-    addresses are derived: keep FILE as safe as a password. Without FILE it is made in `backups` in
+    It contains the database, the files of returning users, and the key from which students'
+    addresses are derived: keep FILE as safe as a password. Without FILE, it goes into `backups` in
     the state directory. An existing file is never overwritten. The node may run or not.
     """
     from labnode.store.backup import ArchiveContent, back_up, new_archive
@@ -52,10 +52,10 @@ def backup(file: Path | None, settings: Path | None, state_dir: Path | None) -> 
 @SETTINGS
 @STATE_DIR
 def restore(file: Path, settings: Path | None, state_dir: Path | None) -> None:
-    """Put back what `labnode backup` wrote.
+    """Restore what `labnode backup` saved.
 
-    The node must not run. FILE is looked through before anything is changed, and what was there is
-    kept in a directory beside it.
+    The node must not run. FILE is checked before anything is changed, and the old data is kept in a
+    directory beside it.
     """
     from labnode.node.state_dir import without_node
     from labnode.store.backup import restore as put_back

@@ -34,11 +34,11 @@ _NO_PACKAGE = "install it, or correct its name or path in the board file"
 @click.option("--files", is_flag=True, help="Print the files that belong to the board, as JSON.")
 @click.option("--needs", is_flag=True, help="Print what the board needs of a machine, as JSON.")
 def check(boards: tuple[Path, ...], settings: Path | None, files: bool, needs: bool) -> None:
-    """Look for mistakes in board files, and in settings.
+    """Find mistakes in board files, and in settings.
 
-    Each BOARD is a YAML file. It is loaded with the Python beside it, and nothing is started. All
-    mistakes are told, each with its file and line; the exit code is 2 if there are any. What may
-    not be meant so, and programs that the board needs and this machine has not got, are told too.
+    Each BOARD is a YAML file. It is loaded with the Python beside it, and nothing is started. Every
+    mistake is reported with its file and line; the exit code is 2 if there are any. It also warns
+    about likely mistakes and missing programs.
     """
     from labnode.board import files_named
     from labnode.lab.loader import load_lab, misspelt_devices

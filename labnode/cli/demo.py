@@ -1,4 +1,4 @@
-"""The demo: a simulated node and its central server in one process, for one student: you."""
+"""The demo, and the page that places devices on a picture: a simulated node for one person: you."""
 
 from __future__ import annotations
 
@@ -6,26 +6,34 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from labnode.board import load_board
+from labnode.board.config.board_file import BoardFile
+from labnode.board.config.picture import candidates
 from labnode.cli.browser import open_browser
 from labnode.cli.language import locales, said
 from labnode.cli.node import DEMO_PREFIX
+from labnode.cli.options import program
 from labnode.cli.owner import become_owner
 from labnode.clock import Clock, Event
+from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.input import Input
 from labnode.errors import ConfigError, LabnodeError
+from labnode.lab import Lab
 from labnode.lab.loader import load_lab
 from labnode.node.agent import Agent
 from labnode.sessions import Reason, Session
 from labnode.settings import load_settings
+from labnode.web.html import render_place
 from labnode.weblab.fake import CentralServer
 
 _PORT = 8080
 _FAREWELL = 3.0  # seconds in which the student's browser still gets the last page
 _SAY_EVERY = 30.0  # seconds between two lines about the time, except on a terminal
+_A_DAY = 86400.0
 
 Say = Callable[[str], None]
 
@@ -47,40 +55,90 @@ def run(
     Without `port` it is 8080, or a free one where that is taken. `show` opens the student's page.
     """
     become_owner(board)
+    file = load_board(board)
+    # Opening the page may take the whole slot.
+    rules = replace(file.session, connect_timeout=file.session.max_time)
+    file = replace(file, session=rules)
+    lab = load_lab(file)
+    _serve(
+        file,
+        lab,
+        port=port,
+        seconds=seconds,
+        show=show,
+        stop=stop,
+        say=say,
+        ready=said("cli.ready"),
+    )
+
+
+def place(board: Path, *, port: int | None, show: bool, stop: Event, say: Say) -> None:
+    """As `run`, but with the page on which devices are placed on the board's picture."""
+    become_owner(board)
+    file = load_board(board)
+    if file.picture is None:
+        raise ConfigError(
+            f"{board} has no picture yet. Put one beside it, an SVG, PNG or JPEG, and name it in "
+            "the board file: picture: {file: board.jpg}"
+        )
+    rules = replace(file.session, max_time=_A_DAY, connect_timeout=_A_DAY, timeout=-1)
+    file = replace(file, session=rules, sequences={}, interlocks=(), module=None)
+    lab = Lab()
+    page = render_place(str(file.title), candidates(file.devices))
+    lab.app.get("/", callback=lambda: page)
+    _serve(
+        file, lab, port=port, seconds=_A_DAY, show=show, stop=stop, say=say, ready=said("cli.place")
+    )
+
+
+def _serve(
+    file: BoardFile,
+    lab: Lab,
+    *,
+    port: int | None,
+    seconds: float,
+    show: bool,
+    stop: Event,
+    say: Say,
+    ready: str,
+) -> None:
     with tempfile.TemporaryDirectory(prefix=DEMO_PREFIX) as directory:
         password = secrets.token_urlsafe(16)
-        agent = _agent(board, _PORT if port is None else port, Path(directory), password)
+        agent = _agent(file, lab, _PORT if port is None else port, Path(directory), password)
         try:
             agent.start()
         except ConfigError:  # the port is taken
             if port is not None:
                 raise
-            agent = _agent(board, 0, Path(directory), password)
+            agent = _agent(file, lab, 0, Path(directory), password)
             agent.start()
         try:
             server = CentralServer(agent.url, "demo", password)
-            _visit(agent, server, seconds=seconds, show=show, stop=stop, say=say)
+            _visit(agent, server, seconds=seconds, show=show, stop=stop, say=say, ready=ready)
             if not agent.sessions.end_all(Reason.DELETED, 5.0):
                 raise LabnodeError("The board was not clean 5 s after the end of the session.")
         finally:
             agent.stop()
 
 
-def _agent(board: Path, port: int, directory: Path, password: str) -> Agent:
+def _agent(file: BoardFile, lab: Lab, port: int, directory: Path, password: str) -> Agent:
     options = {
         "weblab": {"username": "demo", "password": password},
         "state_dir": directory,
         "port": port,
     }
-    file = load_board(board)
-    # Opening the page may take the whole slot.
-    rules = replace(file.session, connect_timeout=file.session.max_time)
-    file = replace(file, session=rules)
-    return Agent(file, load_lab(file), load_settings(None, {}, options), simulate=True)
+    return Agent(file, lab, load_settings(None, {}, options), simulate=True)
 
 
 def _visit(
-    agent: Agent, server: CentralServer, *, seconds: float, show: bool, stop: Event, say: Say
+    agent: Agent,
+    server: CentralServer,
+    *,
+    seconds: float,
+    show: bool,
+    stop: Event,
+    say: Say,
+    ready: str,
 ) -> None:
     lab, rules = agent.board.file.lab, agent.board.file.session
     if seconds > rules.max_time:
@@ -95,10 +153,13 @@ def _visit(
         category_name=lab.category,
     )
     session = next((s for s in agent.sessions.live() if s.id == session_id), None)
-    say(said("cli.ready"))
+    say(ready)
     say(url)
     if show and open_browser(url):
         say(said("cli.opened"))
+    say(said("cli.look-into"))
+    commands = ["status", "simulate get", *_set_an_input(agent.board.file.devices)]
+    say("\n".join(f"  {program()} {command}" for command in commands))
     time_left = _TimeLeft(agent.clock, seconds, say)
 
     def on_status(answer: float | LabnodeError) -> None:
@@ -115,6 +176,14 @@ def _visit(
         raise LabnodeError(f"The board could not be cleaned: {trouble}")
     say(said("cli.clean"))
     stop.wait(_FAREWELL)
+
+
+def _set_an_input(devices: Mapping[str, Driver]) -> list[str]:
+    """The command that sets the first input of a board, if it has one."""
+    inputs = ((name, device) for name, device in devices.items() if isinstance(device, Input))
+    for name, device in inputs:
+        return [f"simulate set {name} {'on' if device.widget == 'lamp' else '20'}"]
+    return []
 
 
 def _over(session: Session | None) -> str:

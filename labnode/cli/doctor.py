@@ -37,12 +37,12 @@ def doctor(
     simulate: bool,
     as_json: bool,
 ) -> None:
-    """Look for what keeps a lab from working.
+    """Find out what keeps a lab from working.
 
-    BOARD is a YAML file; without it, `board` of the settings. Looked at are the files, the pins,
-    the serial ports, the programs that the board needs, the clock, the power supply, the disk and
-    the node's address; each problem comes with what to do about it. Nothing is changed, and a
-    running node goes on.
+    BOARD is a YAML file; without it, `board` of the settings. This checks the files, the pins, the
+    serial ports, the programs that the board needs, the clock, the power supply, the disk and the
+    node's address. Each problem comes with what to do about it. Nothing is changed, and a running
+    node goes on.
 
     The exit code is 1 when there is a problem; warnings do not count.
     """

@@ -93,7 +93,7 @@ def new(
 def status(session_id: str | None, url: str | None, settings: Path | None) -> None:
     """Ask the node whether a session is over.
 
-    Without SESSION_ID it is the one that `labnode fake new` has started last.
+    Without SESSION_ID, it asks about the session that `labnode fake new` started last.
     """
     server, session_id = _session(session_id, url, settings)
     should_finish = server.status(session_id)
@@ -110,9 +110,9 @@ def status(session_id: str | None, url: str | None, settings: Path | None) -> No
 @click.argument("session_id", required=False)
 @_which_node
 def dispose(session_id: str | None, url: str | None, settings: Path | None) -> None:
-    """End a session, and wait until the node has finished with it.
+    """End a session, and wait until the board is clean.
 
-    Without SESSION_ID it is the one that `labnode fake new` has started last.
+    Without SESSION_ID, it ends the session that `labnode fake new` started last.
     """
     server, session_id = _session(session_id, url, settings)
     ending = server.delete(session_id)

@@ -33,8 +33,8 @@ def _which_rows(command: Callable[..., None]) -> Callable[..., None]:
 def sessions(**options: Any) -> None:
     """List the last sessions of a node.
 
-    Those that go on have time left; of the others it says why they ended. Without options this asks
-    the one node of this user that is running, or reads the database of the one that is not.
+    Active ones show the time left, the others why they ended. Without options, this asks the only
+    running node of this user, or reads the database of the only one that is stopped.
     """
     columns = {
         "began": lambda r: _at(r["created_at"]),
@@ -54,10 +54,10 @@ def sessions(**options: Any) -> None:
 @_which_rows
 @click.pass_context
 def tasks(context: click.Context, /, **options: Any) -> None:
-    """List the last tasks of a node and those that wait.
+    """List the last tasks of a node, and those that wait.
 
-    Scheduled ones have the time when they are due, periodic ones that when they come next. Without
-    options this asks the one node of this user that is running.
+    Scheduled tasks show when they are due, periodic ones when they come next. Without options, this
+    asks the only running node of this user.
     """
     if context.invoked_subcommand is not None:
         return
@@ -93,7 +93,7 @@ def tasks(context: click.Context, /, **options: Any) -> None:
 def run_task(ask: Ask, name: str) -> None:
     """Run the task NAME of the lab, without arguments.
 
-    It belongs to nobody: while a student is there it waits, unless it says during_sessions.
+    It belongs to the lab: it waits while a student is on the board, unless it has during_sessions.
     """
     answer = ask("run_task", name=name)
     if answer["error"] is not None:
@@ -107,8 +107,8 @@ def run_task(ask: Ask, name: str) -> None:
 def cancel_task(ask: Ask, task: str) -> None:
     """Stop a task that waits or runs.
 
-    ID is its id, as `labnode tasks` shows it, or the first characters of it. What waits never
-    begins; what runs is asked to stop.
+    ID is its id, as `labnode tasks` shows it, or the first characters of it. A waiting task never
+    starts; a running one is asked to stop.
     """
     answer = ask("cancel_task", task=task)
     done = "never begins" if answer["waited"] else "is asked to stop"
@@ -118,9 +118,9 @@ def cancel_task(ask: Ask, task: str) -> None:
 @click.command()
 @_which_rows
 def events(**options: Any) -> None:
-    """List what happened last on a node.
+    """List the last events of a node.
 
-    Without options this asks the one node of this user that is running.
+    Without options, this asks the only running node of this user.
     """
     columns = {
         "at": lambda r: _at(r["at"]),
@@ -134,10 +134,10 @@ def events(**options: Any) -> None:
 @click.command()
 @_which_rows
 def actions(**options: Any) -> None:
-    """List what students did last, as the lab records it.
+    """List what students did last.
 
-    That is what the lab's Python gives to lab.record(). Without options this asks the one node of
-    this user that is running.
+    That is what the lab's Python records with lab.record(). Without options, this asks the only
+    running node of this user.
     """
     columns = {
         "at": lambda r: _at(r["at"]),

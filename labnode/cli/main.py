@@ -22,11 +22,11 @@ from labnode.cli.node import clear, drain, estop, status, undrain
 from labnode.cli.options import InOrder
 from labnode.cli.password import password
 from labnode.cli.prove import prove
-from labnode.cli.run import demo, run
+from labnode.cli.run import demo, picture, run
 from labnode.cli.safe import safe
 from labnode.cli.simulate import simulate
 from labnode.cli.weblab import weblab_config
-from labnode.cli.wizard import bootconfig, pinout, schema, suggest
+from labnode.cli.wizard import bootconfig, new, pinout, schema, suggest
 from labnode.errors import BadInput, ConfigError, LabnodeError
 
 # Commands of weblablib, whose users look for them here.
@@ -82,10 +82,10 @@ def _not_needed(name: str) -> click.Command:
     )
 
 
-_COMMANDS: list[click.Command] = [demo, check, run, weblab_config, fake]
+_COMMANDS: list[click.Command] = [demo, new, check, run, weblab_config, fake]
 _COMMANDS += [status, sessions, tasks, events, actions, estop, clear, drain, undrain, apply]
 _COMMANDS += [safe, doctor, prove, password, backup, restore]
-_COMMANDS += [suggest, pinout, bootconfig, schema, simulate]
+_COMMANDS += [suggest, pinout, bootconfig, picture, schema, simulate]
 
 for command in [*_COMMANDS, *map(_not_needed, _NOT_NEEDED)]:
     main.add_command(command)

@@ -50,11 +50,11 @@ def which_history(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @which_node
 def status(ask: Ask, as_json: bool) -> None:
-    """Tell how the node on this machine is.
+    """Show the state of the node on this machine.
 
-    Its state is ready (for a student), busy, draining (takes no new students), drained (has none
-    any more), quarantine (could not be cleaned) or fault (an interlock is latched). Without options
-    this asks the one node of this user that is running.
+    Its state is ready (for a student), busy, draining (takes no new students), drained (has no
+    students left), quarantine (could not be cleaned) or fault (an interlock is latched). Without
+    options, this asks the only running node of this user.
     """
     from labnode.system.systemd import Tunnel
 
@@ -68,10 +68,10 @@ def status(ask: Ask, as_json: bool) -> None:
 @click.option("--why", metavar="TEXT", default="", help="What the log and /test say of it.")
 @which_node
 def estop(ask: Ask, why: str) -> None:
-    """Stop everything: an emergency.
+    """Emergency stop.
 
-    All devices are made safe at once, whatever goes on; sessions end; the board is in quarantine
-    until `labnode clear`.
+    All devices are made safe at once, whatever is going on. Sessions end, and the board is in
+    quarantine until `labnode clear`.
     """
     answer = ask("estop", **({"why": why} if why else {}))
     if answer["unsafe"]:
@@ -84,11 +84,10 @@ def estop(ask: Ask, why: str) -> None:
 @click.command()
 @which_node
 def clear(ask: Ask) -> None:
-    """End a quarantine and latched faults.
+    """End a quarantine, an emergency stop and latched interlocks.
 
-    A board that could not be cleaned, or was stopped, or whose interlock has latched a fault, takes
-    no more students until a person has looked at it and says, with this command, that it is as it
-    should be. A fault whose reason is still there stays.
+    A board that could not be cleaned, that was stopped, or whose interlock has latched takes no
+    students until a person has looked at it and gives this command. What is still wrong stays.
     """
     answer = ask("clear")
     was, faults, left = answer["was"], answer["faults"], answer["left"]
@@ -105,10 +104,10 @@ def clear(ask: Ask) -> None:
 @click.command()
 @which_node
 def drain(ask: Ask) -> None:
-    """Let a node take no new students, before work on it.
+    """Take no new students, before work on the hardware.
 
-    Sessions that have begun go on until they end; `labnode status` says when none is left. It holds
-    until `labnode undrain`, or until the node is started again.
+    Active sessions go on until they end; `labnode status` says when none is left. This lasts until
+    `labnode undrain`, or until the node is restarted.
     """
     sessions = ask("drain")["sessions"]
     click.echo(said("cli.drained"))
@@ -119,7 +118,7 @@ def drain(ask: Ask) -> None:
 @click.command()
 @which_node
 def undrain(ask: Ask) -> None:
-    """Let a node take students again, after `labnode drain`."""
+    """Take students again, after `labnode drain`."""
     why = ask("undrain")["quarantine"]
     click.echo(said("cli.undrained") if why is None else said("cli.undrained-quarantine", why=why))
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,16 @@ SETTINGS = click.option(
 STATE_DIR = click.option(
     "--state-dir", type=FILE, metavar="DIR", help="The state directory of the node."
 )
+
+
+def program() -> str:
+    """What a person types to start labnode: its name if that is found, else its path."""
+    own = Path(sys.argv[0])
+    found = shutil.which("labnode")
+    if found and Path(found).resolve() == own.resolve():
+        return "labnode"
+    here = Path.cwd()
+    return str(own.relative_to(here)) if own.is_relative_to(here) else str(own)
 
 
 class InOrder(click.Group):

@@ -15,12 +15,12 @@ from labnode.errors import BadInput
 def password(*, totp: bool) -> None:
     """Hash a password for the settings.
 
-    It is asked for, or read from standard input, and what is printed goes where the settings have
-    the password, in `weblab`, `clients` or `admin`. Nobody can get it back from there; the node and
-    `labnode weblab-config` neither, so keep it where you keep your passwords.
+    It asks for the password, or reads it from standard input. Put the result into the settings, in
+    `weblab`, `clients` or `admin`. The password cannot be recovered from it, not even by the node
+    or by `labnode weblab-config`, so keep the password where you keep your passwords.
 
-    With --totp, print a key for `totp` in `admin`, and the URI that authenticator apps read:
-    logging in to the administration needs a code of the app, too.
+    With --totp, it prints a key for `totp` in `admin`, and the URI that authenticator apps read:
+    logging in to the administration then needs a code of the app, too.
     """
     if totp:
         _print_key()

@@ -62,14 +62,14 @@ def prove(
 ) -> None:
     """Measure on this machine what labnode promises.
 
-    Two pins that BOARD leaves free are joined with a jumper wire. A node of its own drives the one;
-    it is killed, stopped and made to hang while its output is on, and the other pin shows for how
-    long that stays on. The time from an edge to an interlock and the time of the disk are measured,
-    too. Nothing that BOARD uses is touched, and its node may go on. As root, where labnode is
-    installed as a service, the node is one of systemd's, with the same unit as yours.
+    Connect two pins that BOARD leaves free with a jumper wire. A node of its own drives one of
+    them; it is killed, stopped and made to hang while its output is on, and the other pin shows
+    how long the output stays on. The reaction time of an interlock and the speed of the disk are
+    measured, too. Nothing that BOARD uses is touched, and its node may go on. As root, where
+    labnode is installed as a service, the node runs under systemd with the same unit as yours.
 
-    With --boot, the output is left on and the next boot is recorded; run this again without it
-    after that, and the report has both.
+    With --boot, the output is left on and the next boot is recorded. Run the command again without
+    --boot afterwards; the report then has both.
 
     The exit code is 1 when a promise did not hold or something cannot be measured.
     """

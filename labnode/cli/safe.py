@@ -34,12 +34,12 @@ _LOOK_EVERY = 0.1
     "boot, before the network.",
 )
 def safe(board: Path | None, settings: Path | None, state_dir: Path | None, pins: bool) -> None:
-    """Drive all outputs of BOARD to their safe values.
+    """Make all outputs of BOARD safe.
 
     BOARD is a YAML file; without it, `board` of the settings. This is for a node that is not
     running, above all one that was killed: after SIGKILL a Raspberry Pi keeps its pins as they
-    were. Nothing but outputs is touched, and they stay as they are left here. While a node runs
-    with the board this is refused; `labnode estop` is for that.
+    were. Only outputs are touched, and they stay as this command leaves them. It refuses while a
+    node runs with the board; use `labnode estop` then.
 
     The exit code is 0 when all outputs are safe, 1 when one is not or a node runs, 2 when the board
     file or the settings cannot be used.
@@ -74,9 +74,12 @@ def safe(board: Path | None, settings: Path | None, state_dir: Path | None, pins
 
 def _failures(file: BoardFile, work_dir: Path, clock: Clock, *, pins_only: bool) -> list[str]:
     """What is not safe after all outputs were driven to it; a sentence for each."""
-    from labnode.board.safe import drive_safe
+    from labnode.board.board import needs_pins
+    from labnode.board.safe import drive_safe, outputs
     from labnode.drivers.gpio.factories import real_factory
 
+    if not needs_pins(outputs(file, pins_only=pins_only).values()):
+        return drive_safe(file, None, clock, pins_only=pins_only)
     try:
         factory = real_factory(work_dir)
     except DeviceError as error:

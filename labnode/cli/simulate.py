@@ -12,7 +12,7 @@ from labnode.cli.node import Ask, which_node
 
 @click.group()
 def simulate() -> None:
-    """Look into a simulated board, and be its outside world."""
+    """Look into a simulated board, and play the outside world."""
 
 
 @simulate.command("get")
@@ -20,7 +20,7 @@ def simulate() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @which_node
 def get(ask: Ask, device: str | None, as_json: bool) -> None:
-    """Tell what DEVICE, or all of them, and the pins show."""
+    """Show the value of DEVICE, or of all devices and pins."""
     answer = ask("simulate", **({} if device is None else {"device": device}))
     click.echo(json.dumps(answer) if as_json else _text(answer, pins=device is None))
 

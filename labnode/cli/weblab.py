@@ -39,9 +39,8 @@ def weblab_config(
 ) -> None:
     """Print what a central server needs.
 
-    That is what its administrator has to enter: addresses, credentials, names, and so on.
-
-    BOARD is a YAML file; without it, `board` of the settings.
+    Its administrator has to enter this: addresses, credentials, names. BOARD is a YAML file;
+    without it, `board` of the settings.
     """
     from labnode.errors import ConfigError
     from labnode.settings import load_settings

@@ -1,15 +1,21 @@
-"""`labnode suggest`, `pinout`, `bootconfig`, `schema`: tools to wire and describe a board."""
+"""`labnode new`, `suggest`, `pinout`, `bootconfig`, `schema`: to wire and describe a board."""
 
 # ruff: noqa: PLC0415
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from labnode.cli.options import FILE
+from labnode.cli.options import FILE, program
 from labnode.cli.owner import load_board_as_owner
+from labnode.cli.run import demo
 from labnode.errors import BadInput, LabnodeError
+
+if TYPE_CHECKING:
+    from labnode.wizard.new_board import WiredDevice
 
 _SECRETS = click.option(
     "--settings", type=FILE, metavar="FILE", help="The node's settings: secrets are beside them."
@@ -20,10 +26,10 @@ _SECRETS = click.option(
 @click.argument("board", type=FILE, required=False)
 @_SECRETS
 def suggest(board: Path | None, settings: Path | None) -> None:
-    """Say what is plugged in, as YAML to paste.
+    """Print what is plugged in, as YAML to paste.
 
     Serial ports with their USB identities, programmers, cameras, 1-Wire thermometers, free pins.
-    With BOARD only what that board file has not got.
+    With BOARD, only what that board file does not have yet.
     """
     from labnode.wizard.suggest import suggest
 
@@ -54,8 +60,8 @@ def pinout(board: Path, svg: Path | None, settings: Path | None) -> None:
 def bootconfig(board: Path, settings: Path | None) -> None:
     """Print what BOARD needs in the Raspberry Pi's config.txt.
 
-    Buses that have to be on, and lines that keep outputs safe from power-on. To be put at the end
-    of /boot/firmware/config.txt.
+    Buses that must be switched on, and lines that keep outputs safe from power-on. Put them at the
+    end of /boot/firmware/config.txt.
     """
     from labnode.wizard.bootconfig import boot_config
 
@@ -67,6 +73,7 @@ def bootconfig(board: Path, settings: Path | None) -> None:
 @click.option("--markdown", is_flag=True, help="All drivers with their options, to read.")
 @click.option("--driver", metavar="NAME", help="Only this driver, to read.")
 @click.option("--output", type=FILE, metavar="FILE", help="Write it into this file.")
+@click.option("--install", is_flag=True, help="Set up VS Code and Zed for this directory.")
 @_SECRETS
 def schema(
     *,
@@ -74,19 +81,22 @@ def schema(
     markdown: bool,
     driver: str | None,
     output: Path | None,
+    install: bool,
     settings: Path | None,
 ) -> None:
     """Print the JSON Schema of board files, for editors.
 
-    They complete and check them with it. It is in boards/board.schema.json too, which board files
-    name in their first line: # yaml-language-server: $schema=board.schema.json
+    With it they complete keys, explain options and mark mistakes. --install writes it beside the
+    boards, and the settings of Visual Studio Code and Zed that name it. Other editors find it if a
+    board file begins with this line: # yaml-language-server: $schema=board.schema.json
 
-    With BOARD there are also the drivers of its own.
+    With BOARD it has the drivers of that board, too.
     """
     from labnode.drivers.framework.registry import load_drivers
     from labnode.schema import did_you_mean
     from labnode.wizard import reference
     from labnode.wizard.board_schema import board_schema, text_of
+    from labnode.wizard.editor import install as install_for_editors
 
     file = load_board_as_owner(board, settings=settings) if board else None
     drivers = dict(load_drivers())
@@ -94,6 +104,10 @@ def schema(
     if driver is not None and driver not in drivers:
         hint = did_you_mean(driver, drivers) or f"; the drivers are {', '.join(sorted(drivers))}"
         raise BadInput(f"There is no driver {driver!r}{hint}")
+    if install:
+        for path in install_for_editors(Path.cwd(), text_of(board_schema(file))):
+            click.echo(f"{path} is written.")
+        return
     if driver is not None:
         text = reference.driver(drivers[driver]) + "\n"
     else:
@@ -102,6 +116,90 @@ def schema(
         click.echo(text, nl=False)
     else:
         _write(output, text)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--title", help="The lab's title on the page.")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="NAME=DRIVER:PIN",
+    help="A device, such as light=relay:GPIO17; may be repeated. Then nothing is asked.",
+)
+@click.option("--demo/--no-demo", "with_demo", default=None, help="Start the demo, or not.")
+@click.pass_context
+def new(
+    context: click.Context,
+    *,
+    name: str,
+    title: str | None,
+    devices: tuple[str, ...],
+    with_demo: bool | None,
+) -> None:
+    """Write a board file NAME.yaml, by asking what is wired.
+
+    It goes into this directory, and is the lab's name as well. Afterwards the demo shows the board,
+    without hardware.
+    """
+    from labnode.wizard import new_board
+
+    path = Path(f"{name.removesuffix('.yaml')}.yaml")
+    name = path.stem
+    if path.exists():
+        raise BadInput(f"{path} exists already; choose another name, or remove it.")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name):
+        raise BadInput(f"A lab's name has small letters, digits, '-' and '_' only, not {name!r}.")
+    answers = [new_board.read_device(device) for device in devices]
+    called = title or new_board.title(name)
+    if not devices:
+        called = title or click.prompt("What the page calls the lab", default=called)
+        answers = _ask(name, called)
+    text = new_board.board_text(name, called, answers)
+    if why := new_board.problem(text):
+        raise BadInput(f"--device: {why}.")
+    _write(path, text)
+    click.echo(f"\n{text}")
+    labnode = program()
+    click.echo(f"Check it after a change:    {labnode} check {path}")
+    click.echo(f"See which wire goes where:  {labnode} pinout {path}")
+    click.echo(f"Try it without hardware:    {labnode} demo {path}")
+    if with_demo is None:
+        with_demo = not devices and click.confirm("\nStart the demo now?", default=True)
+    if with_demo:
+        context.invoke(demo, board=path, no_browser=False, port=None, seconds=300)
+
+
+def _ask(name: str, title: str) -> list[WiredDevice]:
+    """One device after the other, until Enter alone."""
+    from labnode.wizard import new_board
+
+    answers: list[WiredDevice] = []
+    click.echo("\nWhat is wired?")
+    for number, kind in enumerate(new_board.KINDS, 1):
+        click.echo(f"  {number}  {kind.words} ({kind.driver})")
+    while True:
+        number = click.prompt(
+            "\nNumber of the next device (Enter: no more)",
+            default=0,
+            show_default=False,
+            type=click.IntRange(0, len(new_board.KINDS)),
+        )
+        if not number:
+            return answers
+        kind = new_board.KINDS[number - 1]
+        device = click.prompt("Its name in the file, such as lamp")
+        values = [
+            click.prompt(question, default=default, show_default=bool(default))
+            for _, question, default in kind.asks
+        ]
+        label = click.prompt("Its label on the page", default=new_board.title(device))
+        answer = new_board.WiredDevice(device, kind, tuple(values), label)
+        if why := new_board.problem(new_board.board_text(name, title, [*answers, answer])):
+            click.echo(f"That does not work: {why}. Once more.")
+        else:
+            answers.append(answer)
 
 
 def _write(path: Path, text: str) -> None:

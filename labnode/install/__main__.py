@@ -19,7 +19,7 @@ from labnode.clock import Clock
 from labnode.errors import ConfigError
 from labnode.install.card import Card, WriteCard
 from labnode.install.changes import Changes, Failed, Interrupted, Remove, say
-from labnode.install.clone import Suite, Venv, demo
+from labnode.install.clone import Suite, Venv, demo, docs
 from labnode.install.labs import NewLab
 from labnode.install.lock import Platform
 from labnode.install.options import Misused, Options, check_name, read_options, usage
@@ -76,8 +76,8 @@ def run(command: str, words: Sequence[str], python: str) -> int:
     try:
         if command == "demo":
             demo(clone, words)
-        if command == "test":
-            return Suite(clone, python).run(words)
+        if command in ("docs", "test"):
+            return docs(clone, words) if command == "docs" else Suite(clone, python).run(words)
         if {"-h", "--help"} & set(words):
             sys.stdout.write(usage(command))
             return 0

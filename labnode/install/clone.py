@@ -34,6 +34,7 @@ from labnode.install.programs import (
 _LONGEST_TURN = 900.0  # seconds
 _SHELL_SCRIPTS = ("install.sh", ".ci/run", "deploy/first-boot/first-boot")
 _PYTEST = ["-m", "pytest", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
+_AXE = "axe-core@4.14.1"  # of the npm registry; npm checks what it has got
 _A_MINUTE = "this takes about a minute, on a small Pi a few"
 
 
@@ -67,6 +68,19 @@ class Venv:
             if extras and self._stamped("extras") != extras:
                 self._install_extras(extras)
                 say(f"ready after {self._clock.now() - began:.0f} s")
+
+    def prepare_docs(self) -> None:
+        """Afterwards it has labnode and MkDocs."""
+        self.prepare()
+        with turn(self.clone, self._clock):
+            if self.has("mkdocs"):
+                return
+            self._need_right()
+            need_space(150, ".venv", self.clone)
+            say(f"installing MkDocs; {_A_MINUTE}")
+            done = self._pip(".[docs]")
+            if not done:
+                raise Failed(f"pip could not install MkDocs{why_pip_failed(done.said)}")
 
     def fault(self) -> str:
         """Why the .venv that is there is of no use; "" when it is fine or not there."""
@@ -148,7 +162,7 @@ class Venv:
             raise Failed(
                 f"pip could not install the libraries of the tests{why_pip_failed(done.said)}"
             )
-        for part in ("linters", "esptool"):
+        for part in ("linters", "esptool", "docs"):
             done = self._pip(
                 f".[{part}]", "--only-binary=:all:", "--no-binary=esptool", shown=False
             )
@@ -217,6 +231,31 @@ def demo(venv: Venv, words: Sequence[str]) -> NoReturn:
     """labnode takes our place: Ctrl-C goes to it, and its exit code to the caller."""
     venv.prepare()
     os.execv(venv.path / "bin" / "labnode", ["labnode", "demo", *words])
+
+
+def docs(venv: Venv, words: Sequence[str]) -> int:
+    """Build the documents into site/ and, unless --build, serve them on loopback until Ctrl-C."""
+    port = "8000"
+    if words[:1] == ["--port"] and len(words) == 2 and words[1].isdecimal():
+        port = words[1]
+    elif words and words != ["--build"]:
+        raise Misused(f"docs takes --build or --port N, not '{' '.join(words)}'")
+    venv.prepare_docs()
+    environ = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    build = [str(venv.path / "bin" / "mkdocs"), "build", "--strict", "--quiet"]
+    if status := subprocess.run(build, cwd=venv.clone, env=environ, check=False).returncode:
+        return status
+    site = venv.clone / "site"
+    _tell(f"The documents are in {site}; open index.html there.")
+    if "--build" in words:
+        return 0
+    return _serve(venv, site, port)
+
+
+def _serve(venv: Venv, site: Path, port: str) -> NoReturn:
+    _tell(f"They are also at http://127.0.0.1:{port}/ until Ctrl-C.")
+    serve = ["python", "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(site), port]
+    os.execv(venv.python, serve)
 
 
 class Suite:
@@ -363,6 +402,7 @@ class Suite:
                 ran("systemctl", "disable", "--now", "ssh")  # the tests start their own, too
             self._install(_have_browser(), "chromium", "chromium-driver")
             self._install(_have_programmers(), "avrdude", "openocd")
+        self._install_axe()
         if not _have_browser():
             say(
                 "no chromium with chromedriver on this machine: the browser test is skipped "
@@ -378,6 +418,22 @@ class Suite:
                 "no esptool here (not everything it needs has a wheel for this machine): its tests "
                 "are skipped (Debian: sudo apt-get install esptool)"
             )
+
+    def _install_axe(self) -> None:
+        """What the browser tests judge accessibility by, in .venv/axe."""
+        home = self._venv.path / "axe"
+        if (home / "node_modules/axe-core/axe.min.js").is_file():
+            return
+        if not have("npm"):
+            say(
+                "no npm on this machine: the tests with axe-core are skipped (Debian: sudo apt-get "
+                "install npm)"
+            )
+            return
+        say(f"installing {_AXE} for the tests")
+        quiet = ("--no-save", "--ignore-scripts", "--no-audit", "--no-fund")
+        if not quietly("npm", "install", "--prefix", home, *quiet, _AXE):
+            say("npm could not install it: the tests with axe-core are skipped")
 
     def _install(self, there: bool, *packages: str) -> None:
         if not there:

@@ -69,6 +69,7 @@ OPTIONS = {
 
 # What stands after `./install.sh`, and what the command does.
 COMMANDS = {
+    "docs": ("[--build | --port N]", "build these documents as a site, and serve it on loopback"),
     "test": (
         "[PYTEST-ARGUMENT... | --system [PYTEST-ARGUMENT...] | --real [PYTEST-ARGUMENT...] | "
         "--arm ROOT [PART] | --tools | --audit]",

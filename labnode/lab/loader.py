@@ -26,7 +26,7 @@ def load_lab(file: BoardFile) -> Lab:
         for name, sequence in file.sequences.items()
         if sequence.is_task and name in lab.functions
     ]
-    wrong += check_page(file.page or (), lab.functions)
+    wrong += check_page(file.page or (), file.stage, lab.functions)
     if wrong:
         raise ConfigError(*(Problem(str(file.path), sentence) for sentence in wrong))
     return lab

@@ -27,15 +27,15 @@ _WITH_UNIT = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([A-Za-z]+)")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 
 
-def _number_or(unit: str) -> dict[str, Any]:
+def _number_or(unit: str, *examples: str) -> dict[str, Any]:
     """The JSON Schema of a number, alone or with its unit."""
     text = {"type": "string", "pattern": rf"^[0-9]+(\.[0-9]+)? ?{unit}$"}
-    return {"anyOf": [{"type": "number", "minimum": 0}, text]}
+    return {"anyOf": [{"type": "number", "minimum": 0}, text], "examples": list(examples)}
 
 
 class _DurationReader:
     expected = "a duration such as 5, 0.5, 500ms, 5s, 2m or 1h"
-    json_schema = _number_or(r"([mM]?[sS]|[mhdMHD])")
+    json_schema = _number_or(r"([mM]?[sS]|[mhdMHD])", "500ms", "5s", "2m")
 
     def from_yaml(self, value: Any) -> float:
         seconds = _measure(value, _SECONDS)
@@ -54,7 +54,7 @@ class _DurationReader:
 
 class _SizeReader:
     expected = "a size such as 1024, 128KiB or 2MB"
-    json_schema = _number_or(r"([kmgKMG]?[iI]?[bB])")
+    json_schema = _number_or(r"([kmgKMG]?[iI]?[bB])", "128KiB", "2MB")
 
     def from_yaml(self, value: Any) -> int:
         size = None if isinstance(value, float) else _measure(value, _BYTES)

@@ -7,6 +7,7 @@ import logging
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path, PurePath
 from typing import Any, get_args, get_origin
 
@@ -33,12 +34,18 @@ _DIGITS = {"0": (False,), "1": (True,)}
 
 
 def load_settings(
-    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any]
+    path: Path | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, Any],
+    *,
+    made_up: Mapping[str, str] | None = None,
 ) -> Settings:
     """The settings of this node, checked; ConfigError with everything that is wrong with them.
 
     `overrides` is the command line, {"port": 9000, "weblab": {"password": ...}}; None or, in
     `environ`, an empty text means "not given". Relative paths in the file start where it is.
+    `made_up` are the credentials of the central server where none are given and only this machine
+    can reach the node.
     """
     with Problems() as problems:
         environment = _from_environment(environ, problems)
@@ -49,6 +56,8 @@ def load_settings(
         if "state_dir" not in merged:
             directory = _state_dir(environ, merged.child("board").value)
             merged.content["state_dir"] = Section.of(str(directory), "state_dir")
+        if made_up and _has_no_server(merged) and _is_local(merged):
+            merged.content["weblab"] = Section.of(dict(made_up), "made up")
         _check_credentials(merged, problems)
         settings = build(Settings, merged, problems)
         if settings is None:
@@ -203,10 +212,24 @@ def _state_dir(environ: Mapping[str, str], board: Any) -> Path:
     return states / "labnode" / (Path(board).stem if isinstance(board, str) else "")
 
 
+def _has_no_server(merged: Section) -> bool:
+    weblab, clients = merged.child("weblab"), merged.child("clients")
+    return not (weblab.bad or clients.bad) and weblab.content is None and not clients.content
+
+
+def _is_local(merged: Section) -> bool:
+    """Whether it listens on loopback alone, and no proxy is told of."""
+    host = merged.child("host").content
+    with suppress(ValueError):  # a name
+        return not merged.child("base_url").content and (
+            host is None or ip_address(str(host)).is_loopback
+        )
+    return False
+
+
 def _check_credentials(merged: Section, problems: Problems) -> None:
     """Add a problem for what is missing, with both ways to give it."""
-    weblab, clients = merged.child("weblab"), merged.child("clients")
-    if not (weblab.bad or clients.bad) and weblab.content is None and not clients.content:
+    if _has_no_server(merged):
         problems.add(
             merged,
             "the credentials of the central server are missing: give weblab: {username: ..., "

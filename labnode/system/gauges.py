@@ -36,7 +36,9 @@ class NodeGauges:
         yield from self._devices(self._snapshot())
 
     def _node(self, status: Status) -> Iterator[Any]:
-        state = GaugeMetricFamily("labnode_state", "1 for the one that it is in.", labels=["state"])
+        state = GaugeMetricFamily(
+            "labnode_state", "1 for the state it is in, as `labnode status` says.", labels=["state"]
+        )
         for name in _STATES:
             state.add_metric([name], float(status["state"] == name))
         yield state
@@ -45,23 +47,37 @@ class NodeGauges:
             number = sum(session["state"] == name for session in status["sessions"])
             sessions.add_metric([name], number)
         yield sessions
-        yield GaugeMetricFamily("labnode_seats", "Students that may be here.", status["users"])
-        yield GaugeMetricFamily("labnode_uptime_seconds", "Since the start.", status["uptime"])
+        yield GaugeMetricFamily(
+            "labnode_seats", "How many students may use the board at once.", status["users"]
+        )
+        yield GaugeMetricFamily(
+            "labnode_uptime_seconds", "Time since labnode started.", status["uptime"]
+        )
         for name, doc in (
-            ("quarantine", "The board could not be cleaned."),
-            ("estop", "The emergency stop is pressed."),
-            ("alarm", "The database was unreadable at the start."),
+            ("quarantine", "1 while the board is in quarantine: it could not be cleaned."),
+            ("estop", "1 while the emergency stop is pressed."),
+            ("alarm", "1 when the database was unreadable at the start."),
         ):
             yield GaugeMetricFamily(f"labnode_{name}", doc, float(status[name] is not None))
-        yield GaugeMetricFamily("labnode_draining", "No new students.", float(status["draining"]))
         yield GaugeMetricFamily(
-            "labnode_interlocks_latched", "Interlocks that wait for a person.",
+            "labnode_draining", "1 while no new students are let in.", float(status["draining"])
+        )
+        yield GaugeMetricFamily(
+            "labnode_interlocks_latched", "Latched interlocks, which wait for `labnode clear`.",
             len(status["faults"]),
         )  # fmt: skip
 
     def _devices(self, snapshot: Snapshot) -> Iterator[Any]:
-        up = GaugeMetricFamily("labnode_device_up", "It can be read.", labels=["device"])
-        values = GaugeMetricFamily("labnode_device_value", "As on the page.", labels=["device"])
+        up = GaugeMetricFamily(
+            "labnode_device_up",
+            "0 when the device cannot be read, is unplugged or stale.",
+            labels=["device"],
+        )
+        values = GaugeMetricFamily(
+            "labnode_device_value",
+            "The value on the page, where it is a number.",
+            labels=["device"],
+        )
         counts = {
             key: CounterMetricFamily(f"labnode_device_{name}_bytes", doc, labels=["device"])
             for key, (name, doc) in _BYTES.items()
@@ -92,10 +108,14 @@ class MachineGauges:
     def collect(self) -> Iterator[Any]:
         """Called by the library for each scrape."""
         if (degrees := self._machine.temperature()) is not None:
-            yield GaugeMetricFamily("labnode_pi_temperature_celsius", "Processor.", degrees)
+            yield GaugeMetricFamily(
+                "labnode_pi_temperature_celsius", "Temperature of the processor.", degrees
+            )
         if (power := self._throttling()) is not None:
             family = GaugeMetricFamily(
-                "labnode_pi_throttling", "What the firmware tells.", labels=["what", "when"]
+                "labnode_pi_throttling",
+                "1 while (now), or if ever (since_boot), the firmware reports it.",
+                labels=["what", "when"],
             )
             for what in ("undervoltage", "frequency_capped", "throttled", "temperature_limit"):
                 family.add_metric([what, "now"], float(what in power.now))
@@ -105,10 +125,14 @@ class MachineGauges:
             disk = self._machine.disk(self._directory)
         except OSError:
             return
-        yield GaugeMetricFamily("labnode_disk_free_bytes", "Of the database's disk.", disk.free)
-        yield GaugeMetricFamily("labnode_disk_size_bytes", "Of the database's disk.", disk.total)
-        yield GaugeMetricFamily("labnode_disk_errors", "That ext4 has counted.", disk.errors)
-        yield GaugeMetricFamily("labnode_disk_read_only", "It is.", float(disk.read_only))
+        yield GaugeMetricFamily(
+            "labnode_disk_free_bytes", "Free space where the database is.", disk.free
+        )
+        yield GaugeMetricFamily("labnode_disk_size_bytes", "Size of that disk.", disk.total)
+        yield GaugeMetricFamily("labnode_disk_errors", "Errors that ext4 has counted.", disk.errors)
+        yield GaugeMetricFamily(
+            "labnode_disk_read_only", "1 while that disk is read-only.", float(disk.read_only)
+        )
 
     def _throttling(self) -> Throttling | None:
         now = self._clock.now()

@@ -45,34 +45,52 @@ class Metrics:
             return Counter(name, doc, labels, registry=registry)
 
         self._started = counter("labnode_sessions_started", "Sessions that began to start.")
-        self._ended = counter("labnode_sessions_ended", "Sessions that are over.", "reason")
+        self._ended = counter(
+            "labnode_sessions_ended",
+            "Sessions that have ended: exited, time, inactivity, start-failed …",
+            "reason",
+        )
         # Observed when a session leaves the state.
         self._session_times = {
             "starting": histogram(
-                "labnode_session_start_seconds", "Making the board ready for a student.", _LONG
+                "labnode_session_start_seconds",
+                "Time to make the board ready for a student.",
+                _LONG,
             ),
             "active": histogram(
-                "labnode_session_active_seconds", "A student's time with the board.", _LONG
+                "labnode_session_active_seconds", "Time that a student has the board.", _LONG
             ),
             "disposing": histogram(
-                "labnode_session_dispose_seconds", "Cleaning the board after a student.", _LONG
+                "labnode_session_dispose_seconds", "Time to clean the board after a student.", _LONG
             ),
         }
         self._tasks = counter("labnode_tasks", "Tasks that have ended.", "status")
         self._task_times = {
             "submitted": histogram(
-                "labnode_task_wait_seconds", "A task's wait for its thread.", _SHORT
+                "labnode_task_wait_seconds", "Time until a task begins.", _SHORT
             ),
-            "running": histogram("labnode_task_run_seconds", "A task's work.", _LONG),
+            "running": histogram("labnode_task_run_seconds", "Time that a task runs.", _LONG),
         }
-        self._faults = counter("labnode_interlock_faults", "Interlocks that acted.", "interlock")
-        self._responses = counter("labnode_http_responses", "Answers.", "side", "status")
+        self._faults = counter(
+            "labnode_interlock_faults", "How often each interlock acted.", "interlock"
+        )
+        self._responses = counter(
+            "labnode_http_responses",
+            "Answers of the web server; side is server (central servers) or student.",
+            "side",
+            "status",
+        )
         self._requests = histogram(
             "labnode_start_request_seconds",
-            "A central server's wait for a start: for the session before, then for the board.",
+            "Time a central server waits for a start: for the clean-up before, then for the board.",
             _LONG,
         )
-        self._records = counter("labnode_log_records", "Warnings and worse.", "level", "room")
+        self._records = counter(
+            "labnode_log_records",
+            "Warnings and errors in the log, by the part of labnode.",
+            "level",
+            "room",
+        )
         self._handler = _Counting(self._records)
         self._subscription = bus.subscribe(
             SessionChanged, TaskChanged, FaultChanged, wake=self._absorb

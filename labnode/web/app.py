@@ -64,7 +64,8 @@ def student_app(
     streams.serve(app)
     serve_program_keys(app, settings)
     Entry(node.sessions, settings, access, lab, page).serve(app)
-    serve_files(app, node.board.file.path)
+    picture = node.board.file.picture
+    serve_files(app, node.board.file.path, None if picture is None else picture.file)
     websockets.serve(app, lab, page)
     app.merge(lab.app)  # before the page: a lab may have its own
     if not any(r.rule == "/" and r.method in ("GET", "ANY") for r in lab.app.routes):

@@ -8,6 +8,7 @@ from typing import Any
 from bottle import Bottle, HTTPResponse, request
 
 from labnode.drivers.framework.commands import parameters_of
+from labnode.drivers.framework.services import Arrayed
 from labnode.errors import AlreadyRunningError, BadInput, NotFound, TooLittleTime
 from labnode.events import HandRaised
 from labnode.http.replies import json_reply
@@ -17,6 +18,8 @@ from labnode.locale import Language, Message
 from labnode.tasks import Task
 from labnode.web.auth import asked_at, deadline, student, viewer
 from labnode.web.page_state import PageState, task_json
+
+_CSV = "text/csv; charset=UTF-8"
 
 
 class BoardApi:
@@ -35,6 +38,7 @@ class BoardApi:
         look("/api/board", callback=lambda: json_reply(self.board()))
         look("/api/state", callback=lambda: json_reply(page.state(viewer(), page.language)))
         app.post("/api/devices/<device>/<command>", callback=self.command)
+        look("/api/devices/<device>/samples.<kind:re:csv|json>", callback=self.samples)
         app.post("/api/tasks/<name>", callback=self.start_task)
         look("/api/tasks/<task_id>", callback=self.task)
         app.post("/api/tasks/<task_id>/stop", callback=self.stop_task)
@@ -62,6 +66,18 @@ class BoardApi:
         )
         self._did(device=device, command=command, arguments=arguments)
         return json_reply({"result": result, **self._page.devices()})
+
+    def samples(self, device: str, kind: str) -> HTTPResponse:
+        """The whole array of a device as it is now, as a file of the `kind` csv or json."""
+        driver = self._node.board.file.devices.get(device)
+        if driver is None or driver.access != "user" or not isinstance(driver, Arrayed):
+            raise NotFound(f"There is no device {device!r} with samples for students.")
+        content = driver.csv() if kind == "csv" else driver.to_json()
+        if content is None:
+            raise NotFound(f"'{device}' has no samples yet.")
+        if isinstance(content, str):
+            return _download(HTTPResponse(content, content_type=_CSV), f"{device}.csv")
+        return json_reply(content)
 
     def start_task(self, name: str) -> HTTPResponse:
         """Start a task of the page; its arguments are the JSON body, an object."""
@@ -106,14 +122,10 @@ class BoardApi:
         if recording is None:
             raise NotFound(Message("error.no-recording"))
         if kind == "csv":
-            reply = HTTPResponse(recording.csv(), content_type="text/csv; charset=UTF-8")
+            reply = HTTPResponse(recording.csv(), content_type=_CSV)
         else:
             reply = json_reply(recording.to_json())
-        name = f"{self._node.board.file.lab.name}.{kind}".replace('"', "")
-        safe = "".join(c if c.isascii() and c.isprintable() else "_" for c in name)
-        reply.set_header("Content-Disposition", f'attachment; filename="{safe}"')
-        reply.set_header("Cache-Control", "no-store")
-        return reply
+        return _download(reply, f"{self._node.board.file.lab.name}.{kind}")
 
     def _did(self, **what: Any) -> None:
         student().session.did(self._node.board.clock.now(), **what)
@@ -123,6 +135,14 @@ class BoardApi:
         if task is None or task.task_id != task_id:
             raise NotFound(Message("error.no-task-id", task=task_id))
         return task
+
+
+def _download(reply: HTTPResponse, name: str) -> HTTPResponse:
+    """The reply as a file of this name."""
+    safe = "".join(c if c.isascii() and c.isprintable() and c != '"' else "_" for c in name)
+    reply.set_header("Content-Disposition", f'attachment; filename="{safe}"')
+    reply.set_header("Cache-Control", "no-store")
+    return reply
 
 
 def _body() -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from bottle import SimpleTemplate
 
-from labnode.locale import Language
+from labnode.locale import BUILT_IN, Language
 from labnode.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
@@ -61,13 +61,15 @@ _WIDGETS = {
     "upload": "upload",
     "camera": "media",
     "console": "console",
+    "samples": "samples",
 }
-_NEEDS = {
+_NEEDS = {  # loaded with these
     "readings": ("history",),
     "plot": ("chart", "history"),
     "media": ("zoom",),
     "console": ("numbers", "serial"),
-}  # loaded with these
+    "picture": ("controls",),
+}
 
 
 def render_page(
@@ -185,6 +187,17 @@ def render_loading(language: Language, *, root: str = "") -> str:
     return _message("loading", language, root, refresh=2)
 
 
+def render_place(title: str, candidates: list[dict[str, Any]]) -> str:
+    """The page of `labnode picture`, for those who run the lab; `candidates` may be placed."""
+    return _render(
+        "place",
+        BUILT_IN.best([]),
+        "",
+        title=f"{title}: devices on the picture",
+        candidates=_as_data_block(candidates),
+    )
+
+
 def render_admin(language: Language, **values: Any) -> str:
     """The administration's page, at `{base}/admin`; `values` are those of `admin.page`."""
     return _render("admin", language, "", **values)
@@ -227,12 +240,15 @@ def _template(path: Path) -> SimpleTemplate:
 def _widgets(board: Mapping[str, Any]) -> list[str]:
     """The modules that draw a board's widgets; unknown widgets are drawn as a value."""
     modules = {_WIDGETS.get(device["widget"], "readings") for device in board["devices"]}
-    if any("plot" in item for row in board["page"] or () for item in row if isinstance(item, dict)):
+    rows = [*(board["page"] or ()), (board.get("stage") or {}).get("items", ())]
+    if any("plot" in item for row in rows for item in row if isinstance(item, dict)):
         modules.add("plot")
+    if board.get("picture"):
+        modules.add("picture")
     return sorted(modules)
 
 
-def _as_data_block(value: Mapping[str, Any]) -> str:
+def _as_data_block(value: Mapping[str, Any] | list[Any]) -> str:
     """JSON that cannot end, or comment out, the script element around it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":

@@ -75,6 +75,8 @@ class PageState:
             "title": language.say(file.title),
             "devices": self._node.board.describe(language.locales),
             "page": None if file.page is None else describe_page(file.page, language.locales),
+            "stage": None if file.stage is None else file.stage.describe(language.locales),
+            "picture": None if file.picture is None else file.picture.describe(language.locales),
             "record": None if file.record is None else {"devices": file.record.devices},
             "tasks": [
                 self._describe(function, language)

@@ -10,7 +10,7 @@ from typing import Any
 from labnode.board.config.board_file import BoardFile, BoardKeys
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.registry import load_drivers
-from labnode.schema import DIALECT, object_schema, options
+from labnode.schema import DIALECT, object_schema, options, parse_yaml
 
 Schema = dict[str, Any]
 
@@ -25,7 +25,7 @@ def board_schema(board: BoardFile | None = None) -> Schema:
     if board is not None:
         drivers |= {driver.kind: type(driver) for driver in board.devices.values()}
     keys = object_schema(options(BoardKeys))
-    keys["properties"]["devices"] |= _devices(sorted(drivers))
+    keys["properties"]["devices"] |= _devices({kind: drivers[kind] for kind in sorted(drivers)})
     step = _only_step(keys["properties"]["sequences"])
     keys["required"] = ["schema"]  # the devices may be in a file that is included
     definitions = {kind: driver_schema(drivers[kind]) for kind in sorted(drivers)}
@@ -39,9 +39,18 @@ def board_schema(board: BoardFile | None = None) -> Schema:
 
 
 def driver_schema(driver: type[Driver]) -> Schema:
-    kind = {"driver": {"description": "What kind of device it is.", "const": driver.kind}}
-    schema = object_schema(options(driver), kind, first_paragraph(driver))
-    return schema | {"required": ["driver", *schema.get("required", [])], "type": "object"}
+    about = first_paragraph(driver)
+    kind = {"driver": {"description": about, "const": driver.kind}}
+    schema = object_schema(options(driver), kind, about)
+    schema |= {"required": ["driver", *schema.get("required", [])], "type": "object"}
+    return schema | {"examples": examples(driver)}
+
+
+def examples(driver: type[Driver]) -> list[Any]:
+    """The devices of the driver's own example."""
+    text = (inspect.getdoc(driver) or "").partition("Example::")[2]
+    found = parse_yaml(inspect.cleandoc(text), f"example of {driver.kind}").value or {}
+    return [device for device in found.values() if device.get("driver") == driver.kind]
 
 
 def first_paragraph(driver: type[Driver]) -> str:
@@ -66,20 +75,28 @@ def _laid_out(value: Any, depth: int) -> str:
     return "{\n" + ",\n".join(parts) + f"\n{margin}}}"
 
 
-def _devices(kinds: list[str]) -> Schema:
-    """Each device has the options of its driver."""
+def _devices(drivers: dict[str, type[Driver]]) -> Schema:
+    """Each device has the options of its driver.
+
+    `markdownEnumDescriptions` is what VS Code and Zed show of each driver while one is chosen.
+    """
+    kind: Schema = {
+        "description": "What kind of device it is.",
+        "enum": list(drivers),
+        "markdownEnumDescriptions": [first_paragraph(driver) for driver in drivers.values()],
+    }
     return {
         "propertyNames": {"pattern": _NAME},
         "additionalProperties": {
             "type": "object",
             "required": ["driver"],
-            "properties": {"driver": {"description": "What kind of device it is.", "enum": kinds}},
+            "properties": {"driver": kind},
             "allOf": [
                 {
-                    "if": {"properties": {"driver": {"const": kind}}, "required": ["driver"]},
-                    "then": {"$ref": f"#/definitions/{kind}"},
+                    "if": {"properties": {"driver": {"const": name}}, "required": ["driver"]},
+                    "then": {"$ref": f"#/definitions/{name}"},
                 }
-                for kind in kinds
+                for name in drivers
             ],
         },
     }

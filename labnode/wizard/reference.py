@@ -15,7 +15,8 @@ from labnode.board.config.board_file import BoardKeys, LabName, SessionSpec
 from labnode.board.config.devices import LinkKeys
 from labnode.board.config.expressions import Words
 from labnode.board.config.interlock_rules import RuleForm
-from labnode.board.config.page import Item, RecordSpec
+from labnode.board.config.page import Item, RecordSpec, StageKeys
+from labnode.board.config.picture import PictureKeys, Spot
 from labnode.board.config.sequences import SelfTest, SequenceKeys, StepKeys
 from labnode.drivers.framework.commands import Command
 from labnode.drivers.framework.driver import Driver
@@ -39,13 +40,15 @@ def blocks() -> dict[str, str]:
         "keys of a sequence": _table(options(SelfTest)),
         "keys of a step": _steps(),
         "keys of a page": "\n\n".join(_form(form) for form in get_args(Item) if form is not str),
+        "keys of a stage": _table(options(StageKeys)),
+        "keys of a picture": _table(options(PictureKeys)),
+        "keys of a spot": _table(options(Spot)),
         "keys of record": _table(options(RecordSpec)),
         "keys of a link": _table(options(LinkKeys)),
         "options of every driver": _table(options(Driver)),
         "options of every output": _table(_own(Output, Driver)),
         "options of every input": _table(_own(Input, Driver)),
         "options of every sensor": _table(_own(Sensor, Input)),
-        "drivers": drivers(),
     }
 
 
@@ -62,20 +65,20 @@ def refreshed(page: str) -> str:
 
 
 def drivers() -> str:
-    """A section for every driver: what it is, its options and commands, an example."""
+    """Every driver, one after the other."""
     found = load_drivers()
-    index = ", ".join(f"[`{kind}`](#{kind})" for kind in sorted(found))
-    return "\n\n".join([index, *(driver(found[kind]) for kind in sorted(found))])
+    return "\n\n".join(driver(found[kind]) for kind in sorted(found))
 
 
 def driver(cls: type[Driver]) -> str:
-    """The section of one driver."""
+    """The page of one driver: what it is, its options and commands, an example."""
     text, _, example = (inspect.getdoc(cls) or "").partition("Example::")
     family = next((name for name, base in _FAMILIES.items() if issubclass(cls, base)), "driver")
     own = _own(cls, _FAMILIES.get(family, Driver))
-    parts = [f"### {cls.kind}", textwrap.dedent(text).strip()]
+    parts = [f"# {cls.kind}", textwrap.dedent(text).strip()]
     parts += [_table(own)] if own else []
-    parts.append(f"{'And the' if own else 'The'} options of [every {family}](#every-{family}).")
+    article = "And the" if own else "The"
+    parts.append(f"{article} options of [every {family}](../devices.md#every-{family}).")
     if cls.script is not None:
         parts += ["In a simulation, `simulate:` may say of it:", _table(options(cls.script))]
     if cls.commands:

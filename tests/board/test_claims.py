@@ -103,6 +103,10 @@ def test_the_parts_of_a_bus_share_its_pins(write: Write, devices: str) -> None:
             "'b' uses PWM channel 0 (GPIO12 and GPIO18), which 'a' (line 3) already uses",
         ),
         (
+            "a: {driver: pulse_counter, pin: 17}\n  b: {driver: gate_timer, start: 4, stop: 17}",
+            "'b' uses pin GPIO17, which 'a' (line 3) already uses",
+        ),
+        (
             "a: {driver: led, pin: 4}\n  b: {driver: led, pin: GPIO1}",
             "'b' uses pin GPIO1, which belongs to the memory of add-on boards (HATs): the Pi "
             "drives it while it boots",

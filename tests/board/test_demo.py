@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ def demo(tmp_path: Path) -> Path:
     path = tmp_path / "demo.yaml"
     path.write_bytes(DEMO.read_bytes())
     path.with_suffix(".py").touch()
+    shutil.copytree(DEMO.with_name("pictures"), tmp_path / "pictures")
     return path
 
 
@@ -29,6 +31,8 @@ def test_the_demo_board_has_something_of_every_kind(demo: Path) -> None:
     assert (board.lab.name, board.lab.category) == ("demo", "Demos")
     assert {driver.widget for driver in board.devices.values()} == {"switch", "lamp", "slider"}
     assert board.on_page() == [name for row in board.page or () for name in row]
+    assert board.picture is not None
+    assert {spot.device for spot in board.picture.spots} == set(board.devices)
 
 
 def test_the_switch_of_the_demo_board_lights_its_lamp(demo: Path, rig: Callable[..., Any]) -> None:

@@ -71,9 +71,43 @@ def test_a_page_has_devices_texts_plots_and_tasks(write: Write) -> None:
     assert file.on_page() == ["heater", "fan"]
 
 
+def test_a_stage_stays_in_view_and_cards_may_be_wider(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "board.svg").write_text('<svg viewBox="0 0 3 2"></svg>')
+    path = write(
+        "  - {stage: [picture, {plot: [fan]}], layout: beside}\n"
+        "  - [{heater: 2}, fan]\n"
+        "picture: {file: board.svg}\n"
+    )
+    file = load_board(path)
+    assert file.page is not None
+    assert file.stage is not None
+    assert file.stage.describe([]) == {
+        "items": [{"picture": True}, {"plot": ["fan"], "span": 120.0, "label": None}],
+        "layout": "beside",
+    }
+    assert describe_page(file.page, []) == [[{"device": "heater", "columns": 2}, "fan"]]
+    assert file.on_page() == ["heater", "fan"]
+
+
+def test_a_picture_is_the_stage_where_the_page_has_none(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "board.svg").write_text('<svg viewBox="0 0 3 2"></svg>')
+    file = load_board(write("  - [heater]\npicture: {file: board.svg}\n"))
+    assert file.stage is not None
+    assert file.stage.describe([]) == {"items": [{"picture": True}], "layout": "tabs"}
+
+
 @pytest.mark.parametrize(
     ("page", "message"),
     [
+        ("  - {stage: [picture]}\n", "x.yaml:9: the board has no picture: give it one"),
+        ("  - {stage: []}\n", "the stage needs something on it"),
+        ("  - {stage: [fan], layout: tab}\n", "did you mean 'tabs'?"),
+        ("  - {stage: [fan]}\n  - {stage: [heater]}\n", "x.yaml:10: the page has one stage"),
+        ("  - {stage: [fan]}\n  - [fan]\n", "x.yaml:10: 'fan' is on the page twice"),
+        ("  - {stage: [{task: inside}]}\n", "the task 'inside' on the page needs a label"),
+        ("  - [{heter: 2}]\n", "there is no device 'heter'; did you mean 'heater'?"),
+        ("  - [{heater: 9}]\n", "a card is 1 to 4 columns wide"),
+        ("  - [{heater: wide}]\n", "the columns of 'heater': expected a whole number"),
         ("  - [{plot: [heter]}]\n", "x.yaml:9: there is no device 'heter'; did you mean 'heater'?"),
         ("  - [{plot: [spy]}]\n", "'spy' has access: system, so no page"),
         ("  - [{plot: []}]\n", "a plot needs the name of one device at least"),

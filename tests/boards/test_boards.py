@@ -61,5 +61,5 @@ def test_a_board_has_a_session_and_ends_safe(name: str) -> None:
         while not reply["finished"]:
             reply = lab.finish(student)
         assert lab.server("GET", "/test").json == {"valid": True}
-        assert {n: lab.value(n) for n in outputs} == {n: d.safe for n, d in outputs.items()}
+        assert {n: d.target for n, d in outputs.items()} == {n: d.safe for n, d in outputs.items()}
         assert [n for n in outputs if board.snapshot[n].get("error")] == []

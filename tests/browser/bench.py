@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 
@@ -32,6 +33,7 @@ DEVICES: list[dict[str, Any]] = [
     device("goal", "Goal", "value", SET, unit="°C"),
     device("humidity", "Humidity", "value", unit="%"),
     device("motor", "Motor", "switch", SET),
+    device("trace", "Oscilloscope", "samples", command("acquire"), unit="V", x_unit="s"),
 ]
 
 VALUES: dict[str, Any] = {
@@ -52,6 +54,13 @@ VALUES: dict[str, Any] = {
     "goal": 40,
     "humidity": 55,
     "motor": False,
+    "trace": {
+        "y": [round(2 * math.sin(i / 8), 3) for i in range(400)],
+        "begin": 0,
+        "step": 1e-5,
+        "count": 400,
+        "rate": 100_000,
+    },
 }
 
 PAGE: list[list[Any]] = [
@@ -62,4 +71,5 @@ PAGE: list[list[Any]] = [
     ["servo", "leds", "dip"],
     ["mcu", {"task": "blink"}, "lcd"],
     ["mode", "goal", "humidity", "motor"],
+    ["trace"],
 ]

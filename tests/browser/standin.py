@@ -73,6 +73,8 @@ class StandIn:
         }
         self.devices = [dict(device) for device in DEVICES]
         self.page: list[list[Any]] | None = None
+        self.picture: dict[str, Any] | None = None  # of the board
+        self.stage: dict[str, Any] | None = None
         self.refusal: tuple[int, str, str] | None = None  # of the next device command
         self.task: dict[str, Any] | None = None
         self.starts_tasks = True
@@ -154,6 +156,7 @@ class StandIn:
         app.route(f"{BASE}/api/state", callback=self._guarded(self._ask_state))
         app.route(f"{BASE}/api/board", callback=self._guarded(self._board))
         app.post(f"{BASE}/api/devices/<device>/program", callback=self._guarded(self._program))
+        app.get(f"{BASE}/api/picture", callback=_svg)
         app.get(f"{BASE}/api/recording.json", callback=self._guarded(lambda: self.recording))
         app.get(f"{BASE}/api/devices/<device>/stream", callback=self._stream)
         command = self._guarded(self._command)
@@ -238,6 +241,8 @@ class StandIn:
             "title": self.title,
             "devices": self.devices,
             "page": self.page,
+            "picture": self.picture,
+            "stage": self.stage,
             "record": self.recording and {"devices": self.recording["devices"]},
             "tasks": [
                 {
@@ -369,3 +374,8 @@ class _Quiet(WSGIRequestHandler):
 def _json(http_status: int, /, **body: Any) -> bottle.HTTPResponse:
     headers = {"Content-Type": "application/json"}
     return bottle.HTTPResponse(json.dumps(body), http_status, headers)
+
+
+def _svg() -> bottle.HTTPResponse:
+    drawing = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 600 400"></svg>'
+    return bottle.HTTPResponse(drawing, 200, {"Content-Type": "image/svg+xml"})

@@ -117,7 +117,7 @@ def test_an_administrator_looks_tries_stops_and_clears(student: Student, node: N
     assert admin.text("#alerts") == ""
 
     unnamed = admin.run(
-        """return [...document.querySelectorAll("button, input, select, [role=region]")]
+        """return [...document.querySelectorAll("button, input, select, [role=group]")]
             .filter((each) => !(each.textContent.trim() || each.ariaLabel
                 || each.getAttribute("aria-labelledby"))).length"""
     )

@@ -421,3 +421,23 @@ def test_all_widgets_speak_spanish(student: Student, lab: StandIn) -> None:
     assert student.text("#device-motor .why") == "La tapa está abierta."
     assert student.text("#plot-0 .label") == "En el tiempo"
     assert student.text("#device-temp .state") == "21,5 °C"
+
+
+def test_an_array_is_a_curve_that_can_be_looked_at_closely_and_saved(
+    student: Student, bench: StandIn
+) -> None:
+    canvas = "#device-trace canvas"
+    student.until(lambda: student.find(canvas).get_attribute("aria-label"), "it is drawn")
+    assert student.find(canvas).get_attribute("aria-label") == "Oscilloscope: 400 × -2 V – 2 V"
+    for _ in range(4):
+        student.click("#device-trace [aria-label='Zoom in']")
+    seen = str(student.find(canvas).get_attribute("aria-label"))
+    assert "-2 V – 2 V" not in seen, "a 16th of it, in which it does not go as far"
+    ActionChains(student.driver).double_click(student.find(canvas)).perform()
+    student.until(
+        lambda: "-2 V – 2 V" in str(student.find(canvas).get_attribute("aria-label")), "all of it"
+    )
+    link = str(student.find("#device-trace a").get_attribute("href"))
+    assert link.endswith("/api/devices/trace/samples.csv")
+    student.click("#device-trace .buttons button")
+    student.until(lambda: ("trace", "acquire", []) in bench.commands, "it is acquired")

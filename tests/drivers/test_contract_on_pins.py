@@ -33,6 +33,7 @@ ON_PINS = [
     "relay",
     "rgb_led",
     "servo",
+    "stepper",
     "tonal_buzzer",
 ]
 
@@ -71,12 +72,12 @@ def test_it_opens_safe_does_what_it_is_told_and_is_left_driven_safe(kind: str, r
     driver = example(kind)
     assert isinstance(driver, Output)
     real.open(driver, kind)
-    assert driver.value == driver.safe
+    assert driver.target == driver.safe
     real.clock.advance(driver.min_off_time or 0)
     driver.put(unsafe(driver))
-    assert not driver.is_safe(driver.value)
+    assert not driver.is_safe(driver.target)
     driver.make_safe()
-    assert driver.value == driver.safe
+    assert driver.target == driver.safe
     driver.put(unsafe(driver))
     driver.close()
     driver.close()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import threading
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from labnode.board.config.devices import Claims
+from labnode.clock import Clock
+from labnode.drivers.burst import Burst, ConverterRef
 from labnode.drivers.buses.ads1115 import Ads1115
 from labnode.drivers.buses.bme280 import Bme280, Trim
 from labnode.drivers.buses.mcp23017 import ExpanderPin, Mcp23017InputBank, Mcp23017OutputBank
 from labnode.drivers.buses.pca9685 import Pca9685, Pca9685Servo
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.registry import load_drivers
-from labnode.errors import DeviceError, DeviceGone
+from labnode.errors import Busy, DeviceError, DeviceGone
 from labnode.schema import Problems, parse_yaml
 
 
@@ -42,14 +47,11 @@ class Wires:
         self.chips: dict[int, Any] = {}
         self.open = 0
 
-    def bus(self, number: int) -> Wires:
+    def bus(self, number: int) -> Handle:
         if number != 1:
             raise FileNotFoundError(2, "No such file or directory")
         self.open += 1
-        return self
-
-    def close(self) -> None:
-        self.open -= 1
+        return Handle(self)
 
     def read_i2c_block_data(self, address: int, register: int, count: int) -> list[int]:
         assert 1 <= count <= 32  # the kernel takes no more
@@ -63,6 +65,20 @@ class Wires:
         if address not in self.chips:
             raise OSError(121, "Remote I/O error")
         return self.chips[address]
+
+
+class Handle:
+    """One opening of the bus, with a descriptor that can be locked."""
+
+    def __init__(self, wires: Wires) -> None:
+        self._wires = wires
+        self.fd = os.open(__file__, os.O_RDONLY)
+        self.read_i2c_block_data = wires.read_i2c_block_data
+        self.write_i2c_block_data = wires.write_i2c_block_data
+
+    def close(self) -> None:
+        self._wires.open -= 1
+        os.close(self.fd)
 
 
 @pytest.fixture
@@ -145,10 +161,12 @@ class Converter:
         self.code = 0
         self.looks = 0
         self.dead = False
+        self.converts_always = False
 
     def write(self, register: int, data: Sequence[int]) -> None:
         assert register == 1
         self.config = int.from_bytes(bytes(data), "big")
+        self.converts_always = not self.config & 0x0100
         if self.config & 0x8000:
             assert self.config & 0x0100, "single shots only"
             mux, gain = self.config >> 12 & 7, self.config >> 9 & 7
@@ -164,8 +182,11 @@ class Converter:
             self.looks = 3
 
     def read(self, register: int, count: int) -> list[int]:
-        if register == 0:
+        if register == 0 and self.converts_always:
+            self.code += 100
+        elif register == 0:
             assert self.config & 0x8000, "read before it was ready"
+        if register == 0:
             return list(self.code.to_bytes(2, "big", signed=True))
         self.looks -= 1
         if self.looks <= 0 and not self.dead:
@@ -192,6 +213,45 @@ def test_a_converter_that_never_ends_is_told(bench: Any, wires: Any) -> None:
     supply = bench.open(Ads1115(channel=0))
     with pytest.raises(DeviceError, match="does not end its conversion"):
         supply.poll()
+
+
+@pytest.fixture
+def burst(bench: Any, wires: Any) -> Any:
+    """A burst of a converter whose code rises by 100 each time."""
+    wires.chips[0x48] = Converter()
+    supply = bench.open(Ads1115(channel=0, data_rate=860, scale=2))
+    bench.device, bench.clock = (lambda _name: supply), Clock()
+    return bench.open(Burst(of=ConverterRef("supply"), count=20, rate=500))
+
+
+def test_a_burst_has_the_chip_to_itself_until_it_ends(bench: Any, wires: Any, burst: Any) -> None:
+    burst.acquire()
+    with pytest.raises(Busy, match="is taking samples already"):
+        burst.acquire()
+    assert bench.until(lambda: burst.value is not None)
+    assert (burst.value["count"], burst.unit) == (20, "V")
+    steps = {round(b - a, 6) for a, b in pairwise(burst.samples.y)}
+    assert steps == {round(2 * 100 * 4.096 / 32768, 6)}, "scale counts"
+    assert burst.value["rate"] == pytest.approx(500, rel=0.5)
+    assert wires.chips[0x48].config & 0x0100, "it rests"
+
+
+def test_while_a_burst_has_the_chip_its_sensors_have_no_reading(
+    bench: Any, wires: Any, burst: Any
+) -> None:
+    supply = bench.device("supply")
+    source = supply.burst_source(threading.Event())
+    assert supply.read() is None
+    source.close()
+    assert supply.read() is not None
+
+
+def test_a_burst_that_is_too_quick_for_the_chip_is_told(bench: Any, burst: Any) -> None:
+    burst.rate = 2000
+    burst.acquire()
+    assert bench.until(lambda: "error" in burst.state())
+    assert burst.state()["error"] == "2000 readings per second need a data_rate above 860"
+    assert "running" not in burst.state()
 
 
 # --- BME280 ---

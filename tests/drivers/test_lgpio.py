@@ -21,14 +21,16 @@ from labnode.drivers.gpio.digital_input import Button, DigitalInput, DigitalInpu
 from labnode.drivers.gpio.digital_output import Relay
 from labnode.drivers.gpio.distance_sensor import DistanceSensor
 from labnode.drivers.gpio.factories import pins_in_use, real_factory
-from labnode.drivers.gpio.gpiochips import Chip
+from labnode.drivers.gpio.gpiochips import Chip, LineRequest
 from labnode.drivers.gpio.hardware_pwm import HardwarePwm
 from labnode.drivers.gpio.light_sensor import LightSensor
 from labnode.drivers.gpio.motor import Motor
 from labnode.drivers.gpio.pin import Pin
+from labnode.drivers.gpio.pulse_counter import PulseCounter
 from labnode.drivers.gpio.pwm_output import PwmOutput, RgbLed
 from labnode.drivers.gpio.rotary_encoder import RotaryEncoder
 from labnode.drivers.gpio.servo import Servo
+from labnode.drivers.gpio.stepper import Stepper
 from labnode.drivers.virtual import Virtual
 from labnode.errors import DeviceError
 
@@ -69,6 +71,8 @@ class Lgpio(ModuleType):
         self.open_chips: list[int] = []
         self.lines: dict[int, Line] = defaultdict(Line)
         self.callbacks: list[Any] = []
+        self.groups: dict[int, list[int]] = {}  # by their first lines
+        self.waves: dict[int, list[Any]] = {}
 
     def gpiochip_open(self, chip: int) -> int:
         if chip == 9:
@@ -131,6 +135,50 @@ class Lgpio(ModuleType):
             line.pwm = (frequency, duty)
             line.level = -1  # nobody knows in which half of a pulse it will be stopped
             line.history.append((frequency, round(duty, 9)))
+
+    TX_WAVE = 1
+
+    class pulse:
+        def __init__(self, group_bits: int, group_mask: int, pulse_delay: int) -> None:
+            self.group_bits, self.group_mask, self.pulse_delay = (
+                group_bits,
+                group_mask,
+                pulse_delay,
+            )
+
+    def group_claim_output(self, handle: int, gpios: list[int], levels: list[int]) -> None:
+        if any(self._line(handle, gpio).mode or self.lines[gpio].busy for gpio in gpios):
+            raise Error("GPIO busy")
+        for gpio, level in zip(gpios, levels, strict=True):
+            self.gpio_claim_output(handle, gpio, level)
+        self.groups[gpios[0]] = gpios
+        self.waves[gpios[0]] = []
+
+    def group_free(self, handle: int, leader: int) -> None:
+        for gpio in self.groups.pop(leader):
+            self._line(handle, gpio).mode = ""
+        del self.waves[leader]
+
+    def group_write(self, handle: int, leader: int, levels: int) -> None:
+        for place, gpio in enumerate(self.groups[leader]):
+            self.gpio_write(handle, gpio, levels >> place & 1)
+
+    def tx_wave(self, handle: int, leader: int, wave: list[Any]) -> int:
+        assert all(pulse.pulse_delay > 0 for pulse in wave)
+        if self.tx_room(handle, leader, self.TX_WAVE) == 0:
+            raise Error("GPIO TX queue full")
+        self.waves[leader].append(wave)
+        return self.tx_room(handle, leader, self.TX_WAVE)
+
+    def tx_room(self, handle: int, leader: int, kind: int) -> int:
+        assert kind == self.TX_WAVE
+        return 10 - len(self.waves[leader])
+
+    def play(self, leader: int) -> None:
+        """What lgpio's thread does with the first wave."""
+        for pulse in self.waves[leader].pop(0):
+            assert pulse.group_mask == (1 << len(self.groups[leader])) - 1
+            self.group_write(self.open_chips[0], leader, pulse.group_bits)
 
     def callback(self, handle: int, gpio: int, edges: int, function: Callable[..., None]) -> Any:
         callback = Callback(self, gpio, function)
@@ -471,6 +519,76 @@ def test_a_light_sensor_sees_the_edge_although_becoming_an_output_ends_its_callb
     assert (lgpio.lines[18].mode, lgpio.callbacks) == ("input", [])
 
 
+def test_pulses_are_counted_on_the_chip_with_the_label(
+    pi: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def refuse(request: LineRequest, chip: int) -> int:
+        asked.append(chip)
+        raise DeviceError("GPIO17 cannot be had")
+
+    monkeypatch.setattr(LineRequest, "open", refuse)
+    pi.simulated = False
+    with pytest.raises(DeviceError, match="cannot be had"):
+        pi.open(PulseCounter(pin=Pin(17)))
+    assert asked == [3]
+
+
+def motor_on(pi: Any) -> Stepper:
+    motor = Stepper(step_pin=Pin(17), direction_pin=Pin(27), enable=Pin(22), max_speed=2000)
+    assert isinstance(pi.open(motor), Stepper)
+    return motor
+
+
+def test_a_stepper_sends_waves_to_a_group_and_counts_those_that_were_sent(
+    pi: Any, lgpio: Lgpio
+) -> None:
+    motor = motor_on(pi)
+    assert lgpio.groups == {17: [17, 27]}
+    motor.set(-100)
+    motor.poll()
+    assert len(lgpio.waves[17]) == 4
+    while lgpio.waves[17]:
+        lgpio.play(17)
+        motor.poll()
+    assert (motor.value, motor.moving) == (-100, False)
+    assert lgpio.lines[17].history == [0, *[1, 0] * 100]  # STEP, from its claim on
+    assert lgpio.lines[27].history == [0]  # DIR
+    motor.set(0)
+    motor.poll()
+    lgpio.play(17)
+    assert lgpio.lines[27].history == [0, 1]
+
+
+def test_waves_that_are_on_their_way_end_with_their_group_and_the_lines_stay_driven(
+    pi: Any, lgpio: Lgpio
+) -> None:
+    motor = motor_on(pi)
+    motor.set(100)
+    motor.poll()
+    lgpio.play(17)
+    motor.make_safe()
+    assert lgpio.waves == {17: []}
+    assert {lgpio.lines[number].mode for number in (17, 27, 22)} == {"output"}
+    assert [lgpio.lines[number].level for number in (17, 27, 22)] == [0, 0, 1]
+    motor.set(100)
+    motor.poll()
+    motor.close()
+    assert lgpio.waves == {17: []}
+    motor.open()  # on the group that was left driven
+    assert lgpio.groups == {17: [17, 27]}
+
+
+def test_lines_that_somebody_else_has_are_told_and_nothing_stays_reserved(
+    pi: Any, lgpio: Lgpio
+) -> None:
+    lgpio.lines[27].busy = True
+    with pytest.raises(DeviceError, match="GPIO17 and GPIO27 cannot be had"):
+        motor_on(pi)
+    assert pins_in_use(pi.pins) == []
+
+
 ON_PINS = {
     "angular_servo": {"pin": Pin(17)},
     "buzzer": {"pin": Pin(17)},
@@ -484,6 +602,7 @@ ON_PINS = {
     "relay": {"pin": Pin(17)},
     "rgb_led": {"red": Pin(17), "green": Pin(27), "blue": Pin(22), "safe": "#ff4000"},
     "servo": {"pin": Pin(17)},
+    "stepper": {"step_pin": Pin(17), "direction_pin": Pin(27), "enable": Pin(22), "max": 9.0},
     "tonal_buzzer": {"pin": Pin(17)},
 }
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import threading
+from pathlib import Path
 from typing import Any
 
 import gpiozero
 import pytest
 from gpiozero.pins.mock import MockPin, MockSPIDevice
 
+from labnode.board import load_board
+from labnode.clock import Clock
+from labnode.drivers.burst import Burst, ConverterRef
 from labnode.drivers.buses.mcp3xxx import Mcp3xxx, Mcp3008
 from labnode.drivers.framework.registry import load_drivers
-from labnode.errors import DeviceError
+from labnode.errors import ConfigError, DeviceError
 
 
 class Converter(MockSPIDevice):
@@ -123,3 +128,40 @@ def test_every_chip_of_gpiozero_is_a_driver_by_its_name(
 def test_a_chip_with_one_channel_has_no_other() -> None:
     with pytest.raises(ValueError, match="a MCP3201 has one channel, 0"):
         Mcp3xxx(chip="MCP3201", channel=1)
+
+
+def test_a_burst_reads_at_its_rate_and_is_ended_by_a_close(spi: Any) -> None:
+    chip = converter(spi, 10)
+    chip.codes[1] = 256
+    level = spi.open(Mcp3008(channel=1, max_voltage=4, offset=1))
+    spi.device, spi.clock = (lambda _name: level), Clock()
+    burst = spi.open(Burst(of=ConverterRef("level"), count=10, rate=100))
+    burst.acquire()
+    assert spi.until(lambda: burst.value is not None)
+    assert burst.value["y"] == [2.0] * 10
+    assert burst.value["step"] == pytest.approx(0.01, rel=0.3)
+    burst.count, burst.rate = 1000, 20
+    burst.acquire()
+    burst.reset()
+    assert spi.until(lambda: "running" not in burst.state())
+    assert burst.state() == {"value": None}, "the next student need not wait, and sees nothing"
+    burst.acquire()
+    burst.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "io-thing"]
+    chip.close()
+
+
+def test_a_burst_is_bounded_and_of_a_converter(tmp_path: Path) -> None:
+    board = tmp_path / "board.yaml"
+    for options, sentence in {
+        "of: led": "'led' gives no bursts: it is a led",
+        "of: level, count: 2000, rate: 10": "a burst lasts 60 s at most, not 200 s",
+        "of: level, count: 30000": "expected a number from 2 to 20000",
+    }.items():
+        board.write_text(
+            "schema: 1\ndevices:\n  led: {driver: led, pin: GPIO17}\n"
+            "  level: {driver: mcp3008, channel: 0}\n"
+            f"  burst: {{driver: burst, {options}}}\n"
+        )
+        with pytest.raises(ConfigError, match=sentence):
+            load_board(board)

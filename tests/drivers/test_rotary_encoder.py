@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from labnode.drivers.gpio.pin import Pin
 from labnode.drivers.gpio.rotary_encoder import RotaryEncoder
 
@@ -50,3 +52,23 @@ def test_it_counts_from_0_after_a_reset_and_shows_angles_if_it_is_told_so(bench:
     assert knob.value == 0
     turn(bench, knob, -1)
     assert knob.value == -18
+
+
+def test_it_tells_how_fast_it_turns_and_that_it_stands_still(bench: Any) -> None:
+    wheel = encoder(bench, measure="speed", max_steps=0, gate=1.0)
+    for _ in range(10):  # 20 steps per second
+        turn(bench, wheel, 4)
+        bench.clock.advance(0.2)
+        wheel.poll()
+    assert wheel.value == 20
+    turn(bench, wheel, -20)
+    assert wheel.value < 20
+    for _ in range(6):
+        bench.clock.advance(0.2)
+        wheel.poll()
+    assert wheel.value == 0
+
+
+def test_a_speed_needs_an_encoder_without_an_end() -> None:
+    with pytest.raises(ValueError, match="measure: speed needs max_steps: 0"):
+        RotaryEncoder(a=Pin(17), b=Pin(27), measure="speed")

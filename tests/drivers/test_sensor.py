@@ -74,7 +74,7 @@ def test_scale_and_offset_make_it_right(real: Any) -> None:
 def test_a_calibration_goes_through_its_points_and_on_in_straight_lines(read: float) -> None:
     sensor = Thermometer(calibration=[(0, 10), (50, 20), (100, 100)])
     expected = 10 + read / 5 if read <= 50 else 20 + (read - 50) * 1.6
-    assert sensor._corrected(read) == pytest.approx(expected)
+    assert sensor.corrected(read) == pytest.approx(expected)
 
 
 def test_simulated_it_shows_what_it_is_told_and_stays_fresh(bench: Any) -> None:

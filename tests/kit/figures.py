@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability-figures.md"
 PROPERTY = "figure"
 BEGIN = "<!-- figures: written by ./install.sh test --long -->"
 END = "<!-- end of figures -->"

@@ -32,6 +32,7 @@ class Target:
             demo = demo.replace(old, new)
         board.write_text(demo, encoding="utf-8")
         shutil.copy(ROOT / "boards" / "demo.py", home)
+        shutil.copytree(ROOT / "boards" / "pictures", home / "pictures")
         self._errors = home / "stderr"
         state = ["--simulate", "--port", "0", "--state-dir", str(home / "state")]
         with self._errors.open("wb") as errors:

@@ -55,7 +55,16 @@ TESTS = (
     "tests/test_testing.py",
     "tests/security/test_guesses.py",
 )
-_COPIED = ("labnode", "tests", "boards", "deploy", "docs", "pyproject.toml", "README.md")
+_COPIED = (
+    "labnode",
+    "tests",
+    "boards",
+    "deploy",
+    "docs",
+    "mkdocs.yml",
+    "pyproject.toml",
+    "README.md",
+)
 _STARTUP = 30.0  # seconds for the start of pytest, on a busy machine
 _SLOWER = 6  # times as long as the tests took: then the mutant hangs
 _MOST_SECONDS = 120.0  # of tests that one mutant gets, the part's own first, then the quickest

@@ -1,4 +1,4 @@
-"""weblablib's own tests: its long one, and the table of docs/porting-from-weblablib.md."""
+"""weblablib's own tests: its long one, and the table of docs/porting-tests.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.kit.waiting import PATIENCE
 from .bench import Bench
 
 TESTS = Path(__file__).parent.parent
-DOCUMENT = TESTS.parent / "docs/porting-from-weblablib.md"
+DOCUMENT = TESTS.parent / "docs/porting-tests.md"
 
 
 def test_a_view_sees_its_task_from_beginning_to_end(bench: Bench) -> None:
@@ -137,8 +137,7 @@ def test_a_task_that_is_stopped_in_the_queue_never_runs(bench: Bench) -> None:
 
 
 def rows() -> list[list[str]]:
-    section = DOCUMENT.read_text().partition("\n## weblablib's own tests\n")[2]
-    table = [line for line in section.splitlines() if line.startswith("| `")]
+    table = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("| `")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
 
 

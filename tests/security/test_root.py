@@ -301,12 +301,14 @@ BOARD_COMMANDS = [
 OPTIONS = {
     "run": ["--simulate", "--port", "0"],
     "demo": ["--no-browser", "--port", "0"],
+    "picture": ["--no-browser", "--port", "0"],  # of which its boards have none
     "prove": ["--out", "GPIO17", "--in", "GPIO27", "--yes"],
 }
 
 
 def test_all_commands_that_take_a_board_are_known() -> None:
-    known = "demo check run weblab-config safe doctor prove suggest pinout bootconfig schema"
+    known = "demo check run weblab-config safe doctor prove suggest pinout bootconfig"
+    known += " picture schema"
     assert known.split() == BOARD_COMMANDS
 
 

@@ -21,7 +21,8 @@ def lab(tmp_path: Path) -> Iterator[LabClient]:
     """The Arduino Uno; only the time that programming takes is not as it is shipped."""
     text = (BOARDS / "arduino-uno.yaml").read_text()
     assert "takes: 3s" in text
-    shutil.copytree(BOARDS / "firmware", tmp_path / "firmware")
+    for folder in ("firmware", "pictures"):
+        shutil.copytree(BOARDS / folder, tmp_path / folder)
     text = text.replace("takes: 3s", "takes: 20ms").replace("power_wait: 3s", "power_wait: 0")
     with lab_of(tmp_path, text) as lab:
         yield lab

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import pytest
 
 from labnode.testing import LabClient
+from labnode.web import html
+from labnode.web.files import COMMENTS
 
-from .conftest import MakeLab
+from .conftest import BOARD, MakeLab
 
 
 @pytest.mark.parametrize(
@@ -24,7 +27,17 @@ def test_scripts_are_packed_for_browsers_that_take_it(
     assert reply.headers["vary"] == "Accept-Encoding"
     assert (reply.headers.get("content-encoding") == "gzip") is packed
     assert reply.headers["content-length"] == str(len(reply.body))
-    assert (gzip.decompress(reply.body) if packed else reply.body) == plain.body
+    sent = gzip.decompress(reply.body) if packed else reply.body
+    assert sent == (COMMENTS.sub(b"", plain.body) if packed else plain.body)
+
+
+@pytest.mark.parametrize("script", sorted(html.STATIC.glob("*.js")), ids=lambda path: path.name)
+def test_what_is_left_out_of_a_script_is_comments(script: Path) -> None:
+    text = script.read_bytes()
+    for left_out in COMMENTS.finditer(text):
+        before = re.sub(rb"//.*|/\*(?:[^*]|\*(?!/))*\*/", b"", text[: left_out.start()])
+        assert before.count(b"`") % 2 == 0  # not inside of a template
+    assert len(COMMENTS.sub(b"", text)) > len(text) / 3
 
 
 def test_a_file_that_the_browser_has_is_not_sent_again(lab: LabClient) -> None:
@@ -68,3 +81,32 @@ def test_what_a_page_starts_from_can_be_asked_for(lab: LabClient) -> None:
     assert boot["board"]["title"] == "Banco"
     assert boot["words"]["leave"] == "Salir"
     assert boot["state"]["session"]["full_name"] == "Ada"
+
+
+def _give_picture(folder: Path, content: str) -> None:
+    (folder / "board.svg").write_text(content)
+    (folder / "bench.yaml").write_text(f"{BOARD}picture: {{file: board.svg}}\n")
+
+
+def test_the_picture_of_the_board_is_for_students_and_runs_no_script(
+    make_lab: MakeLab, tmp_path: Path
+) -> None:
+    _give_picture(tmp_path, '<svg viewBox="0 0 3 2"><script>alert(1)</script></svg>')
+    lab = make_lab()
+    assert lab.browser().get("/api/picture").status == 403
+    reply = lab.student().get("/api/picture")
+    assert reply.headers["content-type"].startswith("image/svg+xml")
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+    assert reply.headers["content-security-policy"].endswith("sandbox")
+    assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_picture_that_was_replaced_by_a_link_out_of_the_folder_is_not_sent(
+    make_lab: MakeLab, tmp_path: Path
+) -> None:
+    _give_picture(tmp_path, '<svg viewBox="0 0 3 2"></svg>')
+    student = make_lab().student()
+    (tmp_path.parent / "outside.svg").write_text("secret")
+    (tmp_path / "board.svg").unlink()
+    (tmp_path / "board.svg").symlink_to(tmp_path.parent / "outside.svg")
+    assert student.get("/api/picture").status == 404

@@ -1,4 +1,4 @@
-"""docs/page.md lists what the code has, no more and no less."""
+"""docs/page.md and docs/own-page.md list what the code has, no more and no less."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import get_args
 import pytest
 
 from labnode.drivers.framework.driver import Widget
+from labnode.locale import BUILT_IN
 from labnode.web import html
 
 from .conftest import MakeLab
 
-PAGE = (Path(__file__).parents[2] / "docs" / "page.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("page.md", "own-page.md"))
 MODULE = (html.STATIC / "labnode.js").read_text(encoding="utf-8")
 
 
@@ -59,11 +61,11 @@ def test_the_variables_are_those_of_the_template(tmp_path: Path) -> None:
         {"title": "x", "devices": [], "page": None, "tasks": []},
         {"session": {"full_name": "Ada", "username": "ada", "read_only": False}},
         token=None,
-        locales=[],
+        language=BUILT_IN.best([]),
     )
     template = tmp_path / "page.html"
     template.write_text("\n".join(f"{name}={{{{!{name}}}}}" for name in names(table("variable"))))
-    page = html.render_page(boot, template=template)
+    page = html.render_page(boot, BUILT_IN.best([]), template=template)
     assert "language=en" in page
     assert "student=Ada" in page
 

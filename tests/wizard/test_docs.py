@@ -21,11 +21,18 @@ from labnode.drivers.framework.registry import load_drivers
 from labnode.errors import BadInput
 from labnode.schema import parse_yaml
 from labnode.wizard.board_schema import board_schema, text_of
-from labnode.wizard.reference import blocks, refreshed
+from labnode.wizard.reference import blocks, drivers, refreshed
 from tests.kit.wiring import lone_board
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("board-files.md", "drivers.md")
+PAGES = (
+    "board-files.md",
+    "board-picture.md",
+    "devices.md",
+    "interlocks.md",
+    "sequences.md",
+    "simulation.md",
+)
 STALE = "write it anew: LABNODE_TEST_WRITE=1 python -m pytest tests/wizard/test_docs.py"
 
 
@@ -65,7 +72,9 @@ def test_every_block_stands_in_a_page_and_an_unknown_one_is_told() -> None:
 
 
 def test_what_to_write_is_told_in_words_and_not_in_names_of_classes() -> None:
-    cells = re.findall(r"^\| `\w+` \| ([^|]*) \|", "\n".join(blocks().values()), re.MULTILINE)
+    cells = re.findall(
+        r"^\| `\w+` \| ([^|]*) \|", "\n".join([*blocks().values(), drivers()]), re.MULTILINE
+    )
     assert len(cells) > 100
     assert [cell for cell in cells if re.search(r"\b[A-Z][a-z]+[A-Z]|None|Section", cell)] == []
 
@@ -90,9 +99,10 @@ def test_the_first_board_of_the_page_is_one(tmp_path: Path) -> None:
 
 
 def test_the_other_examples_of_the_page_are_yaml_that_labnode_reads(tmp_path: Path) -> None:
-    examples = code("board-files.md", "yaml")
-    first, stop, sequences, scheduled, buttons, steps, record, *examples = examples
-    simulated, page, included, secrets = examples
+    first, page, record, included, secrets = code("board-files.md", "yaml")
+    (stop,) = code("interlocks.md", "yaml")
+    sequences, scheduled, buttons, steps = code("sequences.md", "yaml")
+    (simulated,) = code("simulation.md", "yaml")
     (tmp_path / "common").mkdir()
     (tmp_path / "common/switches.yaml").write_text("devices:\n  red: {driver: led, pin: 4}\n")
     (tmp_path / "common/session.yaml").write_text("session: {max_time: 5m}\n")
@@ -137,8 +147,8 @@ def test_the_other_examples_of_the_page_are_yaml_that_labnode_reads(tmp_path: Pa
 
 
 def test_the_worked_driver_of_the_page_drives_a_traffic_light(tmp_path: Path) -> None:
-    (python,) = code("drivers.md", "python")
-    yaml = code("drivers.md", "yaml")[-1]
+    (python,) = code("own-driver.md", "python")
+    yaml = code("own-driver.md", "yaml")[-1]
     assert len(python.splitlines()) < 55
     (tmp_path / "traffic_light.py").write_text(python)
     (tmp_path / "board.yaml").write_text(yaml)

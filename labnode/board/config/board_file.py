@@ -11,7 +11,18 @@ from labnode.board.config.devices import Lookup, read_devices, read_links
 from labnode.board.config.expressions import Words
 from labnode.board.config.include import load_document
 from labnode.board.config.interlock_rules import Rule, RuleForm, read_rules
-from labnode.board.config.page import Item, Page, RecordSpec, check_record, devices_of, read_page
+from labnode.board.config.page import (
+    Item,
+    Page,
+    RecordSpec,
+    StageKeys,
+    StageSpec,
+    check_record,
+    devices_of,
+    is_stage,
+    read_page,
+)
+from labnode.board.config.picture import PictureKeys, PictureSpec, read_picture
 from labnode.board.config.python_files import python_file, read_drivers
 from labnode.board.config.sequences import Sequence, SequenceKeys, read_sequences
 from labnode.board.simulation import Link
@@ -94,6 +105,8 @@ class BoardFile:
     simulate: Mapping[str, Link] = field(default_factory=dict)  # by the input they drive
     scripts: Mapping[str, Any] = field(default_factory=dict)  # what else a simulation follows
     page: Page | None = None
+    stage: StageSpec | None = None
+    picture: PictureSpec | None = None
     module: Path | None = None
     files: tuple[Path, ...] = ()  # all that were read: this one, what it includes, its locale/
     catalogues: Catalogues = BUILT_IN
@@ -160,10 +173,18 @@ class BoardKeys:
         Like(dict[str, Words | dict[str, Any]]),
         Doc("What devices do where there is no hardware: inputs follow expressions."),
     ] = field(default_factory=dict)
+    picture: Annotated[
+        Section | None,
+        Like(PictureKeys | None),
+        Doc("A picture of the board on the page, with the devices where they are on the board."),
+    ] = None
     page: Annotated[
-        list[list[Section]] | None,
-        Like(list[list[Item]] | None),
-        Doc("The rows of the page: devices, texts, plots, tasks; the rest comes after them."),
+        list[Section] | None,
+        Like(list[list[Item | dict[str, int]] | StageKeys] | None),
+        Doc(
+            "The rows of the page: devices ({heater: 2} is two columns wide), texts, plots, tasks; "
+            "the rest comes after them. {stage: [...]} stays in view."
+        ),
     ] = None
     module: Annotated[
         Section | None,
@@ -195,7 +216,10 @@ def load_board(
         sequences = read_sequences(document.child("sequences"), lookup, path.absolute().parent)
         check_record(None if top is None else top.record, document.child("record"), lookup)
         simulate, scripts = read_links(document.child("simulate"), lookup)
-        page = read_page(document.child("page"), lookup)
+        picture = read_picture(document.child("picture"), lookup, path.parent)
+        page, stage = read_page(
+            document.child("page"), lookup, picture=document.child("picture").content is not None
+        )
         lab = document.child("module")
         module = None if lab.content is None else python_file(lab, path, problems)
         texts, catalogues, mistakes = read_own(path)
@@ -214,6 +238,8 @@ def load_board(
         simulate=simulate,
         scripts=scripts,
         page=page if top.page is not None else None,
+        stage=stage,
+        picture=picture,
         module=module,
         files=(*files, *catalogues),
         catalogues=Catalogues(texts) if texts else BUILT_IN,
@@ -231,7 +257,7 @@ def _with_advice(document: Section, problems: Problems) -> Section:
     if isinstance(page.content, list):
         rows = []
         for row in page.content:
-            if isinstance(row.content, list) or row.bad:
+            if isinstance(row.content, list) or row.bad or is_stage(row):
                 rows.append(row)
                 continue
             name = row.content if isinstance(row.content, str) else "..."

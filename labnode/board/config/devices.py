@@ -146,7 +146,8 @@ def read_links(section: Section, lookup: Lookup) -> tuple[dict[str, Link], dict[
             continue
         if driver.script is not None:
             what = f"the simulated '{name}'"
-            scripts[name] = build(driver.script, link, lookup.problems, name=what)
+            scripts[name] = script = build(driver.script, link, lookup.problems, name=what)
+            _check_refs(script, link, lookup)
         elif not isinstance(driver, Simulatable):
             lookup.problems.add(
                 link.key_where, f"'{name}' cannot be simulated: a {driver.kind} is no input"
@@ -170,6 +171,21 @@ def _link(name: str, section: Section, lookup: Lookup) -> Link | None:
     if spec is None or value is None:
         return None
     return Link(value, spec.lag, spec.noise, spec.start)
+
+
+def in_opening_order(devices: Mapping[str, Driver]) -> list[str]:
+    """The names of devices, each after those that it uses."""
+    ordered: dict[str, None] = {}
+
+    def add(name: str, way: tuple[str, ...]) -> None:
+        if name not in ordered and name not in way:  # a circle is opened somewhere
+            for other in devices[name].uses():
+                add(other, (*way, name))
+            ordered[name] = None
+
+    for name in devices:
+        add(name, ())
+    return list(ordered)
 
 
 def _check_name(name: str, options: Section, problems: Problems) -> None:
@@ -239,15 +255,18 @@ def _is_valid(driver: Driver | None, name: str, options: Section, problems: Prob
     return len(problems) == before
 
 
-def _check_refs(driver: Driver | None, options: Section, lookup: Lookup) -> None:
-    for field in fields(driver) if driver is not None else ():
-        name = getattr(driver, field.name)
+def _check_refs(thing: Any, options: Section, lookup: Lookup) -> None:
+    """The devices that a driver or its script names have to exist, and be what they are for."""
+    for field in fields(thing) if thing is not None else ():
+        name = getattr(thing, field.name)
         if not isinstance(name, Ref):
             continue
         place = options.child(field.metadata.get("key", field.name))
         other = lookup.device(name, place)
         if field.name == "port" and other is not None and not isinstance(other, Lendable):
             lookup.problems.add(place, f"'{name}' has no port to lend: it is a {other.kind}")
+        if other is not None and (mistake := name.mistake(other)):
+            lookup.problems.add(place, mistake)
 
 
 class Claims:

@@ -54,6 +54,11 @@ class Readings:
         """None: missing."""
         return self.snapshot.get(device, {}).get("value")
 
+    def target(self, device: str) -> Any:
+        """What an output is driven to; None: missing."""
+        state = self.snapshot.get(device, {})
+        return state.get("target", state.get("value"))
+
     def connected(self, device: str) -> bool:
         state = self.snapshot.get(device, {"connected": False})
         return "error" not in state and bool(state.get("connected", True))

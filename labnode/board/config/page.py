@@ -1,13 +1,23 @@
-"""The rows of `page:`: devices by their names, and between them texts, plots and tasks."""
+"""`page:`: rows of devices, texts, plots and tasks, and the stage that stays in view."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from labnode.board.config.devices import Lookup
-from labnode.schema import Between, Doc, Duration, Section, Text, build, did_you_mean, shown
+from labnode.schema import (
+    Between,
+    Doc,
+    Duration,
+    Like,
+    Section,
+    Text,
+    build,
+    did_you_mean,
+    shown,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +58,53 @@ class TaskCard:
         return {"task": self.task}
 
 
+@dataclass(frozen=True)
+class Wide:
+    """`{heater: 2}`: a device whose card is as wide as several columns."""
+
+    device: str
+    columns: int
+
+    def describe(self, _locales: Sequence[str | None]) -> dict[str, Any]:
+        return {"device": self.device, "columns": self.columns}
+
+
+@dataclass(frozen=True)
+class BoardPicture:
+    """`picture` on the stage: the board's picture."""
+
+    def describe(self, _locales: Sequence[str | None]) -> dict[str, Any]:
+        return {"picture": True}
+
+
+_MOST_COLUMNS = 4
 Item = str | TextBlock | Plot | TaskCard
-Page = tuple[tuple[Item, ...], ...]
+Page = tuple[tuple[Item | Wide, ...], ...]
+Layout = Literal["tabs", "beside"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageKeys:
+    """`{stage: [picture, camera]}`, an entry of `page:` beside its rows."""
+
+    stage: Annotated[
+        list[Section],
+        Like(list[Item]),
+        Doc("What stays in view while the cards scroll: `picture`, a camera, a plot ..."),
+    ]
+    layout: Annotated[Layout, Doc("Several of them one at a time, or beside each other.")] = "tabs"
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """What stays in view."""
+
+    items: tuple[Item | BoardPicture, ...]
+    layout: Layout = "tabs"
+
+    def describe(self, locales: Sequence[str | None]) -> dict[str, Any]:
+        return {"items": _described(self.items, locales), "layout": self.layout}
+
 
 _KINDS: dict[str, type[TextBlock | Plot | TaskCard]] = {
     "text": TextBlock,
@@ -58,28 +113,42 @@ _KINDS: dict[str, type[TextBlock | Plot | TaskCard]] = {
 }
 
 
-def read_page(section: Section, lookup: Lookup) -> Page:
-    """The rows; a device or a task is on the page once."""
-    reader = _PageReader(lookup)
-    rows = (map(reader.read, row.entries()) for row in section.entries())
-    return tuple(tuple(item for item in row if item is not None) for row in rows)
+def read_page(section: Section, lookup: Lookup, *, picture: bool) -> tuple[Page, StageSpec | None]:
+    """The rows and the stage; a device or a task is on the page once.
+
+    With a `picture` of the board that is the stage, unless the page has one of its own.
+    """
+    reader = _PageReader(lookup, picture)
+    entries = section.entries()
+    stages = [entry for entry in entries if is_stage(entry)]
+    for entry in stages[1:]:
+        lookup.problems.add(entry, "the page has one stage; put all that is on it into one list")
+    stage = reader.stage(stages[0]) if stages else None
+    rows = (map(reader.read, row.entries()) for row in entries if not is_stage(row))
+    page = tuple(tuple(item for item in row if item is not None) for row in rows)
+    return page, StageSpec((BoardPicture(),)) if picture and not stages else stage
+
+
+def is_stage(entry: Section) -> bool:
+    """Whether an entry of `page:` is the stage, and no row."""
+    return "stage" in entry
 
 
 def describe_page(page: Page, locales: Sequence[str | None]) -> list[list[Any]]:
     """The rows as JSON: the names of devices, and mappings as in the file, in one language."""
-    return [
-        [item if isinstance(item, str) else item.describe(locales) for item in row] for row in page
-    ]
+    return [_described(row, locales) for row in page]
 
 
 def devices_of(page: Page) -> list[str]:
     """The devices that have a card in the rows."""
-    return [item for row in page for item in row if isinstance(item, str)]
+    devices = (item.device if isinstance(item, Wide) else item for row in page for item in row)
+    return [name for name in devices if isinstance(name, str)]
 
 
-def check_page(page: Page, tasks: Mapping[str, Any]) -> list[str]:
+def check_page(page: Page, stage: StageSpec | None, tasks: Mapping[str, Any]) -> list[str]:
     """A sentence for each task on the page that students cannot start; `tasks` are all by name."""
-    names = [item.task for row in page for item in row if isinstance(item, TaskCard)]
+    shown = [*(item for row in page for item in row), *(stage.items if stage else ())]
+    names = [item.task for item in shown if isinstance(item, TaskCard)]
     labelled = {name for name, task in tasks.items() if task.label is not None}
     sentences = []
     for name in names:
@@ -92,17 +161,40 @@ def check_page(page: Page, tasks: Mapping[str, Any]) -> list[str]:
 
 
 class _PageReader:
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, picture: bool) -> None:
         self._lookup = lookup
+        self._picture = picture
         self._problems = lookup.problems
         self._seen: set[str] = set()
 
-    def read(self, entry: Section) -> Item | None:
+    def stage(self, entry: Section) -> StageSpec | None:
+        keys = build(StageKeys, entry, self._problems, name="the stage")
+        if keys is None:
+            return None
+        items = [self._on_stage(item) for item in keys.stage]
+        if not items:
+            self._problems.add(entry, "the stage needs something on it, such as [picture]")
+        return StageSpec(tuple(item for item in items if item is not None), keys.layout)
+
+    def _on_stage(self, entry: Section) -> Item | BoardPicture | None:
+        if entry.content != "picture":
+            item = self.read(entry)
+            return item.device if isinstance(item, Wide) else item
+        self._check_once("picture", entry)
+        if not self._picture and "picture" in self._lookup.devices:
+            return "picture"
+        if not self._picture:
+            self._problems.add(entry, "the board has no picture: give it one, picture: {file: ...}")
+        return BoardPicture()
+
+    def read(self, entry: Section) -> Item | Wide | None:
         if isinstance(entry.content, str):
-            known = self._lookup.visible(entry.content, entry, "page")
-            self._check_once(entry.content, entry)
-            return entry.content if known else None
+            return entry.content if self._device(entry.content, entry) else None
         kind = next((kind for key, kind in _KINDS.items() if key in entry), None)
+        if kind is None and len(entry.items()) == 1:
+            ((key, columns),) = entry.items()
+            if key in self._lookup.devices or isinstance(columns.content, int):
+                return self._wide(key, columns)
         if kind is None:
             if not entry.bad:
                 self._problems.add(
@@ -115,14 +207,33 @@ class _PageReader:
         if isinstance(item, Plot):
             for name in entry.child("plot").entries():
                 self._lookup.visible(str(name.content), name, "page")
+                _check_number(str(name.content), name, self._lookup)
         if isinstance(item, TaskCard):
             self._check_once(item.task, entry)
         return item
+
+    def _device(self, name: str, place: Section) -> bool:
+        self._check_once(name, place)
+        return self._lookup.visible(name, place, "page")
+
+    def _wide(self, name: str, columns: Section) -> Wide | None:
+        """`{heater: 2}`."""
+        known = self._device(name, columns)
+        number = build(int, columns, self._problems, name=f"the columns of '{name}'")
+        if number is not None and not 1 <= number <= _MOST_COLUMNS:
+            self._problems.add(columns, f"a card is 1 to {_MOST_COLUMNS} columns wide")
+        return Wide(name, number) if known and number is not None else None
 
     def _check_once(self, name: str, place: Section) -> None:
         if name in self._seen:
             self._problems.add(place, f"'{name}' is on the page twice")
         self._seen.add(name)
+
+
+def _described(
+    items: Sequence[Item | Wide | BoardPicture], locales: Sequence[str | None]
+) -> list[Any]:
+    return [item if isinstance(item, str) else item.describe(locales) for item in items]
 
 
 def _words(text: Text | None, locales: Sequence[str | None]) -> str | None:
@@ -150,3 +261,13 @@ def check_record(spec: RecordSpec | None, section: Section, lookup: Lookup) -> N
     """The devices have to exist, and students have to have access to them."""
     for name in spec.devices if spec is not None else ():
         lookup.visible(name, section, "recording")
+        _check_number(name, section, lookup)
+
+
+def _check_number(name: str, where: Section, lookup: Lookup) -> None:
+    """What is drawn over time, or written down, is one value and not an array."""
+    driver = lookup.devices.get(name)
+    if driver is not None and driver.widget == "samples":
+        lookup.problems.add(
+            where, f"the value of '{name}' is an array, which has a plot and a CSV file of its own"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -92,6 +93,22 @@ class WiredChip:
             self._bus.write_i2c_block_data(self._address, register, data)
         except OSError as error:
             raise DeviceGone(f"{self._name} does not answer ({error.strerror})") from error
+
+    def take(self) -> bool:
+        """Have the bus to itself among those who ask for it this way; False if one has it."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def give_back(self) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    @property
+    def _descriptor(self) -> int:
+        assert self._bus.fd is not None, "it is open"
+        return self._bus.fd
 
     def close(self) -> None:
         self._bus.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -28,6 +30,23 @@ _CHIPS = {  # bits, channels; gpiozero has a class with the name of each
     "MCP3302": (12, 4),
     "MCP3304": (12, 8),
 }
+
+
+class _Mcp3xxxSource:
+    """The converter once more, for a burst: the kernel keeps its transfers apart."""
+
+    def __init__(self, converter: Any, volts: Callable[[Any], float]) -> None:
+        self._converter = converter
+        self._volts = volts
+
+    def read(self) -> float:
+        return self._volts(self._converter)
+
+    def burst(self, _count: int, _rate: float, _ended: threading.Event, /) -> None:
+        """The kernel's SPI keeps no time."""
+
+    def close(self) -> None:
+        self._converter.close()
 
 
 @register("mcp3xxx")
@@ -90,7 +109,13 @@ class Mcp3xxx(Sensor):
         super().open()
 
     def read(self) -> float:
-        return float(self.hardware.raw_value) * self.resolution
+        return self._volts(self.hardware)
+
+    def burst_source(self, ended: threading.Event) -> _Mcp3xxxSource:  # noqa: ARG002
+        return _Mcp3xxxSource(self._converter(), self._volts)
+
+    def _volts(self, converter: Any) -> float:
+        return float(converter.raw_value) * self.resolution
 
     @property
     def resolution(self) -> float:

@@ -28,6 +28,7 @@ Widget = Literal[
     "camera",
     "upload",
     "text",
+    "samples",
 ]
 
 
@@ -63,6 +64,10 @@ class Ref(str):
         if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z]\w*", value):
             raise ValueError(f"expected the name of a device, not {shown(value)}")
         return cls(value)
+
+    def mistake(self, device: Driver) -> str:  # noqa: ARG002
+        """Why it cannot be this device, in a sentence; "" where it can."""
+        return ""
 
 
 @runtime_checkable
@@ -121,9 +126,9 @@ class Driver:
     """One device of a board. Its fields are its YAML options, its `@command` methods its commands.
 
     Every option says in one sentence what it is for, as the last part of its annotation:
-    `Annotated[Pin, Doc("The pin that is driven.")]`. Editors and docs/drivers.md show it. A
+    `Annotated[Pin, Doc("The pin that is driven.")]`. Editors and docs/drivers/ show it. A
     subclass that only changes the default need not repeat it. The docstring of the class is the
-    driver's entry in docs/drivers.md, where there is a complete driver as well; it ends with
+    driver's page in docs/drivers/; docs/own-driver.md has a complete driver; it ends with
     "Example::" and YAML.
 
     Only the hardware thread uses a driver (but see `make_safe`); it starts no threads and holds no
@@ -182,6 +187,10 @@ class Driver:
         values = (getattr(self, option.name) for option in fields(self))
         lists = (value if isinstance(value, list | tuple) else [value] for value in values)
         return [item.claim for items in lists for item in items if isinstance(item, Claimable)]
+
+    def uses(self) -> list[str]:
+        """The devices that its options name: they are opened before it, and closed after it."""
+        return [value for f in fields(self) if isinstance(value := getattr(self, f.name), Ref)]
 
     def mistakes(self, folder: Path) -> list[str]:  # noqa: ARG002
         """What is wrong with the files that its options name, in the board's `folder`."""

@@ -159,7 +159,7 @@ class Sensor(Input):
     def arrived(self, value: Any) -> None:
         if not isinstance(value, int | float):
             raise ValueError(f"expected a number, not {shown(value)}")
-        number = float(value) if self.services.simulated else self._corrected(float(value))
+        number = float(value) if self.services.simulated else self.corrected(float(value))
         super().arrived(
             round(number, max(3, self.decimals or 0) if self.digits is None else self.digits)
         )
@@ -184,7 +184,8 @@ class Sensor(Input):
         decimals = self.decimals
         return {**super().describe(), **({} if decimals is None else {"digits": decimals})}
 
-    def _corrected(self, read: float) -> float:
+    def corrected(self, read: float) -> float:
+        """A reading, corrected by the options."""
         if self.calibration is None:
             return read * self.scale + self.offset
         after = bisect([point for point, _ in self.calibration[1:-1]], read) + 1

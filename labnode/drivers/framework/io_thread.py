@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from labnode.clock import Clock
 from labnode.drivers.framework.services import Services
 from labnode.errors import Busy
 from labnode.threads import Waker
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _STOP_WITHIN = 1.0  # seconds; the whole stop of a node has 5
+_FIRST_RETRY = 0.2  # seconds until the second attempt to open a device
+_WORKS_AFTER = 5.0  # seconds after which a device that says nothing counts as working
 
 
 class _Thread:
@@ -65,13 +68,93 @@ class _Thread:
 
 
 @dataclass(frozen=True)
-class _Job:
+class SlowJob:
+    """Something slow: `run` on an io thread, then one of the others on the hardware thread."""
+
     run: Callable[[], Any]
     done: Callable[[Any], None]
     failed: Callable[[Exception], None]
 
 
-class IoThread(_Thread):
+class Jobs:
+    """What a device has its io thread do: one job that repeats, and one that was asked for."""
+
+    def __init__(self, name: str, clock: Clock) -> None:
+        self._name = name
+        self._clock = clock
+        self._lock = threading.Lock()  # of what is asked for
+        self._asked: SlowJob | None = None
+        self._repeated: SlowJob | None = None
+        self._every = 0.0
+        self._due = 0.0
+
+    def wake(self) -> None:
+        """Make the io thread look for work (any thread)."""
+        raise NotImplementedError
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Run `call` on the hardware thread soon."""
+        raise NotImplementedError
+
+    def repeat(
+        self,
+        every: float,
+        job: Callable[[], T],
+        done: Callable[[T], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Run `job` now and every `every` seconds, from start to start; replaces the last `repeat`.
+
+        Runs that are missed because one takes longer are left out.
+        """
+        with self._lock:
+            self._repeated, self._every = SlowJob(job, done, failed), every
+            self._due = self._clock.now()
+        self.wake()
+
+    def submit(
+        self,
+        job: Callable[[], T],
+        done: Callable[[T], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Run `job` once, after the one that is running; Busy when one is already waiting."""
+        with self._lock:
+            if self._asked is not None:
+                raise Busy(f"'{self._name}' is still busy with what it was asked before.")
+            self._asked = SlowJob(job, done, failed)
+        self.wake()
+
+    @property
+    def asked(self) -> bool:
+        """Whether a job waits that was asked for."""
+        return self._asked is not None
+
+    def take(self) -> tuple[SlowJob | None, float | None]:
+        """The job that is due (io thread), or the seconds until there is one; None: never."""
+        with self._lock:
+            job, self._asked = self._asked, None
+            if job is not None or self._repeated is None:
+                return job, None
+            now = self._clock.now()
+            if now < self._due:
+                return None, self._due - now
+            self._due = now + self._every
+            return self._repeated, None
+
+    def do(self, job: SlowJob) -> Exception | None:
+        """Run a job (io thread); returns why it failed, or None."""
+        try:
+            result = job.run()
+        except Exception as error:  # noqa: BLE001 - the driver handles it
+            failure = error
+            self.post(lambda: job.failed(failure))
+            return failure
+        self.post(lambda: job.done(result))
+        return None
+
+
+class IoThread(_Thread, Jobs):
     """Runs slow jobs of a device, repeatedly or on request::
 
         def open(self) -> None:
@@ -88,43 +171,9 @@ class IoThread(_Thread):
     """
 
     def __init__(self, name: str, services: Services) -> None:
-        super().__init__(name, services)
-        self._name = name
+        _Thread.__init__(self, name, services)
+        Jobs.__init__(self, name, services.clock)
         self._awake = self.clock.event()
-        self._lock = threading.Lock()  # of what is asked for
-        self._asked: _Job | None = None
-        self._repeated: _Job | None = None
-        self._every = 0.0
-        self._due = 0.0
-
-    def repeat(
-        self,
-        every: float,
-        job: Callable[[], T],
-        done: Callable[[T], None],
-        failed: Callable[[Exception], None],
-    ) -> None:
-        """Run `job` now and every `every` seconds, from start to start; replaces the last `repeat`.
-
-        Runs that are missed because one takes longer are left out.
-        """
-        with self._lock:
-            self._repeated, self._every = _Job(job, done, failed), every
-            self._due = self.clock.now()
-        self.wake()
-
-    def submit(
-        self,
-        job: Callable[[], T],
-        done: Callable[[T], None],
-        failed: Callable[[Exception], None],
-    ) -> None:
-        """Run `job` once, after the one that is running; Busy when one is already waiting."""
-        with self._lock:
-            if self._asked is not None:
-                raise Busy(f"'{self._name}' is still busy with what it was asked before.")
-            self._asked = _Job(job, done, failed)
-        self.wake()
 
     def wake(self) -> None:
         self._awake.set()
@@ -132,32 +181,46 @@ class IoThread(_Thread):
     def _run(self) -> None:
         while not self.stopping:
             self._awake.clear()  # before looking: what comes meanwhile wakes it again
-            job, rest = self._next()
+            job, rest = self.take()
             if job is not None:
-                self._do(job)
+                self.do(job)
             elif not self.stopping:
                 self._awake.wait(rest)
 
-    def _next(self) -> tuple[_Job | None, float | None]:
-        """The job that is due, or the seconds until there is one."""
-        with self._lock:
-            job, self._asked = self._asked, None
-            if job is not None or self._repeated is None:
-                return job, None
-            now = self.clock.now()
-            if now < self._due:
-                return None, self._due - now
-            self._due = now + self._every
-            return self._repeated, None
 
-    def _do(self, job: _Job) -> None:
-        try:
-            result = job.run()
-        except Exception as error:  # noqa: BLE001 - the driver handles it
-            failure = error
-            self.post(lambda: job.failed(failure))
+class Backoff:
+    """When to try a device again: the pause doubles with every failure until the device works."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.at = 0.0
+        self._clock = clock
+        self._pause = _FIRST_RETRY
+        self._opened_at = 0.0
+
+    @property
+    def due(self) -> bool:
+        return self._clock.now() >= self.at
+
+    def failed(self, longest: float) -> None:
+        """The next attempt is `longest` seconds away at most."""
+        self._pause = min(self._pause, longest)
+        self.at = self._clock.now() + self._pause
+        self._pause *= 2
+
+    def opened(self) -> None:
+        self._opened_at = self._clock.now()
+
+    def works(self) -> None:
+        self._pause = _FIRST_RETRY
+
+    def lost(self, longest: float) -> None:
+        """It was open and is gone: at once again, unless it goes again and again."""
+        if self._clock.now() - self._opened_at > _WORKS_AFTER:
+            self.works()
+        if self._pause == _FIRST_RETRY:
+            self.at, self._pause = self._clock.now(), 2 * _FIRST_RETRY
         else:
-            self.post(lambda: job.done(result))
+            self.failed(longest)
 
 
 class IoLoop(_Thread):

@@ -140,6 +140,14 @@ class Output(Driver):
 
     # ------------------------------------------------------------------ driving the hardware
 
+    @property
+    def target(self) -> Any:
+        """What it is driven to, by which limits and interlocks judge it: by default its value.
+
+        What takes its time to get there has it in its state as "target".
+        """
+        return self.value
+
     def put(self, value: Any, where: str = "set") -> None:
         """Every command ends here: drive to `value`, if limits and interlocks allow it.
 
@@ -165,7 +173,7 @@ class Output(Driver):
 
     def release(self) -> None:
         """No interlock holds it any more: from now on its own limits count."""
-        if not self.is_safe(self.value):
+        if not self.is_safe(self.target):
             self._on_since = self._operated_at = self.services.clock.now()
 
     def reset(self) -> None:

@@ -128,3 +128,14 @@ class Counting(Protocol):
 
     def counters(self) -> dict[str, int]:
         """Counts since the board was opened, by name; any thread may ask."""
+
+
+@runtime_checkable
+class Arrayed(Protocol):
+    """A driver whose value is an array, of which pages get no more than what they can show."""
+
+    def csv(self) -> str | None:
+        """All of it as a file, None while there is none; any thread may ask."""
+
+    def to_json(self) -> dict[str, Any] | None:
+        """All of it as JSON, None while there is none; any thread may ask."""

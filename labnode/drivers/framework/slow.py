@@ -1,4 +1,4 @@
-"""Sensors and switches too slow for the hardware thread: each has an io thread of its own."""
+"""Sensors and outputs too slow for the hardware thread: an io thread works for each."""
 
 from __future__ import annotations
 
@@ -9,21 +9,43 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, TypeVar
 
 from labnode.clock import earliest
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.input import Sensor
 from labnode.drivers.framework.io_thread import IoThread
-from labnode.drivers.framework.output import SwitchOutput
+from labnode.drivers.framework.output import Output, SwitchOutput
 from labnode.errors import Busy, DeviceError
 from labnode.schema import Between, Doc, Duration
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _RETRY = 2.0  # seconds until a switch that did not become safe is made safe again
 _CLOSING = 2.0  # seconds that a close waits for that: the whole stop of a node has 5
 _CLOSING_FAILED = 0.5  # seconds, of one that did not work before
+
+
+class JobRunner(Protocol):
+    """Runs the slow jobs of one device; see IoThread."""
+
+    def start(self) -> None: ...
+    def stop(self) -> bool: ...
+    def repeat(
+        self,
+        every: float,
+        job: Callable[[], T],
+        done: Callable[[T], None],
+        failed: Callable[[Exception], None],
+    ) -> None: ...
+    def submit(
+        self,
+        job: Callable[[], T],
+        done: Callable[[T], None],
+        failed: Callable[[Exception], None],
+    ) -> None: ...
 
 
 @dataclass(kw_only=True)
@@ -32,11 +54,19 @@ class SlowDriver(Driver):
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)
-        self._io: IoThread | None = None
+        self._io: JobRunner | None = None
         self._failure: str | None = None
+
+    def worker(self) -> JobRunner:
+        """What runs its slow jobs from `open` to `close`; by default a thread of its own."""
+        return IoThread(self.name, self.services)
 
     def interrupt(self) -> None:
         """End what the io thread is doing (hardware thread, before the io thread stops)."""
+
+    def trouble(self) -> str | None:
+        """Why it does not work, in a sentence; None while it does."""
+        return self._failure
 
     def state(self) -> dict[str, Any]:
         error = {} if self._failure is None else {"error": self._failure}
@@ -63,7 +93,7 @@ class SlowSensor(SlowDriver, Sensor):
         """A subclass calls this at the end of its own `open`."""
         self._failure = None
         if not self.services.simulated:
-            self._io = IoThread(self.name, self.services)
+            self._io = self.worker()
             self._io.repeat(self.sample_every, self.read, self._took, self._missed)
             self._io.start()
         self.opened()
@@ -93,38 +123,40 @@ class SlowSensor(SlowDriver, Sensor):
 
 
 @dataclass(kw_only=True)
-class SlowSwitch(SlowDriver, SwitchOutput):
-    """A switch that answers slowly or not at all: a plug in the network, a hub.
+class SlowOutput(SlowDriver, Output):
+    """An output that answers slowly or not at all: a plug in the network, a power supply.
 
-    A subclass has `switch` and `look`, which run on the io thread. A command returns at once; the
-    newest one counts. The value is what the switch has confirmed, None while that is unknown. After
+    A subclass has `transmit` and `look`, which run on the io thread. A command returns at once; the
+    newest one counts. The value is what the device has confirmed, None while that is unknown. After
     a failure it is made safe, again and again until that works; a reset waits for this and fails if
     it does not happen.
     """
 
-    time_limit: Annotated[
-        Duration, Between(0.1, 10), Doc("How long to wait for an answer, in seconds.")
-    ] = 2.0
     check_every: Annotated[
         Duration | None, Between(1), Doc("The time between checks of its state, in seconds.")
     ] = 10.0
 
+    @property
     @abstractmethod
-    def switch(self, value: bool) -> bool | None:
-        """Switch it; returns its state as it says itself, None if it does not (io thread)."""
+    def answers_within(self) -> float:
+        """The seconds that `transmit` takes at most."""
 
-    def look(self) -> bool | None:
+    @abstractmethod
+    def transmit(self, value: Any) -> Any:
+        """Bring it to `value`; returns its state as it says itself, None if it does not."""
+
+    def look(self) -> Any:
         """Its state as it says itself, None if it does not (io thread)."""
         return None
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)
-        self._value: bool | None = None
+        self._value: Any = None
         self._wanted = self.safe
-        self._pending = False  # the io thread switches it, or is about to
+        self._pending = False  # the io thread transmits `_wanted`, or is about to
         self._attempted = threading.Event()  # the io thread has tried to reach `_wanted`
         self._safe_now = False
-        self._switch_again_at: float | None = None
+        self._again_at: float | None = None
         self._check_at: float | None = None
 
     def open(self) -> None:
@@ -133,9 +165,9 @@ class SlowSwitch(SlowDriver, SwitchOutput):
         if self.services.simulated:
             self._value = self.safe
         else:
-            self._io = IoThread(self.name, self.services)
+            self._io = self.worker()
             self._io.start()
-            self._start_switching()
+            self._begin()
             self._check_at = self._after(self.check_every)
         self.opened()
 
@@ -149,14 +181,14 @@ class SlowSwitch(SlowDriver, SwitchOutput):
             io, self._io = self._io, None
             self.interrupt()
             io.stop()
-            self._pending, self._switch_again_at, self._check_at = False, None, None
+            self._pending, self._again_at, self._check_at = False, None, None
         self._confirm_safe()
 
     def reset(self) -> None:
         super().reset()
         if self._io is not None:
-            # Twice: one switching may be under way, and this one follows it.
-            self.services.outlast(2 * self.time_limit, lambda: not self._pending)
+            # Twice: one command may be under way, and this one follows it.
+            self.services.outlast(2 * self.answers_within, lambda: not self._pending)
             self._confirm_safe()
             self._value = self.safe
 
@@ -165,46 +197,46 @@ class SlowSwitch(SlowDriver, SwitchOutput):
             self._value = self.safe
         else:
             self._wanted = self.safe
-            self._start_switching()
+            self._begin()
 
     def await_safe(self, seconds: float) -> None:
         if self._io is not None and self._failure is None:  # else it would hold up the others
             self._attempted.wait(seconds)
 
-    def drive(self, value: bool) -> None:
+    def drive(self, value: Any) -> None:
         if self._io is None:
             self._value = value
-        elif value != self._wanted or not (self._pending or self._switch_again_at):
+        elif value != self._wanted or not (self._pending or self._again_at):
             self._wanted = value
-            self._start_switching()
+            self._begin()
 
     @property
-    def value(self) -> bool | None:
+    def value(self) -> Any:
         return self._value
 
     def due(self) -> float | None:
-        return earliest(super().due(), self._switch_again_at, self._check_at)
+        return earliest(super().due(), self._again_at, self._check_at)
 
     def poll(self) -> None:
         super().poll()
         if self._io is None:
             return
         now = self.services.clock.now()
-        if self._switch_again_at is not None and self._switch_again_at <= now:
-            self._start_switching()
+        if self._again_at is not None and self._again_at <= now:
+            self._begin()
         if self._check_at is not None and self._check_at <= now:
             self._check_at = self._after(self.check_every)
             self._submit()
 
     def _confirm_safe(self) -> None:
         if not self._safe_now:
-            why = self._failure or "no answer"
+            why = self.trouble() or "no answer"
             raise DeviceError(f"it has not confirmed that it is {_word(self.safe)}: {why}")
 
-    def _start_switching(self) -> None:
+    def _begin(self) -> None:
         self._safe_now = False
         self._attempted.clear()
-        self._pending, self._switch_again_at = True, None
+        self._pending, self._again_at = True, None
         self._submit()
 
     def _submit(self) -> None:
@@ -213,44 +245,45 @@ class SlowSwitch(SlowDriver, SwitchOutput):
             self._io.submit(self._work, lambda then: then(), self._missed)
 
     def _work(self) -> Callable[[], None]:
-        """Switch or look (io thread); returns what the hardware thread does with the result."""
+        """Transmit or look (io thread); returns what the hardware thread does with the result."""
         pending = self._pending
         try:
-            return self._switch() if pending else partial(self._looked, self.look())
+            return self._transmit() if pending else partial(self._looked, self.look())
         except Exception as error:  # noqa: BLE001 - whatever it is, the device has failed
-            return partial(self._not_switched if pending else self._missed, error)
+            return partial(self._not_confirmed if pending else self._missed, error)
 
-    def _switch(self) -> Callable[[], None]:
+    def _transmit(self) -> Callable[[], None]:
         wanted = self._wanted
         try:
-            said = self.switch(wanted)
+            said = self.transmit(wanted)
             value = wanted if said is None else said
             if value != wanted:
-                raise DeviceError(f"it was switched {_word(wanted)} but is {_word(value)}")
+                how = "switched" if isinstance(wanted, bool) else "set to"
+                raise DeviceError(f"it was {how} {_word(wanted)} but is {_word(value)}")
             self._safe_now = value == self.safe
-            return partial(self._switched, value)
+            return partial(self._confirmed, value)
         finally:
             if wanted == self._wanted:
                 self._attempted.set()
 
-    def _switched(self, value: bool) -> None:
+    def _confirmed(self, value: Any) -> None:
         self._value = value
         self._failure = None
         self._pending = False
         if value != self._wanted:
-            self._start_switching()  # another command came meanwhile
+            self._begin()  # another command came meanwhile
         self.services.publish()
 
-    def _not_switched(self, error: Exception) -> None:
+    def _not_confirmed(self, error: Exception) -> None:
         self._pending = False
         self._value = None
         if self.is_safe(self._wanted):
-            self._switch_again_at = self._after(_RETRY)
+            self._again_at = self._after(_RETRY)
         else:
-            super().reset()  # it may have switched half-way
+            super().reset()  # it may have worked half-way
         self._failed(error)
 
-    def _looked(self, value: bool | None) -> None:
+    def _looked(self, value: Any) -> None:
         if value is not None and not self._pending:
             self._value, self._failure = value, None
             self.services.publish()
@@ -264,5 +297,25 @@ class SlowSwitch(SlowDriver, SwitchOutput):
         return None if seconds is None else self.services.clock.now() + seconds
 
 
-def _word(value: bool) -> str:
-    return "on" if value else "off"
+@dataclass(kw_only=True)
+class SlowSwitch(SwitchOutput, SlowOutput):
+    """A slow output that is on or off: a plug in the network, a hub. A subclass has `switch`."""
+
+    time_limit: Annotated[
+        Duration, Between(0.1, 10), Doc("How long to wait for an answer, in seconds.")
+    ] = 2.0
+
+    @property
+    def answers_within(self) -> float:
+        return self.time_limit
+
+    @abstractmethod
+    def switch(self, value: bool) -> bool | None:
+        """Switch it; returns its state as it says itself, None if it does not (io thread)."""
+
+    def transmit(self, value: bool) -> bool | None:
+        return self.switch(value)
+
+
+def _word(value: Any) -> str:
+    return ("on" if value else "off") if isinstance(value, bool) else f"{value:g}"

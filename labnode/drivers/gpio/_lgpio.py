@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
@@ -12,6 +13,7 @@ from gpiozero import PinPWMFixedValue, PinUnknownPi
 from gpiozero.pins.lgpio import LGPIOFactory, LGPIOPin
 from gpiozero.pins.local import LocalPiPin
 
+from labnode.drivers.gpio.gpiochips import LineRequest
 from labnode.drivers.gpio.pin import GENERIC_REVISION
 from labnode.errors import DeviceError
 
@@ -30,6 +32,7 @@ class PiPins(LGPIOFactory):  # type: ignore[misc]
         self.pins: dict[Any, PiPin] = {}
         self._reservations: dict[Any, list[Any]] = defaultdict(list)
         self._res_lock = Lock()
+        self.groups: set[tuple[int, ...]] = set()  # claimed, and so until the chip is closed
 
     def close_devices_on(self, pin: PiPin) -> None:
         """Close the device that was being made of a pin and cannot have it.
@@ -41,6 +44,14 @@ class PiPins(LGPIOFactory):  # type: ignore[misc]
         for device in [reference() for reference in references]:
             if device is not None:
                 device.close()
+
+    def line_events(self, request: LineRequest) -> int:
+        """A descriptor with the kernel's events of some lines; DeviceError."""
+        return request.open(self.chip)
+
+    def waves(self, lines: Sequence[int], levels: int, clock: Any) -> PiWaves:  # noqa: ARG002
+        """Some lines that waves of pulses are sent to; until then they have these levels."""
+        return PiWaves(self, tuple(lines), levels)
 
     def _get_revision(self) -> int:
         try:
@@ -130,6 +141,78 @@ class PiPin(LGPIOPin):  # type: ignore[misc]
             lgpio.tx_pwm(self.factory._handle, self._number, 0, 0)
             self._pulsing = False
         lgpio.gpio_write(self.factory._handle, self._number, int(level))
+
+
+class PiWaves:
+    """Lines that change together, by waves of pulses that a thread of lgpio sends in time.
+
+    Levels are numbers with a bit for each line, the first line's the lowest. lgpio looks for new
+    waves 50 times a second while it sends none, and follows one with the next without a gap.
+    """
+
+    _QUEUE = 10  # waves that lgpio takes, LG_TX_BUF of its lgPthTx.h
+
+    def __init__(self, factory: PiPins, lines: tuple[int, ...], levels: int) -> None:
+        self._factory = factory
+        self._lines = lines
+        self._names = [f"GPIO{line}" for line in lines]
+        self._lock = Lock()  # between the claims of `cancel` there is no group
+        factory.reserve_pins(self, *self._names)
+        try:
+            if lines in factory.groups:
+                self.cancel(levels)
+            else:
+                self._claim(levels)
+        except BaseException:
+            self.close()
+            raise
+
+    def send(self, pulses: Sequence[tuple[int, int]]) -> None:
+        """Queue a wave: levels, each with the microseconds until the next ones."""
+        mask = (1 << len(self._lines)) - 1
+        wave = [lgpio.pulse(levels, mask, micros) for levels, micros in pulses]
+        with self._lock, _Explained(self):
+            lgpio.tx_wave(self._factory._handle, self._lines[0], wave)
+
+    @property
+    def pending(self) -> int:
+        """How many waves are being sent or wait."""
+        return self._QUEUE - int(
+            lgpio.tx_room(self._factory._handle, self._lines[0], lgpio.TX_WAVE)
+        )
+
+    def cancel(self, levels: int) -> int:
+        """End all waves, at once, and have the lines at these levels (any thread).
+
+        Returns how many waves did not end by themselves. lgpio ends a wave only when its group is
+        given up, and so the lines are, for a fraction of a millisecond.
+        """
+        with self._lock, _Explained(self):
+            handle, leader = self._factory._handle, self._lines[0]
+            ended = self.pending
+            if ended:
+                lgpio.group_free(handle, leader)
+                self._factory.groups.discard(self._lines)
+                self._claim(levels)
+            else:
+                lgpio.group_write(handle, leader, levels)
+            return ended
+
+    def close(self) -> None:
+        """Release the lines to others; they stay driven as they are."""
+        self._factory.release_pins(self, *self._names)
+
+    def _claim(self, levels: int) -> None:
+        bits = [levels >> place & 1 for place in range(len(self._lines))]
+        with _Explained(self):
+            lgpio.group_claim_output(self._factory._handle, list(self._lines), bits)
+        self._factory.groups.add(self._lines)
+
+    def _conflicts_with(self, other: object) -> bool:  # gpiozero asks before it reserves pins
+        return other is not self
+
+    def __str__(self) -> str:
+        return " and ".join(self._names)
 
 
 class _Explained:

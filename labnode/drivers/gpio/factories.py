@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gpiozero import PinPWMFixedValue, PinSetInput
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
+from labnode.clock import Clock
 from labnode.drivers.gpio.gpiochips import find_chip, list_chips
 from labnode.drivers.gpio.pin import GENERIC_REVISION
 from labnode.errors import DeviceError
@@ -79,9 +81,60 @@ class MockPin(MockPWMPin):  # type: ignore[misc]
         self.states = deque(self.states, maxlen=_HISTORY)
 
 
+class MockPins(MockFactory):  # type: ignore[misc]
+    """gpiozero's factory of mock pins, with waves as `PiPins` in _lgpio.py has them."""
+
+    def waves(self, lines: Sequence[int], levels: int, clock: Clock) -> MockWaves:
+        """Waves that take their time by `clock`."""
+        return MockWaves(self, lines, levels, clock)
+
+
+class MockWaves:
+    """Behaves like `PiWaves` in _lgpio.py; `sent` are the pulses of the latest waves."""
+
+    def __init__(self, factory: Any, lines: Sequence[int], levels: int, clock: Clock) -> None:
+        self.sent: deque[Sequence[tuple[int, int]]] = deque(maxlen=_HISTORY)
+        self._factory = factory
+        self._names = [f"GPIO{line}" for line in lines]
+        self._pins = [factory.pin(name) for name in self._names]
+        self._clock = clock
+        self._waves: deque[tuple[float, int]] = deque()  # when each ends, and with which levels
+        factory.reserve_pins(self, *self._names)
+        for place, pin in enumerate(self._pins):
+            pin.output_with_state(levels >> place & 1)
+
+    def send(self, pulses: Sequence[tuple[int, int]]) -> None:
+        begin = self._waves[-1][0] if self.pending else self._clock.now()
+        seconds = sum(micros for _, micros in pulses) / 1e6
+        self._waves.append((begin + seconds, pulses[-1][0]))
+        self.sent.append(pulses)
+
+    @property
+    def pending(self) -> int:
+        while self._waves and self._waves[0][0] <= self._clock.now():
+            self._show(self._waves.popleft()[1])
+        return len(self._waves)
+
+    def cancel(self, levels: int) -> int:
+        ended = self.pending
+        self._waves.clear()
+        self._show(levels)
+        return ended
+
+    def close(self) -> None:
+        self._factory.release_pins(self, *self._names)
+
+    def _show(self, levels: int) -> None:
+        for place, pin in enumerate(self._pins):
+            pin.state = levels >> place & 1
+
+    def _conflicts_with(self, other: object) -> bool:
+        return other is not self
+
+
 def mock_factory() -> Any:
     """A gpiozero factory of mock pins with PWM; `factory.pin("GPIO17").state` shows one."""
-    return MockFactory(revision=f"{GENERIC_REVISION:x}", pin_class=MockPin)
+    return MockPins(revision=f"{GENERIC_REVISION:x}", pin_class=MockPin)
 
 
 def real_factory(work_dir: Path | None = None) -> Any:

@@ -1,13 +1,14 @@
-"""The machine's GPIO chips: which one has the header's pins, and who uses a line."""
+"""The machine's GPIO chips: which one has the header's pins, who uses a line, and its edges."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from labnode.errors import DeviceError
 
@@ -20,6 +21,21 @@ _GET_LINEINFO = 0xC100B405  # GPIO_V2_GET_LINEINFO_IOCTL
 _LINEINFO = struct.Struct("=32s32sIIQ176x")  # name, consumer, offset, attributes, flags
 _LINE_USED = 1
 _LINE_OUTPUT = 8
+
+# Version 2 of the kernel's GPIO interface (linux/gpio.h, since Linux 5.10). 32- and 64-bit programs
+# have the same structures: each 64-bit field is an __aligned_u64, and arrays and padding keep every
+# size a multiple of 8 bytes, "to ensure 32/64-bit alignment of structs".
+_GET_LINE = 0xC250B407  # GPIO_V2_GET_LINE_IOCTL
+_REQUEST = struct.Struct("=64I32sQI20x240sII20xi")  # gpio_v2_line_request, 592 bytes
+_DEBOUNCE = struct.Struct("=IIIIQ")  # gpio_v2_line_config_attribute: id, -, microseconds, -, lines
+EVENT = struct.Struct("=QIIII24x")  # gpio_v2_line_event, 48 bytes
+
+_INPUT = 1 << 2  # GPIO_V2_LINE_FLAG_INPUT and so on
+_EDGES = {"rising": 1 << 4, "falling": 1 << 5, "both": 1 << 4 | 1 << 5}
+_BIAS = {True: 1 << 8, False: 1 << 9, None: 1 << 10}  # pulled up, pulled down, floating
+_DEBOUNCE_ID = 3  # GPIO_V2_LINE_ATTR_ID_DEBOUNCE
+MOST_EVENTS = 1024  # events that the kernel keeps until they are read: it grants no more
+_RISING = 1  # GPIO_V2_LINE_EVENT_RISING_EDGE
 
 
 @dataclass(frozen=True)
@@ -68,6 +84,64 @@ def user_of(chip: Chip, line: int, directory: Path = Path("/dev")) -> str | None
 def is_output(chip: Chip, line: int, directory: Path = Path("/dev")) -> bool:
     """Whether a line is driven, by a program or, on a Pi, as it was left; DeviceError as above."""
     return bool(_line_info(chip, line, directory)[1] & _LINE_OUTPUT)
+
+
+class LineEvent(NamedTuple):
+    """One edge; `time` is in nanoseconds (CLOCK_MONOTONIC), `number` counts all of a request's."""
+
+    time: int
+    rising: bool
+    line: int
+    number: int
+
+
+def events_in(data: bytes) -> Iterator[LineEvent]:
+    """The edges in what was read from a request."""
+    for time, kind, line, number, _ in EVENT.iter_unpack(data):
+        yield LineEvent(time, kind == _RISING, line, number)
+
+
+@dataclass(frozen=True)
+class LineRequest:
+    """Which edges of which lines to stamp; both `edge` and `pull_up` are those of all lines."""
+
+    lines: Sequence[int]
+    edge: str  # "rising", "falling" or "both"
+    pull_up: bool | None
+    debounce: float | None = None  # seconds
+
+    def open(self, chip: int, directory: Path = Path("/dev")) -> int:
+        """A descriptor from which events can be read; DeviceError when a line cannot be had."""
+        attributes = b""
+        if self.debounce:
+            micros = max(1, round(self.debounce * 1e6))
+            attributes = _DEBOUNCE.pack(_DEBOUNCE_ID, 0, micros, 0, (1 << len(self.lines)) - 1)
+        request = bytearray(
+            _REQUEST.pack(
+                *self.lines,
+                *[0] * (64 - len(self.lines)),
+                b"labnode",
+                _INPUT | _EDGES[self.edge] | _BIAS[self.pull_up],
+                bool(attributes),
+                attributes,
+                len(self.lines),
+                MOST_EVENTS,
+                -1,
+            )
+        )
+        try:
+            descriptor = os.open(directory / f"gpiochip{chip}", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.ioctl(descriptor, _GET_LINE, request)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            pins = " and ".join(f"GPIO{line}" for line in self.lines)
+            raise DeviceError(
+                f"{pins} cannot be had ({error.strerror}): another program has it, or the kernel "
+                "does, for a bus or an overlay"
+            ) from error
+        return int(_REQUEST.unpack(request)[-1])
 
 
 def _line_info(chip: Chip, line: int, directory: Path) -> tuple[str, int]:

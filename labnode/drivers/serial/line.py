@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from labnode.clock import Clock
-from labnode.drivers.framework.io_thread import IoLoop
+from labnode.drivers.framework.io_thread import Backoff, IoLoop
 from labnode.drivers.serial.buffer import ReceiveBuffer, SendQueue, Written
 from labnode.drivers.serial.options import SerialOptions
 from labnode.drivers.serial.port import Port
@@ -22,10 +22,8 @@ from labnode.locale import Message
 log = logging.getLogger(__name__)
 
 _BACKLOG = 1 << 20  # bytes that a page may lag behind: 3 s at 3 Mbaud
-_FIRST_RETRY = 0.2  # seconds until the second attempt to open a port
 _RETRY_MISSING = 1.0  # seconds, at most, between two looks for a port that is not there
 _RETRY_BROKEN = 5.0  # seconds, at most, between two attempts to use one that does not work
-_WORKS_AFTER = 5.0  # seconds after which a port that says nothing counts as working
 _BURST = 0.25  # seconds' worth of bytes that a page gets at once after a pause
 _RATE_PAUSE = 0.05  # seconds until a page that has used up its rate gets more
 
@@ -62,7 +60,7 @@ class Line:
         self._lock = threading.Lock()  # of what several threads write
         self._listeners: tuple[Callable[[], None], ...] = ()
         self._port: Port | None = None
-        self._backoff = _Backoff(self._clock)
+        self._backoff = Backoff(self._clock)
         self._taken_at = 0.0  # when the port last took something, or there was nothing to send
         self._notify_at: float | None = None  # when listeners are called in any case
 
@@ -251,7 +249,7 @@ class Line:
     def _lose(self, error: LabnodeError) -> None:
         """The port is gone, or still not there."""
         if self._port is not None:
-            self._backoff.lost()
+            self._backoff.lost(_RETRY_BROKEN)
         self._close()
         if not self.status.lent and str(error) != self.status.error:
             log.warning("%s is not connected: %s", self._name, error)
@@ -302,41 +300,6 @@ class Line:
 def _new_epoch() -> str:
     """A name for what is received from now on: offsets of another epoch mean other bytes."""
     return secrets.token_urlsafe(6)
-
-
-class _Backoff:
-    """When to try the port again: the pause doubles with every failure until the port works."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.at = 0.0
-        self._clock = clock
-        self._pause = _FIRST_RETRY
-        self._opened_at = 0.0
-
-    @property
-    def due(self) -> bool:
-        return self._clock.now() >= self.at
-
-    def failed(self, longest: float) -> None:
-        """The next attempt is `longest` seconds away at most."""
-        self._pause = min(self._pause, longest)
-        self.at = self._clock.now() + self._pause
-        self._pause *= 2
-
-    def opened(self) -> None:
-        self._opened_at = self._clock.now()
-
-    def works(self) -> None:
-        self._pause = _FIRST_RETRY
-
-    def lost(self) -> None:
-        """It was open and is gone: at once again, unless it goes again and again."""
-        if self._clock.now() - self._opened_at > _WORKS_AFTER:
-            self.works()
-        if self._pause == _FIRST_RETRY:
-            self.at, self._pause = self._clock.now(), 2 * _FIRST_RETRY
-        else:
-            self.failed(_RETRY_BROKEN)
 
 
 class PageReader:

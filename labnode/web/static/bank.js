@@ -2,6 +2,7 @@
 
 import { asText, board, fill, make, words } from "./panel.js";
 import { register } from "./widgets.js";
+import { hasBit } from "./wishes.js";
 
 register("bank", drawBank);
 
@@ -65,9 +66,4 @@ function drawBank(device, card) {
       if (device.words || !settable) control.setAttribute("aria-label", text);
     }
   };
-}
-
-/** With a power of two and no shift: banks may be wider than the 32 bits of those. */
-function hasBit(value, bit) {
-  return Math.floor(value / 2 ** bit) % 2 === 1;
 }

@@ -22,42 +22,47 @@ function drawSwitch(device, card) {
   };
 }
 
-/** On while it is held down; where the device itself ends its pulse, a click begins one. */
 function drawButton(device, card) {
   const { name } = device;
-  const press = device.commands?.some((command) => command.name === "press");
   const state = make("span", { className: "state" });
   const id = `press-${name}`;
   const button = make("button", { type: "button", className: "push", id }, words.press);
   button.setAttribute("aria-labelledby", `${id} ${card.labelId}`);
   card.guard(button);
-  const put = (value) => card.act(() => board.command(name, "set", [value]));
-  if (press || device.pulse || device.confirm) {
-    const pulse = () => board.command(name, press ? "press" : "set", press ? [] : [true]);
-    button.addEventListener("click", () => card.act(pulse));
-  } else {
-    let held = null; // the promise of having been pressed
-    const down = (event) => {
-      if (held || (event.key && event.key !== " " && event.key !== "Enter")) return;
-      // A finger holds what it touched first: without this nobody would see that it slides off.
-      if (event.pointerId !== undefined) button.releasePointerCapture(event.pointerId);
-      if (button.getAttribute("aria-disabled") !== "true") held = put(true);
-    };
-    const up = async () => {
-      const pressed = held;
-      held = null;
-      if (pressed) await pressed.then(() => put(false));
-    };
-    for (const event of ["pointerdown", "keydown"]) button.addEventListener(event, down);
-    for (const event of ["pointerup", "pointercancel", "pointerleave", "keyup", "blur"]) button.addEventListener(event, up);
-    document.addEventListener("visibilitychange", () => document.hidden && up());
-    button.addEventListener("contextmenu", (event) => event.preventDefault()); // a long touch is no question
-  }
+  pressable(button, device, card);
   card.head.append(state, button);
   return ({ value }) => {
     state.textContent = asText(value, device);
     button.classList.toggle("pressed", Boolean(value));
   };
+}
+
+/** A button whose device is on while it is held down; where the device itself ends its pulse, a click begins one. */
+export function pressable(button, device, card) {
+  const { name } = device;
+  const press = device.commands?.some((command) => command.name === "press");
+  if (press || device.pulse || device.confirm) {
+    const pulse = () => board.command(name, press ? "press" : "set", press ? [] : [true]);
+    button.addEventListener("click", () => card.act(pulse));
+    return;
+  }
+  const put = (value) => card.act(() => board.command(name, "set", [value]));
+  let held = null; // the promise of having been pressed
+  const down = (event) => {
+    if (held || (event.key && event.key !== " " && event.key !== "Enter")) return;
+    // A finger holds what it touched first: without this nobody would see that it slides off.
+    if (event.pointerId !== undefined) button.releasePointerCapture(event.pointerId);
+    if (button.getAttribute("aria-disabled") !== "true") held = put(true);
+  };
+  const up = async () => {
+    const pressed = held;
+    held = null;
+    if (pressed) await pressed.then(() => put(false));
+  };
+  for (const event of ["pointerdown", "keydown"]) button.addEventListener(event, down);
+  for (const event of ["pointerup", "pointercancel", "pointerleave", "keyup", "blur"]) button.addEventListener(event, up);
+  document.addEventListener("visibilitychange", () => document.hidden && up());
+  button.addEventListener("contextmenu", (event) => event.preventDefault()); // a long touch is no question
 }
 
 function drawSlider(device, card) {

@@ -60,7 +60,7 @@ export class Live {
 
   /** Say that the page is there, and whether anybody looks at it: else the lab tells it nothing. */
   #tell() {
-    this.#socket.send(document.hidden ? "hidden" : "here");
+    if (!this.#stopped) this.#socket.send(document.hidden ? "hidden" : "here");
   }
 
   /** Hear what a WebSocket has to say; true when it was lost, so that another may do better. */

@@ -73,7 +73,7 @@ export function makeProgress(card, stopId, write = asResult) {
   stop.setAttribute("aria-labelledby", `${stopId} ${card.labelId}`);
   const state = make("span", { className: "state" });
   const bar = make("progress", { max: 100, "aria-labelledby": card.labelId });
-  const log = make("pre", { className: "log", tabIndex: 0, "aria-label": words.output });
+  const log = make("pre", { className: "log", tabIndex: 0, role: "group", "aria-label": words.output });
   const result = make("p", { className: "result", role: "status" });
   card.slot.append(result);
   let task = null;

@@ -52,16 +52,25 @@ export function drawDevice(device) {
   if (device.deadman) card.element.append(deadman);
   card.element.append(card.slot);
 
-  function follow(state) {
+  attend(device, card, (state) => {
     const guarded = state.unheard ? "unheard" : "deadman";
     deadman.textContent = fill(words[guarded], { n: device.deadman });
     deadman.classList.toggle("acted", Boolean(state.unheard));
+    show(state);
+  });
+  return card.element;
+}
+
+/** Have a card show how its device is, now and at every change: `show(state)`. */
+export function attend(device, card, show) {
+  const look = (name) => {
+    if (name !== device.name) return;
+    const state = board.expected(name);
     card.element.classList.toggle("stale", Boolean(state.stale));
     card.element.classList.toggle("wanted", Boolean(state.wanted));
     card.block(whyNot(state), state.held);
     show(state);
-  }
-  const look = (name) => name === device.name && follow(board.expected(name));
+  };
   look(device.name);
   board.on("change", look);
   board.on("expect", look);
@@ -69,7 +78,6 @@ export function drawDevice(device) {
     const { state } = board.devices[device.name];
     if (state.stale && !document.hidden) card.block(whyNot(state), state.held); // it grows older
   }, 1000);
-  return card.element;
 }
 
 /** Why a device cannot be used as it is now; "" where it can. */

@@ -95,6 +95,10 @@ export class Wishes {
 }
 
 /** With powers of two and no shift: banks may be wider than the 32 bits of those. */
+export function hasBit(number, bit) {
+  return Math.floor(number / 2 ** bit) % 2 === 1;
+}
+
 function withBit(number, bit, on) {
-  return number + (Number(on) - (Math.floor(number / 2 ** bit) % 2)) * 2 ** bit;
+  return number + (Number(on) - Number(hasBit(number, bit))) * 2 ** bit;
 }

@@ -1,0 +1,170 @@
+"""The buffer of a device that the kernel drives: many samples, taken when its trigger says so.
+
+Documentation/iio/iio_devbuf.rst and the buffers' part of sysfs-bus-iio in the kernel's sources.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from labnode.drivers.framework.samples import Samples
+from labnode.errors import DeviceError, DeviceGone
+
+_TYPE = re.compile(r"(le|be):([su])(\d+)/(\d+)>>(\d+)")
+_SILENT = 2.0  # seconds without a sample, more than its period: nothing triggers
+_LOOK = 0.2  # seconds between two looks at whether it should end
+_TIMESTAMP = "in_timestamp"
+
+
+@dataclass(frozen=True)
+class Element:
+    """One number in a record: `le:s12/16>>4` is 12 bits of 16, signed, shifted by 4."""
+
+    order: str  # "little" or "big"
+    signed: bool
+    bits: int
+    size: int  # bytes
+    shift: int
+
+    @classmethod
+    def of(cls, text: str) -> Element:
+        found = _TYPE.fullmatch(text)
+        if found is None:
+            raise DeviceError(f"the kernel's buffer has numbers of an unknown form, {text!r}")
+        order = "little" if found[1] == "le" else "big"
+        return cls(order, found[2] == "s", int(found[3]), int(found[4]) // 8, int(found[5]))
+
+    def number(self, data: bytes) -> int:
+        value = int.from_bytes(data, "little" if self.order == "little" else "big") >> self.shift
+        value &= (1 << self.bits) - 1
+        return value - (1 << self.bits) if self.signed and value >> (self.bits - 1) else value
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """The buffer of one device, for one channel; io thread only."""
+
+    root: Path
+    folder: Path
+    channel: str  # "in_voltage0"
+    trigger: str | None
+
+    @classmethod
+    def of(cls, root: Path, folder: Path, channel: str, trigger: str | None) -> Buffer | None:
+        """None where the device or the channel has no buffer."""
+        here = (folder / "buffer" / "enable", folder / "scan_elements" / f"{channel}_en")
+        return cls(root, folder, channel, trigger) if all(map(Path.exists, here)) else None
+
+    def read(self, count: int, rate: float, ended: threading.Event) -> Samples:
+        """So many raw numbers, at a rate as near to `rate` as the device can.
+
+        The step is that of the kernel's timestamps, where there are any. DeviceGone when nothing
+        comes; DeviceError for anything else.
+        """
+        try:
+            self._write("buffer/enable", "0")
+            elements = self._choose()
+            set_rate = self._set_rate(rate)
+            self._write("buffer/length", str(count))
+            path = self._device()
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                self._write("buffer/enable", "1")
+                record = _layout(elements)
+                data = _read(descriptor, record.size * count, 1 / set_rate, ended)
+            finally:
+                with suppress(OSError):
+                    self._write("buffer/enable", "0")
+                os.close(descriptor)
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            raise DeviceError(f"its buffer cannot be used: {error.strerror}{where}") from error
+        pieces = [data[i : i + record.size] for i in range(0, len(data), record.size)]
+        y = [float(record.number(self.channel, piece)) for piece in pieces]
+        times = [record.number(_TIMESTAMP, p) for p in pieces] if _TIMESTAMP in elements else []
+        took = (times[-1] - times[0]) / 1e9 if times else 0.0
+        return Samples(y, took / (count - 1) if took > 0 else 1 / set_rate)
+
+    def _choose(self) -> dict[str, Element]:
+        """Have only our channel and the time in the buffer; what there is, in its order."""
+        scan = self.folder / "scan_elements"
+        wanted = {self.channel, _TIMESTAMP}
+        for path in scan.glob("*_en"):
+            path.write_text("1" if path.name.removesuffix("_en") in wanted else "0")
+        names = sorted(
+            (name for name in wanted if (scan / f"{name}_en").exists()),
+            key=lambda name: int((scan / f"{name}_index").read_text()),
+        )
+        return {name: Element.of((scan / f"{name}_type").read_text().strip()) for name in names}
+
+    def _set_rate(self, rate: float) -> float:
+        """Set the rate where there is a place for it; returns what it is then."""
+        places = [self.folder]
+        if self.trigger is not None:
+            places.insert(0, self._trigger_folder(self.trigger))
+            self._write("trigger/current_trigger", self.trigger)
+        for place in places:
+            path = place / "sampling_frequency"
+            if path.exists():
+                path.write_text(f"{rate:g}")
+                return float(path.read_text().split()[0]) or rate
+        return rate
+
+    def _trigger_folder(self, name: str) -> Path:
+        for folder in self.root.glob("trigger*"):
+            if (folder / "name").read_text().strip() == name:
+                return folder
+        raise DeviceError(f"there is no IIO trigger {name!r}")
+
+    def _device(self) -> Path:
+        """Its file in /dev; beside the tree of a test, which has one of its own."""
+        return self.root.parents[3] / "dev" / self.folder.name
+
+    def _write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text)
+
+
+@dataclass(frozen=True)
+class _Record:
+    size: int
+    places: dict[str, tuple[int, Element]]
+
+    def number(self, name: str, data: bytes) -> int:
+        begin, element = self.places[name]
+        return element.number(data[begin : begin + element.size])
+
+
+def _layout(elements: dict[str, Element]) -> _Record:
+    """Each number at a multiple of its size, and a record at one of the largest."""
+    end, places = 0, {}
+    for name, element in elements.items():
+        begin = -(-end // element.size) * element.size
+        places[name] = (begin, element)
+        end = begin + element.size
+    largest = max(element.size for element in elements.values())
+    return _Record(-(-end // largest) * largest, places)
+
+
+def _read(descriptor: int, size: int, period: float, ended: threading.Event) -> bytes:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    data, silent = b"", 0.0
+    while len(data) < size:
+        if ended.is_set():
+            raise DeviceError("the burst was ended")
+        if not poll.poll(_LOOK * 1000):
+            silent += _LOOK
+            if silent > _SILENT + period:
+                raise DeviceGone("nothing comes into its buffer: does its trigger run?")
+            continue
+        piece = os.read(descriptor, size - len(data))
+        if not piece:
+            raise DeviceGone("its buffer has ended")
+        data, silent = data + piece, 0.0
+    return data

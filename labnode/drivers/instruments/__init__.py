@@ -1,0 +1,1 @@
+"""Instruments that are spoken to in text (SCPI): supplies, meters, generators, oscilloscopes."""

@@ -1,0 +1,118 @@
+"""`labnode new`: a board file from answers to "what is wired?"."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from labnode.board import load_board
+from labnode.errors import BadInput, ConfigError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Something that can be wired: its driver, what it is in words, and what to ask about it.
+
+    `asks` are options with what to ask for each and its default; `fixed` is YAML that all have.
+    """
+
+    driver: str
+    words: str
+    asks: tuple[tuple[str, str, str], ...]
+    fixed: str = ""
+
+
+_PIN = ("pin", "Its pin, such as GPIO17", "")
+
+KINDS = (
+    Kind("led", "LED", (_PIN,)),
+    Kind(
+        "relay",
+        "relay or transistor that switches a load",
+        (_PIN, ("max_on_time", "The longest time it may be on, such as 2m (empty: no limit)", "")),
+    ),
+    Kind("pwm_output", "load whose power is set, such as a fan", (_PIN,), "frequency: 100"),
+    Kind("servo", "servo motor", (_PIN,)),
+    Kind("button", "push button, switch or contact to ground", (_PIN,)),
+    Kind("digital_input", "other signal of 3.3 V to read", (_PIN,)),
+    Kind("serial", "board or instrument on a serial port", (("port", "Its port", "/dev/ttyUSB0"),)),
+    Kind("mjpeg", "camera", (("device", "Its device", "/dev/video0"),)),
+    Kind("cpu_temperature", "temperature of the Pi's processor", ()),
+)
+
+
+@dataclass(frozen=True)
+class WiredDevice:
+    """One device: its name, its kind, the answers to what the kind asks, its label."""
+
+    name: str
+    kind: Kind
+    values: tuple[str, ...]
+    label: str
+
+    def line(self) -> str:
+        """The device in a board file."""
+        given = zip(self.kind.asks, self.values, strict=False)
+        parts = [f"driver: {self.kind.driver}"]
+        parts += [f"{option}: {_text(value)}" for (option, _, _), value in given if value]
+        parts += [self.kind.fixed] if self.kind.fixed else []
+        return f"  {self.name}: {{{', '.join([*parts, f'label: {_text(self.label)}'])}}}"
+
+
+def read_device(text: str) -> WiredDevice:
+    """NAME=DRIVER[:VALUE,...] as on the command line; BadInput if it is none."""
+    found = re.fullmatch(r"([^=]+)=(\w+)(?::(.*))?", text)
+    if found is None:
+        raise BadInput(f"--device is NAME=DRIVER:PIN, such as light=relay:GPIO17, not {text!r}.")
+    name, driver, values = found.groups()
+    kind = next((kind for kind in KINDS if kind.driver == driver), None)
+    if kind is None:
+        known = ", ".join(kind.driver for kind in KINDS)
+        raise BadInput(f"--device {text}: the drivers that this knows are {known}.")
+    given = tuple(values.split(",")) if values else ()
+    if len(given) > len(kind.asks):
+        raise BadInput(f"--device {text}: {driver} takes {len(kind.asks)} values at most.")
+    return WiredDevice(
+        name, kind, given or tuple(default for _, _, default in kind.asks), title(name)
+    )
+
+
+def title(name: str) -> str:
+    """A name as a title: `door_bell` is "Door bell"."""
+    words = re.sub(r"[_-]+", " ", name).strip()
+    return words[:1].upper() + words[1:]
+
+
+def board_text(name: str, board_title: str, answers: Sequence[WiredDevice]) -> str:
+    """The board file."""
+    return "\n".join([
+        "# Made by `labnode new`. Change it as you like: `labnode check` reports mistakes.",
+        "schema: 1",
+        f"title: {_text(board_title)}",
+        f"lab: {{name: {name}, category: Labs}}",
+        "devices:" if answers else "devices: {}",
+        *(answer.line() for answer in answers),
+    ]) + "\n"  # fmt: skip
+
+
+def problem(text: str) -> str | None:
+    """What is wrong with a board file of this text, in one sentence; None if nothing is."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "board.yaml"
+        path.write_text(text, encoding="utf-8")
+        try:
+            load_board(path)
+        except ConfigError as error:
+            return error.problems[0].message.replace(f"{path}:", "line ")
+    return None
+
+
+def _text(value: str) -> str:
+    """A text for YAML, quoted where it has to be."""
+    plain = re.fullmatch(r"[\w/][\w /.+-]*", value) and not re.fullmatch(
+        r"(?i)true|false|on|off|yes|no|null|[\d.+-]+", value
+    )
+    return value if plain else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
