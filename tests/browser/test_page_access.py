@@ -99,6 +99,7 @@ def test_on_a_phone_everything_fits_and_fingers_find_it(student: Student, lab: S
         .map((card) => card.getBoundingClientRect().left))].length"
     assert student.run(left) == 1
     height = "return [...document.querySelectorAll('button:not(dialog *), input')]\
+        .filter((each) => each.checkVisibility())\
         .map((each) => each.getBoundingClientRect().height)"
     assert min(student.run(height)) >= 32
     student.click("#device-switch [role=switch]")
