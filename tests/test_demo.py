@@ -124,10 +124,10 @@ def test_a_board_that_has_lost_its_owner_ends_the_demo(
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        (Reason.EXITED, ": the student has left"),
-        (Reason.INACTIVITY, ": the student's page was closed"),
-        (Reason.TIME, ""),
-        (None, ""),
+        (Reason.EXITED, "The session is over: the student has left."),
+        (Reason.INACTIVITY, "The session is over: the student's page was closed."),
+        (Reason.TIME, "The session is over."),
+        (None, "The session is over."),
     ],
 )
 def test_the_reason_for_the_end_is_told(reason: Reason | None, words: str) -> None:
@@ -135,11 +135,11 @@ def test_the_reason_for_the_end_is_told(reason: Reason | None, words: str) -> No
         def __init__(self) -> None:
             self.reason = reason
 
-    assert demo._why(Ended()) == words  # type: ignore[arg-type]
+    assert demo._over(Ended()) == words  # type: ignore[arg-type]
 
 
 def test_without_a_session_there_is_no_reason_to_tell() -> None:
-    assert demo._why(None) == ""
+    assert demo._over(None) == "The session is over."
 
 
 def test_on_a_terminal_the_time_left_stays_on_one_line(

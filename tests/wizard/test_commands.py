@@ -91,13 +91,13 @@ def test_schema_of_a_board_has_its_own_drivers_too(tmp_path: Path) -> None:
     definitions = json.loads(run("schema", str(board)).output)["definitions"]
     assert definitions["own_lamp"]["properties"]["brightness"]["default"] == 5
     assert "led" in definitions
-    assert run("schema", str(board), "--driver", "own_lamp").output.startswith("### own_lamp\n")
+    assert run("schema", str(board), "--driver", "own_lamp").output.startswith("# own_lamp\n")
 
 
 def test_schema_explains_all_drivers_or_one() -> None:
-    assert "### relay\n" in run("schema", "--markdown").output
+    assert "# relay\n" in run("schema", "--markdown").output
     text = run("schema", "--driver", "led").output
-    assert text.startswith("### led\n\nA light on a pin.")
+    assert text.startswith("# led\n\nA light on a pin.")
     assert "| `active_high` | true or false | `true` |" in text
 
 
