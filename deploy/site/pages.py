@@ -48,8 +48,6 @@ GROUPS = {
     "gpio": ("Pins", "Devices on the Raspberry Pi's own pins."),
     "buses": ("I²C, SPI and 1-Wire", "Parts on a bus."),
     "serial": ("Serial ports", "Devices on a serial port: USB adapters, UARTs, boards."),
-    "instruments": ("Instruments", "What speaks text, such as SCPI: bench supplies, multimeters, "
-                    "oscilloscopes. See also [Instruments](../instruments.md)."),
     "network": ("Network", "Devices that are reached over the network."),
     "instruments": ("Instruments", "What is controlled with text commands, and arrays; see also "
                     "[Instruments](../instruments.md)."),
