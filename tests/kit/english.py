@@ -14,7 +14,7 @@ _READ_ALOUD = ("aria-label", "title", "placeholder", "alt", "data-sure", "data-o
 
 def english_in(texts: Iterable[str], language: str) -> list[str]:
     """Those of `texts` that are in the English catalogue and differ in that of `language`."""
-    found = {" ".join(text.split()) for text in texts}
+    found = {" ".join(text.split()) for text in texts} - {*BUILT_IN.texts(language).values()}
     return sorted(text for text in found if _english(language).fullmatch(text))
 
 
