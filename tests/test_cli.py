@@ -162,6 +162,19 @@ def test_check_tells_what_may_not_be_meant_so(run: Run) -> None:
     )
 
 
+def test_check_explains_what_sequences_do(run: Run) -> None:
+    board = write(
+        "schema: 1\ndevices: {lid: {driver: button, pin: 17}}\n"
+        "sequences: {on_boot: {timeout: 5s, steps: [{repeat: {steps: [{wait: 1s}], times: 3}}]}}\n"
+    )
+    assert run("check", board, "--explain").out == (
+        "board.yaml: OK, 1 device\n"
+        "on_boot, when the node has started, within 5 s (a failure quarantines the board):\n"
+        "  Repeat 3 times:\n"
+        "    Wait 1 s.\n"
+    )
+
+
 def test_check_prints_what_a_board_needs_of_the_machine(run: Run) -> None:
     write(
         "from dataclasses import dataclass\n"

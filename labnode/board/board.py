@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from labnode.board.config.board_file import BoardFile
-from labnode.board.config.devices import in_opening_order
-from labnode.board.interlocks import Emergency, Fault, Interlocks
+from labnode.board.config.devices import derived_in_order, in_opening_order
+from labnode.board.interlocks import Commander, Emergency, Fault, Interlocks
 from labnode.board.services import (
     Alone,
     FaultStore,
@@ -85,15 +85,18 @@ class Board:
         self.emergency = Emergency(clock)
         self._owns_pins = self.pins is None
         self._outputs = {n: d for n, d in file.devices.items() if isinstance(d, Output)}
+        self.commander = Commander(self._outputs)
+        derived = derived_in_order(file.devices)
         self.interlocks = Interlocks(
             file.interlocks,
             self._outputs,
+            derived,
             self.emergency,
             clock=clock,
             bus=bus,
             store=store or alone,
         )
-        self._snapshots = Snapshots(file.devices, self.interlocks)
+        self._snapshots = Snapshots(file.devices, derived, self.interlocks)
         self.simulation = Simulation(file.simulate, self, clock) if simulate else None
         self._opened: list[str] = []  # in the order of opening, with one that failed half way
         self._closing: list[str] = []  # what a close has not reached yet
@@ -328,6 +331,7 @@ class Board:
     def permit(self, device: str, value: Any) -> None:
         """Interlocked when an output must not be `value` now."""
         self.emergency.permit(self._outputs[device], value)
+        self.commander.permit(self._outputs[device], value)
         self.interlocks.permit(device, value, self.snapshot)
 
     def lend(self, device: str) -> AbstractContextManager[str]:
@@ -397,18 +401,15 @@ class Board:
         for _ in range(_MOST_ROUNDS):
             if self.simulation is not None:
                 self.simulation.settle()
-            if not (touched := self.interlocks.settle(self.snapshot)):
+            self._publish(derived := self._snapshots.derive(self._opened))
+            touched = self.interlocks.settle(self.snapshot)
+            if not (touched or (derived and self.simulation is not None)):
                 return
             self._read([name for name in touched if name in self._opened])
         log.error("the interlocks set off each other without end")
 
-    # ------------------------------------------------------------------ simulation
-
     def simulate(self, device: str, value: Any) -> None:
-        """Make an input show `value` (JSON), as if something outside had changed.
-
-        BadInput where the board is not simulated, or the device cannot show that; NotFound.
-        """
+        """Make an input show `value` (JSON) as if from outside; BadInput: it cannot. NotFound."""
         if self.simulation is None:
             raise BadInput("The board is not simulated: run it with --simulate.")
         try:
@@ -421,9 +422,9 @@ class Board:
     def drive_input(self, name: str, value: Any) -> None:
         """Make the mock hardware of an input show `value`, for the simulation."""
         driver = self._driver(name)
+        self._need_open(name)
         if not isinstance(driver, Simulatable):
             raise BadInput(f"'{name}' cannot be simulated: a {driver.kind} is no input")
-        self._need_open(name)
         driver.simulate(value)
         self._read([name])
 
@@ -455,15 +456,20 @@ class DriverServices:
     def device(self, name: str) -> DeviceView:
         return self._board.file.devices[name]
 
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._board.snapshot
+
     def command(self, device: str, command: str, args: Any = None) -> Any:
-        return self._board.command(device, command, args)
+        with self._board.commander.acting(self._name):
+            return self._board.command(device, command, args)
 
     @property
     def asked_at(self) -> float:
         return self._board.asked_at
 
     def operator(self) -> Operator:
-        return self._board.operators.current()
+        return self._board.commander.current or self._board.operators.current()
 
     def lend(self, device: str) -> AbstractContextManager[str]:
         return self._board.lend(device)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from labnode.board.config.expressions import Readings
 from labnode.board.config.interlock_rules import Mutex, Require, Rule, When
 from labnode.board.services import FaultStore
 from labnode.clock import Clock, earliest
+from labnode.drivers.framework.driver import Derived
 from labnode.drivers.framework.output import Output
+from labnode.drivers.framework.readings import Readings
 from labnode.errors import Interlocked
 from labnode.events import Bus, FaultChanged
 from labnode.locale import Message, Wording
@@ -65,6 +67,36 @@ class Emergency:
         return None
 
 
+class Commander:
+    """Outputs that command others: whose operator they are, and which are theirs alone.
+
+    Hardware thread only.
+    """
+
+    def __init__(self, outputs: Mapping[str, Output]) -> None:
+        self.current: Output | None = None
+        self._outputs = outputs
+        self._owners = {name: output for output in outputs.values() for name in output.owns}
+
+    @contextmanager
+    def acting(self, name: str) -> Iterator[None]:
+        """Inside the block a device commands others; it is their operator if it `operates`."""
+        before, output = self.current, self._outputs.get(name)
+        self.current = output if output is not None and output.operates else None
+        try:
+            yield
+        finally:
+            self.current = before
+
+    def permit(self, output: Output, value: Any) -> None:
+        """Interlocked for an output that only another one may bring away from safe."""
+        owner = self._owners.get(output.name)
+        if owner is not None and owner is not self.current and not output.is_safe(value):
+            raise Interlocked(
+                Message("error.commanded-by", device=output.called, owner=owner.called)
+            )
+
+
 @dataclass(frozen=True)
 class Fault:
     """A `when` that acts; a latched one still acts when its expression is false again."""
@@ -93,6 +125,7 @@ class Interlocks:
         self,
         rules: Collection[Rule],
         outputs: Mapping[str, Output],
+        derived: Mapping[str, Derived],
         emergency: Emergency,
         *,
         clock: Clock,
@@ -102,6 +135,7 @@ class Interlocks:
         self.faults: tuple[Fault, ...] = ()
         self._rules = tuple(rules)
         self._outputs = outputs
+        self._derived = derived
         self._emergency = emergency
         self._clock = clock
         self._bus = bus
@@ -176,9 +210,10 @@ class Interlocks:
             for mutex in self._mutexes(device):
                 if (why := self._refusal(mutex, device)) is not None:
                     raise Interlocked(why)
-        readings = Readings({**snapshot, device: {**snapshot[device], "value": value}})
+        supposed = self._suppose(device, value, snapshot)
+        readings = Readings({**snapshot, **supposed})
         for rule in self._rules:
-            if isinstance(rule, Mutex) or device not in rule.expression.names:
+            if isinstance(rule, Mutex) or not rule.expression.names & supposed.keys():
                 continue
             if isinstance(rule, When) and rule.for_time:
                 continue
@@ -188,6 +223,15 @@ class Interlocks:
     def _interlocked(self, device: str, rule: Rule) -> Interlocked:
         label = self._outputs[device].called
         return Interlocked(Message("error.interlock", device=label, why=rule.message))
+
+    def _suppose(self, device: str, value: Any, snapshot: State) -> dict[str, Mapping[str, Any]]:
+        """How an output, and what follows from it at once, would be."""
+        supposed: dict[str, Mapping[str, Any]] = {device: {**snapshot[device], "value": value}}
+        for name, driver in self._derived.items():
+            if not driver.remembers and not supposed.keys().isdisjoint(driver.sources):
+                follows = driver.suppose({**snapshot, **supposed})
+                supposed[name] = {**snapshot[name], "value": follows}
+        return supposed
 
     def clear(self, snapshot: State) -> list[str]:
         """End the latched faults that are over; the names of those that are not.

@@ -12,7 +12,7 @@ from labnode.board.config.board_file import BoardFile
 from labnode.board.config.devices import in_opening_order
 from labnode.board.snapshot import reason
 from labnode.clock import Clock
-from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.driver import Claim, Driver
 from labnode.events import Bus
 
 log = logging.getLogger(__name__)
@@ -24,10 +24,16 @@ def outputs(file: BoardFile, *, pins_only: bool = False) -> dict[str, Driver]:
     With `pins_only` those alone that are on this machine's pins and buses.
     """
     found = {name: driver for name, driver in file.devices.items() if hasattr(driver, "safe")}
-    has_pin = {n: any(claim.kind == "pin" for claim in d.claims()) for n, d in found.items()}
+    has_pin = {n: any(claim.kind == "pin" for claim in _claims(file, d)) for n, d in found.items()}
     if pins_only:
         return {name: driver for name, driver in found.items() if has_pin[name]}
     return dict(sorted(found.items(), key=lambda item: not has_pin[item[0]]))
+
+
+def _claims(file: BoardFile, driver: Driver) -> list[Claim]:
+    """What a device claims, with the devices whose pins it uses."""
+    others = (file.devices[pin.device] for pin in driver.remote_pins())
+    return [claim for one in (driver, *others) for claim in one.claims()]
 
 
 def drive_safe(file: BoardFile, pins: Any, clock: Clock, *, pins_only: bool = False) -> list[str]:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from labnode.board.config.expressions import Expression, Readings
 from labnode.clock import Clock
 from labnode.drivers.framework.commands import Command, commands_of
 from labnode.drivers.framework.driver import Conversing, Driver, Lendable, Programmable
+from labnode.drivers.framework.expressions import Expression
 from labnode.drivers.framework.output import Output
+from labnode.drivers.framework.readings import Readings
 from labnode.drivers.framework.services import Counting
 
 log = logging.getLogger(__name__)
@@ -41,27 +42,6 @@ class Link:
         return bool(self.lag or self.noise)
 
 
-def in_order(links: Mapping[str, Link]) -> dict[str, Link]:
-    """The links, each after those whose inputs it reads; ValueError when they form a circle.
-
-    A link with a lag follows values that were there before, so it may be part of a circle.
-    """
-    ordered: dict[str, Link] = {}
-
-    def add(name: str, way: tuple[str, ...]) -> None:
-        if name in way:
-            circle = " -> ".join((*way[way.index(name) :], name))
-            raise ValueError(f"the links go in a circle: {circle}")
-        if name in links and name not in ordered:
-            for source in sorted(links[name].value.names) if not links[name].lag else ():
-                add(source, (*way, name))
-            ordered[name] = links[name]
-
-    for name in links:
-        add(name, ())
-    return ordered
-
-
 class MockBoard(Protocol):
     """A board, as far as its simulation needs it."""
 
@@ -73,10 +53,13 @@ class MockBoard(Protocol):
 
 
 class Simulation:
-    """Drives the mock hardware of inputs: by their links, or by hand. Hardware thread only."""
+    """Drives the mock hardware of inputs: by their `links`, in order, or by hand.
+
+    Hardware thread only.
+    """
 
     def __init__(self, links: Mapping[str, Link], board: MockBoard, clock: Clock) -> None:
-        self._links = in_order(links)
+        self._links = links
         self._board = board
         self._clock = clock
         self._random = random.Random(0)

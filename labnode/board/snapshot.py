@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from labnode.board.interlocks import Interlocks
-from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.driver import Derived, Driver
 from labnode.drivers.framework.services import Counting
 from labnode.errors import DeviceError
 from labnode.events import DeviceChanged
@@ -24,10 +24,17 @@ Snapshot = Mapping[str, dict[str, Any]]
 class Snapshots:
     """Reads drivers on the hardware thread; a device that cannot be read has an "error"."""
 
-    def __init__(self, devices: Mapping[str, Driver], interlocks: Interlocks) -> None:
+    def __init__(
+        self,
+        devices: Mapping[str, Driver],
+        derived: Mapping[str, Derived],
+        interlocks: Interlocks,
+    ) -> None:
+        """`derived` are those of the devices that follow from others, in order."""
         empty: Snapshot = MappingProxyType({name: {"value": None} for name in devices})
         self.versioned = (0, empty)  # with each change the next; any thread reads both together
         self._devices = devices
+        self._derived = derived
         self._interlocks = interlocks
         self._poll_errors: dict[str, str] = {}  # why the last poll of a device failed, or ""
 
@@ -38,6 +45,14 @@ class Snapshots:
     def read(self, names: Collection[str]) -> list[DeviceChanged]:
         """Read devices that are open; what changed."""
         return self._replace({name: self._state(name) for name in names})
+
+    def derive(self, opened: Collection[str]) -> list[DeviceChanged]:
+        """Let devices that are open follow from others; what changed."""
+        changes: list[DeviceChanged] = []
+        for name, driver in self._derived.items():
+            if name in opened and driver.derive(self.latest):
+                changes += self.read([name])
+        return changes
 
     def poll(self, name: str) -> bool:
         """Poll a device; until a poll succeeds, what `read` finds is an error."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Protocol, cast
 
-from labnode.board.config.expressions import Expression
 from labnode.drivers.framework.driver import Conversing, Driver, Programmable
+from labnode.drivers.framework.expressions import Expression
 from labnode.drivers.framework.output import NumberOutput, Output
 from labnode.errors import DeviceError
 from labnode.schema import Doc, Duration, Text
@@ -18,12 +19,14 @@ from labnode.schema import Doc, Duration, Text
 log = logging.getLogger(__name__)
 
 _RAMP_STEP = 0.1  # seconds
+_ROUND_REST = 0.02  # seconds between two rounds of a loop, for everybody else
 
 
 class Stage(Protocol):
     """What steps act on (hardware thread only)."""
 
     devices: Mapping[str, Driver]
+    values: dict[str, Any]  # that have been named
 
     def refresh(self, device: str) -> None: ...
     def evaluate(self, expression: Expression) -> Any: ...
@@ -36,6 +39,15 @@ class Stage(Protocol):
 
         Waits while it has to rest; TooLate when that is longer than the sequence may take.
         """
+
+    def command(self, device: str, command: str, arguments: Mapping[str, Any]) -> None:
+        """Have a device do one of its commands; waits as `put` does."""
+
+    def demand(self, expression: Expression) -> Any:
+        """The value of an expression; DeviceError when it is missing."""
+
+    def at_most(self, seconds: float | None, what: str) -> AbstractContextManager[None]:
+        """Inside the block, TooLate after so many seconds; None: no limit of its own."""
 
     def make_safe(self, devices: tuple[str, ...] | None) -> None:
         """Reset some devices, or all."""
@@ -57,12 +69,32 @@ class Stage(Protocol):
 
 
 class Step(Protocol):
+    """One step. Some have the `outputs` that they command, and steps that are `inner`."""
+
     def run(self, stage: Stage) -> None: ...
+
+    def explain(self) -> list[str]:
+        """What it does, in sentences for the owner of the lab."""
+
+
+def outputs_of(steps: Iterable[Step]) -> set[str]:
+    """What steps command, those inside of them too."""
+    return {name for step in steps for name in getattr(step, "outputs", ())}
+
+
+def with_inner(steps: Iterable[Step]) -> Iterator[Step]:
+    """All steps, and those inside of them."""
+    for step in steps:
+        yield step
+        for inner in getattr(step, "inner", ()):
+            yield from with_inner(inner)
 
 
 @dataclass(frozen=True)
 class Set:
-    values: Mapping[str, Any]
+    """Outputs get values, or what expressions are at that moment."""
+
+    values: Mapping[str, Any | Expression]
 
     @property
     def outputs(self) -> Collection[str]:
@@ -70,7 +102,38 @@ class Set:
 
     def run(self, stage: Stage) -> None:
         for device, value in self.values.items():
-            stage.put(device, value)
+            stage.put(device, self._now(device, value, stage))
+
+    def _now(self, device: str, value: Any, stage: Stage) -> Any:
+        if not isinstance(value, Expression):
+            return value
+        output, found = cast(Output, stage.devices[device]), stage.demand(value)
+        if output.value_type.width and isinstance(found, float) and found.is_integer():
+            found = int(found)  # of a bank
+        return output.accept(device, found)
+
+    def explain(self) -> list[str]:
+        return [f"Set {', '.join(f'{name} to {_shown(to)}' for name, to in self.values.items())}."]
+
+
+@dataclass(frozen=True)
+class CallCommand:
+    """A command of a device, with arguments by name."""
+
+    device: str
+    command: str
+    arguments: Mapping[str, Any]
+
+    @property
+    def outputs(self) -> Collection[str]:
+        return (self.device,)
+
+    def run(self, stage: Stage) -> None:
+        stage.command(self.device, self.command, self.arguments)
+
+    def explain(self) -> list[str]:
+        given = ", ".join(f"{name} {_shown(value)}" for name, value in self.arguments.items())
+        return [f"Command {self.device}.{self.command}{given and f' with {given}'}."]
 
 
 @dataclass(frozen=True)
@@ -86,6 +149,12 @@ class Pulse:
                 stage.pause(seconds)
             finally:
                 stage.make_safe((device,))
+
+    def explain(self) -> list[str]:
+        return [
+            f"Set {name} to {_shown(value)} for {seconds:g} s, then make it safe."
+            for name, value, seconds in self.pulses
+        ]
 
 
 @dataclass(frozen=True)
@@ -113,6 +182,9 @@ class Ramp:
         stage.pause(self.over / steps)
         stage.put(self.device, self.to)
 
+    def explain(self) -> list[str]:
+        return [f"Bring {self.device} to {self.to:g} little by little, within {self.over:g} s."]
+
 
 @dataclass(frozen=True)
 class Wait:
@@ -120,6 +192,9 @@ class Wait:
 
     def run(self, stage: Stage) -> None:
         stage.pause(self.seconds)
+
+    def explain(self) -> list[str]:
+        return [f"Wait {self.seconds:g} s."]
 
 
 @dataclass(frozen=True)
@@ -139,6 +214,9 @@ class WaitFor:
                 f"{there and f' ({there})'}"
             )
 
+    def explain(self) -> list[str]:
+        return [f"Wait until {self.expression.text}, {self.timeout:g} s at most."]
+
 
 @dataclass(frozen=True)
 class Safe:
@@ -146,6 +224,10 @@ class Safe:
 
     def run(self, stage: Stage) -> None:
         stage.make_safe(self.devices)
+
+    def explain(self) -> list[str]:
+        which = "all devices" if self.devices is None else ", ".join(self.devices)
+        return [f"Make {which} safe."]
 
 
 @dataclass(frozen=True)
@@ -164,6 +246,10 @@ class Program:
                 programmer.program(self.image)
         finally:
             stage.refresh(self.device)
+
+    def explain(self) -> list[str]:
+        image = "its blank image" if self.image is None else self.image.name
+        return [f"Program {self.device} with {image}."]
 
 
 @dataclass(frozen=True)
@@ -184,6 +270,14 @@ class Converse:
         else:
             port.ask(self.send, self.expect, self.timeout)
 
+    def explain(self) -> list[str]:
+        parts = [] if self.send is None else [f"send {self.send!r} to {self.device}"]
+        if self.expect is not None:
+            whence = "" if parts else f" from {self.device}"
+            parts.append(f"wait for {self.expect!r}{whence}, {self.timeout:g} s at most")
+        words = " and ".join(parts)
+        return [f"{words[:1].upper()}{words[1:]}."]
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunProgram:
@@ -196,6 +290,9 @@ class RunProgram:
             last = f": {output[-1]}" if output else ""
             raise DeviceError(f"the program '{self.argv[0]}' failed{last}")
 
+    def explain(self) -> list[str]:
+        return [f"Run the program {' '.join(self.argv)}, {self.timeout:g} s at most."]
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunTask:
@@ -205,6 +302,10 @@ class RunTask:
     def run(self, stage: Stage) -> None:
         stage.run_task(self.name, self.args)
 
+    def explain(self) -> list[str]:
+        given = ", ".join(f"{name} {_shown(value)}" for name, value in self.args.items())
+        return [f"Run the task {self.name}{given and f' with {given}'}."]
+
 
 @dataclass(frozen=True)
 class Notify:
@@ -213,6 +314,9 @@ class Notify:
     def run(self, stage: Stage) -> None:
         stage.notify(self.text)
 
+    def explain(self) -> list[str]:
+        return [f"Tell the student: {self.text}"]
+
 
 @dataclass(frozen=True)
 class Log:
@@ -220,6 +324,111 @@ class Log:
 
     def run(self, stage: Stage) -> None:  # noqa: ARG002
         log.info("%s", self.text)
+
+    def explain(self) -> list[str]:
+        return [f"Write into the log: {self.text}"]
+
+
+def run_all(steps: Sequence[Step], stage: Stage) -> None:
+    """Do steps, one after the other."""
+    for step in steps:
+        stage.check()
+        step.run(stage)
+
+
+@dataclass(frozen=True)
+class If:
+    """One of two lists of steps; with a missing value the condition is not true."""
+
+    condition: Expression
+    then: tuple[Step, ...]
+    otherwise: tuple[Step, ...]
+
+    @property
+    def inner(self) -> Collection[tuple[Step, ...]]:
+        return (self.then, self.otherwise)
+
+    @property
+    def outputs(self) -> Collection[str]:
+        return outputs_of((*self.then, *self.otherwise))
+
+    def run(self, stage: Stage) -> None:
+        run_all(self.then if stage.evaluate(self.condition) else self.otherwise, stage)
+
+    def explain(self) -> list[str]:
+        lines = [f"If {self.condition.text}:", *indented(self.then)]
+        return [*lines, "Otherwise:", *indented(self.otherwise)] if self.otherwise else lines
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Steps again and again: until an expression is true, or a number of times.
+
+    With both, and after `timeout` seconds, it is a failure if the expression has not become true.
+    """
+
+    steps: tuple[Step, ...]
+    until: Expression | None
+    times: int | None
+    timeout: float | None
+
+    @property
+    def inner(self) -> Collection[tuple[Step, ...]]:
+        return (self.steps,)
+
+    @property
+    def outputs(self) -> Collection[str]:
+        return outputs_of(self.steps)
+
+    @property
+    def least_rounds(self) -> int:
+        return 1 if self.times is None or self.until is not None else self.times
+
+    def run(self, stage: Stage) -> None:
+        with stage.at_most(self.timeout, "the loop"):
+            done = 0
+            while self.times is None or done < self.times:
+                run_all(self.steps, stage)
+                done += 1
+                if self.until is not None and stage.evaluate(self.until):
+                    return
+                stage.pause(_ROUND_REST)
+        if self.until is not None:
+            raise DeviceError(f"'{self.until.text}' did not become true in {done} rounds")
+
+    def explain(self) -> list[str]:
+        limits = [
+            "" if self.until is None else f"until {self.until.text}",
+            "" if self.times is None else f"{self.times} times{' at most' if self.until else ''}",
+            "" if self.timeout is None else f"for {self.timeout:g} s at most",
+        ]
+        return [f"Repeat {', '.join(filter(None, limits))}:", *indented(self.steps)]
+
+
+@dataclass(frozen=True)
+class Let:
+    """Values that get names, for the expressions of the steps after it."""
+
+    values: Mapping[str, Expression]
+
+    def run(self, stage: Stage) -> None:
+        for name, expression in self.values.items():
+            stage.values[name] = stage.demand(expression)
+
+    def explain(self) -> list[str]:
+        return [f"Call {e.text} '{name}' from now on." for name, e in self.values.items()]
+
+
+def indented(steps: Iterable[Step]) -> list[str]:
+    """What steps do, a sentence each, as the content of another one."""
+    return [f"  {line}" for step in steps for line in step.explain()]
+
+
+def _shown(value: Any) -> str:
+    """A value as a board file has it."""
+    if isinstance(value, Expression):
+        return value.text
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
 
 
 def least_time(steps: Iterable[Step], devices: Mapping[str, Driver], off_at: float) -> float:
@@ -245,7 +454,8 @@ def least_time(steps: Iterable[Step], devices: Mapping[str, Driver], off_at: flo
         match step:
             case Set(values):
                 for name, value in values.items():
-                    put(name, value)
+                    if not isinstance(value, Expression):
+                        put(name, value)
             case Pulse(pulses):
                 for name, value, seconds in pulses:
                     put(name, value)
@@ -259,4 +469,8 @@ def least_time(steps: Iterable[Step], devices: Mapping[str, Driver], off_at: flo
             case Safe(names):
                 for name in on & set(on if names is None else names):
                     put(name, cast(Output, devices[name]).safe)
+            case _ if inner := getattr(step, "inner", ()):
+                # What they leave on or off is not followed: it is the least time all the same.
+                rounds = getattr(step, "least_rounds", 1)
+                now += rounds * min(least_time(each, devices, -math.inf) for each in inner)
     return now

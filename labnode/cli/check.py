@@ -33,7 +33,10 @@ _NO_PACKAGE = "install it, or correct its name or path in the board file"
 )
 @click.option("--files", is_flag=True, help="Print the files that belong to the board, as JSON.")
 @click.option("--needs", is_flag=True, help="Print what the board needs of a machine, as JSON.")
-def check(boards: tuple[Path, ...], settings: Path | None, files: bool, needs: bool) -> None:
+@click.option("--explain", is_flag=True, help="Tell what the sequences do, in sentences.")
+def check(
+    boards: tuple[Path, ...], settings: Path | None, files: bool, needs: bool, explain: bool
+) -> None:
     """Find mistakes in board files, and in settings.
 
     Each BOARD is a YAML file. It is loaded with the Python beside it, and nothing is started. Every
@@ -61,6 +64,8 @@ def check(boards: tuple[Path, ...], settings: Path | None, files: bool, needs: b
                 click.echo(json.dumps(_needs(file.devices.values())))
                 continue
             click.echo(counted("cli.check", len(file.devices), board=board))
+            for sequence in file.sequences.values() if explain else ():
+                click.echo("\n".join(sequence.explain()))
             sentences = [
                 f"{board}: {words}" for words in [*file.warnings(), *_missing(file.devices)]
             ]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from labnode import context
 from labnode.board import Board
-from labnode.board.config.expressions import Expression, Readings
 from labnode.board.config.sequences import Sequence
 from labnode.clock import Clock
+from labnode.drivers.framework.expressions import Expression
+from labnode.drivers.framework.readings import Readings
 from labnode.drivers.framework.subprocess import run
 from labnode.errors import Busy, DeviceError, Interlocked, LabnodeError, NotFound, Stopped, TooLate
 from labnode.events import Notice
@@ -123,7 +125,9 @@ class SequenceRun:
         self._session_id = session_id
         self.session = next((s for s in sequences.sessions.live() if s.id == session_id), None)
         self.running = True
-        self._deadline = self._clock.now() + sequence.timeout
+        self.values: dict[str, Any] = {}
+        # Until when it may take, for what that is, and how long that was.
+        self._limit = self._clock.now() + sequence.timeout, sequence.name, sequence.timeout
 
     def run(self, progress: Callable[[float], None] = lambda _: None) -> None:
         """Take all steps; what one raises is raised."""
@@ -138,17 +142,36 @@ class SequenceRun:
             raise Interlocked(Message("error.board-stopped", why=self._board.halted))
 
     def put(self, device: str, value: Any) -> None:
+        self._when_rested(lambda: self._board.put(device, value))
+
+    def command(self, device: str, command: str, arguments: Mapping[str, Any]) -> None:
+        self._when_rested(lambda: self._board.command(device, command, arguments))
+
+    def _when_rested(self, do: Callable[[], Any]) -> None:
         while True:
             try:
-                return self._board.put(device, value)
+                do()
+                return
             except Busy as error:  # it rests, or was changed too often
-                rest, left = error.retry_after or 0.0, self._deadline - self._clock.now()
+                end, name, timeout = self._limit
+                rest, left = error.retry_after or 0.0, end - self._clock.now()
                 if rest > left:
                     raise TooLate(
-                        f"{error} {self._sequence.name} has a timeout of "
-                        f"{self._sequence.timeout:g} s, of which {max(0.0, left):.1f} s are left."
+                        f"{error} {name} has a timeout of {timeout:g} s, of which "
+                        f"{max(0.0, left):.1f} s are left."
                     ) from None
                 self.pause(max(rest, _SHORTEST_REST))
+
+    @contextmanager
+    def at_most(self, seconds: float | None, what: str) -> Iterator[None]:
+        before = self._limit
+        if seconds is not None and self._clock.now() + seconds < before[0]:
+            name = f"{what} in {self._sequence.name}"
+            self._limit = self._clock.now() + seconds, name, seconds
+        try:
+            yield
+        finally:
+            self._limit = before
 
     def make_safe(self, devices: tuple[str, ...] | None) -> None:
         self._board.reset(devices)
@@ -157,13 +180,20 @@ class SequenceRun:
         self._board.refresh(device)
 
     def evaluate(self, expression: Expression) -> Any:
-        return expression.evaluate(Readings(self._board.snapshot))
+        return expression.evaluate(Readings(self._board.snapshot, named=self.values))
+
+    def demand(self, expression: Expression) -> Any:
+        value = self.evaluate(expression)
+        if value is None:
+            raise DeviceError(f"'{expression.text}' has no value: one that it needs is missing")
+        return value
 
     def pause(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         fulfilled = until or (lambda: False)
         if fulfilled():
             return True
-        left = max(0.0, self._deadline - self._clock.now())
+        end, name, timeout = self._limit
+        left = max(0.0, end - self._clock.now())
         passed = self._board.tasks.pause(
             min(seconds, left), lambda: fulfilled() or self._board.halted is not None
         )
@@ -173,17 +203,14 @@ class SequenceRun:
         if not passed:
             raise Stopped(f"{self._sequence.name} was ended before it was done.")
         if left < seconds:
-            raise TooLate(
-                f"{self._sequence.name} took longer than its timeout of "
-                f"{self._sequence.timeout:g} s."
-            )
+            raise TooLate(f"{name} took longer than its timeout of {timeout:g} s.")
         return False
 
     def run_program(self, argv: tuple[str, ...], timeout: float) -> tuple[bool, tuple[str, ...]]:
         if self._board.simulation is not None:  # the program or its hardware may be missing
             log.info("Simulated, so not run: %s", " ".join(argv))
             return True, ()
-        left = max(0.1, self._deadline - self._clock.now())
+        left = max(0.1, self._limit[0] - self._clock.now())
         try:
             with Supervisor(self._board.file.path.absolute().parent) as supervisor:
                 ended = run(

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from labnode.board import Board, BoardFile
 from labnode.clock import Clock, WallClock
@@ -34,6 +34,9 @@ from labnode.web.lab_websockets import WebSockets
 from labnode.web.uploads import Uploads
 from labnode.weblab.api import protocol_app
 from labnode.worker import Worker
+
+if TYPE_CHECKING:
+    from labnode.lab.reactions import Reactions
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +151,7 @@ class Runtime:
                 wall=self.wall,
                 store=self.store,
             )
+            self._reactions = _reactions(self.board, self.worker, self.sessions, sequences, clock)
             kept = settings.state_dir / "recordings"
             self.recordings = Recordings(kept, self.sessions, self.board, clock)
             programming = Programming(self.board, self.tasks, self.worker, settings.state_dir)
@@ -237,6 +241,7 @@ class Runtime:
             partial(self._pruning.stop, 0.5),
             self.sessions.close,
             self.tasks.stop_all,
+            *([] if self._reactions is None else [self._reactions.stop]),
             partial(self.routines.stop, 0.5),
             self.routines.run_on_shutdown,
             partial(self.recordings.stop, 0.5),
@@ -290,3 +295,14 @@ def all_done(steps: list[Callable[[], object]]) -> bool:
             log.exception("A part of the node did not stop as it should.")
             done = False
     return done
+
+
+def _reactions(
+    board: Board, worker: Worker, sessions: Sessions, sequences: Sequences, clock: Clock
+) -> Reactions | None:
+    """Those of a board that has some."""
+    if all(sequence.trigger is None for sequence in board.file.sequences.values()):
+        return None
+    from labnode.lab.reactions import Reactions  # noqa: PLC0415
+
+    return Reactions(board, worker, sessions, sequences, clock)

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from labnode.board.config.board_file import BoardFile, BoardKeys
+from labnode.board.config.steps import StepKeys
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.registry import load_drivers
 from labnode.schema import DIALECT, object_schema, options, parse_yaml
@@ -26,7 +27,7 @@ def board_schema(board: BoardFile | None = None) -> Schema:
         drivers |= {driver.kind: type(driver) for driver in board.devices.values()}
     keys = object_schema(options(BoardKeys))
     keys["properties"]["devices"] |= _devices({kind: drivers[kind] for kind in sorted(drivers)})
-    step = _only_step(keys["properties"]["sequences"])
+    step = _step(keys["properties"]["sequences"])
     keys["required"] = ["schema"]  # the devices may be in a file that is included
     definitions = {kind: driver_schema(drivers[kind]) for kind in sorted(drivers)}
     shared = _share(definitions)
@@ -102,20 +103,19 @@ def _devices(drivers: dict[str, type[Driver]]) -> Schema:
     }
 
 
-def _only_step(sequences: Schema) -> Schema:
-    """Replace steps in all sequences by a reference, and return their schema: any one key."""
-    step: Schema = {}
-    inside: list[Any] = [sequences]
+def _step(sequences: Schema) -> Schema:
+    """The schema of a step, any one key; all lists of steps become lists of references to it."""
+    step = object_schema(options(StepKeys))
+    del step["required"]
+    inside: list[Any] = [sequences, step]
     while inside:
         part = inside.pop()
         if isinstance(part, dict):
-            steps = part.get("properties", {}).get("steps")
-            if steps is not None:
-                step = steps["items"]
-                steps["items"] = {"$ref": "#/definitions/step"}
+            for name in ("steps", "then", "else"):
+                if "items" in (steps := part.get("properties", {}).get(name, {})):
+                    steps["items"] = {"$ref": "#/definitions/step"}
         if isinstance(part, dict | list):
             inside += part.values() if isinstance(part, dict) else part
-    del step["required"]
     return step | {"minProperties": 1, "maxProperties": 1}
 
 

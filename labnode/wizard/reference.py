@@ -13,13 +13,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from labnode.board.config.board_file import BoardKeys, LabName, SessionSpec
 from labnode.board.config.devices import LinkKeys
-from labnode.board.config.expressions import Words
 from labnode.board.config.interlock_rules import RuleForm
 from labnode.board.config.page import Item, RecordSpec, StageKeys
 from labnode.board.config.picture import PictureKeys, Spot
-from labnode.board.config.sequences import SelfTest, SequenceKeys, StepKeys
+from labnode.board.config.sequences import SelfTest, SequenceKeys
+from labnode.board.config.steps import StepKeys
 from labnode.drivers.framework.commands import Command
 from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.expressions import Words
 from labnode.drivers.framework.input import Input, Sensor
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.registry import load_drivers

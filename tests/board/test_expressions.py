@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labnode.board.config.expressions import Expression, ExpressionError, Readings
+from labnode.drivers.framework.expressions import Expression, ExpressionError
+from labnode.drivers.framework.readings import Readings, ValueType
 
 SNAPSHOT = {
     "temp": {"value": 80.0},
@@ -17,6 +18,17 @@ SNAPSHOT = {
     "gone": {"value": 3, "connected": False},
     "mode": {"value": "auto"},
     "nan": {"value": float("nan")},
+    "sw": {"value": 0b1010},
+    "half": {"value": 2.5},
+    "list": {"value": [1, 2]},
+    "note": {"value": ""},
+}
+TYPES = {
+    "temp": ValueType(float),
+    "door": ValueType(bool),
+    "mode": ValueType(str, ("auto", "manual")),
+    "note": ValueType(str),
+    "sw": ValueType(float, width=4),
 }
 
 
@@ -57,6 +69,13 @@ def value(text: str) -> Any:
         ("gone.connected or lost.connected", False),
         ("stale(old) and stale(lost)", True),
         ("true or false", True),
+        ("sw.bit(3) and not sw.bit(0)", True),
+        ("sw.bit(63)", False),
+        ("mode == 'auto'", True),
+        ('mode != "auto" or latch', True),
+        ("'auto' == mode", True),
+        ("temp == 'auto'", False),
+        ("temp != mode", True),
     ],
 )
 def test_an_expression_has_its_value(text: str, expected: Any) -> None:
@@ -81,10 +100,53 @@ def test_an_expression_has_its_value(text: str, expected: Any) -> None:
         "mode + 1",
         "nan > 75",
         "nan < 75",
+        "lost == 'auto'",
+        "mode < mode",
+        "lost.bit(0)",
+        "half.bit(0)",
+        "mode.bit(0)",
+        "nan.bit(0)",
+        "list == 3",
     ],
 )
 def test_what_hangs_on_a_missing_value_is_missing(text: str) -> None:
     assert value(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("mode + 1", "at character 1: a text is no number"),
+        ("2 * (temp + mode)", "at character 13: a text is no number"),
+        ("max(temp, note)", "at character 11: a text is no number"),
+        ("mode > 'a'", "at character 1: a text has no order: compare it with == or !="),
+        ("not mode", "at character 5: a text is neither true nor false: compare it, as in x =="),
+        ("door and mode", "at character 10: a text is neither true nor false"),
+        ("temp == 'hot'", "at character 1: a number and a text are never equal"),
+        ("door != note", "at character 1: true or false and a text are never equal"),
+        ("mode == 'atuo'", "at character 9: 'mode' is never 'atuo'; did you mean 'auto'?"),
+        ("'off' == mode", "at character 1: 'mode' is never 'off'; it is one of auto, manual"),
+        ("mode == auto", "at character 9: there is no device 'auto'; a text is in quotes: 'auto'"),
+        ("note == 'a", "at character 9: the text has no second '"),
+        ("temp.bit(1)", "'temp' is a number and has no bits"),
+        ("mode.bit(1)", "'mode' is a text and has no bits"),
+        ("door.bit(1)", "'door' is true or false and has no bits"),
+        ("sw.bit(4)", "at character 8: expected a bit of 'sw', 0 (the lowest) to 3, not '4'"),
+        ("sw.bit(-1)", "expected a bit of 'sw', 0 (the lowest) to 3, not '-'"),
+        ("sw.bits(1)", "at character 4: expected 'connected' or 'bit', not 'bits'"),
+        ("avg(temp, 10s) > 3", "avg looks back in time, which a device with 'driver: formula' can"),
+        ("min(temp, 10s)", "min(x, 10s) looks back in time"),
+        ("temp > 10s", "numbers have no unit in an expression: write 10, without 's'"),
+    ],
+)
+def test_what_cannot_be_compared_or_calculated_is_refused_at_load(text: str, sentence: str) -> None:
+    with pytest.raises(ExpressionError) as raised:
+        Expression.parse(text, SNAPSHOT, types=TYPES)
+    assert sentence in str(raised.value)
+
+
+def test_where_a_type_is_unknown_the_expression_is_allowed() -> None:
+    assert Expression.parse("latch + 1 > 0 or latch == 'x'", SNAPSHOT, types=TYPES).kind is bool
 
 
 def test_one_side_is_enough_where_it_decides() -> None:

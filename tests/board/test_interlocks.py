@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from labnode.board import load_board
-from labnode.board.config.expressions import Expression
+from labnode.drivers.framework.expressions import Expression
 from labnode.errors import ConfigError, Interlocked
 from labnode.events import EmergencyPressed, FaultChanged
 
@@ -628,3 +628,21 @@ def test_a_sensor_that_dies_later_latches(rig: Make) -> None:
     started.clock.advance(5)
     started.board.poll()
     assert [fault.latched for fault in started.board.faults] == [True]
+
+
+def test_of_three_that_exclude_each_other_one_is_on_at_most(board: Make) -> None:
+    rig = board("  - {name: one, mutex: [left, right, heater], wait: 2s}\n")
+    rig.board.command("right", "on")
+    for other in ("left", "heater"):
+        with pytest.raises(Interlocked, match=f"{other.capitalize()} cannot be on while Right is"):
+            rig.board.command(other, "on")
+    rig.board.command("right", "off")
+    rig.clock.advance(1)
+    with pytest.raises(Interlocked, match=r"Heater has to wait for 1\.0 s after Right"):
+        rig.board.command("heater", "on")
+    rig.clock.advance(1)
+    rig.board.command("heater", "on")
+    for name in ("left", "right"):
+        rig.board.file.devices[name].force(True)
+    rig.board.refresh("left", "right")
+    assert [value(rig, name) for name in ("left", "right", "heater")] == [False] * 3

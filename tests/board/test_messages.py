@@ -81,7 +81,8 @@ def test_it_is_told_what_to_write(tmp_path: Path, lines: str, sentence: str) -> 
         ("temp > 75°C", "numbers have no unit in an expression: write 75, without '°C'"),
         ("(temp > 75 %)", "numbers have no unit in an expression: write 75, without '%'"),
         ("temp > 7,5", "write 7.5, with a point"),
-        ("min(temp, 7) > 'x'", "expressions have no texts"),
+        ("min(temp, 7) > 'x'", "a text has no order: compare it with == or !="),
+        ("temp > 'x", "the text has no second '"),
     ],
 )
 def test_an_expression_is_told_what_to_write(

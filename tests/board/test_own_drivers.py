@@ -66,7 +66,7 @@ def test_a_driver_that_begins_with_one_of_labnode_leaves_that_one_to_other_board
     (tmp_path / "a.py").write_text(
         "from dataclasses import dataclass\n"
         "from labnode.drivers import register\n"
-        "from labnode.drivers.virtual import Virtual\n"
+        "from labnode.drivers.logic.virtual import Virtual\n"
         '@register("own")\n@dataclass(kw_only=True)\nclass Own(Virtual): ...\n'
     )
     program = (

@@ -12,9 +12,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labnode.board.config.expressions import Readings
 from labnode.board.config.interlock_rules import Mutex, Require, When
 from labnode.drivers.framework.output import NumberOutput, Output
+from labnode.drivers.framework.readings import Readings
 from labnode.drivers.framework.registry import load_drivers, register, registry
 from labnode.errors import LabnodeError
 from tests.board.conftest import Rig, Thermometer

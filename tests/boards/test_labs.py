@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from labnode.board.config.expressions import Expression, Readings
+from labnode.drivers.framework.expressions import Expression
 from labnode.drivers.framework.output import Output
+from labnode.drivers.framework.readings import Readings
 from labnode.testing import LabClient, Student
 from tests.kit.waiting import eventually
 

@@ -95,11 +95,13 @@ def test_a_student_heats_a_box_and_lets_a_controller_do_it(
         student.until(lambda: celsius(student) > 22.5, "it gets warmer")
         student.find("#device-setpoint input").send_keys(Keys.END)
         student.sees("#device-setpoint output", "65 °C")
-        student.click("#start-hold")
-        student.sees("#task-hold .log", "65.0 °C wanted")
-        student.click("#stop-hold")
-        student.sees("#task-hold .result", "windows")
+        student.click("#device-heater [role=switch]")
         student.sees("#device-heater .why", "descansa")
+        student.click("#device-hold [role=switch]")
+        student.sees("#device-hold .state", "Encendido")
+        student.sees("#device-heater .state", "Encendido")  # by the controller, once it has rested
+        student.click("#device-hold [role=switch]")
+        student.sees("#device-heater .state", "Apagado")
         student.leave()
         student.sees("#over", "Ha salido del laboratorio.")
         assert node.server.delete(session_id).clean

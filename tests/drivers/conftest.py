@@ -16,6 +16,28 @@ from labnode.errors import Interlocked
 from tests.kit.services import Thread
 
 
+class Neighbours(dict[str, dict[str, Any]]):
+    """The other devices of a board: whatever a driver asks for is there, at 0 or off."""
+
+    def __missing__(self, name: str) -> dict[str, Any]:
+        return self.setdefault(name, {"value": 0.0})
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name]
+
+
+class Neighbour:
+    """One of them, as an output that may be looked at."""
+
+    safe = 0.0
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.value = state["value"]
+
+    def nearest(self, value: float) -> float:
+        return value
+
+
 class Bench:
     """A board's services for one driver on mock pins; `posted` calls run when a test says so."""
 
@@ -29,12 +51,19 @@ class Bench:
         self.published: list[Any] = []
         self.told: list[tuple[float | None, str | None]] = []
         self._came = threading.Event()
+        self.snapshot = Neighbours()
         self.forbidden: str | None = None
         self.heard_at: float | None = None  # of whoever commands; None: always
         self.asked_at = math.inf  # when what is commanded was asked for
         self.lost: list[str] = []
         self.emergencies: list[str] = []
         self._drivers: list[Driver] = []
+
+    def device(self, name: str) -> Neighbour:
+        return Neighbour(self.snapshot[name])
+
+    def command(self, device: str, command: str, args: list[Any]) -> None:
+        self.snapshot[device] = {"value": args[0]}
 
     def publish(self) -> None:
         self.published.append(self._drivers[-1].value)

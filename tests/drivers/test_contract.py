@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.framework.driver import Driver, Simulatable
+from labnode.drivers.framework.driver import Derived, Driver, PinProvider, Simulatable
 from labnode.drivers.framework.input import Input
 from labnode.drivers.framework.output import NumberOutput, Output
 from labnode.drivers.framework.registry import load_drivers
@@ -47,9 +47,9 @@ def assert_safe(driver: Driver) -> None:
 
 def unsafe(output: Output) -> Any:
     """A value that the output takes, which is not its safe one."""
-    limits = ("most", "least", "max", "min")
+    limits, choices = ("most", "least", "max", "min"), output.value_type.choices
     numbers = [getattr(output, name) for name in limits if hasattr(output, name)]
-    for value in (True, False, *numbers, 1, 0, "#ffffff", "something"):
+    for value in (True, False, *numbers, 1, 0, "#ffffff", "something", *choices):
         try:
             accepted = output.accept("test", value)
         except BadInput:
@@ -78,6 +78,14 @@ def test_its_example_opens_safe_and_its_state_is_json(driver: Driver) -> None:
     assert json.loads(json.dumps(driver.state())) == driver.state()
     assert driver.state()["value"] == driver.value
     json.dumps([driver.describe(), *(command.describe() for command in driver.commands.values())])
+
+
+@every_driver
+def test_its_value_is_of_the_type_that_expressions_expect(driver: Driver) -> None:
+    kind, value = driver.value_type.kind, driver.value
+    if kind is not None and value is not None:
+        assert isinstance(value, int | float if kind is float else kind)
+        assert isinstance(value, bool) == (kind is bool)
 
 
 @every_driver
@@ -141,8 +149,11 @@ def test_it_states_the_level_that_each_pin_it_drives_has_from_power_on(
 
 
 @every_driver
-def test_it_is_an_input_to_simulate_or_it_has_commands_or_is_looked_at(driver: Driver) -> None:
-    assert isinstance(driver, Simulatable) or driver.commands or driver.widget == "camera"
+def test_it_is_an_input_to_simulate_or_has_commands_or_follows_others_or_is_looked_at(
+    driver: Driver,
+) -> None:
+    shown = isinstance(driver, Derived | PinProvider) or driver.widget == "camera"
+    assert isinstance(driver, Simulatable) or driver.commands or shown
 
 
 @every_output

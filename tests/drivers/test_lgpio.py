@@ -31,7 +31,7 @@ from labnode.drivers.gpio.pwm_output import PwmOutput, RgbLed
 from labnode.drivers.gpio.rotary_encoder import RotaryEncoder
 from labnode.drivers.gpio.servo import Servo
 from labnode.drivers.gpio.stepper import Stepper
-from labnode.drivers.virtual import Virtual
+from labnode.drivers.logic.virtual import Virtual
 from labnode.errors import DeviceError
 
 

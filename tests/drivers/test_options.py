@@ -15,11 +15,11 @@ from labnode.drivers.gpio.motor import Motor
 from labnode.drivers.gpio.pin import Pin
 from labnode.drivers.gpio.pwm_output import PwmOutput
 from labnode.drivers.gpio.servo import AngularServo, Servo
+from labnode.drivers.logic.virtual import Virtual
 from labnode.drivers.network.http_switch import HttpSwitch, WebAddress
 from labnode.drivers.programs.command import CommandSwitch, HubLocation, ProgramSensor
 from labnode.drivers.serial import Serial
 from labnode.drivers.serial.options import UsbId, UsbMatch
-from labnode.drivers.virtual import Virtual
 
 A, B = "http://a", "http://b"
 USB = "/dev/ttyUSB0"

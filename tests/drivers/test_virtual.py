@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from labnode.drivers.virtual import Virtual
+from labnode.drivers.logic.virtual import Virtual
 from labnode.errors import BadInput
 
 

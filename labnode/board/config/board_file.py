@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from labnode.board.config.devices import Lookup, read_devices, read_links
-from labnode.board.config.expressions import Words
 from labnode.board.config.include import load_document
 from labnode.board.config.interlock_rules import Rule, RuleForm, read_rules
 from labnode.board.config.page import (
@@ -27,6 +26,7 @@ from labnode.board.config.python_files import python_file, read_drivers
 from labnode.board.config.sequences import Sequence, SequenceKeys, read_sequences
 from labnode.board.simulation import Link
 from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.expressions import Words
 from labnode.locale import BUILT_IN, Catalogues
 from labnode.locale.own import lacking, read_own
 from labnode.schema import (

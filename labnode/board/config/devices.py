@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from labnode.board.config.expressions import WORDS, Expression, ExpressionError, Words
-from labnode.board.simulation import Link, in_order
+from labnode.board.simulation import Link
 from labnode.drivers.buses.bus_pins import RESERVED
-from labnode.drivers.framework.driver import Claim, Driver, Lendable, Ref, Simulatable
+from labnode.drivers.framework.driver import (
+    Claim,
+    Derived,
+    Driver,
+    Lendable,
+    PinProvider,
+    PinUse,
+    Ref,
+    Simulatable,
+)
+from labnode.drivers.framework.expressions import WORDS, Expression, ExpressionError, Words
 from labnode.drivers.framework.output import Output
+from labnode.drivers.framework.readings import ValueType
 from labnode.errors import BadInput
 from labnode.schema import (
     Between,
@@ -79,8 +89,30 @@ class Lookup:
             self.problems.add(where, str(error))
         return None
 
-    def expression(self, section: Section, what: str) -> Expression | None:
-        """The expression that a scalar is."""
+    @property
+    def types(self) -> Mapping[str, ValueType]:
+        """What is known of the values of devices; as far as they are known."""
+        return {n: d.value_type for n, d in self.devices.items() if d is not None}
+
+    def condition(
+        self, section: Section, what: str, *, named: Mapping[str, type | None] | None = None
+    ) -> Expression | None:
+        """The expression that a scalar is, which is true or false."""
+        found = self.expression(section, what, named=named)
+        if found is not None and found.kind is str:
+            text = f"the expression {found.text!r} for {what} is a text, neither true nor false"
+            self.problems.add(section, text)
+        return found
+
+    def expression(
+        self,
+        section: Section,
+        what: str,
+        *,
+        named: Mapping[str, type | None] | None = None,
+        history: bool = False,
+    ) -> Expression | None:
+        """The expression that a scalar is, with `named` values; `history`: it may look back."""
         if section.bad:
             return None
         content = section.content
@@ -91,7 +123,9 @@ class Lookup:
             return None
         text = str(content).lower() if isinstance(content, bool) else section.text
         try:
-            return Expression.parse(text, self.devices)
+            return Expression.parse(
+                text, self.devices, types=self.types, named=named, history=history
+            )
         except ExpressionError as error:
             self.problems.add(section, f"the expression {text!r} for {what}, {error}")
         return None
@@ -133,6 +167,8 @@ def read_devices(
                 problems.add(options, f"'{name}': {mistake}")
     for name, options in section.items():
         _check_refs(devices[name], options, lookup)
+        _check_remote_pins(name, devices[name], options, lookup, claims)
+    _check_expressions(devices, section, lookup)
     return devices
 
 
@@ -152,16 +188,17 @@ def read_links(section: Section, lookup: Lookup) -> tuple[dict[str, Link], dict[
             lookup.problems.add(
                 link.key_where, f"'{name}' cannot be simulated: a {driver.kind} is no input"
             )
-        elif (built := _link(name, link, lookup)) is not None:
+        elif (built := _link(name, driver, link, lookup)) is not None:
             links[name] = built
+    derived = sources_of(lookup.devices)
     try:
-        return in_order(links), scripts
+        return following(links, derived), scripts
     except ValueError as error:
-        lookup.problems.add(section, str(error))
+        lookup.problems.add(section, f"the links go in a circle: {error}")
         return {}, {}
 
 
-def _link(name: str, section: Section, lookup: Lookup) -> Link | None:
+def _link(name: str, driver: Driver, section: Section, lookup: Lookup) -> Link | None:
     if section.bad:
         return None
     spec: LinkKeys | None = LinkKeys(value=section)
@@ -169,6 +206,11 @@ def _link(name: str, section: Section, lookup: Lookup) -> Link | None:
         spec = build(LinkKeys, section, lookup.problems, name=f"the simulated '{name}'")
     value = None if spec is None else lookup.expression(spec.value, f"'{name}'")
     if spec is None or value is None:
+        return None
+    kind = driver.value_type.kind
+    if str in (value.kind, kind) and {value.kind, kind} - {str, None}:
+        what = "a text" if kind is str else "no text"
+        lookup.problems.add(spec.value, f"'{name}' shows {what}, other than {value.text!r}")
         return None
     return Link(value, spec.lag, spec.noise, spec.start)
 
@@ -269,6 +311,92 @@ def _check_refs(thing: Any, options: Section, lookup: Lookup) -> None:
             lookup.problems.add(place, mistake)
 
 
+def _check_remote_pins(
+    name: str, driver: Driver | None, options: Section, lookup: Lookup, claims: Claims
+) -> None:
+    """Check the pins that a device uses of others, and tell those of it."""
+    for pin in driver.remote_pins() if driver is not None else ():
+        other = lookup.device(pin.device, options)
+        if other is None:
+            continue
+        if not isinstance(other, PinProvider):
+            lookup.problems.add(options, f"'{pin.device}' has no pins: it is a {other.kind}")
+            continue
+        try:
+            claims.take(name, options, [other.pin_claim(pin.pin)])
+        except ValueError as error:
+            lookup.problems.add(options, f"'{name}': {error}")
+            continue
+        is_output = isinstance(driver, Output)
+        why = None if is_output else other.refusal(getattr(driver, "pull_up", None))
+        if why is not None:
+            lookup.problems.add(options, f"'{name}': {why}")
+        active_high = is_output and getattr(driver, "active_high", True)
+        other.pin_uses[pin.pin] = PinUse(name, active_high)
+
+
+def _check_expressions(
+    devices: Mapping[str, Driver | None], section: Section, lookup: Lookup
+) -> None:
+    """Check those that are options of devices, each after those that it follows from."""
+    try:
+        ordered = in_order({**dict.fromkeys(devices, ()), **sources_of(devices)})
+    except ValueError as error:
+        name = str(error).partition(" ")[0]
+        where = section.child(name).key_where
+        lookup.problems.add(where, f"'{name}' follows from itself: {error}")
+        return
+    for name in ordered:
+        driver = devices[name]
+        for field in fields(driver) if driver is not None else ():
+            if isinstance(getattr(driver, field.name), Expression):
+                place = section.child(name).child(field.metadata.get("key", field.name))
+                checked = lookup.expression(place, f"'{name}'", history=True)
+                setattr(driver, field.name, checked or getattr(driver, field.name))
+    for name, driver in devices.items():
+        for key, why in driver.misfits(devices) if driver is not None else ():
+            lookup.problems.add(section.child(name).child(key), f"'{name}': {why}")
+
+
+def sources_of(devices: Mapping[str, Driver | None]) -> dict[str, Collection[str]]:
+    """What each device that follows from others does so from."""
+    found = {name: driver for name, driver in devices.items() if driver is not None}
+    return {name: one.sources for name, one in found.items() if isinstance(one, Derived)}
+
+
+def in_order(sources: Mapping[str, Collection[str]]) -> list[str]:
+    """The names, each after those of its sources that are names, too; ValueError with a circle."""
+    ordered: list[str] = []
+
+    def add(name: str, way: tuple[str, ...]) -> None:
+        if name in way:
+            raise ValueError(" -> ".join((*way[way.index(name) :], name)))
+        if name in sources and name not in ordered:
+            for source in sorted(sources[name]):
+                add(source, (*way, name))
+            ordered.append(name)
+
+    for name in sources:
+        add(name, ())
+    return ordered
+
+
+def derived_in_order(devices: Mapping[str, Driver]) -> dict[str, Derived]:
+    """The devices that follow from others, each after those that it follows from."""
+    found = {name: driver for name, driver in devices.items() if isinstance(driver, Derived)}
+    return {name: found[name] for name in in_order({n: d.sources for n, d in found.items()})}
+
+
+def following(links: Mapping[str, Link], derived: Mapping[str, Collection[str]]) -> dict[str, Link]:
+    """The links, each after those whose inputs it reads; ValueError when they form a circle.
+
+    A link with a lag follows values that were there before, so it may be part of a circle.
+    `derived` are the sources of devices that follow others in between.
+    """
+    sources = {name: () if link.lag else link.value.names for name, link in links.items()}
+    return {name: links[name] for name in in_order({**derived, **sources}) if name in links}
+
+
 class Claims:
     """What devices claim, collected device by device; a conflict names both places."""
 
@@ -277,8 +405,13 @@ class Claims:
         self._owners: dict[Claim, tuple[str, Section, Claim]] = {}
 
     def add(self, name: str, place: Section, driver: Driver) -> None:
+        """Take what a device claims."""
+        self.take(name, place, driver.claims())
+
+    def take(self, name: str, place: Section, claims: Iterable[Claim]) -> None:
+        """Take some more for a device."""
         reasons = {""}  # each once: a bus has several pins, all of which may be used by one device
-        for claim in driver.claims():
+        for claim in claims:
             reason = self._conflict(name, place, claim)
             if reason not in reasons:
                 self._problems.add(place.key_where, f"'{name}' uses {claim}{reason}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from labnode.board.config.devices import Lookup
-from labnode.board.config.expressions import Expression, Words
+from labnode.drivers.framework.expressions import Expression, Words
 from labnode.locale import Message, Wording
 from labnode.schema import Doc, Duration, Like, Section, Text, build, shown
 
@@ -140,10 +140,10 @@ def _built(spec: RuleForm, entry: Section, lookup: Lookup) -> Rule | None:
             lookup.problems.add(place, f"{what}: a mutex is of two devices or more")
         return Mutex(spec.name, message, names, spec.wait)
     if isinstance(spec, _Require):
-        condition = lookup.expression(spec.require, what)
+        condition = lookup.condition(spec.require, what)
         names = _outputs(spec.devices, lookup)
         return Require(spec.name, message, condition, names) if condition else None
-    condition = lookup.expression(spec.when, what)
+    condition = lookup.condition(spec.when, what)
     force = lookup.values(spec.force)
     if condition is None:
         return None

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from labnode.board import steps
-from labnode.board.config.devices import NAME, Lookup
-from labnode.board.config.expressions import Words
-from labnode.board.steps import RunProgram, RunTask, Stage, Step
+from labnode.board.config.devices import NAME, Lookup, in_order, sources_of
+from labnode.board.steps import RunTask, Stage, Step
 from labnode.clock.schedules import At, Every, Schedule
-from labnode.drivers.framework.driver import Conversing, Driver, Programmable
-from labnode.drivers.framework.output import NumberOutput, SwitchOutput
+from labnode.drivers.framework.driver import Driver
 from labnode.errors import TooLate
-from labnode.files import lies_in
 from labnode.schema import (
     Between,
     Doc,
@@ -27,10 +24,7 @@ from labnode.schema import (
     Text,
     build,
     did_you_mean,
-    shown,
 )
-
-T = TypeVar("T")
 
 OnError = Literal["warn", "fail", "quarantine"]
 
@@ -43,7 +37,36 @@ _DEFAULT_ON_ERROR: dict[str, OnError] = {
     "on_shutdown": "warn",
     "selftest": "quarantine",
 }
+_WHEN = {
+    "on_boot": "when the node has started",
+    "on_start": "before a student gets the board",
+    "on_dispose": "after a student",
+    "on_idle": "while nobody uses the board",
+    "on_fault": "when an interlock begins to act",
+    "on_shutdown": "when the node stops",
+    "selftest": "while nobody uses the board",
+}
+_MEANS: dict[OnError, str] = {
+    "warn": "a failure is only logged",
+    "fail": "a failure is one of what it belongs to",
+    "quarantine": "a failure quarantines the board",
+}
 _TEST_EVERY = 21600.0  # seconds, for a self-test that does not say when
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A change of a device that starts a sequence, a reaction."""
+
+    device: str
+    press: bool  # only when it comes on
+    student: bool  # only while a student has the board, and as that student
+    rest: float  # seconds from one start to the next one
+
+    def __str__(self) -> str:
+        what = f"{self.device} comes on" if self.press else f"{self.device} changes"
+        who = ", while a student has the board" if self.student else ""
+        return f"when {what}{who}, every {self.rest:g} s at most"
 
 
 @dataclass(frozen=True)
@@ -58,6 +81,7 @@ class Sequence:
     schedule: Schedule | None = None  # when it comes by itself (selftest, scheduled)
     catch_up: bool = False  # whether a time that was missed comes as soon as it can
     label: Text | None = None  # of its button, for one that students start
+    trigger: Trigger | None = None  # the device that starts it
 
     def run(
         self,
@@ -81,11 +105,11 @@ class Sequence:
     @property
     def is_task(self) -> bool:
         """Whether it is one of the lab's tasks: a button, or one that comes by itself."""
-        return self.name not in _DEFAULT_ON_ERROR
+        return self.name not in _DEFAULT_ON_ERROR and self.trigger is None
 
     def outputs(self) -> set[str]:
         """The outputs that it commands."""
-        return {name for step in self.steps for name in getattr(step, "outputs", ())}
+        return steps.outputs_of(self.steps)
 
     def warnings(self, devices: Mapping[str, Driver]) -> list[str]:
         """A sentence when its waits and the rests of outputs are longer than its timeout."""
@@ -101,7 +125,21 @@ class Sequence:
 
     def tasks(self) -> list[str]:
         """The tasks of the lab that it runs."""
-        return [step.name for step in self.steps if isinstance(step, RunTask)]
+        return [s.name for s in steps.with_inner(self.steps) if isinstance(s, RunTask)]
+
+    def explain(self) -> list[str]:
+        """What it does and when, in sentences."""
+        when = _WHEN.get(self.name, "")
+        if self.label is not None:
+            when = f"when a student presses '{self.label}'"
+        elif self.trigger is not None:
+            when = str(self.trigger)
+        elif self.schedule is not None:
+            when = f"{when}, {self.schedule}".removeprefix(", ")
+        after = f", {self.after:g} s after the last one" if self.name == "on_idle" else ""
+        lines = [line for step in self.steps for line in step.explain()]
+        head = f"{self.name}, {when}{after}, within {self.timeout:g} s ({_MEANS[self.on_error]}):"
+        return [head, *(f"  {line}" for line in lines or ["Nothing."])]
 
 
 def check_tasks(sequences: Mapping[str, Sequence], known: Mapping[str, Any]) -> list[str]:
@@ -115,62 +153,18 @@ def check_tasks(sequences: Mapping[str, Sequence], known: Mapping[str, Any]) -> 
     ]
 
 
-# ---------------------------------------------------------------------- the keys of steps
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Pulse:
-    seconds: Annotated[Duration, Between(0.001), Doc("How long it has the value.")] = field(
-        metadata={"key": "for"}
-    )
-    value: Annotated[Any, Doc("Its value meanwhile; by default on.")] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Ramp:
-    to: Annotated[float, Doc("The value in the end.")]
-    over: Annotated[Duration, Between(0.1), Doc("How long that takes.")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _WaitFor:
-    expr: Annotated[Section, Like(Words), Doc("What has to be true.")]
-    timeout: Annotated[Duration, Doc("How long to wait before that is a failure.")] = 30.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Serial:
-    send: Annotated[str | None, Doc("What is sent.")] = None
-    expect: Annotated[str | None, Doc("A regular expression for what has to come.")] = None
-    timeout: Annotated[Duration, Doc("How long to wait before that is a failure.")] = 3.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepKeys:
-    """The key that a step has, and what may stand there: for the JSON Schema and the docs."""
-
-    set: Annotated[dict[str, Any], Doc("Set outputs to values, as the student could.")]
-    pulse: Annotated[dict[str, Duration | _Pulse], Doc("Switch outputs on for a time.")]
-    ramp: Annotated[dict[str, _Ramp], Doc("Bring an output to a value little by little.")]
-    wait: Annotated[Duration, Doc("Wait, while everything else goes on.")]
-    wait_for: Annotated[Words | _WaitFor, Doc("Wait until an expression is true.")]
-    safe: Annotated[Literal["all"] | list[str], Doc("Make devices safe.")]
-    program: Annotated[dict[str, str], Doc("Write a file with a programmer: {mcu: blank}.")]
-    serial: Annotated[dict[str, str | _Serial], Doc("Talk on a serial port.")]
-    run: Annotated[list[str] | RunProgram, Doc("Run a program of the Pi.")]
-    task: Annotated[str | RunTask, Doc("Run a task of the lab's module.")]
-    notify: Annotated[Text, Doc("Tell the student something.")]
-    log: Annotated[str, Doc("Write a line into the log.")]
-
-
-_KINDS = [step.name for step in fields(StepKeys)]
-
 # ---------------------------------------------------------------------- the keys of sequences
+
+
+Steps = Annotated[list[Section], Like(list[dict[str, Any]])]
+"""Steps, whose keys (`StepKeys`) only boards with sequences load."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Steps:
-    steps: Annotated[list[Section], Like(list[StepKeys]), Doc("What is done, one after the other.")]
+    steps: Annotated[
+        list[Section], Like(list[dict[str, Any]]), Doc("What is done, one after the other.")
+    ]
     timeout: Annotated[Duration, Between(0.1), Doc("How long all of it may take.")] = 60.0
 
 
@@ -242,6 +236,35 @@ class ScheduledKeys(SelfTest):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReactionKeys:
+    """A short sequence that a device starts."""
+
+    on_press: Annotated[
+        str | None, Doc("A device that is on or off: it starts when that comes on.")
+    ] = None
+    on_change: Annotated[str | None, Doc("A device: it starts when the value of that changes.")] = (
+        None
+    )
+    by: Annotated[
+        Literal["student", "system"],
+        Doc("student: only while one has the board, and in their name; system: at any time."),
+    ] = "student"
+    rest: Annotated[
+        Duration, Between(0.1), Doc("From one start to the next one; changes meanwhile count not.")
+    ] = 1.0
+    steps: Annotated[
+        list[Section], Like(list[dict[str, Any]]), Doc("What is done, one after the other.")
+    ]
+    timeout: Annotated[
+        Duration, Between(0.1, 10), Doc("How long all of it may take: students wait meanwhile.")
+    ] = 5.0
+
+    def __post_init__(self) -> None:
+        if (self.on_press is None) == (self.on_change is None):
+            raise ValueError("it has to say what starts it, with 'on_press' or 'on_change'")
+
+
+@dataclass(frozen=True, kw_only=True)
 class SequenceKeys:
     """The keys under `sequences:`."""
 
@@ -265,6 +288,11 @@ class SequenceKeys:
         Like(dict[str, ButtonKeys]),
         Doc("Sequences that students start, by name, each with a button on the page."),
     ] = field(default_factory=dict)
+    reactions: Annotated[
+        dict[str, Section],
+        Like(dict[str, ReactionKeys]),
+        Doc("Short sequences that a device starts when it is pressed or changes, by name."),
+    ] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------------- reading
@@ -272,13 +300,17 @@ class SequenceKeys:
 
 def read_sequences(section: Section, lookup: Lookup, folder: Path) -> dict[str, Sequence]:
     """The sequences by name; `folder` is where the board file is."""
+    if section.content is None:
+        return {}
+    from labnode.board.config.steps import StepReader  # noqa: PLC0415 - many boards have none
+
     problems = lookup.problems
     section = _with_steps(section, problems, deep=True)
     keys = build(SequenceKeys, section, problems, name="sequences")
-    reader = _StepReader(lookup, folder)
+    reader = StepReader(lookup, folder)
     found: dict[str, Sequence] = {}
 
-    def add(name: str, spec: Any, on_error: OnError) -> None:
+    def add(name: str, spec: Any, on_error: OnError, trigger: Trigger | None = None) -> None:
         if spec is not None:
             found[name] = Sequence(
                 name=name,
@@ -289,6 +321,7 @@ def read_sequences(section: Section, lookup: Lookup, folder: Path) -> dict[str, 
                 schedule=getattr(spec, "schedule", None),
                 catch_up=getattr(spec, "catch_up", False),
                 label=getattr(spec, "label", None),
+                trigger=trigger,
             )
 
     for name, on_error in _DEFAULT_ON_ERROR.items():
@@ -299,17 +332,58 @@ def read_sequences(section: Section, lookup: Lookup, folder: Path) -> dict[str, 
     for name, place in section.child("scheduled").items():
         if _is_free(name, place, found, problems):
             add(name, build(ScheduledKeys, place, problems, name=f"scheduled {name!r}"), "fail")
+    for name, place in section.child("reactions").items():
+        if _is_free(name, place, found, problems):
+            keys_of = build(ReactionKeys, place, problems, name=f"reaction {name!r}")
+            add(name, keys_of, "warn", _trigger(keys_of, place, lookup))
+    _check_circles(found, section.child("reactions"), lookup)
     return found
+
+
+def _trigger(spec: ReactionKeys | None, place: Section, lookup: Lookup) -> Trigger | None:
+    if spec is None:
+        return None
+    key = "on_press" if spec.on_press is not None else "on_change"
+    device = getattr(spec, key)
+    driver = lookup.device(device, place.child(key))
+    if driver is not None and spec.on_press and driver.value_type.kind not in (bool, None):
+        lookup.problems.add(place.child(key), f"'{device}' is never pressed: it is a {driver.kind}")
+    return Trigger(device, spec.on_press is not None, spec.by == "student", spec.rest)
+
+
+def _check_circles(found: Mapping[str, Sequence], section: Section, lookup: Lookup) -> None:
+    """No reaction may start itself, directly or through others and formulas."""
+    sources: dict[str, set[str]] = {n: set(of) for n, of in sources_of(lookup.devices).items()}
+    for sequence in found.values():
+        if sequence.trigger is not None:
+            for output in sequence.outputs():
+                sources.setdefault(output, set()).add(sequence.trigger.device)
+    try:
+        in_order(sources)
+    except ValueError as error:
+        circle = str(error).split(" -> ")
+        names = [
+            name
+            for name, sequence in found.items()
+            if sequence.trigger is not None
+            and sequence.trigger.device in circle
+            and not sequence.outputs().isdisjoint(circle)
+        ]
+        place = section.child(names[0]).key_where if names else section
+        way = " -> ".join(reversed(circle))
+        lookup.problems.add(place, f"reactions start themselves: {way}")
 
 
 def _with_steps(section: Section, problems: Problems, deep: bool = False) -> Section:
     """Sequences; one whose steps are not under `steps:` is a problem, and bad."""
+    from labnode.board.config.steps import KINDS  # noqa: PLC0415
+
     content = dict(section.items())
     for name, place in content.items():
-        if deep and name in ("buttons", "scheduled"):
+        if deep and name in ("buttons", "scheduled", "reactions"):
             content[name] = _with_steps(place, problems)
         elif isinstance(place.content, list) or (
-            "steps" not in place and set(_KINDS) & dict(place.items()).keys()
+            "steps" not in place and set(KINDS) & dict(place.items()).keys()
         ):
             problems.add(
                 place.key_where,
@@ -330,157 +404,3 @@ def _is_free(name: str, place: Section, others: Mapping[str, Sequence], problems
         "40 at most, and no other sequence's",
     )
     return False
-
-
-class _StepReader:
-    """Reads the steps of one board, each by the method that has the name of its key."""
-
-    def __init__(self, lookup: Lookup, folder: Path) -> None:
-        self._lookup = lookup
-        self._problems = lookup.problems
-        self._folder = folder
-
-    def read_all(self, sections: list[Section]) -> tuple[Step, ...]:
-        return tuple(step for step in map(self.read, sections) if step is not None)
-
-    def read(self, section: Section) -> Step | None:
-        if section.bad:
-            return None
-        items = section.items()
-        if len(items) != 1:
-            keys = " and ".join(key for key, _ in items) or shown(section.value)
-            return self._wrong(
-                section, f"a step has one key, one of {', '.join(_KINDS)}; here is {keys}"
-            )
-        ((kind, content),) = items
-        if kind not in _KINDS:
-            hint = did_you_mean(kind, _KINDS) or f"; there are {', '.join(_KINDS)}"
-            return self._wrong(content.key_where, f"there is no step {kind!r}{hint}")
-        before = len(self._problems)
-        step: Step | None = None if content.bad else getattr(self, kind)(content)
-        return step if len(self._problems) == before else None
-
-    def set(self, section: Section) -> Step | None:
-        return steps.Set(self._lookup.values(dict(self._by_device(section))))
-
-    def pulse(self, section: Section) -> Step | None:
-        pulses = []
-        for name, content in self._by_device(section):
-            output = self._lookup.output(name, content)
-            spec = self._build(_Pulse, content, "for")
-            if output is None or spec is None:
-                continue
-            value = spec.value
-            if value is None and isinstance(output, SwitchOutput):
-                value = not output.safe
-            pulses.append((name, self._lookup.accepted(name, output, value, content), spec.seconds))
-        return steps.Pulse(tuple(pulses))
-
-    def ramp(self, section: Section) -> Step | None:
-        wanted = "a ramp is of one output: {ramp: {fan: {to: 1, over: 5s}}}"
-        name, content = self._one_device(section, wanted)
-        if content is None:
-            return None
-        output = self._lookup.output(name, content)
-        spec = self._build(_Ramp, content)
-        if output is None or spec is None:
-            return None
-        if not isinstance(output, NumberOutput):
-            return self._wrong(content, f"'{name}' has no values between: it cannot be ramped")
-        return steps.Ramp(name, self._lookup.accepted(name, output, spec.to, content), spec.over)
-
-    def wait(self, section: Section) -> Step | None:
-        seconds: Any = build(Duration, section, self._problems, name="wait")
-        return steps.Wait(seconds)
-
-    def wait_for(self, section: Section) -> Step | None:
-        spec = self._build(_WaitFor, section, "expr")
-        condition = None if spec is None else self._lookup.expression(spec.expr, "wait_for")
-        if spec is None or condition is None:
-            return None
-        return steps.WaitFor(condition, spec.timeout)
-
-    def safe(self, section: Section) -> Step | None:
-        if section.content == "all":
-            return steps.Safe(None)
-        entries = section.entries()
-        if not entries:
-            return self._wrong(section, "expected 'all' or a list of devices")
-        for entry in entries:
-            self._lookup.device(str(entry.content), entry)
-        return steps.Safe(tuple(entry.content for entry in entries))
-
-    def program(self, section: Section) -> Step | None:
-        wanted = "one programmer at a time: {program: {mcu: blank}}"
-        name, content = self._one_device(section, wanted)
-        if content is None:
-            return None
-        driver = self._lookup.device(name, content)
-        if driver is not None and not isinstance(driver, Programmable):
-            return self._wrong(content, f"'{name}' programs nothing: it is a {driver.kind}")
-        if content.content == "blank":
-            return steps.Program(name, None)
-        path = self._folder / str(content.content)
-        if isinstance(content.content, str) and not lies_in(self._folder, content.content):
-            return self._wrong(
-                content, f"expected a file beside the board or below it, not {shown(content.value)}"
-            )
-        if not isinstance(content.content, str) or not path.is_file():
-            return self._wrong(
-                content, f"there is no file {str(path)!r} ('blank' is the blank one)"
-            )
-        return steps.Program(name, path)
-
-    def serial(self, section: Section) -> Step | None:
-        wanted = 'one port at a time: {serial: {console: {send: "x"}}}'
-        name, content = self._one_device(section, wanted)
-        if content is None:
-            return None
-        driver = self._lookup.device(name, content)
-        spec = self._build(_Serial, content, "send")
-        if driver is not None and not isinstance(driver, Conversing):
-            return self._wrong(content, f"'{name}' is no serial port: it is a {driver.kind}")
-        if spec is None:
-            return None
-        return steps.Converse(name, spec.send, spec.expect, spec.timeout)
-
-    def run(self, section: Section) -> Step | None:
-        step = self._build(RunProgram, section, "argv")
-        if step is not None and not step.argv:
-            return self._wrong(section, "expected a program and its arguments, as a list")
-        return step
-
-    def task(self, section: Section) -> Step | None:
-        return self._build(RunTask, section, "name")
-
-    def notify(self, section: Section) -> Step | None:
-        text = build(Text, section, self._problems, name="notify")
-        return None if text is None else steps.Notify(text)
-
-    def log(self, section: Section) -> Step | None:
-        text = build(str, section, self._problems, name="log")
-        return None if text is None else steps.Log(text)
-
-    # ------------------------------------------------------------------ what they share
-
-    def _by_device(self, section: Section) -> list[tuple[str, Section]]:
-        if not section.items():
-            self._wrong(section, f"expected a mapping by device, not {shown(section.value)}")
-        return section.items()
-
-    def _one_device(self, section: Section, wanted: str) -> tuple[str, Section | None]:
-        items = self._by_device(section)
-        if len(items) == 1:
-            return items[0]
-        self._wrong(section, wanted)
-        return "", None
-
-    def _build(self, kind: type[T], section: Section, short: str = "") -> T | None:
-        """A `kind`; what is not a mapping is its one key `short`."""
-        if short and not isinstance(section.content, dict):
-            section = Section({short: section}, section.where, section.key_where, bad=section.bad)
-        return build(kind, section, self._problems, name="step")
-
-    def _wrong(self, place: Section | str, message: str) -> Step | None:
-        self._problems.add(place, message)
-        return None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from labnode.drivers.buses.bus_pins import I2cAddress, I2cBus, i2c_boot_config, i2c_claims
 from labnode.drivers.framework.driver import Claim, Driver
@@ -17,7 +18,7 @@ class I2cPart(Driver):
     """A chip on an I2C bus, or a part of one: several devices may each have a part of a chip."""
 
     chip = ""  # "PCA9685"; without an annotation: not an option
-    addresses = range(0x08, 0x78)  # that its pins can select
+    addresses: ClassVar[Sequence[int]] = range(0x08, 0x78)  # that its pins can select
 
     bus: Annotated[I2cBus, Doc("The number of the I2C bus.")] = 1
     address: Annotated[I2cAddress, Doc("The chip's address on the bus.")]
@@ -94,6 +95,20 @@ class WiredChip:
         except OSError as error:
             raise DeviceGone(f"{self._name} does not answer ({error.strerror})") from error
 
+    def receive(self) -> int:
+        """The byte of a chip without registers."""
+        try:
+            return int(self._bus.read_byte(self._address))
+        except OSError as error:
+            raise DeviceGone(f"{self._name} does not answer ({error.strerror})") from error
+
+    def send(self, byte: int) -> None:
+        """Write the byte of a chip without registers."""
+        try:
+            self._bus.write_byte(self._address, byte)
+        except OSError as error:
+            raise DeviceGone(f"{self._name} does not answer ({error.strerror})") from error
+
     def take(self) -> bool:
         """Have the bus to itself among those who ask for it this way; False if one has it."""
         try:
@@ -125,5 +140,11 @@ class MockChip:
 
     def write(self, register: int, *data: int) -> None:
         self.registers[register : register + len(data)] = bytes(data)
+
+    def receive(self) -> int:
+        return self.registers[0]
+
+    def send(self, byte: int) -> None:
+        self.registers[0] = byte
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""The I/O expander MCP23017 on an I2C bus: banks of inputs and outputs, which share the chip."""
+"""The I/O expander MCP23017 on an I2C bus: single pins and banks, which share the chip."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from labnode.drivers.buses.bus_pins import I2cAddress
+from labnode.drivers.buses.expander import Expander
 from labnode.drivers.buses.i2c import I2cPart
 from labnode.drivers.framework.bank import Bank, InputBank, OutputBank
 from labnode.drivers.framework.registry import register
@@ -36,13 +37,69 @@ class ExpanderPin(str):
 
 
 @dataclass(kw_only=True)
-class Expander(I2cPart, Bank):
-    """A bank of some pins of an MCP23017 (Microchip DS20001952)."""
+class Mcp23017Part(I2cPart):
+    """An MCP23017 (Microchip DS20001952), or some of its pins."""
 
     chip = "MCP23017"
     addresses = range(0x20, 0x28)
 
     address: I2cAddress = 0x20
+
+    def begin(self) -> None:
+        if self.hardware.read(_CONTROL)[0] & _BANKED:
+            chip = f"the chip at 0x{self.address:02x}"
+            raise DeviceError(f"{chip} is no MCP23017 as it is at power-on")
+
+    def read_both(self, register: int) -> int:
+        """The 16 bits of a register of both ports."""
+        return int.from_bytes(self.hardware.read(register, 2), "little")
+
+    def change_both(self, register: int, mask: int, bits: int) -> None:
+        """Write the bits of a `mask`, and keep those of others."""
+        both = self.read_both(register) & ~mask | bits & mask
+        self.hardware.write(register, *both.to_bytes(2, "little"))
+
+
+@register("mcp23017")
+@dataclass(kw_only=True)
+class Mcp23017(Mcp23017Part, Expander):
+    """The I/O expander MCP23017 on an I2C bus, whose 16 pins other devices use one by one.
+
+    Its pins are A0 to A7 and B0 to B7, as in `pin: expander.A3`; on newer chips A7 and B7 are
+    outputs only. Inputs have a pull-up resistor of 100 kΩ, or none. The chip's own pins A0 to A2
+    select its address, 0x20 to 0x27. Outputs stay as they are after labnode has stopped: safe.
+
+    Example::
+
+        expander: {driver: mcp23017, address: 0x20}
+    """
+
+    @property
+    def pin_names(self) -> list[str]:
+        return [f"{port}{number}" for port in "AB" for number in range(8)]
+
+    def read_levels(self) -> int:
+        return self.read_both(_PORT)
+
+    def make_output(self, place: int, level: bool) -> None:
+        self.drive_level(place, level)
+        self.change_both(_DIRECTION, 1 << place, 0)
+
+    def make_input(self, place: int, pull_up: bool) -> None:
+        self.change_both(_DIRECTION, 1 << place, 1 << place)
+        self.change_both(_PULL_UP, 1 << place, pull_up << place)
+
+    def drive_level(self, place: int, level: bool) -> None:
+        self.change_both(_LATCH, 1 << place, level << place)
+
+    def driven_level(self, place: int) -> bool:
+        return bool(self.read_both(_LATCH) >> place & 1)
+
+
+@dataclass(kw_only=True)
+class ExpanderBank(Mcp23017Part, Bank):
+    """A bank of some pins of an MCP23017."""
+
     pins: Annotated[list[ExpanderPin], Doc("The pins of the chip, the lowest bit first.")]
 
     def parts(self) -> list[str]:
@@ -57,27 +114,21 @@ class Expander(I2cPart, Bank):
         """All bits."""
         return (1 << self.width) - 1
 
-    def begin(self) -> None:
-        if self.hardware.read(_CONTROL)[0] & _BANKED:
-            chip = f"the chip at 0x{self.address:02x}"
-            raise DeviceError(f"{chip} is no MCP23017 as it is at power-on")
-
     def read_bits(self, register: int) -> int:
         """This device's bits of a register."""
-        both = int.from_bytes(self.hardware.read(register, 2), "little")
+        both = self.read_both(register)
         return sum((both >> pin.place & 1) << bit for bit, pin in enumerate(self.pins))
 
     def write_bits(self, register: int, value: int) -> None:
         """Write this device's bits of a register and keep those of others."""
-        both = int.from_bytes(self.hardware.read(register, 2), "little")
-        for bit, pin in enumerate(self.pins):
-            both = both & ~(1 << pin.place) | (value >> bit & 1) << pin.place
-        self.hardware.write(register, *both.to_bytes(2, "little"))
+        mask = sum(1 << pin.place for pin in self.pins)
+        bits = sum((value >> bit & 1) << pin.place for bit, pin in enumerate(self.pins))
+        self.change_both(register, mask, bits)
 
 
 @register("mcp23017_input_bank")
 @dataclass(kw_only=True)
-class Mcp23017InputBank(Expander, InputBank):
+class Mcp23017InputBank(ExpanderBank, InputBank):
     """Pins of the expander MCP23017 on an I2C bus that are read together, as a number.
 
     They are read every `sample_every` seconds. On newer chips A7 and B7 are outputs only.
@@ -111,7 +162,7 @@ class Mcp23017InputBank(Expander, InputBank):
 
 @register("mcp23017_output_bank")
 @dataclass(kw_only=True)
-class Mcp23017OutputBank(Expander, OutputBank):
+class Mcp23017OutputBank(ExpanderBank, OutputBank):
     """Pins of the expander MCP23017 on an I2C bus that are driven together, as a number.
 
     The chip's pins A0 to A2 select its address, 0x20 to 0x27. The outputs stay safe after labnode

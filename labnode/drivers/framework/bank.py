@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 from labnode.drivers.framework.driver import Driver, Widget, command
 from labnode.drivers.framework.input import Input
 from labnode.drivers.framework.output import Output
+from labnode.drivers.framework.readings import ValueType
 from labnode.errors import BadInput
 from labnode.schema import Doc
 
@@ -26,6 +27,10 @@ class Bank(Driver):
     @abstractmethod
     def width(self) -> int:
         """The number of bits."""
+
+    @property
+    def value_type(self) -> ValueType:
+        return ValueType(float, width=self.width)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from labnode.drivers.framework.commands import Command, mark
+from labnode.drivers.framework.readings import UNKNOWN, ValueType
 from labnode.drivers.framework.services import Services as Services  # noqa: PLC0414
 from labnode.schema import Doc, Text, shown
 
@@ -53,6 +54,37 @@ class Claimable(Protocol):
 
     @property
     def claim(self) -> Claim: ...
+
+
+@runtime_checkable
+class PinOfDevice(Protocol):
+    """An option that is a pin of another device, which has to be open before."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def pin(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class PinUse:
+    """What a device does with a pin of another one."""
+
+    device: str
+    active_high: bool  # an output that is high while it is on
+
+
+@runtime_checkable
+class PinProvider(Protocol):
+    """A device whose pins others may use, as in `pin: expander.A3`."""
+
+    pin_uses: dict[str, PinUse]  # by pin; filled when the board file is read
+
+    def pin_claim(self, pin: str) -> Claim:
+        """What a device on this pin claims; ValueError when there is no such pin."""
+
+    def refusal(self, pull_up: bool | None) -> str | None:
+        """Why there are no inputs with this `pull_up` (false: pulled down), if so."""
 
 
 class Ref(str):
@@ -111,6 +143,25 @@ class StateWords:
 
     on: Annotated[Text, Doc("Instead of On.")]
     off: Annotated[Text, Doc("Instead of Off.")]
+
+
+@runtime_checkable
+class Derived(Protocol):
+    """A device whose value follows from what others show (hardware thread)."""
+
+    @property
+    def sources(self) -> Collection[str]:
+        """The devices that it follows from."""
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it follows from what they showed before, too."""
+
+    def derive(self, snapshot: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Follow the board's snapshot; whether its own state has changed."""
+
+    def suppose(self, snapshot: Mapping[str, Mapping[str, Any]]) -> Any:
+        """The value that it would have, for one that does not remember."""
 
 
 @dataclass(frozen=True)
@@ -184,17 +235,33 @@ class Driver:
 
     def claims(self) -> list[Claim]:
         """What no other device of the board may use: by default what its options claim."""
-        values = (getattr(self, option.name) for option in fields(self))
-        lists = (value if isinstance(value, list | tuple) else [value] for value in values)
-        return [item.claim for items in lists for item in items if isinstance(item, Claimable)]
+        return [item.claim for item in self._option_items() if isinstance(item, Claimable)]
+
+    def remote_pins(self) -> list[PinOfDevice]:
+        """The pins of other devices among its options: these are open before and after it."""
+        return [item for item in self._option_items() if isinstance(item, PinOfDevice)]
+
+    def _option_items(self) -> Iterator[Any]:
+        """The values of its options, those of lists one by one."""
+        for option in fields(self):
+            value = getattr(self, option.name)
+            yield from value if isinstance(value, list | tuple) else [value]
 
     def uses(self) -> list[str]:
         """The devices that its options name: they are opened before it, and closed after it."""
-        return [value for f in fields(self) if isinstance(value := getattr(self, f.name), Ref)]
+        named = [value for f in fields(self) if isinstance(value := getattr(self, f.name), Ref)]
+        return [*named, *dict.fromkeys(pin.device for pin in self.remote_pins())]
 
     def mistakes(self, folder: Path) -> list[str]:  # noqa: ARG002
         """What is wrong with the files that its options name, in the board's `folder`."""
         return []
+
+    def misfits(self, devices: Mapping[str, Driver | None]) -> Iterator[tuple[str, str]]:  # noqa: ARG002
+        """What does not fit among the devices that its options name: an option, and why not.
+
+        `devices` are all of the board, None where one has mistakes of its own.
+        """
+        return iter(())
 
     def warnings(self) -> list[str]:
         """Options that are allowed but probably a mistake, a sentence each (`labnode check`)."""
@@ -267,6 +334,11 @@ class Driver:
     def value(self) -> Any:
         """The value as JSON; None while there is none."""
         return None
+
+    @property
+    def value_type(self) -> ValueType:
+        """What is known of the value before it is read, so that expressions can be checked."""
+        return UNKNOWN
 
     def state(self) -> dict[str, Any]:
         """What the board's snapshot shows of this device: "value" and more."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from labnode.clock import earliest
 from labnode.drivers.framework.driver import Driver
+from labnode.drivers.framework.readings import ValueType
 from labnode.schema import Between, Doc, Duration, shown
 
 
@@ -155,6 +156,10 @@ class Sensor(Input):
         reads = [read for read, _ in self.calibration]
         if len(reads) < 2 or any(a >= b for a, b in pairwise(reads)):
             raise ValueError("calibration needs two pairs at least, what is read rising")
+
+    @property
+    def value_type(self) -> ValueType:
+        return ValueType(float)
 
     def arrived(self, value: Any) -> None:
         if not isinstance(value, int | float):

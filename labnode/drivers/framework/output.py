@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import math
 from abc import abstractmethod
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from labnode.clock import earliest
 from labnode.drivers.framework.driver import Driver, Widget, command
+from labnode.drivers.framework.readings import ValueType
 from labnode.drivers.framework.services import Operator
-from labnode.errors import BadInput, Busy, Outdated
+from labnode.errors import BadInput, Busy, Interlocked, Outdated
 from labnode.locale import Message
 from labnode.schema import Between, Doc, Duration
 
@@ -33,6 +35,7 @@ class Output(Driver):
     """
 
     moves: ClassVar[bool] = False  # a motor: it has a dead man by default
+    operates: ClassVar[bool] = False  # it commands other outputs, and is their operator
 
     safe: Annotated[
         Any, Doc("The value when labnode starts and stops, and before and after every student.")
@@ -85,6 +88,11 @@ class Output(Driver):
         self._error: str | None = None
         self._credit = 0.0  # full at the first command: the last one was long ago
         self._credited_at = float("-inf")
+
+    @property
+    def owns(self) -> Collection[str]:
+        """The outputs that only this one may command, except to safe."""
+        return ()
 
     # ------------------------------------------------------------------ what a subclass writes
 
@@ -160,10 +168,18 @@ class Output(Driver):
         if not self.is_safe(value):
             self._check_asked()
             self._check_limits(now)
-            if self.patience is not None:
-                self._operator, self._operated_at = self.services.operator(), now
+            if self.patience is not None or self.operates:
+                self._note_operator(now)
         self._unheard = False
         self._drive(value, now)
+
+    def _note_operator(self, now: float) -> None:
+        operator = self.services.operator()
+        if isinstance(operator, Output):  # what commands it is no sign of whoever is behind that
+            if self.patience is not None and operator.heard_until(self.patience) <= now:
+                raise Interlocked(Message("error.nobody-heard", device=operator.called))
+            now = operator._operated_at
+        self._operator, self._operated_at = operator, now
 
     def force(self, value: Any) -> None:
         """For the board's interlocks: no limit delays it."""
@@ -216,15 +232,23 @@ class Output(Driver):
         """When the dead man brings it to safe unless the operator is heard again (any thread)."""
         if self.guarded_since is None or (patience := self.patience) is None:
             return None
+        return self.heard_until(patience)
+
+    def heard_until(self, patience: float) -> float:
+        """As the operator of outputs that it commands, and of itself: see Operator."""
         until = self._operated_at + patience  # switching it was a sign, too
         operator = self._operator
         return until if operator is None else max(until, operator.heard_until(patience))
 
+    def was_lost(self, device: str) -> None:
+        """An output that it commands has gone to safe because nobody was heard."""
+        if self._operator is not None:
+            self._operator.was_lost(device)
+
     def _miss_operator(self) -> None:
         log.warning("'%s' goes to safe: nobody was heard for %g s.", self.name, self.patience)
         self._unheard = True
-        if self._operator is not None:
-            self._operator.was_lost(self.name)
+        self.was_lost(self.name)
 
     # ------------------------------------------------------------------ time
 
@@ -347,6 +371,10 @@ class SwitchOutput(Output):
             raise ValueError("hold and pulse are two ways to end what a button begins: give one")
 
     @property
+    def value_type(self) -> ValueType:
+        return ValueType(bool)
+
+    @property
     def patience(self) -> float | None:
         default = _SHORTEST if self.hold and self.deadman is None else None
         return default or super().patience
@@ -406,6 +434,10 @@ class NumberOutput(Output):
             raise ValueError(f"min ({self.least:g}) must be less than max ({self.most:g})")
         if self.initial is not None and not self._allowed(self.initial):
             raise ValueError(f"initial ({self.initial:g}) is not among {self._values()}")
+
+    @property
+    def value_type(self) -> ValueType:
+        return ValueType(float)
 
     @property
     def least(self) -> float:

@@ -21,6 +21,7 @@ MODULES: Mapping[str, str] = {
     "burst": "labnode.drivers.burst",
     "button": "labnode.drivers.gpio.digital_input",
     "buzzer": "labnode.drivers.gpio.digital_output",
+    "choice": "labnode.drivers.logic.choice",
     "command": "labnode.drivers.programs.command",
     "command_switch": "labnode.drivers.programs.command",
     "cpu_temperature": "labnode.drivers.cpu_temperature",
@@ -32,6 +33,7 @@ MODULES: Mapping[str, str] = {
     "distance_sensor": "labnode.drivers.gpio.distance_sensor",
     "ds18b20": "labnode.drivers.buses.ds18b20",
     "esptool": "labnode.drivers.tools.esptool",
+    "formula": "labnode.drivers.logic.formula",
     "gate_timer": "labnode.drivers.gpio.gate_timer",
     "hardware_pwm": "labnode.drivers.gpio.hardware_pwm",
     "http_switch": "labnode.drivers.network.http_switch",
@@ -42,6 +44,7 @@ MODULES: Mapping[str, str] = {
     "led": "labnode.drivers.gpio.digital_output",
     "light_sensor": "labnode.drivers.gpio.light_sensor",
     "line_sensor": "labnode.drivers.gpio.digital_input",
+    "mcp23017": "labnode.drivers.buses.mcp23017",
     "mcp23017_input_bank": "labnode.drivers.buses.mcp23017",
     "mcp23017_output_bank": "labnode.drivers.buses.mcp23017",
     "mcp3001": "labnode.drivers.buses.mcp3xxx",
@@ -63,7 +66,9 @@ MODULES: Mapping[str, str] = {
     "openocd": "labnode.drivers.tools.openocd",
     "pca9685": "labnode.drivers.buses.pca9685",
     "pca9685_servo": "labnode.drivers.buses.pca9685",
+    "pcf8574": "labnode.drivers.buses.pcf8574",
     "phase_enable_motor": "labnode.drivers.gpio.motor",
+    "pid": "labnode.drivers.logic.pid",
     "picotool": "labnode.drivers.tools.picotool",
     "pulse_counter": "labnode.drivers.gpio.pulse_counter",
     "pwm_led": "labnode.drivers.gpio.pwm_output",
@@ -80,8 +85,8 @@ MODULES: Mapping[str, str] = {
     "tonal_buzzer": "labnode.drivers.gpio.pwm_output",
     "uf2": "labnode.drivers.tools.uf2",
     "usb_power": "labnode.drivers.programs.command",
+    "virtual": "labnode.drivers.logic.virtual",
     "waveform": "labnode.drivers.instruments.waveform",
-    "virtual": "labnode.drivers.virtual",
 }
 
 registry: dict[str, type[Driver]] = {}  # those whose modules are imported

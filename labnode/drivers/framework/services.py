@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -71,11 +71,18 @@ class Services(Protocol):
         No stop ends this: it is for the short end of what was asked to stop.
         """
 
+    @property
+    def snapshot(self) -> Mapping[str, Mapping[str, Any]]:
+        """What every device of the board showed last: {"value": ...} and more."""
+
     def device(self, name: str) -> DeviceView:
         """Another device of the board."""
 
     def command(self, device: str, command: str, args: Any = None) -> Any:
-        """Command another device of the board, within its limits and interlocks."""
+        """Command another device of the board, within its limits and interlocks.
+
+        A driver that `operates` others is their operator.
+        """
 
     def emergency(self, why: str) -> None:
         """Stop everything on the node, at once (any thread)."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-import gpiozero
-
 from labnode.drivers.framework.bank import InputBank, number
 from labnode.drivers.framework.driver import Widget
+from labnode.drivers.framework.readings import ValueType
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.edges import LevelInput
-from labnode.drivers.gpio.pin import Pin, PinGroup
+from labnode.drivers.gpio.pin import AnyPin, PinGroup, RemotePin
 from labnode.schema import Doc, Duration, shown
 
 _LONGEST_BOUNCE = 1.0  # seconds; contacts are at rest after some milliseconds
@@ -32,7 +31,7 @@ class DigitalInput(LevelInput):
 
     widget: ClassVar[Widget] = "lamp"
 
-    pin: Annotated[Pin, Doc("The pin that is read.")]
+    pin: Annotated[AnyPin, Doc("The pin that is read.")]
     pull_up: Annotated[
         bool | None,
         Doc(
@@ -57,6 +56,8 @@ class DigitalInput(LevelInput):
             raise ValueError("pull_up: null needs active_state: true (high is on) or false")
         if self.pull_up is not None and self.active_state is not None:
             raise ValueError("active_state follows from pull_up; give it with pull_up: null only")
+        if self.role == "estop" and isinstance(self.pin, RemotePin):
+            raise ValueError("an emergency stop needs a pin of the Pi, which is never busy")
         if self.pin.fixed_pull_up and self.pull_up is not True:
             raise ValueError(f"{self.pin.name} has a resistor that pulls it up: say pull_up: true")
 
@@ -64,12 +65,11 @@ class DigitalInput(LevelInput):
         return [*super().warnings(), *bounce_warnings(self.bounce_time)]
 
     def open(self) -> None:
-        self.hardware = gpiozero.DigitalInputDevice(
-            self.pin.name,
+        self.hardware = self.pin.input(
+            self.services,
             pull_up=self.pull_up,
             active_state=self.active_state,
             bounce_time=self.bounce_time,
-            pin_factory=self.services.pins,
         )
         if self.services.simulated and self.normally_closed:
             self.simulate(False)  # at rest: a mock pin shows an open contact
@@ -77,6 +77,10 @@ class DigitalInput(LevelInput):
         self.hardware.when_activated = self.hardware.when_deactivated = self._edge
         self.opened()
         self.arrived(self.read())
+
+    @property
+    def value_type(self) -> ValueType:
+        return ValueType(bool)
 
     @property
     def may_pause(self) -> bool:
@@ -155,7 +159,7 @@ class DigitalInputBank(InputBank, LevelInput):
         lights: {driver: digital_input_bank, pins: [GPIO5, GPIO6, GPIO13, GPIO19]}
     """
 
-    pins: Annotated[list[Pin], Doc("The pins, the lowest bit first.")]
+    pins: Annotated[list[AnyPin], Doc("The pins, the lowest bit first.")]
     pull_up: Annotated[
         bool, Doc("Whether the pins are pulled up, and a bit is 1 while its pin is low.")
     ] = False
@@ -176,12 +180,7 @@ class DigitalInputBank(InputBank, LevelInput):
 
     def open(self) -> None:
         self.hardware = PinGroup(
-            gpiozero.DigitalInputDevice(
-                pin.name,
-                pull_up=self.pull_up,
-                bounce_time=self.bounce_time,
-                pin_factory=self.services.pins,
-            )
+            pin.input(self.services, pull_up=self.pull_up, bounce_time=self.bounce_time)
             for pin in self.pins
         )
         self.watch(*(member.pin for member in self.hardware.members))

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-import gpiozero
-
 from labnode.drivers.framework.bank import OutputBank, number
 from labnode.drivers.framework.output import SwitchOutput
 from labnode.drivers.framework.registry import register
-from labnode.drivers.gpio.pin import Pin, PinGroup
+from labnode.drivers.gpio.pin import AnyPin, PinGroup
 from labnode.schema import Doc
 
 
@@ -24,18 +22,15 @@ class DigitalOutput(SwitchOutput):
         valve: {driver: digital_output, pin: GPIO17, active_high: false, safe: false}
     """
 
-    pin: Annotated[Pin, Doc("The pin that is driven.")]
+    pin: Annotated[AnyPin, Doc("The pin that is driven.")]
     active_high: Annotated[bool, Doc("false: the pin is low while the value is on.")] = True
 
     def rest_level(self) -> dict[int, bool]:
-        return {self.pin.number: self.safe == self.active_high}
+        return self.pin.rest_level(self.safe == self.active_high)
 
     def open(self) -> None:
-        self.hardware = gpiozero.DigitalOutputDevice(
-            self.pin.name,
-            active_high=self.active_high,
-            initial_value=self.safe,
-            pin_factory=self.services.pins,
+        self.hardware = self.pin.output(
+            self.services, active_high=self.active_high, value=self.safe
         )
         self.opened()
 
@@ -90,7 +85,7 @@ class DigitalOutputBank(OutputBank):
         switches: {driver: digital_output_bank, pins: [GPIO17, GPIO27, GPIO22, GPIO23], safe: 0}
     """
 
-    pins: Annotated[list[Pin], Doc("The pins, the lowest bit first.")]
+    pins: Annotated[list[AnyPin], Doc("The pins, the lowest bit first.")]
     active_high: Annotated[bool, Doc("false: a pin is low while its bit is 1.")] = True
 
     @property
@@ -98,18 +93,17 @@ class DigitalOutputBank(OutputBank):
         return len(self.pins)
 
     def rest_level(self) -> dict[int, bool]:
-        return {
-            pin.number: bool(self.safe >> place & 1) == self.active_high
-            for place, pin in enumerate(self.pins)
-        }
+        levels: dict[int, bool] = {}
+        for place, pin in enumerate(self.pins):
+            levels |= pin.rest_level(bool(self.safe >> place & 1) == self.active_high)
+        return levels
 
     def open(self) -> None:
         self.hardware = PinGroup(
-            gpiozero.DigitalOutputDevice(
-                pin.name,
+            pin.output(
+                self.services,
                 active_high=self.active_high,
-                initial_value=bool(self.safe >> place & 1),
-                pin_factory=self.services.pins,
+                value=bool(self.safe >> place & 1),
             )
             for place, pin in enumerate(self.pins)
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from labnode.clock import earliest
 from labnode.drivers.framework.input import Input
 from labnode.drivers.framework.services import PendingPost
+from labnode.errors import DeviceError
 
 _FLOOD = 1000  # edges in a second: with more, the pins are sampled
 _SAMPLE_EVERY = 0.01  # seconds
@@ -71,7 +73,8 @@ class EdgeInput(Input):
         if self.hardware is not None:
             if self._edges > _FLOOD and self.may_pause:
                 self._pause()
-            self.arrived(self.read())
+            with suppress(DeviceError):  # the pin cannot be read, which the state says
+                self.arrived(self.read())
             self.services.publish()
 
     def _pause(self) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+import gpiozero
 from gpiozero.pins.pi import PiBoardInfo
 
 from labnode.drivers.framework.driver import Claim
@@ -44,6 +46,33 @@ class Pin:
         """Whether a resistor on the Pi pulls it up, as for the pins of the I2C bus."""
         return any(pin.name == self.name and pin.pull == "up" for pin in _HEADER.pins.values())
 
+    def rest_level(self, high: bool) -> dict[int, bool]:
+        """Itself with a level, for a driver's `rest_level`."""
+        return {self.number: high}
+
+    def output(self, services: Any, *, active_high: bool, value: bool) -> Any:
+        """A gpiozero output on it, which has its first value from the first moment."""
+        return gpiozero.DigitalOutputDevice(
+            self.name, active_high=active_high, initial_value=value, pin_factory=services.pins
+        )
+
+    def input(
+        self,
+        services: Any,
+        *,
+        pull_up: bool | None,
+        active_state: bool | None = None,
+        bounce_time: float | None,
+    ) -> Any:
+        """A gpiozero input on it."""
+        return gpiozero.DigitalInputDevice(
+            self.name,
+            pull_up=pull_up,
+            active_state=active_state,
+            bounce_time=bounce_time,
+            pin_factory=services.pins,
+        )
+
     def to_yaml(self) -> str:
         return self.name
 
@@ -58,6 +87,67 @@ class Pin:
                 if name in pin.names and name != pin.name:
                     raise ValueError(f"{value} is {pin.name}, not a GPIO pin")
         raise ValueError(f"expected {cls.expected}, not {shown(value)}{_on_header(value)}")
+
+
+@dataclass(frozen=True)
+class RemotePin:
+    """A pin of another device of the board, such as an I/O expander, written as `expander.A3`."""
+
+    device: str
+    pin: str
+
+    fixed_pull_up: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.device}.{self.pin}"
+
+    def rest_level(self, high: bool) -> dict[int, bool]:  # noqa: ARG002 - not one of the Pi's
+        return {}
+
+    def output(self, services: Any, *, active_high: bool, value: bool) -> Any:
+        return services.device(self.device).output(self.pin, active_high=active_high, value=value)
+
+    def input(
+        self,
+        services: Any,
+        *,
+        pull_up: bool | None,
+        active_state: bool | None = None,
+        bounce_time: float | None,
+    ) -> Any:
+        return services.device(self.device).input(
+            self.pin,
+            pull_up=pull_up,
+            active_high=bool(active_state) if pull_up is None else not pull_up,
+            bounce=bounce_time or 0.0,
+        )
+
+
+class _AnyPin:
+    """Reads a pin of the Pi, or of another device."""
+
+    expected = "a GPIO pin such as 17, GPIO17 or BOARD11, or expander.A3"
+    json_schema: ClassVar[dict[str, Any]] = {
+        "anyOf": [
+            *Pin.json_schema["anyOf"],
+            {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]*[.][A-Za-z0-9_]+$"},
+        ]
+    }
+
+    @staticmethod
+    def from_yaml(value: object) -> Pin | RemotePin:
+        if isinstance(value, str) and (match := re.fullmatch(r"([A-Za-z]\w*)\.(\w+)", value)):
+            return RemotePin(match[1], match[2])
+        return Pin.from_yaml(value)
+
+    @staticmethod
+    def to_yaml(pin: Pin | RemotePin) -> str:
+        return pin.name
+
+
+AnyPin = Annotated[Pin | RemotePin, _AnyPin()]
+"""A pin of the Pi's header, or of a device that has pins for others."""
 
 
 def _on_header(value: object) -> str:

@@ -13,6 +13,7 @@ from gpiozero.tones import Tone
 
 from labnode.drivers.framework.driver import Services, Widget, command
 from labnode.drivers.framework.output import DutyCycleOutput, NumberOutput, Output
+from labnode.drivers.framework.readings import ValueType
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.pin import Pin, PinGroup
 from labnode.errors import BadInput
@@ -105,6 +106,10 @@ class RgbLed(Output):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.safe = _colour("safe", self.safe)
+
+    @property
+    def value_type(self) -> ValueType:
+        return ValueType(str)
 
     def rest_level(self) -> dict[int, bool]:
         return {pin.number: rest_level(duty, self.active_high) for pin, duty in self._safe_duties()}

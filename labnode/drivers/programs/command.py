@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from labnode.drivers.framework.driver import Claim
 from labnode.drivers.framework.input import Input
+from labnode.drivers.framework.readings import ValueType
 from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.slow import SlowDriver, SlowSensor, SlowSwitch
 from labnode.drivers.framework.subprocess import Inquiry
@@ -67,6 +68,10 @@ class ProgramSensor(RunsPrograms, SlowSensor):
 
     def runs(self) -> dict[str, str]:
         return {self.run[0]: ""}
+
+    @property
+    def value_type(self) -> ValueType:
+        return ValueType(str if self.text else float)
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **({"widget": "text"} if self.text else {})}

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from labnode.drivers.framework.driver import command
 from labnode.drivers.framework.output import Output
+from labnode.drivers.framework.readings import ValueType
 from labnode.drivers.framework.registry import register
 from labnode.errors import BadInput
 from labnode.schema import Doc
@@ -64,6 +65,10 @@ class Virtual(Output):
     @property
     def value(self) -> Any:
         return self._value
+
+    @property
+    def value_type(self) -> ValueType:
+        return ValueType(self._kind, tuple(self.choices or ()))
 
     def describe(self) -> dict[str, Any]:
         limits = {name: getattr(self, name) for name in ("min", "max", "step", "choices")}
