@@ -55,7 +55,9 @@ GROUPS = {
     "camera": ("Cameras", "Moving pictures of the board."),
     "tools": ("Programmers", "What writes students' files into chips; see also "
               "[Program chips](../programming.md)."),
-    "": ("Without hardware", "Variables, and the Pi itself."),
+    "logic": ("Values and control", "What follows from other devices or commands them: formulas, "
+              "controllers, choices; see also [Derived values](../derived-values.md)."),
+    "": ("Without hardware", "The Pi itself, and many readings at once."),
 }  # fmt: skip
 
 _STATUS: dict[str, Any] = {
