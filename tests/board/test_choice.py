@@ -101,7 +101,7 @@ def test_nobody_else_commands_its_outputs_but_to_safe(make: Make) -> None:
     rig.board.command("red", "off")
     live(rig, 0.5)
     assert shown(rig, "source", "red") == ["off", False]
-    assert rig.board.snapshot["source"]["locked"] == {"message": "hindered", "name": "red"}
+    assert rig.board.snapshot["source"]["locked"] == {"message": "page.hindered", "name": "red"}
 
 
 @pytest.mark.parametrize("end", ["reset", "some", "forced", "halt"])

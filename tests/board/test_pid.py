@@ -122,7 +122,7 @@ def test_it_stops_when_its_input_is_missing_or_stale_and_stays_off(make: Make, v
         rig.board.file.devices["temp"]._next = None  # it is read no more
     live(rig, 6.5)
     assert (rig.values()["heater"], rig.values()["hold"]) == (0, False)
-    assert rig.board.snapshot["hold"]["locked"] == {"message": "no-input", "name": "mean"}
+    assert rig.board.snapshot["hold"]["locked"] == {"message": "page.no-input", "name": "mean"}
     rig.board.file.devices["temp"]._next = rig.clock.now()
     rig.board.simulate("temp", 30.0)
     live(rig, 2)
@@ -136,7 +136,7 @@ def test_an_interlock_is_above_it_and_it_goes_on_afterwards(make: Make) -> None:
     rig = make(BOARD, lid=False)
     rig.board.command("hold", "on")
     assert (rig.values()["heater"], rig.values()["hold"]) == (0, True)
-    assert rig.board.snapshot["hold"]["locked"] == {"message": "hindered", "name": "heater"}
+    assert rig.board.snapshot["hold"]["locked"] == {"message": "page.hindered", "name": "heater"}
     live(rig, 30)
     rig.board.simulate("lid", True)
     live(rig, 1)
