@@ -225,7 +225,7 @@ def test_what_it_says_becomes_a_sentence(kind: str, output: str, sentence: str) 
     error = judged(kind, Ended(1, tuple(output.splitlines())), 60, known)
     assert error is not None
     assert any(part in str(error) for part in sentence.split("|")), str(error)
-    assert BUILT_IN.say(error.words, "es") != str(error)
+    assert BUILT_IN.best(["es"]).say(error.words) != str(error)
 
 
 WELL = [
