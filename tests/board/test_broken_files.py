@@ -121,7 +121,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("safe: 1.0", "safe: 2", "13: device 'fan': safe is a number from 0 to 1, not 2"),
     ("safe: 1.0", "safe: on", "17: 'safe' in device 'fan': expected a number, not true (YAML"),
     ("safe: 1.0", "safe: 1,0", "17: 'safe' in device 'fan': expected a number, not the text '1,0'"),
-    ("  heater:", "  on:", "8: YAML reads the key on as a boolean, expected a name (in quotes"),
+    ("  heater:", "  on:", "8: 'on' cannot be the name of a device: it means something"),
     ("  heater:", "  5:", "8: YAML reads the key 5 as a number, expected a name (in quotes: '5')"),
     ("  heater:", "  the heater:", "8: 'the heater' cannot be the name of a device"),
     ("  heater:", "  not:", "8: 'not' cannot be the name of a device: it means something"),

@@ -256,7 +256,7 @@ def test_without_rows_devices_stand_in_their_groups(student: Student, lab: Stand
 def test_the_page_speaks_spanish(student: Student, lab: StandIn) -> None:
     student.expects_failures = True
     lab.locales = ["es_ES", "en"]
-    lab.refusal = (503, "busy", "The board is busy.")
+    lab.refusal = (503, "busy", "La placa está ocupada.")
     student.open(lab.url)
     assert student.find("html").get_attribute("lang") == "es"
     assert student.text("#leave") == "Salir"

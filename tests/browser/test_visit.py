@@ -94,7 +94,7 @@ def test_a_student_heats_a_box_and_lets_a_controller_do_it(
         student.until(lambda: heats(student), "the heater is on")
         student.until(lambda: celsius(student) > 22.5, "it gets warmer")
         student.find("#device-setpoint input").send_keys(Keys.END)
-        student.sees("#device-setpoint output", "65 °C")
+        student.sees("#device-setpoint output", "65,0 °C")
         student.click("#device-heater [role=switch]")
         student.sees("#device-heater .why", "descansa")
         student.click("#device-hold [role=switch]")
