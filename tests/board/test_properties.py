@@ -278,7 +278,7 @@ def test_after_a_reset_every_output_is_safe_unless_an_interlock_holds_or_has_mov
         rules = [rule for rule in tried.rig.board.file.interlocks if isinstance(rule, When)]
         for name in OUTPUTS:
             held = tried.rig.board.interlocks.lock(name) is not None
-            # One may act on a safe value, and be over by what it does: `when: a`, `force: {a: off}`.
+            # One may be over by what it does: `when: a`, `force: {a: off}`.
             moved = any(rule.force.get(name) == tried.value(name) for rule in rules)
             assert held or moved or tried.outputs[name].is_safe(tried.value(name)), name
 
