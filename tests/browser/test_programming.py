@@ -28,6 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The board as it is shipped, but for the name of its port."""
     folder = tmp_path_factory.mktemp("uno")
     shutil.copytree(BOARDS / "firmware", folder / "firmware")
+    shutil.copytree(BOARDS / "pictures", folder / "pictures")
     lines = (BOARDS / "arduino-uno.yaml").read_text().splitlines()
     port = [f"    port: {folder / 'ttyUno'}" if "by-id/" in line else line for line in lines]
     text = "\n".join("" if "#     labnode run" in line else line for line in port)

@@ -403,7 +403,7 @@ def test_whoever_observes_sees_all_and_can_do_nothing(student: Student, lab: Sta
     student.sees("#notices", "You are watching this session")
     usable = """return [...document.querySelectorAll("main button, main input, main select")]
         .filter((each) => !each.disabled && each.ariaDisabled !== "true")
-        .filter((each) => !each.closest(".notice, [data-widget=plot]"))
+        .filter((each) => !each.closest(".notice, [data-widget=plot], [data-widget=samples]"))
         .map((each) => each.ariaLabel ?? each.outerHTML)"""
     assert student.run(usable) == []
     assert student.text("#leave") == ""
