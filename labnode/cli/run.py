@@ -144,11 +144,10 @@ def _begin_to_log(settings: Settings) -> None:
 def _tell_made_up(agent: Agent, credentials: Mapping[str, str] | None) -> None:
     """Say how to play the central server, where its credentials were made up."""
     used = agent.settings.weblab
-    if (
-        credentials is None
-        or used is None
-        or not secrets.compare_digest(used.password, credentials["password"])
-    ):
+    password = None if used is None else used.password
+    if credentials is None or not isinstance(password, str):
+        return
+    if not secrets.compare_digest(password.encode(), credentials["password"].encode()):
         return
     click.echo(
         f"{said('cli.made-up')}\n"
