@@ -152,6 +152,13 @@ def test_an_archive_that_exists_is_told_before_the_work_begins(tmp_path: Path) -
         pytest.fail("the work has begun")
 
 
+def test_nothing_stays_open_of_an_archive(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with new_archive(tmp_path / "a.tar") as out:
+        out.write(b"all of it")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_a_link_that_leads_nowhere_is_not_replaced_either(tmp_path: Path) -> None:
     (tmp_path / "b.tar").symlink_to(tmp_path / "nowhere")
     with pytest.raises(BackupError, match="exists already"), new_archive(tmp_path / "b.tar"):

@@ -218,6 +218,14 @@ def test_what_another_program_has_spoilt_is_read_as_nothing(store: Store, path: 
     assert (row["data"], row["name"]) == (None, "\N{REPLACEMENT CHARACTER}")
 
 
+def test_rows_come_in_the_order_that_is_asked_for(store: Store) -> None:
+    for name in ("b", "c", "a"):
+        store.insert("tasks", task(name))
+    for order, expected in (("id", "abc"), ("id DESC", "cba"), ("rowid", "bca")):
+        rows = store.select("tasks", "1", order=order)
+        assert "".join(row["id"] for row in rows) == expected
+
+
 def test_updates_happen_in_the_order_in_which_they_were_asked_for(store: Store) -> None:
     store.insert("tasks", task("a"))
     seen: list[Any] = []
@@ -810,8 +818,8 @@ def test_what_is_asked_for_once_is_not_repeated_when_the_disk_refuses_it(store: 
     def fail(_: sqlite3.Connection) -> int:
         raise sqlite3.OperationalError("disk I/O error")
 
-    store.soon(lambda db: 7, answers.append)
-    store.soon(fail, answers.append)
+    store.soon(lambda db: 7, answers.append, synced=True)
+    store.soon(fail, answers.append, synced=True)
     settled(store)
     settled(store)
     assert answers == [7, None]

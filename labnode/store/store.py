@@ -190,7 +190,7 @@ class Store:
         rows = self.select("node", "key = ?", key)
         return rows[0]["value"] if rows else None
 
-    def soon(self, work: Work[T], then: Callable[[T | None], None], *, synced: bool = True) -> None:
+    def soon(self, work: Work[T], then: Callable[[T | None], None], *, synced: bool) -> None:
         """Do `work(database)` soon, in one transaction, and only once.
 
         `then` gets its result on the store's thread, or None when the disk refuses it, which is

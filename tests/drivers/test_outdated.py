@@ -59,6 +59,7 @@ def test_what_was_asked_for_before_it_went_to_safe_is_void(
     bench: Any, options: dict[str, Any], goes_to_safe: Callable[[Any, DigitalOutput], None]
 ) -> None:
     output = on(bench, **options)
+    bench.clock.advance(0.5)
     bench.asked_at = bench.clock.now()
     goes_to_safe(bench, output)
     with pytest.raises(Outdated, match="Heater has gone to its safe value since this was"):

@@ -9,6 +9,7 @@ from labnode.drivers.framework.driver import command
 from labnode.drivers.framework.output import NumberOutput, Output
 from labnode.drivers.framework.registry import register, registry
 from labnode.drivers.gpio.digital_output import DigitalOutput
+from labnode.drivers.gpio.motor import Motor
 from labnode.drivers.gpio.pin import Pin
 from labnode.drivers.gpio.pwm_output import PwmOutput
 from labnode.errors import BadInput, Busy, Interlocked
@@ -304,3 +305,41 @@ def test_a_labs_own_number_has_the_values_within_its_limits_and_safe(
 ) -> None:
     supply.set(value)
     assert (supply.value, supply.accept("supply", value)) == (value, value)
+
+
+def test_it_says_when_its_next_change_is_allowed(bench: Any) -> None:
+    output = heater(bench, max_per_second=0.5)
+    output.on()
+    for pause, left in ((0, 2.0), (1, 1.0)):
+        bench.clock.advance(pause)
+        with pytest.raises(Busy) as refused:
+            output.on()
+        assert refused.value.retry_after == pytest.approx(left)
+
+
+class Supply(Output):
+    """A lab's own output, which has a lower limit alone, and takes texts."""
+
+    safe = 0.0
+    min = 0.0
+    value = 0.0
+
+    def drive(self, value: Any) -> None:
+        self.value = value
+
+    def check(self, where: str, value: Any) -> float:
+        return float(value)
+
+
+@pytest.mark.parametrize("volts", [-3, "-3"])
+def test_a_limit_on_one_side_holds_and_is_told_whatever_is_given(bench: Any, volts: Any) -> None:
+    supply = bench.open(Supply(), "supply")
+    with pytest.raises(BadInput, match=r"supply.set: 'value' must be a number from 0, not -3"):
+        supply.put(volts)
+    supply.put("1e9")
+    assert supply.value == 1e9
+
+
+def test_a_slider_goes_over_all_values_in_a_hundred_steps(bench: Any) -> None:
+    belt = bench.open(Motor(forward_pin=Pin(17), backward_pin=Pin(27)))
+    assert [belt.describe()[name] for name in ("min", "max", "step")] == [-1, 1, 0.02]

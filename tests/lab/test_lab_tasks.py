@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,35 @@ def test_two_tasks_of_one_name_are_refused_whatever_makes_them() -> None:
     lab.task(chore)
     with pytest.raises(LabnodeError, match="two tasks called 'chore'"):
         lab.periodic_task(crontab())(chore)
+
+
+def test_on_start_begins_when_the_tasks_of_the_lab_have_given_way(tmp_path: Path) -> None:
+    (tmp_path / "oven.yaml").write_text(BOARD)
+    lab, order, begun, gate = Lab(), list[str](), threading.Event(), threading.Event()
+
+    @lab.task
+    def clean() -> None:
+        begun.set()
+        gate.wait(PATIENCE)
+        order.append("cleaned")
+
+    @lab.on_start
+    def start(client_data: Any, server_data: Any) -> None:
+        order.append("started")
+
+    agent = agent_of(tmp_path / "oven.yaml", lab)
+    agent.start()
+    task = clean.delay()
+    assert begun.wait(PATIENCE)
+    request = StartRequest(client="server", length=60)
+    coming = threading.Thread(target=agent.sessions.start, args=(request,), name="student")
+    coming.start()
+    try:
+        eventually(lambda: task.retrieve().stopping)
+        agent.worker.call(lambda: None)
+        assert order == []
+    finally:
+        gate.set()
+        coming.join(PATIENCE)
+        agent.stop()
+    assert order == ["cleaned", "started"]
