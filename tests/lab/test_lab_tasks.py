@@ -152,3 +152,27 @@ def test_on_start_begins_when_the_tasks_of_the_lab_have_given_way(tmp_path: Path
         coming.join(PATIENCE)
         agent.stop()
     assert order == ["cleaned", "started"]
+
+
+def test_a_start_that_waits_ends_at_once_when_its_session_does(tmp_path: Path) -> None:
+    (tmp_path / "oven.yaml").write_text(BOARD)
+    lab, waited, waits = Lab(), list[bool](), threading.Event()
+
+    @lab.on_start
+    def start(client_data: Any, server_data: Any) -> None:
+        waits.set()
+        waited.append(lab.wait(120))
+
+    agent = agent_of(tmp_path / "oven.yaml", lab, listen=False)
+    agent.start()
+    request = StartRequest(client="server", length=600)
+    coming = threading.Thread(target=agent.sessions.start, args=(request,), name="student")
+    coming.start()
+    try:
+        assert waits.wait(PATIENCE)
+        (session,) = agent.sessions.live()
+        agent.sessions.end(session, Reason.DELETED)
+        assert eventually(lambda: waited) == [False]
+        coming.join(PATIENCE)
+    finally:
+        agent.stop()
