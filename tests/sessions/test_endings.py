@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, Session, State
 from tests.kit.clock import WatchedClock
 from tests.kit.node import SAFE, SmallNode
+from tests.kit.waiting import PATIENCE
 
 Boot = Callable[..., SmallNode]
 
@@ -267,6 +269,23 @@ def test_the_reaper_sleeps_until_something_is_due(node: SmallNode) -> None:
     assert node.sessions.step() == 10
     node.delete(session)
     assert node.sessions.step() == 3600
+
+
+def test_the_reaper_wakes_for_a_task_whose_time_is_over(node: SmallNode, lab: Lab) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    @lab.task(max_runtime=7)
+    def background() -> None:
+        begun.set()
+        gate.wait(PATIENCE)
+
+    session = node.connected()
+    node.run_as(session, background.delay)
+    assert begun.wait(PATIENCE)
+    try:
+        assert node.sessions.step() == 7  # before anything is due of its session
+    finally:
+        gate.set()
 
 
 def test_a_task_that_runs_is_told_to_stop_and_waited_for(node: SmallNode, lab: Lab) -> None:
