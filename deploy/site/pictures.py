@@ -2,7 +2,7 @@
 
     python -m deploy.site.pictures [NAME...]
 
-takes those of all recipes, or of the recipes that are named.
+takes those of all recipes and of all boards, or of those that are named.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs" / "pictures"
 _WIDTH = 900  # pixels
+_SHOTS = {"": (1280, 760, "light"), "-phone": (390, 844, "light"), "-dark": (1280, 760, "dark")}
 
 
 def recipes() -> dict[str, Path]:
@@ -45,6 +46,21 @@ def take(browser: Chrome, board: Path, picture: Path) -> None:
         browser.save_screenshot(str(picture))
 
 
+def take_board(browser: Chrome, board: Path) -> None:
+    """A board's page as it comes: on a desktop, on a phone, and dark."""
+    with _demo(board) as url:
+        browser.get(url)
+        for name, (width, height, scheme) in _SHOTS.items():
+            feature = {"name": "prefers-color-scheme", "value": scheme}
+            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+            size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            WebDriverWait(browser, 60).until(lambda b: b.find_elements("css selector", ".card"))
+            browser.implicitly_wait(1)
+            browser.find_elements("css selector", ".there-is-no-such")  # plots and cameras begin
+            browser.save_screenshot(str(PICTURES / "boards" / f"{board.stem}{name}.png"))
+
+
 @contextmanager
 def _demo(board: Path) -> Iterator[str]:
     """The address of the student's page of a demo."""
@@ -58,16 +74,19 @@ def _demo(board: Path) -> Iterator[str]:
 
 
 def main(names: list[str]) -> None:
-    """Take the pictures of these recipes, or of all."""
+    """Take the pictures of these recipes and boards, or of all."""
     options = ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--hide-scrollbars", "--lang=en"):
         options.add_argument(argument)
-    PICTURES.mkdir(exist_ok=True)
+    (PICTURES / "boards").mkdir(parents=True, exist_ok=True)
     browser = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
     try:
         for name, board in recipes().items():
             if not names or name in names:
                 take(browser, board, PICTURES / f"{name}.png")
+        for board in sorted((ROOT / "boards").glob("*.yaml")):
+            if not names or board.stem in names:
+                take_board(browser, board)
     finally:
         browser.quit()
 
