@@ -31,6 +31,7 @@ from labnode.drivers.gpio.pwm_output import PwmOutput, RgbLed
 from labnode.drivers.gpio.rotary_encoder import RotaryEncoder
 from labnode.drivers.gpio.servo import Servo
 from labnode.drivers.gpio.stepper import Stepper
+from labnode.drivers.logic.commanding import Commanding
 from labnode.drivers.logic.virtual import Virtual
 from labnode.errors import DeviceError
 
@@ -623,6 +624,6 @@ def test_every_output_has_its_rest_level_from_the_request_on_and_when_it_is_clos
 
 
 def test_the_table_has_every_output_on_pins() -> None:
-    elsewhere = (I2cPart, SlowOutput, HardwarePwm, Virtual)
+    elsewhere = (I2cPart, SlowOutput, HardwarePwm, Virtual, Commanding)
     outputs = {k: d for k, d in load_drivers().items() if issubclass(d, Output)}
     assert set(ON_PINS) == {k for k, d in outputs.items() if not issubclass(d, elsewhere)}

@@ -21,6 +21,7 @@ from labnode.testing import LabClient, Reply
 from labnode.web.admin.page import Trends
 from tests.kit.basic_auth import basic
 from tests.kit.labs import lab_of
+from tests.kit.waiting import eventually
 from tests.web.conftest import MakeLab
 
 ADMIN = {"username": "boss", "password": "a long password"}
@@ -181,7 +182,8 @@ def test_it_has_the_link_for_an_observer(lab: LabClient) -> None:
 
 def test_it_lists_sessions_tasks_and_events(lab: LabClient, page: Callable[..., str]) -> None:
     student = lab.student(full_name="Ada Lovelace", username="ada")
-    student.post("/api/tasks/wait", {"seconds": 0})
+    task = student.post("/api/tasks/wait", {"seconds": 0}).json["task_id"]
+    eventually(lambda: student.get(f"/api/tasks/{task}").json["status"] == "done")
     lab.finish(student)
     text = page()
     assert re.search(r"Ada Lovelace &lt;ada&gt; over ended by the server 1:00 weblab", text)
