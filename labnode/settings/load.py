@@ -218,7 +218,7 @@ def _has_no_server(merged: Section) -> bool:
 
 
 def _is_local(merged: Section) -> bool:
-    """Whether it listens on loopback alone, and no proxy is told of."""
+    """Whether it listens on loopback alone, and no proxy is set."""
     host = merged.child("host").content
     with suppress(ValueError):  # a name
         return not merged.child("base_url").content and (
