@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from labnode.board import load_board
-from labnode.errors import BadInput, ConfigError, Interlocked
+from labnode.errors import BadInput, ConfigError, Interlocked, Outdated
 
 Make = Callable[..., Any]
 
@@ -132,6 +132,20 @@ def test_a_combination_that_an_interlock_breaks_goes_as_a_whole(make: Make) -> N
         rig.board.command("matrix", "set", ["series"])
     assert shown(rig, "matrix", "a", "b") == ["open", False, False]
     assert rig.board.pins.pin("GPIO17").levels.count(True) == 1
+
+
+def test_what_was_clicked_before_it_fell_to_safe_by_itself_is_void(make: Make) -> None:
+    rig = make(MATRIX)
+    rig.board.command("matrix", "set", ["series"])
+    clicked = rig.clock.now() + 0.1
+    rig.clock.advance(0.2)
+    rig.board.simulate("lid", False)
+    live(rig, 0.5)
+    rig.board.simulate("lid", True)
+    live(rig, 3)
+    with pytest.raises(Outdated):
+        rig.board.command("matrix", "set", ["series"], asked_at=clicked)
+    assert shown(rig, "matrix", "a", "b") == ["open", False, False]
 
 
 def test_what_has_to_rest_is_waited_for_with_all_others_at_safe(make: Make) -> None:

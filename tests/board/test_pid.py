@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from labnode.board import load_board
-from labnode.errors import ConfigError
+from labnode.errors import ConfigError, Outdated
 
 Make = Callable[..., Any]
 
@@ -130,6 +130,23 @@ def test_it_stops_when_its_input_is_missing_or_stale_and_stays_off(make: Make, v
     rig.board.command("hold", "on")
     assert rig.values()["heater"] > 0
     assert "locked" not in rig.board.snapshot["hold"]
+
+
+def test_what_was_clicked_before_it_stopped_by_itself_does_not_switch_it_on_again(
+    make: Make,
+) -> None:
+    rig = make(BOARD)
+    rig.board.command("hold", "on")
+    clicked = rig.clock.now() + 0.1
+    rig.clock.advance(0.2)
+    rig.board.simulate("temp", None)
+    live(rig, 6.5)
+    assert rig.values()["hold"] is False
+    rig.board.simulate("temp", 30.0)
+    live(rig, 2)
+    with pytest.raises(Outdated):
+        rig.board.command("hold", "on", asked_at=clicked)
+    assert (rig.values()["heater"], rig.values()["hold"]) == (0, False)
 
 
 def test_an_interlock_is_above_it_and_it_goes_on_afterwards(make: Make) -> None:

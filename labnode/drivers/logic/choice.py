@@ -183,7 +183,7 @@ class Choice(Commanding):
 
     def _fail(self, now: float) -> float | None:
         hindered = self._hindered_by
-        self._drive(self.safe, now)
+        self.stay_safe()
         again = self.work(now)
         self._hindered_by = hindered
         return again

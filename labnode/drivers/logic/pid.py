@@ -188,7 +188,7 @@ class Pid(SwitchOutput, Commanding):
                 return earliest(self._drive_output(now), self._looked_at + self.sample_time)
             log.warning("'%s' goes off: '%s' shows nothing to be trusted.", self.name, self.input)
             self._lost = True
-            self._drive(False, now)
+            self.stay_safe()
         self._power = None
         return None if self.give_up(self.output, self._safe_output()) else now + RETRY
 
