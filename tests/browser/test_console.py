@@ -229,7 +229,7 @@ TIME_AXIS = """
     canvas.getContext("2d").fillText = (text) => texts.push(String(text));
     const points = Array.from({ length: 61 }, (_, at) => ({ at, numbers: { t: at } }));
     import("./static/numbers.js").then(({ drawNumbers }) => {
-      drawNumbers(canvas, document.createElement("ul"), points);
+      drawNumbers(canvas, document.createElement("ul"), "Uno", points);
       canvas.remove();
       done(texts);
     });

@@ -301,6 +301,18 @@ def test_every_widget_is_for_everybody(student: Student, bench: StandIn, scheme:
     assert accessibility.problems(student) == []
 
 
+def test_a_curve_has_a_name_before_it_is_drawn(student: Student, lab: StandIn) -> None:
+    never = {"source": "window.requestAnimationFrame = () => 0"}
+    command = "Page.addScriptToEvaluateOnNewDocument"
+    script = student.driver.execute_cdp_cmd(command, never)
+    try:
+        lab.show_all_widgets()
+        student.open(lab.url)
+        assert accessibility.problems(student) == []
+    finally:
+        student.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
+
 def test_the_judge_of_pages_finds_what_is_wrong(student: Student, bench: StandIn) -> None:
     spoil = """
         document.querySelector("#device-heater [role=switch]").removeAttribute("aria-labelledby");

@@ -36,7 +36,7 @@ function drawConsole(device, card) {
   const log = make("div", { className: "screen", role: "log", tabIndex: 0, "aria-labelledby": card.labelId });
   const state = make("span", { className: "state" });
   const screen = makeScreen(log);
-  const plot = makePlot();
+  const plot = makePlot(device.label || device.name);
   const bytes = makeBytes();
   let was = null; // the last status
   let sending, more, baud;
@@ -207,8 +207,8 @@ function drawConsole(device, card) {
 }
 
 /** The numbers that the device says, over time, with a legend below. */
-function makePlot() {
-  const canvas = make("canvas", { className: "numbers", role: "img" });
+function makePlot(label) {
+  const canvas = make("canvas", { className: "numbers", role: "img", "aria-label": label });
   const legend = make("ul", { className: "legend" });
   const element = make("div", { hidden: true }, canvas, legend);
   let points = []; // {at, numbers}, the oldest first
@@ -219,7 +219,7 @@ function makePlot() {
     scheduled = true;
     requestAnimationFrame(() => {
       scheduled = false;
-      if (!paused) drawNumbers(canvas, legend, points);
+      if (!paused) drawNumbers(canvas, legend, label, points);
     });
   }
   return {

@@ -19,12 +19,12 @@ export function numbersOf(line) {
   return parts.length ? found : null;
 }
 
-/** Draw `points` ({at, numbers}, the oldest first; `at` in seconds), and name the curves in `legend`. */
-export function drawNumbers(canvas, legend, points) {
+/** Draw the `points` ({at, numbers}, the oldest first; `at` in seconds) of what `label` names; the curves are named in `legend`. */
+export function drawNumbers(canvas, legend, label, points) {
   const names = [...new Set(points.flatMap(({ numbers }) => Object.keys(numbers)))].slice(0, 8);
   const last = points.at(-1)?.numbers ?? {};
   const told = names.map((name) => `${name}: ${last[name] ?? "–"}`);
-  canvas.setAttribute("aria-label", told.join(", "));
+  canvas.setAttribute("aria-label", [label, ...told].join(", "));
   legend.replaceChildren(
     ...names.map((name, index) => {
       const dot = make("span", { className: "dot", "aria-hidden": "true" });

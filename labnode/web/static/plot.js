@@ -18,9 +18,10 @@ const COLOURS = ["--plot-1", "--plot-2", "--plot-3", "--plot-4", "--plot-5", "--
 function drawPlot({ plot: names, span = 120, label }, number) {
   const series = names.map((name, i) => makeSeries(board.devices[name].description, COLOURS[i % COLOURS.length]));
   series.forEach(({ name }) => watch(name));
-  const card = makeCard({ label: label || words["over-time"] }, `plot-${number}`, "h3");
+  const title = label || words["over-time"];
+  const card = makeCard({ label: title }, `plot-${number}`, "h3");
   card.element.dataset.widget = "plot";
-  const canvas = make("canvas", { role: "img", tabIndex: 0 });
+  const canvas = make("canvas", { role: "img", tabIndex: 0, "aria-label": title });
   const glass = make("canvas", { className: "glass", "aria-hidden": "true" }); // the crosshair, over the curves
   const said = make("p", { className: "unseen", role: "status" });
   const table = makeTable(series, card.labelId, () => {

@@ -11,9 +11,10 @@ const PREFIXES = { "-12": "p", "-9": "n", "-6": "µ", "-3": "m", 0: "", 3: "k", 
 
 function drawSamples(device, card) {
   const state = make("span", { className: "state" });
-  const canvas = make("canvas", { role: "img", tabIndex: 0 });
-  const button = (text, label, act) => {
-    const made = make("button", { type: "button", "aria-label": label, title: label }, text);
+  const label = device.label || device.name;
+  const canvas = make("canvas", { role: "img", tabIndex: 0, "aria-label": label });
+  const button = (text, title, act) => {
+    const made = make("button", { type: "button", "aria-label": title, title }, text);
     made.addEventListener("click", act);
     return made;
   };
