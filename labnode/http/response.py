@@ -118,15 +118,9 @@ class Response:
             raise RuntimeError("start_response was called twice")
         if not status.isprintable():
             raise ValueError(f"{status!r} is not an HTTP status")
-        code, _, reason = status.partition(" ")
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        if all(name.lower() != b"date" for name, _ in raw):
-            raw.append((b"Date", _date(int(_clock.wall()))))
-        if self._last or self._connection.successor is not None:
-            raw.append((b"Connection", b"close"))
-        self._head = h11.Response(
-            status_code=int(code), reason=reason.encode("latin-1"), headers=raw
-        )
+        close = self._last or self._connection.successor is not None
+        date = _date(int(_clock.wall()))
+        self._head = _head(status, tuple((name, value) for name, value in headers), date, close)
         return self._write
 
     def _write(self, piece: bytes) -> None:
@@ -164,6 +158,20 @@ class _BottleRequest:
         bottle.request.bind(self._environ)
         headers = list(self._response.iter_headers())
         bottle.response.bind("", self._response.status_line, headers)
+
+
+@lru_cache(64)
+def _head(
+    status: str, headers: tuple[tuple[str, str], ...], date: bytes, close: bool
+) -> h11.Response:
+    """The head of an answer. Most answers have the same few, and h11 takes long to check one."""
+    code, _, reason = status.partition(" ")
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    if all(name.lower() != b"date" for name, _ in raw):
+        raw.append((b"Date", date))
+    if close:
+        raw.append((b"Connection", b"close"))
+    return h11.Response(status_code=int(code), reason=reason.encode("latin-1"), headers=raw)
 
 
 @lru_cache(1)
