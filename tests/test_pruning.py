@@ -304,6 +304,17 @@ def test_a_clock_that_is_wrong_for_less_than_a_day_deletes_nothing(
     assert shelf.ids("tasks") == ["new"]
 
 
+def test_a_clock_that_was_wrong_between_two_rounds_is_not_believed(shelf: Shelf) -> None:
+    pruning = shelf.pruning_of_a_new_node()
+    shelf.clock.advance(2 * DAY)
+    turn_and_wait(pruning)
+    for years in (10, -10):
+        shelf.clock.jump_wall(years * 365.25 * DAY)
+        pruning.turn()
+    shelf.session("old, as it seems", 31)
+    assert pruning.prune() == 0
+
+
 def test_a_round_while_nobody_knows_the_date_deletes_nothing_and_says_so(shelf: Shelf) -> None:
     shelf.session("old", 31)
     assert shelf.pruning_of_a_new_node().prune() == 0

@@ -281,6 +281,27 @@ def test_a_clean_up_that_was_interrupted_is_done_again(
     assert_cleaned(node, session, Reason.EXITED)
 
 
+def test_tasks_of_the_lab_wait_for_the_clean_up_after_a_restart(boot: Boot, lab: Lab) -> None:
+    order: list[str] = []
+    chore = lab.task(lambda: order.append("chore"))
+
+    @lab.on_dispose
+    def dispose() -> None:
+        lab.wait(50)
+        order.append("clean")
+
+    node = boot()
+    node.sessions.end(node.connected(), Reason.EXITED)
+    node.kill()
+    order.clear()
+    node = boot()
+    chore.delay()
+    node.settle()
+    assert order == []
+    node.advance(60)
+    assert order == ["clean", "chore"]
+
+
 def test_what_was_over_before_stays_over(boot: Boot, diary: list[Any]) -> None:
     node = boot()
     session = node.connected()
