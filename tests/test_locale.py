@@ -183,3 +183,9 @@ def test_git_ignores_no_catalogue_so_a_wheel_has_it() -> None:
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ignored.stdout == ""
+
+
+def test_what_every_page_needs_is_sorted_out_once() -> None:
+    first, second = (Catalogues().best(["es"]) for _ in range(2))
+    assert first.section("page") == second.section("page") != {}
+    assert first.section("page") is first.section("page")

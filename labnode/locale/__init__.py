@@ -102,15 +102,9 @@ class Language:
         """What each language that there is calls itself, by its code."""
         return self._catalogues.names
 
-    def section(self, *names: str) -> dict[str, str]:
+    def section(self, *names: str) -> Mapping[str, str]:
         """The texts whose keys begin with "NAME.", by the rest of their keys."""
-        starts = [f"{name}." for name in names]
-        return {
-            key.removeprefix(start): text
-            for start in starts
-            for key, text in self.texts.items()
-            if key.startswith(start)
-        }
+        return self._catalogues.section(self.code, names)
 
     def say(self, words: str | Wording) -> str:
         """A text in this language, or in the first of `locales` that it has, else in English."""
@@ -133,6 +127,7 @@ class Catalogues:
         """`own`: a lab's texts by language and key, which come before labnode's."""
         self.own = own or {}
         self._texts: dict[str, Mapping[str, str]] = {}
+        self._sections: dict[tuple[str, tuple[str, ...]], Mapping[str, str]] = {}
 
     @cached_property
     def languages(self) -> tuple[str, ...]:
@@ -162,6 +157,17 @@ class Catalogues:
             above = {} if code == "en" else self.texts("en")
             self._texts[code] = {**above, **_read(code), **self.own.get(code, {})}
         return self._texts[code]
+
+    def section(self, code: str, names: tuple[str, ...]) -> Mapping[str, str]:
+        """See Language.section; sorted out once, since every page needs it."""
+        if (code, names) not in self._sections:
+            self._sections[code, names] = {
+                key.removeprefix(f"{name}."): text
+                for name in names
+                for key, text in self.texts(code).items()
+                if key.startswith(f"{name}.")
+            }
+        return self._sections[code, names]
 
 
 def fill(text: str, values: Mapping[str, object]) -> str:

@@ -121,6 +121,17 @@ def _function(file: str, line: int, name: str) -> str:
     return f"{short}:{line} {name}"
 
 
+def _place(function: str) -> str:
+    """The library, or the room of labnode, that a function belongs to."""
+    found = re.search(r"([\w/.]+)\.py\b", function)
+    parts = found[1].split("/") if found else []
+    if "labnode" in parts:
+        at = parts.index("labnode")
+        return "/".join(parts[at : at + 2])
+    own = len(parts) > 1 and not parts[0].startswith("python3")
+    return parts[0] if own or parts == ["bottle"] else "Python"
+
+
 def _add(times: Times, more: Times) -> None:
     for name, (own, whole) in more.items():
         before = times.get(name, (0.0, 0.0))
@@ -135,6 +146,12 @@ def tell(threads: dict[str, Times], lines: int) -> None:
     print("seconds  thread")
     for name, seconds in Counter(own_of).most_common():
         print(f"{seconds:7.3f}  {name}")
+    places = Counter[str]()
+    for name, (own, _) in everything.items():
+        places[_place(name)] += own
+    print("\n    own   share  where")
+    for place, seconds in places.most_common(12):
+        print(f"{seconds:7.3f}  {seconds / places.total():6.1%}  {place}")
     _tables("all threads", everything, lines)
     for name, seconds in Counter(own_of).most_common():
         if seconds >= 0.1 * sum(own_of.values()) and len(threads) > 1:
