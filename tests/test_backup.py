@@ -211,6 +211,19 @@ def test_where_the_archive_is_on_another_disk_each_needs_room_only_for_its_own(
         back_up(home.path, tmp_path / "b.tar")
 
 
+def test_the_files_of_users_need_room_in_the_archive(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.user_file("ada/notes", "x" * 100_000)
+    free = (home.path / "labnode.db").stat().st_size + backup._SPARE
+    monkeypatch.setattr(backup.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with (
+        os.fdopen(os.memfd_create("b.tar"), "w+b") as out,
+        pytest.raises(BackupError, match="where the archive is"),
+    ):
+        backup.back_up(home.path, out, tmp_path)
+
+
 class Disk:
     """What `os.fsync` has written: the size of each file at that moment."""
 

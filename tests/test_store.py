@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import labnode.store.store
-from labnode.clock import ManualClock
+from labnode.clock import HUNG_AFTER, ManualClock
 from labnode.errors import ConfigError, StorageError
 from labnode.store import Happening, NotUnique, Row, Store
 from labnode.store import file as store_file
@@ -244,6 +244,19 @@ def test_an_update_stores_what_the_values_were_when_it_was_asked_for(store: Stor
         store.update("tasks", "a", {"data": data})
         data["step"] = 2
     assert store.select("tasks", "id = ?", "a")[0]["data"] == {"step": 1}
+
+
+def test_a_change_waits_for_the_disk_unless_it_need_not(store: Store) -> None:
+    levels: list[int] = []
+
+    def look(db: sqlite3.Connection) -> None:
+        levels.append(db.execute("PRAGMA synchronous").fetchone()[0])
+
+    store.insert("tasks", task("a"))
+    store.update("tasks", "a", {"status": "running"}, also=look, synced=False)
+    store.update("tasks", "a", {"status": "done"}, also=look)
+    settled(store)
+    assert levels == [1, 2]  # NORMAL, FULL
 
 
 def test_then_is_called_when_the_change_is_in_the_file(store: Store, path: Path) -> None:
@@ -550,6 +563,16 @@ def test_a_thread_that_has_died_is_a_fault(store: Store, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(store, "_thread", threading.Thread())
         assert store.fault() == "the database's thread has died"
+
+
+def test_a_request_that_does_not_end_is_a_fault(path: Path) -> None:
+    clock = ManualClock()
+    with closing(Store(path, clock)) as store:
+        with held(store):
+            clock.advance(HUNG_AFTER + 1)
+            assert str(store.fault()).startswith("the thread store has been at one thing")
+        settled(store)
+        assert store.fault() is None
 
 
 def test_a_store_that_was_closed_has_no_fault(store: Store) -> None:

@@ -172,3 +172,25 @@ def thermometer() -> Iterator[None]:
     register("thermometer")(Thermometer)
     yield
     del registry["thermometer"]
+
+
+class Student:
+    """Whoever commands; heard until they are `gone`."""
+
+    def __init__(self) -> None:
+        self.gone = False
+        self.lost: list[str] = []
+
+    def current(self) -> Student:
+        return self
+
+    def heard_until(self, patience: float) -> float:
+        return float("-inf") if self.gone else float("inf")
+
+    def was_lost(self, device: str) -> None:
+        self.lost.append(device)
+
+
+@pytest.fixture
+def student() -> Student:
+    return Student()

@@ -8,6 +8,7 @@ import pytest
 
 from labnode.board import load_board
 from labnode.errors import BadInput, ConfigError, Interlocked, Outdated
+from tests.board.conftest import Student
 
 Make = Callable[..., Any]
 
@@ -36,9 +37,9 @@ interlocks:
 
 
 @pytest.fixture
-def make(rig: Make) -> Make:
+def make(rig: Make, student: Student) -> Make:
     def make(text: str) -> Any:
-        made = rig(text)
+        made = rig(text, operators=student)
         made.board.open()
         if "lid" in made.values():
             made.board.simulate("lid", True)
@@ -102,6 +103,20 @@ def test_nobody_else_commands_its_outputs_but_to_safe(make: Make) -> None:
     live(rig, 0.5)
     assert shown(rig, "source", "red") == ["off", False]
     assert rig.board.snapshot["source"]["locked"] == {"message": "page.hindered", "name": "red"}
+
+
+def test_what_is_waited_for_is_not_made_when_nobody_is_heard_any_more(
+    make: Make, student: Student
+) -> None:
+    rig = make(BOARD.replace("pin: 17", "pin: 17, min_off_time: 10s, deadman: 3s"))
+    rig.board.command("source", "set", ["red"])
+    live(rig, 1)
+    student.gone = True
+    levels = rig.board.pins.pin("GPIO17").levels
+    levels.clear()
+    live(rig, 20)
+    assert not any(levels)
+    assert shown(rig, "source", "red") == ["off", False]
 
 
 @pytest.mark.parametrize("end", ["reset", "some", "forced", "halt"])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from labnode.board import load_board
 from labnode.board.config.python_files import set_aside
 from labnode.drivers.framework.registry import load_drivers, registry
 from labnode.errors import ConfigError
+from tests.board.conftest import Student
 
 Write = Callable[[str], Path]
 
@@ -139,3 +141,37 @@ def test_a_file_without_a_usable_driver_is_told_so(
     (found,) = told(write(f"drivers: {files}\ndevices:\n"))
     assert found.startswith(problem)
     assert registry == before
+
+
+OTHERS = """
+from dataclasses import dataclass
+from labnode.drivers import SwitchOutput, register
+
+@register("both")
+@dataclass(kw_only=True)
+class Both(SwitchOutput):
+    simulates = True
+    value = False
+
+    def open(self):
+        self.opened()
+
+    def drive(self, value):
+        self.value = value
+        self.services.command("red", "set", [value])
+"""
+
+
+def test_who_commands_a_driver_that_commands_another_is_the_operator_of_that(
+    rig: Callable[..., Any], student: Student, tmp_path: Path
+) -> None:
+    (tmp_path / "both.py").write_text(OTHERS)
+    devices = "{both: {driver: both}, red: {driver: relay, pin: 17, deadman: 3s}}"
+    made = rig(f"drivers: [both.py]\ndevices: {devices}\n", operators=student)
+    made.board.open()
+    made.board.command("both", "on")
+    assert made.values()["red"] is True
+    student.gone = True
+    made.clock.advance(3)
+    made.board.poll()
+    assert (made.values()["red"], student.lost) == (False, ["red"])

@@ -10,6 +10,7 @@ import pytest
 
 from labnode.board import load_board
 from labnode.errors import ConfigError, Outdated
+from tests.board.conftest import Student
 
 Make = Callable[..., Any]
 
@@ -31,28 +32,6 @@ devices:
   hold:
     {driver: pid, input: temp, setpoint: 40, output: heater, kp: 0.05, cycle: 10s, min_pulse: 1s}
 """
-
-
-class Student:
-    """Whoever commands; heard until they are `gone`."""
-
-    def __init__(self) -> None:
-        self.gone = False
-        self.lost: list[str] = []
-
-    def current(self) -> Student:
-        return self
-
-    def heard_until(self, patience: float) -> float:
-        return float("-inf") if self.gone else float("inf")
-
-    def was_lost(self, device: str) -> None:
-        self.lost.append(device)
-
-
-@pytest.fixture
-def student() -> Student:
-    return Student()
 
 
 @pytest.fixture

@@ -174,6 +174,22 @@ def test_hardware_that_does_not_obey_its_dead_man_is_tried_again(bench: Any) -> 
     assert bench.lost == ["heater"]
 
 
+def test_what_nobody_has_switched_on_and_does_not_obey_is_tried_again(bench: Any) -> None:
+    output = heater(bench, deadman=2.0)
+    drive, tries = output.drive, iter([OSError("no bus"), OSError("no bus")])
+
+    def fail_twice(value: bool) -> None:
+        if error := next(tries, None):
+            raise error
+        drive(value)
+
+    output.drive = fail_twice  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="no bus"):
+        output.reset()
+    pass_time(bench, output, 1)
+    assert "error" not in output.state()
+
+
 def test_a_reset_forgets_why(bench: Any) -> None:
     output = heater(bench, deadman=2.0)
     output.on()
@@ -190,3 +206,10 @@ def test_what_is_opened_again_has_forgotten_why(bench: Any) -> None:
     pass_time(bench, output, 3)
     output.opened()
     assert output.state() == {"value": False}
+
+
+def test_what_is_opened_again_is_on_for_no_time(bench: Any) -> None:
+    output = heater(bench, max_on_time=10.0)
+    output.on()
+    output.opened()
+    assert output.overdue(bench.clock.now() + 60) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from labnode.lab import Lab
 from labnode.sessions import Deletion, Reason, State
 from tests.kit.node import SAFE, SmallNode
+from tests.kit.waiting import PATIENCE
 
 Boot = Callable[..., SmallNode]
 
@@ -177,3 +179,27 @@ def test_a_status_between_two_deletes_says_that_it_goes_on(boot: Boot, cleaned: 
         states += [node.ask_delete(session).answer, node.sessions.status(session.id)]
         node.advance(5)
     assert states == [Deletion.PENDING, 2, Deletion.PENDING, 2, Deletion.DONE, -1]
+
+
+def test_the_last_to_leave_leaves_a_safe_board_though_another_ones_task_goes_on(
+    boot: Boot, lab: Lab
+) -> None:
+    node = boot(users=2, timeout=-1)
+    begun, over = threading.Event(), node.clock.event()
+
+    @lab.task
+    def linger() -> None:
+        begun.set()
+        over.wait(60)
+
+    one, two = node.connected(username="1"), node.connected(username="2")
+    node.run_as(one, linger.delay)
+    assert begun.wait(PATIENCE)
+    node.sessions.end(one, Reason.EXITED)
+    node.turn()
+    assert one.state is State.DISPOSING
+    node.run_as(two, lab.devices.switch.on)
+    assert node.delete(two) is Deletion.DONE
+    assert node.values() == SAFE
+    over.set()
+    node.settle()

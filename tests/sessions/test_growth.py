@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from labnode.sessions import Session
-from tests.kit.node import SmallNode
+from labnode.store import Row
+from tests.kit.node import SmallNode, WatchedStore
 
 Boot = Callable[..., SmallNode]
 MANY = 60
@@ -97,3 +98,19 @@ def test_one_that_is_over_still_answers_its_student(boot: Boot) -> None:
 def assert_waits_for_nothing(session: Session) -> None:
     assert session.disposed.is_set()
     assert session.started.is_set()
+
+
+def test_what_a_view_writes_while_the_end_of_its_session_is_stored_is_kept(boot: Boot) -> None:
+    class Slow(WatchedStore):
+        def update(self, table: str, key: str, changes: Row, *rest: Any, **more: Any) -> None:
+            if changes.get("state") == "disposed":
+                user.data["level"] = 3
+            super().update(table, key, changes, *rest, **more)
+
+    node = boot(store=Slow)
+    session = node.connected()
+    user = node.user(session)
+    user.data["level"] = 2
+    node.delete(session)
+    node.settle()
+    assert node.row(session)["data"] == {"level": 3}

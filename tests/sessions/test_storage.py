@@ -127,6 +127,20 @@ def test_a_start_that_cannot_be_stored_is_no_session_for_those_who_wait_for_it_t
     assert diary == ["start", "dispose"]
 
 
+def test_those_who_wait_for_a_start_whose_row_is_refused_are_told_too(boot: Boot) -> None:
+    class SlowlyFull(WatchedStore):
+        def insert(self, *_args: Any, **_more: Any) -> None:
+            refused.wait(60)
+            raise StorageError("The node's database does not work: the disk is full.")
+
+    node = boot(store=SlowlyFull)
+    refused = node.clock.event()
+    asked = [node.ask_start(reservation="r1") for _ in range(2)]
+    refused.set()
+    node.settle()
+    assert [type(a.answer) for a in asked] == [StartFailed] * 2
+
+
 @pytest.mark.parametrize("state", ["disposing", "disposed"])
 def test_a_clean_up_that_cannot_be_stored_goes_on(
     full: Callable[..., SmallNode], diary: list[str], state: str
