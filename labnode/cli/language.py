@@ -1,5 +1,6 @@
 """What commands say, in the language of the terminal."""
 
+# ruff: noqa: PLC0415 - `labnode --help` needs no catalogue
 from __future__ import annotations
 
 import os
@@ -17,9 +18,18 @@ def locales(environ: Mapping[str, str]) -> list[str]:
 
 def said(key: str, /, **values: object) -> str:
     """A text of the catalogues with its {placeholders} filled."""
-    from labnode.locale import BUILT_IN, Message  # noqa: PLC0415 - `labnode --help` needs none
+    from labnode.locale import Message
 
-    return BUILT_IN.best(locales(os.environ)).say(Message(key, **values))
+    return told(Message(key, **values))
+
+
+def told(words: object) -> str:
+    """A text, or what has it in several languages (`Wording`), for the terminal's reader."""
+    from labnode.locale import BUILT_IN, Wording
+
+    if not isinstance(words, Wording):
+        return str(words)
+    return BUILT_IN.best(locales(os.environ)).say(words)
 
 
 def counted(key: str, number: int, /, **values: object) -> str:

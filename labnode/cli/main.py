@@ -18,6 +18,7 @@ from labnode.cli.check import check
 from labnode.cli.doctor import doctor
 from labnode.cli.fake import fake
 from labnode.cli.history import actions, events, sessions, tasks
+from labnode.cli.language import said, told
 from labnode.cli.node import clear, drain, estop, status, undrain
 from labnode.cli.options import InOrder
 from labnode.cli.password import password
@@ -47,7 +48,7 @@ class _LabnodeGroup(InOrder):
         try:
             super().invoke(ctx)
         except LabnodeError as error:
-            for line in str(error).splitlines():
+            for line in told(error.words).splitlines():
                 click.echo(f"labnode: {line}", err=True)
             code = 2 if isinstance(error, ConfigError | BadInput) else 1
         _leave(code, before)
@@ -58,7 +59,7 @@ def _leave(code: int, before: Collection[threading.Thread]) -> None:
     """End the process although the Python of a lab has left threads that would keep it alive."""
     left = [t.name for t in threading.enumerate() if not (t.daemon or t in before)]
     if left:
-        click.echo(f"labnode: The process ends without: {', '.join(left)}.", err=True)
+        click.echo(f"labnode: {said('cli.ends-without', threads=', '.join(left))}", err=True)
         logging.shutdown()
         sys.stdout.flush()
         os._exit(code)

@@ -2,8 +2,8 @@
 
 `en.json` beside this module has every key; another language is one more file. A key begins with
 where its text is read: `page.` (sent to a student's page), `site.` (the pages around it), `error.`,
-`tool.` and `file.` (why something was refused or failed), `admin.`, `cli.`; `language` is what the
-language calls itself.
+`tool.` and `file.` (why something was refused or failed), `admin.`, `cli.` and `doctor.`
+(in the terminal); `language` is what the language calls itself.
 """
 
 from __future__ import annotations

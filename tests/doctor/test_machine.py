@@ -304,10 +304,13 @@ def test_a_pi_without_a_watchdog_is_told_how_to_get_it(bed: Bed) -> None:
     ("bits", "found"),
     [
         ("0", ("ok", "There was no undervoltage and no throttling.")),
-        ("50005", ("warning", "The firmware tells of throttled, undervoltage now.")),
+        ("1", ("warning", "The firmware reports undervoltage now.")),
         (
             "80000",
-            ("warning", "The firmware tells of temperature limit since it was switched on."),
+            (
+                "warning",
+                "The firmware has reported heat above the limit since the machine was switched on.",
+            ),
         ),
     ],
 )
