@@ -424,7 +424,7 @@ class Board:
         driver = self._driver(name)
         self._need_open(name)
         if not isinstance(driver, Simulatable):
-            raise BadInput(f"'{name}' cannot be simulated: a {driver.kind} is no input")
+            raise BadInput(Message("cli.no-input", name=name, kind=driver.kind))
         driver.simulate(value)
         self._read([name])
 

@@ -71,8 +71,7 @@ def test_pins_that_something_else_has_are_a_problem_with_its_name(bed: Bed, kern
     assert bed.found(machine.gpio)[1:] == [
         (
             "problem",
-            "Pins of the board are used by something else: GPIO17 (spi0 CS0), "
-            "GPIO18 (without a name).",
+            "Pins of the board are used by something else: GPIO17 (spi0 CS0), GPIO18 (?).",
         )
     ]
 
