@@ -53,6 +53,7 @@ def pinout(board: Path, svg: Path | None, settings: Path | None) -> None:
         click.echo(as_text(title, pins), nl=False)
         return
     _write(svg, as_svg(title, pins))
+    click.echo(f"{svg} is written.")
 
 
 @click.command()
@@ -107,7 +108,7 @@ def schema(
         raise BadInput(f"There is no driver {driver!r}{hint}")
     if install:
         for path in install_for_editors(Path.cwd(), text_of(board_schema(file))):
-            click.echo(said("cli.written", path=path))
+            click.echo(f"{path} is written.")
         return
     if driver is not None:
         text = reference.driver(drivers[driver]) + "\n"
@@ -117,6 +118,7 @@ def schema(
         click.echo(text, nl=False)
     else:
         _write(output, text)
+        click.echo(f"{output} is written.")
 
 
 @click.command()
@@ -161,7 +163,7 @@ def new(
     if why := new_board.problem(text):
         raise BadInput(f"--device: {why}.")
     _write(path, text)
-    click.echo(f"\n{text}")
+    click.echo(f"{said('cli.written', path=path)}\n\n{text}")
     next_steps = {
         "check": said("cli.new-check"),
         "pinout": said("cli.new-pinout"),
@@ -222,4 +224,3 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise LabnodeError(said("cli.not-written", path=path, why=error.strerror)) from error
-    click.echo(said("cli.written", path=path))

@@ -44,10 +44,14 @@ def gpio(patient: Patient) -> Iterator[Finding]:
     pins = {claim.name for claim in patient.claims if claim.kind == "pin" and not claim.bus}
     lines = sorted(int(name.removeprefix("GPIO")) for name in pins)
     needed = bool(lines) and not patient.simulated
+    level = Level.PROBLEM if needed else Level.UNKNOWN
     try:
-        chip = find_chip(list_chips(patient.root / "dev"))
+        chips = list_chips(patient.root / "dev")
+        if not chips:
+            yield Finding("gpio", level, Message("doctor.no-gpio"))
+            return
+        chip = find_chip(chips)
     except DeviceError as error:
-        level = Level.PROBLEM if needed else Level.UNKNOWN
         yield Finding("gpio", level, _sentence(str(error)))
         return
     device = patient.root / f"dev/gpiochip{chip.number}"
