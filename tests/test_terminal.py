@@ -146,6 +146,7 @@ def give(
     monkeypatch.setattr("sys.argv", ["labnode"])
     monkeypatch.setenv("LABNODE_WEBLAB_USERNAME", "weblab")
     monkeypatch.setenv("LABNODE_WEBLAB_PASSWORD", "short")
+    monkeypatch.setenv("LABNODE_PORT", "0")
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
     stopped = Clock().event()
     stopped.set()
