@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from labnode.cli import main
 from labnode.clock import Clock
 from labnode.control import NotRunning
 from labnode.errors import LabnodeError
-from labnode.locale import BUILT_IN, Message, Retold
+from labnode.locale import BUILT_IN, Message, Retold, help_texts
 from labnode.sessions import Reason
 from labnode.store import Store
 from tests.house import ROOT
@@ -121,7 +122,10 @@ CASES = [
     Case("safe plain.yaml"),
     Case("safe"),
 ]
-TRANSLATED = {case.command.split()[0] for case in CASES}
+CASES += [Case(f"{name} --help") for name in dict.fromkeys(c.command.split()[0] for c in CASES)]
+CASES += [Case("tasks run --help"), Case("tasks cancel --help"), Case("simulate get --help")]
+CASES += [Case("simulate set --help"), Case("--help")]
+TRANSLATED = {case.command.split()[0] for case in CASES} - {"--help"}
 ENGLISH = set(main.commands) - TRANSLATED
 
 # What is English by intent, and shown as it is: docs/languages.md.
@@ -218,6 +222,33 @@ def test_the_walk_would_notice_a_sentence_that_is_left() -> None:
         "The node takes"
     ]
     assert sentences_left("-> no labs\n", "gar kein Labor\n-> no labs\n") == ["-> no labs"]
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_the_help_has_exactly_the_texts_of_the_commands(language: str) -> None:
+    texts = help_texts(language)
+    wanted = [*WORDS_OF_CLICK, *dict.fromkeys(_help_of(main))]
+    lacking = [text for text in wanted if not texts.get(text, "").strip()]
+    assert not lacking, f"add them to labnode/locale/help/{language}.json"
+    assert not texts.keys() - set(wanted), "nobody uses these"
+
+
+WORDS_OF_CLICK = [
+    *("Usage:", "Options", "Commands", "default", "[OPTIONS]", "COMMAND [ARGS]..."),
+    *("Show this message and exit.", "Show the version and exit."),
+]
+
+
+def _help_of(command: click.Command) -> Iterator[str]:
+    """The paragraphs and options of a command and of those in it; of English ones the first."""
+    paragraphs = (command.help or "").split("\n\n")
+    texts = [*paragraphs, *(p.help or "" for p in command.params if isinstance(p, click.Option))]
+    if command.name in ENGLISH:
+        texts = paragraphs[:1]
+    yield from (" ".join(text.split()) for text in texts if text)
+    if isinstance(command, click.Group) and command.name not in ENGLISH:
+        for each in command.commands.values():
+            yield from _help_of(each)
 
 
 def test_the_documents_name_the_commands_that_are_in_english_only() -> None:
