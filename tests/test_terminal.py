@@ -63,6 +63,7 @@ TASK = {
 ROW = {"session": "ab12", "at": MORNING, "kind": "quarantine", "action": "heat"}
 PERIODIC = [{"name": "calibrate", "schedule": "crontab 0 3 * * *", "due": MORNING}]
 DEVICES = {"lamp": {"value": 1, "stale": True}, "door": {"value": 0, "stand_in": True}}
+PINS = {"GPIO17": {"function": "output", "level": 1}}
 BUSY = Message("cli.student-there")
 DONE = {"state": "finished", "sessions": 0, "error": None}
 WAITED = {**DONE, "error": str(BUSY), "words": BUSY.words}
@@ -104,7 +105,7 @@ CASES = [
     answering("apply", apply={}, applied=DONE),
     answering("apply", apply={}, applied=WAITED),
     answering("apply --now", apply={"refused": BUSY}),
-    answering("simulate get", simulate={"devices": DEVICES, "pins": {}}),
+    answering("simulate get", simulate={"devices": DEVICES, "pins": PINS}),
     answering("simulate set lamp 1", simulate={"refused": Message("cli.not-simulated")}),
     Case("check board.yaml"),
     Case("doctor board.yaml --simulate"),
@@ -215,6 +216,12 @@ def test_a_command_leaves_no_english_in_another_language(
         assert other.code == english.code, other.err
         left = sentences_left(english.out + english.err, other.out + other.err)
         assert left == [], f"{language}: {other.out}{other.err}"
+
+
+def test_what_is_wrong_with_the_options_is_wholly_in_english(
+    give: Callable[[Case, str], Said],
+) -> None:
+    assert give(Case("new"), "es").err == give(Case("new"), "en").err
 
 
 def test_the_walk_would_notice_a_sentence_that_is_left() -> None:

@@ -81,6 +81,12 @@ class HelpContext(click.Context):
 
     formatter_class = HelpFormatter
 
+    def get_usage(self) -> str:
+        """In English, because it stands above an error of click's, which is in English."""
+        formatter = click.HelpFormatter(width=self.terminal_width, max_width=self.max_content_width)
+        self.command.format_usage(self, formatter)
+        return formatter.getvalue().rstrip("\n")
+
 
 def _help_texts() -> Mapping[str, str]:
     asked = locales(os.environ)

@@ -49,6 +49,7 @@ def _value(text: str) -> Any:
 
 
 def _text(answer: dict[str, Any], *, pins: bool) -> str:
+    functions = {"input": said("cli.pin:input"), "output": said("cli.pin:output")}
     lines = []
     for name, state in answer["devices"].items():
         why = f"  ({state['error']})" if "error" in state else ""
@@ -56,5 +57,6 @@ def _text(answer: dict[str, Any], *, pins: bool) -> str:
         stale += f"  ({said('cli.stand-in')})" if state.get("stand_in") else ""
         lines.append(f"{name:<20}{json.dumps(state['value'], ensure_ascii=False)}{stale}{why}")
     for name, pin in answer["pins"].items() if pins else ():
-        lines.append(f"{name:<20}{pin['function']}, {json.dumps(pin['level'])}")
+        function = functions.get(pin["function"], pin["function"])
+        lines.append(f"{name:<20}{function}, {json.dumps(pin['level'])}")
     return "\n".join(lines)
