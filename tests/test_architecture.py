@@ -39,8 +39,8 @@ HOUSE = """
     files     ->
     locale    -> files errors
     schema    -> locale errors
-    settings  -> schema errors
-    store     -> files clock errors
+    settings  -> locale schema errors
+    store     -> files locale clock errors
     supervisor ->
     drivers   -> supervisor files locale schema threads clock errors
     board     -> drivers files locale schema events clock errors
@@ -48,15 +48,15 @@ HOUSE = """
     tasks     -> worker store locale jsondata context events clock errors
     sessions  -> tasks worker store locale jsondata events audit clock errors
     lab       -> sessions tasks worker store board +drivers files context events
-    control   -> jsondata threads clock errors
+    control   -> locale jsondata threads clock errors
     http      -> settings jsondata threads clock errors
     weblab    -> http sessions settings jsondata audit clock errors
     client    ->
     web       -> +lab http settings jsondata threads
     labnode   -> lab clock
-    system    -> context events audit clock
-    doctor    -> system board drivers supervisor settings clock errors
-    wizard    -> board drivers schema jsondata errors
+    system    -> locale context events audit clock
+    doctor    -> system board drivers supervisor settings locale clock errors
+    wizard    -> board drivers locale schema jsondata errors
     prove     -> weblab wizard board drivers worker store system events clock errors
     install   -> clock errors
     node      -> everything

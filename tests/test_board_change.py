@@ -128,7 +128,12 @@ def test_students_are_waited_for_and_none_is_let_in(
     board_change.begin(board)
     board_change.wait_until_checked()
     waiting = node.sessions
-    assert board_change.progress() == {"state": "waiting", "sessions": 1, "error": None}
+    assert board_change.progress() == {
+        "state": "waiting",
+        "sessions": 1,
+        "error": None,
+        "words": None,
+    }
     assert waiting.draining is True
     waiting.on_board.clear()
     assert finished(board_change) is None

@@ -282,7 +282,7 @@ def test_a_press_does_not_wait_for_a_release_that_waits_for_the_disk(
     estop.press("fire")
     free.set()
     releasing.join(10)
-    assert "pressed again" in str(refused)
+    assert [str(error) for error in refused] == ["The emergency stop was pressed again."]
     assert agreed(lab) == "smoke"
 
 

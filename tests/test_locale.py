@@ -163,7 +163,7 @@ def test_a_message_says_the_same_in_each_language() -> None:
 
 def test_a_value_may_be_a_label_in_several_languages() -> None:
     message = Message("page.interlock-acts", name=Text({"en": "lid", "es": "tapa"}))
-    assert message.pick("es") == "Actúa el enclavamiento 'tapa'."
+    assert message.pick("es") == "Actúa el enclavamiento «tapa»."
 
 
 def test_a_text_with_braces_in_a_value_is_left_alone() -> None:

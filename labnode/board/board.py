@@ -411,7 +411,7 @@ class Board:
     def simulate(self, device: str, value: Any) -> None:
         """Make an input show `value` (JSON) as if from outside; BadInput: it cannot. NotFound."""
         if self.simulation is None:
-            raise BadInput("The board is not simulated: run it with --simulate.")
+            raise BadInput(Message("cli.not-simulated"))
         try:
             self.simulation.drive(device, value)
         except (TypeError, ValueError) as error:
@@ -424,7 +424,7 @@ class Board:
         driver = self._driver(name)
         self._need_open(name)
         if not isinstance(driver, Simulatable):
-            raise BadInput(f"'{name}' cannot be simulated: a {driver.kind} is no input")
+            raise BadInput(Message("cli.no-input", name=name, kind=driver.kind))
         driver.simulate(value)
         self._read([name])
 

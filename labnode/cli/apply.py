@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from labnode.cli.language import counted, said, told
 from labnode.cli.node import Ask, which_node
 from labnode.cli.options import FILE
 from labnode.errors import LabnodeError
@@ -42,13 +43,14 @@ def apply(ask: Ask, board: Path | None, now: bool, timeout: float) -> None:
         options["board"] = str(board.absolute())
     ask("apply", **options)
     _wait(ask)
-    click.echo("The node serves the board.")
+    click.echo(said("cli.applied"))
 
 
 def _wait(ask: Ask) -> None:
     """Return when the board is changed; LabnodeError when that fails."""
     from labnode.clock import Clock
     from labnode.control import NotRunning
+    from labnode.locale import Retold
 
     pause = Clock().event()
     printed = ""
@@ -56,16 +58,15 @@ def _wait(ask: Ask) -> None:
         try:
             progress = ask("applied")
         except NotRunning:
-            raise LabnodeError(
-                "The node has ended while it changed its board; its log says why."
-            ) from None
+            raise LabnodeError(said("cli.apply-ended")) from None
         if progress["state"] == "finished":
             break
         count = progress["sessions"]
-        waiting = f"Waiting for {count} session{'' if count == 1 else 's'} to end."
+        waiting = counted("cli.waiting", count)
         if progress["state"] == "waiting" and count and waiting != printed:
             printed = waiting
             click.echo(waiting)
         pause.wait(_LOOK_EVERY)
     if progress["error"] is not None:
-        raise LabnodeError(f"{progress['error']} The node goes on with the board that it has.")
+        why = told(Retold(progress.get("words", progress["error"])))
+        raise LabnodeError(said("cli.apply-failed", why=why))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from labnode.cli.language import said
 from labnode.clock import Clock, Event
 
 _TEMPLATES = {".html", ".htm", ".tpl", ".stpl", ".thtml"}
@@ -145,10 +146,12 @@ class Reload(Event):
         self._end_check()
         self._good = code == 0
         if self._good:
-            self._say(f"{self._what}: starting again")
+            self._say(said("cli.reload-again", what=self._what))
             return
-        why = "and has mistakes" if code is not None else "and takes too long to be loaded"
-        self._complain(f"{self._what} {why}; the node goes on as it was.")
+        if code is not None:
+            self._complain(said("cli.reload-mistakes", what=self._what))
+        else:
+            self._complain(said("cli.reload-slow", what=self._what))
         self._watcher.widen()
 
     def _end_check(self) -> None:
@@ -192,5 +195,5 @@ def _sentence(paths: list[Path]) -> str:
     here = Path.cwd()
     names = [str(p.relative_to(here) if p.is_relative_to(here) else p) for p in paths]
     if len(names) == 1:
-        return f"{names[0]} has changed"
-    return f"{names[0]} and {len(names) - 1} more have changed"
+        return said("cli.changed", file=names[0])
+    return said("cli.changed-more", file=names[0], n=len(names) - 1)

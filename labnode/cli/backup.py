@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import click
 
+from labnode.cli.language import said
 from labnode.cli.options import FILE, SETTINGS, STATE_DIR, settings_without_credentials
 from labnode.cli.owner import as_owner, become_owner, owner_of
 from labnode.errors import LabnodeError
@@ -37,13 +38,18 @@ def backup(file: Path | None, settings: Path | None, state_dir: Path | None) -> 
     if file is None:
         file = _backups(directory) / f"labnode-{_now()}.tar"
     place = directory if elsewhere else file.absolute().parent
-    click.echo(f"Backing up {directory}; a node that runs goes on.", err=True)
+    click.echo(said("cli.backing-up", directory=directory), err=True)
     with new_archive(file) as out:
         found = as_owner(lambda: asdict(back_up(directory, out, place)), directory)
     content = ArchiveContent(**found)
     click.echo(
-        f"{file}: {content.size / 1e6:.1f} MB; sessions: {content.sessions}, "
-        f"files of users: {content.files}"
+        said(
+            "cli.backed-up",
+            file=file,
+            size=f"{content.size / 1e6:.1f}",
+            sessions=content.sessions,
+            files=content.files,
+        )
     )
 
 
@@ -69,8 +75,14 @@ def restore(file: Path, settings: Path | None, state_dir: Path | None) -> None:
         with without_node(directory):
             content = put_back(archive, directory, aside)
     click.echo(
-        f"{directory} is as it was in {file} (sessions: {content.sessions}, files of users: "
-        f"{content.files}). What was there before is in {directory / aside}."
+        said(
+            "cli.restored",
+            directory=directory,
+            file=file,
+            sessions=content.sessions,
+            files=content.files,
+            aside=directory / aside,
+        )
     )
 
 
@@ -82,8 +94,9 @@ def _directory(settings: Path | None, state_dir: Path | None) -> Path:
     there = sorted(path.parent for path in directory.glob("*/labnode.db"))
     if len(there) == 1:
         return there[0]
-    found = ", ".join(map(str, there)) or f"none in {directory}"
-    raise LabnodeError(f"--state-dir or --settings say which node is meant ({found}).")
+    if not there:
+        raise LabnodeError(said("cli.no-data", directory=directory))
+    raise LabnodeError(said("cli.which-node", found=", ".join(map(str, there))))
 
 
 def _is_elsewhere(file: Path | None, directory: Path) -> bool:
@@ -96,7 +109,7 @@ def _backups(directory: Path) -> Path:
     try:
         backups.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise LabnodeError(f"{backups} cannot be made: {error.strerror}.") from None
+        raise LabnodeError(said("cli.not-made", path=backups, why=error.strerror)) from None
     return backups
 
 
@@ -105,11 +118,11 @@ def _archive(file: Path) -> BinaryIO:
         archive = open(file, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller closes it
     except OSError as error:
         if isinstance(error, FileNotFoundError | IsADirectoryError):
-            raise LabnodeError(f"There is no file {file}.") from None
-        raise LabnodeError(f"{file} cannot be read: {error.strerror}.") from None
+            raise LabnodeError(said("cli.no-file", file=file)) from None
+        raise LabnodeError(said("cli.not-read", file=file, why=error.strerror)) from None
     if not stat.S_ISREG(os.fstat(archive.fileno()).st_mode):
         archive.close()
-        raise LabnodeError(f"There is no file {file}.")
+        raise LabnodeError(said("cli.no-file", file=file))
     return archive
 
 

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labnode.cli.language import counted
+from labnode.cli.language import counted, said
 from labnode.cli.options import FILE
 from labnode.cli.owner import load_board_as_owner, owner_of
 from labnode.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from labnode.drivers.framework.driver import Driver
-
-_NO_PACKAGE = "install it, or correct its name or path in the board file"
 
 
 @click.command()
@@ -51,7 +49,7 @@ def check(
             click.echo(json.dumps([str(file) for file in files_named(board)]))
         return
     if len({owner_of(board) for board in boards} - {None}) > 1 and os.geteuid() == 0:
-        raise ConfigError("These boards belong to several users: root checks them one by one.")
+        raise ConfigError(said("cli.several-owners"))
     problems = [] if settings is None else _mistakes_in(settings)
     for board in boards:
         try:
@@ -80,8 +78,9 @@ def _missing(devices: Mapping[str, Driver]) -> Iterator[str]:
     for name, driver in devices.items():
         for program, package in driver.runs().items():
             if shutil.which(program) is None:
-                how = f"sudo apt-get install {package}" if package else _NO_PACKAGE
-                yield f"'{name}' needs {program} here: {how}"
+                install = said("doctor.program-missing:advice")
+                how = f"sudo apt-get install {package}" if package else install
+                yield said("cli.needs", name=name, program=program, how=how)
 
 
 def _needs(drivers: Iterable[Driver]) -> dict[str, dict[str, str] | list[str]]:
@@ -102,4 +101,4 @@ def _mistakes_in(settings: Path) -> list[Problem]:
         clients = load_settings(settings, os.environ, {}).all_clients
     except ConfigError as error:
         return list(error.problems)
-    return [Problem(str(settings), c.unsendable) for c in clients if c.unsendable is not None]
+    return [Problem(str(settings), str(c.unsendable)) for c in clients if c.unsendable is not None]

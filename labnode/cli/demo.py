@@ -44,7 +44,7 @@ def demo_board() -> Path:
     for directory in (package.parent / "boards", package / "boards"):
         if (directory / "demo.yaml").is_file():
             return directory / "demo.yaml"
-    raise ConfigError("boards/demo.yaml did not come with this installation; name a board file.")
+    raise ConfigError(said("cli.no-demo"))
 
 
 def run(
@@ -77,10 +77,7 @@ def place(board: Path, *, port: int | None, show: bool, stop: Event, say: Say) -
     become_owner(board)
     file = load_board(board)
     if file.picture is None:
-        raise ConfigError(
-            f"{board} has no picture yet. Put one beside it, an SVG, PNG or JPEG, and name it in "
-            "the board file: picture: {file: board.jpg}"
-        )
+        raise ConfigError(said("cli.no-picture", board=board))
     rules = replace(file.session, max_time=_A_DAY, connect_timeout=_A_DAY, timeout=-1)
     file = replace(file, session=rules, sequences={}, interlocks=(), module=None)
     lab = Lab()
@@ -116,7 +113,7 @@ def _serve(
             server = CentralServer(agent.url, "demo", password)
             _visit(agent, server, seconds=seconds, show=show, stop=stop, say=say, ready=ready)
             if not agent.sessions.end_all(Reason.DELETED, 5.0):
-                raise LabnodeError("The board was not clean 5 s after the end of the session.")
+                raise LabnodeError(said("cli.not-clean"))
         finally:
             agent.stop()
 
@@ -164,7 +161,7 @@ def _visit(
 
     def on_status(answer: float | LabnodeError) -> None:
         if (fault := agent.fault()) is not None:
-            raise LabnodeError(f"The demo cannot go on: {fault}.")
+            raise LabnodeError(said("cli.demo-fault", fault=fault))
         time_left.show(answer)
 
     server.watch(session_id, on_status, stop)
@@ -173,7 +170,7 @@ def _visit(
     ending = server.delete(session_id)
     trouble = agent.sessions.quarantine.why if ending.clean else ending.message
     if trouble is not None:
-        raise LabnodeError(f"The board could not be cleaned: {trouble}")
+        raise LabnodeError(said("cli.not-cleaned", why=trouble))
     say(said("cli.clean"))
     stop.wait(_FAREWELL)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
+from labnode.cli.language import counted, said, told
 from labnode.cli.options import FILE, SETTINGS, STATE_DIR, settings_without_credentials
 from labnode.cli.owner import become_owner, load_board_as_owner
 from labnode.errors import Busy, ConfigError, Forbidden, LabnodeError
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from labnode.doctor import Finding, Patient
     from labnode.settings import Settings
 
-_MARKS = {"ok": "ok", "unknown": "?", "warning": "warning", "problem": "PROBLEM"}
+_NAMES = "check", "level", "message", "advice"  # of a finding in JSON
 
 
 @click.command()
@@ -51,19 +53,22 @@ def doctor(
     findings = examine(_patient(board, settings, state_dir, simulate))
     problems = [finding for finding in findings if finding.level is Level.PROBLEM]
     if as_json:
-        report = {"ok": not problems, "findings": [asdict(finding) for finding in findings]}
-        click.echo(json.dumps(report))
+        rows = [{name: getattr(finding, name) for name in _NAMES} for finding in findings]
+        click.echo(json.dumps({"ok": not problems, "findings": rows}))
     else:
-        for finding in findings:
-            click.echo(_line(finding))
+        click.echo("\n".join(_lines(findings)))
     if problems:
-        number = len(problems)
-        raise LabnodeError(f"The doctor has found {number} problem{'' if number == 1 else 's'}.")
+        raise LabnodeError(counted("doctor.found", len(problems)))
 
 
-def _line(finding: Finding) -> str:
-    line = f"{_MARKS[finding.level]:<9}{finding.check:<12}{finding.message}"
-    return f"{line}\n{'':<21}-> {finding.advice}" if finding.advice else line
+def _lines(findings: list[Finding]) -> Iterator[str]:
+    marks = [said(f"doctor.level:{finding.level}") for finding in findings]
+    checks = [said(f"doctor.check:{finding.check}") for finding in findings]
+    first, second = (max(map(len, column)) + 2 for column in (marks, checks))
+    for mark, check, finding in zip(marks, checks, findings, strict=True):
+        yield f"{mark:<{first}}{check:<{second}}{told(finding.words)}"
+        if finding.what_to_do:
+            yield f"{'':<{first + second}}-> {told(finding.what_to_do)}"
 
 
 def _patient(
@@ -71,6 +76,7 @@ def _patient(
 ) -> Patient:
     from labnode.doctor import Finding, Level, Patient, SystemUser
     from labnode.lab.loader import load_lab
+    from labnode.locale import Message
     from labnode.settings import load_settings
 
     wrong = []
@@ -88,7 +94,8 @@ def _patient(
     state = chosen.state_dir if chosen else None
     path = board or (chosen.board if chosen else None)
     if path is None:
-        wrong.append(Finding("board", Level.WARNING, "There is no board to look at.", "name one"))
+        advice = Message("doctor.no-board:advice")
+        wrong.append(Finding("board", Level.WARNING, Message("doctor.no-board"), advice))
     else:
         try:
             file = load_board_as_owner(path, settings=settings, state_dir=state)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from labnode.cli.language import said
 from labnode.cli.node import Ask, duration, which_history, which_node
 from labnode.errors import LabnodeError
 
@@ -39,15 +40,13 @@ def sessions(**options: Any) -> None:
     columns = {
         "began": lambda r: _at(r["created_at"]),
         "session": lambda r: r["session"],
-        "state": lambda r: r["state"],
-        "": lambda r: (
-            r["reason"] or ("" if r["time_left"] is None else f"{duration(r['time_left'])} left")
-        ),
+        "state": lambda r: said(f"cli.session:{r['state']}"),
+        "": _how,
         "slot": lambda r: duration(r["length"]),
         "client": lambda r: r["client"],
         "experiment": lambda r: r["experiment"],
     }
-    _show("sessions", columns, "The node has had no sessions yet.", **options)
+    _show("sessions", columns, said("cli.no-sessions"), **options)
 
 
 @click.group(invoke_without_command=True)
@@ -65,7 +64,7 @@ def tasks(context: click.Context, /, **options: Any) -> None:
         "submitted": lambda r: _at(r["submitted_at"]),
         "session": lambda r: r["session"],
         "task": lambda r: r["name"],
-        "status": lambda r: f"{r['status']}, stopping" if _stopping(r) else r["status"],
+        "status": _status,
         "took": _took,
         "id": lambda r: r["id"] if r["status"] in ("submitted", "running") else None,
         "": _news,
@@ -76,7 +75,7 @@ def tasks(context: click.Context, /, **options: Any) -> None:
         rows = [*answer["tasks"], *({**row, "status": "periodic"} for row in answer["periodic"])]
         click.echo(json.dumps(rows))
         return
-    _table(columns, answer["tasks"], "The node has run no tasks yet.")
+    _table(columns, answer["tasks"], said("cli.no-tasks"))
     if answer["periodic"]:
         click.echo()
         columns = {
@@ -95,10 +94,13 @@ def run_task(ask: Ask, name: str) -> None:
 
     It belongs to the lab: it waits while a student is on the board, unless it has during_sessions.
     """
+    from labnode.locale import Retold  # noqa: PLC0415  (so that --help is quick)
+
     answer = ask("run_task", name=name)
     if answer["error"] is not None:
-        raise LabnodeError(answer["error"]["message"])
-    click.echo(f"The task {name} is queued: {answer['id']}")
+        error = answer["error"]
+        raise LabnodeError(Retold(error.get("words", error["message"])))
+    click.echo(said("cli.task-queued", name=name, id=answer["id"]))
 
 
 @tasks.command("cancel")
@@ -111,8 +113,10 @@ def cancel_task(ask: Ask, task: str) -> None:
     starts; a running one is asked to stop.
     """
     answer = ask("cancel_task", task=task)
-    done = "never begins" if answer["waited"] else "is asked to stop"
-    click.echo(f"The task {answer['name']} {done}.")
+    done = said("cli.task-never", name=answer["name"])
+    if not answer["waited"]:
+        done = said("cli.task-stopping", name=answer["name"])
+    click.echo(done)
 
 
 @click.command()
@@ -128,7 +132,7 @@ def events(**options: Any) -> None:
         "event": lambda r: r["kind"],
         "": lambda r: _pairs(r["detail"]),
     }
-    _show("events", columns, "Nothing has happened on the node yet.", **options)
+    _show("events", columns, said("cli.no-events"), **options)
 
 
 @click.command()
@@ -145,7 +149,7 @@ def actions(**options: Any) -> None:
         "action": lambda r: r["action"],
         "": lambda r: _pairs(r["data"]),
     }
-    _show("actions", columns, "The lab has recorded nothing yet.", **options)
+    _show("actions", columns, said("cli.no-actions"), **options)
 
 
 def _pairs(data: Mapping[str, Any] | None) -> str:
@@ -177,7 +181,8 @@ def _table(columns: dict[str, Callable[[Row], Any]], rows: list[Row], nothing: s
         return
     if "student" in rows[0]:
         columns = {**columns, "student": lambda r: r["student"]}
-    lines = [list(columns), *([_cell(column(row)) for column in columns.values()] for row in rows)]
+    titles = [said(f"cli.column:{name}") if name else "" for name in columns]
+    lines = [titles, *([_cell(column(row)) for column in columns.values()] for row in rows)]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True) if width)
@@ -201,12 +206,23 @@ def _news(task: Row) -> str:
     if task["error"]:
         return f"{task['error']['class']}: {task['error']['message']}"
     if task["due"] is not None:
-        return f"due {_at(task['due'])}"
+        return said("cli.due", at=_at(task["due"]))
     return "" if task["percent"] is None else f"{task['percent']:.0f} %"
 
 
-def _stopping(task: Row) -> bool:
-    return bool(task["stopping"]) and task["status"] in ("submitted", "running")
+def _how(session: Row) -> str:
+    """How the session ended, or how long it still has."""
+    if session["reason"]:
+        return said(f"cli.reason:{session['reason']}")
+    left = session["time_left"]
+    return "" if left is None else said("cli.left", time=duration(left))
+
+
+def _status(task: Row) -> str:
+    status = said(f"cli.task:{task['status']}")
+    if task["stopping"] and task["status"] in ("submitted", "running"):
+        return f"{status}, {said('cli.task:stopping')}"
+    return status
 
 
 def _took(task: Row) -> str:

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import click
@@ -18,6 +18,7 @@ from labnode.cli.check import check
 from labnode.cli.doctor import doctor
 from labnode.cli.fake import fake
 from labnode.cli.history import actions, events, sessions, tasks
+from labnode.cli.language import HelpContext, said, told
 from labnode.cli.node import clear, drain, estop, status, undrain
 from labnode.cli.options import InOrder
 from labnode.cli.password import password
@@ -41,13 +42,15 @@ _NOT_NEEDED = {
 class _LabnodeGroup(InOrder):
     """Errors become sentences and an exit code: 2 for what a person wrote, else 1."""
 
+    context_class = HelpContext
+
     def invoke(self, ctx: click.Context) -> Any:
         before = set(threading.enumerate())
         code = 0
         try:
             super().invoke(ctx)
         except LabnodeError as error:
-            for line in str(error).splitlines():
+            for line in told(error.words).splitlines():
                 click.echo(f"labnode: {line}", err=True)
             code = 2 if isinstance(error, ConfigError | BadInput) else 1
         _leave(code, before)
@@ -58,7 +61,7 @@ def _leave(code: int, before: Collection[threading.Thread]) -> None:
     """End the process although the Python of a lab has left threads that would keep it alive."""
     left = [t.name for t in threading.enumerate() if not (t.daemon or t in before)]
     if left:
-        click.echo(f"labnode: The process ends without: {', '.join(left)}.", err=True)
+        click.echo(f"labnode: {said('cli.ends-without', threads=', '.join(left))}", err=True)
         logging.shutdown()
         sys.stdout.flush()
         os._exit(code)
@@ -82,10 +85,21 @@ def _not_needed(name: str) -> click.Command:
     )
 
 
+def _all(commands: Iterable[click.Command]) -> Iterator[click.Command]:
+    for command in commands:
+        yield command
+        if isinstance(command, click.Group):
+            yield from _all(command.commands.values())
+
+
 _COMMANDS: list[click.Command] = [demo, new, check, run, weblab_config, fake]
 _COMMANDS += [status, sessions, tasks, events, actions, estop, clear, drain, undrain, apply]
 _COMMANDS += [safe, doctor, prove, password, backup, restore]
 _COMMANDS += [suggest, pinout, bootconfig, picture, schema, simulate]
+
+_IN_ENGLISH = [weblab_config, fake, prove, password, suggest, pinout, bootconfig, schema]
+for command in _all(each for each in _COMMANDS if each not in _IN_ENGLISH):
+    command.context_class = HelpContext
 
 for command in [*_COMMANDS, *map(_not_needed, _NOT_NEEDED)]:
     main.add_command(command)

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from labnode.cli.language import counted, said
+from labnode.cli.language import counted, said, told
 from labnode.cli.options import SETTINGS, STATE_DIR, settings_without_credentials
 from labnode.cli.owner import become_owner
 from labnode.errors import LabnodeError
@@ -60,8 +60,11 @@ def status(ask: Ask, as_json: bool) -> None:
 
     answer = ask("status")
     tunnel = Tunnel.of(Path(answer["state_dir"]).name)
-    answer["tunnel"] = tunnel.sentence() if tunnel else None
-    click.echo(json.dumps(answer) if as_json else _text(answer))
+    words = tunnel.sentence() if tunnel else None
+    if as_json:
+        click.echo(json.dumps({**answer, "tunnel": None if words is None else str(words)}))
+    else:
+        click.echo(_text({**answer, "tunnel": None if words is None else told(words)}))
 
 
 @click.command()
@@ -75,7 +78,7 @@ def estop(ask: Ask, why: str) -> None:
     """
     answer = ask("estop", **({"why": why} if why else {}))
     if answer["unsafe"]:
-        raise LabnodeError(f"NOT SAFE: {'; '.join(answer['unsafe'])}. The rest is stopped.")
+        raise LabnodeError(said("cli.not-safe", what="; ".join(answer["unsafe"])))
     click.echo(said("cli.estopped"))
     if answer["sessions"]:
         click.echo(counted("cli.ended", answer["sessions"]))
@@ -92,7 +95,7 @@ def clear(ask: Ask) -> None:
     answer = ask("clear")
     was, faults, left = answer["was"], answer["faults"], answer["left"]
     if left:
-        raise LabnodeError(f"The reason of a fault is still there: {', '.join(left)}.")
+        raise LabnodeError(said("cli.fault-left", what=", ".join(left)))
     for fault in faults:
         click.echo(said("cli.fault-cleared", fault=fault))
     if was is not None:
@@ -146,12 +149,8 @@ def ask_node(
     if len(running) == 1:
         return ask(running[0], command, **options)
     if not running:
-        raise NotRunning(
-            f"No labnode of this user is running (none in {directory}); --state-dir or --settings "
-            "say where another one is."
-        )
-    names = ", ".join(map(str, running))
-    raise LabnodeError(f"Several nodes are running; --state-dir says which one is meant: {names}.")
+        raise NotRunning(said("cli.no-node", directory=directory))
+    raise LabnodeError(said("cli.several-nodes", names=", ".join(map(str, running))))
 
 
 def _demos() -> Iterator[Path]:
@@ -178,7 +177,7 @@ def _ask_or_read(
             found = list(home.glob("*/labnode.db"))
         if len(found) != 1 or not found[0].exists():
             raise
-    click.echo(f"No node runs; this is what {found[0]} has.", err=True)
+    click.echo(said("cli.from-database", file=found[0]), err=True)
     history = History(StoppedNode(found[0]), Clock())
     answer: dict[str, Any] = getattr(history, command)(**options)
     return answer
@@ -200,16 +199,18 @@ def _text(status: dict[str, Any]) -> str:
         "version": said("cli.process", version=status["version"], pid=status["pid"]),
     }
     if sessions:
-        each = (
-            f"{s['state']}, {said('cli.left', time=duration(s['time_left']))}" for s in sessions
-        )
-        rows["sessions"] += f" ({'; '.join(each)})"
+        rows["sessions"] += f" ({'; '.join(map(_session, sessions))})"
     if status.get("failing"):
         rows["starts"] = "; ".join(status["failing"])
     rows |= {name: status[name] for name in ("alarm", "clock", "tunnel") if status[name]}
     titles = {name: said(f"cli.row:{name}") for name in rows}
     width = max(12, *(len(title) + 2 for title in titles.values()))
     return "\n".join(f"{titles[name]:<{width}}{text}" for name, text in rows.items())
+
+
+def _session(session: dict[str, Any]) -> str:
+    state, left = session["state"], duration(session["time_left"])
+    return f"{said(f'cli.session:{state}')}, {said('cli.left', time=left)}"
 
 
 def duration(seconds: float) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labnode.cli.language import said, told
 from labnode.errors import BadInput, ConfigError, LabnodeError
 
 if TYPE_CHECKING:
@@ -114,9 +115,7 @@ def as_owner(work: Callable[[], dict[str, int]], *paths: Path | None) -> dict[st
             return {str(name): int(number) for name, number in answer.items()}
     except (ValueError, TypeError, RecursionError):
         named = next(path for path in paths if path and owner_of(path))
-        raise LabnodeError(
-            f"The process that worked as the owner of {named} ended without an answer."
-        ) from None
+        raise LabnodeError(said("cli.owner-silent", path=named)) from None
     kind = _KINDS.get(str(answer.get("code")), LabnodeError)
     raise kind("".join(c if c.isprintable() else " " for c in str(answer["error"])))
 
@@ -133,7 +132,7 @@ def _answer(
         become_owner(*paths)
         return work()
     except LabnodeError as error:
-        return {"error": error.message, "code": error.code}
+        return {"error": told(error.words), "code": error.code}
 
 
 def _become(uid: int, gid: int) -> None:
@@ -152,15 +151,12 @@ def _become(uid: int, gid: int) -> None:
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
     except OSError as error:
-        raise LabnodeError(f"root cannot become the user {uid}: {error.strerror}.") from None
+        raise LabnodeError(said("cli.not-become", user=uid, why=error.strerror)) from None
     if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3 or _could_return():
-        raise LabnodeError(f"root cannot give up its rights for those of the user {name}.")
+        raise LabnodeError(said("cli.not-given-up", user=name))
     for place in (Path(os.__file__).parent, Path(__file__).parent):
         if not os.access(place, os.R_OK | os.X_OK):
-            raise LabnodeError(
-                f"The files belong to the user {name}, as whom root works with them, and who may "
-                f"not read {place}, which labnode needs."
-            )
+            raise LabnodeError(said("cli.owner-reads-not", user=name, place=place))
 
 
 def _could_return() -> bool:

@@ -29,12 +29,6 @@ if TYPE_CHECKING:
     from labnode.settings import Settings
 
 
-_NO_BOARD = (
-    "There is no board: name a board file (labnode run BOARD.yaml), or give `board:` in the "
-    "settings or LABNODE_BOARD in the environment."
-)
-
-
 @click.command()
 @click.argument("board", type=FILE, required=False)
 @SETTINGS
@@ -82,15 +76,12 @@ def run(
     made_up = {"username": "weblab", "password": secrets.token_urlsafe(16)} if simulate else None
     chosen = load_settings(settings, os.environ, options, made_up=made_up)
     if chosen.board is None:
-        raise ConfigError(_NO_BOARD)
+        raise ConfigError(said("cli.no-board"))
     _begin_to_log(chosen)
     watcher = Watcher(chosen.board) if reload else None
     file = load_board_as_owner(chosen.board, settings=settings, state_dir=chosen.state_dir)
     if reload and os.geteuid() != user:
-        raise LabnodeError(
-            "--reload reads the settings again and again: start it as the user that the state "
-            "directory or the board belongs to, not as root."
-        )
+        raise LabnodeError(said("cli.reload-root"))
     if watcher:
         watcher.watch(file.files)
     lab = load_lab(file)

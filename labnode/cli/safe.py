@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from labnode.cli.language import said
 from labnode.cli.options import FILE, SETTINGS, settings_without_credentials
 from labnode.cli.owner import load_board_as_owner
 from labnode.errors import ConfigError, DeviceError, LabnodeError
@@ -51,10 +52,7 @@ def safe(board: Path | None, settings: Path | None, state_dir: Path | None, pins
     given = {"board": board, "state_dir": state_dir}
     chosen = settings_without_credentials(settings, given)
     if chosen.board is None:
-        raise ConfigError(
-            "There is no board: name a board file (labnode safe BOARD.yaml), or the settings of "
-            "its node (--settings FILE)."
-        )
+        raise ConfigError(said("cli.safe-no-board"))
     file = load_board_as_owner(chosen.board, settings=settings, state_dir=chosen.state_dir)
     driven = outputs(file, pins_only=pins)
     with without_node(chosen.state_dir), contextlib.ExitStack() as undo:
@@ -69,7 +67,10 @@ def safe(board: Path | None, settings: Path | None, state_dir: Path | None, pins
                     raise LabnodeError("\n".join(failures))
                 pause.wait(_LOOK_EVERY)
     names = ", ".join(f"{name} {_shown(driver.safe)}" for name, driver in driven.items())  # type: ignore[attr-defined]
-    click.echo(f"{chosen.board}: {f'safe: {names}' if driven else 'there are no outputs'}")
+    if driven:
+        click.echo(said("cli.safe", board=chosen.board, outputs=names))
+    else:
+        click.echo(said("cli.safe-none", board=chosen.board))
 
 
 def _failures(file: BoardFile, work_dir: Path, clock: Clock, *, pins_only: bool) -> list[str]:
@@ -89,4 +90,6 @@ def _failures(file: BoardFile, work_dir: Path, clock: Clock, *, pins_only: bool)
 
 
 def _shown(value: object) -> str:
-    return ("on" if value else "off") if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return said("admin.true") if value else said("admin.false")
+    return str(value)

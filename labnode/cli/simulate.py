@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from labnode.cli.language import said
 from labnode.cli.node import Ask, which_node
 
 
@@ -48,12 +49,14 @@ def _value(text: str) -> Any:
 
 
 def _text(answer: dict[str, Any], *, pins: bool) -> str:
+    functions = {"input": said("cli.pin:input"), "output": said("cli.pin:output")}
     lines = []
     for name, state in answer["devices"].items():
         why = f"  ({state['error']})" if "error" in state else ""
-        stale = "  (stale)" if state.get("stale") else ""
-        stale += "  (held by a stand-in)" if state.get("stand_in") else ""
+        stale = f"  ({said('cli.stale')})" if state.get("stale") else ""
+        stale += f"  ({said('cli.stand-in')})" if state.get("stand_in") else ""
         lines.append(f"{name:<20}{json.dumps(state['value'], ensure_ascii=False)}{stale}{why}")
     for name, pin in answer["pins"].items() if pins else ():
-        lines.append(f"{name:<20}{pin['function']}, {json.dumps(pin['level'])}")
+        function = functions.get(pin["function"], pin["function"])
+        lines.append(f"{name:<20}{function}, {json.dumps(pin['level'])}")
     return "\n".join(lines)

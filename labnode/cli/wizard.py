@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from labnode.cli.language import said, told
 from labnode.cli.options import FILE, program
 from labnode.cli.owner import load_board_as_owner
 from labnode.cli.run import demo
@@ -52,6 +53,7 @@ def pinout(board: Path, svg: Path | None, settings: Path | None) -> None:
         click.echo(as_text(title, pins), nl=False)
         return
     _write(svg, as_svg(title, pins))
+    click.echo(f"{svg} is written.")
 
 
 @click.command()
@@ -116,6 +118,7 @@ def schema(
         click.echo(text, nl=False)
     else:
         _write(output, text)
+        click.echo(f"{output} is written.")
 
 
 @click.command()
@@ -148,25 +151,29 @@ def new(
     path = Path(f"{name.removesuffix('.yaml')}.yaml")
     name = path.stem
     if path.exists():
-        raise BadInput(f"{path} exists already; choose another name, or remove it.")
+        raise BadInput(said("cli.new-exists", path=path))
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name):
-        raise BadInput(f"A lab's name has small letters, digits, '-' and '_' only, not {name!r}.")
+        raise BadInput(said("cli.new-name", name=name))
     answers = [new_board.read_device(device) for device in devices]
     called = title or new_board.title(name)
     if not devices:
-        called = title or click.prompt("What the page calls the lab", default=called)
+        called = title or click.prompt(said("cli.new-title"), default=called)
         answers = _ask(name, called)
-    text = new_board.board_text(name, called, answers)
+    text = new_board.board_text(name, called, answers, told(new_board.REMARK))
     if why := new_board.problem(text):
         raise BadInput(f"--device: {why}.")
     _write(path, text)
-    click.echo(f"\n{text}")
-    labnode = program()
-    click.echo(f"Check it after a change:    {labnode} check {path}")
-    click.echo(f"See which wire goes where:  {labnode} pinout {path}")
-    click.echo(f"Try it without hardware:    {labnode} demo {path}")
+    click.echo(f"{said('cli.written', path=path)}\n\n{text}")
+    next_steps = {
+        "check": said("cli.new-check"),
+        "pinout": said("cli.new-pinout"),
+        "demo": said("cli.new-demo"),
+    }
+    width = max(map(len, next_steps.values())) + 2
+    for command, what_for in next_steps.items():
+        click.echo(f"{what_for:<{width}}{program()} {command} {path}")
     if with_demo is None:
-        with_demo = not devices and click.confirm("\nStart the demo now?", default=True)
+        with_demo = not devices and _confirmed(f"\n{said('cli.new-start')}")
     if with_demo:
         context.invoke(demo, board=path, no_browser=False, port=None, seconds=300)
 
@@ -176,35 +183,44 @@ def _ask(name: str, title: str) -> list[WiredDevice]:
     from labnode.wizard import new_board
 
     answers: list[WiredDevice] = []
-    click.echo("\nWhat is wired?")
-    for number, kind in enumerate(new_board.KINDS, 1):
-        click.echo(f"  {number}  {kind.words} ({kind.driver})")
+    click.echo(f"\n{said('cli.new-wired')}")
+    kinds = {str(number): kind for number, kind in enumerate(new_board.KINDS, 1)}
+    for number, kind in kinds.items():
+        click.echo(f"  {number}  {told(kind.words)} ({kind.driver})")
     while True:
-        number = click.prompt(
-            "\nNumber of the next device (Enter: no more)",
-            default=0,
-            show_default=False,
-            type=click.IntRange(0, len(new_board.KINDS)),
-        )
-        if not number:
+        number = click.prompt(f"\n{said('cli.new-number')}", default="", show_default=False)
+        if number in ("", "0"):
             return answers
-        kind = new_board.KINDS[number - 1]
-        device = click.prompt("Its name in the file, such as lamp")
+        if number not in kinds:
+            click.echo(said("cli.new-no-number", number=number, n=len(kinds)))
+            continue
+        kind = kinds[number]
+        device = click.prompt(said("cli.new-device"))
         values = [
-            click.prompt(question, default=default, show_default=bool(default))
+            click.prompt(told(question), default=default, show_default=bool(default))
             for _, question, default in kind.asks
         ]
-        label = click.prompt("Its label on the page", default=new_board.title(device))
+        label = click.prompt(said("cli.new-label"), default=new_board.title(device))
         answer = new_board.WiredDevice(device, kind, tuple(values), label)
         if why := new_board.problem(new_board.board_text(name, title, [*answers, answer])):
-            click.echo(f"That does not work: {why}. Once more.")
+            click.echo(said("cli.new-wrong", why=why))
         else:
             answers.append(answer)
+
+
+def _confirmed(question: str) -> bool:
+    """The answer to a question, which is asked until it is yes or no; Enter alone is yes."""
+    yes, no = said("cli.answer-yes"), said("cli.answer-no")
+    while True:
+        asked = f"{question} [{yes[0].upper()}/{no[0]}]"
+        word = click.prompt(asked, default=yes, show_default=False).strip().lower()
+        for whole in (yes, no):
+            if whole.startswith(word):
+                return whole == yes
 
 
 def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise LabnodeError(f"{path} cannot be written: {error.strerror}.") from error
-    click.echo(f"{path} is written.")
+        raise LabnodeError(said("cli.not-written", path=path, why=error.strerror)) from error

@@ -10,6 +10,7 @@ from typing import Any
 
 from labnode.control.protocol import address, read_line
 from labnode.errors import ConfigError, Forbidden, LabnodeError
+from labnode.locale import Message, Retold
 
 _PATIENCE = 40.0  # seconds; longer than the node waits for a slow SD card
 _LONGEST = 1 << 20  # bytes of an answer
@@ -40,26 +41,26 @@ def ask(directory: Path, command: str, **options: Any) -> dict[str, Any]:
     except PermissionError:
         raise Forbidden(_who_may(directory)) from None
     except TimeoutError:
-        raise LabnodeError(f"The node in {directory} does not answer.") from None
+        raise LabnodeError(Message("cli.node-silent", directory=directory)) from None
     except ConnectionResetError:
-        raise NotRunning(f"The node in {directory} has ended meanwhile.") from None
+        raise NotRunning(Message("cli.node-ended", directory=directory)) from None
     except OSError:
-        raise NotRunning(f"No labnode is running with the state directory {directory}.") from None
+        raise NotRunning(Message("cli.not-running", directory=directory)) from None
     except ValueError:
-        raise NotRunning(f"The node in {directory} ended before it answered.") from None
+        raise NotRunning(Message("cli.node-ended-early", directory=directory)) from None
     if "error" in answer:
         if answer["error"]["code"] == Forbidden.code:
             raise Forbidden(_who_may(directory))
         if answer["error"]["code"] == ConfigError.code:
             raise ConfigError(*answer["error"]["message"].splitlines())
-        raise LabnodeError(answer["error"]["message"])
+        raise LabnodeError(Retold(answer["error"].get("words", answer["error"]["message"])))
     result: dict[str, Any] = answer["result"]
     return result
 
 
-def _who_may(directory: Path) -> str:
+def _who_may(directory: Path) -> Message:
     try:
         owner = pwd.getpwuid(directory.stat().st_uid).pw_name
     except (OSError, KeyError):
-        return f"This user may not look into the state directory {directory}."
-    return f"The node in {directory} runs as {owner}: ask it as that user (sudo -u {owner} ...)."
+        return Message("cli.may-not-look", directory=directory)
+    return Message("cli.runs-as", directory=directory, owner=owner)

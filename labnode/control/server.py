@@ -21,6 +21,7 @@ from labnode.clock import Clock, Turn
 from labnode.control.protocol import NAME, LineBuffer, address
 from labnode.errors import BadInput, Busy, ConfigError, Forbidden, LabnodeError
 from labnode.jsondata import parse
+from labnode.locale import Wording
 from labnode.threads import Pool
 
 log = logging.getLogger(__name__)
@@ -221,7 +222,10 @@ class _Request:
 
 
 def _error(error: LabnodeError) -> dict[str, Any]:
-    return {"error": {"code": error.code, "message": error.message}}
+    answer = {"code": error.code, "message": error.message}
+    if isinstance(error.words, Wording):
+        answer["words"] = error.words.words
+    return {"error": answer}
 
 
 def _send(connection: socket.socket, answer: dict[str, Any]) -> None:

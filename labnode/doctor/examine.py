@@ -6,6 +6,7 @@ import logging
 
 from labnode.doctor import machine, node
 from labnode.doctor.finding import Check, Finding, Level, Patient
+from labnode.locale import Message
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,6 @@ def examine(patient: Patient) -> list[Finding]:
             findings += check(patient)
         except Exception as error:
             log.exception("The check %s failed", name)
-            message = f"This could not be looked at: {error or type(error).__name__}."
+            message = Message("doctor.failed", why=str(error) or type(error).__name__)
             findings.append(Finding(name, Level.UNKNOWN, message))
     return findings

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from labnode.board import BoardFile
 from labnode.drivers.framework.driver import Claim, Driver
+from labnode.locale import Message, Wording
 from labnode.settings import Settings
 
 
@@ -26,12 +27,22 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence about one thing; `advice` is what to do about it."""
+    """One sentence about one thing; `what_to_do` is empty where there is nothing to do."""
 
     check: str
     level: Level
-    message: str
-    advice: str = ""
+    words: str | Wording
+    what_to_do: str | Wording = ""
+
+    @property
+    def message(self) -> str:
+        """The sentence in English."""
+        return str(self.words)
+
+    @property
+    def advice(self) -> str:
+        """What to do, in English."""
+        return str(self.what_to_do)
 
 
 @dataclass(frozen=True)
@@ -66,13 +77,13 @@ class SystemUser:
         shift = 6 if info.st_uid == self.uid else 3 if info.st_gid in self.groups else 0
         return info.st_mode >> shift & 0o6 == 0o6
 
-    def not_in(self, path: Path) -> str:
+    def not_in(self, path: Path) -> Message:
         """The advice that lets the user use `path`."""
         try:
             group = grp.getgrgid(path.stat().st_gid).gr_name
         except KeyError:
             group = str(path.stat().st_gid)
-        return f"sudo usermod -aG {group} {self.name}, then start the node again"
+        return Message("doctor.group", group=group, user=self.name)
 
 
 @dataclass(frozen=True)
@@ -95,9 +106,11 @@ class Patient:
     def claims(self) -> list[Claim]:
         return [claim for driver in self.devices.values() for claim in driver.claims()]
 
-    def may_not_use(self, path: Path, check: str, level: Level, what: str = "") -> Finding:
+    def may_not_use(
+        self, path: Path, check: str, level: Level, what: Message | None = None
+    ) -> Finding:
         """The finding that the permissions of `path`, called `what`, keep the user from it."""
-        message = f"The user {self.user.name} may not use {what or path}."
+        message = Message("doctor.may-not-use", user=self.user.name, what=what or path)
         return Finding(check, level, message, self.user.not_in(path))
 
 

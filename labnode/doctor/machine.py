@@ -16,6 +16,7 @@ from labnode.drivers.gpio.factories import real_factory
 from labnode.drivers.gpio.gpiochips import Chip, find_chip, list_chips, user_of
 from labnode.drivers.tools.base import Tool
 from labnode.errors import DeviceError
+from labnode.locale import Message
 from labnode.supervisor.client import SOCKET
 from labnode.supervisor.confine import landlock_version
 from labnode.system.pi import Machine
@@ -33,8 +34,9 @@ _BUSES = {  # by their names in claims
 
 
 def machine(patient: Patient) -> Iterator[Finding]:
-    model = Machine(patient.root).model() or "not a Raspberry Pi"
-    yield Finding("machine", Level.OK, f"{model}, Python {platform.python_version()}.")
+    model = Machine(patient.root).model() or Message("doctor.no-pi")
+    message = Message("doctor.machine", model=model, version=platform.python_version())
+    yield Finding("machine", Level.OK, message)
 
 
 def gpio(patient: Patient) -> Iterator[Finding]:
@@ -42,14 +44,19 @@ def gpio(patient: Patient) -> Iterator[Finding]:
     pins = {claim.name for claim in patient.claims if claim.kind == "pin" and not claim.bus}
     lines = sorted(int(name.removeprefix("GPIO")) for name in pins)
     needed = bool(lines) and not patient.simulated
+    level = Level.PROBLEM if needed else Level.UNKNOWN
     try:
-        chip = find_chip(list_chips(patient.root / "dev"))
+        chips = list_chips(patient.root / "dev")
+        if not chips:
+            yield Finding("gpio", level, Message("doctor.no-gpio"))
+            return
+        chip = find_chip(chips)
     except DeviceError as error:
-        level = Level.PROBLEM if needed else Level.UNKNOWN
         yield Finding("gpio", level, _sentence(str(error)))
         return
     device = patient.root / f"dev/gpiochip{chip.number}"
-    yield Finding("gpio", Level.OK, f"The pins are those of {device.name}, {chip.label}.")
+    message = Message("doctor.gpio", chip=device.name, label=chip.label)
+    yield Finding("gpio", Level.OK, message)
     if not patient.user.may_use(device):
         yield patient.may_not_use(device, "gpio", Level.PROBLEM if needed else Level.WARNING)
     if needed:
@@ -62,10 +69,7 @@ def _library() -> Iterator[Finding]:
         try:
             real_factory(Path(directory)).close()
         except DeviceError as error:
-            advice = (
-                "sudo apt install python3-lgpio; a virtual environment has to have been made with "
-                "--system-site-packages"
-            )
+            advice = Message("doctor.lgpio:advice")
             yield Finding("gpio", Level.PROBLEM, _sentence(str(error)), advice)
 
 
@@ -78,15 +82,14 @@ def _pins(patient: Patient, chip: Chip, lines: list[int]) -> Iterator[Finding]:
             yield Finding("pins", Level.PROBLEM, _sentence(str(error)))
             continue
         if consumer is not None:
-            taken.append(f"GPIO{line} ({consumer or 'without a name'})")
+            taken.append(f"GPIO{line} ({consumer or '?'})")
     if taken and patient.running:
-        yield Finding("pins", Level.OK, f"The running node has {len(taken)} of its pins.")
+        yield Finding("pins", Level.OK, Message("doctor.pins-running", n=len(taken)))
     elif taken:
-        message = f"Pins of the board are used by something else: {', '.join(taken)}."
-        advice = "stop that program, or switch off the overlay or bus in the boot configuration"
-        yield Finding("pins", Level.PROBLEM, message, advice)
+        message = Message("doctor.pins-used", pins=", ".join(taken))
+        yield Finding("pins", Level.PROBLEM, message, Message("doctor.pins-used:advice"))
     else:
-        yield Finding("pins", Level.OK, f"{len(lines)} pins of the board are free.")
+        yield Finding("pins", Level.OK, Message("doctor.pins-free", n=len(lines)))
 
 
 def buses(patient: Patient) -> Iterator[Finding]:
@@ -98,21 +101,21 @@ def buses(patient: Patient) -> Iterator[Finding]:
         if patient.simulated or not pattern:
             continue
         if not there:
-            message = f"The {bus} is not there: /{pattern} is missing."
-            advice = "put what labnode bootconfig prints into config.txt, then reboot"
+            message = Message("doctor.bus-missing", bus=bus, path=f"/{pattern}")
+            advice = Message("doctor.bus-missing:advice")
             yield Finding("buses", Level.PROBLEM, message, advice)
         elif pattern.startswith("dev/") and not patient.user.may_use(there[0]):
-            what = f"the {bus}, {there[0]}"
+            what = Message("doctor.the-bus", bus=bus, path=there[0])
             yield patient.may_not_use(there[0], "buses", Level.PROBLEM, what)
         else:
-            yield Finding("buses", Level.OK, f"The {bus} is there.")
+            yield Finding("buses", Level.OK, Message("doctor.bus", bus=bus))
 
 
 def serial_ports(patient: Patient) -> Iterator[Finding]:
     by_id = patient.root / "dev/serial/by-id"
     there = sorted(by_id.iterdir()) if by_id.is_dir() else []
-    names = ", ".join(port.name for port in there) or "none"
-    yield Finding("serial", Level.OK, f"Serial ports in /dev/serial/by-id: {names}.")
+    names = ", ".join(port.name for port in there) or Message("doctor.no-ports")
+    yield Finding("serial", Level.OK, Message("doctor.ports", ports=names))
     wanted = {path for _, path in _device_files(patient)}
     for path in there:
         if path.exists() and not patient.user.may_use(path) and path not in wanted:
@@ -123,14 +126,14 @@ def device_files(patient: Patient) -> Iterator[Finding]:
     """What the board names in /dev: serial ports, cameras."""
     for name, path in _device_files(patient):
         if not path.exists():
-            message = f"'{name}' needs {path}, which is not there."
-            advice = "plug it in, or correct the board file"
+            message = Message("doctor.device-missing", name=name, path=path)
+            advice = Message("doctor.device-missing:advice")
             yield Finding("devices", Level.PROBLEM, message, advice)
         elif not patient.user.may_use(path):
-            what = f"{path}, which '{name}' needs"
+            what = Message("doctor.needed-by", path=path, name=name)
             yield patient.may_not_use(path, "devices", Level.PROBLEM, what)
         else:
-            yield Finding("devices", Level.OK, f"'{name}' has {path}.")
+            yield Finding("devices", Level.OK, Message("doctor.device", name=name, path=path))
 
 
 def _device_files(patient: Patient) -> list[tuple[str, Path]]:
@@ -150,11 +153,12 @@ def programs(patient: Patient) -> Iterator[Finding]:
     wanted = {p: pkg for driver in patient.devices.values() for p, pkg in driver.runs().items()}
     for program, package in sorted(wanted.items()):
         if where := shutil.which(program):
-            yield Finding("programs", Level.OK, f"{program} is {where}.")
+            message = Message("doctor.program", program=program, path=where)
+            yield Finding("programs", Level.OK, message)
         else:
-            message = f"The board needs the program {program}, which is not installed."
+            message = Message("doctor.program-missing", program=program)
             level = Level.WARNING if patient.simulated else Level.PROBLEM
-            how = "install it, or correct its name or path in the board file"
+            how = Message("doctor.program-missing:advice")
             advice = f"sudo apt install {package}" if package else how
             yield Finding("programs", level, message, advice)
 
@@ -167,19 +171,15 @@ def tools(patient: Patient) -> Iterator[Finding]:
     socket = patient.root / SOCKET.relative_to("/")
     if socket.exists() and patient.user.may_use(socket):
         user = SystemUser.by_name(_TOOL_USER)
-        message = f"Programming tools run as a user of their own, {user.name}, without network."
-        yield Finding("tools", Level.OK, message)
+        yield Finding("tools", Level.OK, Message("doctor.tools-user", user=user.name))
         for name, tool in tools.items():
             yield from _port_of(name, tool, user, patient)
     elif landlock_version():
-        message = (
-            f"Programming tools run as {patient.user.name}; Landlock keeps its files from them."
-        )
+        message = Message("doctor.tools-landlock", user=patient.user.name)
         yield Finding("tools", Level.OK, message)
     else:
-        message = f"Programming tools run as {patient.user.name}, and may read what it may."
-        advice = "install labnode as a service: then they are a user of their own"
-        yield Finding("tools", Level.WARNING, message, advice)
+        message = Message("doctor.tools-open", user=patient.user.name)
+        yield Finding("tools", Level.WARNING, message, Message("doctor.tools-open:advice"))
 
 
 def _port_of(name: str, tool: Tool, user: SystemUser, patient: Patient) -> Iterator[Finding]:
@@ -188,20 +188,17 @@ def _port_of(name: str, tool: Tool, user: SystemUser, patient: Patient) -> Itera
         port = getattr(patient.devices[port], "port", "")
     path = patient.root / port.lstrip("/")
     if port and path.exists() and not user.may_use(path):
-        message = f"The user {user.name} may not use {path}, which '{name}' needs."
+        what = Message("doctor.needed-by", path=path, name=name)
+        message = Message("doctor.may-not-use", user=user.name, what=what)
         yield Finding("tools", Level.PROBLEM, message, user.not_in(path))
 
 
 def clock(_: Patient) -> Iterator[Finding]:
     if Clock().is_right():
-        message = "The clock is right: a time server or a clock with a battery confirms it."
-        yield Finding("clock", Level.OK, message)
+        yield Finding("clock", Level.OK, Message("doctor.clock"))
         return
-    message = (
-        "Nobody confirms the clock, neither a time server nor one with a battery: times in logs, "
-        "and starts of slots, may be off, and what is planned for a time of day waits."
-    )
-    yield Finding("clock", Level.WARNING, message, "sudo timedatectl set-ntp true")
+    advice = "sudo timedatectl set-ntp true"
+    yield Finding("clock", Level.WARNING, Message("doctor.clock-doubt"), advice)
 
 
 def power(patient: Patient) -> Iterator[Finding]:
@@ -209,20 +206,26 @@ def power(patient: Patient) -> Iterator[Finding]:
     pi = Machine(patient.root)
     throttling = pi.throttling(ask_firmware=True)
     if throttling is None:
-        yield Finding("power", Level.UNKNOWN, "Undervoltage: not available on this machine.")
-    elif facts := throttling.now or throttling.since_boot:
-        when = "now" if throttling.now else "since it was switched on"
-        named = ", ".join(sorted(fact.replace("_", " ") for fact in facts))
-        low = "undervoltage" in facts
-        advice = "use a better power supply and cable" if low else "give it a heat sink or a fan"
-        yield Finding("power", Level.WARNING, f"The firmware tells of {named} {when}.", advice)
+        yield Finding("power", Level.UNKNOWN, Message("doctor.power-unknown"))
+    elif throttling.now:
+        for fact in sorted(throttling.now):
+            yield _throttled(fact, Message(f"doctor.now:{fact}"))
+    elif throttling.since_boot:
+        for fact in sorted(throttling.since_boot):
+            yield _throttled(fact, Message(f"doctor.since-boot:{fact}"))
     else:
-        yield Finding("power", Level.OK, "There was no undervoltage and no throttling.")
+        yield Finding("power", Level.OK, Message("doctor.power"))
     degrees = pi.temperature()
     if degrees is not None:
         level = Level.WARNING if degrees >= _HOT else Level.OK
-        advice = "give it a heat sink or a fan" if degrees >= _HOT else ""
-        yield Finding("power", level, f"The processor has {degrees:.0f} °C.", advice)
+        advice = Message("doctor.cooling") if degrees >= _HOT else ""
+        yield Finding("power", level, Message("doctor.heat", degrees=f"{degrees:.0f}"), advice)
+
+
+def _throttled(fact: str, message: Message) -> Finding:
+    low = fact == "undervoltage"
+    advice = Message("doctor.supply") if low else Message("doctor.cooling")
+    return Finding("power", Level.WARNING, message, advice)
 
 
 def watchdog(patient: Patient) -> Iterator[Finding]:
@@ -230,28 +233,22 @@ def watchdog(patient: Patient) -> Iterator[Finding]:
     device = patient.root / "sys/class/watchdog/watchdog0"
     if not device.is_dir():
         if Machine(patient.root).model():
-            message = "The Pi's watchdog is off: when the kernel hangs, outputs stay as they are."
-            advice = "put dtparam=watchdog=on into config.txt (sudo ./install.sh does), then reboot"
-            yield Finding("watchdog", Level.WARNING, message, advice)
+            message = Message("doctor.watchdog-off")
+            yield Finding("watchdog", Level.WARNING, message, Message("doctor.watchdog-off:advice"))
         else:
-            yield Finding("watchdog", Level.UNKNOWN, "This machine has no watchdog of its own.")
+            yield Finding("watchdog", Level.UNKNOWN, Message("doctor.no-watchdog"))
         return
     command = ["systemctl", "show", "--property=RuntimeWatchdogUSec", "--value"]
     period = _answer(command)
     if period not in ("", "0", "infinity"):
-        message = f"The machine's watchdog is armed: it resets a kernel that hangs for {period}."
-        yield Finding("watchdog", Level.OK, message)
+        yield Finding("watchdog", Level.OK, Message("doctor.watchdog", period=period))
     elif (state := device / "state").exists() and state.read_text().strip() == "active":
-        yield Finding("watchdog", Level.OK, "The machine's watchdog is armed, not by systemd.")
+        yield Finding("watchdog", Level.OK, Message("doctor.watchdog-other"))
     elif period == "" and not state.exists():
-        message = "Whether the machine's watchdog is armed cannot be seen here."
-        yield Finding("watchdog", Level.UNKNOWN, message)
+        yield Finding("watchdog", Level.UNKNOWN, Message("doctor.watchdog-unknown"))
     else:
-        message = "The machine's watchdog is not armed: a kernel that hangs leaves outputs on."
-        advice = (
-            "RuntimeWatchdogSec=15s in /etc/systemd/system.conf.d/50-labnode-watchdog.conf (sudo "
-            "./install.sh writes it), then sudo systemctl daemon-reload"
-        )
+        message = Message("doctor.watchdog-unarmed")
+        advice = Message("doctor.watchdog-unarmed:advice")
         yield Finding("watchdog", Level.WARNING, message, advice)
 
 
@@ -261,18 +258,19 @@ def disk(patient: Patient) -> Iterator[Finding]:
     while not path.exists():
         path = path.parent
     found = Machine(patient.root).disk(path)
-    room = f"{found.free >> 20} of {found.total >> 20} MiB are free where {path} is."
+    free, total = found.free >> 20, found.total >> 20
     if found.free < _LITTLE:
         level = Level.PROBLEM if found.free < _TOO_LITTLE else Level.WARNING
-        yield Finding("disk", level, f"Only {room}", "sudo journalctl --vacuum-size=50M, apt clean")
+        message = Message("doctor.disk-little", free=free, total=total, path=path)
+        yield Finding("disk", level, message, "sudo journalctl --vacuum-size=50M; sudo apt clean")
     else:
-        yield Finding("disk", Level.OK, room)
+        yield Finding("disk", Level.OK, Message("doctor.disk", free=free, total=total, path=path))
     if found.read_only:
-        message = f"The file system of {path} is read-only: the kernel has seen errors."
-        yield Finding("disk", Level.PROBLEM, message, "replace the SD card")
+        message = Message("doctor.disk-read-only", path=path)
+        yield Finding("disk", Level.PROBLEM, message, Message("doctor.disk-read-only:advice"))
     elif found.errors:
-        message = f"The file system of {path} has had {found.errors} errors."
-        yield Finding("disk", Level.WARNING, message, "check it (fsck), and replace the SD card")
+        message = Message("doctor.disk-errors", path=path, n=found.errors)
+        yield Finding("disk", Level.WARNING, message, Message("doctor.disk-errors:advice"))
 
 
 def _answer(command: list[str]) -> str:

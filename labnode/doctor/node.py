@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from labnode.doctor.finding import Finding, Level, Patient
+from labnode.locale import Message
 from labnode.settings import Settings
 from labnode.settings.passwords import SHORTEST
 from labnode.system.systemd import Tunnel
@@ -26,13 +27,13 @@ def files(patient: Patient) -> Iterator[Finding]:
     yield from patient.wrong
     if patient.board is not None:
         number = len(patient.board.devices)
-        message = f"{patient.board.path} has no mistakes; devices: {number}."
+        message = Message("doctor.board", path=patient.board.path, n=number)
         yield Finding("board", Level.OK, message)
     if patient.settings is not None:
         with suppress(OSError):
             mode = patient.settings.state_dir.stat().st_mode
             if mode & (stat.S_IRWXG | stat.S_IRWXO):
-                message = f"Others may look into {patient.settings.state_dir}."
+                message = Message("doctor.state-open", path=patient.settings.state_dir)
                 advice = f"sudo chmod 700 {patient.settings.state_dir}"
                 yield Finding("state", Level.WARNING, message, advice)
 
@@ -47,9 +48,8 @@ def web(patient: Patient) -> Iterator[Finding]:
     else:
         yield from _answers(patient.settings)
     if _is_loopback(host) and not patient.settings.trusted_proxies:
-        message = f"It listens on {host}, which only this machine can reach."
-        advice = "host: 0.0.0.0 in the settings, or a proxy such as nginx and trusted_proxies"
-        yield Finding("web", Level.WARNING, message, advice)
+        message = Message("doctor.loopback", host=host)
+        yield Finding("web", Level.WARNING, message, Message("doctor.loopback:advice"))
 
 
 def tunnel(patient: Patient) -> Iterator[Finding]:
@@ -63,16 +63,14 @@ def tunnel(patient: Patient) -> Iterator[Finding]:
     if found.stands():
         yield Finding("tunnel", Level.OK, found.sentence())
     else:
-        advice = f"journalctl -u {found.unit} says why; does the server know the lab's key?"
+        advice = Message("doctor.tunnel-down:advice", unit=found.unit)
         yield Finding("tunnel", Level.PROBLEM, found.sentence(), advice)
     if found.near_port != settings.port:
-        message = f"The tunnel leads to port {found.near_port}, the lab has port {settings.port}."
-        advice = "start sudo ./install.sh --board ... --tunnel ... again"
-        yield Finding("tunnel", Level.PROBLEM, message, advice)
+        message = Message("doctor.tunnel-port", near=found.near_port, port=settings.port)
+        yield Finding("tunnel", Level.PROBLEM, message, Message("doctor.tunnel-port:advice"))
     if not {"127.0.0.1", "::1"} & set(settings.trusted_proxies):
-        message = "All students who come through the tunnel share one address's limits."
-        advice = "trusted_proxies: ['127.0.0.1', '::1'] in the settings"
-        yield Finding("tunnel", Level.WARNING, message, advice)
+        message = Message("doctor.tunnel-limits")
+        yield Finding("tunnel", Level.WARNING, message, Message("doctor.tunnel-limits:advice"))
 
 
 def administration(patient: Patient) -> Iterator[Finding]:
@@ -80,12 +78,11 @@ def administration(patient: Patient) -> Iterator[Finding]:
     if patient.settings is None or (access := patient.settings.admin) is None:
         return
     if access.host is None:
-        message = "The administration is at the address where students come."
-        advice = "admin: {host: 127.0.0.1, port: 9080, ...} in the settings; docs/admin.md has more"
-        yield Finding("admin", Level.WARNING, message, advice)
+        message = Message("doctor.admin-among")
+        yield Finding("admin", Level.WARNING, message, Message("doctor.admin-among:advice"))
     elif patient.running:
-        where = f"port {access.port} of {access.host}"
-        yield Finding("admin", Level.OK, f"The administration is at {where}.")
+        message = Message("doctor.admin", port=access.port, host=access.host)
+        yield Finding("admin", Level.OK, message)
     else:
         yield _free(access.host, access.port, "admin")
 
@@ -99,24 +96,24 @@ def passwords(patient: Patient) -> Iterator[Finding]:
         return
     for client in patient.settings.all_clients:
         if client.unsendable is not None:
-            advice = "choose others, and give them to the central server"
+            advice = Message("doctor.unsendable:advice")
             yield Finding("passwords", Level.PROBLEM, client.unsendable, advice)
     if patient.simulated:
         return
     for name in patient.settings.short_passwords:
-        message = f"The password of {name} has less than {SHORTEST} characters."
-        yield Finding("passwords", Level.WARNING, message, "choose a longer one")
+        message = Message("doctor.short", name=name, n=SHORTEST)
+        yield Finding("passwords", Level.WARNING, message, Message("doctor.short:advice"))
 
 
 def _free(host: str, port: int, check: str = "web") -> Finding:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.create_server((host, port), family=family):
-            return Finding(check, Level.OK, f"Port {port} is free for the node.")
+            return Finding(check, Level.OK, Message("doctor.port-free", port=port))
     except OSError as error:
         why = os.strerror(error.errno or 0)  # that of the error repeats the address
-        message = f"The node could not listen on port {port} of {host}: {why}."
-        return Finding(check, Level.PROBLEM, message, "stop what has it, or set another port")
+        message = Message("doctor.port-taken", port=port, host=host, why=why)
+        return Finding(check, Level.PROBLEM, message, Message("doctor.port-taken:advice"))
 
 
 def _answers(settings: Settings) -> Iterator[Finding]:
@@ -124,32 +121,32 @@ def _answers(settings: Settings) -> Iterator[Finding]:
         pairs = [f"{c.username}:{c.passwords[0]}".encode() for c in settings.all_clients]
         status, health = _ask(settings, "/weblab/health", *pairs[:1])
     except (OSError, HTTPException, ValueError) as error:
-        message = f"The node runs, but does not answer on port {settings.port}: {error}."
-        yield Finding("web", Level.PROBLEM, message, "journalctl -u 'labnode@*' tells more")
+        message = Message("doctor.silent", port=settings.port, why=error)
+        yield Finding("web", Level.PROBLEM, message, Message("doctor.silent:advice"))
         return
     if status == 200 and health.get("success"):
-        message = f"The node answers on port {settings.port}: {health.get('message')}"
-        yield Finding("web", Level.OK, message)
+        yield Finding("web", Level.OK, Message("doctor.answers", port=settings.port))
     else:
-        message = f"The node takes no students: {health.get('message', status)}"
-        yield Finding("web", Level.WARNING, message, "labnode status tells more")
+        message = Message("doctor.takes-none", why=health.get("message", status))
+        yield Finding("web", Level.WARNING, message, Message("doctor.takes-none:advice"))
     for client in settings.all_clients:
         if not client.clear_passwords:
-            message = f"The password of {client.name} is hashed: it cannot be tried."
+            message = Message("doctor.hashed", name=client.name)
             yield Finding("credentials", Level.UNKNOWN, message)
             continue
         pair = f"{client.username}:{client.clear_passwords[0]}".encode()
         try:
             status, _ = _ask(settings, "/weblab/sessions/test", pair)
         except (OSError, HTTPException, ValueError) as error:
-            yield Finding("credentials", Level.PROBLEM, f"The node does not answer: {error}.")
+            message = Message("doctor.no-answer", why=error)
+            yield Finding("credentials", Level.PROBLEM, message)
         else:
             if status == 200:
-                message = f"The node accepts the credentials of {client.name}."
+                message = Message("doctor.accepted", name=client.name)
                 yield Finding("credentials", Level.OK, message)
             else:
-                message = f"The node answers {status} to the credentials of {client.name}."
-                advice = "start it again: it has other settings than these"
+                message = Message("doctor.refused", status=status, name=client.name)
+                advice = Message("doctor.refused:advice")
                 yield Finding("credentials", Level.PROBLEM, message, advice)
 
 

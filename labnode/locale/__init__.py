@@ -2,8 +2,10 @@
 
 `en.json` beside this module has every key; another language is one more file. A key begins with
 where its text is read: `page.` (sent to a student's page), `site.` (the pages around it), `error.`,
-`tool.` and `file.` (why something was refused or failed), `admin.`, `cli.`; `language` is what the
-language calls itself.
+`tool.` and `file.` (why something was refused or failed), `admin.`, `cli.` and `doctor.`
+(in the terminal); `language` is what the language calls itself.
+
+`help/` has what `--help` says: the English texts, which are in the code, with their translations.
 """
 
 from __future__ import annotations
@@ -188,6 +190,11 @@ def pick(words: Mapping[str, str], *locales: str | None) -> str:
             if tag in known:
                 return known[tag]
     return next(iter(words.values()), "")
+
+
+def help_texts(code: str) -> Mapping[str, str]:
+    """What `--help` of the commands says in a language, by the English texts; none in English."""
+    return _read(f"help/{code}")
 
 
 def _tag(locale: str) -> str:

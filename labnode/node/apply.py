@@ -16,6 +16,7 @@ from labnode.clock import Clock
 from labnode.errors import Busy, ConfigError, LabnodeError
 from labnode.lab import Lab
 from labnode.lab.loader import load_lab
+from labnode.locale import Message, Wording
 from labnode.sessions import Sessions
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 _CHECK_EVERY = 1.0  # seconds between two checks whether the last student has left
 PATIENCE = 3600.0  # seconds for sessions to end
 _CHECKED_WITHIN = 30.0  # seconds for a lab's Python to be imported
-_BUSY = "The node is changing its board already."
+_BUSY = Message("cli.changing")
 
 
 class ChangeableNode(Protocol):
@@ -71,7 +72,7 @@ class BoardChange:
             if self._thread is not None and self._thread.is_alive():
                 raise Busy(_BUSY)
             if now and self._node.sessions.live():
-                raise Busy("A student is on the board.")
+                raise Busy(Message("cli.student-there"))
             self._checked.clear()
             self._state, self._error = "checking", None
             self._thread = threading.Thread(
@@ -87,19 +88,23 @@ class BoardChange:
     def wait_until_checked(self) -> None:
         """Wait until the file has been checked; ConfigError says what is wrong with it."""
         if not self._checked.wait(_CHECKED_WITHIN):
-            raise Busy("It takes long to load the board.")
+            raise Busy(Message("cli.loads-long"))
         if isinstance(self._error, ConfigError):
             raise self._error
 
     def progress(self) -> dict[str, Any]:
         """`state` is checking, waiting, changing or finished, then with the `error` or None.
 
+        `words` is the error's sentence as `Wording.words`.
+
         `sessions` is the number of live sessions.
         """
+        words = None if self._error is None else self._error.words
         return {
             "state": self._state,
             "sessions": len(self._node.sessions.live()),
             "error": None if self._error is None else self._error.message,
+            "words": words.words if isinstance(words, Wording) else words,
         }
 
     def stop(self, timeout: float) -> bool:
@@ -140,12 +145,14 @@ class BoardChange:
             while live := len(sessions.live()):
                 left = deadline - self._clock.now()
                 if left <= 0:
-                    students = "1 student was" if live == 1 else f"{live} students were"
-                    raise Busy(f"{students} still on the board when the time was up.")
+                    one = live == 1
+                    raise Busy(
+                        Message("cli.still-one") if one else Message("cli.still-many", n=live)
+                    )
                 if self._stop.wait(min(_CHECK_EVERY, left)):
-                    raise Busy("The node is stopping.")
+                    raise Busy(Message("cli.node-stopping"))
                 if not sessions.draining:
-                    raise Busy("The node takes students again: somebody has said so (undrain).")
+                    raise Busy(Message("cli.undrained-meanwhile"))
             yield
         finally:
             present = self._node.sessions  # those of the new board after a change

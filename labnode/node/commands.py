@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from labnode.clock import Clock
 from labnode.control import Command
 from labnode.drivers.gpio.factories import mock_levels
 from labnode.errors import BadInput, NotFound
+from labnode.locale import Message
 from labnode.node.apply import PATIENCE, BoardChange
 from labnode.node.history import History
 from labnode.node.runtime import RuntimeOwner
-from labnode.schema import did_you_mean
+from labnode.schema import nearest
 from labnode.sessions import Session
 
 _LONGEST_WHY = 200  # characters
@@ -133,13 +134,14 @@ class Commands:
         cannot have that value; NotFound.
         """
         board = self._owner.runtime.board
-        if device is not None and "value" in to:
-            self._owner.runtime.worker.call(lambda: board.simulate(device, to["value"]))
         if board.simulation is None:
-            raise BadInput("The board is not simulated: run it with --simulate.")
+            raise BadInput(Message("cli.not-simulated"))
         states = board.snapshot
         if device is not None and device not in states:
-            raise NotFound(f"There is no device {device!r}{did_you_mean(device, states) or '.'}")
+            raise NotFound(Message("cli.no-device", name=device, hint=_hint(device, states)))
+        if device is not None and "value" in to:
+            self._owner.runtime.worker.call(lambda: board.simulate(device, to["value"]))
+            states = board.snapshot
         names = states if device is None else [device]
         return {"devices": {name: states[name] for name in names}, "pins": mock_levels(board.pins)}
 
@@ -150,7 +152,7 @@ class Commands:
         """
         functions = self._owner.runtime.lab.functions
         if name not in functions:
-            raise NotFound(f"The lab has no task {name!r}{did_you_mean(name, functions) or '.'}")
+            raise NotFound(Message("cli.no-task-named", name=name, hint=_hint(name, functions)))
         task = functions[name].delay()
         return {"id": task.task_id, "status": task.status, "error": task.error}
 
@@ -182,3 +184,9 @@ class Commands:
     def _session(self, session: Session) -> dict[str, Any]:
         left = session.time_left(self._clock.now())
         return {"id": session.tag, "state": str(session.state), "time_left": round(left, 1)}
+
+
+def _hint(word: str, choices: Iterable[str]) -> Message | str:
+    """The end of a sentence that says that there is no such thing."""
+    near = nearest(word, choices)
+    return "." if near is None else Message("cli.did-you-mean", near=near)

@@ -9,6 +9,7 @@ from labnode import audit
 from labnode.board import Board
 from labnode.errors import Busy
 from labnode.events import EmergencyPressed
+from labnode.locale import Message
 from labnode.sessions import Reason, Sessions
 from labnode.store import Happening, Store
 
@@ -75,8 +76,8 @@ class EmergencyStop:
         Busy while a button is still pressed. The caller clears the quarantine afterwards.
         """
         if pressed := self._pressed():
-            names = " and ".join(f"'{name}'" for name in pressed)
-            raise Busy(f"The emergency stop {names} is still pressed: release it first.")
+            names = ", ".join(f"'{name}'" for name in pressed)
+            raise Busy(Message("cli.still-pressed", names=names))
         with self._releasing:
             with self._lock:
                 before, was = self._presses, self.why
@@ -89,7 +90,7 @@ class EmergencyStop:
                     self._board.resume()
                     return was
                 self._store.remember_soon(_KEY, self.why)
-        raise Busy("The emergency stop was pressed again.")
+        raise Busy(Message("cli.pressed-again"))
 
     def _pressed(self) -> list[str]:
         """The emergency stop buttons that are pressed, or cannot be read."""

@@ -12,6 +12,7 @@ from typing import BinaryIO, Literal
 
 from labnode.errors import Busy, ConfigError, Forbidden
 from labnode.files import private
+from labnode.locale import Message
 
 
 class StateDir:
@@ -77,12 +78,10 @@ def without_node(path: Path) -> Iterator[None]:
         except FileNotFoundError:
             pass
         except BlockingIOError:
-            raise Busy(f"A labnode is running with the state directory {path}.") from None
+            raise Busy(Message("cli.is-running", directory=path)) from None
         except OSError as error:
-            raise Forbidden(
-                f"Whether a labnode is running with the state directory {path} cannot be seen "
-                f"({error.strerror}): do this as the user that it runs as."
-            ) from None
+            words = Message("cli.unseen", directory=path, why=error.strerror)
+            raise Forbidden(words) from None
         yield
 
 

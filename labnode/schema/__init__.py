@@ -30,7 +30,7 @@ from labnode.schema.codecs import (
 )
 from labnode.schema.options import Option, options
 from labnode.schema.secrets import Secrets
-from labnode.schema.section import Problems, Section, did_you_mean, quoted, shown
+from labnode.schema.section import Problems, Section, did_you_mean, nearest, quoted, shown
 from labnode.schema.types import Between, Doc, Duration, Like, Size, Text
 from labnode.schema.yaml_text import load_yaml, parse_yaml, read_scalar, values_in
 
@@ -52,6 +52,7 @@ __all__ = [
     "did_you_mean",
     "json_schema",
     "load_yaml",
+    "nearest",
     "object_schema",
     "options",
     "parse_yaml",

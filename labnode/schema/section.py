@@ -188,9 +188,15 @@ def shown(value: Any) -> str:
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """ "; did you mean 'pin'?" when one of `choices` is close to `word`, else ""."""
+    near = nearest(word, choices)
+    return "" if near is None else f"; did you mean {near!r}?"
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The one of `choices` that is close to `word`; None if none is."""
     known = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(word[:100].lower(), known, n=1)
-    return f"; did you mean {known[close[0]]!r}?" if close else ""
+    return known[close[0]] if close else None
 
 
 def _order(problem: Problem) -> tuple[str, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from labnode.locale import Message
 from labnode.schema import Between, Doc, Duration
 from labnode.settings import formats
 from labnode.settings.passwords import SHORTEST, is_hashed
@@ -69,14 +70,11 @@ class Client(Credentials):
     ]
 
     @property
-    def unsendable(self) -> str | None:
+    def unsendable(self) -> Message | None:
         """Why central servers cannot send these credentials; None if they can."""
         if all(word.isascii() for word in (self.username, *self.clear_passwords)):
             return None
-        return (
-            f"The user name or password of {self.name} has characters other than ASCII: they end "
-            "WebLab-Deusto's laboratory process, and LabDiscoveryEngine sends them as Latin-1."
-        )
+        return Message("doctor.unsendable", name=self.name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from labnode.errors import LabnodeError
 from labnode.files import private
+from labnode.locale import Message
 from labnode.store.file import MIGRATIONS, applied
 
 DATABASE = "labnode.db"
@@ -65,9 +66,9 @@ def new_archive(archive: Path) -> Iterator[BinaryIO]:
                 os.fsync(out.fileno())
             _put(part, archive.name, directory)
         except FileExistsError:
-            raise BackupError(f"{archive} exists already; a backup overwrites nothing.") from None
+            raise BackupError(Message("cli.backup-exists", file=archive)) from None
         except OSError as error:
-            raise BackupError(f"{archive} could not be written: {error}.") from error
+            raise BackupError(Message("cli.backup-not-written", file=archive, why=error)) from error
 
 
 def back_up(state_dir: Path, out: BinaryIO, place: Path) -> ArchiveContent:
@@ -78,7 +79,7 @@ def back_up(state_dir: Path, out: BinaryIO, place: Path) -> ArchiveContent:
     """
     database = state_dir / DATABASE
     if not database.is_file():
-        raise BackupError(f"There is no {DATABASE} in {state_dir}: no node has run with it.")
+        raise BackupError(Message("cli.no-database", name=DATABASE, directory=state_dir))
     try:
         _check_room(state_dir, place, out)
         with tempfile.TemporaryDirectory(prefix=".labnode-backup-", dir=place) as name:
@@ -89,7 +90,7 @@ def back_up(state_dir: Path, out: BinaryIO, place: Path) -> ArchiveContent:
             files = _pack(state_dir, copy, out)
             return ArchiveContent(sessions, files, os.fstat(out.fileno()).st_size)
     except (OSError, sqlite3.Error) as error:
-        raise BackupError(f"{state_dir} could not be backed up: {error}.") from error
+        raise BackupError(Message("cli.not-backed-up", directory=state_dir, why=error)) from error
 
 
 def restore(archive: BinaryIO, state_dir: Path, aside: str) -> ArchiveContent:
@@ -109,12 +110,9 @@ def restore(archive: BinaryIO, state_dir: Path, aside: str) -> ArchiveContent:
                 _sync(state_dir)
         return ArchiveContent(sessions, files, os.fstat(archive.fileno()).st_size)
     except tarfile.ReadError:
-        raise BackupError(
-            f"{archive.name} is no backup of labnode's, or not a whole one: labnode backup writes "
-            "a .tar.gz."
-        ) from None
+        raise BackupError(Message("cli.no-backup", file=archive.name)) from None
     except (OSError, sqlite3.Error, tarfile.TarError) as error:
-        raise BackupError(f"{archive.name} could not be restored: {error}.") from error
+        raise BackupError(Message("cli.not-restored", file=archive.name, why=error)) from error
 
 
 # ---------------------------------------------------------------------- the database
@@ -126,16 +124,13 @@ def _check_database(path: Path) -> int:
         with contextlib.closing(sqlite3.connect(path)) as connection:
             verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if verdict != "ok":
-                raise BackupError(f"The database in it is broken: {verdict}.")
+                raise BackupError(Message("cli.backup-broken", why=verdict))
             unknown = applied(connection) - set(MIGRATIONS)
             sessions = connection.execute("SELECT count(*) FROM sessions").fetchone()[0]
     except sqlite3.DatabaseError as error:
-        raise BackupError(f"What is in it is no database of labnode's: {error}.") from error
+        raise BackupError(Message("cli.backup-no-database", why=error)) from error
     if unknown:
-        raise BackupError(
-            f"It comes from a newer labnode, whose database has {', '.join(sorted(unknown))}; "
-            "upgrade this one first."
-        )
+        raise BackupError(Message("cli.backup-newer", names=", ".join(sorted(unknown))))
     return int(sessions)
 
 
@@ -170,11 +165,9 @@ def _check_room(state_dir: Path, place: Path, out: BinaryIO) -> None:
     for where, needed in ((place, copy + _SPARE), (out.fileno(), whole + _SPARE)):
         free = shutil.disk_usage(where).free
         if free < needed:
-            name = place if where is place else "the archive"
-            raise BackupError(
-                f"A backup needs {needed >> 20} MiB where {name} is, and only {free >> 20} MiB are "
-                "free."
-            )
+            name = place if where is place else Message("cli.the-archive")
+            words = Message("cli.backup-room", needed=needed >> 20, path=name, free=free >> 20)
+            raise BackupError(words)
 
 
 def _pack(state_dir: Path, database: Path, out: BinaryIO) -> int:
@@ -207,9 +200,8 @@ def _unpack(archive: BinaryIO, place: Path) -> int:
             path = PurePosixPath(member.name)
             ours = member.name in (DATABASE, _KEY) or path.parts[:1] == (_USERS,)
             if not (ours and member.isreg() and ".." not in path.parts):
-                raise BackupError(
-                    f"{archive.name} is no backup of labnode's: it has {member.name!r}."
-                )
+                words = Message("cli.backup-has", file=archive.name, name=member.name)
+                raise BackupError(words)
             target = place / path
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             source = tar.extractfile(member)
@@ -220,7 +212,7 @@ def _unpack(archive: BinaryIO, place: Path) -> int:
                 os.fsync(out.fileno())
             number += path.parts[0] == _USERS
     if not (place / DATABASE).exists():
-        raise BackupError(f"{archive.name} is no backup of labnode's: it has no {DATABASE}.")
+        raise BackupError(Message("cli.backup-has-no", file=archive.name, name=DATABASE))
     return number
 
 

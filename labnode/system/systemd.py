@@ -12,6 +12,8 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from labnode.locale import Message
+
 log = logging.getLogger(__name__)
 
 _PATIENCE = 1.0  # seconds that a message may wait while systemd is busy
@@ -159,13 +161,15 @@ class Tunnel:
                 return float(found[1])
         return None
 
-    def sentence(self) -> str:
+    def sentence(self) -> Message:
         """For people: whether it stands, and what it adds."""
         if not self.stands():
-            return f"The tunnel to {self.server} does not stand."
+            return Message("doctor.tunnel-down", server=self.server)
         milliseconds = self.round_trip()
-        adds = "" if milliseconds is None else f", and adds {milliseconds:.1f} ms to a request"
-        return f"The tunnel to {self.server} stands (port {self.far_port} there){adds}."
+        if milliseconds is None:
+            return Message("doctor.tunnel", server=self.server, port=self.far_port)
+        adds = f"{milliseconds:.1f}"
+        return Message("doctor.tunnel-adds", server=self.server, port=self.far_port, ms=adds)
 
 
 def _said(*command: str) -> str:

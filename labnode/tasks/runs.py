@@ -330,9 +330,9 @@ class Registry:
         """The unfinished run whose id begins so; NotFound, or BadInput if there are several."""
         found = [run for run in self._runs.values() if run.id.startswith(text)]
         if not found:
-            raise NotFound(f"No task that waits or runs has an id that begins with {text!r}.")
+            raise NotFound(Message("cli.no-unfinished", text=text))
         if len(found) > 1:
-            raise BadInput(f"The ids of {len(found)} tasks begin with {text!r}.")
+            raise BadInput(Message("cli.several-ids", n=len(found), text=text))
         return found[0]
 
     def parts(self, run: Run) -> list[Run]:

@@ -78,7 +78,7 @@ def registration(
             f"The password of {chosen.name} is hashed in the settings and cannot be printed: enter "
             f"it instead of {password}."
         )
-    note = " ".join(filter(None, (note, chosen.unsendable)))
+    note = " ".join(map(str, filter(None, (note, chosen.unsendable))))
     if host and settings.scheme == "http" and not re.search(r":\d+$", host):
         host = f"{host}:{settings.port}"
     url = settings.external_url(host)

@@ -10,6 +10,10 @@ from pathlib import Path
 
 from labnode.board import load_board
 from labnode.errors import BadInput, ConfigError
+from labnode.locale import Message
+
+REMARK = Message("cli.new-remark")
+"""The comment at the beginning of a board file."""
 
 
 @dataclass(frozen=True)
@@ -20,27 +24,29 @@ class Kind:
     """
 
     driver: str
-    words: str
-    asks: tuple[tuple[str, str, str], ...]
+    words: Message
+    asks: tuple[tuple[str, Message, str], ...]
     fixed: str = ""
 
 
-_PIN = ("pin", "Its pin, such as GPIO17", "")
+_PIN = ("pin", Message("cli.new-pin"), "")
 
 KINDS = (
-    Kind("led", "LED", (_PIN,)),
+    Kind("led", Message("cli.kind:led"), (_PIN,)),
     Kind(
         "relay",
-        "relay or transistor that switches a load",
-        (_PIN, ("max_on_time", "The longest time it may be on, such as 2m (empty: no limit)", "")),
+        Message("cli.kind:relay"),
+        (_PIN, ("max_on_time", Message("cli.new-longest"), "")),
     ),
-    Kind("pwm_output", "load whose power is set, such as a fan", (_PIN,), "frequency: 100"),
-    Kind("servo", "servo motor", (_PIN,)),
-    Kind("button", "push button, switch or contact to ground", (_PIN,)),
-    Kind("digital_input", "other signal of 3.3 V to read", (_PIN,)),
-    Kind("serial", "board or instrument on a serial port", (("port", "Its port", "/dev/ttyUSB0"),)),
-    Kind("mjpeg", "camera", (("device", "Its device", "/dev/video0"),)),
-    Kind("cpu_temperature", "temperature of the Pi's processor", ()),
+    Kind("pwm_output", Message("cli.kind:pwm_output"), (_PIN,), "frequency: 100"),
+    Kind("servo", Message("cli.kind:servo"), (_PIN,)),
+    Kind("button", Message("cli.kind:button"), (_PIN,)),
+    Kind("digital_input", Message("cli.kind:digital_input"), (_PIN,)),
+    Kind(
+        "serial", Message("cli.kind:serial"), (("port", Message("cli.new-port"), "/dev/ttyUSB0"),)
+    ),
+    Kind("mjpeg", Message("cli.kind:mjpeg"), (("device", Message("cli.new-file"), "/dev/video0"),)),
+    Kind("cpu_temperature", Message("cli.kind:cpu_temperature"), ()),
 )
 
 
@@ -66,15 +72,15 @@ def read_device(text: str) -> WiredDevice:
     """NAME=DRIVER[:VALUE,...] as on the command line; BadInput if it is none."""
     found = re.fullmatch(r"([^=]+)=(\w+)(?::(.*))?", text)
     if found is None:
-        raise BadInput(f"--device is NAME=DRIVER:PIN, such as light=relay:GPIO17, not {text!r}.")
+        raise BadInput(Message("cli.new-option", text=text))
     name, driver, values = found.groups()
     kind = next((kind for kind in KINDS if kind.driver == driver), None)
     if kind is None:
         known = ", ".join(kind.driver for kind in KINDS)
-        raise BadInput(f"--device {text}: the drivers that this knows are {known}.")
+        raise BadInput(Message("cli.new-driver", text=text, known=known))
     given = tuple(values.split(",")) if values else ()
     if len(given) > len(kind.asks):
-        raise BadInput(f"--device {text}: {driver} takes {len(kind.asks)} values at most.")
+        raise BadInput(Message("cli.new-values", text=text, driver=driver, n=len(kind.asks)))
     return WiredDevice(
         name, kind, given or tuple(default for _, _, default in kind.asks), title(name)
     )
@@ -86,10 +92,12 @@ def title(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def board_text(name: str, board_title: str, answers: Sequence[WiredDevice]) -> str:
-    """The board file."""
+def board_text(
+    name: str, board_title: str, answers: Sequence[WiredDevice], remark: str = str(REMARK)
+) -> str:
+    """The board file, which begins with a `remark` for people."""
     return "\n".join([
-        "# Made by `labnode new`. Change it as you like: `labnode check` reports mistakes.",
+        f"# {remark}",
         "schema: 1",
         f"title: {_text(board_title)}",
         f"lab: {{name: {name}, category: Labs}}",

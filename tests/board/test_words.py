@@ -73,7 +73,7 @@ interlocks:
             "valve",
             "Valve cannot be “Open” while Pump is “On”: The interlock 'one' acts.",
             "Válvula no puede estar en «Open» mientras Pump esté en «Encendido»: "
-            "Actúa el enclavamiento 'one'.",
+            "Actúa el enclavamiento «one».",
         ),
     ],
 )

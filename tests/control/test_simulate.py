@@ -52,7 +52,7 @@ def test_an_input_shows_what_it_is_told(node: LabClient, tmp_path: Path) -> None
     ("options", "sentence"),
     [
         ({"device": "dor"}, "There is no device 'dor'; did you mean 'door'?"),
-        ({"device": "dor", "value": True}, "there is no device 'dor'; did you mean 'door'?"),
+        ({"device": "dor", "value": True}, "There is no device 'dor'; did you mean 'door'?"),
         ({"device": "lamp", "value": True}, "'lamp' cannot be simulated: a led is no input"),
         ({"device": "hall", "value": "warm"}, "'hall' cannot show 'warm'"),
     ],

@@ -71,8 +71,7 @@ def test_pins_that_something_else_has_are_a_problem_with_its_name(bed: Bed, kern
     assert bed.found(machine.gpio)[1:] == [
         (
             "problem",
-            "Pins of the board are used by something else: GPIO17 (spi0 CS0), "
-            "GPIO18 (without a name).",
+            "Pins of the board are used by something else: GPIO17 (spi0 CS0), GPIO18 (?).",
         )
     ]
 
@@ -304,10 +303,13 @@ def test_a_pi_without_a_watchdog_is_told_how_to_get_it(bed: Bed) -> None:
     ("bits", "found"),
     [
         ("0", ("ok", "There was no undervoltage and no throttling.")),
-        ("50005", ("warning", "The firmware tells of throttled, undervoltage now.")),
+        ("1", ("warning", "The firmware reports undervoltage now.")),
         (
             "80000",
-            ("warning", "The firmware tells of temperature limit since it was switched on."),
+            (
+                "warning",
+                "The firmware has reported heat above the limit since the machine was switched on.",
+            ),
         ),
     ],
 )

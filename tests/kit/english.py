@@ -25,7 +25,7 @@ def _english(language: str) -> re.Pattern[str]:
     sentences = {
         key: re.sub(r"\\\{\w+\\\}", r"\\S+" if len(text) < 20 else ".+?", re.escape(text))
         for key, text in BUILT_IN.texts("en").items()
-        if key != "language" and not key.startswith("cli.")
+        if key != "language" and not key.startswith(("cli.", "doctor."))
     }
     others = [each for key, each in sentences.items() if not re.fullmatch(each, own[key])]
     return re.compile("|".join(others))

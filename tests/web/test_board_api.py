@@ -256,5 +256,5 @@ def test_what_an_interlock_refuses_is_said_in_the_students_language(tmp_path: Pa
         reply = student.post("/api/devices/right/on")
     assert reply.status == 409
     assert reply.json["message"] == (
-        "Right no puede estar encendido mientras lo esté Izquierda: Actúa el enclavamiento 'one'."
+        "Right no puede estar encendido mientras lo esté Izquierda: Actúa el enclavamiento «one»."
     )

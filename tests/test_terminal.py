@@ -1,0 +1,265 @@
+"""What the commands print in each language: no English sentence is left in another language."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import logging
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from labnode.cli import main
+from labnode.clock import Clock
+from labnode.control import NotRunning
+from labnode.errors import LabnodeError
+from labnode.locale import BUILT_IN, Message, Retold, help_texts
+from labnode.sessions import Reason
+from labnode.store import Store
+from tests.house import ROOT
+from tests.kit.commands import Said, labnode_with
+
+OTHERS = [code for code in BUILT_IN.languages if code != "en"]
+MORNING = 1_700_000_000
+BOARD = """\
+schema: 1
+title: T
+devices:
+  heater: {driver: relay, pin: GPIO17}
+  plug: {driver: command_switch, run_on: [no-such-program], run_off: [no-such-program]}
+"""
+PLAIN = "schema: 1\ndevices: {}\n"
+
+Answers = dict[str, dict[str, Any]]
+
+STATUS = {
+    "board": {"name": "n", "category": "c", "file": "/b.yaml", "simulated": True},
+    "state": "draining", "users": 2, "quarantine": None, "faults": [], "draining": True,
+    "sessions": [
+        {"id": "a", "state": "active", "time_left": 75.2},
+        {"id": "b", "state": "starting", "time_left": 75.2},
+    ],
+    "alarm": None, "clock": None, "uptime": 0.0, "url": "http://x", "pid": 7, "version": "1",
+    "state_dir": "/none",
+}  # fmt: skip
+SESSION = {
+    "session": "ab12", "created_at": MORNING, "state": "active", "reason": None, "time_left": 75.2,
+    "length": 300.0, "client": "weblab", "experiment": "lab@cat", "student": "Ada",
+}  # fmt: skip
+SESSIONS = [
+    SESSION,
+    *({**SESSION, "state": "disposed", "time_left": None, "reason": each} for each in Reason),
+]
+TASK = {
+    "id": "t1", "name": "heat", "session": "ab12", "status": "running", "submitted_at": MORNING,
+    "started_at": MORNING + 1, "finished_at": None, "error": None, "percent": 41.7,
+    "stopping": True, "due": MORNING,
+}  # fmt: skip
+ROW = {"session": "ab12", "at": MORNING, "kind": "quarantine", "action": "heat"}
+PERIODIC = [{"name": "calibrate", "schedule": "crontab 0 3 * * *", "due": MORNING}]
+DEVICES = {"lamp": {"value": 1, "stale": True}, "door": {"value": 0, "stand_in": True}}
+PINS = {"GPIO17": {"function": "output", "level": 1}}
+BUSY = Message("cli.student-there")
+DONE = {"state": "finished", "sessions": 0, "error": None}
+WAITED = {**DONE, "error": str(BUSY), "words": BUSY.words}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command with what the node answers; `stdin` is what is typed."""
+
+    command: str
+    answers: Answers = field(default_factory=dict)
+    stdin: str = ""
+
+
+def answering(command: str, **answers: dict[str, Any]) -> Case:
+    return Case(command, answers)
+
+
+CASES = [
+    answering("status", status=STATUS),
+    Case("status"),
+    answering("sessions", sessions={"sessions": SESSIONS}),
+    answering("sessions", sessions={"sessions": []}),
+    answering("tasks", tasks={"tasks": [TASK, {**TASK, "status": "done"}], "periodic": PERIODIC}),
+    answering("tasks", tasks={"tasks": [], "periodic": []}),
+    answering("tasks run heat", run_task={"id": "t1", "error": None}),
+    answering("tasks cancel t1", cancel_task={"name": "heat", "waited": True}),
+    answering("tasks cancel t2", cancel_task={"name": "heat", "waited": False}),
+    answering("events", events={"events": [{**ROW, "detail": None}]}),
+    answering("events", events={"events": []}),
+    answering("actions", actions={"actions": [{**ROW, "data": None}]}),
+    answering("actions", actions={"actions": []}),
+    answering("estop", estop={"unsafe": [], "sessions": 2}),
+    answering("estop", estop={"unsafe": ["x"], "sessions": 1}),
+    answering("clear", clear={"was": "x", "faults": ["y"], "left": []}),
+    answering("clear", clear={"was": None, "faults": [], "left": ["y"]}),
+    answering("drain", drain={"sessions": 1}),
+    answering("undrain", undrain={"quarantine": None}),
+    answering("apply", apply={}, applied=DONE),
+    answering("apply", apply={}, applied=WAITED),
+    answering("apply --now", apply={"refused": BUSY}),
+    answering("simulate get", simulate={"devices": DEVICES, "pins": PINS}),
+    answering("simulate set lamp 1", simulate={"refused": Message("cli.not-simulated")}),
+    Case("check board.yaml"),
+    Case("doctor board.yaml --simulate"),
+    Case("doctor"),
+    Case("backup --state-dir state"),
+    Case("backup --state-dir nowhere"),
+    Case("restore nothing.tar --state-dir state"),
+    Case("restore broken.tar --state-dir state"),
+    Case("new lab", stdin="\n9x\n2\nlamp\nBOARD11\n\n\n1\nlamp\nGPIO17\n\n\n{no}\n"),
+    Case("new board"),
+    Case("new lab --device lamp"),
+    Case("demo plain.yaml --no-browser --port 0"),
+    Case("picture plain.yaml"),
+    Case("run"),
+    Case("safe plain.yaml"),
+    Case("safe"),
+]
+CASES += [Case(f"{name} --help") for name in dict.fromkeys(c.command.split()[0] for c in CASES)]
+CASES += [Case("tasks run --help"), Case("tasks cancel --help"), Case("simulate get --help")]
+CASES += [Case("simulate set --help"), Case("--help")]
+TRANSLATED = {case.command.split()[0] for case in CASES} - {"--help"}
+ENGLISH = set(main.commands) - TRANSLATED
+
+# What is English by intent, and shown as it is: docs/languages.md.
+QUOTED = (
+    r"labnode (?:simulate get|simulate set|\w+)",
+    r"No such file or directory",
+    r"sudo timedatectl set-ntp true",
+    r"the key 'lamp' is there twice, first at line \d+",
+)
+
+
+@pytest.fixture
+def give(
+    monkeypatch: pytest.MonkeyPatch,
+    own_modules: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[[Case, str], Said]:
+    """What gives a command in a language, each time in a new directory."""
+    for name in ("XDG_STATE_HOME", "STATE_DIRECTORY", "LANGUAGE", "LC_MESSAGES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.argv", ["labnode"])
+    monkeypatch.setenv("LABNODE_WEBLAB_USERNAME", "weblab")
+    monkeypatch.setenv("LABNODE_WEBLAB_PASSWORD", "short")
+    monkeypatch.setenv("LABNODE_PORT", "0")
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    stopped = Clock().event()
+    stopped.set()
+    commands = importlib.import_module("labnode.cli.run")
+    monkeypatch.setattr(commands, "_stop_on_signals", lambda **_: stopped)
+    run = labnode_with(capsys)
+
+    def give(case: Case, language: str) -> Said:
+        home = tmp_path / language
+        home.mkdir()
+        (home / "state").mkdir(mode=0o700)
+        if case.command.startswith("backup"):
+            Store(home / "state" / "labnode.db", Clock()).close()
+        (home / "board.yaml").write_text(BOARD)
+        (home / "plain.yaml").write_text(PLAIN)
+        (home / "broken.tar").write_text("x")
+        monkeypatch.chdir(home)
+        monkeypatch.setenv("HOME", str(home))
+        monkeypatch.setenv("LC_ALL", f"{language}.UTF-8")
+        no = BUILT_IN.texts(language)["cli.answer-no"]
+        monkeypatch.setattr("sys.stdin", io.StringIO(case.stdin.format(no=no)))
+
+        def ask(directory: Path, command: str, **_options: Any) -> dict[str, Any]:
+            if command not in case.answers:
+                raise NotRunning(Message("cli.not-running", directory=directory))
+            if "refused" in case.answers[command]:
+                raise LabnodeError(Retold(case.answers[command]["refused"].words))
+            return case.answers[command]
+
+        monkeypatch.setattr("labnode.control.ask", ask)
+        return run(*case.command.split())
+
+    return give
+
+
+def phrases(text: str) -> Iterator[str]:
+    """Every three words of a text that follow each other, without what is quoted."""
+    for quoted in QUOTED:
+        text = re.sub(quoted, "0", text)
+    for words in re.findall(
+        r"[^\W\d_]+(?:['’-][^\W\d_]+)*(?: [^\W\d_]+(?:['’-][^\W\d_]+)*)+", text
+    ):
+        row = words.split()
+        yield from (" ".join(row[at : at + 3]) for at in range(len(row) - 2))
+
+
+def sentences_left(english: str, other: str) -> list[str]:
+    """What three English words, or whole lines of words, `other` still has."""
+    same = set(phrases(english)) & set(phrases(other))
+    lines = {line.strip() for line in english.splitlines() if re.search(r"[a-z] [a-z]", line)}
+    return sorted(same | {line for line in lines if line in other.splitlines()})
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.command for case in CASES])
+def test_a_command_leaves_no_english_in_another_language(
+    give: Callable[[Case, str], Said], case: Case
+) -> None:
+    english = give(case, "en")
+    assert english.out + english.err
+    for language in OTHERS:
+        other = give(case, language)
+        assert other.code == english.code, other.err
+        left = sentences_left(english.out + english.err, other.out + other.err)
+        assert left == [], f"{language}: {other.out}{other.err}"
+
+
+def test_what_is_wrong_with_the_options_is_wholly_in_english(
+    give: Callable[[Case, str], Said],
+) -> None:
+    assert give(Case("new"), "es").err == give(Case("new"), "en").err
+
+
+def test_the_walk_would_notice_a_sentence_that_is_left() -> None:
+    assert sentences_left("2 labs: The node takes no students.", "The node takes 3") == [
+        "The node takes"
+    ]
+    assert sentences_left("-> no labs\n", "gar kein Labor\n-> no labs\n") == ["-> no labs"]
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_the_help_has_exactly_the_texts_of_the_commands(language: str) -> None:
+    texts = help_texts(language)
+    wanted = [*WORDS_OF_CLICK, *dict.fromkeys(_help_of(main))]
+    lacking = [text for text in wanted if not texts.get(text, "").strip()]
+    assert not lacking, f"add them to labnode/locale/help/{language}.json"
+    assert not texts.keys() - set(wanted), "nobody uses these"
+
+
+WORDS_OF_CLICK = [
+    *("Usage:", "Options", "Commands", "default", "[OPTIONS]", "COMMAND [ARGS]..."),
+    *("Show this message and exit.", "Show the version and exit."),
+]
+
+
+def _help_of(command: click.Command) -> Iterator[str]:
+    """The paragraphs and options of a command and of those in it; of English ones the first."""
+    paragraphs = (command.help or "").split("\n\n")
+    texts = [*paragraphs, *(p.help or "" for p in command.params if isinstance(p, click.Option))]
+    if command.name in ENGLISH:
+        texts = paragraphs[:1]
+    yield from (" ".join(text.split()) for text in texts if text)
+    if isinstance(command, click.Group) and command.name not in ENGLISH:
+        for each in command.commands.values():
+            yield from _help_of(each)
+
+
+def test_the_documents_name_the_commands_that_are_in_english_only() -> None:
+    text = (ROOT / "docs" / "languages.md").read_text(encoding="utf-8")
+    named = re.search(r"^These commands are in English only: (.+?)\.$", text, re.M | re.S)
+    assert named is not None
+    assert set(re.findall(r"`([\w-]+)`", named[1])) == ENGLISH
