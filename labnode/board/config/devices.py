@@ -261,6 +261,8 @@ def _device(
         hint = did_you_mean(str(kind.content), alike) or (
             f"; the drivers are {', '.join(sorted(drivers))}"
         )
+        if re.search(r"\d", str(kind.content)) and "did you mean" not in hint:
+            hint += "; a chip that Linux has a driver of its own for is an 'iio'"
         problems.add(kind, f"there is no driver {str(kind.content)!r} for {what}{hint}")
     else:
         driver = build(drivers[kind.content], options, problems, name=what, ignore={"driver"})
