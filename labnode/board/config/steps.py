@@ -122,8 +122,16 @@ class StepReader:
         self._problems = lookup.problems
         self._folder = folder
         self._named: dict[str, type | None] = {}  # values that have names, and their types
+        self._sequence, self._timeout = "", math.inf  # of the steps that are read
         outputs = {n: d for n, d in lookup.devices.items() if isinstance(d, Output)}
         self._owners = {owned: n for n, output in outputs.items() for owned in output.owns}
+
+    def read_sequence(
+        self, name: str, sections: list[Section], timeout: float
+    ) -> tuple[Step, ...]:
+        """The steps of a sequence, none of which may wait for longer than its `timeout`."""
+        self._sequence, self._timeout = name, timeout
+        return self.read_all(sections)
 
     def read_all(self, sections: list[Section]) -> tuple[Step, ...]:
         """The steps of a sequence, or of one that contains them; names end with them."""
@@ -258,6 +266,7 @@ class StepReader:
                 value = not output.safe
             value = self._lookup.accepted(name, output, value, content)
             self._check_owner(name, value, content)
+            self._check_time(spec.seconds, content)
             pulses.append((name, value, spec.seconds))
         return steps.Pulse(tuple(pulses))
 
@@ -274,10 +283,12 @@ class StepReader:
             return self._wrong(content, f"'{name}' has no values between: it cannot be ramped")
         value = self._lookup.accepted(name, output, spec.to, content)
         self._check_owner(name, value, content)
+        self._check_time(spec.over, content)
         return steps.Ramp(name, value, spec.over)
 
     def wait(self, section: Section) -> Step | None:
         seconds: Any = build(Duration, section, self._problems, name="wait")
+        self._check_time(seconds, section)
         return steps.Wait(seconds)
 
     def wait_for(self, section: Section) -> Step | None:
@@ -285,6 +296,8 @@ class StepReader:
         condition = None if spec is None else self._condition(spec.expr, "wait_for")
         if spec is None or condition is None:
             return None
+        if isinstance(section.content, dict) and "timeout" in section:
+            self._check_time(spec.timeout, section.child("timeout"))
         return steps.WaitFor(condition, spec.timeout)
 
     def safe(self, section: Section) -> Step | None:
@@ -367,6 +380,15 @@ class StepReader:
         if short and not isinstance(section.content, dict):
             section = Section({short: section}, section.where, section.key_where, bad=section.bad)
         return build(kind, section, self._problems, name="step")
+
+    def _check_time(self, seconds: float | None, place: Section) -> None:
+        if seconds is not None and seconds > self._timeout:
+            fixed = self._sequence == "on_shutdown"
+            self._wrong(
+                place,
+                f"{seconds:g} s are longer than the {self._timeout:g} s that all of "
+                f"{self._sequence!r} may take{'' if fixed else ': give that a longer timeout'}",
+            )
 
     def _check_owner(self, name: str, value: Any, place: Section) -> None:
         """An output that only another one commands may be made safe, and no more."""
