@@ -126,9 +126,7 @@ class StepReader:
         outputs = {n: d for n, d in lookup.devices.items() if isinstance(d, Output)}
         self._owners = {owned: n for n, output in outputs.items() for owned in output.owns}
 
-    def read_sequence(
-        self, name: str, sections: list[Section], timeout: float
-    ) -> tuple[Step, ...]:
+    def read_sequence(self, name: str, sections: list[Section], timeout: float) -> tuple[Step, ...]:
         """The steps of a sequence, none of which may wait for longer than its `timeout`."""
         self._sequence, self._timeout = name, timeout
         return self.read_all(sections)
