@@ -80,8 +80,8 @@ class Pip:
         """
         report = self.tools / "report.json"
         target: list[str | Path] = ["--python", into / "bin" / "python"] if into else []
-        how = ["--no-deps", "--no-cache-dir", "--progress-bar=off", "--report", report]
-        how += ["--target", directory] if directory else []
+        where: list[str | Path] = ["--target", directory] if directory else []
+        how = ["--no-deps", "--no-cache-dir", "--progress-bar=off", "--report", report, *where]
         self._run([*target, "install", *how, *self._index(), *what])
         installed = json.loads(report.read_text())["install"]
         files = {item["metadata"]["name"]: item["download_info"] for item in installed}

@@ -194,7 +194,8 @@ def read_links(section: Section, lookup: Lookup) -> tuple[dict[str, Link], dict[
     try:
         return following(links, derived), scripts
     except ValueError as error:
-        lookup.problems.add(section, f"the links go in a circle: {error}")
+        if links:  # or formulas alone do, which is told with their line
+            lookup.problems.add(section, f"the links go in a circle: {error}")
         return {}, {}
 
 
