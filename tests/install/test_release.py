@@ -75,7 +75,7 @@ class Bench:
         self.labnode = wheel(self.wheels, "labnode", "0.9", "Requires-Dist: part>=1")
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.release], check=True)
 
-    def add_extra(self, *, wheels: bool = True) -> Path:
+    def add_extra(self, *, wheels: bool) -> Path:
         """The extra "nice", of one library, which the lock in the release names."""
         nice = wheel(self.wheels, "nice", "2", "Requires-Dist: part")
         lock = self.release / "share/labnode/lock/nice.txt"
@@ -175,10 +175,9 @@ def test_what_debian_has_is_led_to_alone(
     }
 
 
-@pytest.mark.parametrize("wheels", [True, False], ids=["wheels", "index"])
-def test_an_extra_is_importable_and_has_a_bill_of_its_own(bench: Bench, wheels: bool) -> None:
+def test_an_extra_is_importable_and_has_a_bill_of_its_own(bench: Bench) -> None:
     bench.fill(wheels=True)
-    nice = bench.add_extra(wheels=wheels)
+    nice = bench.add_extra(wheels=True)
     assert bench.can_import("nice, part, labnode")
     (bill,) = bench.release.glob("share/labnode/extras/nice/sbom.cdx.json")
     (library,) = json.loads(bill.read_text())["components"]

@@ -410,13 +410,10 @@ def test_the_libraries_that_the_board_needs_are_added_to_the_release(node: Node)
     assert node.install().stderr == "install.sh: nothing to change\n"
 
 
-def test_a_board_without_such_devices_adds_nothing(installed: Node) -> None:
-    assert not extra_of(installed)
-
-
 def test_a_board_that_needs_a_library_since_it_was_changed_gets_it_and_is_started_again(
     installed: Node,
 ) -> None:
+    assert not extra_of(installed)
     needing_visa(installed)
     before = installed.files(times=True)
     dry = installed.run("upgrade", "--dry-run")

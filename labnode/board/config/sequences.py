@@ -262,7 +262,8 @@ class ReactionKeys:
 
     def __post_init__(self) -> None:
         if (self.on_press is None) == (self.on_change is None):
-            raise ValueError("it has to say what starts it, with 'on_press' or 'on_change'")
+            both = "" if self.on_press is None else ", not both"
+            raise ValueError(f"it has to say what starts it, with 'on_press' or 'on_change'{both}")
 
 
 @dataclass(frozen=True, kw_only=True)
