@@ -171,7 +171,7 @@ def test_check_tells_what_may_not_be_meant_so(run: Run) -> None:
     board = write(
         "schema: 1\ndevices:\n  lid: {driver: button, pin: 17, bounce_time: 50}\n"
         "  code: {driver: digital_input_bank, pins: [5, 6], bounce_time: 50ms}\n"
-        "sequences: {on_start: {timeout: 5s, steps: [{wait: 9s}]}}\n"
+        "sequences: {on_start: {timeout: 5s, steps: [{wait: 5s}, {wait: 4s}]}}\n"
     )
     assert run("check", board).err == (
         "board.yaml: 'lid': bounce_time is in seconds, and shorter changes are not seen: 50 s is "
