@@ -20,6 +20,7 @@ import pytest
 import labnode
 from labnode.cli import main
 from labnode.cli import node as node_commands
+from labnode.drivers.framework.driver import EXTRAS
 from labnode.errors import Busy, LabnodeError
 from labnode.settings.passwords import HashedPassword
 from labnode.weblab.fake import CentralServer, SessionEnd
@@ -133,6 +134,24 @@ def test_check_looks_for_the_programs_that_the_board_names_itself(run: Run) -> N
     )
 
 
+def test_check_tells_which_libraries_are_missing_here_and_how_they_are_added(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(EXTRAS, "visa", ("no_such_library",))
+    board = write(
+        "schema: 1\ndevices:\n  meter: {driver: instrument, visa: 'GPIB0::5::INSTR'}\n"
+        "  supply: {driver: instrument, tcp: 'localhost:5025'}\n"
+    )
+    begin = "board.yaml: 'meter' needs the extra visa here: "
+    assert run("check", board).err == f"{begin}{sys.executable} -m pip install 'labnode[visa]'\n"
+    script = tmp_path / "share/labnode/install.sh"  # of a release, which has no pip
+    script.parent.mkdir(parents=True)
+    script.touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert run("check", board).err == f"{begin}sudo {script} upgrade\n"
+    assert json.loads(run("check", "--needs", board).out)["extras"] == ["visa"]
+
+
 def test_check_tells_where_the_module_misspells_a_device(run: Run) -> None:
     write(
         "from labnode import Lab\nlab = Lab()\n@lab.on_start\ndef start(client, server):\n"
@@ -152,7 +171,7 @@ def test_check_tells_what_may_not_be_meant_so(run: Run) -> None:
     board = write(
         "schema: 1\ndevices:\n  lid: {driver: button, pin: 17, bounce_time: 50}\n"
         "  code: {driver: digital_input_bank, pins: [5, 6], bounce_time: 50ms}\n"
-        "sequences: {on_start: {timeout: 5s, steps: [{wait: 9s}]}}\n"
+        "sequences: {on_start: {timeout: 5s, steps: [{wait: 5s}, {wait: 4s}]}}\n"
     )
     assert run("check", board).err == (
         "board.yaml: 'lid': bounce_time is in seconds, and shorter changes are not seen: 50 s is "
@@ -182,7 +201,7 @@ def test_check_prints_what_a_board_needs_of_the_machine(run: Run) -> None:
         "from labnode.drivers.framework.driver import Requires\n"
         "@register('joystick')\n@dataclass(kw_only=True)\nclass Joystick(Driver):\n"
         "    programs = {'jstest': 'joystick'}\n"
-        "    requires = Requires(groups=('input',), packages=('firmware-joystick',))\n",
+        "    requires = Requires(('input',), ('firmware-joystick',), extras=('visa',))\n",
         "joystick.py",
     )
     write("devices: {p: {driver: picotool}, url: {driver: mjpeg, url: 'http://127.0.0.1:8081/'}}\n",
@@ -197,6 +216,7 @@ def test_check_prints_what_a_board_needs_of_the_machine(run: Run) -> None:
         "programs": {"jstest": "joystick", "picotool": "picotool"},
         "packages": ["firmware-joystick"],
         "groups": ["input"],
+        "extras": ["visa"],
     }
     assert run("check", "--needs", write("devices: {p: {driver: lid}}\n")).code == 2
 

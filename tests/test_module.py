@@ -122,6 +122,16 @@ def test_a_missing_library_is_told(tmp_path: Path) -> None:
     )
 
 
+def test_a_missing_library_belongs_beside_the_board_where_there_is_no_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    path = write(tmp_path, f"{LAB}import no_such_library.inner\n")
+    assert problem(path).endswith(
+        ": python3 -m pip install --target FOLDER no_such_library, where FOLDER has the board file"
+    )
+
+
 def test_an_exception_of_several_lines_is_one_line(tmp_path: Path) -> None:
     path = write(tmp_path, "raise ValueError('one\\n  two')")
     assert problem(path) == f"{path}:1: ValueError: one two"

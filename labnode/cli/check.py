@@ -74,24 +74,35 @@ def check(
 
 
 def _missing(devices: Mapping[str, Driver]) -> Iterator[str]:
-    """A sentence for each program that a device runs and this machine does not have."""
+    """A sentence for each program and library of a device that this machine does not have."""
+    from labnode.drivers.framework.driver import adding_extra, extra_is_installed
+
     for name, driver in devices.items():
         for program, package in driver.runs().items():
             if shutil.which(program) is None:
                 install = said("doctor.program-missing:advice")
                 how = f"sudo apt-get install {package}" if package else install
                 yield said("cli.needs", name=name, program=program, how=how)
+        for extra in driver.extras():
+            if not extra_is_installed(extra):
+                yield said("cli.needs-extra", name=name, extra=extra, how=adding_extra(extra))
 
 
 def _needs(drivers: Iterable[Driver]) -> dict[str, dict[str, str] | list[str]]:
     """What install.sh provides for these drivers."""
     programs: dict[str, str] = {}
-    packages, groups = set[str](), set[str]()
+    packages, groups, extras = set[str](), set[str](), set[str]()
     for driver in drivers:
         programs |= driver.programs
         packages |= set(driver.requires.packages)
         groups |= set(driver.requires.groups)
-    return {"programs": programs, "packages": sorted(packages), "groups": sorted(groups)}
+        extras |= set(driver.extras())
+    return {
+        "programs": programs,
+        "packages": sorted(packages),
+        "groups": sorted(groups),
+        "extras": sorted(extras),
+    }
 
 
 def _mistakes_in(settings: Path) -> list[Problem]:

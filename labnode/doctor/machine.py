@@ -12,6 +12,7 @@ from pathlib import Path
 
 from labnode.clock import Clock
 from labnode.doctor.finding import Finding, Level, Patient, SystemUser
+from labnode.drivers.framework.driver import adding_extra, extra_is_installed
 from labnode.drivers.gpio.factories import real_factory
 from labnode.drivers.gpio.gpiochips import Chip, find_chip, list_chips, user_of
 from labnode.drivers.tools.base import Tool
@@ -149,7 +150,7 @@ def _device_files(patient: Patient) -> list[tuple[str, Path]]:
 
 
 def programs(patient: Patient) -> Iterator[Finding]:
-    """The programs that the board's drivers run."""
+    """The programs that the board's drivers run, and the libraries that only some boards need."""
     wanted = {p: pkg for driver in patient.devices.values() for p, pkg in driver.runs().items()}
     for program, package in sorted(wanted.items()):
         if where := shutil.which(program):
@@ -161,6 +162,13 @@ def programs(patient: Patient) -> Iterator[Finding]:
             how = Message("doctor.program-missing:advice")
             advice = f"sudo apt install {package}" if package else how
             yield Finding("programs", level, message, advice)
+    for extra in sorted({each for driver in patient.devices.values() for each in driver.extras()}):
+        if extra_is_installed(extra):
+            yield Finding("programs", Level.OK, Message("doctor.extra", extra=extra))
+        else:
+            message = Message("doctor.extra-missing", extra=extra)
+            level = Level.WARNING if patient.simulated else Level.PROBLEM
+            yield Finding("programs", level, message, adding_extra(extra))
 
 
 def tools(patient: Patient) -> Iterator[Finding]:

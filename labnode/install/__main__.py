@@ -20,7 +20,8 @@ from labnode.errors import ConfigError
 from labnode.install.card import Card, WriteCard
 from labnode.install.changes import Changes, Failed, Interrupted, Remove, say
 from labnode.install.clone import Suite, Venv, demo, docs
-from labnode.install.labs import NewLab
+from labnode.install.extras import add, add_extras
+from labnode.install.labs import Needs, NewLab
 from labnode.install.lock import Platform
 from labnode.install.options import Misused, Options, check_name, read_options, usage
 from labnode.install.programs import Apt, InstallPackages, have, is_root, ran
@@ -47,7 +48,7 @@ from labnode.install.target import (
 )
 from labnode.install.tunnel import TUNNEL_USER, NewTunnel
 
-_STEPS = ("without-wheel", "fill", "wheel", "collect")
+_STEPS = ("without-wheel", "fill", "add", "wheel", "collect")
 _SIGNALS = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
 _GROUPS = ("gpio", "dialout", "video", "spi", "i2c", "plugdev")  # whose devices drivers open
 
@@ -172,13 +173,14 @@ class Installer:
         self._check_machine()
         tunnel = self._new_tunnel(lab)
         pins = not lab.simulated or self._has_hardware(but=lab.name)
-        release = self._build(pins=pins)
+        builder, release = self._build(pins=pins)
         lab.check_ports(release)
         lab.ask_admin_host()
         self._changes.make(AddUser(self._target, "labnode"))
         if lab.install_board(release):
             services.restart.add(lab.name)
-        self._provide(lab, release)
+        needs = self._provide(lab, release)
+        add_extras(builder, release, services, {} if needs is None else {lab.name: needs})
         lab.install_settings(release)
         if lab.install_simulation(release):
             services.restart.add(lab.name)
@@ -226,7 +228,8 @@ class Installer:
         self._need_installation()
         self._check_machine()
         pins = self._has_hardware()
-        release = self._build(pins=pins)
+        builder, release = self._build(pins=pins)
+        add_extras(builder, release, services, {})
         services.install_files(release, pins=pins)
         for lab in self._target.labs():
             setting = self._target.setting
@@ -338,7 +341,7 @@ class Installer:
         """Whether there is a lab with hardware, besides this one."""
         return any(lab != but and not self._is_simulated(lab) for lab in self._target.labs())
 
-    def _build(self, *, pins: bool) -> Path:
+    def _build(self, *, pins: bool) -> tuple[Builder, Path]:
         """The release that the clone makes, built if it is not there yet."""
         builder = Builder(self._options, self._target, self._changes, self._apt, pins=pins)
         release = builder.choose()
@@ -346,14 +349,17 @@ class Installer:
         if build.needed() and builder.pins_said:
             say(builder.pins_said)
         self._changes.make(build)
-        return release
+        return builder, release
 
-    def _provide(self, lab: NewLab, release: Path) -> None:
-        """What the board's drivers need: programs, packages, groups."""
+    def _provide(self, lab: NewLab, release: Path) -> Needs | None:
+        """What the board's drivers need of the system: programs, packages, groups."""
         needs = lab.needs(release)
         groups = list(_GROUPS)
         if needs is None:
-            say("install the programs that the board's devices need, and that are not here")
+            say(
+                "install the programs and libraries that the board's devices need, and that are "
+                "not here"
+            )
         else:
             programs = {
                 package
@@ -367,6 +373,7 @@ class Installer:
                     self._install_for_board(package)
             groups = list(dict.fromkeys([*_GROUPS, *needs.groups]))
         self._changes.make(JoinGroups(self._target, "labnode", groups))
+        return needs
 
     def _install_for_board(self, package: str) -> None:
         sentence = f"install {package}, which the board needs"
@@ -402,13 +409,16 @@ def run_step(words: Sequence[str]) -> None:
     filling.add_argument("source", type=Path, help="the clone, or a wheel of labnode")
     filling.add_argument("--debian", action="append", default=[], help="from Debian: this library")
     filling.add_argument("--left-out", action="append", default=[], help="not needed: this one")
+    adding = steps.add_parser("add", help="add an extra to a release, such as visa")
+    adding.add_argument("release", type=Path)
+    adding.add_argument("extra")
     building = steps.add_parser("wheel", help="put a wheel of labnode into a directory")
     collecting = steps.add_parser("collect", help="put all wheels into a directory, for --wheels")
     for step in (building, collecting):
         step.add_argument("directory", type=Path)
-    for step in (lacking, filling, building):
+    for step in (lacking, filling, adding, building):
         step.add_argument("--wheels", type=Path, help="wheels, instead of an index")
-    for step in (filling, building):
+    for step in (filling, adding, building):
         step.add_argument("--tools", type=Path, required=True, help="where pip is")
     here = Platform.this()
     collecting.add_argument("--python", default=here.python, help="of that machine, such as 3.13")
@@ -417,6 +427,8 @@ def run_step(words: Sequence[str]) -> None:
     try:
         if given.step == "without-wheel":
             sys.stdout.write("".join(f"{name}\n" for name in without_wheel(given.wheels)))
+        elif given.step == "add":
+            add(given.release, given.extra, Pip(given.tools, given.wheels))
         elif given.step == "wheel":
             copy_labnode_wheel(given.directory, Pip(given.tools, given.wheels))
         elif given.step == "collect":

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from labnode.clock import Clock
 from labnode.install.changes import Failed, say
+from labnode.install.lock import EXTRAS
 from labnode.install.options import Misused
 from labnode.install.programs import (
     Apt,
@@ -383,8 +384,8 @@ class Suite:
                 )
             # --strict: a library that could not be looked at fails the audit, too.
             how = ["--strict", "--disable-pip", "--require-hashes", "--progress-spinner", "off"]
-            for lock in ("runtime.txt", "build.txt"):
-                how += ["--requirement", str(self._clone / "deploy" / "lock" / lock)]
+            for lock in ("runtime", "build", *EXTRAS):
+                how += ["--requirement", str(self._clone / "deploy" / "lock" / f"{lock}.txt")]
             if self._watch(tools / "bin" / "pip-audit", *how):
                 raise Failed("a library has known weaknesses, or could not be looked at; see above")
         return 0

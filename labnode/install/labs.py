@@ -43,6 +43,14 @@ class Needs:
     programs: dict[str, str]  # {program: its Debian package}
     packages: list[str]
     groups: list[str]
+    extras: list[str]  # of labnode
+
+
+def needs_of(lab: str, target: Target, release: Path) -> Needs | None:
+    """What the board of an installed lab needs; None when `release` does not understand it."""
+    board = target.at(target.setting(lab, "board", by=release))
+    said = target.as_labnode(release / "bin" / "labnode", "check", "--needs", board, shown=False)
+    return None if said is None else Needs(**json.loads(said))
 
 
 def find_board(name: str) -> Path:

@@ -29,6 +29,7 @@ PROCESSORS = ("x86_64", "aarch64")  # 32-bit ARM has no wheels but those for eve
 # What other libraries want for themselves and labnode does not use: sqlite-utils its command that
 # installs plug-ins, colorzero a module of old Pythons.
 LEFT_OUT = {"pip", "setuptools"}
+EXTRAS = ("visa",)  # each with a lock of its own, for the releases whose boards need it
 # Without a wheel for every Python, and built from source where Debian has none either.
 BUILT_FROM_SOURCE = "lgpio"
 
@@ -286,9 +287,14 @@ def main() -> None:
     runtime = project["project"]["dependencies"] + ["lgpio>=0.2"]
     build = project["build-system"]["requires"] + ["setuptools"]  # lgpio's source wants that one
     directory = _ROOT / "deploy" / "lock"
+    optional = project["project"]["optional-dependencies"]
     for name, wanted, left_out, what in (
         ("runtime.txt", runtime, LEFT_OUT, "What a release of labnode is installed from."),
         ("build.txt", build, set[str](), "What makes the wheel of labnode, and of lgpio."),
+        *(
+            (f"{extra}.txt", optional[extra], set[str](), f"What the extra {extra} is made of.")
+            for extra in EXTRAS
+        ),
     ):
         libraries = [each for each in _locked(wanted) if each.name not in left_out]
         text = lock_text(libraries, _HEADING.format(what=what))

@@ -70,27 +70,34 @@ class Pip:
     tools: Path
     wheels: Path | None = None
 
-    def install(self, *what: str | Path, into: Path | None = None) -> dict[str, str]:
+    def install(
+        self, *what: str | Path, into: Path | None = None, directory: Path | None = None
+    ) -> dict[str, str]:
         """Install `what` into the virtual environment `into`, by default its own.
 
-        Returns {library: SHA-256 of the file that it came in}.
+        With `directory` it goes there, for the Python of that environment. Returns {library:
+        SHA-256 of the file that it came in}.
         """
         report = self.tools / "report.json"
         target: list[str | Path] = ["--python", into / "bin" / "python"] if into else []
-        how = ["--no-deps", "--no-cache-dir", "--progress-bar=off"]
-        self._run([*target, "install", *how, "--report", report, *self._index(), *what])
+        where: list[str | Path] = ["--target", directory] if directory else []
+        how = ["--no-deps", "--no-cache-dir", "--progress-bar=off", "--report", report, *where]
+        self._run([*target, "install", *how, *self._index(), *what])
         installed = json.loads(report.read_text())["install"]
         files = {item["metadata"]["name"]: item["download_info"] for item in installed}
         return {normalised(name): _sha256(file["archive_info"]) for name, file in files.items()}
 
     def install_locked(
-        self, libraries: Sequence[Library], into: Path | None = None
+        self,
+        libraries: Sequence[Library],
+        into: Path | None = None,
+        directory: Path | None = None,
     ) -> dict[str, str]:
         """Install wheels of `libraries`, whose hashes have to be those of the lock."""
         lines = self.tools / "requirements.txt"
         lines.write_text("\n".join(requirements(libraries, Platform.this(), self.wheels)) + "\n")
         options = ["--require-hashes", "--only-binary=:all:"]
-        return self.install(*options, "--requirement", lines, into=into)
+        return self.install(*options, "--requirement", lines, into=into, directory=directory)
 
     def download(self, libraries: Sequence[Library], target: Platform, directory: Path) -> None:
         """Put the wheels of `libraries` for the machine `target` into `directory`."""
@@ -203,7 +210,10 @@ def collect(directory: Path, target: Platform, pip: Pip) -> list[str]:
     locked = read_lock(LOCKS / "runtime.txt")
     lacking = missing(locked, target, None)
     libraries = [library for library in locked if library.name not in lacking]
-    pip.download([*libraries, *read_lock(LOCKS / "build.txt")], target, directory)
+    others = [
+        each for lock in LOCKS.glob("*.txt") if lock.stem != "runtime" for each in read_lock(lock)
+    ]
+    pip.download([*libraries, *others], target, directory)
     copy_labnode_wheel(directory, pip)
     return lacking
 
@@ -286,6 +296,14 @@ class Builder:
         """The pip that installs: it is thrown away afterwards, and no release has one."""
         if not quietly(self.python, "-m", "venv", directory):
             raise Failed(f"{self.python} could not make a virtual environment")
+
+    def why(self, said: str, release: Path) -> str:
+        """The end of a sentence: why `release` could not be filled, by what pip `said`."""
+        if free_space(release.parent) < _FULL:
+            return f": the disk with {self.target.opt} is full"
+        if self.wheels:
+            return f" from {self.wheels}; something is missing or broken there"
+        return why_pip_failed(said)
 
     def _newest_wheel(self) -> Path | None:
         def version(wheel: Path) -> list[int]:
@@ -403,7 +421,7 @@ class BuildRelease(Change):
         need_space(_ROOM, "labnode", self._release.parent)
         builder = self._builder
         if not quietly(builder.python, "-m", "venv", "--without-pip", self._release):
-            raise Failed(f"{builder.python} could not make {self._release}{self._why('')}")
+            raise Failed(f"{builder.python} could not make {self._release}{self._why()}")
         if builder.compiled and not builder.wheels and not builder.apt.install(*_COMPILER):
             raise Failed("apt-get could not install what lgpio is compiled with")
         self._fill()
@@ -445,9 +463,5 @@ class BuildRelease(Change):
             shutil.rmtree(self._release)
         self._above.undo()
 
-    def _why(self, said: str) -> str:
-        if free_space(self._release.parent) < _FULL:
-            return f": the disk with {self._builder.target.opt} is full"
-        if self._builder.wheels:
-            return f" from {self._builder.wheels}; something is missing or broken there"
-        return why_pip_failed(said)
+    def _why(self, said: str = "") -> str:
+        return self._builder.why(said, self._release)

@@ -7,7 +7,7 @@ import threading
 from math import inf
 
 from labnode.board import Board
-from labnode.board.config.sequences import Sequence
+from labnode.board.config.sequences import SHUTDOWN_LIMIT, Sequence
 from labnode.clock import Clock, Turn, WallClock
 from labnode.clock.schedules import Timetable
 from labnode.errors import LabnodeError
@@ -19,7 +19,6 @@ from labnode.worker import Hook, Worker
 
 log = logging.getLogger(__name__)
 
-_SHUTDOWN_LIMIT = 2.0  # seconds for on_shutdown: a node stops within 10
 _HOOK_GRACE = 10.0  # seconds that a hook may take beyond the timeout of its sequence
 _RETRY_AFTER = 1.0  # seconds from a turn that failed to the next one
 _TESTED = "selftest_at"  # what the store calls the wall time of the last self-test that counts
@@ -129,7 +128,7 @@ class Routines:
     def run_on_shutdown(self) -> None:
         """Run `on_shutdown`, if the hardware thread is still alive."""
         if not self._worker.stopping:
-            self._attempt("on_shutdown", at_most=_SHUTDOWN_LIMIT)
+            self._attempt("on_shutdown", at_most=SHUTDOWN_LIMIT)
 
     def _run(self) -> None:
         while not self._stopping:

@@ -209,6 +209,42 @@ def test_a_choice_that_cannot_be_is_told_with_its_line(
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        "set: {matrix: open, b: on}",
+        "set: {b: {expr: lid}}",
+        "pulse: {b: 2s}",
+        "ramp: {c: {to: 1, over: 1s}}",
+        "call: b.toggle",
+        "call: {b.set: [on]}",
+        "if: {expr: lid, then: [{set: {b: on}}]}",
+    ],
+)
+def test_a_sequence_that_commands_the_outputs_of_a_choice_is_refused_with_its_line(
+    write: Callable[[str], Path], step: str
+) -> None:
+    steps = f"sequences:\n  on_start:\n    steps:\n      - {step}\n"
+    with pytest.raises(ConfigError) as caught:
+        load_board(write(MATRIX + steps))
+    output = "c" if "c:" in step else "b"
+    place, _, sentence = str(caught.value).partition(" ")
+    assert place.endswith("/x.yaml:18:")
+    assert sentence == (
+        f"'{output}' cannot be set here: only 'matrix' commands it. Set 'matrix' to one of open, "
+        f"series, parallel, or make '{output}' safe"
+    )
+
+
+def test_a_sequence_may_make_the_outputs_of_a_choice_safe(make: Make) -> None:
+    rig = make(
+        f"{MATRIX}sequences:\n  on_start:\n    steps:\n      - set: {{b: off, c: 0}}\n"
+        "      - safe: [b]\n      - call: b.off\n      - call: {b.set: [off]}\n"
+        "      - ramp: {c: {to: 0, over: 1s}}\n"
+    )
+    assert rig.board.file.sequences["on_start"].steps
+
+
 def test_a_combination_of_which_one_output_has_to_wait_is_not_made_in_part(make: Make) -> None:
     rig = make(
         "devices:\n  a: {driver: relay, pin: 17, access: system}\n"

@@ -219,4 +219,7 @@ def test_a_misspelt_driver_never_means_another_chip(
         load_board(path)
     (problem,) = caught.value.problems
     expected = "; the drivers are ads1115, " if meant is None else f"; did you mean '{meant}'?"
-    assert str(problem).partition("for device 'part'")[2].startswith(expected)
+    sentence = str(problem).partition("for device 'part'")[2]
+    assert sentence.startswith(expected)
+    kernel = "; a chip that Linux has a driver of its own for is an 'iio'"
+    assert sentence.endswith(kernel) == (meant is None)

@@ -212,6 +212,11 @@ def test_a_command_of_any_device_is_a_step_and_waits_while_that_rests(
         ("{call: {leds.set_bit: [1]}}", "leds.set_bit needs 'value' (true or false)"),
         ("{call: {motor.set: fast}}", "motor.set: 'value' must be a number"),
         ("{call: {a.b: 1, c.d: 2}}", "one command at a time"),
+        ("{wait: 21s}", "21 s are longer than the 20 s that all of 'on_boot' may take"),
+        ("{wait_for: {expr: door, timeout: 30}}", "30 s are longer than the 20 s that all of"),
+        ("{pulse: {heater: 21}}", "21 s are longer than the 20 s that all of 'on_boot' may"),
+        ("{ramp: {fan: {to: 1, over: 60}}}", "60 s are longer than the 20 s that all of"),
+        ("{if: {expr: door, then: [{wait: 25}]}}", "25 s are longer than the 20 s that all"),
     ],
 )
 def test_a_step_that_cannot_be_is_told_with_its_line(
@@ -221,6 +226,17 @@ def test_a_step_that_cannot_be_is_told_with_its_line(
         load_board(write(f"{ON_BOOT}      - {step}\n"))
     assert "x.yaml:14: " in str(caught.value)
     assert sentence in str(caught.value)
+
+
+def test_what_the_end_of_the_node_does_not_wait_for_is_told_with_its_line(
+    write: Callable[[str], Path],
+) -> None:
+    shutdown = "  on_shutdown:\n    timeout: 1m\n    steps:\n      - wait: 3s\n"
+    with pytest.raises(ConfigError) as caught:
+        load_board(write(ON_BOOT + "      - log: x\n" + shutdown))
+    assert str(caught.value).endswith(
+        "x.yaml:18: 3 s are longer than the 2 s that all of 'on_shutdown' may take"
+    )
 
 
 def test_a_name_ends_with_the_steps_that_it_stands_among(write: Callable[[str], Path]) -> None:

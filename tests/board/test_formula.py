@@ -158,3 +158,11 @@ def test_how_a_formula_is_shown_depends_on_its_type(write: Callable[[str], Path]
     text = "  a: {driver: formula, expr: volts > 3}\n  b: {driver: formula, expr: volts}\n"
     devices = load_board(write(BOARD + text)).devices
     assert [devices[name].describe()["widget"] for name in "ab"] == ["lamp", "value"]
+
+
+def test_a_circle_of_formulas_alone_is_one_mistake(write: Callable[[str], Path]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_board(write("devices:\n  a: {driver: formula, expr: a + 1}\n"))
+    assert [problem.message for problem in caught.value.problems] == [
+        "'a' follows from itself: a -> a"
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ import pytest
 from labnode.clock import Clock
 from labnode.doctor import machine
 from labnode.doctor.finding import SystemUser
-from labnode.drivers.framework.driver import Claim, Driver
+from labnode.drivers.framework.driver import EXTRAS, Claim, Driver
 from labnode.drivers.framework.registry import registry
 from labnode.drivers.gpio import gpiochips
 from labnode.errors import DeviceError
@@ -209,6 +210,21 @@ def test_a_program_that_only_the_board_names_is_looked_for_too(bed: Bed) -> None
     (found,) = bed.findings(machine.programs)
     assert found.message == "The board needs the program read-load, which is not installed."
     assert found.advice == "install it, or correct its name or path in the board file"
+
+
+def test_a_library_that_is_missing_comes_with_the_command_that_adds_it(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bed.board("  meter: {driver: instrument, visa: 'GPIB0::5::INSTR'}\n")
+    monkeypatch.setitem(EXTRAS, "visa", ("json",))
+    assert bed.found(machine.programs) == [("ok", "The extra visa of labnode is installed.")]
+    monkeypatch.setitem(EXTRAS, "visa", ("json", "no_such_library"))
+    (found,) = bed.findings(machine.programs)
+    assert (found.level, found.message) == (
+        "problem",
+        "The board needs the extra visa of labnode, which is not installed.",
+    )
+    assert found.advice == f"{sys.executable} -m pip install 'labnode[visa]'"
 
 
 TOOLS = """

@@ -42,7 +42,7 @@ case ${words[0]} in
 esac
 """
 
-NEEDS_NOTHING = '{"programs": {}, "packages": [], "groups": []}'
+NEEDS_NOTHING = '{"programs": {}, "packages": [], "groups": [], "extras": []}'
 
 # A Python whose pip installs a labnode; what it is given to run itself is run by a real one, which
 # has the modules in $PACKAGES as the system's.

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from labnode.drivers.framework.driver import EXTRAS as KNOWN_EXTRAS
 from labnode.errors import ConfigError
 from labnode.install.lock import (
+    EXTRAS,
     LEFT_OUT,
     PROCESSORS,
     PYTHONS,
@@ -30,6 +32,7 @@ from .conftest import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 RUNTIME = {library.name: library for library in read_lock(LOCKS / "runtime.txt")}
 BUILD = {library.name: library for library in read_lock(LOCKS / "build.txt")}
+EXTRA = {extra: {lib.name: lib for lib in read_lock(LOCKS / f"{extra}.txt")} for extra in EXTRAS}
 PI = Platform("3.13", "aarch64")
 
 
@@ -49,8 +52,9 @@ def wanted(texts: list[str]) -> list[Requirement]:
     [
         (PROJECT["project"]["dependencies"], RUNTIME),
         (PROJECT["build-system"]["requires"], BUILD),
+        *((PROJECT["project"]["optional-dependencies"][extra], EXTRA[extra]) for extra in EXTRAS),
     ],
-    ids=["runtime", "build"],
+    ids=["runtime", "build", *EXTRAS],
 )
 def test_every_dependency_of_the_project_is_locked_in_a_version_that_it_takes(
     texts: list[str], lock: dict[str, Library]
@@ -86,7 +90,17 @@ def test_there_is_a_wheel_or_a_package_of_debian_for_every_machine(
     lacking = set(missing(RUNTIME.values(), here, None))
     assert lacking <= set(DEBIAN)
     assert ("pyyaml" in lacking) == processor.startswith("armv")
-    assert missing(BUILD.values(), here, None) == []
+    for lock in (BUILD, *EXTRA.values()):
+        assert missing(lock.values(), here, None) == []
+
+
+def test_an_extra_leaves_alone_what_every_release_has() -> None:
+    for lock in EXTRA.values():
+        assert not lock.keys() & RUNTIME.keys()
+
+
+def test_drivers_and_the_installer_know_the_same_extras() -> None:
+    assert set(EXTRAS) == set(KNOWN_EXTRAS)
 
 
 def test_a_release_gets_neither_pip_nor_setuptools() -> None:
@@ -98,7 +112,7 @@ def test_lgpio_can_be_built_where_nobody_has_it() -> None:
 
 
 def test_the_locks_are_as_they_are_written() -> None:
-    for name in ("runtime.txt", "build.txt"):
+    for name in ("runtime.txt", "build.txt", *(f"{extra}.txt" for extra in EXTRAS)):
         text = (LOCKS / name).read_text()
         heading = "\n".join(
             line.removeprefix("# ") for line in text.partition("\n\n")[0].splitlines()

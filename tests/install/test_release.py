@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from labnode.install import release as module
+from labnode.install.extras import add
 from labnode.install.lock import (
     Component,
     Library,
@@ -73,6 +74,15 @@ class Bench:
         self.lock(Library("part", "1.5", {part.name: sha256(part)}))
         self.labnode = wheel(self.wheels, "labnode", "0.9", "Requires-Dist: part>=1")
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.release], check=True)
+
+    def add_extra(self, *, wheels: bool) -> Path:
+        """The extra "nice", of one library, which the lock in the release names."""
+        nice = wheel(self.wheels, "nice", "2", "Requires-Dist: part")
+        lock = self.release / "share/labnode/lock/nice.txt"
+        lock.parent.mkdir(parents=True)
+        lock.write_text(lock_text([Library("nice", "2", {nice.name: sha256(nice)})], "For tests."))
+        add(self.release, "nice", Pip(self.tools, self.wheels if wheels else None))
+        return nice
 
     def lock(self, *libraries: Library) -> None:
         (self.locks / "runtime.txt").write_text(lock_text(libraries, "For tests."))
@@ -163,6 +173,26 @@ def test_what_debian_has_is_led_to_alone(
         "python3-yaml",
         "python3-lgpio",
     }
+
+
+def test_an_extra_is_importable_and_has_a_bill_of_its_own(bench: Bench) -> None:
+    bench.fill(wheels=True)
+    nice = bench.add_extra(wheels=True)
+    assert bench.can_import("nice, part, labnode")
+    (bill,) = bench.release.glob("share/labnode/extras/nice/sbom.cdx.json")
+    (library,) = json.loads(bill.read_text())["components"]
+    assert library["purl"] == "pkg:pypi/nice@2"
+    assert library["hashes"] == [{"alg": "SHA-256", "content": sha256(nice)}]
+
+
+def test_an_extra_whose_wheel_was_tampered_with_is_not_installed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.fill(wheels=True)
+    monkeypatch.setattr("tests.install.test_release.sha256", lambda file: "0" * 64)
+    with pytest.raises(subprocess.CalledProcessError):
+        bench.add_extra(wheels=False)
+    assert not bench.can_import("nice")
 
 
 def test_a_license_that_is_a_whole_text_is_named_by_its_classifier(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.kit.clock import ImpatientClock
 
 from .conftest import NEEDS_NOTHING, PYTHON, ROOT, SYSTEMCTL, Node
 
+NEEDS_VISA = NEEDS_NOTHING.replace('"extras": []', '"extras": ["visa"]')
 INSTALL = ("install", "--board", "boards/heater.yaml")
 COMMANDS = ["install", "upgrade", "rollback", "uninstall", "status", "flash"]
 
@@ -372,7 +374,7 @@ def test_only_modules_of_this_kernel_are_loaded(node: Node) -> None:
 
 def test_the_tools_of_the_board_are_installed(node: Node) -> None:
     needs = '{"programs": {"no-such-dfu-util": "dfu-util", "bash": "bash"}, '
-    needs += '"packages": ["python3-none"], "groups": ["input"]}'
+    needs += '"packages": ["python3-none"], "groups": ["input"], "extras": []}'
     node.write("etc/group", "gpio:x:1:\ninput:x:2:\n")
     node.command("python3", PYTHON.replace(NEEDS_NOTHING, needs))
     node.command("dpkg-query", "exit 1")
@@ -380,6 +382,62 @@ def test_the_tools_of_the_board_are_installed(node: Node) -> None:
     installs = [call.rpartition(" ")[2] for call in node.calls("apt-get") if " install " in call]
     assert installs == ["dfu-util", "python3-none"]
     assert "labnode" in node.read("etc/group").splitlines()[1]
+
+
+def needing_visa(node: Node) -> None:
+    """Every board of this node names an instrument by its VISA name."""
+    node.command("python3", PYTHON.replace(NEEDS_NOTHING, NEEDS_VISA))
+    for needs in (node.root / "opt/labnode/releases").glob("*/bin/needs"):
+        needs.write_text(NEEDS_VISA)
+
+
+def extra_of(node: Node, release: str = "current") -> list[Path]:
+    """What leads to the extra in a release, and the extra."""
+    home = (node.root / "opt/labnode" / release).resolve()
+    lines = [*home.glob("lib/python*/site-packages/labnode-visa.pth")]
+    return [*lines, *(home / "share/labnode/extras").glob("visa")]
+
+
+def test_the_libraries_that_the_board_needs_are_added_to_the_release(node: Node) -> None:
+    needing_visa(node)
+    done = node.install()
+    assert done.returncode == 0, done.stderr
+    assert "add the extra visa, which the board of heater needs, to " in done.stderr
+    line, extra = extra_of(node)
+    assert Path(line.read_text().strip()).resolve() == extra
+    (pip,) = [call for call in node.calls("python") if "--target" in call]
+    assert "--require-hashes --only-binary=:all:" in pip
+    assert node.install().stderr == "install.sh: nothing to change\n"
+
+
+def test_a_board_that_needs_a_library_since_it_was_changed_gets_it_and_is_started_again(
+    installed: Node,
+) -> None:
+    assert not extra_of(installed)
+    needing_visa(installed)
+    before = installed.files(times=True)
+    dry = installed.run("upgrade", "--dry-run")
+    assert "add the extra visa, which the board of heater needs, to " in dry.stderr
+    assert "start heater\n" in dry.stderr
+    assert installed.files(times=True) == before
+    assert installed.run("upgrade").returncode == 0
+    assert len(extra_of(installed)) == 2
+    assert [call for call in installed.calls("systemctl") if "restart labnode@heater" in call]
+
+
+def test_a_new_release_gets_the_libraries_of_all_its_boards(installed: Node) -> None:
+    needing_visa(installed)
+    installed.version("2.0")
+    assert installed.run("upgrade").returncode == 0
+    assert installed.running().startswith("2.0-")
+    assert len(extra_of(installed)) == 2
+    assert not extra_of(installed, "previous")
+
+
+def test_libraries_that_cannot_be_installed_leave_the_release_as_it_was(installed: Node) -> None:
+    needing_visa(installed)
+    said = refused(installed, "upgrade", NO_PIP="1")
+    assert said.startswith("pip could not install the extra visa; does this machine reach")
 
 
 def test_the_release_sees_the_lgpio_of_the_system_and_nothing_else_of_it(node: Node) -> None:

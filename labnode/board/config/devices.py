@@ -194,7 +194,8 @@ def read_links(section: Section, lookup: Lookup) -> tuple[dict[str, Link], dict[
     try:
         return following(links, derived), scripts
     except ValueError as error:
-        lookup.problems.add(section, f"the links go in a circle: {error}")
+        if links:  # or formulas alone do, which is told with their line
+            lookup.problems.add(section, f"the links go in a circle: {error}")
         return {}, {}
 
 
@@ -261,6 +262,8 @@ def _device(
         hint = did_you_mean(str(kind.content), alike) or (
             f"; the drivers are {', '.join(sorted(drivers))}"
         )
+        if re.search(r"\d", str(kind.content)) and "did you mean" not in hint:
+            hint += "; a chip that Linux has a driver of its own for is an 'iio'"
         problems.add(kind, f"there is no driver {str(kind.content)!r} for {what}{hint}")
     else:
         driver = build(drivers[kind.content], options, problems, name=what, ignore={"driver"})

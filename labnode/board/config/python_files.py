@@ -75,10 +75,14 @@ def _where(error: BaseException, path: Path) -> str:
 
 def _sentence(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
-        return (
-            f"the Python library {error.name!r} is not installed where labnode is: "
-            f"{sys.executable} -m pip install {error.name.partition('.')[0]}"
-        )
+        name, python = error.name.partition(".")[0], sys.executable
+        how = f"is not installed where labnode is: {python} -m pip install {name}"
+        if importlib.util.find_spec("pip") is None:  # a release of install.sh
+            how = (
+                "is not there; put it beside the board file: python3 -m pip install --target "
+                f"FOLDER {name}, where FOLDER has the board file"
+            )
+        return f"the Python library {error.name!r} {how}"
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     words = " ".join(text.split())
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -48,9 +48,10 @@ _WHEN = {
 }
 _MEANS: dict[OnError, str] = {
     "warn": "a failure is only logged",
-    "fail": "a failure is one of what it belongs to",
+    "fail": "if it fails, so does what it is part of",
     "quarantine": "a failure quarantines the board",
 }
+SHUTDOWN_LIMIT = 2.0  # seconds for on_shutdown: a node stops within 10
 _TEST_EVERY = 21600.0  # seconds, for a self-test that does not say when
 
 
@@ -261,7 +262,8 @@ class ReactionKeys:
 
     def __post_init__(self) -> None:
         if (self.on_press is None) == (self.on_change is None):
-            raise ValueError("it has to say what starts it, with 'on_press' or 'on_change'")
+            both = "" if self.on_press is None else ", not both"
+            raise ValueError(f"it has to say what starts it, with 'on_press' or 'on_change'{both}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,10 +314,11 @@ def read_sequences(section: Section, lookup: Lookup, folder: Path) -> dict[str, 
 
     def add(name: str, spec: Any, on_error: OnError, trigger: Trigger | None = None) -> None:
         if spec is not None:
+            timeout = min(spec.timeout, SHUTDOWN_LIMIT if name == "on_shutdown" else math.inf)
             found[name] = Sequence(
                 name=name,
-                steps=reader.read_all(spec.steps),
-                timeout=spec.timeout,
+                steps=reader.read_sequence(name, spec.steps, timeout),
+                timeout=timeout,
                 on_error=getattr(spec, "on_error", None) or on_error,
                 after=getattr(spec, "after", 0.0),
                 schedule=getattr(spec, "schedule", None),

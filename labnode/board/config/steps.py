@@ -13,7 +13,7 @@ from labnode.board.config.devices import NAME, Lookup
 from labnode.board.steps import RunProgram, RunTask, Step
 from labnode.drivers.framework.driver import Conversing, Programmable
 from labnode.drivers.framework.expressions import WORDS, Expression, Words
-from labnode.drivers.framework.output import NumberOutput, SwitchOutput
+from labnode.drivers.framework.output import NumberOutput, Output, SwitchOutput
 from labnode.errors import BadInput
 from labnode.files import lies_in
 from labnode.schema import (
@@ -29,6 +29,8 @@ from labnode.schema import (
 )
 
 T = TypeVar("T")
+
+_UNKNOWN = object()  # a value that is known when the step runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +122,14 @@ class StepReader:
         self._problems = lookup.problems
         self._folder = folder
         self._named: dict[str, type | None] = {}  # values that have names, and their types
+        self._sequence, self._timeout = "", math.inf  # of the steps that are read
+        outputs = {n: d for n, d in lookup.devices.items() if isinstance(d, Output)}
+        self._owners = {owned: n for n, output in outputs.items() for owned in output.owns}
+
+    def read_sequence(self, name: str, sections: list[Section], timeout: float) -> tuple[Step, ...]:
+        """The steps of a sequence, none of which may wait for longer than its `timeout`."""
+        self._sequence, self._timeout = name, timeout
+        return self.read_all(sections)
 
     def read_all(self, sections: list[Section]) -> tuple[Step, ...]:
         """The steps of a sequence, or of one that contains them; names end with them."""
@@ -151,12 +161,16 @@ class StepReader:
         for name, content in section.items():
             if isinstance(content.content, dict) and list(content.content) == ["expr"]:
                 following[name] = self._followed(name, fixed.pop(name).child("expr"))
-        values = self._lookup.values(fixed) | following
+        values = self._lookup.values(fixed)
+        for name, value in values.items():
+            self._check_owner(name, value, fixed[name])
+        values |= following
         return steps.Set({name: values[name] for name, _ in section.items() if name in values})
 
     def _followed(self, name: str, section: Section) -> Expression | None:
         """The expression that an output is set to."""
         output, found = self._lookup.output(name, section), self._expression(section, f"'{name}'")
+        self._check_owner(name, _UNKNOWN, section)
         if output is not None and found is not None:
             kinds = {output.value_type.kind, found.kind} - {None}
             if len(kinds) > 1:
@@ -231,9 +245,12 @@ class StepReader:
         if arguments is not None and not isinstance(arguments, dict | list):
             arguments = [arguments]
         try:
-            return steps.CallCommand(device, command, spec.bind(where, arguments))
+            bound = spec.bind(where, arguments)
         except BadInput as error:
             return self._wrong(given, str(error))
+        value = False if command == "off" else bound.get("value", _UNKNOWN)
+        self._check_owner(device, value, given)
+        return steps.CallCommand(device, command, bound)
 
     def pulse(self, section: Section) -> Step | None:
         pulses = []
@@ -245,7 +262,10 @@ class StepReader:
             value = spec.value
             if value is None and isinstance(output, SwitchOutput):
                 value = not output.safe
-            pulses.append((name, self._lookup.accepted(name, output, value, content), spec.seconds))
+            value = self._lookup.accepted(name, output, value, content)
+            self._check_owner(name, value, content)
+            self._check_time(spec.seconds, content)
+            pulses.append((name, value, spec.seconds))
         return steps.Pulse(tuple(pulses))
 
     def ramp(self, section: Section) -> Step | None:
@@ -259,10 +279,14 @@ class StepReader:
             return None
         if not isinstance(output, NumberOutput):
             return self._wrong(content, f"'{name}' has no values between: it cannot be ramped")
-        return steps.Ramp(name, self._lookup.accepted(name, output, spec.to, content), spec.over)
+        value = self._lookup.accepted(name, output, spec.to, content)
+        self._check_owner(name, value, content)
+        self._check_time(spec.over, content)
+        return steps.Ramp(name, value, spec.over)
 
     def wait(self, section: Section) -> Step | None:
         seconds: Any = build(Duration, section, self._problems, name="wait")
+        self._check_time(seconds, section)
         return steps.Wait(seconds)
 
     def wait_for(self, section: Section) -> Step | None:
@@ -270,6 +294,8 @@ class StepReader:
         condition = None if spec is None else self._condition(spec.expr, "wait_for")
         if spec is None or condition is None:
             return None
+        if isinstance(section.content, dict) and "timeout" in section:
+            self._check_time(spec.timeout, section.child("timeout"))
         return steps.WaitFor(condition, spec.timeout)
 
     def safe(self, section: Section) -> Step | None:
@@ -352,6 +378,30 @@ class StepReader:
         if short and not isinstance(section.content, dict):
             section = Section({short: section}, section.where, section.key_where, bad=section.bad)
         return build(kind, section, self._problems, name="step")
+
+    def _check_time(self, seconds: float | None, place: Section) -> None:
+        if seconds is not None and seconds > self._timeout:
+            fixed = self._sequence == "on_shutdown"
+            self._wrong(
+                place,
+                f"{seconds:g} s are longer than the {self._timeout:g} s that all of "
+                f"{self._sequence!r} may take{'' if fixed else ': give that a longer timeout'}",
+            )
+
+    def _check_owner(self, name: str, value: Any, place: Section) -> None:
+        """An output that only another one commands may be made safe, and no more."""
+        owner, output = self._owners.get(name), self._lookup.devices.get(name)
+        if owner is None or value is None or not isinstance(output, Output):
+            return
+        if output.is_safe(value):
+            return
+        choices = ", ".join(self._lookup.types[owner].choices)
+        how = f"Set '{owner}'{choices and f' to one of {choices}'}"
+        self._wrong(
+            place,
+            f"'{name}' cannot be set here: only '{owner}' commands it. {how}, or make '{name}' "
+            "safe",
+        )
 
     def _wrong(self, place: Section | str, message: str) -> Step | None:
         self._problems.add(place, message)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -170,6 +172,28 @@ class Requires:
 
     groups: tuple[str, ...] = ()  # whose devices it opens, such as "input"
     packages: tuple[str, ...] = ()  # Debian packages
+    extras: tuple[str, ...] = ()  # of labnode: libraries that only some boards need
+
+    def __post_init__(self) -> None:
+        for extra in self.extras:
+            if extra not in EXTRAS:
+                raise ValueError(f"labnode has no extra '{extra}', only: {', '.join(EXTRAS)}")
+
+
+EXTRAS = {"visa": ("pyvisa", "pyvisa_py")}  # with their modules
+
+
+def extra_is_installed(extra: str) -> bool:
+    """Whether the libraries of an extra of labnode are there."""
+    return all(find_spec(module) is not None for module in EXTRAS[extra])
+
+
+def adding_extra(extra: str) -> str:
+    """The command that installs an extra of labnode where labnode runs from."""
+    script = Path(sys.prefix) / "share" / "labnode" / "install.sh"
+    if script.is_file():  # a release: there is no pip in it
+        return f"sudo {script} upgrade"
+    return f"{sys.executable} -m pip install 'labnode[{extra}]'"
 
 
 @dataclass(kw_only=True)
@@ -270,6 +294,10 @@ class Driver:
     def runs(self) -> Mapping[str, str]:
         """The programs that it runs, each with its Debian package; "" where that is unknown."""
         return self.programs
+
+    def extras(self) -> Collection[str]:
+        """The extras of labnode that it needs, with these options."""
+        return self.requires.extras
 
     def boot_config(self) -> list[str]:
         """The lines that this device needs in the Pi's config.txt (see buses/bus_pins.py)."""

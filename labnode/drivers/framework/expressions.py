@@ -44,6 +44,7 @@ Words = str | bool | int | float  # what an expression may look like to YAML
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {"abs": abs, "max": max, "min": min}
 _BACK_IN_TIME = ("avg", "hysteresis", "rate")  # as min and max with a time: for formulas
+_MEANT = {"≥": ">=", "≤": "<=", "≠": "!=", "is": "=="}  # what others write
 _KINDS = {bool: "true or false", float: "a number", str: "a text"}
 
 
@@ -448,6 +449,10 @@ class _Parser:
         advice = ""
         if word == "=" and last in ("==", "!="):
             advice = f"write '{last}', with two signs"
+        elif word in _MEANT:
+            advice = f"write '{_MEANT[word]}' and not '{word}'"
+        elif last + word == "<>":
+            advice = "write '!=' and not '<>'"
         elif word == "=" and following in ("<", ">"):
             advice = f"write '{following}=' and not '={following}'"
         elif word == "=":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -157,6 +157,9 @@ class Instrument(Driver):
     def claims(self) -> list[Claim]:
         way = self.tcp or self.serial or self.usbtmc or self.visa
         return [*super().claims(), Claim("instrument at", str(way))]
+
+    def extras(self) -> Collection[str]:
+        return ["visa"] if self.visa else []
 
     def open(self) -> None:
         if not self.services.simulated:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from labnode.clock import Clock
+from labnode.drivers.framework.driver import adding_extra
 from labnode.drivers.framework.io_thread import IoLoop
 from labnode.drivers.serial.line import Line
 from labnode.errors import DeviceGone
@@ -211,9 +212,8 @@ class VisaWire:
         try:
             import pyvisa  # noqa: PLC0415  (only boards with such a name need it)
         except ImportError:
-            raise DeviceGone(
-                "PyVISA is not installed: pip install 'labnode[visa]' into labnode's environment"
-            ) from None
+            advice = adding_extra("visa")
+            raise DeviceGone(f"the extra visa (PyVISA) is not installed: {advice}") from None
         self._error: type[Exception] = pyvisa.Error
         self._name = name
         self._manager = pyvisa.ResourceManager("@py")
