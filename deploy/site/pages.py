@@ -19,7 +19,7 @@ from typing import Any, get_args
 import click
 
 import labnode
-from deploy.site import http_api
+from deploy.site import classes, http_api
 from labnode.board import load_board
 from labnode.cli.main import main
 from labnode.clock import ManualClock
@@ -76,6 +76,7 @@ def pages() -> dict[str, str]:
         "reference/openapi.json": json.dumps(http_api.openapi(), indent=1) + "\n",
         "reference/metrics.md": _metrics(),
         "reference/errors.md": _errors(),
+        **classes.pages(GENERATED),
         **recipes(),
     }
     for kind, cls in load_drivers().items():
