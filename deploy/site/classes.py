@@ -69,8 +69,8 @@ PAGES = {
     "reference/driver.md": Page(
         "Driver",
         "What a driver of your own is made of: `from labnode.drivers import …`. [A driver of your "
-        "own](../own-driver.md) says how to begin, and has complete examples. A driver overrides the "
-        "methods that it needs; all others work as they are. The YAML options that all drivers "
+        "own](../own-driver.md) says how to begin, and has complete examples. A driver overrides "
+        "the methods that it needs; all others work as they are. The YAML options that all drivers "
         "share are in [Devices](../devices.md). `Services` is what a driver finds in "
         "`self.services`.",
         {

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import gpiozero
 
 from labnode.drivers import Pin, PinGroup, SlowSensor, command, register
-from labnode.errors import DeviceError
+from labnode.errors import BadInput, DeviceError
 from labnode.schema import Between, Doc, Duration
 
 # Avia Semiconductor, HX711 data sheet, "Serial Interface"
@@ -24,13 +24,16 @@ class Hx711(SlowSensor):
 
     Example::
 
-        weight: {driver: hx711, data: GPIO5, clock: GPIO6, scale: 0.00234, stale_after: 3s}
+        weight: {driver: hx711, data: GPIO5, clock: GPIO6, scale: 0.00234, max_tare: 100}
     """
 
     simulates = True  # in a simulation, SlowSensor reads nothing, and the pins are mock pins
 
     data: Annotated[Pin, Doc("The pin at DOUT.")]
     clock: Annotated[Pin, Doc("The pin at PD_SCK.")]
+    max_tare: Annotated[
+        float, Between(0), Doc("The most that can be tared: interlocks see the weight after it.")
+    ]
     sample_every: Annotated[Duration, Between(0.1)] = 0.2  # it converts 10 times per second
     unit: str = "g"
 
@@ -55,12 +58,13 @@ class Hx711(SlowSensor):
         data, clock = (device.pin for device in self.hardware.members)
         if data.state:
             raise DeviceError("the HX711 has no number ready: is it wired and powered?")
-        number = 0
+        number, intact = 0, True
         for _ in range(24):
-            if not self._pulse(clock):
-                return None  # this reading is lost; the next one comes soon
+            intact &= self._pulse(clock)
             number = number << 1 | int(data.state)
-        self._pulse(clock)  # the 25th pulse: the next number is that of input A, gain 128
+        intact &= self._pulse(clock)  # the 25th: the next number is that of input A, gain 128
+        if not intact:
+            return None  # this reading is lost; the next one comes soon
         number -= (number >> 23) << 24  # two's complement
         if number in (LOWEST, HIGHEST):
             raise DeviceError("the load cell is overloaded or not connected")
@@ -81,9 +85,12 @@ class Hx711(SlowSensor):
     @command
     def tare(self) -> None:
         """Show 0 for what is on the scale now."""
-        if super().value is None:
+        weight = super().value
+        if weight is None:
             raise DeviceError("nothing has been weighed yet")
-        self._zero = super().value
+        if abs(weight) > self.max_tare:
+            raise BadInput(f"{weight:g} {self.unit} is more than can be tared ({self.max_tare:g})")
+        self._zero = weight
 
     def reset(self) -> None:
         self._zero = 0.0

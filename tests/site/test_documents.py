@@ -51,7 +51,7 @@ def yaml_blocks() -> list[Block]:
 
 # What a part of a board file names that is in another part.
 _ELSEWHERE = re.compile(
-    r"there is no (device|task|file|driver 'traffic_light')|the board has no picture"
+    r"there is no (device|task|file|driver '(wled|hx711|electronic_load)')|the board has no picture"
 )
 
 
