@@ -80,14 +80,14 @@ PAGES = {
             Driver: "attach follow mistakes misfits remote_pins uses called",
             Output: (
                 "owns accept target force release overdue unheard guarded_since heard_until "
-                "was_lost stay_safe make_safe reset due poll describe state opened patience"
+                "was_lost stay_safe make_safe reset due poll describe state patience attach"
             ),
             SwitchOutput: "value_type patience describe",
             NumberOutput: "value_type check describe",
-            Input: "close value state due poll",
+            Input: "attach close value state due poll",
             Sensor: "value_type arrived describe",
             SlowSensor: "opened close",
-            SlowOutput: "attach open close make_safe await_safe drive value due poll",
+            SlowOutput: "attach open close reset make_safe await_safe drive value due poll",
             SlowSwitch: "answers_within transmit",
             IoThread: "wake",
             Backoff: "",
