@@ -15,7 +15,7 @@ from labnode.cli.run import demo
 from labnode.errors import BadInput, LabnodeError
 
 if TYPE_CHECKING:
-    from labnode.wizard.new_board import WiredDevice
+    from labnode.wizard.new_board import Kind, WiredDevice
 
 _SECRETS = click.option(
     "--settings", type=FILE, metavar="FILE", help="The node's settings: secrets are beside them."
@@ -180,15 +180,14 @@ def _ask(name: str, title: str) -> list[WiredDevice]:
     for number, kind in enumerate(new_board.KINDS, 1):
         click.echo(f"  {number}  {kind.words} ({kind.driver})")
     while True:
-        number = click.prompt(
+        kind = click.prompt(
             "\nNumber of the next device (Enter: no more)",
-            default=0,
+            default="",
             show_default=False,
-            type=click.IntRange(0, len(new_board.KINDS)),
+            value_proc=_kind,
         )
-        if not number:
+        if kind is None:
             return answers
-        kind = new_board.KINDS[number - 1]
         device = click.prompt("Its name in the file, such as lamp")
         values = [
             click.prompt(question, default=default, show_default=bool(default))
@@ -200,6 +199,21 @@ def _ask(name: str, title: str) -> list[WiredDevice]:
             click.echo(f"That does not work: {why}. Once more.")
         else:
             answers.append(answer)
+
+
+def _kind(answer: str) -> Kind | None:
+    """A kind by its number or its driver; None for Enter alone."""
+    from labnode.wizard.new_board import KINDS
+
+    if not answer:
+        return None
+    for number, kind in enumerate(KINDS, 1):
+        if answer.strip() in (str(number), kind.driver):
+            return kind
+    drivers = ", ".join(kind.driver for kind in KINDS)
+    raise click.BadParameter(
+        f"{answer!r} is none of these: a number from 1 to {len(KINDS)}, or {drivers}."
+    )
 
 
 def _write(path: Path, text: str) -> None:

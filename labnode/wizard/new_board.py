@@ -57,7 +57,7 @@ class WiredDevice:
         """The device in a board file."""
         given = zip(self.kind.asks, self.values, strict=False)
         parts = [f"driver: {self.kind.driver}"]
-        parts += [f"{option}: {_text(value)}" for (option, _, _), value in given if value]
+        parts += [f"{option}: {_value(option, value)}" for (option, _, _), value in given if value]
         parts += [self.kind.fixed] if self.kind.fixed else []
         return f"  {self.name}: {{{', '.join([*parts, f'label: {_text(self.label)}'])}}}"
 
@@ -108,6 +108,10 @@ def problem(text: str) -> str | None:
         except ConfigError as error:
             return error.problems[0].message.replace(f"{path}:", "line ")
     return None
+
+
+def _value(option: str, value: str) -> str:
+    return f"GPIO{value}" if option == "pin" and value.isdecimal() else _text(value)
 
 
 def _text(value: str) -> str:
