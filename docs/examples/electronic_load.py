@@ -1,4 +1,4 @@
-"""An electronic load: it draws the current that it is told, from whatever it is connected to."""
+"""An electronic load, which draws a current from a battery or supply."""
 
 from dataclasses import dataclass
 from typing import Annotated

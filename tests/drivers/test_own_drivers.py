@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -86,6 +87,14 @@ def test_a_student_draws_a_current_from_the_simulated_battery(tmp_path: Path) ->
         assert student.post("/api/devices/current/set", [2.1]).status == 400
         lab.finish(student)
         assert (lab.value("current"), lab.value("voltage")) == (0, 12.6)
+
+
+def test_the_test_of_the_page_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy(tmp_path, "wled")
+    monkeypatch.chdir(tmp_path)
+    page = (EXAMPLES.parent / "own-driver.md").read_text()
+    (block,) = re.findall(r"```python\n(from labnode\.testing .*?)```", page, re.DOTALL)
+    exec(block, {})
 
 
 # --- the lamp ---

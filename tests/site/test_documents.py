@@ -40,6 +40,15 @@ def test_no_page_is_too_long() -> None:
     assert {page: n for page in PAGES if (n := words(page)) > _MOST_WORDS} == {}
 
 
+# Words that nobody says aloud.
+_STILTED = re.compile(r"\b(whoever|of whom|of which|nobody's|anew|(?:is|are) told)\b", re.I)
+
+
+@pytest.mark.parametrize("path", TEXTS)
+def test_the_documents_are_in_words_that_a_colleague_would_say(path: str) -> None:
+    assert [match[0] for match in _STILTED.finditer(read(path))] == []
+
+
 # --- YAML ---
 
 

@@ -53,8 +53,8 @@ class Output(Driver):
     deadman: Annotated[
         Literal["never"] | Duration | None,
         Doc(
-            "How long whoever switched it on may be silent before it goes back to safe, at least "
-            "2 s; by default 5 s for motors and whatever has max_on_time, else never."
+            "How long its operator may give no sign before it goes back to safe, at least 2 s; by "
+            "default 5 s for motors and outputs with max_on_time, else never."
         ),
     ] = None
     min_off_time: Annotated[
