@@ -177,10 +177,10 @@ def _ask(name: str, title: str) -> list[WiredDevice]:
 
     answers: list[WiredDevice] = []
     click.echo("\nWhat is wired?")
-    for number, kind in enumerate(new_board.KINDS, 1):
-        click.echo(f"  {number}  {kind.words} ({kind.driver})")
+    for number, known in enumerate(new_board.KINDS, 1):
+        click.echo(f"  {number}  {known.words} ({known.driver})")
     while True:
-        kind = click.prompt(
+        kind: Kind | None = click.prompt(
             "\nNumber of the next device (Enter: no more)",
             default="",
             show_default=False,
