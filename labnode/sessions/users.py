@@ -179,8 +179,8 @@ class User:
     ("" if it sent none); `locale` (a language such as "es"), `back` (where the student goes
     afterwards), `experiment_name` and `category_name` (None if it sent none); `experiment_id`
     ("NAME@CATEGORY"); `request_client_data` and `request_server_data`, dictionaries that cannot be
-    changed. `session_id` is the central server's name of the session, and `session` the session as
-    labnode keeps it. `is_anonymous` and `read_only` are False.
+    changed. `session_id` identifies the session, and `session` is the session as labnode keeps it.
+    `is_anonymous` and `read_only` are False.
     """
 
     is_anonymous = False
@@ -248,7 +248,7 @@ class User:
 
         Assigned keys are stored soon after; what changes inside a value is stored at the end of the
         view or hook, or by `data.store()`. BadInput for what is no JSON data, SessionOver for a
-        change after the session's end.
+        change after the session's clean-up.
         """
         return self._data
 
