@@ -25,9 +25,10 @@ _AUTHORIZATION = "Basic d2VibGFiOndlYmxhYg=="
 
 
 class Reply:
-    """What the node answered: `status`, `headers` (lower case), `text` and `json`.
+    """What the node answered.
 
-    `cookies` are the values of all Set-Cookie headers.
+    `status` is the HTTP status, `headers` a dictionary with names in lower case, `cookies` a list
+    with the values of all Set-Cookie headers, `body` the bytes.
     """
 
     def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
@@ -38,10 +39,12 @@ class Reply:
 
     @property
     def text(self) -> str:
+        """The body as text."""
         return self.body.decode()
 
     @property
     def json(self) -> Any:
+        """The body, read as JSON; ValueError if it is none."""
         return json.loads(self.body)
 
     def __repr__(self) -> str:
@@ -49,22 +52,26 @@ class Reply:
 
 
 class Browser:
-    """Somebody's browser: keeps its cookie between requests and follows no redirects."""
+    """A browser: it keeps its cookies between requests, and follows no redirects.
+
+    `path` is below the lab's address, such as `/api/board`, with its query.
+    """
 
     def __init__(self, client: LabClient) -> None:
         self._client = client
         self._cookies: SimpleCookie = SimpleCookie()
 
     def get(self, path: str, **headers: str) -> Reply:
-        """`headers` in WSGI's spelling, such as HTTP_ACCEPT."""
+        """GET; `headers` are in WSGI's spelling, such as `HTTP_ACCEPT="text/html"`."""
         return self.request("GET", path, b"", **headers)
 
     def post(self, path: str, data: Any = None, **headers: str) -> Reply:
-        """POST with `data` as JSON."""
+        """POST with `data` as JSON; `headers` as in `get`."""
         headers = {"CONTENT_TYPE": "application/json", **headers}
         return self.request("POST", path, json.dumps(data).encode(), **headers)
 
     def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> Reply:
+        """Any request with this browser's cookies; `headers` as in `get`."""
         cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in self._cookies.items())
         reply = self._client.request(method, path, body, HTTP_COOKIE=cookie, **headers)
         for cookie in reply.cookies:
@@ -73,7 +80,11 @@ class Browser:
 
 
 class Student(Browser):
-    """A student whose turn it is, already on the lab's page."""
+    """The browser of a student whose turn it is; `LabClient.student` makes it.
+
+    `session_id` is the session's id, `url` what the central server was answered, `callback` the
+    path of it, and `entered` the Reply to opening it.
+    """
 
     def __init__(self, client: LabClient, session_id: str, url: str) -> None:
         super().__init__(client)
@@ -88,7 +99,12 @@ class Student(Browser):
 
 
 class LabClient:
-    """A node with the board of a file, its devices simulated, for the tests of a lab.
+    """A node with the board of a file, whose devices are simulated, for the tests of a lab.
+
+    In `with` it runs. `board` is the path of the board file, and `settings` are those of a node, by
+    name. `state_dir` keeps the node's state for the next LabClient; by default it is thrown away.
+    With a ManualClock as `clock`, time passes when the test says so. ConfigError if the board file
+    or a setting is wrong. `lab` is the Lab of the board's module, `agent` the node.
 
     Example::
 
@@ -139,7 +155,10 @@ class LabClient:
         self._undo.close()
 
     def request(self, method: str, path: str, body: bytes = b"", **environ: str) -> Reply:
-        """One request, as the web server would hand it over."""
+        """One request without cookies, as the web server hands it to the node.
+
+        `environ` are more keys of WSGI's environment, such as `HTTP_ACCEPT`.
+        """
         path, _, query = path.partition("?")
         given: dict[str, Any] = {
             "REQUEST_METHOD": method,
@@ -166,13 +185,17 @@ class LabClient:
         return Reply(answer[0], answer[1], content)
 
     def server(self, method: str, path: str, data: Any = None) -> Reply:
-        """A request of the central server's, `path` below /weblab/sessions."""
+        """A request of the central server with `data` as JSON; `path` is below /weblab/sessions."""
         body = b"" if data is None else json.dumps(data).encode()
         path = f"/weblab/sessions{path}"
         return self.request(method, path, body, HTTP_AUTHORIZATION=_AUTHORIZATION)
 
     def start(self, seconds: float = 60, **server_data: Any) -> Reply:
-        """The central server starts a session; `server_data` adds keys such as full_name."""
+        """The central server starts a session of so many `seconds`; returns the node's Reply.
+
+        `server_data` is what the server says about the student, such as `username`, `full_name`,
+        `locale` and `back`; also `**{"username.unique": "ada@example.org"}`.
+        """
         data = {
             "priority.queue.slot.length": seconds,
             "request.username": "student",
@@ -182,23 +205,26 @@ class LabClient:
         return self.server("POST", "/", {**body, "back": server_data.get("back")})
 
     def student(self, seconds: float = 60, **server_data: Any) -> Student:
-        """A student whose session has been started and who has opened the URL."""
+        """Start a session and open its address; AssertionError if the node refuses the start.
+
+        The arguments are those of `start`.
+        """
         reply = self.start(seconds, **server_data)
         assert reply.status == 200, reply
         return Student(self, reply.json["session_id"], reply.json["url"])
 
     def browser(self) -> Browser:
-        """Somebody who is nobody yet."""
+        """A browser without a session."""
         return Browser(self)
 
     def finish(self, student: Student) -> Any:
-        """The central server ends the session; returns its answer."""
+        """The central server ends the session; returns the node's answer as JSON."""
         return self.server("POST", f"/{student.session_id}", {"action": "delete"}).json
 
     def value(self, device: str) -> Any:
-        """What a device was last seen to be."""
+        """The last known value of a device."""
         return self.agent.board.snapshot[device]["value"]
 
     def end_all(self) -> bool:
-        """End all sessions; False when one was not clean after 10 s."""
+        """End all sessions; returns False if the board was not clean after 10 s."""
         return self.agent.sessions.end_all(Reason.DELETED, 10.0)

@@ -41,7 +41,7 @@ case "$*" in
     *"-m pip"*)
         echo "pip at work"
         PIP
-        for name in labnode ruff mypy pip-audit esptool.py; do
+        for name in labnode mkdocs ruff mypy pip-audit esptool.py; do
             [[ " ${LACKING:-} " != *" $name "* ]] || continue
             echo '#!/usr/bin/env bash' >"${0%/*}/$name"
             fail=FAIL_${name//-/_}
@@ -53,6 +53,7 @@ case "$*" in
         echo "3 passed"
         exit "${FAIL_pytest:-0}" ;;
     *"import labnode"*) ;;
+    *mkdocstrings*) exit "${FAIL_mkdocstrings:-0}" ;;
 esac
 """
 
@@ -357,6 +358,15 @@ def test_linters_esptool_and_mkdocs_without_a_wheel_are_left_out_and_asked_for_o
     assert not machine.calls("python -m pip")
     for missing in ("no ruff and mypy here", "no esptool here"):
         assert [line for line in again.stderr.splitlines() if missing in line and "skipped" in line]
+
+
+@pytest.mark.parametrize(("missing", "installed_now"), [("0", 0), ("1", 1)])
+def test_the_documents_get_what_they_need_since_the_clone_was_upgraded(
+    installed: Machine, missing: str, installed_now: int
+) -> None:
+    result = installed.run("docs", "--build", FAIL_mkdocstrings=missing)
+    assert result.returncode == 0
+    assert len(installed.calls("python -m pip")) == installed_now
 
 
 def test_a_failed_test_leaves_the_demo_as_it_was(installed: Machine) -> None:

@@ -55,3 +55,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return match[1]
 
     return _LINK.sub(link, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Docstrings begin their code with `::`, as Python's own do; in the site that is a colon."""
+    return html.replace("::</p>", ":</p>")

@@ -19,7 +19,7 @@ from typing import Any, get_args
 import click
 
 import labnode
-from deploy.site import http_api
+from deploy.site import classes, http_api
 from labnode.board import load_board
 from labnode.cli.main import main
 from labnode.clock import ManualClock
@@ -76,6 +76,7 @@ def pages() -> dict[str, str]:
         "reference/openapi.json": json.dumps(http_api.openapi(), indent=1) + "\n",
         "reference/metrics.md": _metrics(),
         "reference/errors.md": _errors(),
+        **classes.pages(GENERATED),
         **recipes(),
     }
     for kind, cls in load_drivers().items():
@@ -327,23 +328,26 @@ def _subclasses(cls: type[LabnodeError]) -> Iterable[type[LabnodeError]]:
         yield from _subclasses(sub)
 
 
-# --- recipes ---
+# --- recipes and examples ---
 
 
 def recipes() -> dict[str, str]:
-    """The pages of recipes with their board files in them, and the drawing of each wiring."""
+    """The pages with files in them, and the drawing of each recipe's wiring."""
     made = {}
-    for path in sorted((DOCS / "recipes").glob("*.md")):
+    for path in sorted([*(DOCS / "recipes").glob("*.md"), *DOCS.glob("own-driver*.md")]):
         text = path.read_text(encoding="utf-8")
-        for board in re.findall(r"<!-- board (\S+) -->", text):
-            made[f"recipes/{path.stem}.md"] = _with_board(text, board)
-            file = load_board(ROOT / board)
-            made[f"recipes/{path.stem}.svg"] = as_svg(file.title.pick(), wiring(file))
+        for kind, file in re.findall(r"<!-- (board|file) (\S+) -->", text):
+            page = path.relative_to(DOCS).as_posix()
+            made[page] = _with_file(made.get(page, text), kind, file)
+            if kind == "board":
+                board = load_board(ROOT / file)
+                made[f"recipes/{path.stem}.svg"] = as_svg(board.title.pick(), wiring(board))
     return made
 
 
-def _with_board(text: str, board: str) -> str:
-    begin, end = f"<!-- board {board} -->", "<!-- end -->"
-    inside = (ROOT / board).read_text(encoding="utf-8").rstrip()
+def _with_file(text: str, kind: str, file: str) -> str:
+    begin, end = f"<!-- {kind} {file} -->", "<!-- end -->"
+    inside = (ROOT / file).read_text(encoding="utf-8").rstrip()
+    language = "python" if file.endswith(".py") else "yaml"
     before, _, rest = text.partition(begin)
-    return f"{before}{begin}\n\n```yaml\n{inside}\n```\n\n{end}{rest.partition(end)[2]}"
+    return f"{before}{begin}\n\n```{language}\n{inside}\n```\n\n{end}{rest.partition(end)[2]}"

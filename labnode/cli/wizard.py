@@ -184,28 +184,29 @@ def _ask(name: str, title: str) -> list[WiredDevice]:
 
     answers: list[WiredDevice] = []
     click.echo(f"\n{said('cli.new-wired')}")
-    kinds = {str(number): kind for number, kind in enumerate(new_board.KINDS, 1)}
-    for number, kind in kinds.items():
-        click.echo(f"  {number}  {told(kind.words)} ({kind.driver})")
+    for number, each in enumerate(new_board.KINDS, 1):
+        click.echo(f"  {number}  {told(each.words)} ({each.driver})")
     while True:
-        number = click.prompt(f"\n{said('cli.new-number')}", default="", show_default=False)
-        if number in ("", "0"):
+        answer = click.prompt(f"\n{said('cli.new-number')}", default="", show_default=False)
+        if answer in ("", "0"):
             return answers
-        if number not in kinds:
-            click.echo(said("cli.new-no-number", number=number, n=len(kinds)))
+        kind = new_board.kind_of(answer)
+        if kind is None:
+            drivers = ", ".join(each.driver for each in new_board.KINDS)
+            n = len(new_board.KINDS)
+            click.echo(said("cli.new-no-number", number=answer, n=n, drivers=drivers))
             continue
-        kind = kinds[number]
         device = click.prompt(said("cli.new-device"))
         values = [
             click.prompt(told(question), default=default, show_default=bool(default))
             for _, question, default in kind.asks
         ]
         label = click.prompt(said("cli.new-label"), default=new_board.title(device))
-        answer = new_board.WiredDevice(device, kind, tuple(values), label)
-        if why := new_board.problem(new_board.board_text(name, title, [*answers, answer])):
+        wired = new_board.WiredDevice(device, kind, tuple(values), label)
+        if why := new_board.problem(new_board.board_text(name, title, [*answers, wired])):
             click.echo(said("cli.new-wrong", why=why))
         else:
-            answers.append(answer)
+            answers.append(wired)
 
 
 def _confirmed(question: str) -> bool:

@@ -45,7 +45,10 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class Every:
-    """Every so many seconds, by the clock that never jumps."""
+    """Every so many seconds, whatever the wall clock does: `Every(3600)`.
+
+    ValueError unless `seconds` is above 0.
+    """
 
     seconds: float
     wall: ClassVar[bool] = False
@@ -62,10 +65,11 @@ class Every:
 
 
 class At:
-    """At times of day, local ones: `At("03:00")`, `At(["7:30", "19:30"], days="mon-fri")`.
+    """At times of day, in local time: `At("03:00")`, `At(["7:30", "19:30"], days="mon-fri")`.
 
-    A time that does not exist, when clocks are put forward, comes at the first moment after it; one
-    that exists twice, when they are put back, comes at the first of the two.
+    When summer time begins, a time that does not exist comes at the first moment after it. When it
+    ends, a time that exists twice comes at the first of the two. ValueError for what is no time or
+    no day.
     """
 
     wall: ClassVar[bool] = True
@@ -91,12 +95,13 @@ class At:
 
 
 class Crontab:
-    """Minutes, local ones, that have all these parts, with the syntax of Huey's `crontab`.
+    """The minutes of local time that match all parts; `crontab` is another name of it.
 
-    A part is a number, `*` (each), `*/n` (each n-th), `a-b`, `a-b/n` or several of these with
-    commas; 0 and 7 are Sunday, which may also be `sun`. With hours, a minute comes once a day as in
-    `At`. With `hour="*"` it comes whenever the local clock shows such a minute: not at all in an
-    hour that does not exist, and twice in one that exists twice.
+    The syntax is that of Huey's `crontab`: a part is a number, `*` (each), `*/n` (each n-th),
+    `a-b`, `a-b/n` or several of these with commas; 0 and 7 are Sunday, which may also be `sun`.
+    With hours, a minute comes once a day as in `At`. With `hour="*"` it comes whenever the local
+    clock shows such a minute: not at all in an hour that does not exist, and twice in one that
+    exists twice. ValueError for what is no part, and for a date that does not exist.
     """
 
     wall: ClassVar[bool] = True

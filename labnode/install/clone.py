@@ -74,7 +74,8 @@ class Venv:
         """Afterwards it has labnode and MkDocs."""
         self.prepare()
         with turn(self.clone, self._clock):
-            if self.has("mkdocs"):
+            parts = "import material, mkdocstrings_handlers.python"
+            if self.has("mkdocs") and ran(self.python, "-I", "-c", parts):
                 return
             self._need_right()
             need_space(150, ".venv", self.clone)

@@ -17,14 +17,15 @@ from labnode.worker import Worker
 class Device:
     """One device: its driver's commands as methods, and its last known value.
 
-    A command waits for the hardware thread. Busy after 5 s; SessionOver if the session has ended by
-    then; BadInput for wrong arguments; DeviceError if the device fails; Interlocked where the board
-    forbids it.
+    `lab.devices.heater.set(True)` runs the command `set` on the hardware thread, waits for it and
+    returns its result. It raises Busy if the hardware thread has no time for it within 5 s,
+    SessionOver if the session has ended by then, BadInput for wrong arguments, Interlocked if the
+    board forbids it now, and DeviceError if the device fails.
 
-    A programmer has `program(path)`, relative to the board file, and `blank()`. They wait until
-    programming is done: on the hardware thread they are a part of the current task or hook,
-    elsewhere they run the task `NAME.program`. BadFile if the file is not for this chip, ToolFailed
-    if programming fails, AlreadyRunningError or TooLittleTime if it cannot start now.
+    A programmer has `program(path)`, relative to the board file, and `blank()`. Both wait until
+    programming is done. On the hardware thread they are a part of the current task or hook;
+    elsewhere they run the task `NAME.program`. They raise BadFile if the file is not for this chip,
+    ToolFailed if programming fails, AlreadyRunningError or TooLittleTime if it cannot start now.
     """
 
     def __init__(self, name: str, board: Board, worker: Worker, programming: Programming) -> None:
@@ -35,12 +36,19 @@ class Device:
 
     @property
     def value(self) -> Any:
-        """The last known value (JSON); reading it does not wait for the hardware."""
+        """The last known value as JSON data, in the device's unit; None if there is none.
+
+        Reading it does not wait for the hardware. `state["stale"]` says whether it is too old.
+        """
         return self._board.snapshot[self._name]["value"]
 
     @property
     def state(self) -> dict[str, Any]:
-        """The value and the driver's other fields."""
+        """The value and what else is known of the device, a new dictionary.
+
+        It has `value`; where they apply, `sampled` (when it was read, in seconds of the node's
+        clock), `stale`, `error` (a sentence), `connected` and `locked`.
+        """
         return dict(self._board.snapshot[self._name])
 
     def command(
@@ -51,10 +59,11 @@ class Device:
         deadline: float = math.inf,
         asked_at: float = math.inf,
     ) -> Any:
-        """Call a command by its name with JSON arguments, a list or an object.
+        """Call a command by its name with JSON arguments: a list by position, a dictionary by name.
 
-        Times are the node's clock's. TooLate when it could not begin before `deadline`; Outdated
-        when it was asked for before the device went to safe by itself, and is not to be safe.
+        `deadline` and `asked_at` are seconds of the node's clock. TooLate if the command could not
+        begin before `deadline`. Outdated if it was asked for before the device went to safe by
+        itself; a command that makes the device safe is never outdated.
         """
         if self._worker.on_hardware_thread:  # in a hook or task; the session's end waits for it
             return self._board.command(self._name, name, arguments)
@@ -92,7 +101,11 @@ class Device:
 
 
 class Devices:
-    """The devices by name, as attributes or keys: `lab.devices.heater`, `lab.devices["heater"]`."""
+    """The devices by name, as attributes or keys: `lab.devices.heater`, `lab.devices["heater"]`.
+
+    `in` and iteration are over the names. A name that the board does not have is an AttributeError,
+    as a key NotFound.
+    """
 
     def __init__(self, board: Board, worker: Worker, programming: Programming) -> None:
         self._devices = {

@@ -31,10 +31,22 @@ _NO_NODE = "The lab belongs to no running node yet."
 
 
 class Lab:
-    """One in a board's module: `lab = Lab()`.
+    """What a board's Python module is written with: `lab = Lab()`, once in the module.
 
-    `app` is a plain bottle.Bottle for the lab's own views. Each needs an active user unless its
-    route says `access="login"` (also after the time is up) or `access="public"`.
+    `app` is a plain bottle.Bottle for the lab's own views. A view needs an active user, unless its
+    route has `access="login"` (also after the time is up) or `access="public"`.
+
+    Hooks, tasks and views run once the board is on a running node. Before that, `devices`, `tasks`
+    and the other members that need a node raise LabnodeError.
+
+    Example::
+
+        lab = Lab()
+
+        @lab.app.post("/toast")
+        def toast():
+            lab.devices.heater.set(True)
+            return {"left": lab.user.time_left}
     """
 
     def __init__(self) -> None:
@@ -54,18 +66,20 @@ class Lab:
     def on_start(self, function: F) -> F:
         """Call `function(client_data, server_data)` on the hardware thread before a session.
 
-        If it raises, the start fails. A dictionary that it returns becomes `lab.user.data`. Several
-        run in the order in which they were declared. They run again after a restart
-        (`lab.restarted`), and then the data stays what it was.
+        Both arguments are dictionaries of the central server's request. If the function raises an
+        exception, the start of the session fails. If it returns a dictionary, that becomes
+        `lab.user.data`. Several hooks run in the order of their declaration. They run again when
+        the node restarts during a session (`lab.restarted`); the data then stays what it was.
         """
         hooks.check("on_start", function, "client_data", "server_data")
         self._on_start.append(function)
         return function
 
     def on_dispose(self, function: F) -> F:
-        """Call `function()` on the hardware thread after a session; then the devices are reset.
+        """Call `function()` on the hardware thread after a session, before the devices are reset.
 
-        Several run in the order in which they were declared, whatever one of them raises.
+        Several hooks run in the order of their declaration, even if one of them raises an
+        exception. An exception quarantines the board: no session starts until somebody has looked.
         """
         hooks.check("on_dispose", function)
         self._on_dispose.append(function)
@@ -80,7 +94,11 @@ class Lab:
     def task(
         self, function: Callable[..., Any] | None = None, **options: Unpack[TaskOptions]
     ) -> Any:
-        """Make a function a task; the options are those of TaskFunction."""
+        """Make a function a task: `@lab.task`, or with options `@lab.task(unique="user")`.
+
+        The options are those of TaskFunction. LabnodeError if the lab has a task of that name,
+        ValueError for an option that has no such value.
+        """
         if function is not None and not callable(function):
             raise LabnodeError(f"@lab.task takes its options by name (unique={function!r}?).")
 
@@ -92,10 +110,11 @@ class Lab:
     def periodic_task(
         self, schedule: Schedule, *, catch_up: bool = False, **options: Unpack[TaskOptions]
     ) -> Callable[[Callable[..., Any]], TaskFunction[..., Any]]:
-        """Make a function a task that the lab runs by itself, by `crontab(...)` say.
+        """Make a function a task that the lab runs by itself, by a `schedule` such as `crontab`.
 
-        What was missed while the node was off runs once with `catch_up`, and else not at all. A run
-        is left out while the one before is unfinished. The other options are those of `task`.
+        The function has no arguments. Runs that were missed while the node was off are left out;
+        with `catch_up` there is one run afterwards. A run is left out while the previous one is
+        unfinished. The other options are those of `task`. LabnodeError for what is no schedule.
         """
         if not callable(getattr(schedule, "next", None)):
             raise LabnodeError(
@@ -123,16 +142,20 @@ class Lab:
         return declared
 
     def user_loader(self, function: F) -> F:
-        """Have `function(username_unique)` load `lab.user.user`."""
+        """Make `lab.user.user` what `function(username_unique)` returns.
+
+        It is called each time that `lab.user.user` is read. A lab has one at most.
+        """
         hooks.check("user_loader", function, "username_unique")
         hooks.check_only("user_loader", self._user_loader)
         self._user_loader = function
         return function
 
     def initial_url(self, function: F) -> F:
-        """Have `function()` return where a student goes first, instead of the generated page.
+        """Send students first to the address that `function()` returns.
 
-        A path gets that of the setting `base_url` in front, unless it begins with it.
+        Without it they go to the generated page. A path gets the path of the setting `base_url` in
+        front, unless it begins with that. A lab has one such function at most.
         """
         hooks.check("initial_url", function)
         hooks.check_only("initial_url", self._initial_url)
@@ -140,9 +163,11 @@ class Lab:
         return function
 
     def websocket(self, path: str, access: Level = "active") -> Callable[[F], F]:
-        """Call `function(ws)` in its own thread for each WebSocket opened at `path`.
+        """Call `function(ws)` in a thread of its own for each WebSocket opened at `path`.
 
-        `for message in ws` ends when the page closes it or the session ends; see WebSocket.
+        `ws` is a WebSocket; `for message in ws` ends when the page closes it or the session ends.
+        Parts of the path in `<...>` are further arguments. `access` is that of a view: "active",
+        "login" or "public". LabnodeError for a path that has a function already or has no slash.
         """
         if not path.startswith("/") or path in self.websockets:
             raise LabnodeError(f"@lab.websocket needs a path of its own, with a slash: {path!r}.")
@@ -159,8 +184,9 @@ class Lab:
     def content_security_policy(self, **sources: Unpack[pages.PageSources]) -> None:
         """Allow the lab's own pages to load more than what labnode serves.
 
-        Sources as in the header, with spaces between them, are added to those that are allowed
-        anyway: `lab.content_security_policy(script_src="'unsafe-inline' https://cdn.example.org")`.
+        The sources are written as in the header, with spaces between them, and are added to those
+        that are allowed anyway:
+        `lab.content_security_policy(script_src="'unsafe-inline' https://cdn.example.org")`.
         """
         self.page_sources |= pages.by_directive(sources)
 
@@ -168,30 +194,34 @@ class Lab:
 
     @property
     def user(self) -> User | AnonymousUser:
-        """The student of this request, hook or task, or the anonymous user."""
+        """The student of this request, hook or task.
+
+        Without one it is the anonymous user: `is_anonymous` and False, "", None or 0 for the
+        rest. An observer is anonymous, too, and has `read_only`.
+        """
         return context.current_user.get() or ANONYMOUS
 
     @property
     def devices(self) -> Devices:
-        """The board's devices by name."""
+        """The board's devices: `lab.devices.heater`, or `lab.devices["heater"]`."""
         if self._devices is None:
             raise LabnodeError(_NO_NODE)
         return self._devices
 
     @property
     def restarted(self) -> bool:
-        """Whether the node was restarted in the middle of this session."""
+        """Whether the node was restarted during this session."""
         return isinstance(self.user, User) and self.user.session.restarted
 
     @property
     def current_task(self) -> Task | None:
-        """The task that this code is in, or None."""
+        """The task that this code runs in, or None."""
         task: Task | None = context.current_task.get()
         return task
 
     @property
     def current_task_stopping(self) -> bool:
-        """Whether the task that this code is in was asked to stop."""
+        """Whether the task that this code runs in was asked to stop; False outside a task."""
         return self.current_task is not None and self.current_task.stopping
 
     @property
@@ -210,7 +240,10 @@ class Lab:
         return [task for task in self.tasks if task.name == name]
 
     def get_task(self, which: str | TaskFunction[..., Any]) -> Task | None:
-        """This session's task with an id, or its latest one of a function (or its name)."""
+        """This session's task with an id, or its latest run of a function (or its name).
+
+        None if there is none, or if it belongs to another session.
+        """
         if isinstance(which, str) and which not in self.functions:
             row = self._node.tasks.look(which)
             mine = row is not None and row["session_id"] == self.user.session_id
@@ -218,17 +251,21 @@ class Lab:
         return next(reversed(self.get_tasks(which)), None)
 
     def get_running_task(self, which: str | TaskFunction[..., Any]) -> Task | None:
-        """This session's latest task of a function that is not finished, or None."""
+        """This session's latest task of a function (or its name) that is not finished, or None."""
         return next((t for t in reversed(self.get_tasks(which)) if not t.finished), None)
 
     def get_running_tasks(self, which: str | TaskFunction[..., Any]) -> list[Task]:
-        """This session's tasks of a function that are not finished, oldest first."""
+        """This session's tasks of a function (or its name) that are not finished, oldest first."""
         return [task for task in self.get_tasks(which) if not task.finished]
 
     def join_tasks(
         self, which: str | TaskFunction[..., Any], timeout: float | None = None, stop: bool = False
     ) -> None:
-        """Wait for this session's tasks of a function; with `stop`, ask them to stop first."""
+        """Wait for this session's tasks of a function (or its name).
+
+        With `stop`, ask all of them to stop first. `timeout` is in seconds, for each task; TooLate
+        and Deadlock as in Task.join.
+        """
         tasks = self.get_running_tasks(which)
         for task in tasks if stop else ():
             task.stop()
@@ -236,38 +273,50 @@ class Lab:
             task.join(timeout)
 
     def wait(self, seconds: float) -> bool:
-        """Let `seconds` pass; False as soon as the task, the hook or the session has to end.
+        """Wait `seconds`; returns False as soon as the task, the hook or the session has to end.
 
-        Use it instead of time.sleep: on the hardware thread it serves devices and requests.
+        Use it instead of time.sleep: on the hardware thread it serves devices and requests
+        meanwhile.
         """
         return self._node.tasks.pause(seconds)
 
     def poll(self) -> None:
-        """Keep the session alive, as every request of the student does by itself."""
+        """Count as a sign of the student, so that the session does not end for inactivity.
+
+        Every request of the student does that by itself. Without a session it does nothing.
+        """
         if isinstance(self.user, User):
             self._node.sessions.poll(self.user.session, by_lab=True)
 
     def logout(self) -> None:
-        """End the student's session."""
+        """End the student's session, as its Leave button does; nothing without a session."""
         if isinstance(self.user, User):
             self._node.sessions.end(self.user.session, Reason.EXITED)
 
     def observer_link(self) -> str:
-        """An address where a teacher can watch the session, without controlling anything."""
+        """An address where a teacher can watch the session, without controlling anything.
+
+        LabnodeError without a session.
+        """
         if not isinstance(self.user, User):
             raise LabnodeError("Nobody is logged in, so there is no session to be observed.")
         return self._node.observers.link(self.user.session)
 
     def push(self, event: str, data: Any = None) -> None:
-        """Send `{"event": event, "data": data}` to all WebSockets of the current user's session.
+        """Send `{"event": event, "data": data}` to all pages of the current user's session.
 
-        Without a current user, to all sessions. Never waits: a page that reads too slowly loses its
-        WebSocket.
+        Without a current user, it goes to all sessions. `data` is JSON data. This never waits: a
+        page that reads too slowly loses its WebSocket.
         """
         self._node.pages.push(self.user.session_id, event, data)
 
     def record(self, action: str, /, **data: Any) -> None:
-        """Store an action of the current user, with JSON data (up to 4 KiB) about it."""
+        """Store an action of the current user, with JSON data (up to 4 KiB) about it.
+
+        Example::
+
+            lab.record("measured", volts=lab.devices.meter.value)
+        """
         user = self.user
         self._node.sessions.actions.record(
             user.session_id, user.username_unique or None, action, data
@@ -288,15 +337,19 @@ class Lab:
         return pages.locales(self.user)
 
     def text(self, texts: str | Mapping[str, str]) -> str:
-        """The text in the best language, from one per language: `{"en": ..., "es": ...}`."""
+        """The text in the student's best language, of one per language: `{"en": ..., "es": ...}`.
+
+        A text without languages is returned as it is.
+        """
         return pages.text(texts, self.locales)
 
     def poll_script(self, logout_on_close: bool = False, callback: str | None = None) -> str:
-        """HTML for the lab's own pages that keeps the session while the page is open.
+        """HTML for the lab's own pages: a script that keeps the session while the page is open.
 
-        Closing the page ends the session 10 s later, if no other is opened until then, or at once
-        with `logout_on_close`. At the end of the session the page goes to where the lab sends its
-        students, or the page's function called `callback` runs instead. "" without a session.
+        When the page is closed, the session ends 10 s later unless another page is opened; with
+        `logout_on_close` it ends at once. At the end of the session, the page goes to where the
+        lab sends its students; with `callback`, the page's function of that name runs instead.
+        Returns "" without a session.
         """
         if not isinstance(self.user, User):
             return ""
@@ -306,7 +359,7 @@ class Lab:
         )
 
     def create_token(self, size: int = 32) -> str:
-        """A random name of `size` bytes that fits into URLs and file names."""
+        """A random text for URLs and file names; `size` is in bytes, and 32 are 43 characters."""
         return secrets.token_urlsafe(size)
 
     # ------------------------------------------------------------------ the node's side

@@ -233,7 +233,7 @@ class Agent:
         )
 
     def _warn(self) -> None:
-        """Log what whoever runs the node should change in its settings."""
+        """Log what the operator should change in the settings."""
         if self.settings.admin_among_students:
             log.warning(
                 "The administration is at the address where students come: anybody who reaches it "

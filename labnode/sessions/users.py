@@ -175,7 +175,12 @@ ANONYMOUS = AnonymousUser()
 class User:
     """The student of a session, also after its end.
 
-    The names are those that the central server sent.
+    These attributes are what the central server sent: `username`, `username_unique` and `full_name`
+    ("" if it sent none); `locale` (a language such as "es"), `back` (where the student goes
+    afterwards), `experiment_name` and `category_name` (None if it sent none); `experiment_id`
+    ("NAME@CATEGORY"); `request_client_data` and `request_server_data`, dictionaries that cannot be
+    changed. `session_id` identifies the session, and `session` is the session as labnode keeps it.
+    `is_anonymous` and `read_only` are False.
     """
 
     is_anonymous = False
@@ -212,7 +217,7 @@ class User:
 
     @property
     def time_left(self) -> float:
-        """Seconds, 0 when the session is over."""
+        """Seconds until the session ends, 0 when it is over."""
         return self.session.time_left(self._clock.now())
 
     @property
@@ -222,26 +227,28 @@ class User:
 
     @property
     def last_poll(self) -> float:
-        """When that was, in seconds since 1970."""
+        """When the student's browser made its last request, in seconds since 1970."""
         return self._clock.wall() - self.time_without_polling
 
     @property
     def start_date(self) -> float:
-        """When the slot began, in seconds since 1970."""
+        """When the student's time began, in seconds since 1970."""
         return self.session.created_at - self.session.request.elapsed
 
     @property
     def max_date(self) -> float:
-        """When the slot ends, in seconds since 1970."""
+        """When the student's time ends, in seconds since 1970."""
         if self.session.deadline is None:
             return self._clock.wall() + self.session.length
         return self._clock.wall() + self.session.deadline - self._clock.now()
 
     @property
     def data(self) -> JsonDict:
-        """The lab's own JSON data about this session, stored soon after each change.
+        """The lab's own JSON data about this session, a dictionary that is stored after changes.
 
-        What has changed inside a value is stored at the end of the view or hook, or by `store()`.
+        Assigned keys are stored soon after; what changes inside a value is stored at the end of the
+        view or hook, or by `data.store()`. BadInput for what is no JSON data, SessionOver for a
+        change after the session's clean-up.
         """
         return self._data
 
@@ -251,12 +258,12 @@ class User:
 
     @property
     def user(self) -> Any:
-        """What the lab's `@lab.user_loader` returns for `username_unique`, else None."""
+        """What the lab's `@lab.user_loader` returns for `username_unique`; None without one."""
         return self._users.lab.load_user(self.username_unique)
 
     @property
     def secret(self) -> str:
-        """A random URL-safe text, the same in all sessions of this student.
+        """A random text of 43 URL-safe characters, the same in all sessions of this student.
 
         LabnodeError without a `username_unique`.
         """
@@ -264,7 +271,7 @@ class User:
 
     @property
     def folder(self) -> Path:
-        """A directory for this student, the same in all their sessions.
+        """A directory for this student's files, the same in all their sessions.
 
         LabnodeError without a `username_unique`, StorageError if it cannot be created.
         """

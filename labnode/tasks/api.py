@@ -63,22 +63,22 @@ class TaskOptions(TypedDict, total=False):
 
 
 class TaskFunction(Generic[P, R]):
-    """A function that can run as a task.
+    """A function that can run as a task. `@lab.task` makes it and takes the same options.
 
-    `unique` allows one run at a time, in all ("global") or per session ("user"), and runs it on the
-    hardware thread; other tasks run in the background. `label` (a text, or one per language) adds a
-    button to the page. Students who have less than `estimated_time` seconds left cannot start it.
-    After `max_runtime` seconds it is asked to stop. If a task does not stop within 5 s after it was
-    asked to, its child processes are killed.
+    `unique` allows one run at a time, on the whole node ("global") or in each session ("user"), and
+    runs it on the hardware thread; other tasks run in the background. `label` (a text, or one per
+    language) adds a button to the page. Students who have less than `estimated_time` seconds left
+    cannot start it. After `max_runtime` seconds it is asked to stop. If a task does not stop within
+    5 s after it was asked to, its child processes are killed.
 
-    A queued run that fails is run again up to `retries` times, `retry_delay` seconds later. Of
-    those that wait, the higher `priority` is the first. One that does not begin within `expires`
-    seconds has failed.
+    A queued run that fails is run again up to `retries` times, `retry_delay` seconds later. Among
+    waiting runs, the one with the highest `priority` starts first. A run that does not start within
+    `expires` seconds fails.
 
-    A run that no session has started is the lab's: it waits while a student is there, and is asked
-    to stop when one comes, unless `during_sessions`. One that is cut off by that, or by the end of
-    the node, has failed; with `idempotent` and `retries` it begins again. With `periodic` it is the
-    lab's whenever that says so.
+    A run that was not started in a session belongs to the lab: it waits while a student is on the
+    board, and is asked to stop when one comes, unless `during_sessions`. A run that is interrupted
+    by that, or by the end of the node, has failed; with `idempotent` and `retries` it starts again.
+    `periodic` is the schedule of `@lab.periodic_task`.
     """
 
     def __init__(
@@ -131,9 +131,10 @@ class TaskFunction(Generic[P, R]):
         tasks.register(self)
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run in this thread and return the result.
+        """Run the function in this thread and return its result.
 
-        AlreadyRunningError if `unique` forbids it, TooLittleTime if `estimated_time` does.
+        AlreadyRunningError if `unique` forbids it, TooLittleTime if `estimated_time` does. What the
+        function raises reaches the caller.
         """
         invocation = replace(  # with the caller's own arguments, as in any other call
             self._invocation(args, kwargs), call=partial(self.function, *args, **kwargs)
@@ -144,8 +145,8 @@ class TaskFunction(Generic[P, R]):
     def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> Task:
         """Queue a run and return its task at once.
 
-        BadInput for arguments that the function does not take or that are not JSON data; they are
-        copied. If `unique` or `estimated_time` forbids the run, or the session is over, the
+        The arguments are JSON data and are copied; BadInput for others, or if the function does not
+        take them. If `unique` or `estimated_time` forbids the run, or the session is over, the
         returned task has already failed, with the reason in its `error`.
         """
         return self._bound().submit(self._invocation(args, kwargs))
@@ -158,11 +159,12 @@ class TaskFunction(Generic[P, R]):
         delay: float | timedelta | None = None,
         eta: datetime | None = None,
     ) -> Task:
-        """Queue a run later, as delay() does now: in `delay` seconds, or at `eta`.
+        """Queue a run for later and return its task: in `delay` seconds, or at `eta`.
 
-        `delay` counts by the time since boot. `eta` is a time of the wall clock, the local one if
-        it has no time zone; it waits until that clock is right. BadInput for what is neither, and
-        for a time that is past.
+        `args` and `kwargs` are the function's arguments. `delay` (seconds or a timedelta, up to ten
+        years) counts from now, whatever the wall clock does. `eta` is a time of the wall clock:
+        local time if it has no time zone. It waits until that clock is confirmed. BadInput for
+        both or neither, and for a time in the past.
         """
         if (delay is None) == (eta is None):
             raise BadInput(f"Task {self.name!r} is scheduled with either delay= or eta=.")
@@ -183,9 +185,10 @@ class TaskFunction(Generic[P, R]):
         return self._bound().submit(invocation, when)
 
     def run_sync(self, /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Task:
-        """Run it and wait until it is finished, at most `timeout` seconds; returns the task.
+        """Queue a run and wait until it is finished, at most `timeout` seconds; returns the task.
 
-        On a worker thread it runs in that thread at once, because that thread cannot wait for it.
+        If it takes longer, the task that is returned is not `finished`. In a hook or task it runs
+        in the same thread at once, because that thread cannot wait for itself.
         """
         return self._bound().run_sync(self._invocation(args, kwargs), timeout)
 
@@ -255,10 +258,21 @@ def _is_number(value: object) -> bool:
 
 
 class Task:
-    """One task, as it was when it was last retrieved.
+    """One run of a task function, as it was when it was last retrieved.
 
-    `retrieve()` updates it. Inside the task itself `data` can be written (everybody sees it at
-    once), `stopping` is always current, and `wait()` lets time pass.
+    `retrieve()` updates it. Inside the task itself (`lab.current_task`) `data` can be written, and
+    everybody sees it at once; `stopping` is always up to date, and `wait()` lets time pass.
+
+    Example::
+
+        @lab.task(unique="global")
+        def heat(seconds):
+            task = lab.current_task
+            for second in range(seconds):
+                task.data["percent"] = 100 * second / seconds
+                if not task.wait(1):
+                    return "stopped"
+            return "finished"
     """
 
     def __init__(
@@ -281,6 +295,7 @@ class Task:
 
     @property
     def task_id(self) -> str:
+        """The run's id, a random URL-safe text."""
         return str(self._row["id"])
 
     @property
@@ -290,7 +305,7 @@ class Task:
 
     @property
     def session_id(self) -> str | None:
-        """The session that started it, None if the lab did."""
+        """The id of the session that started it; None if it belongs to the lab."""
         session_id: str | None = self._row["session_id"]
         return session_id
 
@@ -301,33 +316,37 @@ class Task:
 
     @property
     def submitted(self) -> bool:
+        """Whether it is still waiting to run."""
         return self.status == "submitted"
 
     @property
     def running(self) -> bool:
+        """Whether it is running now."""
         return self.status == "running"
 
     @property
     def done(self) -> bool:
+        """Whether the function has returned."""
         return self.status == "done"
 
     @property
     def failed(self) -> bool:
+        """Whether the function has raised an exception, or could not run; see `error`."""
         return self.status == "failed"
 
     @property
     def finished(self) -> bool:
-        """Done or failed."""
+        """Whether it is done or failed."""
         return self.done or self.failed
 
     @property
     def result(self) -> Any:
-        """What the function returned (JSON data), once done."""
+        """What the function returned (JSON data), once it is done; None before and if it failed."""
         return deepcopy(self._row["result"])
 
     @property
     def error(self) -> dict[str, str] | None:
-        """`{"code", "class", "message"}` once failed, else None."""
+        """Why it failed: a dictionary with `code`, `class` and `message`; None unless it failed."""
         error: dict[str, str] | None = self._row["error"]
         return error and {name: text for name, text in error.items() if name != "words"}
 
@@ -338,7 +357,10 @@ class Task:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The task's progress (JSON data)."""
+        """The task's progress: a dictionary of JSON data, which the page gets too.
+
+        Only the task itself can write it; elsewhere it is a TypeError.
+        """
         return self._data
 
     @data.setter
@@ -355,24 +377,24 @@ class Task:
         return bool(self._row.get("stopping"))
 
     def stop(self) -> None:
-        """Ask it to stop; if it has not begun, it is cancelled."""
+        """Ask it to stop; if it has not started, it is cancelled. Returns at once."""
         self._tasks.stop(self.task_id)
 
     def wait(self, seconds: float) -> bool:
-        """Inside the task: let `seconds` pass; False as soon as it is asked to stop.
+        """Inside the task: wait `seconds`; returns False as soon as it is asked to stop.
 
-        On the hardware thread, calls and sensors are served meanwhile. Raises Stopped if the task
-        goes on waiting long after it was asked to stop.
+        On the hardware thread, commands and sensors are served meanwhile. Raises Stopped if the
+        task goes on waiting long after it was asked to stop, and TypeError outside the task.
         """
         if self.inside is None:
             raise TypeError("Only the task itself can wait(); use join() to wait for a task.")
         return self._tasks.wait(self.inside, seconds)
 
     def join(self, timeout: float | None = None, error_on_timeout: bool = True) -> Task:
-        """Wait until it is finished, at most `timeout` seconds; returns it, updated.
+        """Wait until it is finished, at most `timeout` seconds; returns the task, updated.
 
         TooLate (a TimeoutError) if it takes longer, unless `error_on_timeout` is False. Deadlock if
-        it could not finish because of this wait. SessionOver in a view whose session ends.
+        this wait would keep it from finishing. SessionOver in a view whose session ends.
         """
         self._tasks.join(self.task_id, timeout, error_on_timeout)
         return self.retrieve()
@@ -398,7 +420,7 @@ class Task:
             self.data.update(news)
 
     def store(self) -> Task:
-        """Inside the task: publish `data`; only needed after a change deep inside it."""
+        """Inside the task: publish `data`; only needed after a change inside one of its values."""
         if self.inside is None:
             raise TypeError("A task's data is stored inside the task only.")
         self._publish_data()

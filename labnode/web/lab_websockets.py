@@ -80,8 +80,8 @@ class WebSocket:
             for message in ws:
                 ws.send({"user": lab.user.username, "said": message})
 
-    `lab.user` is looked at anew before each message. The end of the session closes a WebSocket that
-    is for active users: with the code 4001 and the reason "session-over".
+    `lab.user` is up to date at each message. The end of the session closes a WebSocket that is for
+    active users, with the code 4001 and the reason "session-over".
     """
 
     def __init__(self, visitor: Visitor, limits: WebSocketLimits) -> None:
@@ -97,7 +97,7 @@ class WebSocket:
 
     @property
     def closed(self) -> bool:
-        """Nothing can be sent any more."""
+        """Whether it is closed, so that nothing can be sent any more."""
         return self.channel.ending is not None
 
     def receive(self, timeout: float | None = None) -> str | bytes | None:
@@ -124,10 +124,11 @@ class WebSocket:
             yield message
 
     def send(self, message: str | bytes | dict[str, Any] | list[Any]) -> None:
-        """Send text, bytes, or a dictionary or list as JSON; WebSocketClosed when it is closed.
+        """Send text, bytes, or a dictionary or list as JSON; WebSocketClosed if it is closed.
 
-        It is queued. In the handler's own thread it waits for room in the queue as long as the
-        client reads; elsewhere it never waits, and a client that is too slow is closed.
+        The message is queued. In the handler's own thread, `send` waits for room in the queue as
+        long as the client reads. In other threads it never waits: if there is no room, the
+        WebSocket is closed.
         """
         data, size = encoded(message, self._limits.message)
         mine = self.thread == threading.get_ident()
@@ -138,7 +139,11 @@ class WebSocket:
             raise WebSocketClosed(f"The WebSocket is closed ({ending.code} {ending.reason}).")
 
     def close(self, code: int = CloseReason.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Close it after all that has been sent; codes for labs are 1000 and 3000 to 4999."""
+        """Close it once everything in the queue has been sent.
+
+        Codes for labs are 1000 and 3000 to 4999; `reason` has at most 123 bytes. BadInput for
+        others.
+        """
         if code not in (1000, 1001, 1003, 1008, 1011, 1013) and not 3000 <= code <= 4999:
             raise BadInput(f"{code} is not a code to close a WebSocket with (1000, 3000 to 4999).")
         if len(reason.encode()) > 123:

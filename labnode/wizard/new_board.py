@@ -50,6 +50,14 @@ KINDS = (
 )
 
 
+def kind_of(answer: str) -> Kind | None:
+    """A kind by its number, from 1 on, or by its driver; None for anything else."""
+    for number, kind in enumerate(KINDS, 1):
+        if answer.strip() in (str(number), kind.driver):
+            return kind
+    return None
+
+
 @dataclass(frozen=True)
 class WiredDevice:
     """One device: its name, its kind, the answers to what the kind asks, its label."""
@@ -63,7 +71,7 @@ class WiredDevice:
         """The device in a board file."""
         given = zip(self.kind.asks, self.values, strict=False)
         parts = [f"driver: {self.kind.driver}"]
-        parts += [f"{option}: {_text(value)}" for (option, _, _), value in given if value]
+        parts += [f"{option}: {_value(option, value)}" for (option, _, _), value in given if value]
         parts += [self.kind.fixed] if self.kind.fixed else []
         return f"  {self.name}: {{{', '.join([*parts, f'label: {_text(self.label)}'])}}}"
 
@@ -116,6 +124,10 @@ def problem(text: str) -> str | None:
         except ConfigError as error:
             return error.problems[0].message.replace(f"{path}:", "line ")
     return None
+
+
+def _value(option: str, value: str) -> str:
+    return f"GPIO{value}" if option == "pin" and value.isdecimal() else _text(value)
 
 
 def _text(value: str) -> str:

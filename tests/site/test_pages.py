@@ -5,6 +5,7 @@ LABNODE_TEST_WRITE=1 python -m pytest tests/site/test_pages.py
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from unittest import mock
 import bottle
 import pytest
 
-from deploy.site import http_api, pages
+from deploy.site import classes, http_api, pages
 from labnode.drivers.framework.registry import load_drivers
 from labnode.testing import LabClient
 
@@ -50,6 +51,17 @@ def test_no_page_of_a_driver_is_left_of_one_that_has_gone(made: dict[str, str]) 
             (pages.DOCS / path).unlink()
         left = set()
     assert not left, STALE
+
+
+def test_everything_that_the_reference_of_python_shows_has_a_docstring() -> None:
+    shown = [item for page in classes.PAGES.values() for item in page.shown.items()]
+    silent = [
+        f"{cls.__qualname__}.{name}"  # type: ignore[attr-defined]
+        for cls, left_out in shown
+        for name, member in {"": cls, **classes.members(cls, left_out)}.items()
+        if not inspect.getdoc(member)
+    ]
+    assert silent == []
 
 
 def test_the_navigation_has_every_driver() -> None:

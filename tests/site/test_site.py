@@ -16,8 +16,8 @@ from tests.kit.programs import ran
 from .documents import PAGES, ROOT
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("material") is None,
-    reason="there is no mkdocs-material here; its extra is `docs`",
+    not all(importlib.util.find_spec(name) for name in ("material", "mkdocstrings_handlers")),
+    reason="there is no MkDocs with all its parts here; its extra is `docs`",
 )
 
 

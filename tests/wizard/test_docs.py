@@ -11,18 +11,14 @@ import os
 import re
 from pathlib import Path
 from textwrap import indent
-from typing import Any
 
 import pytest
 
 from labnode.board import load_board
-from labnode.clock import ManualClock
 from labnode.drivers.framework.registry import load_drivers
-from labnode.errors import BadInput
 from labnode.schema import parse_yaml
 from labnode.wizard.board_schema import board_schema, text_of
 from labnode.wizard.reference import blocks, drivers, refreshed
-from tests.kit.wiring import lone_board
 
 ROOT = Path(__file__).parents[2]
 PAGES = (
@@ -144,30 +140,3 @@ def test_the_other_examples_of_the_page_are_yaml_that_labnode_reads(tmp_path: Pa
     path.write_text(included)
     assert str(load_board(path).devices["red"].label) == "Stop"
     assert parse_yaml(secrets, "secrets.yaml").value["plug_password"].startswith("correct horse")
-
-
-def test_the_worked_driver_of_the_page_drives_a_traffic_light(tmp_path: Path) -> None:
-    (python,) = code("own-driver.md", "python")
-    yaml = code("own-driver.md", "yaml")[-1]
-    assert len(python.splitlines()) < 55
-    (tmp_path / "traffic_light.py").write_text(python)
-    (tmp_path / "board.yaml").write_text(yaml)
-    board = lone_board(load_board(tmp_path / "board.yaml"), ManualClock())
-    board.open()
-    lamps = {name: board.pins.pin(name) for name in ("GPIO5", "GPIO6", "GPIO13")}
-
-    def lit() -> list[str]:
-        return [name for name, pin in lamps.items() if pin.state]
-
-    assert lit() == ["GPIO5"]
-    board.command("light", "set", ["green"])
-    assert lit() == ["GPIO13"]
-    assert board.snapshot["light"]["value"] == "green"
-    with pytest.raises(BadInput, match=r"light\.set: 'value' must be one of"):
-        board.command("light", "set", ["blue"])
-    board.reset()
-    assert lit() == ["GPIO5"]
-    rests: Any = board.file.devices["light"].rest_level()
-    board.close()
-    assert lit() == ["GPIO5"]
-    assert rests == {5: True, 6: False, 13: False}

@@ -39,6 +39,12 @@ def test_each_device_is_asked_for_until_enter() -> None:
     assert [str(device.label) for device in board.devices.values()] == ["The: lamp", "Door"]
 
 
+def test_a_device_may_be_named_by_its_driver_and_its_pin_by_the_number() -> None:
+    result = new("x", answers="\nrelais\nrelay\nlamp\n17\n\n\n\nn\n")
+    assert "'relais' is none of these: a number from 1 to 9, or led, relay, pwm_" in result.output
+    assert "lamp: {driver: relay, pin: GPIO17, label: Lamp}" in Path("x.yaml").read_text()
+
+
 def test_an_answer_that_does_not_work_is_explained_and_asked_again() -> None:
     answers = "\n1\na\nGPIO17\n\n1\nb\nBOARD11\n\n1\nb\nGPIO27\n\n\nn\n"
     result = new("x", answers=answers)

@@ -158,7 +158,7 @@ class BoardKeys:
     interlocks: Annotated[
         list[Section],
         Like(list[RuleForm]),
-        Doc("What holds outputs at values, whoever commands them, and when."),
+        Doc("Rules that hold outputs at values, against any command."),
     ] = field(default_factory=list)
     sequences: Annotated[
         Section | None,

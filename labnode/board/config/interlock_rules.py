@@ -62,7 +62,7 @@ class _Form:
 @dataclass(frozen=True, kw_only=True)
 class _Mutex(_Form):
     mutex: Annotated[
-        list[Section], Like(list[str]), Doc("Outputs of which only one may be on at a time.")
+        list[Section], Like(list[str]), Doc("Outputs; only one of them may be on at a time.")
     ]
     wait: Annotated[
         Duration, Doc("How long one of them has been off before another may be on.")

@@ -37,9 +37,10 @@ Widget = Literal[
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that one device of a board has for itself: a pin, a port.
+    """Something that one device of a board has for itself: `Claim("pin", "GPIO17")`.
 
-    Claims with the same `bus` may be shared: two I2C parts share the pins of their bus.
+    A board file in which two devices claim the same is refused. `kind` is what it is, for people.
+    Claims with the same `bus` ("I2C bus 1") may be shared: two I2C parts share the pins of theirs.
     """
 
     kind: str
@@ -90,7 +91,11 @@ class PinProvider(Protocol):
 
 
 class Ref(str):
-    """An option that names another device of the board, as in `port: console`."""
+    """An option that names another device of the board, as in `port: console`.
+
+    It is a text, the name; `self.services.device(name)` is the device, which is open before this
+    one. A subclass refuses devices that do not fit in `mistake`.
+    """
 
     @classmethod
     def from_yaml(cls, value: object) -> Ref:
@@ -100,7 +105,7 @@ class Ref(str):
         return cls(value)
 
     def mistake(self, device: Driver) -> str:  # noqa: ARG002
-        """Why it cannot be this device, in a sentence; "" where it can."""
+        """Why it cannot be this device, in a sentence; "" if it can."""
         return ""
 
 
@@ -200,15 +205,25 @@ def adding_extra(extra: str) -> str:
 class Driver:
     """One device of a board. Its fields are its YAML options, its `@command` methods its commands.
 
-    Every option says in one sentence what it is for, as the last part of its annotation:
-    `Annotated[Pin, Doc("The pin that is driven.")]`. Editors and docs/drivers/ show it. A
-    subclass that only changes the default need not repeat it. The docstring of the class is the
-    driver's page in docs/drivers/; docs/own-driver.md has a complete driver; it ends with
-    "Example::" and YAML.
+    A subclass is a dataclass, with `@register("name")` and `@dataclass(kw_only=True)` above it.
+    Each option has one sentence that says what it is for, as the last part of its annotation:
+    `Annotated[Pin, Doc("The pin that is driven.")]`. Editors and the documents show it. A subclass
+    that only changes a default need not repeat the sentence. The docstring of the class is the
+    driver's page in the documents; it ends with "Example::" and YAML.
 
-    Only the hardware thread uses a driver (but see `make_safe`); it starts no threads and holds no
-    locks. It is safe after `open`, `reset` and `close`. While it is not open, only `open` and
-    `close` are called.
+    The board calls `open`, then for each session `prepare`, `clean` and `reset`, then `close`.
+    While the device is not open, only `open` and `close` are called. The device is safe after
+    `open`, `reset` and `close`. Only the hardware thread uses a driver (but see `make_safe`). A
+    driver starts no threads and holds no locks.
+
+    A driver finds its name on the board in `self.name`, what the board offers in `self.services`,
+    and keeps the library's object in `self.hardware`; `close` closes that.
+
+    Some attributes of the class say more. `widget` is how the page shows the value: "switch",
+    "button", "lamp", "slider", "rgb", "dial", "value", "bank", "console", "camera", "upload",
+    "text" or "samples". `programs` are the programs that it runs, each with its Debian package.
+    `requires` is what else it needs of the machine. `simulates = True` says that a lab's own driver
+    reaches no hardware in a simulation.
     """
 
     kind: ClassVar[str] = ""  # "led"; given by @register
@@ -244,7 +259,10 @@ class Driver:
     ] = False
 
     def __post_init__(self) -> None:
-        """Raise ValueError with a sentence for options that exclude each other."""
+        """Check the options; ValueError with a sentence for those that contradict each other.
+
+        A subclass calls `super().__post_init__()` first.
+        """
 
     def attach(self, name: str, services: Services) -> None:
         """The board calls this once, before anything else."""
@@ -258,7 +276,10 @@ class Driver:
         self.scripted = script
 
     def claims(self) -> list[Claim]:
-        """What no other device of the board may use: by default what its options claim."""
+        """What no other device of the board may use; by default the pins and ports of its options.
+
+        A subclass adds to `super().claims()`.
+        """
         return [item.claim for item in self._option_items() if isinstance(item, Claimable)]
 
     def remote_pins(self) -> list[PinOfDevice]:
@@ -288,11 +309,14 @@ class Driver:
         return iter(())
 
     def warnings(self) -> list[str]:
-        """Options that are allowed but probably a mistake, a sentence each (`labnode check`)."""
+        """Options that are allowed but probably a mistake, a sentence each, for `labnode check`."""
         return []
 
     def runs(self) -> Mapping[str, str]:
-        """The programs that it runs, each with its Debian package; "" where that is unknown."""
+        """The programs that it runs, each with its Debian package ("" if unknown).
+
+        By default `programs`; for a driver whose options choose the program.
+        """
         return self.programs
 
     def extras(self) -> Collection[str]:
@@ -300,34 +324,48 @@ class Driver:
         return self.requires.extras
 
     def boot_config(self) -> list[str]:
-        """The lines that this device needs in the Pi's config.txt (see buses/bus_pins.py)."""
+        """The lines that this device needs in the Pi's config.txt, such as "dtparam=i2c_arm=on"."""
         return []
 
     def rest_level(self) -> dict[int, bool]:
-        """Whether each GPIO that it drives is high while the device is safe.
+        """The level of each GPIO that it drives, by number, while the device is safe; True is high.
 
-        The Pi's config.txt sets these levels at power-on, long before labnode starts.
+        `labnode bootconfig` has the Pi's firmware set these levels at power-on, long before labnode
+        starts.
         """
         return {}
 
     def open(self) -> None:
-        """Take the hardware, safe from the first moment; `hardware` is the library's object."""
+        """Open the hardware, so that it is safe from the first moment; call `opened` at the end.
+
+        DeviceError, or what the library raises, if that does not work.
+        """
         self.opened()
 
     def opened(self) -> None:
-        """Call this at the end of `open`."""
+        """For `open` to call at its end."""
 
     def prepare(self) -> None:
-        """Before a session, once all devices are safe; may take long (services.wait)."""
+        """Get ready for a session, once all devices are safe.
+
+        It may take long; it waits with `services.wait`. If it raises an exception, the start of the
+        session fails.
+        """
 
     def clean(self) -> None:
-        """After a session, before all devices are made safe; a failure quarantines the board."""
+        """Clean up after a session, before all devices are reset.
+
+        If it raises an exception, the board is quarantined.
+        """
 
     def reset(self) -> None:
-        """Bring the hardware to its safe state and forget what the last student did."""
+        """Bring the hardware to its safe state and forget what the last student did.
+
+        Called before and after each session. If it raises an exception, no student gets the board.
+        """
 
     def close(self) -> None:
-        """Make safe and release the hardware; fine twice, or after a failed `open`."""
+        """Make the hardware safe and release it; also called twice, or after a failed `open`."""
         if self.hardware is None:
             return
         try:
@@ -337,39 +375,48 @@ class Driver:
             hardware.close()
 
     def park(self) -> None:
-        """Make safe in a way that lasts when the hardware is released."""
+        """Make the hardware safe in a way that lasts after it is released; by default `reset`."""
         self.reset()
 
     def make_safe(self) -> None:
-        """Drive outputs to safe in an emergency: any thread, at once, without waiting."""
+        """Drive outputs to safe in an emergency, at once and without waiting (any thread)."""
         self.reset()
 
     def await_safe(self, seconds: float) -> None:
-        """Wait until what `make_safe` began is done, at most so long (any thread)."""
+        """Wait until what `make_safe` began is done, at most `seconds` (any thread)."""
 
     def stay_safe(self) -> None:
-        """After `make_safe`: make safe what a command has changed meanwhile (hardware thread)."""
+        """Make safe again what a command has changed since `make_safe` (hardware thread)."""
         self.make_safe()
 
     def due(self) -> float | None:
-        """When to call `poll` (seconds of `services.clock`); None: not at all."""
+        """When to call `poll` next, in seconds of `services.clock`; None: not at all."""
         return None
 
     def poll(self) -> None:
-        """Called when `due`; the board reads the state afterwards."""
+        """Do what is due, within a few milliseconds; the board reads `state` afterwards."""
 
     @property
     def value(self) -> Any:
-        """The value as JSON; None while there is none."""
+        """The value as JSON data, in the device's unit; None while there is none.
+
+        Reading it does not use the hardware for longer than a few milliseconds.
+        """
         return None
 
     @property
     def value_type(self) -> ValueType:
-        """What is known of the value before it is read, so that expressions can be checked."""
+        """What type the value has, as far as it is known before it is read.
+
+        Expressions in the board file are checked with it.
+        """
         return UNKNOWN
 
     def state(self) -> dict[str, Any]:
-        """What the board's snapshot shows of this device: "value" and more."""
+        """What pages and expressions get of this device: a dictionary with "value" and more.
+
+        A subclass adds to `super().state()`: "error" is a sentence about what is wrong now.
+        """
         return {"value": self.value}
 
     @property
@@ -378,19 +425,23 @@ class Driver:
         return self.label or Text(self.name.replace("_", " ").capitalize())
 
     def describe(self) -> dict[str, Any]:
-        """What else the page needs to show the device (min, max, step ...)."""
+        """What else the page needs to show the device, such as "min", "max" and "step".
+
+        A subclass adds to `super().describe()`. It is asked once per page.
+        """
         return {}
 
 
 def command(function: F) -> F:
     """Make a method of a driver a command: `lab.devices.NAME.method()`, HTTP and the page.
 
-    Its parameters are annotated bool, int, float, str or Literal (or one of them | None) and its
-    result is JSON. Raise BadInput for a value that is out of range.
+    Annotate its parameters as bool, int, float, str or a Literal, or as one of these | None; they
+    are checked before it is called. Numbers get limits by `Annotated[int, Between(1, 60)]`. The
+    result is JSON data. Raise BadInput for a value that is out of range.
     """
     return mark(function)
 
 
 def private_command(function: F) -> F:
-    """Make a method a command for Python and sequences only."""
+    """Make a method a command for the lab's Python and sequences only, not for students."""
     return mark(function, students=False)

@@ -16,10 +16,10 @@ from labnode.schema import Between, Doc, Duration, shown
 
 @dataclass(kw_only=True)
 class Input(Driver):
-    """A device that is read every `sample_every` seconds, or when it changes.
+    """A device that is read every `sample_every` seconds, or that says when it changes.
 
-    A value is *stale* when it was read more than `stale_after` seconds ago. A subclass has `read`,
-    or calls `arrived` with each new value.
+    A subclass has `read`, or calls `arrived` with each new value. A value is *stale* when it was
+    read more than `stale_after` seconds ago, or never.
     """
 
     sample_every: Annotated[
@@ -47,7 +47,11 @@ class Input(Driver):
         self._opened_at = float("-inf")
 
     def read(self) -> Any:
-        """The value now, None if there is none (hardware thread; a few milliseconds)."""
+        """The value now; None if there is no reading this time.
+
+        It runs on the hardware thread and takes a few milliseconds at most. If it raises an
+        exception, the value stays and becomes stale.
+        """
         return None
 
     def arrived(self, value: Any) -> None:
@@ -57,7 +61,7 @@ class Input(Driver):
         self._known_stale = False
 
     def simulate(self, value: Any) -> None:
-        """Read `value` from now on; with None there is nothing to read any more."""
+        """In a simulation: read `value` from now on; None: there is nothing to read any more."""
         if value is not None:
             self.arrived(value)
         self._simulated = value  # last: a value that `arrived` refuses is not read again and again
@@ -78,6 +82,7 @@ class Input(Driver):
 
     @property
     def stale(self) -> bool:
+        """Whether the value is too old, or there is none."""
         if self._sampled is None:
             return True
         after = self.stale_after
@@ -97,7 +102,7 @@ class Input(Driver):
                 self.arrived(value)
 
     def opened(self) -> None:
-        """Call this at the end of `open`: reading begins."""
+        """For `open` to call at its end: reading begins."""
         self._forget()
         self._opened_at = self.services.clock.now()
         if self.sample_every is not None:
@@ -125,11 +130,11 @@ class Input(Driver):
 
 @dataclass(kw_only=True)
 class Sensor(Input):
-    """An input whose value is a number: the reading, corrected by `scale` and `offset` (reading *
-    scale + offset) or by `calibration`.
+    """An input whose value is a number: what `read` returns, corrected.
 
-    `calibration` has pairs of a reading and its true value, `[[0, 0], [1023, 100]]`; straight lines
-    connect and extend them. A simulated sensor shows its value uncorrected.
+    The value is reading * `scale` + `offset`; or `calibration` has pairs of a reading and its true
+    value, `[[0, 0], [1023, 100]]`, which straight lines connect and extend. It is rounded to
+    `digits` decimals. A simulated sensor shows its value uncorrected.
     """
 
     sample_every: Annotated[Duration | None, Between(0.001)] = 1.0
@@ -171,12 +176,15 @@ class Sensor(Input):
 
     @property
     def resolution(self) -> float | None:
-        """The smallest difference between two readings, before `scale`; None: unknown."""
+        """The smallest difference between two readings, before the correction; None: unknown.
+
+        By it, the page knows how many decimals to show.
+        """
         return None
 
     @property
     def decimals(self) -> int | None:
-        """How many decimals of the value mean something; None: unknown."""
+        """How many decimals of the value are significant; None: unknown."""
         if self.digits is not None or self.resolution is None:
             return self.digits
         slopes = [abs(self.scale)]
@@ -190,7 +198,7 @@ class Sensor(Input):
         return {**super().describe(), **({} if decimals is None else {"digits": decimals})}
 
     def corrected(self, read: float) -> float:
-        """A reading, corrected by the options."""
+        """A reading, corrected by `scale` and `offset` or by `calibration`."""
         if self.calibration is None:
             return read * self.scale + self.offset
         after = bisect([point for point, _ in self.calibration[1:-1]], read) + 1

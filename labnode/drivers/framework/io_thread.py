@@ -155,7 +155,9 @@ class Jobs:
 
 
 class IoThread(_Thread, Jobs):
-    """Runs slow jobs of a device, repeatedly or on request::
+    """A thread for the slow jobs of a device, repeated or on request.
+
+    SlowSensor and SlowOutput have one. For other drivers::
 
         def open(self) -> None:
             self.io = IoThread(self.name, self.services)
@@ -165,8 +167,8 @@ class IoThread(_Thread, Jobs):
         def close(self) -> None:
             self.io.stop()
 
-    `read_the_sensor` runs on the io thread and must not touch the driver; `took(result)` or
-    `missed(error)` run on the hardware thread. A job that may take longer than a second looks at
+    `read_the_sensor` runs on the io thread and must not touch the driver; then `took(result)` or
+    `missed(error)` runs on the hardware thread. A job that may take longer than a second looks at
     `stopping` from time to time, or is ended from outside before `stop`.
     """
 
@@ -189,7 +191,10 @@ class IoThread(_Thread, Jobs):
 
 
 class Backoff:
-    """When to try a device again: the pause doubles with every failure until the device works."""
+    """When to try a device again: the pause doubles with every failure, until the device works.
+
+    It begins with 0.2 s. `at` is when to try next, in seconds of the clock.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.at = 0.0
@@ -199,22 +204,25 @@ class Backoff:
 
     @property
     def due(self) -> bool:
+        """Whether it is time to try."""
         return self._clock.now() >= self.at
 
     def failed(self, longest: float) -> None:
-        """The next attempt is `longest` seconds away at most."""
+        """An attempt has failed; the next one is `longest` seconds away at most."""
         self._pause = min(self._pause, longest)
         self.at = self._clock.now() + self._pause
         self._pause *= 2
 
     def opened(self) -> None:
+        """An attempt has worked; whether the device works is still open."""
         self._opened_at = self._clock.now()
 
     def works(self) -> None:
+        """The device works: the pause is short again."""
         self._pause = _FIRST_RETRY
 
     def lost(self, longest: float) -> None:
-        """It was open and is gone: at once again, unless it goes again and again."""
+        """It was open and is gone: try at once, unless that has happened again and again."""
         if self._clock.now() - self._opened_at > _WORKS_AFTER:
             self.works()
         if self._pause == _FIRST_RETRY:

@@ -28,10 +28,11 @@ _RESTS = Message("page.rests")
 
 @dataclass(kw_only=True)
 class Output(Driver):
-    """A device that is driven. A subclass has `safe`, `drive` and commands that call `put`.
+    """A device that is driven. A subclass has `drive`, `value`, and commands that call `put`.
 
-    For limits, an output counts as *on* whenever it is not at its safe value. Going back to safe is
-    never refused and never delayed.
+    It enforces the limits (`max_on_time` and so on), for which an output counts as *on* whenever it
+    is not at its safe value. Going back to safe is never refused and never delayed; if `drive`
+    raises an exception, it is driven to safe again and again until that works.
     """
 
     moves: ClassVar[bool] = False  # a motor: it has a dead man by default
@@ -52,8 +53,8 @@ class Output(Driver):
     deadman: Annotated[
         Literal["never"] | Duration | None,
         Doc(
-            "How long whoever switched it on may be silent before it goes back to safe, at least "
-            "2 s; by default 5 s for motors and whatever has max_on_time, else never."
+            "How long its operator may give no sign before it goes back to safe, at least 2 s; by "
+            "default 5 s for motors and outputs with max_on_time, else never."
         ),
     ] = None
     min_off_time: Annotated[
@@ -98,10 +99,10 @@ class Output(Driver):
 
     @abstractmethod
     def drive(self, value: Any) -> None:
-        """Bring the hardware to `value`, which has been checked: any thread, without waiting."""
+        """Bring the hardware to `value`, which has been checked (any thread; without waiting)."""
 
     def check(self, where: str, value: Any) -> Any:  # noqa: ARG002
-        """The value as `drive` gets it; BadInput ("heater.set: ...") when it cannot be one."""
+        """The value, perhaps rounded, as `drive` gets it; BadInput (f"{where}: ...") if wrong."""
         return value
 
     def accept(self, where: str, value: Any) -> Any:
@@ -113,12 +114,12 @@ class Output(Driver):
 
     @property
     def least(self) -> float:
-        """The lowest number that commands may set: the option `min`, where a driver has it."""
+        """The lowest number that commands may set: the option `min` of a driver that has it."""
         return _number(getattr(self, "min", None), -math.inf)
 
     @property
     def most(self) -> float:
-        """The highest number that commands may set: the option `max`, where a driver has it."""
+        """The highest number that commands may set: the option `max` of a driver that has it."""
         return _number(getattr(self, "max", None), math.inf)
 
     def _within_limits(self, where: str, value: Any) -> Any:
@@ -157,10 +158,11 @@ class Output(Driver):
         return self.value
 
     def put(self, value: Any, where: str = "set") -> None:
-        """Every command ends here: drive to `value`, if limits and interlocks allow it.
+        """Drive the output to `value` if limits and interlocks allow it; each command ends here.
 
-        BadInput: this device cannot have the value; Interlocked or Busy: not now; Outdated: it
-        has gone to safe since this was asked for.
+        `where` is the command's name, for the sentence of an error. BadInput if this device cannot
+        have the value; Interlocked or Busy if it cannot have it now; Outdated if it has gone to
+        safe since the command was sent. What `drive` raises reaches the caller.
         """
         value = self._within_limits(f"{self.name}.{where}", value)
         now = self.services.clock.now()
@@ -204,13 +206,14 @@ class Output(Driver):
         self._drive(self.safe, self._void_before)
 
     def opened(self) -> None:
-        """Call this at the end of `open`: how long it was off before is unknown."""
+        """For `open` to call at its end: nobody knows how long it was off before."""
         self._on_since = None
         self._unheard = False
         self._off_since = self._void_before = self.services.clock.now()
         self._resting = bool(self.min_off_time)
 
     def is_safe(self, value: Any) -> bool:
+        """Whether `value` is the safe value."""
         return bool(value == self.safe)
 
     # ------------------------------------------------------------------ the dead man
@@ -351,7 +354,7 @@ class Output(Driver):
 
 @dataclass(kw_only=True)
 class SwitchOutput(Output):
-    """An output that is on or off; a subclass has `drive(value: bool)` and `value`."""
+    """An output that is on or off; a subclass has `drive(value: bool)` and `value`, a bool."""
 
     widget: ClassVar[Widget] = "switch"
 
@@ -386,26 +389,31 @@ class SwitchOutput(Output):
 
     @command
     def set(self, value: bool) -> None:
+        """Switch it on or off; errors as in Output.put."""
         self.put(value)
 
     @command
     def on(self) -> None:
+        """Switch it on."""
         self.put(True, "on")
 
     @command
     def off(self) -> None:
+        """Switch it off."""
         self.put(False, "off")
 
     @command
     def toggle(self) -> None:
+        """Switch it on if it is off, else off."""
         self.put(not self.value, "toggle")
 
 
 @dataclass(kw_only=True)
 class NumberOutput(Output):
-    """An output whose value is a number from `lowest` to `highest`.
+    """An output whose value is a number from `lowest` to `highest`, which the class sets.
 
-    Commands may set `min` to `max`, with `step` only in whole steps from `min`, and always `safe`.
+    A subclass has `drive(value: float)` and `value`. Commands may set `min` to `max`, with `step`
+    only whole steps from `min`, and always `safe`.
     """
 
     widget: ClassVar[Widget] = "slider"
@@ -441,10 +449,12 @@ class NumberOutput(Output):
 
     @property
     def least(self) -> float:
+        """The lowest number that commands may set, besides safe: `min`, else `lowest`."""
         return self.lowest if self.min is None else self.min
 
     @property
     def most(self) -> float:
+        """The highest number that commands may set: `max`, else `highest`."""
         return self.highest if self.max is None else self.max
 
     def check(self, where: str, value: Any) -> float:  # noqa: ARG002
@@ -455,13 +465,14 @@ class NumberOutput(Output):
         return {**super().describe(), "min": self.least, "max": self.most, "step": step}
 
     def nearest(self, value: float) -> float:
-        """The value nearest to `value` that commands may set."""
+        """The number nearest to `value` that commands may set."""
         if self.step is not None:
             value = self.least + round((value - self.least) / self.step) * self.step
         return min(self.most, max(self.least, value))
 
     @command
     def set(self, value: float) -> None:
+        """Set the number; errors as in Output.put."""
         self.put(value)
 
 

@@ -93,7 +93,10 @@ registry: dict[str, type[Driver]] = {}  # those whose modules are imported
 
 
 def register(kind: str) -> Callable[[D], D]:
-    """Name a driver, as in `driver: led`; stands above `@dataclass(kw_only=True)`."""
+    """Name a driver, as in `driver: led`; it stands above `@dataclass(kw_only=True)`.
+
+    ValueError if there is such a driver already, TypeError if the class is no dataclass.
+    """
 
     def add(cls: D) -> D:
         if kind in registry or MODULES.get(kind, cls.__module__) != cls.__module__:

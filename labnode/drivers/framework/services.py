@@ -14,9 +14,11 @@ class DeviceView(Protocol):
     """Another device of the board, which may be looked at but not commanded."""
 
     @property
-    def value(self) -> Any: ...
+    def value(self) -> Any:
+        """Its value now, as JSON data; None while there is none."""
 
-    def state(self) -> dict[str, Any]: ...
+    def state(self) -> dict[str, Any]:
+        """Its state now: "value" and more."""
 
 
 class Operator(Protocol):
@@ -33,59 +35,65 @@ class Operator(Protocol):
 
 
 class Services(Protocol):
-    """What a board gives one driver."""
+    """What a board offers to a driver, as `self.services`.
+
+    Only the hardware thread uses it, unless a method says that any thread may.
+    """
 
     @property
     def pins(self) -> Any:
-        """The gpiozero pin factory; every gpiozero device gets it as `pin_factory=`."""
+        """The gpiozero pin factory; give it to every gpiozero device as `pin_factory=`."""
 
     @property
-    def clock(self) -> Clock: ...
+    def clock(self) -> Clock:
+        """The clock; `clock.now()` is seconds since boot and never jumps (any thread)."""
 
     @property
-    def simulated(self) -> bool: ...
+    def simulated(self) -> bool:
+        """Whether the board runs without hardware."""
 
     def publish(self) -> None:
-        """My value has changed: read it again (hardware thread)."""
+        """Say that the device's state has changed, so that the board reads it again."""
 
     def post(self, call: Callable[[], None]) -> None:
         """Run `call` on the hardware thread soon (any thread)."""
 
     @property
     def folder(self) -> Path:
-        """Where the board file and the files that it names are."""
+        """The folder of the board file and of the files that it names."""
 
     @property
     def state_dir(self) -> Path | None:
-        """Where the node keeps what has to survive a restart; None: nowhere."""
+        """The folder for what has to survive a restart; None if there is none."""
 
     def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
-        """Let others use the hardware thread meanwhile; False once the task has to stop.
+        """Wait, while others use the hardware thread; returns False once the task has to stop.
 
-        It ends early when `until()` is true, which is checked whenever something was posted.
+        The wait ends early when `until()` is true, which is checked after each `post`.
         """
 
     def outlast(self, seconds: float, over: Callable[[], bool]) -> bool:
-        """Let others use the hardware thread until it is `over()`; False after `seconds`.
+        """Wait until `over()` is true, while others use the hardware thread; False after `seconds`.
 
-        No stop ends this: it is for the short end of what was asked to stop.
+        A stop does not end this: it is for the short end of what was asked to stop.
         """
 
     @property
     def snapshot(self) -> Mapping[str, Mapping[str, Any]]:
-        """What every device of the board showed last: {"value": ...} and more."""
+        """The last known state of each device of the board, by name: {"value": ...} and more."""
 
     def device(self, name: str) -> DeviceView:
-        """Another device of the board."""
+        """Another device of the board, by its name."""
 
     def command(self, device: str, command: str, args: Any = None) -> Any:
         """Command another device of the board, within its limits and interlocks.
 
-        A driver that `operates` others is their operator.
+        `args` is a list or a dictionary. Returns the command's result, and raises what it raises:
+        BadInput, Busy, Interlocked, DeviceError.
         """
 
     def emergency(self, why: str) -> None:
-        """Stop everything on the node, at once (any thread)."""
+        """Press the node's emergency stop, with the reason in a sentence (any thread)."""
 
     def permit(self, value: Any) -> None:
         """Interlocked when the board's interlocks forbid this output to be `value` now."""
@@ -101,7 +109,7 @@ class Services(Protocol):
         """The path of another device's port, the caller's alone inside the block."""
 
     def progress(self, percent: float | None = None, line: str | None = None) -> None:
-        """The progress of the running task (0 to 100), and a line of its output."""
+        """Show the progress of the running task (0 to 100), and a line of its program's output."""
 
 
 class Poster(Protocol):

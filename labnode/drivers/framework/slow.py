@@ -81,16 +81,17 @@ class SlowDriver(Driver):
 
 @dataclass(kw_only=True)
 class SlowSensor(SlowDriver, Sensor):
-    """A sensor whose reading takes long.
+    """A sensor whose reading takes longer than a few milliseconds.
 
-    A subclass has `read`, which runs on the io thread, may take long, and touches nothing of `self`
-    but options and what it alone uses. When reading fails, the value stays and gets stale.
+    A subclass has `read`, which runs on the io thread and may take seconds. It uses options and
+    what it alone uses, and nothing else of `self`. If it raises an exception, the state has an
+    "error", and the value stays and becomes stale. In a simulation `read` is not called.
     """
 
     sample_every: Annotated[Duration, Between(0.05)] = 2.0
 
     def open(self) -> None:
-        """A subclass calls this at the end of its own `open`."""
+        """Start the io thread; a subclass calls this at the end of its own `open`."""
         self._failure = None
         if not self.services.simulated:
             self._io = self.worker()
@@ -126,10 +127,13 @@ class SlowSensor(SlowDriver, Sensor):
 class SlowOutput(SlowDriver, Output):
     """An output that answers slowly or not at all: a plug in the network, a power supply.
 
-    A subclass has `transmit` and `look`, which run on the io thread. A command returns at once; the
-    newest one counts. The value is what the device has confirmed, None while that is unknown. After
-    a failure it is made safe, again and again until that works; a reset waits for this and fails if
-    it does not happen.
+    A subclass has `transmit`, `answers_within` and, if the device says its state, `look`. The io
+    thread runs `transmit` and `look`; they use options and what they alone use, and nothing else of
+    `self`. In a simulation neither is called.
+
+    A command returns at once; of several, the last one counts. The value is what the device has
+    confirmed, None while that is unknown. After a failure the device is made safe, again and again
+    until that works. A reset waits for that, and raises DeviceError if it does not happen in time.
     """
 
     check_every: Annotated[
@@ -139,14 +143,21 @@ class SlowOutput(SlowDriver, Output):
     @property
     @abstractmethod
     def answers_within(self) -> float:
-        """The seconds that `transmit` takes at most."""
+        """How many seconds `transmit` takes at most."""
 
     @abstractmethod
     def transmit(self, value: Any) -> Any:
-        """Bring it to `value`; returns its state as it says itself, None if it does not."""
+        """Bring the device to `value` (io thread); returns its state as the device says it.
+
+        None if it does not say its state: then `value` counts as confirmed. DeviceGone if it does
+        not answer, DeviceError if it refuses.
+        """
 
     def look(self) -> Any:
-        """Its state as it says itself, None if it does not (io thread)."""
+        """The device's state as it says it, every `check_every` seconds (io thread).
+
+        None if it does not say its state. Errors as in `transmit`.
+        """
         return None
 
     def attach(self, name: str, services: Any) -> None:
@@ -301,7 +312,10 @@ class SlowOutput(SlowDriver, Output):
 
 @dataclass(kw_only=True)
 class SlowSwitch(SwitchOutput, SlowOutput):
-    """A slow output that is on or off: a plug in the network, a hub. A subclass has `switch`."""
+    """A slow output that is on or off: a plug in the network, a hub.
+
+    A subclass has `switch`, which answers within `time_limit`, and may have `look`.
+    """
 
     time_limit: Annotated[
         Duration, Between(0.1, 10), Doc("How long to wait for an answer, in seconds.")
@@ -313,7 +327,7 @@ class SlowSwitch(SwitchOutput, SlowOutput):
 
     @abstractmethod
     def switch(self, value: bool) -> bool | None:
-        """Switch it; returns its state as it says itself, None if it does not (io thread)."""
+        """Switch the device; returns, and raises, what SlowOutput.transmit does (io thread)."""
 
     def transmit(self, value: bool) -> bool | None:
         return self.switch(value)

@@ -13,6 +13,7 @@ from labnode.drivers.framework.output import NumberOutput, Output, SwitchOutput
 from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.slow import SlowDriver, SlowOutput, SlowSensor
 from labnode.drivers.instruments.conversation import Speaker
+from labnode.drivers.instruments.dialogue import Dialogue
 from labnode.drivers.instruments.driver import Instrument
 from labnode.drivers.instruments.formats import Phrase, Template, number, truth
 from labnode.schema import Between, Doc, Duration
@@ -46,6 +47,11 @@ class InstrumentPart(SlowDriver):
         self._speaker = self.owner.speaker(self.name, changed, self.lost, first=first)
         return self._speaker
 
+    @property
+    def dialogue(self) -> Dialogue:
+        """What the instrument is spoken to with (io thread); DeviceGone without a connection."""
+        return self._speaker.dialogue
+
     def lost(self) -> None:
         """The connection is gone (hardware thread)."""
 
@@ -65,7 +71,7 @@ class InstrumentPart(SlowDriver):
 class InstrumentOutput(InstrumentPart, SlowOutput):
     """An output of an instrument; when the connection was lost it is made safe.
 
-    A subclass has `phrase` and `said`.
+    A subclass has `phrase` and `said`, or its own `transmit` and `look`, which use `dialogue`.
     """
 
     query: Annotated[
@@ -90,9 +96,8 @@ class InstrumentOutput(InstrumentPart, SlowOutput):
         raise NotImplementedError
 
     def transmit(self, value: Any) -> Any:
-        dialogue = self._speaker.dialogue
-        dialogue.write(self.phrase(value))
-        dialogue.confirm()
+        self.dialogue.write(self.phrase(value))
+        self.dialogue.confirm()
         return self._read_back(value)
 
     def look(self) -> Any:
@@ -101,7 +106,7 @@ class InstrumentOutput(InstrumentPart, SlowOutput):
     def _read_back(self, wanted: Any) -> Any:
         if self.query is None:
             return None
-        return self.said(self._speaker.dialogue.query(self.query), wanted)
+        return self.said(self.dialogue.query(self.query), wanted)
 
     def reset(self) -> None:
         self._complaint = None
@@ -158,7 +163,7 @@ class Reading(InstrumentPart, SlowSensor):
             raise ValueError(f"pattern is no regular expression: {error}") from None
 
     def read(self) -> float:
-        return number(self._speaker.dialogue.query(self.query), self._pattern)
+        return number(self.dialogue.query(self.query), self._pattern)
 
 
 @register("setpoint")

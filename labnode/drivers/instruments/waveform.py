@@ -64,7 +64,7 @@ class Waveform(Sampler, InstrumentPart):
     time_limit: Annotated[Duration, Between(0.1, 30), Doc("The longest transmission.")] = 5.0
 
     def take(self) -> Samples:
-        dialogue = self._speaker.dialogue
+        dialogue = self.dialogue
         for phrase in self.setup:
             dialogue.write(phrase)
         if self.setup:

@@ -38,7 +38,7 @@ class Choice(Commanding):
     safe: Annotated[str, Doc("The name of the choice in which every output is safe.")] = "off"
     initial: str | None = None
     one_of: Annotated[
-        list[Ref] | None, Doc("Switches of which one is on; the choices have their names.")
+        list[Ref] | None, Doc("Switches; one of them is on, and the choices have their names.")
     ] = None
     table: Annotated[
         dict[str, dict[str, Any]] | None,

@@ -88,7 +88,7 @@ class Pid(SwitchOutput, Commanding):
     cycle: Annotated[
         Duration | None,
         Between(0.1, 3600),
-        Doc("For an output that is on or off: the time of which it is on for a part."),
+        Doc("For an output that is on or off: the period; it is on for a part of each."),
     ] = None
     min_pulse: Annotated[
         Duration, Doc("With `cycle`: shorter pulses, and shorter pauses, are left out.")
