@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 from debian import CLONE, PYTHON, System, make_root, system
+from tests.kit.waiting import eventually
 
 BOARD = "boards/demo.yaml"
 DEMO = ("--board", BOARD, "--simulate", "--wheels", "/wheels")
@@ -61,6 +62,7 @@ def fresh(debian: list[Path], tmp_path: Path) -> Iterator[System]:
 def installed(with_lab: list[Path], tmp_path: Path) -> Iterator[System]:
     with system(with_lab, tmp_path) as made:
         assert made.run("systemctl", "start", "labnode@demo").returncode == 0
+        eventually(made.status, "the lab's answer")
         yield made
 
 
