@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from debian import CLONE, PYTHON, System, make_root, system
+
 from tests.kit.waiting import eventually
 
 BOARD = "boards/demo.yaml"
