@@ -14,15 +14,20 @@ from bottle import SimpleTemplate
 
 from labnode.locale import BUILT_IN, Language
 from labnode.settings import Settings
-
-STATIC = Path(__file__).parent / "static"
-"""The files that the pages load from `static/`."""
+from labnode.web import scripts
+from labnode.web.scripts import STATIC
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 # Inline, so that the page can be seen without a second request.
 _STYLE = (STATIC / "page.css").read_text(encoding="utf-8")
-STYLE_HASH = "sha256-" + b64encode(sha256(_STYLE.encode()).digest()).decode()
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
+
+
+STYLE_HASH = _hash(_STYLE)
 """What a content security policy needs to allow the pages' style."""
 
 _POLICY = {
@@ -34,7 +39,7 @@ _POLICY = {
     "form-action": "'self'",
 }
 
-# Script modules that every page loads, and those that draw a widget, by its name.
+# Script modules that every page has, and those that draw a widget, by its name.
 _EVERY_PAGE = (
     "labnode",
     "live",
@@ -93,7 +98,17 @@ def render_page(
         modules=[*_EVERY_PAGE, *(name for each in widgets for name in _NEEDS.get(each, ()))],
         widgets=widgets,
         boot=_as_data_block(boot),
+        script=_script(boot["board"]),
     )
+
+
+def script_hash(board: Mapping[str, Any]) -> str:
+    """What a content security policy needs to allow the script of a board's page."""
+    return _hash(_script(board))
+
+
+def _script(board: Mapping[str, Any]) -> str:
+    return scripts.inline((*_widgets(board), "page"))
 
 
 def boot(
@@ -126,13 +141,20 @@ def boot(
     }
 
 
-def content_security_policy(settings: Settings, more: Mapping[str, str] | None = None) -> str:
-    """The Content-Security-Policy of pages that may load `more`, by directive."""
+def content_security_policy(
+    settings: Settings, more: Mapping[str, str] | None = None, *, script: str | None = None
+) -> str:
+    """The Content-Security-Policy of pages that may load `more`, by directive.
+
+    `script` is the hash of the script in the page, if it has one.
+    """
     policy = dict(_POLICY)
+    if script is not None:
+        policy["script-src"] = f"'self' '{script}'"
     for directive, sources in (more or {}).items():
         usual = policy.get(directive, policy["default-src"])
         if "'unsafe-inline'" in sources:  # it does not count beside a hash
-            usual = usual.replace(f" '{STYLE_HASH}'", "")
+            usual = usual.partition(" 'sha256-")[0]
         policy[directive] = f"{usual} {sources}"
     embedders = (settings.allowed_back_origins or ["https:"]) if settings.embed else []
     policy["frame-ancestors"] = " ".join(["'self'", *embedders])
