@@ -15,7 +15,9 @@ from bottle import SimpleTemplate
 from labnode.locale import BUILT_IN, Language
 from labnode.settings import Settings
 from labnode.web import scripts
-from labnode.web.scripts import STATIC
+
+STATIC = scripts.STATIC
+"""The files that the pages load from `static/`."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
