@@ -19,11 +19,13 @@ from websocket import WebSocket, create_connection
 from tests.kit.waiting import eventually
 
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
-TAB, ENTER, SPACE, RIGHT = "\ue004", "\ue007", " ", "\ue014"
+TAB, ENTER, SHIFT, SPACE, RIGHT = "\ue004", "\ue007", "\ue008", " ", "\ue014"
 ENOUGH = 30.0  # seconds, for anything
 _PREFS = {
     "app.normandy.enabled": False,
     "browser.shell.checkDefaultBrowser": False,
+    "browser.aboutwelcome.enabled": False,
+    "browser.startup.page": 0,
     "datareporting.policy.dataSubmissionEnabled": False,
     "network.captive-portal-service.enabled": False,
     "network.connectivity-service.enabled": False,
@@ -41,8 +43,8 @@ class Firefox:
         self._number = 0
         self.ask("session.new", capabilities={})
         self.ask("session.subscribe", events=["log.entryAdded"])
-        tree = self.ask("browsingContext.getTree")
-        self._tab = tree["contexts"][0]["context"]
+        # The first tab never has the focus: keys would press no button in it.
+        self._tab = self.ask("browsingContext.create", type="tab")["context"]
 
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """Have a command done; its result."""
@@ -80,22 +82,24 @@ class Firefox:
     def sees(self, selector: str, text: str) -> None:
         self.until(lambda: text in self.text(selector), f"{selector} shows {text!r}: it")
 
-    def press(self, *keys: str) -> None:
-        """Press and release each key, on what has the focus."""
-        actions = [
-            {"type": type_, "value": key} for key in keys for type_ in ("keyDown", "keyUp")
-        ]
+    def press(self, key: str, *, held: str = "") -> None:
+        """Press and release a key, on what has the focus, while another one is `held`."""
+        keys = [("keyDown", key), ("keyUp", key)]
+        if held:
+            keys = [("keyDown", held), *keys, ("keyUp", held)]
+        actions = [{"type": type_, "value": value} for type_, value in keys]
         sources = [{"type": "key", "id": "keyboard", "actions": actions}]
         self.ask("input.performActions", context=self._tab, actions=sources)
 
-    def tab_to(self, selector: str) -> None:
-        """Go to it with the Tab key."""
+    def tab_to(self, selector: str, *, back: bool = False) -> None:
+        """Go to it with the Tab key, `back` with Shift, and never through the browser's own bars.
+
+        A page that was left for them has no focus any more, as far as a headless Firefox knows.
+        """
         reached = f"document.activeElement.matches({json.dumps(selector)})"
-        for _ in range(200):
-            if self.run(reached):
-                return
-            self.press(TAB)
-        raise AssertionError(f"the Tab key does not lead to {selector}")
+        while not self.run(reached):
+            self.press(TAB, held=SHIFT if back else "")
+            assert self.run("document.hasFocus()"), f"the Tab key does not lead to {selector}"
 
     def choose_file(self, selector: str, file: Path) -> None:
         found = self.ask(

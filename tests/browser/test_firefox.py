@@ -12,7 +12,6 @@ from .real_node import running
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.long,
     pytest.mark.skipif(FIREFOX is None, reason="no Firefox: apt-get install firefox-esr"),
 ]
 
@@ -27,7 +26,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firefox]:
 
 
 def leave(browser: Firefox) -> None:
-    browser.tab_to("#leave")
+    browser.tab_to("#leave", back=True)
     browser.press(ENTER)
     browser.tab_to("dialog [value=yes]")
     browser.press(ENTER)
