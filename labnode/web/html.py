@@ -12,7 +12,7 @@ from typing import Any
 
 from bottle import SimpleTemplate
 
-from labnode.locale import BUILT_IN, Language
+from labnode.locale import Language, Message
 from labnode.settings import Settings
 from labnode.web import scripts
 
@@ -211,13 +211,13 @@ def render_loading(language: Language, *, root: str = "") -> str:
     return _message("loading", language, root, refresh=2)
 
 
-def render_place(title: str, candidates: list[dict[str, Any]]) -> str:
+def render_place(language: Language, title: str, candidates: list[dict[str, Any]]) -> str:
     """The page of `labnode picture`, for those who run the lab; `candidates` may be placed."""
     return _render(
         "place",
-        BUILT_IN.best([]),
+        language,
         "",
-        title=f"{title}: devices on the picture",
+        title=language.say(Message("site.place", title=title)),
         candidates=_as_data_block(candidates),
     )
 

@@ -212,7 +212,7 @@ MOVE = """
 
 
 def measure_plot(directory: Path) -> None:
-    """Six lanes of an hour that a hand moves and zooms: script, style and painting of each frame."""
+    """Six lanes of an hour that a hand moves and zooms: script, style, painting."""
     lab = StandIn()
     names = [f"s{number}" for number in range(LANES)]
     lab.devices = [device(name, name, "value", unit=name) for name in names]

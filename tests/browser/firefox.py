@@ -1,6 +1,6 @@
 """A headless Firefox, driven by WebDriver BiDi: it listens itself and needs no driver.
 
-https://w3c.github.io/webdriver-bidi/ is the protocol; selenium's own library of WebSockets speaks it.
+The protocol is https://w3c.github.io/webdriver-bidi/; its WebSocket comes from selenium's library.
 """
 
 from __future__ import annotations
@@ -67,7 +67,10 @@ class Firefox:
     def run(self, expression: str) -> Any:
         """The value of an expression: a text, a number, true, false or None."""
         result = self.ask(
-            "script.evaluate", expression=expression, target={"context": self._tab}, awaitPromise=True
+            "script.evaluate",
+            expression=expression,
+            target={"context": self._tab},
+            awaitPromise=True,
         )
         assert result["type"] == "success", result
         return result["result"].get("value")
@@ -124,7 +127,9 @@ def firefox(profile: Path) -> Iterator[Firefox]:
     """One while the block lasts; `profile` is an empty folder of its own."""
     assert FIREFOX is not None
     profile.mkdir(parents=True, exist_ok=True)
-    lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in _PREFS.items())
+    lines = (
+        f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in _PREFS.items()
+    )
     (profile / "user.js").write_text("\n".join(lines))
     command = [FIREFOX, "--headless", "--no-remote", "--profile", str(profile)]
     process = subprocess.Popen(

@@ -233,6 +233,15 @@ def test_a_lab_can_have_its_own_forbidden_page(tmp_path: Path) -> None:
     assert text == "<p lang=en>No open session, said the tiger.</p>"
 
 
+@pytest.mark.parametrize("code", BUILT_IN.languages)
+def test_the_page_that_places_devices_is_in_the_language_of_the_terminal(code: str) -> None:
+    text = Reader(html.render_place(BUILT_IN.best([code]), "Oven", [])).text
+    placing = [key for key in BUILT_IN.texts(code) if key.startswith("site.place")]
+    on_demand = ("site.place:nothing", "site.place:copied")  # said by the script
+    for key in set(placing) - set(on_demand):
+        assert BUILT_IN.texts(code)[key].replace("{title}", "Oven") in text
+
+
 def test_the_loading_page_asks_again_by_itself() -> None:
     elements = Reader(html.render_loading(BUILT_IN.best([]))).elements
     assert ("meta", {"http-equiv": "refresh", "content": "2"}) in elements

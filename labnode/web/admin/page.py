@@ -264,7 +264,9 @@ class NodeView:
             return self.words["none"]
         if isinstance(value, bool):
             own = device.get("words")
-            return own["on" if value else "off"] if own else self.words["true" if value else "false"]
+            return (
+                own["on" if value else "off"] if own else self.words["true" if value else "false"]
+            )
         if isinstance(value, float):
             text = f"{value:.6g}"
         else:
