@@ -200,8 +200,8 @@ MOVE = """
         last = now;
         if (gaps.length === frames) return done(gaps);
         if (gaps.length % 2) {
-            const zoom = { deltaY: gaps.length % 4 === 1 ? 1 : -1, ctrlKey: true, cancelable: true };
-            canvas.dispatchEvent(new WheelEvent("wheel", zoom));
+            const deltaY = gaps.length % 4 === 1 ? 1 : -1;
+            canvas.dispatchEvent(new WheelEvent("wheel", { deltaY, ctrlKey: true }));
         } else {
             canvas.dispatchEvent(new PointerEvent("pointermove", { buttons: 1, movementX: 2 }));
         }
