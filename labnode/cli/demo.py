@@ -24,6 +24,7 @@ from labnode.drivers.framework.input import Input
 from labnode.errors import ConfigError, LabnodeError
 from labnode.lab import Lab
 from labnode.lab.loader import load_lab
+from labnode.locale import BUILT_IN
 from labnode.node.agent import Agent
 from labnode.sessions import Reason, Session
 from labnode.settings import load_settings
@@ -81,7 +82,8 @@ def place(board: Path, *, port: int | None, show: bool, stop: Event, say: Say) -
     rules = replace(file.session, max_time=_A_DAY, connect_timeout=_A_DAY, timeout=-1)
     file = replace(file, session=rules, sequences={}, interlocks=(), module=None)
     lab = Lab()
-    page = render_place(str(file.title), candidates(file.devices))
+    language = BUILT_IN.best(locales(os.environ))
+    page = render_place(language, language.say(file.title), candidates(file.devices))
     lab.app.get("/", callback=lambda: page)
     _serve(
         file, lab, port=port, seconds=_A_DAY, show=show, stop=stop, say=say, ready=said("cli.place")

@@ -23,7 +23,7 @@ from labnode.web.console import Consoles
 from labnode.web.entry import Entry
 from labnode.web.files import send_page, serve_files
 from labnode.web.lab_websockets import WebSockets
-from labnode.web.page_state import PageState
+from labnode.web.page_state import OWN_PAGE_HEADERS, PageState
 from labnode.web.program_keys import serve_program_keys
 from labnode.web.texts import refusal, told
 from labnode.web.uploads import Uploads
@@ -51,14 +51,13 @@ def student_app(
         routes.install(Errors(lambda error: refusal(error, access.language)))
         routes.install(access)
     own_headers = {
-        # With `no-referrer`, browsers say `Origin: null` of a form, which could be anybody's.
-        "Referrer-Policy": "same-origin",
+        **OWN_PAGE_HEADERS,
         "Content-Security-Policy": html.content_security_policy(settings, lab.page_sources),
     }
     lab.app.install(OwnViews(own_headers))
     _look_for_templates(node.board.file.path.absolute().parent / "templates")
     uploads.serve(app)  # first: programming is no ordinary command of a device
-    page = PageState(lab, node, clock, access, own_headers)
+    page = PageState(lab, node, settings, clock, access)
     BoardApi(lab, node, page).serve(app)
     Consoles(node, websockets).serve(app)
     streams.serve(app)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import gzip
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from bottle import Bottle, HTTPError, HTTPResponse, request, static_file
 
 from labnode.files import lies_in
-from labnode.web import html
+from labnode.web import html, scripts
 
 _PACKED = {".css", ".html", ".js", ".json", ".mjs", ".svg", ".txt", ".csv"}
 _LARGEST = 1 << 20  # bytes of a file that is packed in memory
@@ -44,12 +43,17 @@ def send(name: str, folder: Path) -> HTTPResponse:
     if file.suffix not in _PACKED or file.stat().st_size > _LARGEST:
         return response
     response.set_header("Vary", "Accept-Encoding")
-    if accepts_gzip():
-        response.body.close()
-        response.body = _packed(file, file.stat().st_mtime_ns)
+    if packed := accepts_gzip():
         response.set_header("Content-Encoding", "gzip")
+    if packed or _is_module(file):
+        response.body.close()
+        response.body = _content(file, packed, file.stat().st_mtime_ns)
         response.set_header("Content-Length", str(len(response.body)))
     return response
+
+
+def _is_module(file: Path) -> bool:
+    return file.suffix == ".js" and file.parent == html.STATIC
 
 
 def _send_picture(board: Path, picture: Path) -> HTTPResponse:
@@ -81,12 +85,10 @@ def accepts_gzip() -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def _packed(file: Path, _changed: int) -> bytes:
-    content = file.read_bytes()
-    if file.suffix == ".js" and file.parent == html.STATIC:
-        content = COMMENTS.sub(b"", content)
-    return gzip.compress(content, 9)
-
-
-# Lines of labnode's own scripts that are comments and nothing else: a sixth of what would be sent.
-COMMENTS = re.compile(rb"^[ \t]*(?://.*|/\*(?:[^*]|\*(?!/))*\*/[ \t]*)\n", re.MULTILINE)
+def _content(file: Path, packed: bool, _changed: int) -> bytes:
+    if not _is_module(file):
+        return gzip.compress(file.read_bytes(), 9)
+    script = scripts.served(file.stem)
+    return (
+        gzip.compress(scripts.COMMENTS.sub("", script).encode(), 9) if packed else script.encode()
+    )

@@ -12,17 +12,24 @@ from typing import Any
 
 from bottle import SimpleTemplate
 
-from labnode.locale import BUILT_IN, Language
+from labnode.locale import Language, Message
 from labnode.settings import Settings
+from labnode.web import scripts
 
-STATIC = Path(__file__).parent / "static"
+STATIC = scripts.STATIC
 """The files that the pages load from `static/`."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 # Inline, so that the page can be seen without a second request.
 _STYLE = (STATIC / "page.css").read_text(encoding="utf-8")
-STYLE_HASH = "sha256-" + b64encode(sha256(_STYLE.encode()).digest()).decode()
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
+
+
+STYLE_HASH = _hash(_STYLE)
 """What a content security policy needs to allow the pages' style."""
 
 _POLICY = {
@@ -34,7 +41,7 @@ _POLICY = {
     "form-action": "'self'",
 }
 
-# Script modules that every page loads, and those that draw a widget, by its name.
+# Script modules that every page has, and those that draw a widget, by its name.
 _EVERY_PAGE = (
     "labnode",
     "live",
@@ -93,7 +100,17 @@ def render_page(
         modules=[*_EVERY_PAGE, *(name for each in widgets for name in _NEEDS.get(each, ()))],
         widgets=widgets,
         boot=_as_data_block(boot),
+        script=_script(boot["board"]),
     )
+
+
+def script_hash(board: Mapping[str, Any]) -> str:
+    """What a content security policy needs to allow the script of a board's page."""
+    return _hash(_script(board))
+
+
+def _script(board: Mapping[str, Any]) -> str:
+    return scripts.inline((*_widgets(board), "page"))
 
 
 def boot(
@@ -126,13 +143,20 @@ def boot(
     }
 
 
-def content_security_policy(settings: Settings, more: Mapping[str, str] | None = None) -> str:
-    """The Content-Security-Policy of pages that may load `more`, by directive."""
+def content_security_policy(
+    settings: Settings, more: Mapping[str, str] | None = None, *, script: str | None = None
+) -> str:
+    """The Content-Security-Policy of pages that may load `more`, by directive.
+
+    `script` is the hash of the script in the page, if it has one.
+    """
     policy = dict(_POLICY)
+    if script is not None:
+        policy["script-src"] = f"'self' '{script}'"
     for directive, sources in (more or {}).items():
         usual = policy.get(directive, policy["default-src"])
         if "'unsafe-inline'" in sources:  # it does not count beside a hash
-            usual = usual.replace(f" '{STYLE_HASH}'", "")
+            usual = usual.partition(" 'sha256-")[0]
         policy[directive] = f"{usual} {sources}"
     embedders = (settings.allowed_back_origins or ["https:"]) if settings.embed else []
     policy["frame-ancestors"] = " ".join(["'self'", *embedders])
@@ -187,13 +211,13 @@ def render_loading(language: Language, *, root: str = "") -> str:
     return _message("loading", language, root, refresh=2)
 
 
-def render_place(title: str, candidates: list[dict[str, Any]]) -> str:
+def render_place(language: Language, title: str, candidates: list[dict[str, Any]]) -> str:
     """The page of `labnode picture`, for those who run the lab; `candidates` may be placed."""
     return _render(
         "place",
-        BUILT_IN.best([]),
+        language,
         "",
-        title=f"{title}: devices on the picture",
+        title=language.say(Message("site.place", title=title)),
         candidates=_as_data_block(candidates),
     )
 

@@ -18,26 +18,28 @@ from labnode.lab.pages import sign_of_life
 from labnode.locale import Language, Retold
 from labnode.schema import Text
 from labnode.sessions import User
+from labnode.settings import Settings
 from labnode.tasks import Task, TaskFunction
 from labnode.web import html
 from labnode.web.auth import Access, Viewer
 from labnode.web.texts import is_for_students, told
 
 _OWN_PAGE = "templates/page.html"
+# With `no-referrer`, browsers say `Origin: null` of a form, which could be anybody's.
+OWN_PAGE_HEADERS = {"Referrer-Policy": "same-origin"}
 
 
 class PageState:
     """Made for each request from what is in memory: it never waits for the hardware."""
 
     def __init__(
-        self, lab: Lab, node: Node, clock: Clock, access: Access, own_headers: Mapping[str, str]
+        self, lab: Lab, node: Node, settings: Settings, clock: Clock, access: Access
     ) -> None:
-        """`own_headers`: those of the lab's own page."""
         self._lab = lab
         self._node = node
         self._clock = clock
         self._access = access
-        self._own_headers = own_headers
+        self._settings = settings
         self._hidden: dict[str, tuple[Any, dict[str, Any]]] = {}  # states, and what students see
         self._run = secrets.token_urlsafe(6)  # a page sees by it that the node was restarted
 
@@ -64,9 +66,14 @@ class PageState:
         folder = self._node.board.file.path.absolute().parent
         own = folder / _OWN_PAGE
         template = own if own.is_file() and lies_in(folder, _OWN_PAGE) else None
-        headers = self._own_headers if template else {}
-        page = html.render_page(self.boot(viewer), self.language, template=template)
-        return page, headers
+        boot = self.boot(viewer)
+        policy = html.content_security_policy(
+            self._settings,
+            self._lab.page_sources if template else None,
+            script=html.script_hash(boot["board"]),
+        )
+        headers = {**(OWN_PAGE_HEADERS if template else {}), "Content-Security-Policy": policy}
+        return html.render_page(boot, self.language, template=template), headers
 
     def board(self, language: Language) -> dict[str, Any]:
         """What does not change as long as the node runs."""

@@ -21,7 +21,10 @@ from selenium.webdriver.chrome.service import Service
 
 from tests.benchmarks import proc
 from tests.benchmarks.table import row, table
+from tests.browser.bench import device
 from tests.browser.conftest import FLAGS
+from tests.browser.standin import StandIn
+from tests.browser.test_plot_speed import FILL, LANES, POINTS, SLOWER
 from tests.process.machine import Node, Student
 from tests.web.sockets import Page
 
@@ -30,12 +33,25 @@ CLICKS = 300
 OPEN = 50
 IDLE = 20.0
 SIGN_OF_LIFE = 5.0
+DEMO = Path(__file__).parents[2] / "boards" / "demo.yaml"
+VISITS = 7
+FRAMES = 120
+# What Chrome DevTools called "Fast 3G" until May 2024, and calls "Slow 4G" now: 562.5 ms for each
+# request, 1.44 Mbit/s down, 675 kbit/s up (front_end/core/sdk/NetworkManager.ts).
+FAST_3G = {
+    "offline": False,
+    "latency": 150 * 3.75,
+    "downloadThroughput": 1.6e6 / 8 * 0.9,
+    "uploadThroughput": 750e3 / 8 * 0.9,
+}
 
 
 def main() -> None:
     with table() as machine:
         node = machine.keep(Node(machine.home, board=HERE / "pages.yaml"))
         measure_browser(node, machine.home)
+        measure_first_control(machine.keep(Node(machine.home / "demo", board=DEMO)), machine.home)
+        measure_plot(machine.home)
         measure_idle_pages(node)
 
 
@@ -127,6 +143,104 @@ def weigh(chrome: Chrome) -> None:
     row("page with its scripts: requests", sizes[0], None, "")
     row("page with its scripts: on its way", sizes[1], 100, "KB")
     row("page with its scripts: unpacked", sizes[2], None, "KB")
+
+
+FIRST_CONTROL = """
+    window.firstControl = new Promise((resolve) => {
+        const look = () => {
+            const control = document.querySelector("[data-device] [role=switch]");
+            if (control && !control.disabled) resolve(performance.now());
+            else requestAnimationFrame(look);
+        };
+        look();
+    });
+"""
+
+
+def measure_first_control(node: Node, directory: Path) -> None:
+    """A first visit on a slow laptop with a slow network, until a switch can be used."""
+    with browser(directory / "first") as chrome:
+        chrome.set_script_timeout(60)
+        chrome.execute_cdp_cmd("Network.enable", {})
+        script = {"source": FIRST_CONTROL}
+        chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
+        from_link, from_page = [], []
+        for _ in range(VISITS):
+            chrome.execute_cdp_cmd("Network.clearBrowserCache", {})
+            chrome.execute_cdp_cmd("Network.emulateNetworkConditions", FAST_3G)
+            chrome.execute_cdp_cmd("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
+            session_id, url = node.server.new(assigned_time=300)
+            chrome.get(url)
+            first = chrome.execute_async_script("window.firstControl.then(arguments[0])")
+            asked = chrome.execute_script(
+                'return performance.getEntriesByType("navigation")[0].fetchStart'
+            )
+            from_link.append(first)
+            from_page.append(first - asked)
+            chrome.execute_cdp_cmd("Emulation.setCPUThrottlingRate", {"rate": 1})
+            chrome.get("about:blank")
+            node.server.delete(session_id)
+        slow = f"{SLOWER}x slower, fast 3G"
+        row(f"first control of the page, {slow}", statistics.median(from_page), 1500, "ms")
+        row(
+            "... the central server's redirection included",
+            statistics.median(from_link),
+            None,
+            "ms",
+        )
+
+
+MOVE = """
+    const [frames, done] = arguments;
+    const canvas = document.querySelector("#plot-0 canvas");
+    const gaps = [];
+    let last = null;
+    const frame = (now) => {
+        if (last !== null) gaps.push(now - last);
+        last = now;
+        if (gaps.length === frames) return done(gaps);
+        if (gaps.length % 2) {
+            const deltaY = gaps.length % 4 === 1 ? 1 : -1;
+            canvas.dispatchEvent(new WheelEvent("wheel", { deltaY, ctrlKey: true }));
+        } else {
+            canvas.dispatchEvent(new PointerEvent("pointermove", { buttons: 1, movementX: 2 }));
+        }
+        requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+"""
+
+
+def measure_plot(directory: Path) -> None:
+    """Six lanes of an hour that a hand moves and zooms: script, style, painting."""
+    lab = StandIn()
+    names = [f"s{number}" for number in range(LANES)]
+    lab.devices = [device(name, name, "value", unit=name) for name in names]
+    lab.values = dict.fromkeys(names, 1.0)
+    lab.page = [[{"plot": names, "span": 3600, "label": None}]]
+    try:
+        with browser(directory / "plot") as chrome:
+            chrome.set_script_timeout(120)
+            chrome.get(lab.url)
+            chrome.execute_async_script(FILL, names, POINTS)
+            chrome.execute_async_script(MOVE, FRAMES)  # compiled and warm now
+            chrome.execute_cdp_cmd("Performance.enable", {})
+            chrome.execute_cdp_cmd("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
+            before = thread_time(chrome)
+            gaps = chrome.execute_async_script(MOVE, FRAMES)
+            spent = thread_time(chrome) - before
+        slow = f"six lanes of an hour, {SLOWER}x slower"
+        row(f"{slow}: the page's thread for each frame", spent / FRAMES, 16, "ms")
+        row(f"{slow}: between two frames, median", statistics.median(gaps), 1000 / 60, "ms")
+        row(f"{slow}: ... 95 of 100", statistics.quantiles(gaps, n=20)[18], None, "ms")
+    finally:
+        lab.fall_silent()
+
+
+def thread_time(chrome: Chrome) -> float:
+    """Milliseconds for which the page's thread has had a processor."""
+    metrics = chrome.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    return 1000 * float(next(each["value"] for each in metrics if each["name"] == "ThreadTime"))
 
 
 # --- many pages ---

@@ -16,14 +16,16 @@ import bottle
 
 from labnode.locale import BUILT_IN
 from labnode.web import html
+from labnode.web.files import send
 
 from . import bench
 
 BASE = "/lab1"
 PICTURE = next(Path(html.__file__).parents[1].glob("drivers/camera/pictures/*.jpg"))
 TOKEN = "t0ken"
+POLICY = f"default-src 'self'; style-src 'self' '{html.STYLE_HASH}'"
 HEADERS = {
-    "Content-Security-Policy": f"default-src 'self'; style-src 'self' '{html.STYLE_HASH}'",
+    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -185,11 +187,14 @@ class StandIn:
         language = BUILT_IN.best(self.locales)
         boot = html.boot(self._board(), self._state(), token=TOKEN, language=language)
         body = html.render_page(boot, language)
-        headers = {**HEADERS, "Content-Type": "text/html; charset=utf-8"}
-        return bottle.HTTPResponse(body, 200, headers)
+        policy = f"{POLICY}; script-src 'self' '{html.script_hash(boot['board'])}'"
+        headers = {**HEADERS, "Content-Security-Policy": policy}
+        return bottle.HTTPResponse(
+            body, 200, {**headers, "Content-Type": "text/html; charset=utf-8"}
+        )
 
     def _static(self, name: str) -> bottle.HTTPResponse:
-        reply = bottle.static_file(name, root=html.STATIC)
+        reply = send(name, html.STATIC)
         for header, value in HEADERS.items():
             reply.set_header(header, value)
         return reply

@@ -13,6 +13,11 @@ from .standin import StandIn
 
 pytestmark = pytest.mark.browser
 
+FRAMES = """return new Promise((done) => {
+    let left = 10;
+    const frame = () => (left-- ? requestAnimationFrame(frame) : done());
+    frame();
+})"""
 TRANSFORM = "return document.querySelector('#device-eye canvas').style.transform"
 
 
@@ -78,6 +83,24 @@ def test_a_camera_that_is_out_of_sight_is_not_received(student: Student, camera:
     student.run("scrollTo(0, document.body.scrollHeight)")
     student.until(lambda: camera.viewers == 2, "it is received again")
     camera.pictures.clear()
+
+
+def test_a_camera_under_a_tab_that_is_not_chosen_is_not_received(
+    student: Student, camera: StandIn
+) -> None:
+    student.until(lambda: camera.viewers == 1, "it is received")
+    camera.devices.insert(0, device("lamp", "Lamp", "lamp"))
+    camera.stage = {"items": ["lamp", "eye"], "layout": "tabs"}
+    student.open(camera.url)
+    student.run(FRAMES)  # in which the page learns what is in sight
+    assert camera.viewers == 1
+    student.click("#tab-1")
+    student.until(lambda: camera.viewers == 2, "it is received once its tab is chosen")
+    student.sees("#device-eye .age", "Live")
+    student.click("#tab-0")
+    student.run(FRAMES)
+    student.click("#tab-1")
+    student.until(lambda: camera.viewers == 3, "it was not received in between")
 
 
 def test_a_camera_fills_the_screen(student: Student, camera: StandIn) -> None:

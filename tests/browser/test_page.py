@@ -25,6 +25,23 @@ def test_a_switch_lights_the_lamp_that_is_wired_to_it(student: Student, lab: Sta
     assert lab.commands == [("switch", "set", [True])]
 
 
+def test_controls_wait_for_nothing_but_the_page_itself(student: Student, lab: StandIn) -> None:
+    student.expects_failures = True
+    student.driver.execute_cdp_cmd("Network.enable", {})
+    try:
+        student.driver.execute_cdp_cmd(
+            "Network.setBlockedURLs", {"urls": ["*/static/*", "*/api/*"]}
+        )
+        lab.show_all_widgets()
+        student.open(lab.url)
+        drawn = student.run("return document.querySelectorAll('[data-device]').length")
+        assert drawn == len(lab.devices)
+        assert student.find("[data-device] [role=switch]").is_enabled()
+    finally:
+        student.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+        student.driver.execute_cdp_cmd("Network.disable", {})
+
+
 def test_what_the_hardware_does_by_itself_is_seen(student: Student, lab: StandIn) -> None:
     student.open(lab.url)
     lab.values["lamp"] = True

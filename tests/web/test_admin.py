@@ -245,6 +245,25 @@ def test_values_of_all_devices_are_shown(lab: LabClient, page: Callable[..., str
         assert name in text
 
 
+def test_a_device_with_words_of_its_own_is_shown_with_them(
+    make_lab: MakeLab, tmp_path: Path
+) -> None:
+    board = (tmp_path / "bench.yaml").read_text()
+    words = "words: {on: {en: Open, es: Abierta}, off: {en: Closed, es: Cerrada}}"
+    with_words = board.replace("GPIO17}", f"GPIO17, {words}}}")
+    (tmp_path / "bench.yaml").write_text(with_words)
+    lab = make_lab(admin=ADMIN)
+
+    def row(language: str) -> str:
+        asked = {"HTTP_AUTHORIZATION": BOSS, "HTTP_ACCEPT_LANGUAGE": language}
+        page = lab.request("GET", "/admin", **asked).text
+        return page[page.index("switch: ") : page.index("lamp: ")]
+
+    assert "Closed" in row("en")
+    lab.student().post("/api/devices/switch/on")
+    assert "Abierta" in row("es")
+
+
 # --- what can be done ---
 
 

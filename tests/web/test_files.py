@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from labnode.testing import LabClient
-from labnode.web import html
-from labnode.web.files import COMMENTS
+from labnode.web import html, scripts
+from labnode.web.scripts import COMMENTS
 
 from .conftest import BOARD, MakeLab
 
@@ -28,16 +28,47 @@ def test_scripts_are_packed_for_browsers_that_take_it(
     assert (reply.headers.get("content-encoding") == "gzip") is packed
     assert reply.headers["content-length"] == str(len(reply.body))
     sent = gzip.decompress(reply.body) if packed else reply.body
-    assert sent == (COMMENTS.sub(b"", plain.body) if packed else plain.body)
+    assert sent.decode() == (COMMENTS.sub("", plain.text) if packed else plain.text)
 
 
 @pytest.mark.parametrize("script", sorted(html.STATIC.glob("*.js")), ids=lambda path: path.name)
 def test_what_is_left_out_of_a_script_is_comments(script: Path) -> None:
-    text = script.read_bytes()
+    text = script.read_text()
     for left_out in COMMENTS.finditer(text):
-        before = re.sub(rb"//.*|/\*(?:[^*]|\*(?!/))*\*/", b"", text[: left_out.start()])
-        assert before.count(b"`") % 2 == 0  # not inside of a template
-    assert len(COMMENTS.sub(b"", text)) > len(text) / 3
+        before = re.sub(r"//.*|/\*(?:[^*]|\*(?!/))*\*/", "", text[: left_out.start()])
+        assert before.count("`") % 2 == 0  # not inside of a template
+    assert len(COMMENTS.sub("", text)) > len(text) / 3
+
+
+MODULES = [
+    path for path in html.STATIC.glob("*.js") if path.stem not in ("place", "poll", "ticker")
+]
+
+
+@pytest.mark.parametrize("script", sorted(MODULES), ids=lambda path: path.name)
+def test_a_module_is_defined_once_and_gives_what_it_exports(script: Path) -> None:
+    source, sent = script.read_text(), scripts.served(script.stem)
+    assert f"$modules.{script.stem} ??= (" in sent
+    wanted = set(re.findall(r"^import .*\./(\w+)\.js", source, re.MULTILINE))
+    assert set(re.findall(r'^import "\./(\w+)\.js";$', sent, re.MULTILINE)) == wanted
+    own = re.findall(
+        r"^export ((?:async )?(?:function|class) \w+|const [^=]*=)", source, re.MULTILINE
+    )
+    names = {name for each in own for name in re.findall(r"\w+", each)}
+    names -= {"async", "function", "class", "const"}
+    given = re.findall(r"^export const \{ (.*) \} = \$modules\.\w+;$", sent, re.MULTILINE)
+    assert names == {name for each in given for name in each.split(", ")}
+
+
+def test_the_script_of_a_page_defines_each_module_after_what_it_imports() -> None:
+    whole = scripts.inline(tuple(path.stem for path in MODULES))
+    order = re.findall(r"^\$modules\.(\w+) \?\?=", whole, re.MULTILINE)
+    assert sorted(order) == sorted(path.stem for path in MODULES)
+    for name in order:
+        imports = re.findall(r'^import "\./(\w+)\.js";$', scripts.served(name), re.MULTILINE)
+        assert all(order.index(each) < order.index(name) for each in imports)
+    assert not re.search(r"^(import|export)\b", whole, re.MULTILINE)
+    assert not re.search(r"</script|<!--", whole, re.IGNORECASE)  # which would end it
 
 
 def test_a_file_that_the_browser_has_is_not_sent_again(lab: LabClient) -> None:
@@ -70,7 +101,9 @@ def test_a_lab_has_its_own_page_and_its_own_files(make_lab: MakeLab, tmp_path: P
     page = student.get("/").text
     assert "<h2>Bench</h2>" in page
     assert '"devices":' in page
-    assert page.index("static/lab/mine.js") < page.index("controls.js") < page.index("page.js")
+    scripts = ("static/lab/mine.js", "$modules.controls ??=", "$modules.page ??=")
+    places = [page.index(script) for script in scripts]
+    assert places == sorted(places)
     assert student.get("/static/lab/mine.js").body.startswith(b"import")
     assert student.get("/static/lab/../bench.yaml").status in (403, 404)
     assert lab.browser().get("/static/lab/mine.js").status == 403

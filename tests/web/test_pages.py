@@ -17,7 +17,7 @@ import pytest
 from labnode.locale import BUILT_IN
 from labnode.sessions.session import Reason
 from labnode.web import html
-from labnode.web.files import COMMENTS
+from labnode.web.scripts import COMMENTS
 
 SESSION: dict[str, Any] = {
     "read_only": False,
@@ -54,7 +54,8 @@ class Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.cdata_elem == "script":
-            self.data += data
+            if self.elements[-1][1]["type"] == "application/json":
+                self.data += data
         elif self.cdata_elem == "style":
             self.style += data
         else:
@@ -75,6 +76,10 @@ def page(
     language = BUILT_IN.best(locales)
     options = {"token": "t", "language": language, **options}
     return html.render_page(html.boot({**BOARD, **(board or {})}, STATE, **options), language)
+
+
+def before_its_script(page: str) -> str:
+    return page.partition('<script type="module">')[0]
 
 
 def every_page() -> list[str]:
@@ -148,20 +153,26 @@ def test_nothing_in_the_pages_needs_more_than_the_strictest_content_policy() -> 
         reader = Reader(text)
         digest = b64encode(sha256(reader.style.encode()).digest()).decode()
         assert f"sha256-{digest}" == html.STYLE_HASH
-        for tag, attributes in reader.elements:
+        for _, attributes in reader.elements:
             assert not [name for name in attributes if name == "style" or name.startswith("on")]
-            if tag == "script" and attributes.get("type") != "application/json":
-                assert attributes["src"]
+            assert "src" not in attributes  # the page's script is in it, and its hash in the policy
+
+
+def test_the_script_in_a_page_is_the_one_that_the_policy_allows() -> None:
+    script = page().rpartition('<script type="module">')[2].partition("</script>")[0]
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    assert html.script_hash(BOARD) == f"sha256-{digest}"
 
 
 def test_all_that_any_page_loads_is_small_on_its_way() -> None:
     files = [file for file in html.STATIC.iterdir() if file.name != "page.css"]  # it is in the page
-    sent = [page().encode(), *(COMMENTS.sub(b"", file.read_bytes()) for file in files)]
-    assert sum(len(gzip.compress(data)) for data in sent) < 80_000
+    sent = [before_its_script(page()), *(COMMENTS.sub("", file.read_text()) for file in files)]
+    assert sum(len(gzip.compress(text.encode())) for text in sent) < 80_000
 
 
 def test_the_page_is_seen_with_what_comes_in_the_first_round_trip() -> None:
-    assert len(gzip.compress(page().encode())) < 14_000  # that many bytes TCP sends at once
+    seen = before_its_script(page()).encode()
+    assert len(gzip.compress(seen)) < 14_000  # that many bytes TCP sends at once
     links = [a for tag, a in Reader(page()).elements if tag == "link"]
     assert "stylesheet" not in [attributes["rel"] for attributes in links]
 
@@ -220,6 +231,15 @@ def test_a_lab_can_have_its_own_forbidden_page(tmp_path: Path) -> None:
     own.write_text("<p lang={{language}}>{{title}}, said the tiger.</p>", encoding="utf-8")
     text = html.render_forbidden(BUILT_IN.best(["en"]), template=own)
     assert text == "<p lang=en>No open session, said the tiger.</p>"
+
+
+@pytest.mark.parametrize("code", BUILT_IN.languages)
+def test_the_page_that_places_devices_is_in_the_language_of_the_terminal(code: str) -> None:
+    text = Reader(html.render_place(BUILT_IN.best([code]), "Oven", [])).text
+    placing = [key for key in BUILT_IN.texts(code) if key.startswith("site.place")]
+    on_demand = ("site.place:nothing", "site.place:copied")  # said by the script
+    for key in set(placing) - set(on_demand):
+        assert BUILT_IN.texts(code)[key].replace("{title}", "Oven") in text
 
 
 def test_the_loading_page_asks_again_by_itself() -> None:

@@ -215,7 +215,7 @@ class NodeView:
             **about,
             "broken": bool(state.get("error") or state.get("stale"))
             or state.get("connected") is False,
-            "value": self._value(state.get("value"), about["unit"]),
+            "value": self._value(state.get("value"), about),
             "trend": self._trend(about),
             "notes": [
                 self._language.read(note)
@@ -230,10 +230,11 @@ class NodeView:
             "commands": [
                 {
                     "name": command["name"],
-                    "label": students.get(
+                    "label": (about.get("words") or {}).get(command["name"])
+                    or students.get(
                         f"command:{command['name']}", command["name"].replace("_", " ")
                     ),
-                    "fields": list(map(self._field, command["parameters"])),
+                    "fields": [self._field(each, about) for each in command["parameters"]],
                 }
                 for command in about["commands"]
             ],
@@ -243,31 +244,34 @@ class NodeView:
         trend = self._trends.of(about["name"])
         if trend is None:
             return None
-        low, high = (self._value(value, about["unit"]) for value in (trend.low, trend.high))
+        low, high = (self._value(value, about) for value in (trend.low, trend.high))
         text = fill(self.words["trend"], {"low": low, "high": high})
         return {"path": trend.path, "text": text}
 
-    def _field(self, parameter: Row) -> Row:
+    def _field(self, parameter: Row, device: Row) -> Row:
         kind = parameter["type"]
         choices = [True, False] if kind == "bool" else parameter.get("choices", [])
         return {
             "name": parameter["name"],
             "number": kind in ("int", "float"),
             "whole": kind == "int",
-            "choices": [(json.dumps(choice), self._value(choice)) for choice in choices],
+            "choices": [(json.dumps(choice), self._value(choice, device)) for choice in choices],
             "required": "default" not in parameter,
         }
 
-    def _value(self, value: Any, unit: str = "") -> str:
+    def _value(self, value: Any, device: Row) -> str:
         if value is None:
             return self.words["none"]
         if isinstance(value, bool):
-            return self.words["true" if value else "false"]
+            own = device.get("words")
+            return (
+                own["on" if value else "off"] if own else self.words["true" if value else "false"]
+            )
         if isinstance(value, float):
             text = f"{value:.6g}"
         else:
             text = value if isinstance(value, str) else json.dumps(value)
-        return f"{text[:_SHOWN]} {unit}".rstrip()
+        return f"{text[:_SHOWN]} {device['unit']}".rstrip()
 
     def _today(self, what: str, column: str, shown: Callable[[Row], Row]) -> list[Row]:
         """The rows of the last day, newest first, and all that are scheduled."""

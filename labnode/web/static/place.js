@@ -104,7 +104,7 @@ function offer() {
     button.addEventListener("click", () => put(each));
     return button;
   });
-  byId("rest").replaceChildren(...(buttons.length ? buttons : ["Nothing is left."]));
+  byId("rest").replaceChildren(...(buttons.length ? buttons : [byId("rest").dataset.none]));
 }
 
 function write() {
@@ -137,7 +137,7 @@ form.addEventListener("input", ({ target }) => {
 byId("remove").addEventListener("click", () => takeOff(chosen));
 byId("copy").addEventListener("click", async () => {
   await navigator.clipboard.writeText(byId("yaml").value);
-  byId("copied").textContent = "Copied.";
+  byId("copied").textContent = byId("copied").dataset.done;
 });
 board.on("over", () => location.reload());
 
