@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import gzip
-from collections.abc import Mapping
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bottle import Bottle, HTTPError, HTTPResponse, request, static_file
@@ -14,6 +16,7 @@ from labnode.web import html, scripts
 
 _PACKED = {".css", ".html", ".js", ".json", ".mjs", ".svg", ".txt", ".csv"}
 _LARGEST = 1 << 20  # bytes of a file that is packed in memory
+_GZIP = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # deflated, without a time or a system
 _LIFELESS = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
 
 
@@ -66,13 +69,41 @@ def _send_picture(board: Path, picture: Path) -> HTTPResponse:
     return response
 
 
-def send_page(html: str, headers: Mapping[str, str]) -> HTTPResponse:
-    """A student's page with these headers, compressed if possible."""
+def send_page(page: str, headers: Mapping[str, str], lasting: Sequence[str] = ()) -> HTTPResponse:
+    """A student's page with these headers, compressed if possible.
+
+    `lasting` are long parts of it, in their order, that many pages have in common: they are
+    compressed once.
+    """
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding", **headers}
     if not accepts_gzip():
-        return HTTPResponse(html, **headers)
+        return HTTPResponse(page, **headers)
     headers["Content-Type"] = "text/html; charset=UTF-8"
-    return HTTPResponse(gzip.compress(html.encode(), 6), **{**headers, "Content-Encoding": "gzip"})
+    return HTTPResponse(zipped(page, lasting), **{**headers, "Content-Encoding": "gzip"})
+
+
+def zipped(text: str, lasting: Sequence[str]) -> bytes:
+    """`text` as gzip (RFC 1952), of pieces that refer to nothing before them; see `send_page`."""
+    pieces, rest = [], text
+    for part in lasting:
+        before, found, after = rest.partition(part)
+        if found:
+            pieces += [_deflate(before.encode()), _lasting(part)]
+            rest = after
+    pieces.append(_deflate(rest.encode(), zlib.Z_FINISH))
+    whole = text.encode()
+    end = struct.pack("<II", zlib.crc32(whole), len(whole) & 0xFFFFFFFF)
+    return b"".join([_GZIP, *pieces, end])
+
+
+@functools.lru_cache(maxsize=32)
+def _lasting(part: str) -> bytes:
+    return _deflate(part.encode())
+
+
+def _deflate(data: bytes, flush: int = zlib.Z_FULL_FLUSH) -> bytes:
+    deflater = zlib.compressobj(6, wbits=-zlib.MAX_WBITS)
+    return deflater.compress(data) + deflater.flush(flush)
 
 
 def accepts_gzip() -> bool:

@@ -25,6 +25,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _STYLE = (STATIC / "page.css").read_text(encoding="utf-8")
 
 
+@functools.lru_cache(maxsize=32)
 def _hash(text: str) -> str:
     return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
 
@@ -107,6 +108,11 @@ def render_page(
 def script_hash(board: Mapping[str, Any]) -> str:
     """What a content security policy needs to allow the script of a board's page."""
     return _hash(_script(board))
+
+
+def lasting(board: Mapping[str, Any]) -> tuple[str, ...]:
+    """The long parts that all pages of a board have in common, in their order."""
+    return _STYLE, _script(board)
 
 
 def _script(board: Mapping[str, Any]) -> str:

@@ -61,8 +61,11 @@ class PageState:
         """That of the current request."""
         return self._access.language
 
-    def page(self, viewer: Viewer) -> tuple[str, Mapping[str, str]]:
-        """The page with its headers; templates/page.html beside the board is the lab's own."""
+    def page(self, viewer: Viewer) -> tuple[str, Mapping[str, str], tuple[str, ...]]:
+        """The page, its headers, and the parts that all pages have in common (`send_page`).
+
+        templates/page.html beside the board is the lab's own.
+        """
         folder = self._node.board.file.path.absolute().parent
         own = folder / _OWN_PAGE
         template = own if own.is_file() and lies_in(folder, _OWN_PAGE) else None
@@ -73,7 +76,8 @@ class PageState:
             script=html.script_hash(boot["board"]),
         )
         headers = {**(OWN_PAGE_HEADERS if template else {}), "Content-Security-Policy": policy}
-        return html.render_page(boot, self.language, template=template), headers
+        page = html.render_page(boot, self.language, template=template)
+        return page, headers, html.lasting(boot["board"])
 
     def board(self, language: Language) -> dict[str, Any]:
         """What does not change as long as the node runs."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labnode.testing import LabClient
-from labnode.web import html, scripts
+from labnode.web import files, html, scripts
 from labnode.web.scripts import COMMENTS
 
 from .conftest import BOARD, MakeLab
@@ -85,6 +85,22 @@ def test_the_page_is_packed_too(lab: LabClient) -> None:
     reply = lab.student().get("/", HTTP_ACCEPT_ENCODING="gzip")
     assert "text/html" in reply.headers["content-type"]
     assert "<title>Bench</title>" in gzip.decompress(reply.body).decode()
+
+
+def test_what_pages_have_in_common_is_packed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed: list[int] = []
+    deflate = files._deflate
+
+    def noted(data: bytes, *more: int) -> bytes:
+        packed.append(len(data))
+        return deflate(data, *more)
+
+    monkeypatch.setattr(files, "_deflate", noted)
+    style, script = "päge {}" * 1000, "run();" * 2000
+    for name in ("Ada", "Grace"):
+        page = f"<style>{style}</style>{name}<script>{script}</script>"
+        assert gzip.decompress(files.zipped(page, [style, "not in it", script])).decode() == page
+    assert sum(size > 100 for size in packed) == 2
 
 
 def test_a_lab_has_its_own_page_and_its_own_files(make_lab: MakeLab, tmp_path: Path) -> None:
