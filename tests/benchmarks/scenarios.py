@@ -117,7 +117,9 @@ def measure_task(stack: Stack, quick: bool) -> Figures:
         done.append(time.perf_counter() - began)
         first.append(student.get("/began").json["seconds"] - began)
     student.get("/delays/5")
-    delays = student.get(f"/delays/{10 if quick else 50}").json["seconds"]
+    delays: list[float] = []
+    for _ in range(1 if quick else 5):  # gunicorn ends a worker that takes 30 s for one request
+        delays += student.get("/delays/10").json["seconds"]
     session.delete()
     return {
         "task first line p50": 1000 * statistics.median(first),
