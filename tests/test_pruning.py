@@ -109,7 +109,8 @@ def test_a_user_who_has_not_come_back_goes_with_the_folder(shelf: Shelf) -> None
         shelf.other(insert, name, NOW - days * DAY, name)
         (shelf.path / "users" / name).mkdir(parents=True)
         (shelf.path / "users" / name / "program.hex").write_text("1")
-    assert shelf.pruning().prune() == 1
+    shelf.other(insert, "gone without a folder", NOW - 31 * DAY, "none")
+    assert shelf.pruning().prune() == 2
     rows = shelf.store.select("users", "1")
     assert [row["username_unique"] for row in rows] == ["here"]
     assert [path.name for path in (shelf.path / "users").iterdir()] == ["here"]

@@ -289,6 +289,7 @@ class StateMachine:
             self._store.update("sessions", session.id, changed)
         self.users.forget(session)
         session.hook = None
+        session.deeds = session.files = session.notices = ()
         session.started = session.disposed = ALREADY_SET
 
     def _forget(self, session: Session) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
@@ -123,7 +124,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for name, value in pairs:
         if name in data:
             raise ValueError(f"{shown(name)} appears twice")
-        data[name] = value
+        data[sys.intern(name)] = value  # all sessions have the same names: each is kept once
     return data
 
 
