@@ -50,7 +50,9 @@ def main() -> None:
     with table() as machine:
         node = machine.keep(Node(machine.home, board=HERE / "pages.yaml"))
         measure_browser(node, machine.home)
-        measure_first_control(machine.keep(Node(machine.home / "demo", board=DEMO)), machine.home)
+        home = machine.home / "demo"
+        home.mkdir()
+        measure_first_control(machine.keep(Node(home, board=DEMO)), machine.home)
         measure_plot(machine.home)
         measure_idle_pages(node)
 
