@@ -7,7 +7,7 @@ import hmac
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum, StrEnum
 from typing import Any
 
@@ -69,8 +69,9 @@ class Reason(StrEnum):
         return cls.RESTART  # stored by another version of labnode
 
 
-ALREADY_SET = Event()  # what waits for something of a session that is over
-ALREADY_SET.set()
+_ALREADY_SET = Event()  # what waits for something of a session that is over
+_ALREADY_SET.set()
+_IN_STORE: dict[str, Any] = {}  # what the central server has sent with a session that is over
 _MOST_NOTICES = 10
 _MOST_DEEDS = 5
 _MOST_FILES = 20
@@ -127,6 +128,13 @@ class Session:
     hand_raised: bool = False  # its student asks for help
     deeds: tuple[dict[str, Any], ...] = ()  # what its student did last, for who observes
     files: tuple[dict[str, Any], ...] = ()  # that its student has sent: their names, not they
+
+    def shrink(self) -> None:
+        """It is over: keep what its farewell and a late delete need; the rest is in the store."""
+        self.request = replace(self.request, client_data=_IN_STORE, server_data=_IN_STORE)
+        self.hook = None
+        self.notices = self.deeds = self.files = ()
+        self.started = self.disposed = _ALREADY_SET
 
     def notify(self, text: str | Mapping[str, str]) -> None:
         """Add a message to its student, who may open the page later (hardware thread)."""

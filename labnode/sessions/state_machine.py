@@ -15,7 +15,6 @@ from labnode.events import Bus, SessionChanged, TaskStatusChanged
 from labnode.sessions.expiry import Reaper, SessionRules, ends, why_over
 from labnode.sessions.quarantine import Quarantine
 from labnode.sessions.session import (
-    ALREADY_SET,
     Reason,
     Session,
     SessionIndex,
@@ -288,9 +287,7 @@ class StateMachine:
         if changed := self.users.changed_data(session):  # by a view that ended after the clean-up
             self._store.update("sessions", session.id, changed)
         self.users.forget(session)
-        session.hook = None
-        session.deeds = session.files = session.notices = ()
-        session.started = session.disposed = ALREADY_SET
+        session.shrink()
 
     def _forget(self, session: Session) -> None:
         with self.lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +15,10 @@ from labnode.errors import Forbidden, LabnodeError, SessionOver, StorageError
 from labnode.jsondata import JsonDict, Sealed, plain
 from labnode.locale import Message
 from labnode.sessions.expiry import Reaper
-from labnode.sessions.session import Reason, Session, State
+from labnode.sessions.session import Reason, Session, State, legible
 from labnode.store import Store, Work
 
+_READ_ONLY = "The start request is read only."
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two writes; each doubles the pause
 _SEEN = """
 INSERT INTO users (username_unique, first_seen, last_seen, secret, folder)
@@ -66,6 +68,19 @@ class Users:
 
     def forget(self, session: Session) -> None:
         self._users.pop(session.id, None)
+
+    def sent(self, session: Session, column: str) -> dict[str, Any]:
+        """`client_data` or `server_data` of the request for a session.
+
+        Of one that is over only the store has it; empty where it does not answer.
+        """
+        if session.state is not State.DISPOSED:
+            found: dict[str, Any] = getattr(session.request, column)
+            return found
+        with suppress(StorageError):
+            for row in self._store.select("sessions", "id = ?", session.id):
+                return legible(row)[column] or {}
+        return {}
 
     # ------------------------------------------------------------------ user.data
 
@@ -202,8 +217,14 @@ class User:
         self.category_name = request.category_name
         parts = [part for part in (request.experiment_name, request.category_name) if part]
         self.experiment_id = "@".join(parts) or None
-        self.request_client_data = Sealed(request.client_data, "The start request is read only.")
-        self.request_server_data = Sealed(request.server_data, "The start request is read only.")
+
+    @cached_property
+    def request_client_data(self) -> Sealed:
+        return Sealed(self._users.sent(self.session, "client_data"), _READ_ONLY)
+
+    @cached_property
+    def request_server_data(self) -> Sealed:
+        return Sealed(self._users.sent(self.session, "server_data"), _READ_ONLY)
 
     @property
     def active(self) -> bool:

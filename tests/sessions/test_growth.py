@@ -14,7 +14,7 @@ from tests.kit.node import SmallNode, WatchedStore
 
 Boot = Callable[..., SmallNode]
 MANY = 60
-MOST_KEPT = 1100  # bytes of a session that is over, without what the central server sent: 1 KB
+MOST_KEPT = 1100  # bytes of a session that is over, about 1 KB
 
 
 def steps(function: Callable[[], Any]) -> int:
@@ -34,8 +34,9 @@ def steps(function: Callable[[], Any]) -> int:
 
 
 def end_some(node: SmallNode, number: int) -> None:
-    for _ in range(number):
-        node.delete(node.connected())
+    for each in range(number):
+        sent = {f"priority.{key}": [each, str(each)] for key in range(20)}
+        node.delete(node.connected(client_data=sent, server_data=sent))
 
 
 def test_no_step_depends_on_how_many_sessions_are_over(boot: Boot) -> None:
@@ -67,8 +68,8 @@ def test_little_is_kept_of_a_session_that_is_over(boot: Boot) -> None:
 
     def kept() -> int:
         gc.collect()
-        here = tracemalloc.Filter(True, "*/labnode/sessions/*")
-        shot = tracemalloc.take_snapshot().filter_traces([here])
+        ours = [tracemalloc.Filter(True, name) for name in ("*/labnode/sessions/*", __file__)]
+        shot = tracemalloc.take_snapshot().filter_traces(ours)
         return sum(trace.size for trace in shot.traces)
 
     tracemalloc.start()
@@ -93,6 +94,14 @@ def test_one_that_is_over_still_answers_its_student(boot: Boot) -> None:
     assert not node.user(session).active
     assert node.sessions.delete(session.id).value == "done"
     assert_waits_for_nothing(session)
+
+
+def test_what_the_central_server_sent_can_be_read_when_it_is_over(boot: Boot) -> None:
+    node = boot()
+    session = node.connected(client_data={"level": 3}, server_data={"a": [1]})
+    node.delete(session)
+    user = node.user(session)
+    assert (user.request_client_data, user.request_server_data) == ({"level": 3}, {"a": [1]})
 
 
 def assert_waits_for_nothing(session: Session) -> None:
