@@ -15,6 +15,7 @@ from labnode.sessions import Deletion, Reason, Session, StartRequest, State
 from labnode.sessions.expiry import fates
 from tests.kit.clock import Asked
 from tests.kit.node import SAFE, SmallNode
+from tests.kit.waiting import PATIENCE
 
 Boot = Callable[..., SmallNode]
 _EVERY_COLUMN = {field.name for field in fields(StartRequest)} - {"elapsed"} | {
@@ -295,10 +296,11 @@ def test_tasks_of_the_lab_wait_for_the_clean_up_after_a_restart(boot: Boot, lab:
     node.kill()
     order.clear()
     node = boot()
-    chore.delay()
+    task = chore.delay()
     node.settle()
     assert order == []
     node.advance(60)
+    assert task.join(PATIENCE).done
     assert order == ["clean", "chore"]
 
 
