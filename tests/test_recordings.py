@@ -127,8 +127,9 @@ def test_without_a_recording_none_is_offered(lab: Make) -> None:
 def test_students_who_share_a_board_have_a_recording_each(lab: Make) -> None:
     node = lab(f"{RECORD}session: {{users: 2}}\n")
     ada = node.student(username="ada")
+    assert eventually(lambda: rows(ada))
     ada.post("/api/devices/heater/on")
-    assert eventually(lambda: rows(ada) and rows(ada)[-1]["heater"] == "1")
+    assert eventually(lambda: rows(ada)[-1]["heater"] == "1")
     bob = node.student(username="bob")
     assert eventually(lambda: rows(bob))
     assert {row["heater"] for row in rows(bob)} == {"1"}

@@ -220,10 +220,12 @@ class User:
 
     @cached_property
     def request_client_data(self) -> Sealed:
+        """What the student's client sent with the start, which cannot be changed."""
         return Sealed(self._users.sent(self.session, "client_data"), _READ_ONLY)
 
     @cached_property
     def request_server_data(self) -> Sealed:
+        """What the central server sent with the start, which cannot be changed."""
         return Sealed(self._users.sent(self.session, "server_data"), _READ_ONLY)
 
     @property
