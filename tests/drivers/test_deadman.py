@@ -29,6 +29,18 @@ def fall_silent(bench: Any) -> None:
     bench.heard_at = bench.clock.now()
 
 
+def fail_twice(output: DigitalOutput) -> None:
+    """Have the hardware disobey two times from now on."""
+    drive, tries = output.drive, iter([OSError("no bus"), OSError("no bus")])
+
+    def failing(value: bool) -> None:
+        if error := next(tries, None):
+            raise error
+        drive(value)
+
+    output.drive = failing  # type: ignore[method-assign]
+
+
 def test_it_goes_to_safe_when_its_operator_is_silent_and_says_why(bench: Any) -> None:
     output = heater(bench, deadman=2.0)
     output.on()
@@ -157,14 +169,7 @@ def test_hardware_that_does_not_obey_its_dead_man_is_tried_again(bench: Any) -> 
     output = heater(bench, deadman=2.0)
     output.on()
     fall_silent(bench)
-    drive, tries = output.drive, iter([OSError("no bus"), OSError("no bus")])
-
-    def fail_twice(value: bool) -> None:
-        if error := next(tries, None):
-            raise error
-        drive(value)
-
-    output.drive = fail_twice  # type: ignore[method-assign]
+    fail_twice(output)
     bench.clock.advance(2)
     output.poll()
     assert (output.value, output.state()["error"]) == (True, "OSError: no bus")
@@ -176,14 +181,7 @@ def test_hardware_that_does_not_obey_its_dead_man_is_tried_again(bench: Any) -> 
 
 def test_what_nobody_has_switched_on_and_does_not_obey_is_tried_again(bench: Any) -> None:
     output = heater(bench, deadman=2.0)
-    drive, tries = output.drive, iter([OSError("no bus"), OSError("no bus")])
-
-    def fail_twice(value: bool) -> None:
-        if error := next(tries, None):
-            raise error
-        drive(value)
-
-    output.drive = fail_twice  # type: ignore[method-assign]
+    fail_twice(output)
     with pytest.raises(OSError, match="no bus"):
         output.reset()
     pass_time(bench, output, 1)
