@@ -130,7 +130,10 @@ class Session:
     files: tuple[dict[str, Any], ...] = ()  # that its student has sent: their names, not they
 
     def shrink(self) -> None:
-        """It is over: keep what its farewell and a late delete need; the rest is in the store."""
+        """It is over: keep what its farewell and a late delete need.
+
+        What the central server has sent is read from the store; see `Users.sent`.
+        """
         self.request = replace(self.request, client_data=_IN_STORE, server_data=_IN_STORE)
         self.hook = None
         self.notices = self.deeds = self.files = ()
