@@ -39,7 +39,10 @@ SWITCH = "#device-switch [role=switch]"
 
 CLICK_ALL = """
     const bits = [...document.querySelectorAll("#device-leds .bit")];
-    bits.forEach((bit, i) => setTimeout(() => bit.click(), i * arguments[0]));
+    const clicked = (bit, i) => new Promise((done) => {
+        setTimeout(() => done(bit.click()), i * arguments[0]);
+    });
+    return Promise.all([...bits].map(clicked));
 """
 CLICK_OFTEN = (
     """for (let i = 0; i < arguments[1]; i++) document.querySelector(arguments[0]).click();"""
