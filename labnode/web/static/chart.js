@@ -74,15 +74,14 @@ export function look(series, from, to, columns) {
   };
   let i = Math.max(0, firstAfter(times, from) - 1);
   while (i < times.length && times[i] <= to) {
-    const block = i / SIZE;
-    if (blocks.whole(block) && times[i] >= from && times[i + SIZE] <= until && times[i + SIZE] - times[i] < width) {
-      const [lowest, highest] = [blocks.lows[block], blocks.highs[block]];
-      take(times[i], lowest, highest);
-      if (values[lowest] < seen.min) seen.min = values[lowest];
-      if (values[highest] > seen.max) seen.max = values[highest];
-      sum += blocks.sums[block];
-      known += times[i + SIZE] - times[i];
-      i += SIZE;
+    const block = times[i] < from ? undefined : blocks.from(i, until, width);
+    if (block) {
+      take(times[i], block.low, block.high);
+      if (values[block.low] < seen.min) seen.min = values[block.low];
+      if (values[block.high] > seen.max) seen.max = values[block.high];
+      sum += block.area;
+      known += block.lasts;
+      i = block.end;
       continue;
     }
     const value = values[i];
@@ -116,33 +115,56 @@ function between(times, values, i, time, steps) {
   return values[i] + ((next - values[i]) * (time - times[i])) / (times[i + 1] - times[i]);
 }
 
-const SIZE = 8; // points of a block
+const SIZE = 8; // points of the smallest blocks; the next larger ones are of two
 
 /** What blocks of points have in common, so that an hour need not be looked at point by point. */
 class Blocks {
   constructor(times, values, steps) {
-    Object.assign(this, { times, values, steps, lows: [], highs: [], sums: [] });
+    Object.assign(this, { times, values, steps, sizes: [] }); // the blocks of each size
   }
 
-  /** Whether a block is there and has no gap. */
-  whole(block) {
-    return block < this.lows.length && this.lows[block] >= 0;
+  /** The largest block without a gap that begins at a point, ends by a time and is shorter than `width`. */
+  from(i, until, width) {
+    let found;
+    for (let n = 0, size = SIZE; n < this.sizes.length && i % size === 0; n++, size *= 2) {
+      const block = this.sizes[n][i / size];
+      if (!(block?.lasts < width && this.times[block.end] <= until)) break;
+      found = block;
+    }
+    return found;
   }
 
   /** Take in what is new: a block is there once the point after it is. */
   extend() {
-    const { times, values, steps } = this;
-    for (let start = this.lows.length * SIZE; start + SIZE < times.length; start += SIZE) {
-      let [low, high, sum] = [start, start, 0];
-      for (let i = start; i < start + SIZE; i++) {
-        if (values[i] < values[low]) low = i;
-        if (values[i] > values[high]) high = i;
-        sum += between(times, values, i, (times[i] + times[i + 1]) / 2, steps) * (times[i + 1] - times[i]);
-      }
-      this.lows.push(Number.isNaN(sum) ? -1 : low);
-      this.highs.push(high);
-      this.sums.push(sum);
+    this.#grow(0, Math.floor((this.times.length - 1) / SIZE), (block) => this.#ofPoints(block * SIZE));
+    for (let n = 1; this.sizes[n - 1]?.length > 1; n++) {
+      const smaller = this.sizes[n - 1];
+      this.#grow(n, smaller.length >> 1, (block) => this.#ofTwo(smaller[2 * block], smaller[2 * block + 1]));
     }
+  }
+
+  #grow(size, most, make) {
+    const blocks = (this.sizes[size] ??= []);
+    while (blocks.length < most) blocks.push(make(blocks.length));
+  }
+
+  /** Where the lowest and the highest value is, the area under the curve, how long it lasts (NaN: there is a gap). */
+  #ofPoints(start) {
+    const { times, values, steps } = this;
+    const block = { low: start, high: start, area: 0, lasts: NaN, end: start + SIZE };
+    for (let i = start; i < block.end; i++) {
+      if (values[i] < values[block.low]) block.low = i;
+      if (values[i] > values[block.high]) block.high = i;
+      block.area += between(times, values, i, (times[i] + times[i + 1]) / 2, steps) * (times[i + 1] - times[i]);
+    }
+    if (!Number.isNaN(block.area)) block.lasts = times[block.end] - times[start];
+    return block;
+  }
+
+  #ofTwo(first, second) {
+    const low = this.values[second.low] < this.values[first.low] ? second.low : first.low;
+    const high = this.values[second.high] > this.values[first.high] ? second.high : first.high;
+    return { low, high, area: first.area + second.area, lasts: first.lasts + second.lasts, end: second.end };
   }
 }
 
