@@ -87,7 +87,7 @@ class Problems(list[Problem]):
     def add(self, place: Section | str, message: str) -> None:
         """`place` is a section, for the line of its value, or "boards/x.yaml:12"."""
         where = place.where if isinstance(place, Section) else place
-        self.append(Problem(where, message))
+        self.append(Problem(where, _visible(message)))
 
     def error(self) -> ConfigError:
         """All problems as one error, in the order of the lines, without duplicates."""
@@ -197,6 +197,11 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     known = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(word[:100].lower(), known, n=1)
     return known[close[0]] if close else None
+
+
+def _visible(text: str) -> str:
+    """The text with what cannot be seen as escapes: what a file says is a part of many problems."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _order(problem: Problem) -> tuple[str, int]:

@@ -275,6 +275,7 @@ def test_a_damaged_file_is_a_board_or_told_in_words(folder: Path, text: str) -> 
 
 @settings(max_examples=100, deadline=None)
 @given(text=transplanted())
+@example(text='schema: 1\ndevices: {a: {driver: led, pin: 4}}\npage: ["\\n"]\n')
 def test_a_file_with_other_values_is_a_board_or_told_in_words(folder: Path, text: str) -> None:
     check(folder, text)
 
