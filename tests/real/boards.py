@@ -19,40 +19,6 @@ from tests.weblab.real_node import RealNode
 PASSWORD = "pass:w0rd #1"
 RULES = "timeout: -1, dispose_wait: 1, start_wait: 30, poll_interval: 1"
 
-# The files "start" and "dispose" beside it say how: "fail", or "until NAME": until there is a file
-# of this name. What happens is written to the file `log`, line by line.
-LAB = """\
-from pathlib import Path
-from labnode import Lab
-
-lab = Lab()
-HERE = Path(__file__).parent
-
-def note(what):
-    with (HERE / "log").open("a") as log:
-        log.write(f"{what} {lab.user.username}\\n")
-
-def obey(step):
-    how = (HERE / step).read_text() if (HERE / step).exists() else ""
-    if how == "fail":
-        raise RuntimeError("The heater does not answer.")
-    if how:
-        while not (HERE / how.removeprefix("until ")).exists() and lab.wait(0.01):
-            pass
-
-@lab.on_start
-def start(client_data, server_data):
-    note("restart" if lab.restarted else "start")
-    obey("start")
-    lab.devices.heater.on()
-    note("ready")
-
-@lab.on_dispose
-def dispose():
-    note("dispose")
-    obey("dispose")
-    note("clean")
-"""
 ONCE = ["start", "ready", "dispose", "clean"]
 
 
@@ -81,7 +47,6 @@ class Board(RealNode):
             port=self.port,
             weblab={"username": "lde", "password": PASSWORD},
         )
-        (directory / "lab.py").write_text(LAB, "utf-8")
 
     @property
     def errors(self) -> str:
@@ -101,10 +66,6 @@ class Board(RealNode):
 
     def will(self, step: str, how: str) -> None:
         (self.directory / step).write_text(how)
-
-    def tidy(self) -> None:
-        for name in ("log", "start", "dispose", "gate"):
-            (self.directory / name).unlink(missing_ok=True)
 
     def restart_with(self, *passwords: str) -> None:
         self.settings["weblab"] = {"username": "lde", "password": list(passwords)}

@@ -25,8 +25,9 @@ module: lab.py
 """
 RULES = "timeout: -1, dispose_wait: 5, start_wait: 10, poll_interval: 5"
 
-# client data: {"start": how, "dispose": how}; how is "fail", "fail once" or "until NAME": until
-# there is a file of this name. What happens is written to the file `log`, line by line.
+# The client data say how its hooks behave: {"start": how, "dispose": how}; so does a file "start"
+# or "dispose" beside it. That is "fail", "fail once" or "until NAME": until there is a file of this
+# name. What happens is written to the file `log`, line by line.
 LAB = """\
 from pathlib import Path
 from labnode import Lab
@@ -38,7 +39,8 @@ def note(what):
     with (HERE / "log").open("a") as log:
         log.write(f"{what} {lab.user.username}\\n")
 
-def obey(how):
+def obey(step, asked):
+    how = (HERE / step).read_text() if (HERE / step).exists() else asked
     if how == "fail" or (how == "fail once" and not (HERE / "failed").exists()):
         (HERE / "failed").touch()
         raise RuntimeError("The heater does not answer.")
@@ -50,14 +52,14 @@ def obey(how):
 def start(client_data, server_data):
     note("restart" if lab.restarted else "start")
     lab.user.data["dispose"] = client_data.get("dispose")
-    obey(client_data.get("start"))
+    obey("start", client_data.get("start"))
     lab.devices.heater.on()
     note("ready")
 
 @lab.on_dispose
 def dispose():
     note("dispose")
-    obey(lab.user.data.get("dispose"))
+    obey("dispose", lab.user.data.get("dispose"))
     note("clean")
 """
 
@@ -132,7 +134,7 @@ class RealNode:
 
     def tidy(self) -> None:
         """Forget what happened, close all gates."""
-        for name in ("log", "failed", "a"):
+        for name in ("log", "failed", "a", "gate", "start", "dispose"):
             (self.directory / name).unlink(missing_ok=True)
 
     def wait_for_log(self, line: str) -> None:
