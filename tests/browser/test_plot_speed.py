@@ -79,3 +79,28 @@ def test_six_lanes_of_an_hour_are_drawn_within_a_frame(student: Student, lab: St
     student.driver.execute_cdp_cmd("Performance.disable", {})
     print(f"{min(rounds):.1f} ms for each frame, {SLOWER} times slower than here")
     assert min(rounds) < SHOWN_FOR
+
+
+PAN = """
+    const [frames, done] = arguments;
+    const canvas = document.querySelector("#plot-0 canvas");
+    const changed = [];
+    const told = ({ target, attributeName }) => `${target.className} ${attributeName}`;
+    const watch = new MutationObserver((all) => changed.push(...all.map(told)));
+    watch.observe(document.querySelector("#plot-0 .glass"), { attributes: true });
+    watch.observe(document.querySelector("#plot-0 .tools"), { attributes: true, subtree: true });
+    const step = (left) => {
+      canvas.dispatchEvent(new PointerEvent("pointermove", { buttons: 1, movementX: 2 }));
+      requestAnimationFrame(() => (left ? step(left - 1) : done(changed)));
+    };
+    step(frames);
+"""
+
+
+def test_a_hand_that_moves_the_curves_changes_the_document_once(
+    student: Student, lab: StandIn
+) -> None:
+    lab.page = [[{"plot": ["switch"], "span": 60, "label": None}]]
+    student.open(lab.url)
+    student.sees("#plot-0 .legend", "Off")
+    assert student.driver.execute_async_script(PAN, FRAMES) == [" aria-disabled"]  # of "Now"

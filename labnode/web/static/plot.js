@@ -62,7 +62,7 @@ function drawPlot({ plot: names, span = 120, label }, number) {
     const known = {};
     const colour = (name) => (known[name] ??= style.getPropertyValue(name));
     drawLanes(cleared(canvas, seen), lanes, seen, colour);
-    glass.hidden = Number.isNaN(cross);
+    if (glass.hidden !== Number.isNaN(cross)) glass.hidden = !glass.hidden;
     if (!glass.hidden) drawCrosshair(cleared(glass, seen), lanes, seen, crossTime(), colour);
     if (performance.now() - toldAt >= TELL) describe();
   }
@@ -82,7 +82,8 @@ function drawPlot({ plot: names, span = 120, label }, number) {
   }
   function move(end) {
     view.end = end === null || end >= seconds() ? null : end;
-    now.setAttribute("aria-disabled", String(view.end === null));
+    const isNow = String(view.end === null);
+    if (now.ariaDisabled !== isNow) now.ariaDisabled = isNow;
     refresh();
   }
   const pan = (by) => move((view.end ?? seconds()) + by);
