@@ -122,6 +122,11 @@ CASES = [
     Case("run"),
     Case("safe plain.yaml"),
     Case("safe"),
+    Case("loop"),
+    Case("run-tasks"),
+    Case("clean-expired"),
+    Case("password", stdin="short\n"),
+    Case("password"),
 ]
 CASES += [Case(f"{name} --help") for name in dict.fromkeys(c.command.split()[0] for c in CASES)]
 CASES += [Case("tasks run --help"), Case("tasks cancel --help"), Case("simulate get --help")]
