@@ -122,6 +122,12 @@ CASES = [
     Case("run"),
     Case("safe plain.yaml"),
     Case("safe"),
+    Case("pinout board.yaml"),
+    Case("pinout board.yaml --svg header.svg"),
+    Case("schema --driver relais"),
+    Case("schema --driver none"),
+    Case("schema --install"),
+    Case("schema --output there/board.json"),
     Case("loop"),
     Case("run-tasks"),
     Case("clean-expired"),
@@ -131,6 +137,9 @@ CASES = [
 CASES += [Case(f"{name} --help") for name in dict.fromkeys(c.command.split()[0] for c in CASES)]
 CASES += [Case("tasks run --help"), Case("tasks cancel --help"), Case("simulate get --help")]
 CASES += [Case("simulate set --help"), Case("--help")]
+# What they print is for a file or a program: in English everywhere.
+FOR_FILES = [Case("suggest board.yaml"), Case("bootconfig board.yaml"), Case("schema --driver led")]
+CASES += [Case(f"{case.command.split()[0]} --help") for case in FOR_FILES[:2]]
 TRANSLATED = {case.command.split()[0] for case in CASES} - {"--help"}
 ENGLISH = set(main.commands) - TRANSLATED
 
@@ -138,6 +147,7 @@ ENGLISH = set(main.commands) - TRANSLATED
 QUOTED = (
     r"labnode (?:simulate get|simulate set|\w+)",
     r"No such file or directory",
+    r"Visual Studio Code",
     r"sudo timedatectl set-ntp true",
     r"the key 'lamp' is there twice, first at line \d+",
 )
@@ -221,6 +231,15 @@ def test_a_command_leaves_no_english_in_another_language(
         assert other.code == english.code, other.err
         left = sentences_left(english.out + english.err, other.out + other.err)
         assert left == [], f"{language}: {other.out}{other.err}"
+
+
+@pytest.mark.parametrize("case", FOR_FILES, ids=[case.command for case in FOR_FILES])
+def test_what_is_for_a_file_is_the_same_in_each_language(
+    give: Callable[[Case, str], Said], case: Case
+) -> None:
+    english = give(case, "en")
+    assert english.out
+    assert [give(case, language) for language in OTHERS] == [english] * len(OTHERS)
 
 
 def test_what_is_wrong_with_the_options_is_wholly_in_english(

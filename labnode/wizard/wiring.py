@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +10,11 @@ from labnode.board.config.board_file import BoardFile
 from labnode.drivers.buses.bus_pins import RESERVED
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.gpio.pin import Pin, header
+from labnode.locale import Message
 from labnode.schema import options
+
+Say = Callable[[str | Message], str]
+"""A text in somebody's language; `str` is English."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,7 @@ class HeaderPin:
 
     position: int
     name: str  # "GPIO17", "3V3", "GND"
-    users: tuple[str, ...] = ()  # "heater", "motor forward", "temp (1-Wire bus)"
+    users: tuple[str | Message, ...] = ()  # "heater", "motor forward", "temp (1-Wire bus)"
     is_bus: bool = False  # used by the kernel
     rests_high: bool | None = None  # the level of an output while it is safe
 
@@ -38,15 +43,14 @@ class HeaderPin:
     def is_free(self) -> bool:
         return self.is_gpio and not self.users and not self.is_reserved
 
-    @property
-    def label(self) -> str:
+    def label(self, say: Say = str) -> str:
         """Who uses it, and an output's safe level."""
-        words = ", ".join(self.users)
-        if not words and self.is_reserved:
-            return "(for add-on boards)"
+        users = ", ".join(map(say, self.users))
+        if not users and self.is_reserved:
+            return say(Message("cli.pin-reserved"))
         if self.rests_high is None:
-            return words
-        return f"{words} [safe: {'high' if self.rests_high else 'low'}]"
+            return users
+        return say(Message(f"cli.pin-users:{'high' if self.rests_high else 'low'}", users=users))
 
 
 def wiring(board: BoardFile | None) -> list[HeaderPin]:

@@ -144,5 +144,5 @@ def test_a_bus_whose_pins_are_used_otherwise_must_be_off(board: Board) -> None:
 
 def test_the_pins_of_a_bus_are_drawn_with_all_who_share_it(board: Board) -> None:
     pins = {pin.name: pin for pin in wiring(board(part("a", "i2c", 8) + part("b", "i2c", 9)))}
-    assert pins["GPIO2"].label == "a (I2C bus 1), b (I2C bus 1)"
+    assert pins["GPIO2"].label() == "a (I2C bus 1), b (I2C bus 1)"
     assert pins["GPIO2"].is_bus
