@@ -20,7 +20,9 @@ from labnode.control import NotRunning
 from labnode.errors import LabnodeError
 from labnode.locale import BUILT_IN, Message, Retold, help_texts
 from labnode.sessions import Reason
+from labnode.settings.passwords import HashedPassword
 from labnode.store import Store
+from labnode.weblab.caller import Caller
 from tests.house import ROOT
 from tests.kit.commands import Said, labnode_with
 
@@ -34,6 +36,7 @@ devices:
   plug: {driver: command_switch, run_on: [no-such-program], run_off: [no-such-program]}
 """
 PLAIN = "schema: 1\ndevices: {}\n"
+SEPARATORS = f"{PLAIN}lab: {{name: 'a|b', category: c}}\n"
 
 Answers = dict[str, dict[str, Any]]
 
@@ -124,6 +127,25 @@ CASES = [
     Case("safe"),
     Case("pinout board.yaml"),
     Case("pinout board.yaml --svg header.svg"),
+    answering("fake new --dont-open-browser", start={"session_id": "a", "url": "http://x"}),
+    answering("fake new", start={"session_id": "a", "url": "http://x"}),
+    Case("fake new --client-initial-data [] --client-initial-data-file x"),
+    Case("fake new --client-initial-data []"),
+    Case("fake new --client-initial-data x"),
+    Case("fake new --client-initial-data-file latin-1.txt"),
+    Case("fake new --url here"),
+    answering("fake status a", status={"should_finish": -1}),
+    answering("fake status a", status={"should_finish": 0}),
+    answering("fake status a", status={"should_finish": 5}),
+    Case("fake status a"),
+    Case("fake status"),
+    answering("fake dispose a", delete={"message": "Not found"}),
+    answering("fake dispose a", delete={"message": "Deleted"}),
+    answering("fake dispose a", delete={"finished": False, "message": "x", "ask_again": 0}),
+    Case("fake dispose a"),
+    Case("weblab-config"),
+    Case("weblab-config plain.yaml --client none"),
+    Case("weblab-config separators.yaml"),
     Case("schema --driver relais"),
     Case("schema --driver none"),
     Case("schema --install"),
@@ -139,7 +161,9 @@ CASES += [Case("tasks run --help"), Case("tasks cancel --help"), Case("simulate 
 CASES += [Case("simulate set --help"), Case("--help")]
 # What they print is for a file or a program: in English everywhere.
 FOR_FILES = [Case("suggest board.yaml"), Case("bootconfig board.yaml"), Case("schema --driver led")]
+FOR_FILES += [Case("weblab-config board.yaml --server labdiscoveryengine")]
 CASES += [Case(f"{case.command.split()[0]} --help") for case in FOR_FILES[:2]]
+CASES += [Case(f"fake {each} --help") for each in ("new", "status", "dispose")]
 TRANSLATED = {case.command.split()[0] for case in CASES} - {"--help"}
 ENGLISH = set(main.commands) - TRANSLATED
 
@@ -173,6 +197,7 @@ def give(
     commands = importlib.import_module("labnode.cli.run")
     monkeypatch.setattr(commands, "_stop_on_signals", lambda **_: stopped)
     run = labnode_with(capsys)
+    call_node = Caller.ask
 
     def give(case: Case, language: str) -> Said:
         home = tmp_path / language
@@ -182,6 +207,8 @@ def give(
             Store(home / "state" / "labnode.db", Clock()).close()
         (home / "board.yaml").write_text(BOARD)
         (home / "plain.yaml").write_text(PLAIN)
+        (home / "separators.yaml").write_text(SEPARATORS)
+        (home / "latin-1.txt").write_bytes(b"\xff")
         (home / "broken.tar").write_text("x")
         monkeypatch.chdir(home)
         monkeypatch.setenv("HOME", str(home))
@@ -196,7 +223,14 @@ def give(
                 raise LabnodeError(Retold(case.answers[command]["refused"].words))
             return case.answers[command]
 
+        def call(caller: Caller, path: str, fields: Any = None, **options: Any) -> dict[str, Any]:
+            operation = path.partition("/")[2] or ("start" if path == "" else "delete")
+            if operation in case.answers:
+                return case.answers[operation]
+            return call_node(caller, path, fields, **options)
+
         monkeypatch.setattr("labnode.control.ask", ask)
+        monkeypatch.setattr(Caller, "ask", call)
         return run(*case.command.split())
 
     return give
@@ -240,6 +274,27 @@ def test_what_is_for_a_file_is_the_same_in_each_language(
     english = give(case, "en")
     assert english.out
     assert [give(case, language) for language in OTHERS] == [english] * len(OTHERS)
+
+
+@pytest.mark.parametrize("command", ["fake status a", "weblab-config board.yaml --show-password"])
+def test_what_is_said_of_a_hashed_password_is_in_each_language(
+    give: Callable[[Case, str], Said], command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABNODE_WEBLAB_PASSWORD", str(HashedPassword.of("a long password")))
+    english = give(Case(command), "en")
+    assert english.err
+    for language in OTHERS:
+        assert sentences_left(english.err, give(Case(command), language).err) == []
+
+
+def test_what_is_entered_by_hand_at_weblab_deusto_is_in_each_language(
+    give: Callable[[Case, str], Said],
+) -> None:
+    *files, by_hand = give(Case("weblab-config board.yaml"), "en").out.split("# ---- ")
+    for language in OTHERS:
+        *same, other = give(Case("weblab-config board.yaml"), language).out.split("# ---- ")
+        assert same == files
+        assert sentences_left(by_hand, other) == []
 
 
 def test_what_is_wrong_with_the_options_is_wholly_in_english(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from labnode.locale import Message
-from labnode.wizard.wiring import HeaderPin, Say
+from labnode.locale import Message, Say
+from labnode.wizard.wiring import HeaderPin
 
 _COLOURS = {"5V": "#d33", "3V3": "#e80", "GND": "#333", "free": "#fff", "reserved": "#bbb"}
 _COLOURS |= {"driven": "#2a7", "in": "#37c"}

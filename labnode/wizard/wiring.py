@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +9,8 @@ from labnode.board.config.board_file import BoardFile
 from labnode.drivers.buses.bus_pins import RESERVED
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.gpio.pin import Pin, header
-from labnode.locale import Message
+from labnode.locale import Message, Say
 from labnode.schema import options
-
-Say = Callable[[str | Message], str]
-"""A text in somebody's language; `str` is English."""
 
 
 @dataclass(frozen=True)
