@@ -19,11 +19,14 @@ from labnode.clock import Clock
 from labnode.control import NotRunning
 from labnode.errors import LabnodeError
 from labnode.locale import BUILT_IN, Message, Retold, help_texts
+from labnode.prove import boot
+from labnode.prove.faults import _judged
+from labnode.prove.node import Keeper
+from labnode.prove.report import Measurement, spread
 from labnode.sessions import Reason
 from labnode.settings.passwords import HashedPassword
 from labnode.store import Store
 from labnode.weblab.caller import Caller
-from tests.house import ROOT
 from tests.kit.commands import Said, labnode_with
 
 OTHERS = [code for code in BUILT_IN.languages if code != "en"]
@@ -68,8 +71,23 @@ PERIODIC = [{"name": "calibrate", "schedule": "crontab 0 3 * * *", "due": MORNIN
 DEVICES = {"lamp": {"value": 1, "stale": True}, "door": {"value": 0, "stand_in": True}}
 PINS = {"GPIO17": {"function": "output", "level": 1}}
 BUSY = Message("cli.student-there")
+WIRE = Message("cli.row-safe", signal="SIGKILL")
+DARK = [{"at": 4.0, "high": False, "output": False}]
+LIT = [{"at": 4.0, "high": True, "output": True}]
+PROVED = [
+    Measurement(Message("cli.row-edge"), "", spread([0.001, 0.002])),
+    *boot.judged("power", DARK),
+    *boot.judged("panic", LIT),
+    *(_judged(WIRE, 2.0, took, went_on_again=True) for took in ([1.0], [1.0, None], [None])),
+]
 DONE = {"state": "finished", "sessions": 0, "error": None}
 WAITED = {**DONE, "error": str(BUSY), "words": BUSY.words}
+
+
+def measured(keeper: Keeper, *_: object, **__: object) -> list[Measurement]:
+    """Stands in for `measure`, which starts a node."""
+    keeper.close()
+    return PROVED
 
 
 @dataclass(frozen=True)
@@ -125,6 +143,13 @@ CASES = [
     Case("run"),
     Case("safe plain.yaml"),
     Case("safe"),
+    Case("prove plain.yaml --out GPIO22 --in GPIO23", stdin="{no}\n"),
+    Case("prove plain.yaml --out GPIO22 --in GPIO23 --yes"),
+    Case("prove plain.yaml --out GPIO22 --in GPIO23 --yes --report there/report.md"),
+    Case("prove plain.yaml --out GPIO22 --in GPIO23 --boot power"),
+    Case("prove plain.yaml --out GPIO22 --in GPIO22"),
+    Case("prove plain.yaml --out GPIO22 --in GPIO2"),
+    Case("prove board.yaml --out GPIO22 --in GPIO17"),
     Case("pinout board.yaml"),
     Case("pinout board.yaml --svg header.svg"),
     answering("fake new --dont-open-browser", start={"session_id": "a", "url": "http://x"}),
@@ -149,7 +174,6 @@ CASES = [
     Case("schema --driver relais"),
     Case("schema --driver none"),
     Case("schema --install"),
-    Case("schema --output there/board.json"),
     Case("loop"),
     Case("run-tasks"),
     Case("clean-expired"),
@@ -164,8 +188,6 @@ FOR_FILES = [Case("suggest board.yaml"), Case("bootconfig board.yaml"), Case("sc
 FOR_FILES += [Case("weblab-config board.yaml --server labdiscoveryengine")]
 CASES += [Case(f"{case.command.split()[0]} --help") for case in FOR_FILES[:2]]
 CASES += [Case(f"fake {each} --help") for each in ("new", "status", "dispose")]
-TRANSLATED = {case.command.split()[0] for case in CASES} - {"--help"}
-ENGLISH = set(main.commands) - TRANSLATED
 
 # What is English by intent, and shown as it is: docs/languages.md.
 QUOTED = (
@@ -192,6 +214,9 @@ def give(
     monkeypatch.setenv("LABNODE_WEBLAB_PASSWORD", "short")
     monkeypatch.setenv("LABNODE_PORT", "0")
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    monkeypatch.setattr(logging, "disable", lambda _level: None)
+    monkeypatch.setattr("labnode.prove.prove.measure", measured)
+    monkeypatch.setattr("labnode.prove.unit.Unit.is_installed", lambda: False)
     stopped = Clock().event()
     stopped.set()
     commands = importlib.import_module("labnode.cli.run")
@@ -297,6 +322,10 @@ def test_what_is_entered_by_hand_at_weblab_deusto_is_in_each_language(
         assert sentences_left(by_hand, other) == []
 
 
+def test_every_command_is_given_here() -> None:
+    assert {case.command.split()[0] for case in CASES} == {*main.commands, "--help"}
+
+
 def test_what_is_wrong_with_the_options_is_wholly_in_english(
     give: Callable[[Case, str], Said],
 ) -> None:
@@ -326,19 +355,10 @@ WORDS_OF_CLICK = [
 
 
 def _help_of(command: click.Command) -> Iterator[str]:
-    """The paragraphs and options of a command and of those in it; of English ones the first."""
-    paragraphs = (command.help or "").split("\n\n")
-    texts = [*paragraphs, *(p.help or "" for p in command.params if isinstance(p, click.Option))]
-    if command.name in ENGLISH:
-        texts = paragraphs[:1]
+    """The paragraphs and options of a command and of those in it."""
+    options = (p.help or "" for p in command.params if isinstance(p, click.Option))
+    texts = [*(command.help or "").split("\n\n"), *options]
     yield from (" ".join(text.split()) for text in texts if text)
-    if isinstance(command, click.Group) and command.name not in ENGLISH:
+    if isinstance(command, click.Group):
         for each in command.commands.values():
             yield from _help_of(each)
-
-
-def test_the_documents_name_the_commands_that_are_in_english_only() -> None:
-    text = (ROOT / "docs" / "languages.md").read_text(encoding="utf-8")
-    named = re.search(r"^These commands are in English only: (.+?)\.$", text, re.M | re.S)
-    assert named is not None
-    assert set(re.findall(r"`([\w-]+)`", named[1])) == ENGLISH

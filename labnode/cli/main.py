@@ -95,9 +95,7 @@ _COMMANDS += [safe, doctor, prove, password, backup, restore]
 _COMMANDS += [suggest, pinout, bootconfig, picture, schema, simulate]
 _COMMANDS += map(_not_needed, _NOT_NEEDED)
 
-_IN_ENGLISH = [prove]
-for command in _all(each for each in _COMMANDS if each not in _IN_ENGLISH):
-    command.context_class = HelpContext
-
 for command in _COMMANDS:
     main.add_command(command)
+for command in _all(_COMMANDS):
+    command.context_class = HelpContext

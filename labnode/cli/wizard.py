@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labnode.cli.language import said, told
+from labnode.cli.language import confirmed, said, told
 from labnode.cli.options import FILE, program
 from labnode.cli.owner import load_board_as_owner
 from labnode.cli.run import demo
@@ -175,7 +175,7 @@ def new(
     for command, what_for in next_steps.items():
         click.echo(f"{what_for:<{width}}{program()} {command} {path}")
     if with_demo is None:
-        with_demo = not devices and _confirmed(f"\n{said('cli.new-start')}")
+        with_demo = not devices and confirmed(f"\n{said('cli.new-start')}", enter=True)
     if with_demo:
         context.invoke(demo, board=path, no_browser=False, port=None, seconds=300)
 
@@ -209,17 +209,6 @@ def _ask(name: str, title: str) -> list[WiredDevice]:
             click.echo(said("cli.new-wrong", why=why))
         else:
             answers.append(wired)
-
-
-def _confirmed(question: str) -> bool:
-    """The answer to a question, which is asked until it is yes or no; Enter alone is yes."""
-    yes, no = said("cli.answer-yes"), said("cli.answer-no")
-    while True:
-        asked = f"{question} [{yes[0].upper()}/{no[0]}]"
-        word = click.prompt(asked, default=yes, show_default=False).strip().lower()
-        for whole in (yes, no):
-            if whole.startswith(word):
-                return whole == yes
 
 
 def _write(path: Path, text: str) -> None:
