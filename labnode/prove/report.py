@@ -14,6 +14,11 @@ from labnode.locale import Message, Say
 from labnode.system.pi import Machine
 
 _OS_NAME = 'PRETTY_NAME="'
+_VERDICT: dict[bool | None, str | Message] = {
+    True: Message("doctor.level:ok"),
+    False: Message("cli.not-kept"),
+    None: "",
+}
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,8 @@ class Measurement:
     ok: bool | None = None
 
     def row(self, say: Say) -> str:
-        verdict = "" if self.ok is None else say(Message("cli.verdict:kept"))
-        if self.ok is False:
-            verdict = f"**{say(Message('cli.verdict:broken'))}**"
-        return f"| {say(self.what)} | {say(self.promised)} | {say(self.measured)} | {verdict} |"
+        cells = self.what, self.promised, self.measured, _VERDICT[self.ok]
+        return f"| {' | '.join(map(say, cells))} |"
 
     def as_json(self) -> dict[str, str | bool | None]:
         words = {"what": self.what, "promised": self.promised, "measured": self.measured}

@@ -66,8 +66,11 @@ def test_the_report_has_everything_that_can_be_measured_without_a_reboot(
     levels.close()
 
 
-def test_the_header_is_drawn_with_the_wire(prove: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+@pytest.mark.parametrize("typed", ["\n", " \n", "n\n"])
+def test_the_header_is_drawn_with_the_wire(
+    prove: Run, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
     code, out, err = prove(*WIRE)
     assert (code, err) == (1, "labnode: Nothing was measured.\n")
     assert "wire: driven  GPIO17  11 ●" in out
