@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from labnode.board.config.board_file import BoardFile
-from labnode.drivers.buses.bus_pins import RESERVED
+from labnode.drivers.buses.bus_pins import RESERVED, bus_in_words
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.gpio.pin import Pin, header
 from labnode.locale import Message, Say
@@ -51,7 +51,7 @@ class HeaderPin:
 
 def wiring(board: BoardFile | None) -> list[HeaderPin]:
     """All pins by position; unused without a board."""
-    users: dict[str, list[str]] = {}
+    users: dict[str, list[str | Message]] = {}
     buses: set[str] = set()
     levels: dict[int, bool] = {}
     for name, driver in board.devices.items() if board else ():
@@ -59,9 +59,11 @@ def wiring(board: BoardFile | None) -> list[HeaderPin]:
         words = _pin_options(driver)
         for claim in driver.claims():
             if claim.kind == "pin":
-                what = f" ({claim.bus})" if claim.bus else words.get(claim.name, "")
+                user: str | Message = f"{name}{words.get(claim.name, '')}"
+                if claim.bus:
+                    user = Message("cli.pin-on-bus", name=name, bus=bus_in_words(claim.bus))
                 buses |= {claim.name} if claim.bus or claim.name not in words else set()
-                users.setdefault(claim.name, []).append(f"{name}{what}")
+                users.setdefault(claim.name, []).append(user)
     pins = []
     for position, name in header().items():
         pin = HeaderPin(position, name, tuple(users.get(name, ())), name in buses)
