@@ -322,6 +322,13 @@ def test_what_is_entered_by_hand_at_weblab_deusto_is_in_each_language(
         assert sentences_left(by_hand, other) == []
 
 
+def test_help_says_in_each_language_that_an_option_is_required(
+    give: Callable[[Case, str], Said],
+) -> None:
+    for language in OTHERS:
+        assert f"[{help_texts(language)['required']}]" in give(Case("prove --help"), language).out
+
+
 def test_every_command_is_given_here() -> None:
     assert {case.command.split()[0] for case in CASES} == {*main.commands, "--help"}
 
@@ -349,7 +356,7 @@ def test_the_help_has_exactly_the_texts_of_the_commands(language: str) -> None:
 
 
 WORDS_OF_CLICK = [
-    *("Usage:", "Options", "Commands", "default", "[OPTIONS]", "COMMAND [ARGS]..."),
+    *("Usage:", "Options", "Commands", "default", "required", "[OPTIONS]", "COMMAND [ARGS]..."),
     *("Show this message and exit.", "Show the version and exit."),
 ]
 

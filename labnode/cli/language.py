@@ -79,11 +79,11 @@ class HelpFormatter(click.HelpFormatter):
         super().write_dl(said, col_max, col_spacing)
 
     def _option(self, text: str) -> str:
-        """The help of an option or a command, which may end with "  [default: 20]"."""
+        """The help of an option or a command; may end with "  [default: 20]" or "  [required]"."""
         words, bracket, more = text.partition("  [")
-        return (
-            f"{self._said(words)}{bracket}{more.replace('default:', self._said('default') + ':')}"
-        )
+        more = more.replace("default:", f"{self._said('default')}:")
+        more = more.replace("required]", f"{self._said('required')}]")
+        return f"{self._said(words)}{bracket}{more}"
 
     def _said(self, text: str) -> str:
         return self._texts.get(" ".join(text.split()), text)
