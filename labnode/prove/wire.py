@@ -90,15 +90,10 @@ def check_wire(pins: Any, out: Pin, end: Pin, clock: Clock) -> None:
         with Wire(pins, end, clock, pull="down" if level else "up") as wire:
             if wire.until(level, _SETTLES) is None:
                 first, second = position(out), position(end)
-                raise DeviceError(
-                    Message(
-                        "cli.prove-no-wire",
-                        end=end.name,
-                        out=out.name,
-                        first=first,
-                        second=second,
-                    )
+                words = Message(
+                    "cli.prove-no-wire", end=end.name, out=out.name, first=first, second=second
                 )
+                raise DeviceError(words)
 
 
 def position(pin: Pin) -> int:
