@@ -50,14 +50,14 @@ HOUSE = """
     lab       -> sessions tasks worker store board +drivers files context events
     control   -> locale jsondata threads clock errors
     http      -> settings jsondata threads clock errors
-    weblab    -> http sessions settings jsondata audit clock errors
+    weblab    -> http sessions settings locale jsondata audit clock errors
     client    ->
     web       -> +lab http settings jsondata threads
     labnode   -> lab clock
     system    -> locale context events audit clock
     doctor    -> system board drivers supervisor settings locale clock errors
     wizard    -> board drivers locale schema jsondata errors
-    prove     -> weblab wizard board drivers worker store system events clock errors
+    prove     -> weblab wizard board drivers worker store system locale events clock errors
     install   -> clock errors
     node      -> everything
     cli       -> everything

@@ -933,17 +933,19 @@ def test_a_password_is_asked_for_twice_and_not_shown(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[dict[str, Any]] = []
+    typed = iter(["a long password", "a lnog password", "a long password", "a long password"])
 
     def prompt(text: str, **options: Any) -> str:
         asked.append({"text": text, **options})
-        return "a long password"
+        return next(typed)
 
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr(click, "prompt", prompt)
-    assert HashedPassword.parse(run("password").out.strip()).matches("a long password")
-    assert asked == [
-        {"text": "Password", "hide_input": True, "confirmation_prompt": "Again", "err": True}
-    ]
+    said = run("password")
+    assert HashedPassword.parse(said.out.strip()).matches("a long password")
+    assert said.err == "The two passwords are not the same. Once more.\n"
+    twice = [{"text": each, "hide_input": True, "err": True} for each in ("Password", "Again")]
+    assert asked == [*twice, *twice]
 
 
 def test_a_short_password_is_hashed_with_a_warning(

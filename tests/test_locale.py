@@ -53,7 +53,9 @@ def messages() -> list[tuple[str, str, frozenset[str] | None]]:
         for node in ast.walk(source.tree):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
                 continue
-            if node.func.id not in SAYING or not node.args or source.path in INSIDE:
+            if node.func.id not in SAYING or not node.args:
+                continue
+            if source.path in INSIDE and not isinstance(node.args[0], ast.Constant):
                 continue
             where, key = source.at(node, f"{node.func.id}(…)"), node.args[0]
             names = frozenset(keyword.arg or "**" for keyword in node.keywords)

@@ -19,9 +19,14 @@ from labnode.clock import Clock
 from labnode.control import NotRunning
 from labnode.errors import LabnodeError
 from labnode.locale import BUILT_IN, Message, Retold, help_texts
+from labnode.prove import boot
+from labnode.prove.faults import _judged
+from labnode.prove.node import Keeper
+from labnode.prove.report import Measurement, spread
 from labnode.sessions import Reason
+from labnode.settings.passwords import HashedPassword
 from labnode.store import Store
-from tests.house import ROOT
+from labnode.weblab.caller import Caller
 from tests.kit.commands import Said, labnode_with
 
 OTHERS = [code for code in BUILT_IN.languages if code != "en"]
@@ -34,6 +39,7 @@ devices:
   plug: {driver: command_switch, run_on: [no-such-program], run_off: [no-such-program]}
 """
 PLAIN = "schema: 1\ndevices: {}\n"
+SEPARATORS = f"{PLAIN}lab: {{name: 'a|b', category: c}}\n"
 
 Answers = dict[str, dict[str, Any]]
 
@@ -65,8 +71,23 @@ PERIODIC = [{"name": "calibrate", "schedule": "crontab 0 3 * * *", "due": MORNIN
 DEVICES = {"lamp": {"value": 1, "stale": True}, "door": {"value": 0, "stand_in": True}}
 PINS = {"GPIO17": {"function": "output", "level": 1}}
 BUSY = Message("cli.student-there")
+WIRE = Message("cli.row-safe", signal="SIGKILL")
+DARK = [{"at": 4.0, "high": False, "output": False}]
+LIT = [{"at": 4.0, "high": True, "output": True}]
+PROVED = [
+    Measurement(Message("cli.row-edge"), "", spread([0.001, 0.002])),
+    *boot.judged("power", DARK),
+    *boot.judged("panic", LIT),
+    *(_judged(WIRE, 2.0, took, went_on_again=True) for took in ([1.0], [1.0, None], [None])),
+]
 DONE = {"state": "finished", "sessions": 0, "error": None}
 WAITED = {**DONE, "error": str(BUSY), "words": BUSY.words}
+
+
+def measured(keeper: Keeper, *_: object, **__: object) -> list[Measurement]:
+    """Stands in for `measure`, which starts a node."""
+    keeper.close()
+    return PROVED
 
 
 @dataclass(frozen=True)
@@ -122,17 +143,57 @@ CASES = [
     Case("run"),
     Case("safe plain.yaml"),
     Case("safe"),
+    Case("prove plain.yaml --out GPIO22 --in GPIO23", stdin="{no}\n"),
+    Case("prove plain.yaml --out GPIO22 --in GPIO23 --yes"),
+    Case("prove plain.yaml --out GPIO22 --in GPIO23 --yes --report there/report.md"),
+    Case("prove plain.yaml --out GPIO22 --in GPIO23 --boot power"),
+    Case("prove plain.yaml --out GPIO22 --in GPIO22"),
+    Case("prove plain.yaml --out GPIO22 --in GPIO2"),
+    Case("prove board.yaml --out GPIO22 --in GPIO17"),
+    Case("pinout board.yaml"),
+    Case("pinout board.yaml --svg header.svg"),
+    answering("fake new --dont-open-browser", start={"session_id": "a", "url": "http://x"}),
+    answering("fake new", start={"session_id": "a", "url": "http://x"}),
+    Case("fake new --client-initial-data [] --client-initial-data-file x"),
+    Case("fake new --client-initial-data []"),
+    Case("fake new --client-initial-data x"),
+    Case("fake new --client-initial-data-file latin-1.txt"),
+    Case("fake new --url here"),
+    answering("fake status a", status={"should_finish": -1}),
+    answering("fake status a", status={"should_finish": 0}),
+    answering("fake status a", status={"should_finish": 5}),
+    Case("fake status a"),
+    Case("fake status"),
+    answering("fake dispose a", delete={"message": "Not found"}),
+    answering("fake dispose a", delete={"message": "Deleted"}),
+    answering("fake dispose a", delete={"finished": False, "message": "x", "ask_again": 0}),
+    Case("fake dispose a"),
+    Case("weblab-config"),
+    Case("weblab-config plain.yaml --client none"),
+    Case("weblab-config separators.yaml"),
+    Case("schema --driver relais"),
+    Case("schema --driver none"),
+    Case("schema --install"),
+    Case("loop"),
+    Case("run-tasks"),
+    Case("clean-expired"),
+    Case("password", stdin="short\n"),
+    Case("password"),
 ]
 CASES += [Case(f"{name} --help") for name in dict.fromkeys(c.command.split()[0] for c in CASES)]
 CASES += [Case("tasks run --help"), Case("tasks cancel --help"), Case("simulate get --help")]
 CASES += [Case("simulate set --help"), Case("--help")]
-TRANSLATED = {case.command.split()[0] for case in CASES} - {"--help"}
-ENGLISH = set(main.commands) - TRANSLATED
+# What they print is for a file or a program: in English everywhere.
+FOR_FILES = [Case("suggest board.yaml"), Case("bootconfig board.yaml"), Case("schema --driver led")]
+FOR_FILES += [Case("weblab-config board.yaml --server labdiscoveryengine")]
+CASES += [Case(f"{case.command.split()[0]} --help") for case in FOR_FILES[:2]]
+CASES += [Case(f"fake {each} --help") for each in ("new", "status", "dispose")]
 
 # What is English by intent, and shown as it is: docs/languages.md.
 QUOTED = (
     r"labnode (?:simulate get|simulate set|\w+)",
     r"No such file or directory",
+    r"Visual Studio Code",
     r"sudo timedatectl set-ntp true",
     r"the key 'lamp' is there twice, first at line \d+",
 )
@@ -153,11 +214,15 @@ def give(
     monkeypatch.setenv("LABNODE_WEBLAB_PASSWORD", "short")
     monkeypatch.setenv("LABNODE_PORT", "0")
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    monkeypatch.setattr(logging, "disable", lambda _level: None)
+    monkeypatch.setattr("labnode.prove.prove.measure", measured)
+    monkeypatch.setattr("labnode.prove.unit.Unit.is_installed", lambda: False)
     stopped = Clock().event()
     stopped.set()
     commands = importlib.import_module("labnode.cli.run")
     monkeypatch.setattr(commands, "_stop_on_signals", lambda **_: stopped)
     run = labnode_with(capsys)
+    call_node = Caller.ask
 
     def give(case: Case, language: str) -> Said:
         home = tmp_path / language
@@ -167,6 +232,8 @@ def give(
             Store(home / "state" / "labnode.db", Clock()).close()
         (home / "board.yaml").write_text(BOARD)
         (home / "plain.yaml").write_text(PLAIN)
+        (home / "separators.yaml").write_text(SEPARATORS)
+        (home / "latin-1.txt").write_bytes(b"\xff")
         (home / "broken.tar").write_text("x")
         monkeypatch.chdir(home)
         monkeypatch.setenv("HOME", str(home))
@@ -181,7 +248,14 @@ def give(
                 raise LabnodeError(Retold(case.answers[command]["refused"].words))
             return case.answers[command]
 
+        def call(caller: Caller, path: str, fields: Any = None, **options: Any) -> dict[str, Any]:
+            operation = path.partition("/")[2] or ("start" if path == "" else "delete")
+            if operation in case.answers:
+                return case.answers[operation]
+            return call_node(caller, path, fields, **options)
+
         monkeypatch.setattr("labnode.control.ask", ask)
+        monkeypatch.setattr(Caller, "ask", call)
         return run(*case.command.split())
 
     return give
@@ -218,6 +292,47 @@ def test_a_command_leaves_no_english_in_another_language(
         assert left == [], f"{language}: {other.out}{other.err}"
 
 
+@pytest.mark.parametrize("case", FOR_FILES, ids=[case.command for case in FOR_FILES])
+def test_what_is_for_a_file_is_the_same_in_each_language(
+    give: Callable[[Case, str], Said], case: Case
+) -> None:
+    english = give(case, "en")
+    assert english.out
+    assert [give(case, language) for language in OTHERS] == [english] * len(OTHERS)
+
+
+@pytest.mark.parametrize("command", ["fake status a", "weblab-config board.yaml --show-password"])
+def test_what_is_said_of_a_hashed_password_is_in_each_language(
+    give: Callable[[Case, str], Said], command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABNODE_WEBLAB_PASSWORD", str(HashedPassword.of("a long password")))
+    english = give(Case(command), "en")
+    assert english.err
+    for language in OTHERS:
+        assert sentences_left(english.err, give(Case(command), language).err) == []
+
+
+def test_what_is_entered_by_hand_at_weblab_deusto_is_in_each_language(
+    give: Callable[[Case, str], Said],
+) -> None:
+    *files, by_hand = give(Case("weblab-config board.yaml"), "en").out.split("# ---- ")
+    for language in OTHERS:
+        *same, other = give(Case("weblab-config board.yaml"), language).out.split("# ---- ")
+        assert same == files
+        assert sentences_left(by_hand, other) == []
+
+
+def test_help_says_in_each_language_that_an_option_is_required(
+    give: Callable[[Case, str], Said],
+) -> None:
+    for language in OTHERS:
+        assert f"[{help_texts(language)['required']}]" in give(Case("prove --help"), language).out
+
+
+def test_every_command_is_given_here() -> None:
+    assert {case.command.split()[0] for case in CASES} == {*main.commands, "--help"}
+
+
 def test_what_is_wrong_with_the_options_is_wholly_in_english(
     give: Callable[[Case, str], Said],
 ) -> None:
@@ -241,25 +356,16 @@ def test_the_help_has_exactly_the_texts_of_the_commands(language: str) -> None:
 
 
 WORDS_OF_CLICK = [
-    *("Usage:", "Options", "Commands", "default", "[OPTIONS]", "COMMAND [ARGS]..."),
+    *("Usage:", "Options", "Commands", "default", "required", "[OPTIONS]", "COMMAND [ARGS]..."),
     *("Show this message and exit.", "Show the version and exit."),
 ]
 
 
 def _help_of(command: click.Command) -> Iterator[str]:
-    """The paragraphs and options of a command and of those in it; of English ones the first."""
-    paragraphs = (command.help or "").split("\n\n")
-    texts = [*paragraphs, *(p.help or "" for p in command.params if isinstance(p, click.Option))]
-    if command.name in ENGLISH:
-        texts = paragraphs[:1]
+    """The paragraphs and options of a command and of those in it."""
+    options = (p.help or "" for p in command.params if isinstance(p, click.Option))
+    texts = [*(command.help or "").split("\n\n"), *options]
     yield from (" ".join(text.split()) for text in texts if text)
-    if isinstance(command, click.Group) and command.name not in ENGLISH:
+    if isinstance(command, click.Group):
         for each in command.commands.values():
             yield from _help_of(each)
-
-
-def test_the_documents_name_the_commands_that_are_in_english_only() -> None:
-    text = (ROOT / "docs" / "languages.md").read_text(encoding="utf-8")
-    named = re.search(r"^These commands are in English only: (.+?)\.$", text, re.M | re.S)
-    assert named is not None
-    assert set(re.findall(r"`([\w-]+)`", named[1])) == ENGLISH

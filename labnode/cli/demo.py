@@ -14,7 +14,7 @@ from labnode.board import load_board
 from labnode.board.config.board_file import BoardFile
 from labnode.board.config.picture import candidates
 from labnode.cli.browser import open_browser
-from labnode.cli.language import locales, said
+from labnode.cli.language import locales, said, told
 from labnode.cli.node import DEMO_PREFIX
 from labnode.cli.options import program
 from labnode.cli.owner import become_owner
@@ -208,7 +208,7 @@ class _TimeLeft:
     def show(self, answer: float | LabnodeError) -> None:
         """Called with every answer to the central server's "is it over?"."""
         if isinstance(answer, LabnodeError):
-            self._say(str(answer))
+            self._say(told(answer.words))
             return
         now = self._clock.now()
         left = max(0, round(self._end - now))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from labnode.cli.language import counted, said
 from labnode.cli.options import FILE, SETTINGS, InOrder
 from labnode.cli.owner import become_owner
 from labnode.errors import BadInput, ConfigError, LabnodeError
@@ -84,7 +85,7 @@ def new(
     _remember(address, session_id)
     click.echo(page)
     if not dont_open_browser and not open_browser(page):
-        click.echo("There is no browser to open it with on this machine.", err=True)
+        click.echo(said("cli.no-browser"), err=True)
 
 
 @fake.command()
@@ -97,13 +98,13 @@ def status(session_id: str | None, url: str | None, settings: Path | None) -> No
     """
     server, session_id = _session(session_id, url, settings)
     should_finish = server.status(session_id)
+    n = f"{should_finish:g}"
     if should_finish < 0:
-        words = "The session is over"
+        click.echo(said("cli.fake-over", n=n))
     elif should_finish == 0:
-        words = "The session goes on, and the node does not want to be asked again"
+        click.echo(said("cli.fake-quiet", n=n))
     else:
-        words = f"The session is not over; the node wants to be asked again in {should_finish:g} s"
-    click.echo(f"{words} (should_finish: {should_finish:g}).")
+        click.echo(said("cli.fake-goes-on", n=n))
 
 
 @fake.command()
@@ -117,33 +118,32 @@ def dispose(session_id: str | None, url: str | None, settings: Path | None) -> N
     server, session_id = _session(session_id, url, settings)
     ending = server.delete(session_id)
     if not ending.clean:
-        raise LabnodeError(f"The session was not ended: {ending.message}")
+        raise LabnodeError(said("cli.fake-not-ended", why=ending.message))
     if _remembered().get("session_id") == session_id:
         _memory().unlink(missing_ok=True)
     if ending.message == "Not found":
-        click.echo("The node does not know this session (any more).")
+        click.echo(said("cli.fake-unknown"))
     else:
-        times = "" if ending.asked == 1 else f" The node was asked {ending.asked} times."
-        click.echo(f"The session is finished.{times}")
+        click.echo(counted("cli.fake-ended", ending.asked))
 
 
 def _client_data(text: str | None, file: Path | None) -> dict[str, Any]:
     if text is not None and file is not None:
-        raise BadInput("Give --client-initial-data or --client-initial-data-file, not both.")
+        raise BadInput(said("cli.data-twice"))
     option = "--client-initial-data"
     if file is not None:
         option = str(file)
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise BadInput(f"{file} cannot be read: {why}.") from None
+            why = getattr(error, "strerror", None) or said("cli.not-utf8")
+            raise BadInput(said("cli.not-read", file=file, why=why)) from None
     try:
         data = json.loads(text or "{}")
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"{option} is not JSON: {error}.") from None
+        raise BadInput(said("cli.not-json", what=option, why=error)) from None
     if not isinstance(data, dict):
-        raise BadInput(f'{option} has to be a JSON object such as {{"level": 3}}.')
+        raise BadInput(said("cli.not-object", what=option))
     return data
 
 
@@ -156,10 +156,7 @@ def _server(url: str | None, settings: Path | None) -> tuple[CentralServer, str]
     become_owner(_memory())
     client = chosen.all_clients[0]
     if not client.clear_passwords:
-        raise ConfigError(
-            f"The password of {client.name} is hashed in the settings: give it in clear, "
-            "for example in LABNODE_WEBLAB_PASSWORD."
-        )
+        raise ConfigError(said("cli.hashed", name=client.name))
     address = (url or _address(chosen)).rstrip("/")
     return CentralServer(address, client.username, client.clear_passwords[0]), address
 
@@ -178,9 +175,7 @@ def _session(
     remembered = _remembered()
     if session_id is None:
         if "session_id" not in remembered:
-            raise ConfigError(
-                "No session is remembered: start one with labnode fake new, or name its id."
-            )
+            raise ConfigError(said("cli.none-remembered"))
         session_id = str(remembered["session_id"])
     known_at = remembered.get("url") if session_id == remembered.get("session_id") else None
     server, _ = _server(url or known_at, settings)
@@ -212,4 +207,5 @@ def _remember(url: str, session_id: str) -> None:
             json.dump({"url": url, "session_id": session_id}, file)
         new.replace(memory)
     except OSError as error:
-        click.echo(f"labnode: the session {session_id} is not remembered: {error}", err=True)
+        words = said("cli.not-remembered", session=session_id, why=error)
+        click.echo(f"labnode: {words}", err=True)

@@ -39,6 +39,19 @@ def counted(key: str, number: int, /, **values: object) -> str:
     return said(f"{key}-one", **values) if number == 1 else said(f"{key}-many", n=number, **values)
 
 
+def confirmed(question: str, *, enter: bool) -> bool:
+    """The answer to a question, asked until it is yes or no; Enter alone is yes if `enter`."""
+    yes, no = said("cli.answer-yes"), said("cli.answer-no")
+    default = yes if enter else no
+    letters = [word[0].upper() if word == default else word[0] for word in (yes, no)]
+    while True:
+        asked = f"{question} [{'/'.join(letters)}]"
+        word = click.prompt(asked, default=default, show_default=False).strip().lower() or default
+        for whole in (yes, no):
+            if whole.startswith(word):
+                return whole == yes
+
+
 class HelpFormatter(click.HelpFormatter):
     """Writes help in the language of the terminal; a text without a translation stays as it is."""
 
@@ -66,11 +79,11 @@ class HelpFormatter(click.HelpFormatter):
         super().write_dl(said, col_max, col_spacing)
 
     def _option(self, text: str) -> str:
-        """The help of an option or a command, which may end with "  [default: 20]"."""
+        """The help of an option or a command; may end with "  [default: 20]" or "  [required]"."""
         words, bracket, more = text.partition("  [")
-        return (
-            f"{self._said(words)}{bracket}{more.replace('default:', self._said('default') + ':')}"
-        )
+        more = more.replace("default:", f"{self._said('default')}:")
+        more = more.replace("required]", f"{self._said('required')}]")
+        return f"{self._said(words)}{bracket}{more}"
 
     def _said(self, text: str) -> str:
         return self._texts.get(" ".join(text.split()), text)

@@ -31,12 +31,7 @@ from labnode.cli.wizard import bootconfig, new, pinout, schema, suggest
 from labnode.errors import BadInput, ConfigError, LabnodeError
 
 # Commands of weblablib, whose users look for them here.
-_NOT_NEEDED = {
-    "loop": "the node itself, which labnode run starts, runs the tasks and ends the sessions",
-    "run-tasks": "the node runs each task in its own threads, about a millisecond after delay()",
-    "clean-expired": "the node ends a session when its time is over, and forgets its user after "
-    "`expired_users_timeout`",
-}
+_NOT_NEEDED = ("loop", "run-tasks", "clean-expired")
 
 
 class _LabnodeGroup(InOrder):
@@ -80,7 +75,9 @@ def _not_needed(name: str) -> click.Command:
     return click.Command(
         name,
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-        callback=lambda: click.echo(f"labnode {name} is not needed: {_NOT_NEEDED[name]}."),
+        callback=lambda: click.echo(
+            said("cli.not-needed", name=name, why=said(f"cli.not-needed:{name}"))
+        ),
         help="Not needed; says why.",
     )
 
@@ -96,10 +93,9 @@ _COMMANDS: list[click.Command] = [demo, new, check, run, weblab_config, fake]
 _COMMANDS += [status, sessions, tasks, events, actions, estop, clear, drain, undrain, apply]
 _COMMANDS += [safe, doctor, prove, password, backup, restore]
 _COMMANDS += [suggest, pinout, bootconfig, picture, schema, simulate]
+_COMMANDS += map(_not_needed, _NOT_NEEDED)
 
-_IN_ENGLISH = [weblab_config, fake, prove, password, suggest, pinout, bootconfig, schema]
-for command in _all(each for each in _COMMANDS if each not in _IN_ENGLISH):
-    command.context_class = HelpContext
-
-for command in [*_COMMANDS, *map(_not_needed, _NOT_NEEDED)]:
+for command in _COMMANDS:
     main.add_command(command)
+for command in _all(_COMMANDS):
+    command.context_class = HelpContext

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from labnode.cli.language import said
 from labnode.errors import BadInput
 
 
@@ -29,16 +30,22 @@ def password(*, totp: bool) -> None:
 
     word = _asked() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     if not word or not word.isprintable():
-        raise BadInput("expected a password: one line of characters that can be typed.")
+        raise BadInput(said("cli.password-expected"))
     if len(word) < SHORTEST:
-        click.echo(
-            f"labnode: A password with less than {SHORTEST} characters can be guessed.", err=True
-        )
+        click.echo(f"labnode: {said('cli.password-short', n=SHORTEST)}", err=True)
     click.echo(str(HashedPassword.of(word)))
 
 
 def _asked() -> str:
-    word: str = click.prompt("Password", hide_input=True, confirmation_prompt="Again", err=True)
+    while True:
+        first, again = _typed(said("cli.password")), _typed(said("cli.password-again"))
+        if first == again:
+            return first
+        click.echo(said("cli.password-differs"), err=True)
+
+
+def _typed(prompt: str) -> str:
+    word: str = click.prompt(prompt, hide_input=True, err=True)
     return word
 
 

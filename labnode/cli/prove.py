@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from labnode.cli.language import confirmed, counted, said, told
 from labnode.cli.options import FILE, SETTINGS, STATE_DIR, settings_without_credentials
 from labnode.cli.owner import as_owner, secrets_for
 from labnode.errors import BadInput, LabnodeError
@@ -83,8 +84,8 @@ def prove(
     _draw(board, settings, chosen.state_dir, *wire)
     if boot:
         _check_reboot(boot)
-    if not yes and not click.confirm("Is the wire there, and nothing else on the two pins?"):
-        raise LabnodeError("Nothing was measured.")
+    if not yes and not confirmed(said("cli.prove-ready"), enter=False):
+        raise LabnodeError(said("cli.prove-nothing"))
     logging.disable(logging.WARNING)  # the interlock tells of itself at each edge
     if boot:
         _reboot(boot, *wire, clock, yes=yes)
@@ -102,7 +103,7 @@ def _draw(board: Path, settings: Path | None, state_dir: Path, out: Pin, end: Pi
 
     def draw() -> dict[str, int]:
         pins = wired_pins(load_board(board, secrets=secrets), out, end)
-        click.echo(as_text("Join these two pins with a jumper wire:", pins))
+        click.echo(as_text(said("cli.prove-join"), pins, told))
         return {}
 
     as_owner(draw, state_dir, board)
@@ -111,12 +112,14 @@ def _draw(board: Path, settings: Path | None, state_dir: Path, out: Pin, end: Pi
 def _measured(
     wire: tuple[Pin, Pin], clock: Clock, beside: Path, *, board: Path, quick: bool
 ) -> Report:
+    from labnode.locale import Message
     from labnode.prove.child import ChildNode
     from labnode.prove.prove import QUICK, Counts, measure
     from labnode.prove.report import Report, facts_of
     from labnode.prove.unit import Unit
     from labnode.system.pi import Machine
 
+    out, end = wire
     of_the_boot = _recorded(clock)
     keeper: Keeper
     with tempfile.TemporaryDirectory(prefix="labnode-prove-", dir=beside) as directory:
@@ -127,18 +130,19 @@ def _measured(
             keeper = ChildNode(_NODE, Path(directory), clock, watchdog)
         measurements = measure(
             keeper,
-            *wire,
+            out,
+            end,
             directory=Path(directory),
             beside=beside,
             clock=clock,
             counts=QUICK if quick else Counts(),
-            say=click.echo,
+            say=lambda words: click.echo(told(words)),
         )
     facts = facts_of(
         clock,
         Machine(),
         board=str(board),
-        wire=" to ".join(pin.name for pin in wire),
+        wire=Message("cli.from-to", out=out.name, end=end.name),
         keeper=keeper.sentence,
         disk=str(beside),
     )
@@ -163,12 +167,9 @@ def _check_reboot(how: How) -> None:
     from labnode.prove.unit import Unit
 
     if not Unit.is_installed():
-        raise LabnodeError("--boot needs root, and labnode as a service (sudo ./install.sh).")
+        raise LabnodeError(said("cli.prove-boot-needs"))
     if how == "panic" and not boot.watchdog_is_armed():
-        raise LabnodeError(
-            "The machine's watchdog is not armed (labnode doctor says how): nothing would reset it "
-            "after a panic."
-        )
+        raise LabnodeError(said("cli.prove-no-watchdog"))
 
 
 def _reboot(how: How, out: Pin, end: Pin, clock: Clock, *, yes: bool) -> None:
@@ -181,25 +182,25 @@ def _reboot(how: How, out: Pin, end: Pin, clock: Clock, *, yes: bool) -> None:
     except BaseException:
         boot.disarm()
         raise
-    click.echo(f"{out.name} is on. After the next boot, run this command without --boot.")
+    click.echo(said("cli.prove-left-on", pin=out.name))
     if how == "power":
-        click.echo("Take the power away now, and give it back.")
-    elif yes or click.confirm("Make the kernel panic now? What is not on the disk is lost."):
+        click.echo(said("cli.prove-cut"))
+    elif yes or confirmed(said("cli.prove-panic"), enter=False):
         boot.panic()
 
 
 def _keep(report: Report, path: Path) -> None:
     """Write and show the report; LabnodeError when a promise did not hold."""
-    beside = path.with_suffix(".json")
+    beside, text = path.with_suffix(".json"), report.as_markdown(told)
     try:
-        path.write_text(report.as_markdown(), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
         beside.write_text(report.as_json(), encoding="utf-8")
     except OSError as error:
-        raise LabnodeError(f"{error.filename} cannot be written: {error.strerror}.") from error
-    click.echo(f"\n{report.as_markdown()}\nThis is in {path}, and as JSON in {beside}.")
+        words = said("cli.not-written", path=error.filename, why=error.strerror)
+        raise LabnodeError(words) from error
+    click.echo(f"\n{text}\n{said('cli.prove-kept', path=path, json=beside)}")
     if broken := report.broken:
-        number = len(broken)
-        raise LabnodeError(f"{number} promise{'' if number == 1 else 's'} did not hold.")
+        raise LabnodeError(counted("cli.prove-broken", len(broken)))
 
 
 def _pin(option: str, text: str) -> Pin:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from labnode.cli.language import said, told
 from labnode.cli.options import FILE, SETTINGS
 from labnode.cli.owner import load_board_as_owner
 
@@ -48,7 +49,7 @@ def weblab_config(
 
     chosen = load_settings(settings, os.environ, {"board": board})
     if chosen.board is None:
-        raise ConfigError("There is no board: name a board file, or give `board:` in the settings.")
+        raise ConfigError(said("cli.config-no-board"))
     file = load_board_as_owner(chosen.board, settings=settings, state_dir=chosen.state_dir)
     lab = config.registration(
         chosen,
@@ -61,7 +62,10 @@ def weblab_config(
         host=host or f"{socket.gethostname()}:{chosen.port}",
         show_password=show_password,
     )
-    write = config.weblab_deusto if server == "weblab-deusto" else config.lab_discovery_engine
-    click.echo(config.as_text(write(lab)))
-    if lab.note:
-        click.echo(f"labnode: {lab.note}", err=True)
+    if server == "weblab-deusto":
+        parts = config.weblab_deusto(lab, told)
+    else:
+        parts = config.lab_discovery_engine(lab)
+    click.echo(config.as_text(parts))
+    for note in lab.notes:
+        click.echo(f"labnode: {told(note)}", err=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labnode.cli.language import said, told
+from labnode.cli.language import confirmed, said, told
 from labnode.cli.options import FILE, program
 from labnode.cli.owner import load_board_as_owner
 from labnode.cli.run import demo
@@ -48,12 +48,12 @@ def pinout(board: Path, svg: Path | None, settings: Path | None) -> None:
     from labnode.wizard.wiring import wiring
 
     file = load_board_as_owner(board, settings=settings)
-    pins, title = wiring(file), f"{file.title.pick()} ({board.name})"
+    pins, title = wiring(file), f"{told(file.title)} ({board.name})"
     if svg is None:
-        click.echo(as_text(title, pins), nl=False)
+        click.echo(as_text(title, pins, told), nl=False)
         return
-    _write(svg, as_svg(title, pins))
-    click.echo(f"{svg} is written.")
+    _write(svg, as_svg(title, pins, told))
+    click.echo(said("cli.written", path=svg))
 
 
 @click.command()
@@ -95,7 +95,7 @@ def schema(
     With BOARD it has the drivers of that board, too.
     """
     from labnode.drivers.framework.registry import load_drivers
-    from labnode.schema import did_you_mean
+    from labnode.schema import nearest
     from labnode.wizard import reference
     from labnode.wizard.board_schema import board_schema, text_of
     from labnode.wizard.editor import install as install_for_editors
@@ -104,11 +104,13 @@ def schema(
     drivers = dict(load_drivers())
     drivers |= {d.kind: type(d) for d in file.devices.values()} if file else {}
     if driver is not None and driver not in drivers:
-        hint = did_you_mean(driver, drivers) or f"; the drivers are {', '.join(sorted(drivers))}"
-        raise BadInput(f"There is no driver {driver!r}{hint}")
+        hint = said("cli.the-drivers", names=", ".join(sorted(drivers)))
+        if near := nearest(driver, drivers):
+            hint = said("cli.did-you-mean", near=near)
+        raise BadInput(said("cli.no-driver", name=driver, hint=hint))
     if install:
         for path in install_for_editors(Path.cwd(), text_of(board_schema(file))):
-            click.echo(f"{path} is written.")
+            click.echo(said("cli.written", path=path))
         return
     if driver is not None:
         text = reference.driver(drivers[driver]) + "\n"
@@ -118,7 +120,7 @@ def schema(
         click.echo(text, nl=False)
     else:
         _write(output, text)
-        click.echo(f"{output} is written.")
+        click.echo(said("cli.written", path=output))
 
 
 @click.command()
@@ -173,7 +175,7 @@ def new(
     for command, what_for in next_steps.items():
         click.echo(f"{what_for:<{width}}{program()} {command} {path}")
     if with_demo is None:
-        with_demo = not devices and _confirmed(f"\n{said('cli.new-start')}")
+        with_demo = not devices and confirmed(f"\n{said('cli.new-start')}", enter=True)
     if with_demo:
         context.invoke(demo, board=path, no_browser=False, port=None, seconds=300)
 
@@ -207,17 +209,6 @@ def _ask(name: str, title: str) -> list[WiredDevice]:
             click.echo(said("cli.new-wrong", why=why))
         else:
             answers.append(wired)
-
-
-def _confirmed(question: str) -> bool:
-    """The answer to a question, which is asked until it is yes or no; Enter alone is yes."""
-    yes, no = said("cli.answer-yes"), said("cli.answer-no")
-    while True:
-        asked = f"{question} [{yes[0].upper()}/{no[0]}]"
-        word = click.prompt(asked, default=yes, show_default=False).strip().lower()
-        for whole in (yes, no):
-            if whole.startswith(word):
-                return whole == yes
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from labnode.clock import Clock
 from labnode.doctor.finding import Finding, Level, Patient, SystemUser
+from labnode.drivers.buses.bus_pins import bus_in_words
 from labnode.drivers.framework.driver import adding_extra, extra_is_installed
 from labnode.drivers.gpio.factories import real_factory
 from labnode.drivers.gpio.gpiochips import Chip, find_chip, list_chips, user_of
@@ -101,15 +102,16 @@ def buses(patient: Patient) -> Iterator[Finding]:
         there = sorted(patient.root.glob(pattern)) if pattern else []
         if patient.simulated or not pattern:
             continue
+        name = bus_in_words(bus)
         if not there:
-            message = Message("doctor.bus-missing", bus=bus, path=f"/{pattern}")
+            message = Message("doctor.bus-missing", bus=name, path=f"/{pattern}")
             advice = Message("doctor.bus-missing:advice")
             yield Finding("buses", Level.PROBLEM, message, advice)
         elif pattern.startswith("dev/") and not patient.user.may_use(there[0]):
-            what = Message("doctor.the-bus", bus=bus, path=there[0])
+            what = Message("doctor.the-bus", bus=name, path=there[0])
             yield patient.may_not_use(there[0], "buses", Level.PROBLEM, what)
         else:
-            yield Finding("buses", Level.OK, Message("doctor.bus", bus=bus))
+            yield Finding("buses", Level.OK, Message("doctor.bus", bus=name))
 
 
 def serial_ports(patient: Patient) -> Iterator[Finding]:

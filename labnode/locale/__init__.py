@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,10 @@ class Wording(Protocol):
 
     def pick(self, *locales: str | None) -> str:
         """In the first of `locales` ("es", "es_ES") that exists, else in English."""
+
+
+Say = Callable[[str | Wording], str]
+"""Puts a text into somebody's language, as `Language.say` does; `str` into English."""
 
 
 class Message:

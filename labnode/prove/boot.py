@@ -19,6 +19,7 @@ from labnode.drivers.gpio.factories import real_factory
 from labnode.drivers.gpio.gpiochips import find_chip, is_output, list_chips
 from labnode.drivers.gpio.pin import Pin
 from labnode.errors import DeviceError, LabnodeError
+from labnode.locale import Message
 from labnode.prove.report import Measurement
 
 How = Literal["power", "panic"]
@@ -30,7 +31,6 @@ _RECORD = "record.jsonl"
 
 _EVERY = 0.005  # seconds between two looks
 _LASTS = 600.0  # seconds that are recorded at most
-_HOW = {"power": "power cut", "panic": "kernel panic, then a reset by the watchdog"}
 
 _UNIT_TEXT = """\
 # Of labnode prove --boot; the next run of labnode prove removes it.
@@ -85,7 +85,7 @@ def panic() -> NoReturn:
     Path("/proc/sys/kernel/panic").write_text("0", encoding="ascii")
     Path("/proc/sys/kernel/sysrq").write_text("1", encoding="ascii")
     Path("/proc/sysrq-trigger").write_text("c", encoding="ascii")
-    raise LabnodeError("The kernel did not panic: /proc/sysrq-trigger has no effect here.")
+    raise LabnodeError(Message("cli.prove-no-panic"))
 
 
 def record(clock: Clock) -> None:
@@ -124,42 +124,42 @@ def recorded(boot_id: str) -> list[Measurement]:
     except FileNotFoundError:
         return []
     if armed["boot"] == boot_id:
-        raise LabnodeError("The machine has not been started again since labnode prove --boot.")
+        raise LabnodeError(Message("cli.prove-same-boot"))
     record = DIRECTORY / _RECORD
     text = record.read_text(encoding="utf-8") if record.exists() else ""
     whole, _, _ = text.rpartition("\n")  # the power may have been cut again
     if not whole:
-        raise LabnodeError(
-            f"Nothing was recorded in this boot: journalctl -b -u {_UNIT.name} says why."
-        )
+        raise LabnodeError(Message("cli.prove-no-record", unit=_UNIT.name))
     return judged(armed["how"], [json.loads(line) for line in whole.splitlines()])
 
 
 def judged(how: How, seen: list[dict[str, float]]) -> list[Measurement]:
     """The rows of the report for a boot after a power cut or a panic."""
-    first = seen[0]
-    level = "high" if first["high"] else "low"
+    first, after = seen[0], Message(f"cli.how:{how}")
+    level = Message(f"cli.level:{'high' if first['high'] else 'low'}")
     driven = next((row["at"] for row in seen if row["output"]), None)
     high = [row["at"] for row in seen if row["high"]]
     return [
         Measurement(
-            f"{_HOW[how]}: the level when Linux can first look",
-            "low",
-            f"{level}, {first['at']:.1f} s after the kernel's start",
+            Message("cli.row-first-level", how=after),
+            Message("cli.level:low"),
+            Message("cli.level-at", level=level, seconds=f"{first['at']:.1f}"),
             not first["high"],
         ),
         Measurement(
-            f"{_HOW[how]}: the output goes on in the boot",
-            "never",
-            f"{high[0]:.1f} s after the kernel's start" if high else "never",
+            Message("cli.row-goes-on", how=after),
+            Message("cli.never"),
+            _when(high[0] if high else None),
             not high,
         ),
-        Measurement(
-            f"{_HOW[how]}: the pin is an output, driven to safe",
-            "",
-            "never" if driven is None else f"{driven:.1f} s after the kernel's start",
-        ),
+        Measurement(Message("cli.row-driven", how=after), "", _when(driven)),
     ]
+
+
+def _when(at: float | None) -> Message:
+    if at is None:
+        return Message("cli.never")
+    return Message("cli.after-start", seconds=f"{at:.1f}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from labnode.clock import Clock
 from labnode.errors import LabnodeError
+from labnode.locale import Message
 from labnode.prove.node import NodeFiles
 
 _READY_WITHIN = 120.0  # seconds; TimeoutStartSec of the unit
@@ -28,7 +29,7 @@ class ChildNode:
     `labnode safe` drives the outputs, and another one is started.
     """
 
-    sentence = "labnode prove, in the place of systemd"
+    sentence = Message("cli.keeper:child")
 
     def __init__(
         self, command: Sequence[str], directory: Path, clock: Clock, watchdog: float
@@ -95,7 +96,7 @@ class ChildNode:
                 return
         self._end(signal.SIGKILL)
         said = self._log.read_text(errors="replace").splitlines()[-5:]
-        raise LabnodeError("\n".join(["The node does not get ready:", *said]))
+        raise LabnodeError(Message("cli.prove-not-ready", log="\n".join(said)))
 
     def _notice(self, timeout: float) -> str | None:
         """The next message; None after `timeout` seconds, or when the process has ended."""

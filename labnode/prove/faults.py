@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from labnode.clock import Clock
 from labnode.errors import LabnodeError
+from labnode.locale import Message
 from labnode.prove.node import LIMIT, OUTPUT, Keeper, NodeFiles
 from labnode.prove.report import Measurement
 from labnode.prove.visit import Visit
@@ -45,7 +46,7 @@ class Faults:
         visit.leave()
         fell = self._wire.until(False, HANG + _MARGIN)
         return _judged(
-            f"a lab's clean-up hangs, the output has `max_on_time: {LIMIT:g}`: safe",
+            Message("cli.row-hang", limit=f"{LIMIT:g}"),
             HANG,
             [None if fell is None else fell - at],
             went_on_again=fell is not None and self._wire.rose_after(fell),
@@ -63,30 +64,40 @@ class Faults:
             took.append(None if fell is None else fell - at)
             stayed += fell is None or fell - at > 0.05
             rose |= fell is not None and self._wire.rose_after(fell)
-        level = f"stays as it was in {stayed} of {times}, goes off at once in the others"
+        level = Message("cli.stayed", stayed=stayed, n=times)
+        safe = Message("cli.row-safe", signal=name)
         return [
-            Measurement(f"{name}: the pin by itself", "", level),
-            _judged(f"{name}: safe, and not on again", promised, took, went_on_again=rose),
+            Measurement(Message("cli.row-by-itself", signal=name), "", level),
+            _judged(safe, promised, took, went_on_again=rose),
         ]
 
     def _switched_on(self) -> Visit:
         visit = Visit(self._files.server())
         visit.switch_on(OUTPUT)
         if self._wire.until(True, _GOES_ON_WITHIN) is None:
-            raise LabnodeError(
-                "The output was switched on, and the wire's end did not follow: is it loose?"
-            )
+            raise LabnodeError(Message("cli.prove-loose"))
         return visit
 
 
 def _judged(
-    what: str, promised: float, took: list[float | None], *, went_on_again: bool
+    what: Message, promised: float, took: list[float | None], *, went_on_again: bool
 ) -> Measurement:
     known = [seconds for seconds in took if seconds is not None]
     kept = len(known) == len(took) and max(known) <= promised and not went_on_again
-    times = f" ({len(took)} times)" if len(took) > 1 else ""
-    said = f"at most {max(known):.2f} s{times}" if known else "never"
-    if known and len(known) < len(took):
-        said = f"never in {len(took) - len(known)} of {len(took)}; otherwise {said}"
-    said += "; it went on again" if went_on_again else ""
-    return Measurement(what, f"within {promised:g} s", said, kept)
+    measured = _in_words(known, len(took))
+    if went_on_again:
+        measured = Message("cli.on-again", took=measured)
+    return Measurement(what, Message("cli.within", time=f"{promised:g} s"), measured, kept)
+
+
+def _in_words(known: list[float], times: int) -> Message:
+    """How long it took at most, and how often of `times` it never came."""
+    if not known:
+        return Message("cli.never")
+    seconds = f"{max(known):.2f}"
+    took = Message("cli.took-one", seconds=seconds)
+    if times > 1:
+        took = Message("cli.took-many", seconds=seconds, n=times)
+    if len(known) == times:
+        return took
+    return Message("cli.never-in", never=times - len(known), n=times, took=took)

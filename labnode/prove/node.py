@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from labnode.drivers.gpio.pin import Pin
+from labnode.locale import Message
 from labnode.weblab.fake import CentralServer
 
 USERNAME = "prove"
@@ -80,7 +81,7 @@ class Keeper(Protocol):
         """After how many seconds without a sign of life a node that runs is ended."""
 
     @property
-    def sentence(self) -> str:
+    def sentence(self) -> Message:
         """Who that is, for the report."""
 
     def start(self, files: NodeFiles) -> None:

@@ -14,6 +14,7 @@ from labnode.clock import Clock
 from labnode.drivers.gpio import factories
 from labnode.drivers.gpio.pin import Pin
 from labnode.errors import BadInput, Busy
+from labnode.locale import Message
 from labnode.prove import speed
 from labnode.prove.faults import Faults
 from labnode.prove.node import OUTPUT, Keeper, NodeFiles, free_port
@@ -39,18 +40,17 @@ QUICK = Counts(kills=2, edges=20, commits=50)
 def wired_pins(board: BoardFile, out: Pin, end: Pin) -> list[HeaderPin]:
     """The header with the wire on it; Busy or BadInput when the board leaves no room for it."""
     if out == end:
-        raise BadInput(f"--out and --in are both {out.name}; the wire joins two pins.")
-    pins = {out.name: "wire: driven", end.name: "wire: read"}
+        raise BadInput(Message("cli.prove-same-pin", pin=out.name))
+    pins = {out.name: Message("cli.wire:driven"), end.name: Message("cli.wire:read")}
     drawn = []
     for pin in wiring(board):
         if pin.name in pins:
             if pin.users:
-                raise Busy(
-                    f"{pin.name} is used by the board {board.path.name} ({', '.join(pin.users)}); "
-                    "name two pins that are free (labnode pinout shows them)."
-                )
+                file, users = board.path.name, ", ".join(map(str, pin.users))
+                words = Message("cli.prove-pin-used", pin=pin.name, board=file, users=users)
+                raise Busy(words)
             if pin.is_reserved or pin.name in _PULLED_UP:
-                raise BadInput(f"{pin.name} is not free for a wire: it belongs to a bus.")
+                raise BadInput(Message("cli.prove-bus-pin", pin=pin.name))
             drawn.append(replace(pin, users=(pins[pin.name],)))
         else:
             drawn.append(pin)
@@ -69,7 +69,7 @@ def measure(
     beside: Path,
     clock: Clock,
     counts: Counts,
-    say: Callable[[str], None],
+    say: Callable[[Message], None],
 ) -> list[Measurement]:
     """Everything that can be measured without a reboot.
 
@@ -79,9 +79,9 @@ def measure(
     with contextlib.closing(keeper):
         with contextlib.closing(factories.real_factory(directory)) as pins:
             check_wire(pins, out, end, clock)
-            say("The wire is there. Measuring edges and interlock...")
+            say(Message("cli.prove-edges"))
             edges = speed.interlock(pins, out, end, directory, clock, times=counts.edges)
-        say("Measuring the disk...")
+        say(Message("cli.prove-disk"))
         found = [edges, speed.commits(beside, clock, counts.commits)]
         with (
             contextlib.closing(factories.real_factory(directory)) as pins,
@@ -90,11 +90,11 @@ def measure(
             files = NodeFiles(out, free_port(), secrets.token_urlsafe(24))
             keeper.start(files)
             faults = Faults(keeper, files, wire, clock)
-            say(f"Killing the node, {counts.kills} times...")
+            say(Message("cli.prove-kills", n=counts.kills))
             found += faults.killed(counts.kills)
-            say(f"Stopping the node; its watchdog takes {keeper.watchdog:g} s...")
+            say(Message("cli.prove-stops", seconds=f"{keeper.watchdog:g}"))
             found += faults.stopped()
-            say("Letting the lab's Python hang...")
+            say(Message("cli.prove-hangs"))
             found.append(faults.hung())
     return found
 

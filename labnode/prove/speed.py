@@ -11,6 +11,7 @@ from labnode.clock import Clock
 from labnode.drivers.gpio.pin import Pin
 from labnode.errors import DeviceError
 from labnode.events import Bus
+from labnode.locale import Message
 from labnode.prove.report import Measurement, spread
 from labnode.store import Store
 from labnode.worker import Worker
@@ -60,8 +61,8 @@ def interlock(
         worker.stop(_STOPS_WITHIN)
     took = pulses.lengths
     return Measurement(
-        "edge of an input to the output that an interlock switches off",
-        f"within {1000 * INTERLOCK:g} ms",
+        Message("cli.row-edge"),
+        Message("cli.within", time=f"{1000 * INTERLOCK:g} ms"),
         spread(took),
         max(took) <= INTERLOCK,
     )
@@ -89,9 +90,7 @@ class _Pulses:
     def wait(self) -> None:
         """Return after the next pulse."""
         if not self._ended.wait(_ACTS_WITHIN):
-            raise DeviceError(
-                f"The interlock has not switched the output off within {_ACTS_WITHIN:g} s."
-            )
+            raise DeviceError(Message("cli.prove-no-force", seconds=f"{_ACTS_WITHIN:g}"))
         self._ended.clear()
 
 
@@ -107,4 +106,4 @@ def commits(beside: Path, clock: Clock, times: int) -> Measurement:
                 took.append(clock.now() - began)
         finally:
             store.close()
-    return Measurement("a change is on the disk; a session's start waits for one", "", spread(took))
+    return Measurement(Message("cli.row-commit"), "", spread(took))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from labnode.clock import Clock
 from labnode.errors import Busy, LabnodeError
+from labnode.locale import Message
 from labnode.prove.node import NodeFiles
 
 NAME = "prove"
@@ -34,7 +35,7 @@ class Unit:
     Busy where somebody's own lab has this name; what an earlier run has left is removed.
     """
 
-    sentence = f"systemd, with the installed unit {SERVICE}"
+    sentence = Message("cli.keeper:unit", unit=SERVICE)
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -44,10 +45,7 @@ class Unit:
         self._process = 0
         found = [path for path in self._places if path.exists()]
         if found and not (found[0] == self._settings and _is_ours(found[0])):
-            raise Busy(
-                f"There is a lab '{NAME}' on this machine ({found[0]}); labnode prove needs that "
-                "name for its own."
-            )
+            raise Busy(Message("cli.prove-name-taken", name=NAME, path=found[0]))
         self.close()
 
     @property
@@ -77,7 +75,7 @@ class Unit:
         deadline = self._clock.now() + self.watchdog + 180.0
         while _show("MainPID") in (str(self._process), "0") or _show("ActiveState") != "active":
             if self._clock.now() > deadline:
-                raise LabnodeError(f"{SERVICE} is not started again: journalctl -u {SERVICE}")
+                raise LabnodeError(Message("cli.prove-not-restarted", unit=SERVICE))
             self._clock.event().wait(_EVERY)
         self._process = int(_show("MainPID"))
 

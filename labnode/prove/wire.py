@@ -9,6 +9,7 @@ from typing import Any
 from labnode.clock import Clock
 from labnode.drivers.gpio.pin import Pin, header
 from labnode.errors import DeviceError
+from labnode.locale import Message
 
 _SETTLES = 1.0  # seconds until a level has to be at the other end of the wire
 _LOOK_EVERY = 0.02  # seconds
@@ -88,10 +89,11 @@ def check_wire(pins: Any, out: Pin, end: Pin, clock: Clock) -> None:
         driven.output_with_state(level)
         with Wire(pins, end, clock, pull="down" if level else "up") as wire:
             if wire.until(level, _SETTLES) is None:
-                raise DeviceError(
-                    f"{end.name} does not follow {out.name}: join header pins {position(out)} and "
-                    f"{position(end)} with a jumper wire."
+                first, second = position(out), position(end)
+                words = Message(
+                    "cli.prove-no-wire", end=end.name, out=out.name, first=first, second=second
                 )
+                raise DeviceError(words)
 
 
 def position(pin: Pin) -> int:

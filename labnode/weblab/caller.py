@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from labnode.errors import BadInput, Busy, Forbidden, LabnodeError, StartFailed
 from labnode.jsondata import parse
+from labnode.locale import Message
 
 _MAX_REPLY = 1 << 20  # bytes
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # labs are called directly
@@ -36,7 +37,7 @@ class Caller:
         prefix: str = "/weblab/sessions/",
     ) -> None:
         if not url.startswith(("http://", "https://")):
-            raise BadInput(f"{url!r} is not the address of a node; expected http://HOST:PORT/BASE.")
+            raise BadInput(Message("cli.call-address", url=url))
         self._url = url
         self._username = username
         self._authorization = b64encode(f"{username}:{password}".encode()).decode()
@@ -74,7 +75,7 @@ class Caller:
                     return self._read(error.read(_MAX_REPLY))
                 raise self._refusal(error) from None
         except OSError as error:
-            raise NoAnswer(f"{self._url} {_why(getattr(error, 'reason', error))}.") from None
+            raise NoAnswer(self._why(getattr(error, "reason", error))) from None
         except (http.client.HTTPException, ValueError):
             raise self.not_a_labnode() from None
 
@@ -89,10 +90,7 @@ class Caller:
 
     def not_a_labnode(self) -> NoAnswer:
         """The error for a reply that does not belong to the protocol."""
-        return NoAnswer(
-            f"What answers at {self._url} is not a labnode, or the address is not the whole one: "
-            "it ends where /weblab begins (see base_url in the node's settings)."
-        )
+        return NoAnswer(Message("cli.call-other", url=self._url))
 
     def _read(self, body: bytes) -> dict[str, Any]:
         try:
@@ -105,15 +103,12 @@ class Caller:
 
     def _refusal(self, error: urllib.error.HTTPError) -> LabnodeError:
         if error.code == 401:
-            return Forbidden(
-                f"The node at {self._url} does not know these credentials (user name "
-                f"{self._username!r}): they must be those of its settings."
-            )
+            return Forbidden(Message("cli.call-credentials", url=self._url, user=self._username))
         message = self._read(error.read(_MAX_REPLY)).get("message")
         wait = error.headers.get("Retry-After", "")
         match error.code:
             case 400:
-                return BadInput(f"The node at {self._url} does not accept this: {message}")
+                return BadInput(Message("cli.call-not-accepted", url=self._url, why=message))
             case 429:
                 return Forbidden(f"{message}")
             case 503 if wait.isdecimal():
@@ -121,14 +116,14 @@ class Caller:
             case 503:
                 return StartFailed(f"{message}")
             case _:
-                return NoAnswer(f"The node at {self._url} answered {error.code}: {message}")
+                words = Message("cli.call-answered", url=self._url, status=error.code, why=message)
+                return NoAnswer(words)
 
-
-def _why(reason: object) -> str:
-    match reason:
-        case ConnectionRefusedError():
-            return "cannot be reached: connection refused; is labnode running there?"
-        case TimeoutError():
-            return "does not answer in time"
-        case _:
-            return f"cannot be reached: {reason}"
+    def _why(self, reason: object) -> Message:
+        match reason:
+            case ConnectionRefusedError():
+                return Message("cli.call-refused", url=self._url)
+            case TimeoutError():
+                return Message("cli.call-slow", url=self._url)
+            case _:
+                return Message("cli.call-failed", url=self._url, why=str(reason))

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from labnode.errors import ConfigError
+from labnode.errors import BadInput
+from labnode.locale import Message, Say
 from labnode.settings import Client, Settings
 
 _PLAIN = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)$)[A-Za-z][A-Za-z0-9_-]*", re.I)
@@ -33,7 +34,7 @@ class Registration:
     title: str
     users: int = 1
     max_time: float = 3600.0  # seconds
-    note: str = ""  # a sentence about what could not be filled in
+    notes: tuple[Message, ...] = ()  # about what could not be filled in, or cannot be sent
 
     @property
     def place(self) -> str:
@@ -67,18 +68,16 @@ def registration(
     `host` ("pi3:8080", or "pi3" where the node itself is asked at its port) is how it reaches the
     node, where `base_url` has none. Of several passwords
     the last counts; without `show_password`, or where it is hashed, it is a placeholder.
-    ConfigError without such a client.
+    BadInput without such a client.
     """
     chosen = _client(settings, client)
-    password, note = f"PASSWORD-OF-{chosen.name}", ""
+    password, notes = f"PASSWORD-OF-{chosen.name}", list[Message]()
     if show_password and chosen.clear_passwords:
         password = chosen.clear_passwords[-1]
     elif show_password:
-        note = (
-            f"The password of {chosen.name} is hashed in the settings and cannot be printed: enter "
-            f"it instead of {password}."
-        )
-    note = " ".join(map(str, filter(None, (note, chosen.unsendable))))
+        notes.append(Message("cli.not-printed", name=chosen.name, placeholder=password))
+    if chosen.unsendable:
+        notes.append(chosen.unsendable)
     if host and settings.scheme == "http" and not re.search(r":\d+$", host):
         host = f"{host}:{settings.port}"
     url = settings.external_url(host)
@@ -93,20 +92,20 @@ def registration(
         title=title or name,
         users=users,
         max_time=max_time,
-        note=note,
+        notes=tuple(notes),
     )
 
 
-def weblab_deusto(lab: Registration) -> list[Part]:
-    """The configuration of the lab server and the core; ConfigError for names they cannot have.
+def weblab_deusto(lab: Registration, say: Say = str) -> list[Part]:
+    """The configuration of the lab server and the core; BadInput for names they cannot have.
 
-    A board for several users is one experiment server with as many instances.
+    `say` gives the language of what is done by hand. The files are in English: those of Python 2
+    without a coding line must be ASCII. A board for several users is one experiment server with as
+    many instances.
     """
     for text in (lab.name, lab.category):
         if set(text) & set(":@|"):
-            raise ConfigError(
-                f"WebLab-Deusto separates names by ':', '@' and '|': it cannot have {text!r}."
-            )
+            raise BadInput(Message("cli.weblab-names", name=text))
     queue = f"{_slug(lab.name)}_queue"
     component = f"{_slug(lab.name)}_{lab.place}"
     several = lab.users > 1
@@ -154,16 +153,12 @@ core_coordinator_laboratory_servers.setdefault('laboratory1:laboratory1@core_hos
 {_CHECKERS}laboratory_assigned_experiments.update({{
 {entries}}})
 """
-    panel = f"""\
-# Experiments > Categories > Create: {lab.category}
-# Experiments > Experiments > Create: {lab.name}, in that category, with the client "redirect"
-# Permissions > Create: experiment_allowed on {lab.name}@{lab.category}, for those who may use it
-"""
+    steps = say(Message("cli.panel:steps", name=lab.name, category=lab.category))
     return [
         Part("configuration.yml", components),
         Part("lab1_config.py", laboratory),
         Part("core_host_config.py", core),
-        Part("the administration panel", panel),
+        Part(say(Message("cli.panel")), steps),
     ]
 
 
@@ -210,7 +205,7 @@ def _client(settings: Settings, name: str | None) -> Client:
         if name in (None, client.name):
             return client
     known = ", ".join(client.name for client in clients)
-    raise ConfigError(f"The settings have no central server called {name!r}, only: {known}.")
+    raise BadInput(Message("cli.no-client", name=name, known=known))
 
 
 def _health(lab: Registration) -> str:

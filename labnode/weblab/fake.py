@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from labnode.clock import Clock, Event, utc
 from labnode.errors import Busy, LabnodeError
+from labnode.locale import Wording
 from labnode.weblab.caller import Caller
 
 _RETRY = 5.0  # seconds until a failing status is asked again
@@ -23,7 +24,7 @@ _RESOURCE_CHECK = 30.0  # seconds until a reservation whose start failed is sent
 class SessionEnd:
     """How a session ended for the central server."""
 
-    message: str  # the lab's last message, or the error that counted as the end
+    message: str | Wording  # the lab's last, or the words of the error that counted as the end
     asked: int  # how many times the node was asked
     clean: bool  # False: the lab never said that it has finished
 
@@ -173,7 +174,7 @@ class CentralServer:
             try:
                 answer = self._ask(self._path("action", session_id), {"action": "delete"})
             except LabnodeError as error:
-                return SessionEnd(str(error), asked, clean=False)
+                return SessionEnd(error.words, asked, clean=False)
             message = str(answer.get("message", ""))
             # WebLab-Deusto takes `data` for `finished` where there is one, and nothing for True.
             said = [answer[key] for key in ("data", "finished") if answer.get(key) is not None]

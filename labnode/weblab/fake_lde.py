@@ -145,7 +145,7 @@ class DiscoveryEngine:
             try:
                 answer = self._delete(session_id)
             except LabnodeError as error:
-                return SessionEnd(str(error), asked, clean=False)
+                return SessionEnd(error.words, asked, clean=False)
             message = str(answer.get("message", ""))
             again = self._told(answer)
             if again is None or again < 0:

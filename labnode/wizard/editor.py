@@ -12,6 +12,7 @@ from typing import Any
 
 from labnode.errors import LabnodeError
 from labnode.jsondata import parse
+from labnode.locale import Message
 
 SCHEMA = "board.schema.json"
 
@@ -44,7 +45,8 @@ def install(folder: Path, schema: str) -> list[Path]:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise LabnodeError(f"{path} cannot be written: {error.strerror}.") from error
+            words = Message("cli.not-written", path=path, why=error.strerror)
+            raise LabnodeError(words) from error
     return list(files)
 
 
@@ -55,12 +57,11 @@ def _read(path: Path, ours: dict[str, Any]) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise LabnodeError(
-            f"{path} cannot be changed: it is not plain JSON ({error}). Add this yourself: "
-            f"{json.dumps(ours, ensure_ascii=False)}"
-        ) from error
+        settings = json.dumps(ours, ensure_ascii=False)
+        words = Message("cli.editor-not-json", path=path, why=error, settings=settings)
+        raise LabnodeError(words) from error
     if not isinstance(found, dict):
-        raise LabnodeError(f"{path} cannot be changed: it is not a JSON object.")
+        raise LabnodeError(Message("cli.editor-no-object", path=path))
     return found
 
 

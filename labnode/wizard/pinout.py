@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from labnode.locale import Message, Say
 from labnode.wizard.wiring import HeaderPin
 
 _COLOURS = {"5V": "#d33", "3V3": "#e80", "GND": "#333", "free": "#fff", "reserved": "#bbb"}
@@ -14,23 +15,23 @@ _NARROWEST = 480
 _LETTER = 7.4  # the width of one, in pixels
 
 
-def as_text(title: str, pins: Sequence[HeaderPin]) -> str:
+def as_text(title: str, pins: Sequence[HeaderPin], say: Say = str) -> str:
     """Two columns, like the header with the USB sockets at the bottom."""
     rows = list(zip(pins[::2], pins[1::2], strict=True))
-    width = max(len(left.label) for left, _ in rows)
+    width = max(len(left.label(say)) for left, _ in rows)
     lines = [title, ""]
     for left, right in rows:
-        line = f"{left.label:>{width}}  {left.name:>6}  {left.position:>2} {_mark(left)}"
-        line += f" {_mark(right)} {right.position:<2}  {right.name:<6}  {right.label}"
+        line = f"{left.label(say):>{width}}  {left.name:>6}  {left.position:>2} {_mark(left)}"
+        line += f" {_mark(right)} {right.position:<2}  {right.name:<6}  {right.label(say)}"
         lines.append(line.rstrip())
-    lines += ["", "● used   ○ free   · power and ground"]
+    lines += ["", say(Message("cli.pinout-marks"))]
     return "\n".join(lines) + "\n"
 
 
-def as_svg(title: str, pins: Sequence[HeaderPin]) -> str:
+def as_svg(title: str, pins: Sequence[HeaderPin], say: Say = str) -> str:
     """The same in SVG."""
     rows = list(zip(pins[::2], pins[1::2], strict=True))
-    side = max(len(pin.label) for pin in pins) * _LETTER + 110
+    side = max(len(pin.label(say)) for pin in pins) * _LETTER + 110
     width, height = max(_NARROWEST, round(2 * side)), _TOP + _ROW * len(rows) + 46
     middle = width / 2
     parts = [
@@ -44,8 +45,9 @@ def as_svg(title: str, pins: Sequence[HeaderPin]) -> str:
     ]
     for row, (left, right) in enumerate(rows):
         y = _TOP + _ROW * row
-        parts += _pin_svg(left, middle - 14, y, -1) + _pin_svg(right, middle + 14, y, 1)
-    parts += _legend(middle, height - 14)
+        parts += _pin_svg(left, left.label(say), middle - 14, y, -1)
+        parts += _pin_svg(right, right.label(say), middle + 14, y, 1)
+    parts += _legend(middle, height - 14, say)
     return "\n".join(parts) + "\n</svg>\n"
 
 
@@ -55,7 +57,7 @@ def _mark(pin: HeaderPin) -> str:
     return "○" if pin.is_free else "·"
 
 
-def _pin_svg(pin: HeaderPin, x: float, y: float, side: int) -> list[str]:
+def _pin_svg(pin: HeaderPin, label: str, x: float, y: float, side: int) -> list[str]:
     anchor = "start" if side > 0 else "end"
     used = "bold" if pin.users else "normal"
     corner, side_length = _RADIUS + 2, 2 * _RADIUS + 4
@@ -72,7 +74,7 @@ def _pin_svg(pin: HeaderPin, x: float, y: float, side: int) -> list[str]:
         f'<text x="{x + side * 24:g}" y="{y + 4}" text-anchor="{anchor}" fill="#777">'
         f"{pin.name}</text>",
         f'<text x="{x + side * 80:g}" y="{y + 4}" text-anchor="{anchor}" font-weight="{used}">'
-        f"{escape(pin.label)}</text>",
+        f"{escape(label)}</text>",
     ]
 
 
@@ -84,9 +86,9 @@ def _colour(pin: HeaderPin) -> str:
     return _COLOURS["in" if pin.rests_high is None else "driven"]
 
 
-def _legend(middle: float, y: float) -> list[str]:
-    words = [("driven", "driven"), ("in", "read, or a bus"), ("free", "free")]
-    words += [("3V3", "3V3"), ("5V", "5V"), ("GND", "ground")]
+def _legend(middle: float, y: float, say: Say) -> list[str]:
+    words = [(key, say(Message(f"cli.pinout:{key}"))) for key in ("driven", "in", "free")]
+    words += [("3V3", "3V3"), ("5V", "5V"), ("GND", say(Message("cli.pinout:ground")))]
     width = sum(len(text) * _LETTER + 30 for _, text in words)
     parts, x = [], middle - width / 2
     for key, text in words:

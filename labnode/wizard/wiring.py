@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from labnode.board.config.board_file import BoardFile
-from labnode.drivers.buses.bus_pins import RESERVED
+from labnode.drivers.buses.bus_pins import RESERVED, bus_in_words
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.gpio.pin import Pin, header
+from labnode.locale import Message, Say
 from labnode.schema import options
 
 
@@ -18,7 +19,7 @@ class HeaderPin:
 
     position: int
     name: str  # "GPIO17", "3V3", "GND"
-    users: tuple[str, ...] = ()  # "heater", "motor forward", "temp (1-Wire bus)"
+    users: tuple[str | Message, ...] = ()  # "heater", "motor forward", "temp (1-Wire bus)"
     is_bus: bool = False  # used by the kernel
     rests_high: bool | None = None  # the level of an output while it is safe
 
@@ -38,20 +39,19 @@ class HeaderPin:
     def is_free(self) -> bool:
         return self.is_gpio and not self.users and not self.is_reserved
 
-    @property
-    def label(self) -> str:
+    def label(self, say: Say = str) -> str:
         """Who uses it, and an output's safe level."""
-        words = ", ".join(self.users)
-        if not words and self.is_reserved:
-            return "(for add-on boards)"
+        users = ", ".join(map(say, self.users))
+        if not users and self.is_reserved:
+            return say(Message("cli.pin-reserved"))
         if self.rests_high is None:
-            return words
-        return f"{words} [safe: {'high' if self.rests_high else 'low'}]"
+            return users
+        return say(Message(f"cli.pin-users:{'high' if self.rests_high else 'low'}", users=users))
 
 
 def wiring(board: BoardFile | None) -> list[HeaderPin]:
     """All pins by position; unused without a board."""
-    users: dict[str, list[str]] = {}
+    users: dict[str, list[str | Message]] = {}
     buses: set[str] = set()
     levels: dict[int, bool] = {}
     for name, driver in board.devices.items() if board else ():
@@ -59,9 +59,11 @@ def wiring(board: BoardFile | None) -> list[HeaderPin]:
         words = _pin_options(driver)
         for claim in driver.claims():
             if claim.kind == "pin":
-                what = f" ({claim.bus})" if claim.bus else words.get(claim.name, "")
+                user: str | Message = f"{name}{words.get(claim.name, '')}"
+                if claim.bus:
+                    user = Message("cli.pin-on-bus", name=name, bus=bus_in_words(claim.bus))
                 buses |= {claim.name} if claim.bus or claim.name not in words else set()
-                users.setdefault(claim.name, []).append(f"{name}{what}")
+                users.setdefault(claim.name, []).append(user)
     pins = []
     for position, name in header().items():
         pin = HeaderPin(position, name, tuple(users.get(name, ())), name in buses)

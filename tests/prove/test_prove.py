@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -24,8 +25,9 @@ def _log_again() -> Iterator[None]:
 
 
 def test_the_report_has_everything_that_can_be_measured_without_a_reboot(
-    prove: Run, tmp_path: Path, figure: FigureReporter
+    prove: Run, tmp_path: Path, figure: FigureReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("LC_ALL", "es_ES.UTF-8")
     code, out, err = prove(*WIRE, "--yes")
     report = json.loads((tmp_path / "labnode-prove.json").read_text())
     rows = {row["what"]: row for row in report["measurements"]}
@@ -50,9 +52,12 @@ def test_the_report_has_everything_that_can_be_measured_without_a_reboot(
     assert report["wire"] == "GPIO17 to GPIO27"
     markdown = (tmp_path / "labnode-prove.md").read_text()
     assert markdown in out
+    assert "SIGKILL: en estado seguro, y no se vuelve a encender" in markdown
+    assert not [row for row in rows if row in out]  # JSON is in English
+    assert "Measuring" not in out
     broken = [row for row in rows.values() if row["ok"] is False]
     assert (code, bool(err)) == ((1, True) if broken else (0, False))
-    assert markdown.count("NOT KEPT") == len(broken)
+    assert markdown.count("NO CUMPLIDO") == len(broken)
     # Nothing else of the run is left.
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"board.yaml", "pins", "labnode-prove.md", "labnode-prove.json"}
@@ -61,8 +66,11 @@ def test_the_report_has_everything_that_can_be_measured_without_a_reboot(
     levels.close()
 
 
-def test_the_header_is_drawn_with_the_wire(prove: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("click.confirm", lambda _text: False)
+@pytest.mark.parametrize("typed", ["\n", " \n", "n\n"])
+def test_the_header_is_drawn_with_the_wire(
+    prove: Run, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
     code, out, err = prove(*WIRE)
     assert (code, err) == (1, "labnode: Nothing was measured.\n")
     assert "wire: driven  GPIO17  11 ●" in out

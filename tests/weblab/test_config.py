@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from labnode.errors import ConfigError
+from labnode.errors import BadInput
 from labnode.settings import Client, Credentials, Settings
 from labnode.weblab.config import (
     Part,
@@ -210,8 +210,8 @@ def test_each_part_says_where_it_belongs_and_how_to_include_it() -> None:
 def test_credentials_that_no_central_server_can_send_are_told_of() -> None:
     for password, told in (("señal", True), ("signal", False)):
         settings = Settings(weblab=Credentials(username="x", password=password))
-        note = registration(settings, **LAB).note
-        assert ("characters other than ASCII" in note) == told
+        notes = " ".join(map(str, registration(settings, **LAB).notes))
+        assert ("characters other than ASCII" in notes) == told
 
 
 def test_the_password_is_shown_only_when_it_is_asked_for() -> None:
@@ -238,14 +238,14 @@ def test_the_address_is_where_the_protocol_is(changes: dict[str, Any], url: str)
 
 
 def test_a_client_that_is_not_there_is_named_with_those_that_are() -> None:
-    with pytest.raises(ConfigError, match=r"no central server called 'ldl', only: weblab, lde\."):
+    with pytest.raises(BadInput, match=r"no central server called 'ldl', only: weblab, lde\."):
         registration(SETTINGS, **LAB, client="ldl")
 
 
 @pytest.mark.parametrize("name", ["a|b", "a:b", "a@b"])
 def test_weblab_deusto_cannot_have_its_own_separators_in_a_name(name: str) -> None:
     lab = registration(SETTINGS, name=name, category="Control")
-    with pytest.raises(ConfigError, match=f"it cannot have {name!r}".replace("|", r"\|")):
+    with pytest.raises(BadInput, match=f"it cannot have {name!r}".replace("|", r"\|")):
         weblab_deusto(lab)
     assert name in files(lab_discovery_engine(lab))["laboratories.yml"]
 

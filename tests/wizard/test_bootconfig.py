@@ -13,6 +13,7 @@ from labnode.drivers.buses import bus_pins
 from labnode.drivers.framework.driver import Claim, Driver
 from labnode.drivers.framework.registry import load_drivers, register, registry
 from labnode.drivers.gpio.pin import Pin
+from labnode.locale import BUILT_IN
 from labnode.schema import Doc
 from labnode.wizard.bootconfig import boot_config
 from labnode.wizard.wiring import wiring
@@ -144,5 +145,6 @@ def test_a_bus_whose_pins_are_used_otherwise_must_be_off(board: Board) -> None:
 
 def test_the_pins_of_a_bus_are_drawn_with_all_who_share_it(board: Board) -> None:
     pins = {pin.name: pin for pin in wiring(board(part("a", "i2c", 8) + part("b", "i2c", 9)))}
-    assert pins["GPIO2"].label == "a (I2C bus 1), b (I2C bus 1)"
+    assert pins["GPIO2"].label() == "a (I2C bus 1), b (I2C bus 1)"
+    assert pins["GPIO2"].label(BUILT_IN.best(["es"]).say) == "a (bus I2C 1), b (bus I2C 1)"
     assert pins["GPIO2"].is_bus

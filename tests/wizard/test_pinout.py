@@ -30,10 +30,10 @@ def test_the_header_is_as_it_is_on_a_pi(board: Board) -> None:
 
 def test_each_pin_says_who_uses_it_and_where_it_rests(board: Board) -> None:
     pins = {pin.name: pin for pin in wiring(board(DEVICES))}
-    assert pins["GPIO24"].label == "heater [safe: high]"
-    assert pins["GPIO18"].label == "fan [safe: high]"
-    assert pins["GPIO27"].label == "lid"
-    assert pins["GPIO0"].label == "(for add-on boards)"
+    assert pins["GPIO24"].label() == "heater [safe: high]"
+    assert pins["GPIO18"].label() == "fan [safe: high]"
+    assert pins["GPIO27"].label() == "lid"
+    assert pins["GPIO0"].label() == "(for add-on boards)"
     assert not pins["GPIO27"].is_free
     assert pins["GPIO17"].is_free
 

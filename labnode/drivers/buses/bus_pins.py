@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 
 from labnode.drivers.framework.driver import Claim
 from labnode.drivers.gpio.pin import Pin
+from labnode.locale import Message
 from labnode.schema import Between, shown
 
 # The pins of each bus on the 40-pin header. The numbers are those of a Pi 4 (see "overlays/README"
@@ -37,6 +38,14 @@ RESERVED = {
     )
     for pin in _I2C_PINS[0]
 }
+
+
+def bus_in_words(bus: str) -> Message:
+    """What the `bus` of a claim ("I2C bus 1", "1-Wire bus") is called in several languages."""
+    kind, _, number = bus.partition(" bus")
+    if number:
+        return Message("cli.bus-number", kind=kind, number=number.strip())
+    return Message("cli.bus", kind=kind)
 
 
 def i2c_claims(bus: int, address: int) -> list[Claim]:
