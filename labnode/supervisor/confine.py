@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import struct
@@ -198,7 +199,11 @@ def _restrict_sockets() -> None:
     ]
     filters = _buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
     program = _buffer(struct.pack("@HP", len(steps), ctypes.addressof(filters)))
-    _prctl(_SET_SECCOMP, _SECCOMP_MODE_FILTER, program)
+    try:
+        _prctl(_SET_SECCOMP, _SECCOMP_MODE_FILTER, program)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # prctl(2): a kernel without such filters, or an emulator
+            raise
 
 
 def _buffer(data: bytes) -> ctypes.Array[ctypes.c_char]:

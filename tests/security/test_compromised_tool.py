@@ -16,6 +16,7 @@ import pytest
 from labnode.drivers.framework.subprocess import Cause
 from labnode.supervisor.client import Supervisor
 from labnode.supervisor.confine import landlock_version
+from tests.kit.programs import ran
 from tests.kit.tools import DAEMON, PYTHON, ROOT, TRIES, Victim, alive
 from tests.kit.waiting import eventually
 
@@ -127,6 +128,20 @@ def test_every_landlock_of_older_kernels_is_used(tmp_path: Path, version: int) -
     else:
         assert "PermissionError" in said.stderr.splitlines()[-1]
         assert "secret" in said.stderr.splitlines()[-1]
+
+
+WITHOUT_SECCOMP = """
+import sys
+from labnode.supervisor import confine
+confine._SET_SECCOMP = 1 << 20  # a call that no kernel has, as without CONFIG_SECCOMP_FILTER
+confine.confine(sys.executable, sys.argv[1], [], [], 10)
+open(sys.argv[1] + "/new", "w").write("x")
+"""
+
+
+def test_a_kernel_without_seccomp_runs_it_all_the_same(tmp_path: Path) -> None:
+    ran([PYTHON, "-c", WITHOUT_SECCOMP, str(tmp_path)], env={"PYTHONPATH": str(ROOT)})
+    assert (tmp_path / "new").read_text() == "x"
 
 
 @needs_landlock
