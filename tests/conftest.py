@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from gpiozero.pins.mock import MockFactory
+from hypothesis import settings
 
 import labnode.store.store
 from labnode.drivers.gpio.factories import pins_in_use
@@ -34,9 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     """Nothing depends on the shell: not on its settings of a node, not on nohup or `&` in it.
 
-    And a slow machine is not a broken disk.
+    And a slow machine is neither a broken disk nor a failure.
     """
     labnode.store.store._PATIENCE = PATIENCE
+    settings.register_profile("labnode", settings(), deadline=None)
+    settings.load_profile("labnode")
     for name in list(os.environ):
         if name.startswith("LABNODE_") and not name.startswith("LABNODE_TEST_"):
             del os.environ[name]

@@ -162,7 +162,6 @@ HUEY_PARTS = st.sampled_from(["*", "*/7", "3", "1,5", "2-5", "5-2", "1-6/2", "2-
 
 
 @given(st.lists(HUEY_PARTS, min_size=5, max_size=5), st.integers(0, 366 * 24 * 60 - 1))
-@settings(deadline=None)
 def test_a_crontab_has_the_minutes_that_huey_s_has(parts: list[str], minute: int) -> None:
     from huey import crontab as theirs
 
@@ -288,7 +287,6 @@ def test_a_crontab_comes_when_a_walk_through_all_minutes_says_so(
 @given(
     st.sampled_from(NIGHTS), st.integers(0, 23), st.integers(0, 59), st.floats(-2 * DAY, 2 * DAY)
 )
-@settings(deadline=None)
 def test_a_time_of_day_is_never_more_than_a_day_and_a_change_away(
     place: tuple[str, datetime], hour: int, minute: int, offset: float
 ) -> None:
@@ -527,7 +525,7 @@ def test_a_node_that_was_off_for_a_month_catches_up_once() -> None:
 
 
 @given(st.randoms(use_true_random=False), st.booleans())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_whatever_small_changes_a_clock_goes_through_no_minute_has_it_twice(
     chance: random.Random, catch_up: bool
 ) -> None:

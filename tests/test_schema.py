@@ -653,7 +653,7 @@ PIECES += ["on", "no", "~", "|", ">", "%", "? ", "#", "\0", "\x85", "﻿", "\ud8
 PIECES += ["---\n", "...\n", "\\", '"\\U99999999"', "!!set ", "session:", "  ", "null", "1e9", ","]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(seed=st.integers(), pieces=st.lists(st.sampled_from(PIECES) | st.text(max_size=3)))
 def test_whatever_is_done_to_a_board_it_loads_or_has_problems(seed: int, pieces: list[str]):
     chance = random.Random(seed)

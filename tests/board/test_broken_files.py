@@ -261,7 +261,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=damaged())
 @example(text="")
 @example(text="\n\n")
@@ -273,14 +273,14 @@ def test_a_damaged_file_is_a_board_or_told_in_words(folder: Path, text: str) -> 
     check(folder, text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=transplanted())
 @example(text='schema: 1\ndevices: {a: {driver: led, pin: 4}}\npage: ["\\n"]\n')
 def test_a_file_with_other_values_is_a_board_or_told_in_words(folder: Path, text: str) -> None:
     check(folder, text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.text(max_size=200))
 def test_any_text_is_told_in_words(folder: Path, text: str) -> None:
     check(folder, text)

@@ -302,9 +302,7 @@ BODIES = st.one_of(
 )
 
 
-@settings(
-    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     route=st.sampled_from([route for route in ROUTES if route[0] != "GET"]),
     body=BODIES,
@@ -332,9 +330,7 @@ KEYS = st.one_of(
 )
 
 
-@settings(
-    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     route=st.sampled_from([route for route in ROUTES if route[0] == "POST"]),
     fields=st.dictionaries(KEYS, JSON),

@@ -83,13 +83,12 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(fields=st.dictionaries(st.text(), JSON))
 def test_every_json_object_is_read_as_it_was_written(fields: dict[str, Any]) -> None:
     assert read_body(json.dumps(fields).encode()) == fields
 
 
-@settings(deadline=None)
 @given(body=st.binary() | st.text().map(str.encode))
 def test_any_bytes_are_fields_that_can_be_written_again_or_bad_input(body: bytes) -> None:
     try:
@@ -99,7 +98,6 @@ def test_any_bytes_are_fields_that_can_be_written_again_or_bad_input(body: bytes
     json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
 
 
-@settings(deadline=None)
 @given(value=JSON)
 def test_a_value_of_any_type_is_read_or_refused_by_its_key(value: Any) -> None:
     for get in (get_object, get_number, get_text, lambda f, k: get_flag(f, k, True)):

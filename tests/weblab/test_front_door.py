@@ -377,13 +377,13 @@ def check_start(door: Door, path: str, body: bytes, content_type: str) -> None:
         assert door.live() == []
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fields=WEBLAB_START, content_type=CONTENT_TYPES)
 def test_no_start_of_weblab_is_a_500(door: Door, fields: Any, content_type: str) -> None:
     check_start(door, W, json.dumps(fields).encode(), content_type)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fields=LDE_START, content_type=CONTENT_TYPES)
 def test_no_start_of_lab_discovery_engine_is_a_500(
     door: Door, fields: Any, content_type: str
@@ -391,7 +391,7 @@ def test_no_start_of_lab_discovery_engine_is_a_500(
     check_start(door, L, json.dumps(fields).encode(), content_type)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from([W, f"{W}new.php", L]), body=ODD_BODIES, content_type=CONTENT_TYPES)
 def test_no_bytes_are_a_500(door: Door, path: str, body: bytes, content_type: str) -> None:
     check_start(door, path, body, content_type)
