@@ -6,6 +6,7 @@ sources: a value is (raw + offset) * scale.
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 import threading
@@ -92,6 +93,10 @@ def _overlay(text: str) -> str:
     return text
 
 
+class _DeviceBusy(DeviceError):
+    """It gives no single readings now, as while its buffer is read."""
+
+
 @dataclass(kw_only=True)
 class IioPart(Driver):
     """A channel of a device that the kernel drives."""
@@ -131,13 +136,14 @@ class IioPart(Driver):
         return self._folder
 
     def text(self, name: str) -> str | None:
-        """What is in a file of the device, None when there is no such file; DeviceGone."""
+        """What is in a file of the device, None when there is no such file; DeviceError."""
         try:
             return (self.folder() / name).read_text().strip()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise DeviceGone(f"{self.device} does not answer ({error.strerror})") from error
+            kind = _DeviceBusy if error.errno == errno.EBUSY else DeviceGone
+            raise kind(f"{self.device} does not answer ({error.strerror})") from error
 
     def attribute(self, name: str) -> float | None:
         """The channel's `scale` or `offset`, its own or that of all like it, None without one."""
@@ -213,7 +219,7 @@ class IioInput(IioPart, SlowSensor):
         """None while a burst or another program reads the buffer of the device."""
         try:
             return self._single()
-        except DeviceError:
+        except _DeviceBusy:
             return None if self.in_use() else self._single()
 
     def converted(self, raw: Sequence[float]) -> list[float]:
@@ -319,7 +325,7 @@ class IioOutput(IioPart, NumberOutput, SlowOutput):
         """
         try:
             return self._read_back(wanted)
-        except DeviceError:
+        except _DeviceBusy:
             return None if self.in_use() else self._read_back(wanted)
 
     def _read_back(self, wanted: float) -> float:
@@ -342,8 +348,8 @@ class IioOutput(IioPart, NumberOutput, SlowOutput):
         try:
             try:
                 path.write_text(text)
-            except OSError:
-                if not iio_buffer.end(self.folder()):  # what an output has to be comes first
+            except OSError as error:  # what an output has to be comes before a burst
+                if error.errno != errno.EBUSY or not iio_buffer.end(self.folder()):
                     raise
                 path.write_text(text)
         except OSError as error:
