@@ -225,6 +225,10 @@ class Kernel:
         monkeypatch.setattr(os, "open", self.open)
         monkeypatch.setattr(os, "close", self.close)
 
+    def enable(self, text: str) -> None:
+        """Somebody else turns the buffer on or off."""
+        self._write(self.folder / "buffer" / "enable", text)
+
     @property
     def enabled(self) -> bool:
         return self._read(self.folder / "buffer" / "enable").strip() == "1"
@@ -243,6 +247,9 @@ class Kernel:
             waits = path.name != "enable" and (self.outputs_wait or path.parent != self.folder)
             if waits or path.name == "current_timestamp_clock":
                 raise OSError(errno.EBUSY, "Device or resource busy")
+        trigger = self.folder / "trigger" / "current_trigger"
+        if path.name == "enable" and text == "1" and not self._read(trigger).strip():
+            raise OSError(errno.EINVAL, "Invalid argument")
         if path.name.endswith("_en") and text == "1" and "timestamp" not in path.name:
             others = set(path.parent.glob("in_voltage*_en")) - {path}
             if any(self._read(other).strip() == "1" for other in others):
@@ -298,8 +305,8 @@ def records(tree: Path, numbers: list[int]) -> None:
     (dev / DEVICE).write_bytes(b"".join(pieces))
 
 
-def burst_of(real: Any, channel: str = "voltage0", rate: float = 800) -> Any:
-    sensor = IioInput(device="ads1015", channel=IioChannel(channel), trigger="timer")
+def burst_of(real: Any, trigger: str | None = "timer", rate: float = 800) -> Any:
+    sensor = IioInput(device="ads1015", channel=IioChannel("voltage0"), trigger=trigger)
     real.attach(sensor)
     real.device = lambda _name: sensor
     return real.open(Burst(of=ConverterRef("adc"), count=4, rate=rate))
@@ -354,8 +361,13 @@ def test_a_buffer_that_ends_is_told_and_off(tree: Path, real: Any, kernel: Kerne
     assert not kernel.enabled
 
 
+def test_a_buffer_without_a_trigger_says_so(real: Any, kernel: Kernel) -> None:
+    burst = burst_of(real, trigger=None)
+    assert ended(real, burst) == "its buffer needs a trigger, and none is set"
+
+
 def test_a_burst_leaves_the_buffer_of_another_program_alone(real: Any, kernel: Kernel) -> None:
-    (kernel.folder / "buffer" / "enable").write_text("1")
+    kernel.enable("1")
     kernel.held = True
     assert ended(real, burst_of(real)) == "another burst or program reads its buffer"
     assert kernel.enabled
@@ -364,7 +376,7 @@ def test_a_burst_leaves_the_buffer_of_another_program_alone(real: Any, kernel: K
 def test_while_a_buffer_is_read_its_device_has_no_new_reading(real: Any, kernel: Kernel) -> None:
     sensor = IioInput(device="ads1015", channel=IioChannel("voltage0"))
     real.attach(sensor)
-    (kernel.folder / "buffer" / "enable").write_text("1")
+    kernel.enable("1")
     kernel.held = True
     assert sensor.read() is None
     assert kernel.enabled
@@ -375,7 +387,7 @@ def test_a_buffer_that_was_left_on_is_turned_off_by_the_first_reading(
 ) -> None:
     sensor = IioInput(device="ads1015", channel=IioChannel("voltage0"))
     real.attach(sensor)
-    (kernel.folder / "buffer" / "enable").write_text("1")
+    kernel.enable("1")
     assert sensor.read() == 3
     assert not kernel.enabled
 
@@ -387,13 +399,13 @@ def test_an_output_is_set_while_a_buffer_is_read_and_ends_that_if_it_has_to(
     output = IioOutput(device="ads1015", channel=IioChannel("voltage0"), min=0, max=3, safe=0)
     real.open(output)
     assert real.until(lambda: output.value == 0)
-    (kernel.folder / "buffer" / "enable").write_text("1")
+    kernel.enable("1")
     kernel.held, kernel.outputs_wait = True, waits
     output.set(0.002)
     assert real.until(lambda: output.value == 0.002)
     assert kernel.enabled == left
     assert "error" not in output.state()
-    (kernel.folder / "buffer" / "enable").write_text("0")
+    kernel.enable("0")
     assert raw(kernel.folder) == "2"
 
 

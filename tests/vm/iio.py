@@ -42,7 +42,7 @@ devices:
     sample_every: 0.1s
     digits: 12
     trigger: beat
-  tilt: {driver: iio, device: dummy, channel: accel_x, sample_every: 0.1s, trigger: beat}
+  tilt: {driver: iio, device: dummy, channel: accel_x, sample_every: 0.1s}
   drive: {driver: iio_output, device: dummy, channel: voltage0, min: 0, max: 0.05, safe: 0}
   burst_single: {driver: burst, of: single, count: 200, rate: 100}
   burst_between: {driver: burst, of: between, count: 3000, rate: 1000}
@@ -132,6 +132,12 @@ def test_one_that_goes_is_told_and_comes_back(machine: Machine) -> None:
     eventually(lambda: states(machine)["single"].get("error"), "an error")
     machine.ssh("sudo mkdir /sys/kernel/config/iio/devices/dummy/dummy")
     eventually(lambda: states(machine)["single"].get("value"), "a reading again")
+
+
+def test_a_buffer_that_has_no_trigger_says_so(machine: Machine) -> None:
+    machine.press("burst_tilt", "acquire")
+    error = eventually(lambda: states(machine)["burst_tilt"].get("error"), "an error")
+    assert error == "its buffer needs a trigger, and none is set"
 
 
 @pytest.mark.parametrize(("burst", "count"), [("burst_between", 3000), ("burst_tilt", 50)])

@@ -77,7 +77,7 @@ class Buffer:
                 set_rate = self._set_rate(rate)
                 self._write("buffer/length", str(count))
                 self._write("buffer/watermark", "1")  # poll() is to wake for the last record, too
-                self._write("buffer/enable", "1")
+                self._begin()
                 record = _layout(elements)
                 data = _read(descriptor, record.size * count, 1 / set_rate, ended)
         except OSError as error:
@@ -120,6 +120,15 @@ class Buffer:
                 path.write_text(f"{rate:.10g}")  # the kernel takes no exponent
                 return float(path.read_text().split()[0]) or rate
         return rate
+
+    def _begin(self) -> None:
+        try:
+            _enable(self.folder, "1")
+        except OSError as error:
+            file = self.folder / "trigger" / "current_trigger"
+            if error.errno == errno.EINVAL and file.exists() and not file.read_text().strip():
+                raise DeviceError("its buffer needs a trigger, and none is set") from error
+            raise
 
     def _trigger_folder(self, name: str) -> Path:
         for folder in self.root.glob("trigger*"):
