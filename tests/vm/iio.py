@@ -74,7 +74,7 @@ def taken(machine: Machine, burst: str) -> dict[str, Any]:
 
     def state() -> dict[str, Any] | None:
         found = states(machine)[burst]
-        return found if found.get("value") or found.get("error") else None
+        return None if found.get("running") else found
 
     found = eventually(state, "the end of the burst", 60)
     assert "error" not in found
@@ -171,7 +171,7 @@ def test_during_a_burst_inputs_keep_their_value_and_outputs_are_set(machine: Mac
 
 
 def test_a_stop_in_the_middle_of_a_burst_leaves_the_buffer_off(machine: Machine) -> None:
-    machine.ssh("sudo systemctl stop labnode@board")
+    assert machine.ssh(f"cat {ENABLE} && sudo systemctl stop labnode@board") == "1"
     assert machine.ssh(f"cat {ENABLE}") == "0"
     assert raw(machine) == 0
 
@@ -183,7 +183,7 @@ def test_a_kill_in_the_middle_of_a_burst_leaves_it_on_until_the_next_start(
     machine.until("ActiveState", "active")
     machine.start_session()
     begun(machine, "long")
-    machine.ssh("sudo systemctl kill --signal KILL labnode@board")
+    assert machine.ssh(f"sudo systemctl kill --signal KILL labnode@board; cat {ENABLE}") == "1"
     eventually(lambda: machine.ssh(f"cat {ENABLE}") == "0", "a buffer that is off", 180)
     machine.until("ActiveState", "active")
     machine.start_session()
