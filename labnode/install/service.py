@@ -375,7 +375,7 @@ class LabServices:
             ran("systemctl", "try-restart", TUNNELS.replace("@", "@*"))
         if self._devices_changed:
             ran("udevadm", "control", "--reload")
-            kinds = ("tty", "usb", "gpio", "i2c-dev", "spidev")
+            kinds = ("tty", "usb", "gpio", "i2c-dev", "spidev", "iio", "usbmisc")
             ran("udevadm", "trigger", *(f"--subsystem-match={kind}" for kind in kinds))
             lines = self._target.modules.read_text(encoding="utf-8").splitlines()
             if modules := [line for line in lines if not line.startswith("#")]:

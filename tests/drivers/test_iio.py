@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -199,14 +202,83 @@ def test_bootconfig_prints_the_overlay(tmp_path: Path) -> None:
     assert lines.count("dtoverlay=i2c-sensor,bme280") == 1
 
 
+DEVICE = "iio:device0"
+PERIOD = 1_250_500  # ns
+
+
+class Kernel:
+    """What files in /sys and /dev do of their own: industrialio-buffer.c, iio-trig-hrtimer.c.
+
+    The device takes one channel at a time, as an ADS1015 does (iio_validate_scan_mask_onehot).
+    """
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.held = False  # the device's file is open somewhere
+        self.outputs_wait = False
+        self.reads: list[str] = []
+        self._open, self._close = os.open, os.close
+        self._read, self._write = Path.read_text, Path.write_text
+        self._descriptor = -1
+        monkeypatch.setattr(Path, "read_text", lambda path, **_: self.read(path))
+        monkeypatch.setattr(Path, "write_text", lambda path, text, **_: self.write(path, text))
+        monkeypatch.setattr(os, "open", self.open)
+        monkeypatch.setattr(os, "close", self.close)
+
+    def enable(self, text: str) -> None:
+        """Somebody else turns the buffer on or off."""
+        self._write(self.folder / "buffer" / "enable", text)
+
+    @property
+    def enabled(self) -> bool:
+        return self._read(self.folder / "buffer" / "enable").strip() == "1"
+
+    def read(self, path: Path) -> str:
+        if path.parent == self.folder:
+            self.reads.append(path.name)
+            if path.name.endswith("_raw") and self.enabled:
+                raise OSError(errno.EBUSY, "Device or resource busy")
+        return self._read(path)
+
+    def write(self, path: Path, text: str) -> int:
+        if path.name == "sampling_frequency" and not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        if self.folder in path.parents and self.enabled:
+            waits = path.name != "enable" and (self.outputs_wait or path.parent != self.folder)
+            if waits or path.name == "current_timestamp_clock":
+                raise OSError(errno.EBUSY, "Device or resource busy")
+        trigger = self.folder / "trigger" / "current_trigger"
+        if path.name == "enable" and text == "1" and not self._read(trigger).strip():
+            raise OSError(errno.EINVAL, "Invalid argument")
+        if path.name.endswith("_en") and text == "1" and "timestamp" not in path.name:
+            others = set(path.parent.glob("in_voltage*_en")) - {path}
+            if any(self._read(other).strip() == "1" for other in others):
+                raise OSError(errno.EINVAL, "Invalid argument")
+        return self._write(path, text)
+
+    def open(self, path: Any, *args: Any, **options: Any) -> int:
+        if not str(path).endswith(f"/dev/{DEVICE}"):
+            return self._open(path, *args, **options)
+        if self.held:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        self.held = True
+        self._descriptor = self._open(path, *args, **options)
+        return self._descriptor
+
+    def close(self, descriptor: int) -> None:
+        if descriptor == self._descriptor:
+            self.held, self._descriptor = False, -1
+        self._close(descriptor)
+
+
 @pytest.fixture
-def buffered(tree: Path, real: Any) -> Any:
-    """A burst of a device with a buffer, whose file in /dev has records already."""
-    folder = part(tree, "ads1015", **ADC)
+def kernel(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    """A device with a buffer and a timer that may trigger it, in the state of their first day."""
+    folder = part(tree, "ads1015", **ADC, current_timestamp_clock="realtime", out_voltage0_raw="0")
     for name, text in {
         "buffer/enable": "0",
         "buffer/length": "2",
-        "sampling_frequency": "0",
+        "buffer/watermark": "1",
         "trigger/current_trigger": "",
         "scan_elements/in_voltage0_en": "0",
         "scan_elements/in_voltage0_index": "0",
@@ -217,44 +289,124 @@ def buffered(tree: Path, real: Any) -> Any:
         "scan_elements/in_timestamp_type": "le:s64/64>>0",
     }.items():
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text)
+        (folder / name).write_text(f"{text}\n")
     (tree / "trigger0").mkdir()
     (tree / "trigger0" / "name").write_text("timer\n")
-    (tree / "trigger0" / "sampling_frequency").write_text("100\n")
-    sensor = IioInput(device="ads1015", channel=IioChannel("voltage0"), trigger="timer")
-    real.open(sensor)
-    real.device = lambda _name: sensor
-    return real.open(Burst(of=ConverterRef("adc"), count=4, rate=800))
+    (tree / "trigger0" / "sampling_frequency").write_text("100.000000\n")
+    records(tree, [])
+    return Kernel(folder, monkeypatch)
 
 
-def records(tree: Path, numbers: list[int], period: int) -> None:
-    """A file in /dev: 12 of 16 bits, then a time in ns at a multiple of 8 bytes."""
+def records(tree: Path, numbers: list[int]) -> None:
+    """The file in /dev has these: 12 of 16 bits, then a time in ns at a multiple of 8 bytes."""
     dev = tree.parents[3] / "dev"
     dev.mkdir(exist_ok=True)
-    pieces = [struct.pack("<hxxxxxxq", n << 4, 10**9 + i * period) for i, n in enumerate(numbers)]
-    (dev / "iio:device0").write_bytes(b"".join(pieces))
+    pieces = [struct.pack("<hxxxxxxq", n << 4, 10**9 + i * PERIOD) for i, n in enumerate(numbers)]
+    (dev / DEVICE).write_bytes(b"".join(pieces))
+
+
+def burst_of(real: Any, trigger: str | None = "timer", rate: float = 800) -> Any:
+    sensor = IioInput(device="ads1015", channel=IioChannel("voltage0"), trigger=trigger)
+    real.attach(sensor)
+    real.device = lambda _name: sensor
+    return real.open(Burst(of=ConverterRef("adc"), count=4, rate=rate))
+
+
+def ended(real: Any, burst: Any) -> Any:
+    """A burst that was taken; the sentence of its error, where it has one."""
+    burst.acquire()
+    real.until(lambda: burst.value is not None or "error" in burst.state())
+    return burst.state().get("error")
 
 
 def test_a_burst_comes_out_of_the_buffer_with_the_rate_of_its_timestamps(
-    tree: Path, real: Any, buffered: Any
+    tree: Path, real: Any, kernel: Kernel
 ) -> None:
-    records(tree, [0, 1, -1, 2047], 1_250_500)
-    buffered.acquire()
-    assert real.until(lambda: buffered.value is not None or "error" in buffered.state())
-    assert buffered.samples.y == pytest.approx([0, 0.003, -0.003, 6.141])
-    assert buffered.value["rate"] == pytest.approx(799.68, abs=0.01)
-    folder = tree / "iio:device0"
-    written = ["buffer/enable", "buffer/length", "trigger/current_trigger"]
-    assert [(folder / name).read_text() for name in written] == ["0", "4", "timer"]
-    assert (folder / "scan_elements" / "in_voltage1_en").read_text() == "0"
+    records(tree, [0, 1, -1, 2047])
+    burst = burst_of(real)
+    assert ended(real, burst) is None
+    assert burst.samples.y == pytest.approx([0, 0.003, -0.003, 6.141])
+    assert burst.value["rate"] == pytest.approx(799.68, abs=0.01)
+    written = {
+        "buffer/enable": "0",
+        "buffer/length": "4",
+        "trigger/current_trigger": "timer",
+        "scan_elements/in_voltage0_en": "1",
+        "scan_elements/in_voltage1_en": "0",
+        "current_timestamp_clock": "monotonic",
+    }
+    assert {name: (kernel.folder / name).read_text() for name in written} == written
     assert (tree / "trigger0" / "sampling_frequency").read_text() == "800"
+    assert not kernel.held
 
 
-def test_a_buffer_that_ends_is_told(tree: Path, real: Any, buffered: Any) -> None:
-    records(tree, [0], 1)
-    buffered.acquire()
-    assert real.until(lambda: "error" in buffered.state())
-    assert buffered.state()["error"] == "its buffer has ended"
+def test_the_scale_is_read_once_for_a_burst(tree: Path, real: Any, kernel: Kernel) -> None:
+    records(tree, [1, 2, 3, 4])
+    assert ended(real, burst_of(real)) is None
+    assert kernel.reads.count("in_voltage0_scale") == 1
+
+
+@pytest.mark.parametrize(("rate", "text"), [(1e6, "1000000"), (0.1, "0.1"), (1000 / 3, "333.333")])
+def test_a_rate_is_written_as_the_kernel_reads_it(
+    tree: Path, real: Any, kernel: Kernel, rate: float, text: str
+) -> None:
+    records(tree, [1, 2, 3, 4])
+    assert ended(real, burst_of(real, rate=rate)) is None
+    assert (tree / "trigger0" / "sampling_frequency").read_text().startswith(text)
+
+
+def test_a_buffer_that_ends_is_told_and_off(tree: Path, real: Any, kernel: Kernel) -> None:
+    records(tree, [0])
+    assert ended(real, burst_of(real)) == "its buffer has ended"
+    assert not kernel.enabled
+
+
+def test_a_buffer_without_a_trigger_says_so(real: Any, kernel: Kernel) -> None:
+    burst = burst_of(real, trigger=None)
+    assert ended(real, burst) == "its buffer needs a trigger, and none is set"
+
+
+def test_a_burst_leaves_the_buffer_of_another_program_alone(real: Any, kernel: Kernel) -> None:
+    kernel.enable("1")
+    kernel.held = True
+    assert ended(real, burst_of(real)) == "another burst or program reads its buffer"
+    assert kernel.enabled
+
+
+def test_while_a_buffer_is_read_its_device_has_no_new_reading(real: Any, kernel: Kernel) -> None:
+    sensor = IioInput(device="ads1015", channel=IioChannel("voltage0"))
+    real.attach(sensor)
+    kernel.enable("1")
+    kernel.held = True
+    assert sensor.read() is None
+    assert kernel.enabled
+
+
+def test_a_buffer_that_was_left_on_is_turned_off_by_the_first_reading(
+    real: Any, kernel: Kernel
+) -> None:
+    sensor = IioInput(device="ads1015", channel=IioChannel("voltage0"))
+    real.attach(sensor)
+    kernel.enable("1")
+    assert sensor.read() == 3
+    assert not kernel.enabled
+
+
+@pytest.mark.parametrize(("waits", "left"), [(False, True), (True, False)])
+def test_an_output_is_set_while_a_buffer_is_read_and_ends_that_if_it_has_to(
+    real: Any, kernel: Kernel, waits: bool, left: bool
+) -> None:
+    output = IioOutput(device="ads1015", channel=IioChannel("voltage0"), min=0, max=3, safe=0)
+    real.open(output)
+    assert real.until(lambda: output.value == 0)
+    kernel.enable("1")
+    kernel.held, kernel.outputs_wait = True, waits
+    output.set(0.002)
+    assert real.until(lambda: output.value == 0.002)
+    assert kernel.enabled == left
+    assert "error" not in output.state()
+    kernel.enable("0")
+    assert raw(kernel.folder) == "2"
 
 
 def test_without_a_buffer_a_burst_reads_one_by_one(tree: Path, real: Any) -> None:

@@ -365,6 +365,17 @@ def test_a_system_with_groups_for_all_buses_gets_no_such_rules(node: Node) -> No
     assert (node.root / "etc/udev/rules.d/70-labnode.rules").exists()
 
 
+def test_rules_hold_at_once_for_the_devices_that_are_there(node: Node) -> None:
+    node.install()
+    names = ("70-labnode.rules", "71-labnode-buses.rules")
+    rules = "".join(node.read(f"etc/udev/rules.d/{name}") for name in names)
+    (call,) = [call for call in node.calls("udevadm") if " trigger " in call]
+    kinds = set(re.findall(r"--subsystem-match=(\S+)", call))
+    assert set(re.findall(r'SUBSYSTEM=="([\w-]+)"', rules)) <= kinds
+    only_added = re.findall(r'^ACTION=="add".*', rules, re.M)
+    assert only_added == []  # `udevadm trigger` says "change"
+
+
 def test_only_modules_of_this_kernel_are_loaded(node: Node) -> None:
     node.command("modprobe", "[[ $* == *ch341 || $* == *i2c_dev ]]")
     node.install()

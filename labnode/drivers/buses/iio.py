@@ -6,14 +6,16 @@ sources: a value is (raw + offset) * scale.
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from labnode.drivers.buses.iio_buffer import Buffer
+from labnode.drivers.buses import iio_buffer
 from labnode.drivers.framework.driver import Claim, Driver
 from labnode.drivers.framework.output import NumberOutput
 from labnode.drivers.framework.registry import register
@@ -91,6 +93,10 @@ def _overlay(text: str) -> str:
     return text
 
 
+class _DeviceBusy(DeviceError):
+    """It gives no single readings now, as while its buffer is read."""
+
+
 @dataclass(kw_only=True)
 class IioPart(Driver):
     """A channel of a device that the kernel drives."""
@@ -130,13 +136,14 @@ class IioPart(Driver):
         return self._folder
 
     def text(self, name: str) -> str | None:
-        """What is in a file of the device, None when there is no such file; DeviceGone."""
+        """What is in a file of the device, None when there is no such file; DeviceError."""
         try:
             return (self.folder() / name).read_text().strip()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise DeviceGone(f"{self.device} does not answer ({error.strerror})") from error
+            kind = _DeviceBusy if error.errno == errno.EBUSY else DeviceGone
+            raise kind(f"{self.device} does not answer ({error.strerror})") from error
 
     def attribute(self, name: str) -> float | None:
         """The channel's `scale` or `offset`, its own or that of all like it, None without one."""
@@ -145,6 +152,10 @@ class IioPart(Driver):
             if text is not None:
                 return _number(text)
         return None
+
+    def in_use(self) -> bool:
+        """Whether somebody reads the buffer of the device (io thread); DeviceGone."""
+        return iio_buffer.in_use(self.root, self.folder())
 
     def factor(self) -> float:
         """How much of our unit one of the kernel's is, after its scale."""
@@ -204,19 +215,27 @@ class IioInput(IioPart, SlowSensor):
         super().__post_init__()
         self.unit = self.unit or _UNITS.get(self.channel.kind, ("", 1.0))[0]
 
-    def read(self) -> float:
+    def read(self) -> float | None:
+        """None while a burst or another program reads the buffer of the device."""
+        try:
+            return self._single()
+        except _DeviceBusy:
+            return None if self.in_use() else self._single()
+
+    def converted(self, raw: Sequence[float]) -> list[float]:
+        """Raw numbers in our unit."""
+        scale, offset = self.attribute("scale"), self.attribute("offset") or 0.0
+        scale = (1.0 if scale is None else scale) * self.factor()
+        return [(number + offset) * scale for number in raw]
+
+    def _single(self) -> float:
         processed = self.text(f"in_{self.channel}_input")
         if processed is not None:
             return _number(processed) * self.factor()
         raw = self.text(f"in_{self.channel}_raw")
         if raw is None:
             raise self.missing()
-        return self.converted(_number(raw))
-
-    def converted(self, raw: float) -> float:
-        """A raw number in our unit."""
-        scale, offset = self.attribute("scale"), self.attribute("offset")
-        return (raw + (offset or 0.0)) * (1.0 if scale is None else scale) * self.factor()
+        return self.converted([_number(raw)])[0]
 
     def burst_source(self, ended: threading.Event) -> _IioSource:  # noqa: ARG002
         return _IioSource(self)
@@ -236,16 +255,16 @@ class _IioSource:
     def __init__(self, part: IioInput) -> None:
         self._part = part
 
-    def read(self) -> float:
+    def read(self) -> float | None:
         return self._part.read()
 
     def burst(self, count: int, rate: float, ended: threading.Event, /) -> Samples | None:
         part = self._part
-        buffer = Buffer.of(part.root, part.folder(), f"in_{part.channel}", part.trigger)
+        buffer = iio_buffer.Buffer.of(part.root, part.folder(), f"in_{part.channel}", part.trigger)
         if buffer is None:
             return None
         found = buffer.read(count, rate, ended)
-        return Samples([part.converted(raw) for raw in found.y], found.step)
+        return Samples(part.converted(found.y), found.step)
 
     def close(self) -> None: ...
 
@@ -285,22 +304,31 @@ class IioOutput(IioPart, NumberOutput, SlowOutput):
     def answers_within(self) -> float:
         return 1.0
 
-    def transmit(self, value: float) -> float:
+    def transmit(self, value: float) -> float | None:
         raw = round(value / self._step() - (self.attribute("offset") or 0.0))
         self._write("raw", str(raw))
         if self.text(f"out_{self.channel}_powerdown") == "1":
             self._write("powerdown", "0")
         return self._shown(value)
 
-    def look(self) -> float:
+    def look(self) -> float | None:
         return self._shown(self._wanted)
 
     def describe(self) -> dict[str, Any]:
         step = (self.max - self.min) / 100 if self.step is None else self.step
         return {**super().describe(), "step": step}
 
-    def _shown(self, wanted: float) -> float:
-        """What the converter is at: `wanted`, where that is the nearest it can be."""
+    def _shown(self, wanted: float) -> float | None:
+        """What the converter is at: `wanted`, where that is the nearest it can be.
+
+        None while somebody reads the buffer of its device, which may not say it then.
+        """
+        try:
+            return self._read_back(wanted)
+        except _DeviceBusy:
+            return None if self.in_use() else self._read_back(wanted)
+
+    def _read_back(self, wanted: float) -> float:
         raw = self.text(f"out_{self.channel}_raw")
         if raw is None:
             raise self.missing()
@@ -318,7 +346,12 @@ class IioOutput(IioPart, NumberOutput, SlowOutput):
         if not path.exists():
             raise self.missing()
         try:
-            path.write_text(text)
+            try:
+                path.write_text(text)
+            except OSError as error:  # what an output has to be comes before a burst
+                if error.errno != errno.EBUSY or not iio_buffer.end(self.folder()):
+                    raise
+                path.write_text(text)
         except OSError as error:
             why = error.strerror
             raise DeviceError(f"{self.device} does not take {text} ({why})") from error
