@@ -67,7 +67,7 @@ class Board:
         Without it the board has its own: a mock one with `simulate`, else this machine's, for
         which lgpio makes a pipe in `work_dir`. Without a node's `worker`, `tasks`, `store` and
         `operators` the board stands alone: changes of inputs are not seen, latched faults are not
-        kept, and whoever commands it counts as present.
+        kept, and who commands it counts as present.
         """
         alone = Alone(clock)
         if simulate:

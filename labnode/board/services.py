@@ -44,7 +44,7 @@ class FaultStore(Protocol):
 class Alone:
     """The worker, task, store and operator of a board without a node.
 
-    Nothing is posted or kept, and whoever uses it is there.
+    Nothing is posted or kept, and who uses it counts as present.
     """
 
     busy_since = None

@@ -203,7 +203,7 @@ class ConnectionState(Enum):
 
 
 class Connection(Participant):
-    """One client's socket, lent to whoever serves its request.
+    """One client's socket, lent to the thread that serves its request.
 
     A client that drips, or reads slowly, costs a socket and no thread. A view may have it `become`
     something else.
@@ -220,7 +220,7 @@ class Connection(Participant):
         self.trusted = any(ip_address(self.address) in network for network in self.limits.trusted)
         self.reader = RequestReader(self.limits.max_head, self.limits.max_body, listener.writer)
         self.request: WSGIEnvironment | None = None  # the one that is being served
-        self.answer: Answer | None = None  # to it; its methods are for whoever serves it
+        self.answer: Answer | None = None  # to it; its methods are for the thread that serves it
         self.closed = False
         self.successor: Participant | None = None
         self.state = ConnectionState.NEW
@@ -232,11 +232,11 @@ class Connection(Participant):
         self._sending_since = 0.0  # when it began to wait for the client
         self._sent = 0  # bytes since then
         self._handing = threading.Lock()  # of what follows, and of the state when it is given back
-        self._lent = False  # to whoever serves its request
+        self._lent = False  # to the thread that serves its request
         self._ahead = False  # its client has sent more before the answer, which is not read yet
         self._cut_off = False  # it has been closed while it was lent
 
-    # ------------------------------------------------------------------ whoever serves its request
+    # ------------------------------------------------------------------ the serving thread
 
     def become(self, successor: Participant) -> None:
         """Hand the socket to `successor` when the view has returned.
@@ -374,7 +374,7 @@ class Connection(Participant):
         with self._handing:
             self._cut_off = self._lent
         if self._cut_off:
-            with suppress(OSError):  # ends a send that waits; whoever serves it gives it back
+            with suppress(OSError):  # ends a send that waits; its thread gives it back
                 self.socket.shutdown(socket.SHUT_RDWR)
             return
         super().close()

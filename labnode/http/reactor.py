@@ -180,7 +180,7 @@ class Reactor:
         participant.close()
 
     def turn(self) -> None:
-        """Wait until something happens, and call whoever it concerns."""
+        """Wait until something happens, and call the participants that it concerns."""
         happened = self._selector.select(self._timeout())
         with self.busy:
             self._serve(happened)

@@ -185,7 +185,7 @@ def _new(path: Path) -> Path:
 
 
 def _replace(path: Path, content: bytes, mode: int) -> None:
-    """At once: whoever reads the file sees the old one or the whole new one."""
+    """At once: a reader sees the old file or the whole new one."""
     new = _new(path)
     new.unlink(missing_ok=True)  # of a power cut
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -65,7 +65,7 @@ class NewTunnel:
     def learn_host_key(self) -> None:
         """The server's key: the one of --tunnel-host-key, of before, or one that a person accepts.
 
-        Failed when nobody vouches for it: whoever answers for the server gets the way to the lab.
+        Failed when nobody vouches for it: an impostor would get the way to the lab.
         """
         known, name = self.home / "known_hosts", self._lab.options["tunnel-host-key"]
         if name:

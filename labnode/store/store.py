@@ -232,7 +232,7 @@ class Store:
         says so for good: the node has to start again from what is in the file.
         """
         done = threading.Event()
-        decided = threading.Lock()  # whoever takes it first commits the work, or withdraws it
+        decided = threading.Lock()  # the first to take it commits the work, or withdraws it
         outcome: list[T] = []
         errors: list[Exception] = []
 

@@ -1,4 +1,4 @@
-"""The supervisor: a process that runs programs for whoever made its connection, one at a time.
+"""The supervisor: a process that runs programs for the other end of its connection, one at a time.
 
 It imports little: it starts anew for each file that is written, also on a Pi Zero.
 """

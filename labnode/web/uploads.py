@@ -77,7 +77,7 @@ class Uploads:
         return _Upload(self._spool, session.id, programmer.max_size)
 
     def _say(self, environ: dict[str, Any], message: Message, own: str = "") -> str:
-        """A sentence for whoever sent a request, whose session has the language `own`."""
+        """A sentence for the sender of a request, whose session has the language `own`."""
         asked = parse_qs(environ.get("QUERY_STRING", "")).get("locale", [""])
         browser = accepted(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
         return self._node.board.file.catalogues.best([*asked, own, *browser]).say(message)

@@ -270,7 +270,7 @@ class Call:
         self._done = done
         self._deadline = deadline
         self._context = contextvars.copy_context()  # the caller's user and task
-        self._claim = threading.Lock()  # whoever gets it first runs, refuses or withdraws the call
+        self._claim = threading.Lock()  # the first to get it runs, refuses or withdraws the call
         self._result: Any = None
         self._error: Exception | None = None
 
@@ -332,7 +332,7 @@ class Hook:
         self.noticed_at: float | None = None  # when `stopping` first ended one of its waits
         self._function = function
         self._finished = finished
-        self._claim = threading.Lock()  # whoever gets it first runs or withdraws the hook
+        self._claim = threading.Lock()  # the first to get it runs or withdraws the hook
 
     def run(self, now: float) -> None:
         """Run the function, unless the hook has been withdrawn."""

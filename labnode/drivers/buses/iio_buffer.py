@@ -157,7 +157,7 @@ def in_use(root: Path, folder: Path) -> bool:
 
 
 def end(folder: Path) -> bool:
-    """Turn the buffer of a device off, whoever reads it; False when it was not on."""
+    """Turn the buffer of a device off, also while it is read; False when it was not on."""
     if not _enabled(folder):
         return False
     with suppress(OSError):

@@ -177,7 +177,7 @@ class Output(Driver):
 
     def _note_operator(self, now: float) -> None:
         operator = self.services.operator()
-        if isinstance(operator, Output):  # what commands it is no sign of whoever is behind that
+        if isinstance(operator, Output):  # which is no sign of a person
             if self.patience is not None and operator.heard_until(self.patience) <= now:
                 raise Interlocked(Message("error.nobody-heard", device=operator.called))
             now = operator._operated_at

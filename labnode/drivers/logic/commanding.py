@@ -23,10 +23,10 @@ RETRY = 0.25  # seconds until an output that did not obey is commanded again
 class Commanding(Output):
     """An output whose value is what it does with others, within their limits and interlocks.
 
-    It is their operator: their dead men hear whoever has switched it on. `make_safe` only ends what
-    it does, because in an emergency the board makes all outputs safe; every other end brings those
-    that it commands to safe, at once on the hardware thread, or in the next turn after an interlock
-    has forced it. A subclass has `work`.
+    It is their operator: their dead men hear the one who has switched it on. `make_safe` only ends
+    what it does, because in an emergency the board makes all outputs safe; every other end brings
+    those that it commands to safe, at once on the hardware thread, or in the next turn after an
+    interlock has forced it. A subclass has `work`.
     """
 
     operates: ClassVar[bool] = True

@@ -164,7 +164,7 @@ class Admin:
         return {}
 
     def _view(self) -> NodeView:
-        """The node, in the language of whoever asks."""
+        """The node, in the language of the person who asks."""
         return NodeView(
             self._node,
             self._commands,
@@ -176,7 +176,7 @@ class Admin:
 
     @property
     def _language(self) -> Language:
-        """That of whoever asks."""
+        """That of the person who asks."""
         return self._node.board.file.catalogues.best(locales())
 
     def _log(self, what: str) -> None:
@@ -216,7 +216,7 @@ class Admin:
     def _refusal(self, error: LabnodeError) -> HTTPResponse:
         if not _is_browser():
             return error_reply(error, self._language.say(error.words))
-        sentence = self._language.say(error.words)  # whoever operates a node reads the details
+        sentence = self._language.say(error.words)  # an operator may read the details
         return HTTPResponse(self._message(sentence), error.status)
 
     def _error(self, error: HTTPError) -> Any:

@@ -30,7 +30,7 @@ _MOST = 50  # rows of a list
 class Trends:
     """What devices have shown in the last hour: the lowest and the highest of each minute.
 
-    It has no thread: an event is written down by whoever publishes it.
+    It has no thread: an event is written down by the thread that publishes it.
     """
 
     def __init__(self, board: Board, clock: Clock) -> None:
