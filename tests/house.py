@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 # What the figures may be at most.
 MOST = {
-    "modules": 323,
+    "modules": 324,
     "rooms": 34,
     "floors": 10,
     "circles of modules": 0,

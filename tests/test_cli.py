@@ -6,13 +6,12 @@ import importlib
 import io
 import json
 import logging
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import click
 import pytest
@@ -21,7 +20,6 @@ import labnode
 from labnode.cli import main
 from labnode.cli import node as node_commands
 from labnode.drivers.framework.driver import EXTRAS
-from labnode.errors import Busy, LabnodeError
 from labnode.settings.passwords import HashedPassword
 from labnode.weblab.fake import CentralServer, SessionEnd
 from tests.kit.commands import Run, labnode_with
@@ -855,67 +853,6 @@ def test_weblab_config_prints_what_the_server_needs_without_the_password(
     assert [line for line in lines if line not in text] == []
     assert "the-secret-one" not in text
     assert "the-secret-one" in run(*command, "--show-password").out
-
-
-# --- SIGHUP ---
-
-
-@pytest.fixture
-def hangups() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGHUP)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-class Changing:
-    """An agent as far as SIGHUP is concerned."""
-
-    def __init__(self, refusal: LabnodeError | None = None) -> None:
-        self.board = SimpleNamespace(file=SimpleNamespace(path=Path("/boards/x.yaml")))
-        self.board_change = self
-        self.begun: list[Path] = []
-        self._refusal = refusal
-
-    def begin(self, path: Path) -> None:
-        self.begun.append(path)
-        if self._refusal is not None:
-            raise self._refusal
-
-
-def hang_up(agent: Changing, *, terminal: bool) -> None:
-    run_commands._read_again_on_hangup(cast(Any, agent), has_terminal=terminal)
-    signal.raise_signal(signal.SIGHUP)
-
-
-@pytest.mark.usefixtures("hangups")
-def test_without_a_terminal_sighup_reads_the_board_again() -> None:
-    agent = Changing()
-    hang_up(agent, terminal=False)
-    assert agent.begun == [Path("/boards/x.yaml")]
-
-
-@pytest.mark.usefixtures("hangups")
-def test_a_sighup_that_comes_too_soon_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    agent = Changing(Busy("The node is changing its board already."))
-    hang_up(agent, terminal=False)
-    assert "SIGHUP: The node is changing its board already." in caplog.text
-
-
-@pytest.mark.usefixtures("hangups")
-def test_with_a_terminal_sighup_is_its_end() -> None:
-    ended = []
-    signal.signal(signal.SIGHUP, lambda *_: ended.append(True))
-    agent = Changing()
-    hang_up(agent, terminal=True)
-    assert (agent.begun, ended) == ([], [True])
-
-
-@pytest.mark.usefixtures("hangups")
-def test_under_nohup_sighup_is_nothing() -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    agent = Changing()
-    hang_up(agent, terminal=False)
-    assert agent.begun == []
 
 
 # --- password ---

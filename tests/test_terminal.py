@@ -220,7 +220,7 @@ def give(
     stopped = Clock().event()
     stopped.set()
     commands = importlib.import_module("labnode.cli.run")
-    monkeypatch.setattr(commands, "_stop_on_signals", lambda **_: stopped)
+    monkeypatch.setattr(commands, "stop_on", lambda _signals, **_: stopped)
     run = labnode_with(capsys)
     call_node = Caller.ask
 

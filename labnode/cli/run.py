@@ -7,12 +7,11 @@ import gc
 import logging
 import os
 import secrets
-import signal
 import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +19,7 @@ from labnode import __version__
 from labnode.cli.language import said
 from labnode.cli.options import FILE, SETTINGS, program
 from labnode.cli.owner import load_board_as_owner
+from labnode.cli.signals import Signals, has_terminal, read_again_on_hangup, stop_on
 from labnode.errors import ConfigError, LabnodeError
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def run(
     if watcher:
         watcher.watch(file.files)
     lab = load_lab(file)
-    stop = _stop_on_signals()
+    signals = click.get_current_context().with_resource(Signals())
+    stop = stop_on(signals)
     agent = Agent(
         file,
         lab,
@@ -99,7 +100,7 @@ def run(
     changes = _changes(agent, watcher, stop, settings) if watcher else None
     systemd.status(f"Opening {chosen.board}")
     agent.start()
-    _read_again_on_hangup(agent, has_terminal=_has_terminal())
+    read_again_on_hangup(signals, agent, has_terminal=has_terminal())
     try:
         click.echo(_served(chosen.board, agent))
         if agent.admin_url is not None:
@@ -190,14 +191,15 @@ def demo(board: Path | None, no_browser: bool, port: int | None, seconds: int) -
     from labnode.system.journal import log_to_stderr
 
     log_to_stderr("WARNING")
-    demonstration.run(
-        board or demonstration.demo_board(),
-        port=port,
-        seconds=seconds,
-        show=not no_browser,
-        stop=_stop_on_signals(patient=False),
-        say=click.echo,
-    )
+    with Signals() as signals:
+        demonstration.run(
+            board or demonstration.demo_board(),
+            port=port,
+            seconds=seconds,
+            show=not no_browser,
+            stop=stop_on(signals, patient=False),
+            say=click.echo,
+        )
 
 
 @click.command()
@@ -216,53 +218,9 @@ def picture(board: Path, no_browser: bool, port: int | None) -> None:
     from labnode.system.journal import log_to_stderr
 
     log_to_stderr("WARNING")
-    stop = _stop_on_signals(patient=False)
-    demonstration.place(board, port=port, show=not no_browser, stop=stop, say=click.echo)
-
-
-def _stop_on_signals(*, patient: bool = True) -> Any:
-    """An event set by SIGTERM, Ctrl-C and, unless under nohup(1), the end of the terminal.
-
-    Unless `patient`, a second Ctrl-C interrupts the stop itself.
-    """
-    from labnode.clock import Clock
-
-    stop = Clock().event()
-
-    def on_signal(number: int, _frame: object) -> None:
-        if number == signal.SIGINT and not patient:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        stop.set()
-
-    signals = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signals.append(signal.SIGHUP)
-    for number in signals:
-        signal.signal(number, on_signal)
-    return stop
-
-
-def _read_again_on_hangup(agent: Agent, *, has_terminal: bool) -> None:
-    """SIGHUP reloads the board; with a terminal it is the end of that instead."""
-    if has_terminal or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        return
-
-    def read_again(_number: int, _frame: object) -> None:
-        try:
-            agent.board_change.begin(agent.board.file.path)
-        except LabnodeError as error:
-            logging.getLogger(__name__).warning("SIGHUP: %s", error)
-
-    signal.signal(signal.SIGHUP, read_again)
-
-
-def _has_terminal() -> bool:
-    """Whether this process has a controlling terminal."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
+    with Signals() as signals:
+        stop = stop_on(signals, patient=False)
+        demonstration.place(board, port=port, show=not no_browser, stop=stop, say=click.echo)
 
 
 def _hung_after() -> float:
