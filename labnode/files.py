@@ -17,6 +17,8 @@ def lies_in(folder: Path, name: str | Path) -> bool:
     if relative.is_absolute() or ".." in relative.parts:
         return False
     try:
-        return (folder / relative).resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError, ValueError):  # links in a circle; NUL in the name
+        found = (folder / relative).resolve()
+        # Links in a circle: a RuntimeError until Python 3.12, afterwards one of them.
+        return found.is_relative_to(folder.resolve()) and not found.is_symlink()
+    except (OSError, RuntimeError, ValueError):  # ValueError: NUL in the name
         return False
