@@ -263,7 +263,7 @@ def test_it_finds_no_secret_in_its_environment(
     ("program", "error"),
     [
         ("open('x', 'wb').truncate(300 << 20)", "OSError: [Errno 27] File too large"),
-        ("bytearray(3 << 30)", "MemoryError"),
+        ("[bytes(1 << 30) for _ in range(3)]", "MemoryError"),
         (
             "import os\nfor _ in range(300): os.open('/dev/null', 0)",
             "OSError: [Errno 24] Too many open files: '/dev/null'",
