@@ -44,10 +44,26 @@ with Signals() as signals:
 """
 
 
+STUCK = """
+import os, signal, threading
+from labnode.cli import signals
+
+signals._ENDS_WITHIN = 0.1
+begun = threading.Event()
+with signals.Signals() as heard:
+    heard.on(signal.SIGHUP, lambda: (begun.set(), threading.Event().wait()))
+    os.kill(os.getpid(), signal.SIGHUP)
+    begun.wait(60)
+print("ended")
+"""
+
+
 @pytest.mark.parametrize(
-    ("program", "said"), [(LOCKED, ["True"]), (TWICE, ["True", "interrupted"])]
+    ("program", "said"),
+    [(LOCKED, ["True"]), (TWICE, ["True", "interrupted"]), (STUCK, ["ended"])],
+    ids=["locked", "twice", "stuck"],
 )
-def test_a_signal_is_heard_whatever_the_main_thread_does(program: str, said: list[str]) -> None:
+def test_a_signal_is_heard_in_every_moment_and_keeps_nobody(program: str, said: list[str]) -> None:
     assert ran([sys.executable, "-c", program], timeout=60).stdout.split() == said
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_ENDS_WITHIN = 5.0  # seconds; what a signal has begun must not keep the process
+
 
 class Signals:
     """Calls functions when this process gets signals, on a thread of its own ("signals").
@@ -42,7 +44,7 @@ class Signals:
     def __exit__(self, *_error: object) -> None:
         signal.set_wakeup_fd(-1)
         self._written.close()
-        self._thread.join()
+        self._thread.join(_ENDS_WITHIN)
         self._numbers.close()
 
     def on(self, number: int, function: Callable[[], object], *, once: bool = False) -> None:

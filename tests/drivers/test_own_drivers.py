@@ -260,7 +260,9 @@ def scale(boards: OpenBoards, tmp_path: Path) -> tuple[Board, Converter]:
     clock.converter = converter = Converter(data, 10_000)
     path = copy(tmp_path, "hx711", ("digits: 1", "sample_every: 0.1"), ("3s", "0.5s"))
     driver = path.with_suffix(".py")  # a slow machine may take longer than a converter waits
-    driver.write_text(driver.read_text().replace("LONGEST_PULSE = 60e-6", "LONGEST_PULSE = 60"))
+    text = driver.read_text()
+    assert "LONGEST_PULSE = 60e-6" in text
+    driver.write_text(text.replace("LONGEST_PULSE = 60e-6", "LONGEST_PULSE = 60"))
     return boards.open_file(load_board(path), pins=pins), converter
 
 

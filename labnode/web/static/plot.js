@@ -83,7 +83,7 @@ function drawPlot({ plot: names, span = 120, label }, number) {
   function move(end) {
     view.end = end === null || end >= seconds() ? null : end;
     const isNow = String(view.end === null);
-    if (now.ariaDisabled !== isNow) now.ariaDisabled = isNow;
+    if (now.getAttribute("aria-disabled") !== isNow) now.setAttribute("aria-disabled", isNow);
     refresh();
   }
   const pan = (by) => move((view.end ?? seconds()) + by);
