@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from labnode.locale import Joined, Wording
 
 
 class LabnodeError(Exception):
@@ -31,10 +34,15 @@ class Problem:
     """One thing that is wrong in a file or in the environment."""
 
     where: str  # "boards/x.yaml:12", "environment LABNODE_PORT", ""
-    message: str
+    message: str | Wording
+
+    @property
+    def words(self) -> str | Wording:
+        """Where and what, in one line."""
+        return Joined(f"{self.where}: ", self.message) if self.where else self.message
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}" if self.where else self.message
+        return str(self.words)
 
 
 class ConfigError(LabnodeError):
@@ -44,7 +52,12 @@ class ConfigError(LabnodeError):
 
     def __init__(self, *problems: Problem | str) -> None:
         self.problems = [Problem("", p) if isinstance(p, str) else p for p in problems]
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        super().__init__(Joined(*_lines(self.problems)))
+
+
+def _lines(problems: list[Problem]) -> Iterator[str | Wording]:
+    for number, problem in enumerate(problems):
+        yield from ("\n", problem.words) if number else (problem.words,)
 
 
 class BadInput(LabnodeError):

@@ -642,7 +642,7 @@ def test_what_is_no_text_is_told(text: str, sentence: str):
 
 
 def test_a_close_word_is_suggested_whatever_its_case():
-    assert did_you_mean("PIM", ["pin", "port"]) == "; did you mean 'pin'?"
+    assert str(did_you_mean("PIM", ["pin", "port"])) == "; did you mean 'pin'?"
     assert did_you_mean("zzz", ["pin"]) == did_you_mean("x", []) == ""
 
 

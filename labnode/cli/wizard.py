@@ -163,7 +163,7 @@ def new(
         answers = _ask(name, called)
     text = new_board.board_text(name, called, answers, told(new_board.REMARK))
     if why := new_board.problem(text):
-        raise BadInput(f"--device: {why}.")
+        raise BadInput(f"--device: {told(why)}.")
     _write(path, text)
     click.echo(f"{said('cli.written', path=path)}\n\n{text}")
     next_steps = {
@@ -206,7 +206,7 @@ def _ask(name: str, title: str) -> list[WiredDevice]:
         label = click.prompt(said("cli.new-label"), default=new_board.title(device))
         wired = new_board.WiredDevice(device, kind, tuple(values), label)
         if why := new_board.problem(new_board.board_text(name, title, [*answers, wired])):
-            click.echo(said("cli.new-wrong", why=why))
+            click.echo(said("cli.new-wrong", why=told(why)))
         else:
             answers.append(wired)
 

@@ -72,6 +72,23 @@ class Message:
         return f"Message({self.key!r}, {self.values!r})"
 
 
+class Joined:
+    """Texts one after the other: `Joined("boards/x.yaml:12: ", Message(…))`."""
+
+    def __init__(self, *parts: str | Wording) -> None:
+        self.parts = parts
+
+    @property
+    def words(self) -> list[Any]:
+        return [part if isinstance(part, str) else part.words for part in self.parts]
+
+    def pick(self, *locales: str | None) -> str:
+        return BUILT_IN.best(locales).say(self)
+
+    def __str__(self) -> str:
+        return self.pick()
+
+
 @dataclass(frozen=True)
 class Retold:
     """What was stored as the JSON of `Wording.words`."""
@@ -118,6 +135,8 @@ class Language:
 
     def read(self, words: Any) -> Any:
         """The text of `Wording.words`; what is none (a number) stays as it is."""
+        if isinstance(words, list):
+            return "".join(str(self.read(part)) for part in words)
         if not isinstance(words, Mapping):
             return words
         if "message" not in words:
@@ -179,6 +198,24 @@ class Catalogues:
 def fill(text: str, values: Mapping[str, object]) -> str:
     """`text` with its {placeholders} replaced; those that have no value stay."""
     return _PLACEHOLDER.sub(lambda match: str(values.get(match[1], match[0])), text)
+
+
+def reworded(words: str | Wording, change: Callable[[str], str]) -> str | Wording:
+    """The same text with what is said in it (not what labnode says) changed by a function."""
+    return change(words) if isinstance(words, str) else Retold(_reworded(words.words, change))
+
+
+def _reworded(words: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(words, str):
+        return change(words)
+    if isinstance(words, list):
+        return [_reworded(part, change) for part in words]
+    if not isinstance(words, Mapping):
+        return change(str(words))
+    return {
+        name: value if name == "message" else _reworded(value, change)
+        for name, value in words.items()
+    }
 
 
 def placeholders(text: str) -> list[str]:

@@ -30,7 +30,17 @@ from labnode.schema.codecs import (
 )
 from labnode.schema.options import Option, options
 from labnode.schema.secrets import Secrets
-from labnode.schema.section import Problems, Section, did_you_mean, nearest, quoted, shown
+from labnode.schema.section import (
+    Problems,
+    Section,
+    any_of,
+    did_you_mean,
+    nearest,
+    quoted,
+    sentence_of,
+    shown,
+    unlike,
+)
 from labnode.schema.types import Between, Doc, Duration, Like, Size, Text
 from labnode.schema.yaml_text import load_yaml, parse_yaml, read_scalar, values_in
 
@@ -46,6 +56,7 @@ __all__ = [
     "Section",
     "Size",
     "Text",
+    "any_of",
     "build",
     "codec_of",
     "default_of",
@@ -58,6 +69,8 @@ __all__ = [
     "parse_yaml",
     "quoted",
     "read_scalar",
+    "sentence_of",
     "shown",
+    "unlike",
     "values_in",
 ]

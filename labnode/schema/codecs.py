@@ -26,9 +26,20 @@ from typing import (
     overload,
 )
 
+from labnode.locale import Joined, Message, Wording
 from labnode.schema.options import Option, options
 from labnode.schema.secrets import SecretText, without_secrets
-from labnode.schema.section import INVALID, Place, Problems, Section, did_you_mean, quoted
+from labnode.schema.section import (
+    INVALID,
+    Place,
+    Problems,
+    Section,
+    any_of,
+    did_you_mean,
+    nearest,
+    quoted,
+    sentence_of,
+)
 from labnode.schema.types import Like
 
 T = TypeVar("T")
@@ -42,7 +53,7 @@ _WORDS = "^([Oo]n|ON|[Oo]ff|OFF|[Yy]es|YES|[Nn]o|NO)$"  # booleans, which YAML 1
 
 @overload
 def build(
-    cls: type[T], section: Section, *, name: str = ..., ignore: Collection[str] = ...
+    cls: type[T], section: Section, *, name: str | Wording = ..., ignore: Collection[str] = ...
 ) -> T: ...
 @overload
 def build(
@@ -50,7 +61,7 @@ def build(
     section: Section,
     problems: Problems,
     *,
-    name: str = ...,
+    name: str | Wording = ...,
     ignore: Collection[str] = ...,
 ) -> T | None: ...
 def build(
@@ -58,7 +69,7 @@ def build(
     section: Section,
     problems: Problems | None = None,
     *,
-    name: str = "",
+    name: str | Wording = "",
     ignore: Collection[str] = (),
 ) -> T | None:
     """A `cls` (dataclass, list[...], any type an option may have) from `section`.
@@ -129,7 +140,9 @@ def codec_of(kind: Any) -> Codec:
 class Codec:
     """The values of one type."""
 
-    expected = "a value"  # what a person has to write: "a whole number"
+    expected: str | Wording = Message(
+        "yaml.a-value"
+    )  # what a person has to write: "a whole number"
     shape: type | None = None  # dict or list, where it is a mapping or a list in YAML
     schema: ClassVar[Schema] = {}
 
@@ -151,7 +164,8 @@ class Codec:
         section = replace(section, content=section.hidden, hidden=None, text="")
         value = self._read(replace(place, section=section, problems=Problems()))
         if value is INVALID:
-            return place.wrong(f"expected {self.expected}, which {place.section.content} is not")
+            what = place.section.content
+            return place.wrong(Message("yaml.secret-unlike", expected=self.expected, what=what))
         return SecretText(value) if type(value) is str else value
 
     def _read(self, place: Place) -> Any:
@@ -185,24 +199,24 @@ class ScalarCodec(Codec):
 
 
 class NoneCodec(ScalarCodec, of=[types.NoneType]):
-    expected = "nothing"
+    expected = Message("yaml.nothing")
     schema: ClassVar[Schema] = {"type": "null"}
 
 
 class BoolCodec(ScalarCodec, of=[bool]):
-    expected = "true or false"
+    expected = Message("yaml.true-or-false")
     schema: ClassVar[Schema] = {
         "anyOf": [{"type": "boolean"}, {"type": "string", "pattern": _WORDS}]
     }
 
 
 class IntCodec(ScalarCodec, of=[int]):
-    expected = "a whole number"
+    expected = Message("yaml.a-whole-number")
     schema: ClassVar[Schema] = {"type": "integer"}
 
 
 class FloatCodec(ScalarCodec, of=[float]):
-    expected = "a number"
+    expected = Message("yaml.a-number")
     schema: ClassVar[Schema] = {"type": "number"}
 
     def _read(self, place: Place) -> Any:
@@ -212,32 +226,32 @@ class FloatCodec(ScalarCodec, of=[float]):
         return place.unexpected(self.expected, _without_unit(content))
 
 
-def _without_unit(content: Any) -> str:
+def _without_unit(content: Any) -> str | Wording:
     """How to write "50%" or "25kHz" as a number, at the end of a sentence."""
     match = _NUMBER_WITH_UNIT.fullmatch(content) if isinstance(content, str) else None
     if match is None:
         return ""
     number, unit = float(match[1].replace(",", ".")), match[2]
     if not unit:
-        return f"; write {number:g}, with a point"
+        return Message("yaml.point", number=f"{number:g}")
     if unit == "%":
-        return f"; numbers have no unit here: {match[1]} % of 1 is {number / 100:g}"
+        return Message("yaml.percent", percent=match[1], number=f"{number / 100:g}")
     prefix = _PREFIXES.get(unit[0], 1.0) if len(unit) > 1 else 1.0
-    return f"; numbers have no unit here: write {number * prefix:.12g}"
+    return Message("yaml.unit", number=f"{number * prefix:.12g}")
 
 
 class StrCodec(ScalarCodec, of=[str]):
-    expected = "a text"
+    expected = Message("yaml.a-text")
     schema: ClassVar[Schema] = {"type": "string"}
 
     def _read(self, place: Place) -> Any:
         if type(place.section.content) in (int, float):
-            return place.unexpected(self.expected, " (quotes make it a text)")
+            return place.unexpected(self.expected, Message("yaml.quotes"))
         return super()._read(place)
 
 
 class PathCodec(ScalarCodec, of=[Path]):
-    expected = "a path"
+    expected = Message("yaml.a-path")
     schema: ClassVar[Schema] = {"type": "string", "minLength": 1}
 
     def _read(self, place: Place) -> Any:
@@ -247,7 +261,7 @@ class PathCodec(ScalarCodec, of=[Path]):
         try:
             return Path(content).expanduser()
         except RuntimeError:
-            return place.wrong("there is no such user as after the '~'")
+            return place.wrong(Message("yaml.no-user"))
 
 
 class ChoiceCodec(Codec, of=[Literal]):
@@ -257,8 +271,7 @@ class ChoiceCodec(Codec, of=[Literal]):
         self._values = get_args(kind) or tuple(kind)
         self._choices = [v.value if isinstance(v, Enum) else v for v in self._values]
         self._words = [str(c).lower() if isinstance(c, bool) else str(c) for c in self._choices]
-        *rest, last = self._words
-        self.expected = f"{', '.join(rest)} or {last}" if rest else last
+        self.expected = any_of(self._words)
 
     def _read(self, place: Place) -> Any:
         content, text = place.section.content, place.section.text
@@ -279,7 +292,7 @@ class ChoiceCodec(Codec, of=[Literal]):
 class ListCodec(Codec, of=[list, tuple]):
     """list[X], tuple[X, ...], or a tuple[X, Y] of just so many."""
 
-    expected = "a list"
+    expected = Message("yaml.list")
     shape = list
 
     def __init__(self, kind: Any) -> None:
@@ -295,7 +308,8 @@ class ListCodec(Codec, of=[list, tuple]):
         if not self._fixed:
             codecs = codecs * len(entries)
         elif len(codecs) != len(entries):
-            return place.wrong(f"expected a list of {len(codecs)}, not of {len(entries)}")
+            needed, found = len(codecs), len(entries)
+            return place.wrong(Message("yaml.list-of", needed=needed, found=found))
         values = [codec.read(entry) for codec, entry in zip(codecs, entries, strict=True)]
         return INVALID if INVALID in values else self.kind(values)
 
@@ -307,7 +321,7 @@ class ListCodec(Codec, of=[list, tuple]):
 
 
 class DictCodec(Codec, of=[dict]):
-    expected = "a mapping"
+    expected = Message("yaml.mapping")
     shape = dict
 
     def __init__(self, kind: Any) -> None:
@@ -326,7 +340,7 @@ class DictCodec(Codec, of=[dict]):
 
 
 class DataclassCodec(Codec):
-    expected = "a mapping"
+    expected = Message("yaml.mapping")
     shape = dict
 
     def _read(self, place: Place) -> Any:
@@ -336,10 +350,10 @@ class DataclassCodec(Codec):
         if section.content is None and not required:
             section = replace(section, content={})  # a heading with nothing under it
         if not isinstance(section.content, dict):
-            keys = f" with the keys {', '.join(required)}" if required else ""
-            return place.unexpected(f"{self.expected}{keys}")
+            keys = Message("yaml.mapping-with", keys=", ".join(required))
+            return place.unexpected(keys if required else self.expected)
         values = {}
-        hints = ""
+        meant = set[str | None]()
         before = ""  # the key before this one, where its value is a text
         for key, child in section.items():
             if key in known:
@@ -347,21 +361,21 @@ class DataclassCodec(Codec):
                 inner = place.child(child, key, option.secret)
                 values[option.name] = codec_of(option.type).read(inner)
             elif key not in place.ignore and child.content is None and " " in key and before:
-                message = f"the text after '{before}:' ends at its ','; put all of it in quotes"
-                place.problems.add(child.key_where, message)
+                place.problems.add(child.key_where, Message("yaml.ends-at-comma", key=before))
                 values[""] = INVALID
             elif key not in place.ignore:
-                hint = did_you_mean(key, known) or f"; the keys are {', '.join(known)}"
-                hints += hint
-                message = f"unknown key {quoted(key)}{place.inside}{hint}"
-                place.problems.add(child.key_where, message)
+                hint = did_you_mean(key, known) or Message("yaml.keys", keys=", ".join(known))
+                meant.add(nearest(key, known))
+                unknown = Message("yaml.unknown-key", name=quoted(key), inside=place.inside)
+                place.problems.add(child.key_where, Joined(unknown, hint))
                 values[""] = INVALID
             before = key if isinstance(child.content, str) else ""
         for key in required:
             if key not in section:
                 values[""] = INVALID
-                if f"mean {key!r}" not in hints:  # else it is there, misspelt
-                    place.problems.add(section, f"missing key {quoted(key)}{place.inside}")
+                if key not in meant:  # else it is there, misspelt
+                    missing = Message("yaml.missing-key", name=quoted(key), inside=place.inside)
+                    place.problems.add(section, missing)
         if INVALID in values.values():
             return INVALID
         return _call(lambda _: self.kind(**values), None, place)
@@ -374,7 +388,9 @@ class UnionCodec(Codec, of=[Union, types.UnionType]):
     def __init__(self, kind: Any) -> None:
         self._members = [codec_of(member) for member in get_args(kind)]
         self._present = [m for m in self._members if not isinstance(m, NoneCodec)]
-        self.expected = " or ".join(member.expected for member in self._members)
+        self.expected, *others = [member.expected for member in self._members]
+        for other in others:
+            self.expected = Message("yaml.or", rest=self.expected, last=other)
 
     def _read(self, place: Place) -> Any:
         content, likely = place.section.content, self._present
@@ -406,7 +422,8 @@ class CustomCodec(Codec):
 
     def __init__(self, kind: Any) -> None:
         super().__init__(kind)
-        self.expected = getattr(kind, "expected", f"a {getattr(kind, '__name__', 'value')}")
+        named = Message("yaml.a-kind", name=getattr(kind, "__name__", "value"))
+        self.expected = getattr(kind, "expected", named)
         self.shape = dict if dataclasses.is_dataclass(kind) else None
 
     def _read(self, place: Place) -> Any:
@@ -450,7 +467,7 @@ def _call(function: Any, value: Any, place: Place) -> Any:
     try:
         return function(value)
     except ValueError as error:
-        return place.wrong(without_secrets(f"{error}{place.trap}", place.section))
+        return place.wrong(without_secrets(Joined(sentence_of(error), place.trap), place.section))
 
 
 def _plain(value: Any) -> Any:

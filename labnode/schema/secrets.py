@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import stat
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from labnode.errors import ConfigError
+from labnode.locale import Message, Wording, reworded
 from labnode.schema.section import Problems, Section, did_you_mean, quoted
 from labnode.schema.yaml_text import load_yaml
 
@@ -72,13 +74,17 @@ class Secrets:
         return {name: value.content for name, value in section.items()}
 
 
-def without_secrets(message: str, section: Section) -> str:
+def without_secrets(message: str | Wording, section: Section) -> str | Wording:
     """The message without any of the secrets in `section`."""
     for hidden, placeholder in _hidden(section):
-        message = message.replace(hidden, placeholder)
-        if len(hidden) > _TELLING and hidden[:_TELLING] in message:  # shortened or escaped
-            return f"{placeholder} does not fit here"
+        message = reworded(message, partial(_replaced, old=hidden, new=placeholder))
+        if len(hidden) > _TELLING and hidden[:_TELLING] in str(message):  # shortened or escaped
+            return Message("yaml.does-not-fit", what=placeholder)
     return message
+
+
+def _replaced(text: str, old: str, new: str) -> str:
+    return text.replace(old, new)
 
 
 def _hidden(section: Section) -> list[tuple[str, str]]:

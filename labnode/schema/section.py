@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from labnode.errors import ConfigError, Problem
+from labnode.locale import Joined, Message, Wording, reworded
 
 INVALID: Any = object()  # in place of a value, after its problem was added
 
@@ -84,14 +85,15 @@ class Problems(list[Problem]):
     A ConfigError that leaves the block is raised together with the problems before it.
     """
 
-    def add(self, place: Section | str, message: str) -> None:
+    def add(self, place: Section | str, message: str | Wording) -> None:
         """`place` is a section, for the line of its value, or "boards/x.yaml:12"."""
         where = place.where if isinstance(place, Section) else place
-        self.append(Problem(where, _visible(message)))
+        self.append(Problem(where, reworded(message, _visible)))
 
     def error(self) -> ConfigError:
         """All problems as one error, in the order of the lines, without duplicates."""
-        return ConfigError(*sorted(dict.fromkeys(self), key=_order))
+        different = {str(problem): problem for problem in self}
+        return ConfigError(*sorted(different.values(), key=_order))
 
     def raise_all(self) -> None:
         """Raise `error()` if there are any."""
@@ -120,7 +122,7 @@ class Place:
 
     section: Section
     problems: Problems
-    top: str  # "device 'heater'"
+    top: str | Wording  # "device 'heater'"
     path: str = ""  # from there on: "steps[2].timeout"
     secret: bool = False  # its value is in no problem
     ignore: Collection[str] = ()
@@ -134,38 +136,41 @@ class Place:
         return [self.child(entry, index) for index, entry in enumerate(self.section.entries())]
 
     @property
-    def label(self) -> str:
+    def label(self) -> str | Wording:
         """ "'pin' in device 'heater'"; nothing for the document itself."""
-        return " in ".join(filter(None, [self.path and quoted(self.path), self.top]))
+        if self.path and self.top:
+            return Message("yaml.part", part=quoted(self.path), whole=self.top)
+        return (self.path and quoted(self.path)) or self.top
 
     @property
-    def inside(self) -> str:
+    def inside(self) -> str | Wording:
         """ " in 'session'", for the end of a sentence about a key."""
-        return self.label and f" in {self.label}"
+        return Message("yaml.inside", whole=self.label) if self.label else ""
 
-    def wrong(self, message: str) -> Any:
+    def wrong(self, message: str | Wording) -> Any:
         """Add a problem; INVALID."""
-        self.problems.add(self.section, f"{self.label}: {message}" if self.label else message)
+        about = Joined(self.label, ": ", message) if self.label else message
+        self.problems.add(self.section, about)
         return INVALID
 
-    def unexpected(self, expected: str, hint: str = "") -> Any:
+    def unexpected(self, expected: str | Wording, hint: str | Wording = "") -> Any:
         """Add the problem that something else stands here; INVALID."""
         content = self.section.content
         if content is None:
-            comment = self.section.text == "#"
-            why = ": a '#' begins a comment; put a colour in quotes" if comment else ""
-            return self.wrong(f"expected {expected}, but there is nothing{why}")
+            if self.section.text == "#":
+                return self.wrong(Message("yaml.comment", expected=expected))
+            return self.wrong(Message("yaml.nothing-here", expected=expected))
         if self.secret and not isinstance(content, dict | list):
-            return self.wrong(f"expected {expected}; numbers and words such as on need quotes")
-        return self.wrong(f"expected {expected}, not {shown(content)}{hint or self.trap}")
+            return self.wrong(Message("yaml.needs-quotes", expected=expected))
+        return self.wrong(Joined(unlike(expected, content), hint or self.trap))
 
     @property
-    def trap(self) -> str:
+    def trap(self) -> str | Wording:
         """What YAML did to a word, where that may be a surprise."""
         content, text = self.section.content, self.section.text
         if not isinstance(content, bool) or text.lower() in ("true", "false"):
             return ""
-        return f" (YAML reads {text} as {shown(content)}; quotes make it a text)"
+        return Message("yaml.trap", text=text, value=shown(content))
 
 
 def quoted(text: str) -> str:
@@ -173,23 +178,43 @@ def quoted(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "…")
 
 
-def shown(value: Any) -> str:
+def shown(value: Any) -> str | Wording:
     """What a value is, in words for a person: "the text 'x'", "the number 5", "true", "a list"."""
     if value is None:
-        return "nothing"
+        return Message("yaml.nothing")
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
-        return f"the number {str(value)[:40]}"
+        return Message("yaml.number", value=str(value)[:40])
     if isinstance(value, str):
-        return f"the text {quoted(value)}" if value else "an empty text"
-    return "a list" if isinstance(value, list) else "a mapping"
+        return Message("yaml.text", value=quoted(value)) if value else Message("yaml.empty-text")
+    return Message("yaml.list") if isinstance(value, list) else Message("yaml.mapping")
 
 
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
+def unlike(expected: str | Wording, value: Any) -> Wording:
+    """ "expected a number, not the text 'x'", for a ValueError of a type or a check."""
+    return Message("yaml.unlike", expected=expected, value=shown(value))
+
+
+def sentence_of(error: ValueError) -> str | Wording:
+    """What a type or a check says is wrong."""
+    words = error.args[0] if len(error.args) == 1 else None
+    return words if isinstance(words, Wording) else str(error)
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str | Wording:
     """ "; did you mean 'pin'?" when one of `choices` is close to `word`, else ""."""
     near = nearest(word, choices)
-    return "" if near is None else f"; did you mean {near!r}?"
+    return "" if near is None else Message("yaml.did-you-mean", name=repr(near))
+
+
+def any_of(words: Iterable[str | Wording]) -> str | Wording:
+    """ "a, b or c"."""
+    *rest, last = words
+    if not rest:
+        return last
+    commas = [part for word in rest for part in (", ", word)][1:]
+    return Message("yaml.or", rest=Joined(*commas), last=last)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from labnode.locale import pick
-from labnode.schema.section import shown
+from labnode.locale import Joined, Message, pick
+from labnode.schema.section import unlike
 
 Number = TypeVar("Number", int, float)
 
@@ -34,15 +34,15 @@ def _number_or(unit: str, *examples: str) -> dict[str, Any]:
 
 
 class _DurationReader:
-    expected = "a duration such as 5, 0.5, 500ms, 5s, 2m or 1h"
+    expected = Message("yaml.a-duration")
     json_schema = _number_or(r"([mM]?[sS]|[mhdMHD])", "500ms", "5s", "2m")
 
     def from_yaml(self, value: Any) -> float:
         seconds = _measure(value, _SECONDS)
         if seconds is None:
-            raise ValueError(f"expected {self.expected}, not {shown(value)}")
+            raise ValueError(unlike(self.expected, value))
         if not 0 <= seconds <= _LONGEST:
-            raise ValueError(f"expected a duration of at least 0 and at most 10 years, not {value}")
+            raise ValueError(Message("yaml.duration-limits", value=value))
         return float(seconds)
 
     def to_yaml(self, seconds: float) -> str:
@@ -53,13 +53,13 @@ class _DurationReader:
 
 
 class _SizeReader:
-    expected = "a size such as 1024, 128KiB or 2MB"
+    expected = Message("yaml.a-size")
     json_schema = _number_or(r"([kmgKMG]?[iI]?[bB])", "128KiB", "2MB")
 
     def from_yaml(self, value: Any) -> int:
         size = None if isinstance(value, float) else _measure(value, _BYTES)
         if size is None or size < 0 or size != int(size):
-            raise ValueError(f"expected {self.expected}, not {shown(value)}")
+            raise ValueError(unlike(self.expected, value))
         return int(size)
 
     def to_yaml(self, size: int) -> str:
@@ -105,7 +105,7 @@ class Between:
 
     low: float | None
     high: float | None = None
-    beyond: str = ""
+    beyond: str | Message = ""
 
     def __call__(self, value: Number | None) -> Number | None:
         if value is None:
@@ -113,8 +113,8 @@ class Between:
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         if not low <= value <= high:
-            more = f"; {self.beyond}" if self.beyond and value > high else ""
-            raise ValueError(f"expected a number {self}, not {value}{more}")
+            more = self.beyond if value > high else ""
+            raise ValueError(Joined(Message("yaml.outside", limits=self.limits, value=value), more))
         return value
 
     @property
@@ -122,10 +122,17 @@ class Between:
         limits = {"minimum": self.low, "maximum": self.high}
         return {key: limit for key, limit in limits.items() if limit is not None}
 
-    def __str__(self) -> str:
+    @property
+    def limits(self) -> Message:
+        """ "from 0 to 1"."""
         if self.high is None:
-            return f"of at least {self.low}"
-        return f"of at most {self.high}" if self.low is None else f"from {self.low} to {self.high}"
+            return Message("yaml.at-least", low=self.low)
+        if self.low is None:
+            return Message("yaml.at-most", high=self.high)
+        return Message("yaml.from-to", low=self.low, high=self.high)
+
+    def __str__(self) -> str:
+        return str(self.limits)
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,7 @@ class Text:
 
     words: str | Mapping[str, str]
 
-    expected = "a text, or one per language such as {en: Heater, es: Calefactor}"
+    expected = Message("yaml.words", example="{en: Heater, es: Calefactor}")
     json_schema: ClassVar[dict[str, Any]] = {
         "anyOf": [
             {"type": "string"},
@@ -155,12 +162,13 @@ class Text:
         if isinstance(value, str):
             return cls(value)
         if not isinstance(value, dict) or not value:
-            raise ValueError(f"expected {cls.expected}, not {shown(value)}")
+            raise ValueError(unlike(cls.expected, value))
         for language, words in value.items():
             if not _LANGUAGE.fullmatch(language):
-                raise ValueError(f"expected a language code such as en or pt-BR, not {language!r}")
+                raise ValueError(Message("yaml.language", code=repr(language)))
             if not isinstance(words, str):
-                raise ValueError(f"expected a text for the language {language}, not {shown(words)}")
+                expected = Message("yaml.words-in", language=language)
+                raise ValueError(unlike(expected, words))
         return cls(value)
 
     def to_yaml(self) -> str | Mapping[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from labnode.board import load_board
 from labnode.errors import BadInput, ConfigError
-from labnode.locale import Message
+from labnode.locale import Message, Wording, reworded
 
 REMARK = Message("cli.new-remark")
 """The comment at the beginning of a board file."""
@@ -114,7 +114,7 @@ def board_text(
     ]) + "\n"  # fmt: skip
 
 
-def problem(text: str) -> str | None:
+def problem(text: str) -> str | Wording | None:
     """What is wrong with a board file of this text, in one sentence; None if nothing is."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "board.yaml"
@@ -122,7 +122,8 @@ def problem(text: str) -> str | None:
         try:
             load_board(path)
         except ConfigError as error:
-            return error.problems[0].message.replace(f"{path}:", "line ")
+            message = error.problems[0].message
+            return reworded(message, lambda text: text.replace(str(path), path.name))
     return None
 
 

@@ -159,7 +159,7 @@ def _plain(kind: Any) -> str:
         keys = [f"`{option.key}`" for option in options(kind)]  # type: ignore[arg-type]
         if len(keys) <= _FEW:
             return f"a mapping with {', '.join(keys)}"
-    return codec_of(kind).expected.partition(" such as ")[0].rstrip(",")
+    return str(codec_of(kind).expected).partition(" such as ")[0].rstrip(",")
 
 
 def _call(command: Command) -> str:

@@ -246,7 +246,7 @@ def check(folder: Path, text: str) -> None:
     assert problems
     for problem in problems:
         assert problem.where.startswith(str(path)), problem
-        assert problem.message.strip(), problem
+        assert str(problem.message).strip(), problem
         assert "\n" not in str(problem), problem
         line = problem.where.removeprefix(f"{path}:")
         assert not line.isdecimal() or 1 <= int(line) <= len(text.splitlines()) + 1, problem

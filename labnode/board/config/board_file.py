@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from labnode.board.config.devices import Lookup, read_devices, read_links
 from labnode.board.config.include import load_document
 from labnode.board.config.interlock_rules import Rule, RuleForm, read_rules
+from labnode.board.config.own_texts import lacking, read_own
 from labnode.board.config.page import (
     Item,
     Page,
@@ -28,7 +29,6 @@ from labnode.board.simulation import Link
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.expressions import Words
 from labnode.locale import BUILT_IN, Catalogues
-from labnode.locale.own import lacking, read_own
 from labnode.schema import (
     Between,
     Doc,

@@ -25,6 +25,7 @@ from labnode.drivers.framework.expressions import WORDS, Expression, ExpressionE
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.readings import ValueType
 from labnode.errors import BadInput
+from labnode.locale import Joined, Message
 from labnode.schema import (
     Between,
     Doc,
@@ -35,6 +36,7 @@ from labnode.schema import (
     build,
     did_you_mean,
     shown,
+    unlike,
 )
 
 _TWO_STATES = ("switch", "button", "lamp", "bank")  # widgets of what is on or off
@@ -244,27 +246,25 @@ def _check_name(name: str, options: Section, problems: Problems) -> None:
 def _device(
     name: str, options: Section, drivers: Mapping[str, type[Driver]], problems: Problems
 ) -> Driver | None:
-    what = f"device {name!r}"
+    what = Message("board.device", name=repr(name))
     if options.bad:
         return None
     if not isinstance(options.content, dict):
-        problems.add(
-            options,
-            f"{what}: expected its options, such as {{driver: led, pin: GPIO17}}, not "
-            f"{shown(options.value)}",
-        )
+        expected = Message("board.options", example="{driver: led, pin: GPIO17}")
+        problems.add(options, Joined(what, ": ", unlike(expected, options.value)))
         return None
     kind = options.child("driver")
     if "driver" not in options:
-        problems.add(options, f"missing key 'driver' in {what}")
+        inside = Message("yaml.inside", whole=what)
+        problems.add(options, Message("yaml.missing-key", name="'driver'", inside=inside))
     elif not isinstance(kind.content, str) or kind.content not in drivers:
-        alike = _of_same_chip(str(kind.content), drivers)
-        hint = did_you_mean(str(kind.content), alike) or (
-            f"; the drivers are {', '.join(sorted(drivers))}"
-        )
-        if re.search(r"\d", str(kind.content)) and "did you mean" not in hint:
-            hint += "; a chip that Linux has a driver of its own for is an 'iio'"
-        problems.add(kind, f"there is no driver {str(kind.content)!r} for {what}{hint}")
+        wanted = str(kind.content)
+        hint = did_you_mean(wanted, _of_same_chip(wanted, drivers))
+        if not hint:
+            hint = Message("board.drivers", names=", ".join(sorted(drivers)))
+            chip = Message("board.iio") if re.search(r"\d", wanted) else ""
+            hint = Joined(hint, chip)
+        problems.add(kind, Message("board.no-driver", name=repr(wanted), what=what, hint=hint))
     else:
         driver = build(drivers[kind.content], options, problems, name=what, ignore={"driver"})
         return driver if _is_valid(driver, name, options, problems) else None

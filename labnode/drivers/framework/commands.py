@@ -211,5 +211,5 @@ def _parameter(function: Callable[..., Any], parameter: inspect.Parameter, hint:
 
 
 def _came(value: Any) -> str:
-    text = shown(value)
+    text = str(shown(value))
     return text if len(text) <= 80 else text[:77] + "..."

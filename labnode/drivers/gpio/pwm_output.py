@@ -17,6 +17,7 @@ from labnode.drivers.framework.readings import ValueType
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.pin import Pin, PinGroup
 from labnode.errors import BadInput
+from labnode.locale import Message
 from labnode.schema import Between, Doc
 
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
@@ -40,7 +41,7 @@ class PwmOutput(DutyCycleOutput):
     frequency: Annotated[
         float,
         # lgpio's limits
-        Between(0.1, 10_000, "driver: hardware_pwm goes higher, on GPIO12, 13, 18 and 19"),
+        Between(0.1, 10_000, Message("driver.hardware-pwm")),
         Doc("The PWM frequency, in Hz."),
     ] = 100.0
     active_high: Annotated[bool, Doc("false: the pin is low during a pulse.")] = True
