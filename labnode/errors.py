@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +38,7 @@ class Problem:
     @property
     def words(self) -> str | Wording:
         """Where and what, in one line."""
-        return Joined(f"{self.where}: ", self.message) if self.where else self.message
+        return Joined(self.where, self.message, between=": ") if self.where else self.message
 
     def __str__(self) -> str:
         return str(self.words)
@@ -52,12 +51,7 @@ class ConfigError(LabnodeError):
 
     def __init__(self, *problems: Problem | str) -> None:
         self.problems = [Problem("", p) if isinstance(p, str) else p for p in problems]
-        super().__init__(Joined(*_lines(self.problems)))
-
-
-def _lines(problems: list[Problem]) -> Iterator[str | Wording]:
-    for number, problem in enumerate(problems):
-        yield from ("\n", problem.words) if number else (problem.words,)
+        super().__init__(Joined(*(problem.words for problem in self.problems), between="\n"))
 
 
 class BadInput(LabnodeError):

@@ -667,5 +667,6 @@ def test_whatever_is_done_to_a_board_it_loads_or_has_problems(seed: int, pieces:
     except ConfigError as error:
         problems = error.problems
     assert all(
-        problem.where.startswith("b.yaml:") or "escape" in problem.message for problem in problems
+        problem.where.startswith("b.yaml:") or "escape" in str(problem.message)
+        for problem in problems
     )

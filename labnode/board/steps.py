@@ -14,6 +14,7 @@ from labnode.drivers.framework.driver import Conversing, Driver, Programmable
 from labnode.drivers.framework.expressions import Expression
 from labnode.drivers.framework.output import NumberOutput, Output
 from labnode.errors import DeviceError
+from labnode.locale import Joined, Message, Wording
 from labnode.schema import Doc, Duration, Text
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class Step(Protocol):
 
     def run(self, stage: Stage) -> None: ...
 
-    def explain(self) -> list[str]:
+    def explain(self) -> list[Wording]:
         """What it does, in sentences for the owner of the lab."""
 
 
@@ -112,8 +113,9 @@ class Set:
             found = int(found)  # of a bank
         return output.accept(device, found)
 
-    def explain(self) -> list[str]:
-        return [f"Set {', '.join(f'{name} to {_shown(to)}' for name, to in self.values.items())}."]
+    def explain(self) -> list[Wording]:
+        each = [Message("board.to", name=n, value=_shown(to)) for n, to in self.values.items()]
+        return [Message("board.does-set", what=Joined(*each, between=", "))]
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,9 @@ class CallCommand:
     def run(self, stage: Stage) -> None:
         stage.command(self.device, self.command, self.arguments)
 
-    def explain(self) -> list[str]:
-        given = ", ".join(f"{name} {_shown(value)}" for name, value in self.arguments.items())
-        return [f"Command {self.device}.{self.command}{given and f' with {given}'}."]
+    def explain(self) -> list[Wording]:
+        command = f"{self.device}.{self.command}"
+        return [Message("board.does-command", command=command, given=_given(self.arguments))]
 
 
 @dataclass(frozen=True)
@@ -150,9 +152,9 @@ class Pulse:
             finally:
                 stage.make_safe((device,))
 
-    def explain(self) -> list[str]:
+    def explain(self) -> list[Wording]:
         return [
-            f"Set {name} to {_shown(value)} for {seconds:g} s, then make it safe."
+            Message("board.does-pulse", name=name, value=_shown(value), seconds=f"{seconds:g}")
             for name, value, seconds in self.pulses
         ]
 
@@ -182,8 +184,9 @@ class Ramp:
         stage.pause(self.over / steps)
         stage.put(self.device, self.to)
 
-    def explain(self) -> list[str]:
-        return [f"Bring {self.device} to {self.to:g} little by little, within {self.over:g} s."]
+    def explain(self) -> list[Wording]:
+        to, seconds = f"{self.to:g}", f"{self.over:g}"
+        return [Message("board.does-ramp", name=self.device, value=to, seconds=seconds)]
 
 
 @dataclass(frozen=True)
@@ -193,8 +196,8 @@ class Wait:
     def run(self, stage: Stage) -> None:
         stage.pause(self.seconds)
 
-    def explain(self) -> list[str]:
-        return [f"Wait {self.seconds:g} s."]
+    def explain(self) -> list[Wording]:
+        return [Message("board.does-wait", seconds=f"{self.seconds:g}")]
 
 
 @dataclass(frozen=True)
@@ -214,8 +217,9 @@ class WaitFor:
                 f"{there and f' ({there})'}"
             )
 
-    def explain(self) -> list[str]:
-        return [f"Wait until {self.expression.text}, {self.timeout:g} s at most."]
+    def explain(self) -> list[Wording]:
+        text, seconds = self.expression.text, f"{self.timeout:g}"
+        return [Message("board.does-wait-for", expression=text, seconds=seconds)]
 
 
 @dataclass(frozen=True)
@@ -225,9 +229,10 @@ class Safe:
     def run(self, stage: Stage) -> None:
         stage.make_safe(self.devices)
 
-    def explain(self) -> list[str]:
-        which = "all devices" if self.devices is None else ", ".join(self.devices)
-        return [f"Make {which} safe."]
+    def explain(self) -> list[Wording]:
+        if self.devices is None:
+            return [Message("board.does-safe-all")]
+        return [Message("board.does-safe", names=", ".join(self.devices))]
 
 
 @dataclass(frozen=True)
@@ -247,9 +252,10 @@ class Program:
         finally:
             stage.refresh(self.device)
 
-    def explain(self) -> list[str]:
-        image = "its blank image" if self.image is None else self.image.name
-        return [f"Program {self.device} with {image}."]
+    def explain(self) -> list[Wording]:
+        if self.image is None:
+            return [Message("board.does-blank", name=self.device)]
+        return [Message("board.does-program", name=self.device, image=self.image.name)]
 
 
 @dataclass(frozen=True)
@@ -270,13 +276,17 @@ class Converse:
         else:
             port.ask(self.send, self.expect, self.timeout)
 
-    def explain(self) -> list[str]:
-        parts = [] if self.send is None else [f"send {self.send!r} to {self.device}"]
-        if self.expect is not None:
-            whence = "" if parts else f" from {self.device}"
-            parts.append(f"wait for {self.expect!r}{whence}, {self.timeout:g} s at most")
-        words = " and ".join(parts)
-        return [f"{words[:1].upper()}{words[1:]}."]
+    def explain(self) -> list[Wording]:
+        sent, expected, seconds = repr(self.send), repr(self.expect), f"{self.timeout:g}"
+        if self.expect is None:
+            return [Message("board.does-send", text=sent, name=self.device)]
+        if self.send is None:
+            return [Message("board.does-expect", text=expected, name=self.device, seconds=seconds)]
+        return [
+            Message(
+                "board.does-ask", sent=sent, name=self.device, expected=expected, seconds=seconds
+            )
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,8 +300,9 @@ class RunProgram:
             last = f": {output[-1]}" if output else ""
             raise DeviceError(f"the program '{self.argv[0]}' failed{last}")
 
-    def explain(self) -> list[str]:
-        return [f"Run the program {' '.join(self.argv)}, {self.timeout:g} s at most."]
+    def explain(self) -> list[Wording]:
+        program, seconds = " ".join(self.argv), f"{self.timeout:g}"
+        return [Message("board.does-run", program=program, seconds=seconds)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,9 +313,8 @@ class RunTask:
     def run(self, stage: Stage) -> None:
         stage.run_task(self.name, self.args)
 
-    def explain(self) -> list[str]:
-        given = ", ".join(f"{name} {_shown(value)}" for name, value in self.args.items())
-        return [f"Run the task {self.name}{given and f' with {given}'}."]
+    def explain(self) -> list[Wording]:
+        return [Message("board.does-task", name=self.name, given=_given(self.args))]
 
 
 @dataclass(frozen=True)
@@ -314,8 +324,8 @@ class Notify:
     def run(self, stage: Stage) -> None:
         stage.notify(self.text)
 
-    def explain(self) -> list[str]:
-        return [f"Tell the student: {self.text}"]
+    def explain(self) -> list[Wording]:
+        return [Message("board.does-notify", text=self.text)]
 
 
 @dataclass(frozen=True)
@@ -325,8 +335,8 @@ class Log:
     def run(self, stage: Stage) -> None:  # noqa: ARG002
         log.info("%s", self.text)
 
-    def explain(self) -> list[str]:
-        return [f"Write into the log: {self.text}"]
+    def explain(self) -> list[Wording]:
+        return [Message("board.does-log", text=self.text)]
 
 
 def run_all(steps: Sequence[Step], stage: Stage) -> None:
@@ -355,9 +365,10 @@ class If:
     def run(self, stage: Stage) -> None:
         run_all(self.then if stage.evaluate(self.condition) else self.otherwise, stage)
 
-    def explain(self) -> list[str]:
-        lines = [f"If {self.condition.text}:", *indented(self.then)]
-        return [*lines, "Otherwise:", *indented(self.otherwise)] if self.otherwise else lines
+    def explain(self) -> list[Wording]:
+        lines = [Message("board.does-if", expression=self.condition.text), *indented(self.then)]
+        otherwise = [Message("board.does-otherwise"), *indented(self.otherwise)]
+        return [*lines, *otherwise] if self.otherwise else lines
 
 
 @dataclass(frozen=True)
@@ -396,13 +407,18 @@ class Repeat:
         if self.until is not None:
             raise DeviceError(f"'{self.until.text}' did not become true in {done} rounds")
 
-    def explain(self) -> list[str]:
-        limits = [
-            "" if self.until is None else f"until {self.until.text}",
-            "" if self.times is None else f"{self.times} times{' at most' if self.until else ''}",
-            "" if self.timeout is None else f"for {self.timeout:g} s at most",
-        ]
-        return [f"Repeat {', '.join(filter(None, limits))}:", *indented(self.steps)]
+    def explain(self) -> list[Wording]:
+        limits = []
+        if self.until is not None:
+            limits.append(Message("board.until", expression=self.until.text))
+            if self.times is not None:
+                limits.append(Message("board.times-at-most", n=self.times))
+        elif self.times is not None:
+            limits.append(Message("board.times", n=self.times))
+        if self.timeout is not None:
+            limits.append(Message("board.for-at-most", seconds=f"{self.timeout:g}"))
+        head = Message("board.does-repeat", limits=Joined(*limits, between=", "))
+        return [head, *indented(self.steps)]
 
 
 @dataclass(frozen=True)
@@ -415,13 +431,21 @@ class Let:
         for name, expression in self.values.items():
             stage.values[name] = stage.demand(expression)
 
-    def explain(self) -> list[str]:
-        return [f"Call {e.text} '{name}' from now on." for name, e in self.values.items()]
+    def explain(self) -> list[Wording]:
+        return [
+            Message("board.does-let", expression=each.text, name=name)
+            for name, each in self.values.items()
+        ]
 
 
-def indented(steps: Iterable[Step]) -> list[str]:
+def indented(steps: Iterable[Step]) -> list[Wording]:
     """What steps do, a sentence each, as the content of another one."""
-    return [f"  {line}" for step in steps for line in step.explain()]
+    return [Joined("  ", line) for step in steps for line in step.explain()]
+
+
+def _given(arguments: Mapping[str, Any]) -> str | Wording:
+    given = ", ".join(f"{name} {_shown(value)}" for name, value in arguments.items())
+    return given and Message("board.with", arguments=given)
 
 
 def _shown(value: Any) -> str:

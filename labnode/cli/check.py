@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labnode.cli.language import counted, said
+from labnode.cli.language import counted, said, told
 from labnode.cli.options import FILE
 from labnode.cli.owner import load_board_as_owner, owner_of
 from labnode.errors import ConfigError, Problem
@@ -63,7 +63,7 @@ def check(
                 continue
             click.echo(counted("cli.check", len(file.devices), board=board))
             for sequence in file.sequences.values() if explain else ():
-                click.echo("\n".join(sequence.explain()))
+                click.echo("\n".join(map(told, sequence.explain())))
             sentences = [
                 f"{board}: {words}" for words in [*file.warnings(), *_missing(file.devices)]
             ]

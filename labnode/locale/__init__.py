@@ -73,10 +73,10 @@ class Message:
 
 
 class Joined:
-    """Texts one after the other: `Joined("boards/x.yaml:12: ", Message(…))`."""
+    """Texts one after the other: `Joined("boards/x.yaml:12", Message(…), between=": ")`."""
 
-    def __init__(self, *parts: str | Wording) -> None:
-        self.parts = parts
+    def __init__(self, *parts: str | Wording, between: str = "") -> None:
+        self.parts = [part for each in parts for part in (between, each)][1:]
 
     @property
     def words(self) -> list[Any]:

@@ -45,12 +45,13 @@ class Secrets:
     def get(self, name: str) -> Any:
         """The secret; ValueError when there is none, ConfigError when the file cannot be used."""
         if not name:
-            raise ValueError("expected the name of a secret, such as !secret wifi_password")
+            raise ValueError(Message("yaml.secret-name"))
         if self._values is None:
             self._values = self._read()
         if name not in self._values:
             hint = did_you_mean(name, self._values)
-            raise ValueError(f"there is no secret {quoted(name)} in {self.path}{hint}")
+            where = str(self.path)
+            raise ValueError(Message("yaml.no-secret", name=quoted(name), file=where, hint=hint))
         return self._values[name]
 
     def read_now(self) -> None:
@@ -61,16 +62,16 @@ class Secrets:
     def _read(self) -> dict[str, Any]:
         path = self.path
         if not path.exists():
-            raise ValueError(f"there is no file {path} with secrets in it")
+            raise ValueError(Message("yaml.no-secrets", file=str(path)))
         with Problems() as problems:
             section = load_yaml(path, problems)
             if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
-                problems.add(str(path), f"every user can read these secrets: chmod 640 {path}")
+                problems.add(str(path), Message("yaml.secrets-open", file=str(path)))
             if not isinstance(section.content, dict | None):
-                problems.add(section, "expected a mapping of secrets, such as wifi_password: ...")
+                problems.add(section, Message("yaml.secrets"))
             for name, value in section.items():
                 if value.content in (None, "") or isinstance(value.content, dict | list):
-                    problems.add(value, f"the secret {quoted(name)} has to be a text or a number")
+                    problems.add(value, Message("yaml.secret-kind", name=quoted(name)))
         return {name: value.content for name, value in section.items()}
 
 

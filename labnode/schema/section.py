@@ -149,7 +149,7 @@ class Place:
 
     def wrong(self, message: str | Wording) -> Any:
         """Add a problem; INVALID."""
-        about = Joined(self.label, ": ", message) if self.label else message
+        about = Joined(self.label, message, between=": ") if self.label else message
         self.problems.add(self.section, about)
         return INVALID
 
@@ -213,8 +213,7 @@ def any_of(words: Iterable[str | Wording]) -> str | Wording:
     *rest, last = words
     if not rest:
         return last
-    commas = [part for word in rest for part in (", ", word)][1:]
-    return Message("yaml.or", rest=Joined(*commas), last=last)
+    return Message("yaml.or", rest=Joined(*rest, between=", "), last=last)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:

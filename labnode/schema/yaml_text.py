@@ -17,7 +17,8 @@ from typing import Any
 import yaml
 
 from labnode.errors import ConfigError, Problem
-from labnode.schema.section import Problems, Section, quoted
+from labnode.locale import Message, Wording
+from labnode.schema.section import Problems, Section, quoted, sentence_of
 
 _LARGEST = 1 << 20  # bytes of a file
 _DEEPEST = 40  # levels of nesting
@@ -29,39 +30,31 @@ _NULLS = {"", "~", "null", "Null", "NULL"}
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*|0x[0-9a-fA-F]+)")
 _FLOAT = re.compile(r"[-+]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|\.(inf|nan))", re.I)
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")  # a serial number or an octal one: unclear
-_TAGGED = "YAML reads a value that begins with '!' as a tag; put it in quotes to make it a text"
+_TAGGED = Message("yaml.tag")
 _STR_TAG = "tag:yaml.org,2002:str"
 
 Secret = Callable[[str], Any]  # the value of a name; ValueError says what is wrong with it
 
 # What is wrong, by a pattern of the parser's "context: problem".
 _SENTENCES = {
-    r"character '\\t'": "a tab character; YAML is indented with spaces",
-    "mapping values are not allowed": "a ': ' does not belong here; put the text in quotes, or "
-    "look for a ':' missing on the line above or another indentation there",
-    "scanning an? (alias|anchor)": "a value that begins with '*', '&' or '!' has to be in quotes",
-    "scanning a quoted scalar": "a quote is not closed",
-    "scanning a double-quoted scalar": "an escape that YAML does not know; use single quotes to "
-    "have backslashes as they are",
-    "expected ':'": "a ':' is missing after the key, or the line is indented differently from "
-    "those above",
-    r"but found '[\]}]'|found ','": "a '}', a ']' or a ',' that belongs to nothing",
-    "found ':'": "a key is missing before the ':'",
-    "keys are not allowed": "a value that begins with '?' has to be in quotes",
-    "parsing a flow node": "between '[' or '{' and its end a value is missing, or has to be in "
-    "quotes",
-    "parsing a flow mapping": "a '{' is not closed, or a ',' is missing after a value",
-    "parsing a flow sequence": "a '[' is not closed, or a ',' is missing after a value",
-    "parsing a block .*found '<(scalar|tag|anchor|alias)>'": "something stands after a value "
-    "that has ended; put the whole value in quotes, or look at the indentation",
-    "parsing a block": "the line is indented differently from those above",
-    "entries are not allowed": "a '- ' does not belong here; it has to begin a line",
-    "scanning a block scalar": "after '|' or '>' the text begins on the next line; put it in "
-    "quotes if it is a text",
-    "(scanning|parsing) a (tag|directive)|undefined tag handle": "a value that begins with '!' "
-    "or '%' has to be in quotes",
-    "expected '<document start>'": "the document has ended before this line; look at the "
-    "indentation and for a line '...'",
+    r"character '\\t'": Message("yaml.tab"),
+    "mapping values are not allowed": Message("yaml.colon"),
+    "scanning an? (alias|anchor)": Message("yaml.star"),
+    "scanning a quoted scalar": Message("yaml.quote-open"),
+    "scanning a double-quoted scalar": Message("yaml.escape"),
+    "expected ':'": Message("yaml.no-colon"),
+    r"but found '[\]}]'|found ','": Message("yaml.closes-nothing"),
+    "found ':'": Message("yaml.no-key"),
+    "keys are not allowed": Message("yaml.question-mark"),
+    "parsing a flow node": Message("yaml.in-brackets"),
+    "parsing a flow mapping": Message("yaml.brace-open"),
+    "parsing a flow sequence": Message("yaml.bracket-open"),
+    "parsing a block .*found '<(scalar|tag|anchor|alias)>'": Message("yaml.after-value"),
+    "parsing a block": Message("yaml.indented"),
+    "entries are not allowed": Message("yaml.dash"),
+    "scanning a block scalar": Message("yaml.block"),
+    "(scanning|parsing) a (tag|directive)|undefined tag handle": Message("yaml.exclamation"),
+    "expected '<document start>'": Message("yaml.document-over"),
 }
 # Where the line that counts is the one on which the parser's context began.
 _UNCLOSED = {
@@ -74,19 +67,18 @@ _UNCLOSED = {
 _KEY = r"(?:^|[{,]|- )\s*([A-Za-z_]\w*)"
 _COLOUR = re.compile(r":\s+#[0-9A-Fa-f]{3,8}\b")
 _NO_SPACE = re.compile(r"\s*(?:- )?([A-Za-z_]\w*):([A-Za-z0-9_.]+)\s*(?:#.*)?")
-_OFTEN = {
-    _COLOUR: "a '#' begins a comment here; put the colour in quotes, as in \"#000000\"",
-    re.compile(rf"{_KEY}:\s+'[^',]*'[^\W\d_]"): "the text after '{0}:' has a ' in it, which ends "
-    'it; put it in double quotes, as in "the student\'s"',
-    re.compile(
-        rf"{_KEY}:\s+[^\s'\"\[{{#|>&*!%@`,][^'\"\[\]{{}}#,]*: "
-    ): "the text after '{0}:' has a ': ' in it; put it in quotes, or is a ',' missing in it?",
-    re.compile(f"^{_NO_SPACE.pattern}$"): "a space is missing after '{0}:'",
+_OFTEN: dict[re.Pattern[str], Callable[..., Message]] = {
+    _COLOUR: lambda *_: Message("yaml.colour"),
+    re.compile(rf"{_KEY}:\s+'[^',]*'[^\W\d_]"): lambda key: Message("yaml.apostrophe", key=key),
+    re.compile(rf"{_KEY}:\s+[^\s'\"\[{{#|>&*!%@`,][^'\"\[\]{{}}#,]*: "): lambda key: Message(
+        "yaml.colon-in-text", key=key
+    ),
+    re.compile(f"^{_NO_SPACE.pattern}$"): lambda key, _: Message("yaml.no-space", key=key),
 }
-_UNREADABLE: dict[type[Exception], str] = {
-    FileNotFoundError: "there is no such file",
-    IsADirectoryError: "this is a directory, expected a YAML file",
-    PermissionError: "this user has no right to read the file",
+_UNREADABLE: dict[type[Exception], Message] = {
+    FileNotFoundError: Message("yaml.no-file"),
+    IsADirectoryError: Message("yaml.directory"),
+    PermissionError: Message("yaml.no-right"),
 }
 _NO_TOKEN = re.compile(r"found character '(.+)' that cannot start any token")
 
@@ -105,15 +97,15 @@ def load_yaml(
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:  # ValueError: NUL in the name
-        reason = f"the file cannot be read: {getattr(error, 'strerror', error)}"
+        reason = Message("yaml.unreadable", why=str(getattr(error, "strerror", error)))
         raise _unreadable(name, _UNREADABLE.get(type(error), reason)) from None
     if len(data) > _LARGEST:
-        raise _unreadable(name, f"the file is larger than {_LARGEST >> 20} MiB")
+        raise _unreadable(name, Message("yaml.large", most=_LARGEST >> 20))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        message = f"the file is not UTF-8 text (byte 0x{data[error.start]:02x}); save it as UTF-8"
+        message = Message("yaml.not-utf8", byte=f"0x{data[error.start]:02x}")
         raise _unreadable(f"{name}:{line}", message) from None
     return parse_yaml(text, name, problems, secret)
 
@@ -148,11 +140,11 @@ def values_in(path: Path) -> list[str]:
     return found
 
 
-def _unreadable(where: str, message: str) -> ConfigError:
+def _unreadable(where: str, message: Wording) -> ConfigError:
     return ConfigError(Problem(where, message))
 
 
-def _explain(error: yaml.MarkedYAMLError, source: str) -> tuple[int, str]:
+def _explain(error: yaml.MarkedYAMLError, source: str) -> tuple[int, Message]:
     """The line (from 1) and one sentence for people who do not know YAML."""
     if often := _often(error, source.splitlines()):
         return often
@@ -161,15 +153,15 @@ def _explain(error: yaml.MarkedYAMLError, source: str) -> tuple[int, str]:
     if pattern:
         sentence = _SENTENCES[pattern]
     elif no_token := _NO_TOKEN.search(text):
-        sentence = f"a value that begins with {no_token[1]} has to be in quotes"
+        sentence = Message("yaml.begins-with", character=no_token[1])
     else:
-        sentence = f"this is not valid YAML ({text.strip(': ')})"
+        sentence = Message("yaml.invalid", why=text.strip(": "))
     mark = error.context_mark if pattern in _UNCLOSED else None
     mark = mark or error.problem_mark or error.context_mark
     return (mark.line + 1 if mark else 1), sentence
 
 
-def _often(error: yaml.MarkedYAMLError, lines: list[str]) -> tuple[int, str] | None:
+def _often(error: yaml.MarkedYAMLError, lines: list[str]) -> tuple[int, Message] | None:
     """The line and the sentence where a line that may be the reason has a mistake of many people.
 
     The reason may be some lines above the one where the parser gives up.
@@ -180,9 +172,9 @@ def _often(error: yaml.MarkedYAMLError, lines: list[str]) -> tuple[int, str] | N
     first = error.context_mark or last
     begin = max(0, min(first.line, last.line - 1))
     for number in range(min(last.line, len(lines) - 1), begin - 1, -1):
-        for pattern, sentence in _OFTEN.items():
+        for pattern, message in _OFTEN.items():
             if match := pattern.search(lines[number]):
-                return number + 1, sentence.format(*match.groups())
+                return number + 1, message(*match.groups())
     return None
 
 
@@ -207,7 +199,7 @@ class _Composer:
         next(self._events)  # the document ends
         event = next(self._events)
         if not isinstance(event, yaml.StreamEndEvent):
-            raise self._fatal(event, "a second document begins here; expected only one per file")
+            raise self._fatal(event, Message("yaml.second-document"))
         return section
 
     def _parse(self, text: str) -> Iterator[Any]:
@@ -215,14 +207,13 @@ class _Composer:
             yield from yaml.parse(text, Loader=yaml.SafeLoader)
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
-            message = f"the character U+{error.character:04X} does not belong in a YAML file"
+            message = Message("yaml.character", code=f"U+{error.character:04X}")
             raise _unreadable(f"{self._name}:{line}", message) from None
         except yaml.MarkedYAMLError as error:
             line, message = _explain(error, text)
             raise _unreadable(f"{self._name}:{line}", message) from None
         except (ValueError, OverflowError):  # "\UFFFFFFFF", %YAML 1.(5000 digits): unchecked there
-            message = "an escape or a number in the file is too large for what it stands for"
-            raise _unreadable(self._name, message) from None
+            raise _unreadable(self._name, Message("yaml.too-large")) from None
 
     def _value(self, event: Any, key_where: str, depth: int) -> Section:
         self._limit(event, 1, depth)
@@ -258,7 +249,7 @@ class _Composer:
             if event.implicit[0] and event.tag is None:
                 return replace(section, content=read_scalar(event.value))
         except ValueError as error:
-            return self._bad(section, str(error))
+            return self._bad(section, sentence_of(error))
         return section
 
     def _is_colour(self, event: Any) -> bool:
@@ -281,18 +272,19 @@ class _Composer:
             key = self._key(event, depth)
             section = self._value(next(self._events), where, depth + 1)
             if section.content is None and (glued := _NO_SPACE.fullmatch(key or "")):
-                self._problems.add(where, f"a space is missing after '{glued[1]}:'")
+                self._problems.add(where, Message("yaml.no-space", key=glued[1]))
                 key, section = glued[1], replace(section, content=glued[2], text=glued[2])
             if key == "<<" and merge:
                 merged += section.content if isinstance(section.content, list) else [section]
             elif key in content:
                 first = content[key].key_where
-                self._problems.add(where, f"the key {quoted(key)} is there twice, first at {first}")
+                twice = Message("yaml.key-twice", name=quoted(key), first=first)
+                self._problems.add(where, twice)
             elif key is not None:
                 content[key] = section
         for other in merged:
             if not isinstance(other.content, dict) and not other.bad:
-                self._problems.add(other, "only a mapping can be merged with '<<'")
+                self._problems.add(other, Message("yaml.merge"))
             for key, section in other.items():
                 content.setdefault(key, section)
         return content
@@ -307,25 +299,24 @@ class _Composer:
         if section.text in ("on", "off"):  # of `words:`
             return section.text
         if isinstance(section.content, dict | list) or isinstance(event, yaml.AliasEvent):
-            message = "a key must be a plain text, not a mapping, a list or an alias"
+            message = Message("yaml.key-plain")
         elif section.content is None:
-            message = "a key is missing before the ':'"
+            message = Message("yaml.no-key")
         elif section.hidden is not None:
-            message = "a key cannot be a secret"
+            message = Message("yaml.key-secret")
+        elif isinstance(section.content, bool):
+            message = Message("yaml.key-boolean", text=section.text)
         else:
-            kind = "a boolean" if isinstance(section.content, bool) else "a number"
-            text = section.text
-            message = f"YAML reads the key {text} as {kind}, expected a name (in quotes: '{text}')"
+            message = Message("yaml.key-number", text=section.text)
         self._problems.add(section, message)
         return None
 
     def _alias(self, event: Any, key_where: str, depth: int) -> Section:
         target = self._anchors.get(event.anchor)
         if target is None:
-            reason = "is inside" if event.anchor in self._anchors else "does not find"
-            message = f"a value that begins with '*' is an alias; this one {reason} what it repeats"
+            inside, lost = Message("yaml.alias-inside"), Message("yaml.alias-lost")
             section = Section(None, self._where(event), key_where)
-            return self._bad(section, f"{message}; put it in quotes to make it a text")
+            return self._bad(section, inside if event.anchor in self._anchors else lost)
         size, height = _measure(target)
         self._limit(event, size, depth + height)
         return replace(target, key_where=key_where or self._where(event))
@@ -334,18 +325,18 @@ class _Composer:
         """Count `size` more values that reach down to `depth`; ConfigError when it is too much."""
         self._count += size
         if depth > _DEEPEST:
-            raise self._fatal(event, f"nested more than {_DEEPEST} levels deep")
+            raise self._fatal(event, Message("yaml.deep", most=_DEEPEST))
         if self._count > _MOST:
-            raise self._fatal(event, f"more than {_MOST} values in one file, aliases included")
+            raise self._fatal(event, Message("yaml.many", most=_MOST))
 
     def _where(self, event: Any) -> str:
         return f"{self._name}:{event.start_mark.line + 1}"
 
-    def _bad(self, section: Section, message: str) -> Section:
+    def _bad(self, section: Section, message: str | Wording) -> Section:
         self._problems.add(section, message)
         return replace(section, content=None, bad=True)
 
-    def _fatal(self, event: Any, message: str) -> ConfigError:
+    def _fatal(self, event: Any, message: Wording) -> ConfigError:
         return _unreadable(self._where(event), message)
 
 
@@ -360,12 +351,12 @@ def read_scalar(text: str) -> Any:
         return _BOOLEANS[text.lower()]
     if _INT.fullmatch(text):
         if len(text) > _LONGEST_NUMBER:
-            raise ValueError("expected a shorter number; quotes make it a text")
+            raise ValueError(Message("yaml.shorter-number"))
         return int(text, 0)
     if _FLOAT.fullmatch(text) and not _LEADING_ZERO.fullmatch(text):
         number = math.nan if "n" in text.lower() else float(text)
         if not math.isfinite(number):
-            raise ValueError("expected a finite number; quotes make it a text")
+            raise ValueError(Message("yaml.finite-number"))
         return number
     return text
 
@@ -379,8 +370,6 @@ def _measure(section: Section) -> tuple[int, int]:
 
 def _check_characters(text: str) -> None:
     if "\0" in text:
-        raise ValueError("a text cannot contain the character NUL")
+        raise ValueError(Message("yaml.nul"))
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError(
-            "a \\u escape in this text is half a character; write the character itself"
-        )
+        raise ValueError(Message("yaml.half-character"))

@@ -383,7 +383,7 @@ def test_what_sequences_do_is_told_in_sentences(write: Callable[[str], Path]) ->
         "      - wait_for: {expr: not door, timeout: 5s}\n"
     )
     sequences = load_board(write(ON_BOOT + steps + REACTIONS.partition("\n")[2])).sequences
-    assert sequences["on_boot"].explain() == [
+    assert [str(line) for line in sequences["on_boot"].explain()] == [
         "on_boot, when the node has started, within 20 s (a failure quarantines the board):",
         "  Call temp 'begin' from now on.",
         "  Repeat until temp < begin - 5, 9 times at most, for 15 s at most:",
@@ -396,7 +396,7 @@ def test_what_sequences_do_is_told_in_sentences(write: Callable[[str], Path]) ->
         "  Set heater to on for 0.5 s, then make it safe.",
         "  Wait until not door, 5 s at most.",
     ]
-    assert sequences["greet"].explain()[0] == (
+    assert str(sequences["greet"].explain()[0]) == (
         "greet, when door comes on, while a student has the board, every 10 s at most, "
         "within 5 s (a failure is only logged):"
     )

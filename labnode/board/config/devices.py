@@ -251,7 +251,7 @@ def _device(
         return None
     if not isinstance(options.content, dict):
         expected = Message("board.options", example="{driver: led, pin: GPIO17}")
-        problems.add(options, Joined(what, ": ", unlike(expected, options.value)))
+        problems.add(options, Joined(what, unlike(expected, options.value), between=": "))
         return None
     kind = options.child("driver")
     if "driver" not in options:

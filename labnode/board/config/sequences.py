@@ -14,6 +14,7 @@ from labnode.board.steps import RunTask, Stage, Step
 from labnode.clock.schedules import At, Every, Schedule
 from labnode.drivers.framework.driver import Driver
 from labnode.errors import TooLate
+from labnode.locale import Joined, Message, Wording
 from labnode.schema import (
     Between,
     Doc,
@@ -37,20 +38,6 @@ _DEFAULT_ON_ERROR: dict[str, OnError] = {
     "on_shutdown": "warn",
     "selftest": "quarantine",
 }
-_WHEN = {
-    "on_boot": "when the node has started",
-    "on_start": "before a student gets the board",
-    "on_dispose": "after a student",
-    "on_idle": "while nobody uses the board",
-    "on_fault": "when an interlock begins to act",
-    "on_shutdown": "when the node stops",
-    "selftest": "while nobody uses the board",
-}
-_MEANS: dict[OnError, str] = {
-    "warn": "a failure is only logged",
-    "fail": "if it fails, so does what it is part of",
-    "quarantine": "a failure quarantines the board",
-}
 SHUTDOWN_LIMIT = 2.0  # seconds for on_shutdown: a node stops within 10
 _TEST_EVERY = 21600.0  # seconds, for a self-test that does not say when
 
@@ -64,10 +51,13 @@ class Trigger:
     student: bool  # only while a student has the board, and as that student
     rest: float  # seconds from one start to the next one
 
-    def __str__(self) -> str:
-        what = f"{self.device} comes on" if self.press else f"{self.device} changes"
-        who = ", while a student has the board" if self.student else ""
-        return f"when {what}{who}, every {self.rest:g} s at most"
+    @property
+    def words(self) -> Message:
+        """ "when button comes on, every 10 s at most"."""
+        who, rest = Message("board.while-student") if self.student else "", f"{self.rest:g}"
+        if self.press:
+            return Message("board.when-on", device=self.device, who=who, seconds=rest)
+        return Message("board.when-changes", device=self.device, who=who, seconds=rest)
 
 
 @dataclass(frozen=True)
@@ -128,19 +118,32 @@ class Sequence:
         """The tasks of the lab that it runs."""
         return [s.name for s in steps.with_inner(self.steps) if isinstance(s, RunTask)]
 
-    def explain(self) -> list[str]:
+    def explain(self) -> list[Wording]:
         """What it does and when, in sentences."""
-        when = _WHEN.get(self.name, "")
+        head = Message(
+            "board.explains",
+            name=self.name,
+            when=self._when,
+            seconds=f"{self.timeout:g}",
+            means=Message(f"board.means:{self.on_error}"),
+        )
+        return [
+            head,
+            *(steps.indented(self.steps) or [Joined("  ", Message("board.does-nothing"))]),
+        ]
+
+    @property
+    def _when(self) -> str | Wording:
         if self.label is not None:
-            when = f"when a student presses '{self.label}'"
-        elif self.trigger is not None:
-            when = str(self.trigger)
-        elif self.schedule is not None:
-            when = f"{when}, {self.schedule}".removeprefix(", ")
-        after = f", {self.after:g} s after the last one" if self.name == "on_idle" else ""
-        lines = [line for step in self.steps for line in step.explain()]
-        head = f"{self.name}, {when}{after}, within {self.timeout:g} s ({_MEANS[self.on_error]}):"
-        return [head, *(f"  {line}" for line in lines or ["Nothing."])]
+            return Message("board.when-pressed", label=self.label)
+        if self.trigger is not None:
+            return self.trigger.words
+        when = Message(f"board.when:{self.name}") if self.name in _DEFAULT_ON_ERROR else ""
+        if self.name == "on_idle":
+            return Joined(when, Message("board.after", seconds=f"{self.after:g}"))
+        if self.schedule is None:
+            return when
+        return Joined(when, ", " if when else "", str(self.schedule))
 
 
 def check_tasks(sequences: Mapping[str, Sequence], known: Mapping[str, Any]) -> list[str]:
