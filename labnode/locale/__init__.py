@@ -2,8 +2,9 @@
 
 `en.json` beside this module has every key; another language is one more file. A key begins with
 where its text is read: `page.` (sent to a student's page), `site.` (the pages around it), `error.`,
-`tool.` and `file.` (why something was refused or failed), `admin.`, `cli.` and `doctor.`
-(in the terminal); `language` is what the language calls itself.
+`tool.` and `file.` (why something was refused or failed), `admin.`, `cli.` and `doctor.` (in the
+terminal), `yaml.`, `board.`, `driver.` and `setting.` (what is wrong with a file); `language` is
+what the language calls itself.
 
 `help/` has what `--help` says: the English texts, which are in the code, with their translations.
 """
