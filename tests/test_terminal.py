@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import io
 import logging
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +27,7 @@ from labnode.settings.passwords import HashedPassword
 from labnode.store import Store
 from labnode.weblab.caller import Caller
 from tests.kit.commands import Said, labnode_with
+from tests.kit.english import sentences_left
 
 OTHERS = [code for code in BUILT_IN.languages if code != "en"]
 MORNING = 1_700_000_000
@@ -190,13 +190,6 @@ CASES += [Case(f"{case.command.split()[0]} --help") for case in FOR_FILES[:2]]
 CASES += [Case(f"fake {each} --help") for each in ("new", "status", "dispose")]
 
 # What is English by intent, and shown as it is: docs/languages.md.
-QUOTED = (
-    r"labnode (?:simulate get|simulate set|\w+)",
-    r"No such file or directory",
-    r"Visual Studio Code",
-    r"sudo timedatectl set-ntp true",
-    r"the key 'lamp' is there twice, first at line \d+",
-)
 
 
 @pytest.fixture
@@ -259,24 +252,6 @@ def give(
         return run(*case.command.split())
 
     return give
-
-
-def phrases(text: str) -> Iterator[str]:
-    """Every three words of a text that follow each other, without what is quoted."""
-    for quoted in QUOTED:
-        text = re.sub(quoted, "0", text)
-    for words in re.findall(
-        r"[^\W\d_]+(?:['’-][^\W\d_]+)*(?: [^\W\d_]+(?:['’-][^\W\d_]+)*)+", text
-    ):
-        row = words.split()
-        yield from (" ".join(row[at : at + 3]) for at in range(len(row) - 2))
-
-
-def sentences_left(english: str, other: str) -> list[str]:
-    """What three English words, or whole lines of words, `other` still has."""
-    same = set(phrases(english)) & set(phrases(other))
-    lines = {line.strip() for line in english.splitlines() if re.search(r"[a-z] [a-z]", line)}
-    return sorted(same | {line for line in lines if line in other.splitlines()})
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.command for case in CASES])

@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+IN_THE_TERMINAL = ("cli.", "doctor.", "yaml.", "board.", "driver.", "setting.")
 FOLDER = Path(__file__).parent
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 

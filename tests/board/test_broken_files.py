@@ -15,8 +15,12 @@ from hypothesis import strategies as st
 
 from labnode.board import load_board
 from labnode.errors import ConfigError, Problem
+from labnode.locale import BUILT_IN
 from labnode.schema import parse_yaml
 from labnode.wizard.bootconfig import boot_config
+from tests.kit.english import sentences_left
+
+OTHERS = [code for code in BUILT_IN.languages if code != "en"]
 
 GOOD = """\
 schema: 1
@@ -157,6 +161,19 @@ def test_a_mistake_is_told_at_its_line(
     assert GOOD.count(right) >= 1
     problems = told(tmp_path, GOOD.replace(right, wrong, 1))
     assert problems[0].startswith(sentence), problems
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_mistake_leaves_no_english_in_another_language(tmp_path: Path, language: str) -> None:
+    path = tmp_path / "x.yaml"
+    say = BUILT_IN.best([language]).say
+    for right, wrong, _ in MISTAKES:
+        path.write_text(GOOD.replace(right, wrong, 1), encoding="utf-8")
+        with pytest.raises(ConfigError) as caught:
+            load_board(path)
+        for problem in caught.value.problems:
+            words = say(problem.words)
+            assert sentences_left(str(problem), words) == [], words
 
 
 BOARDS = [

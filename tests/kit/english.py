@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from html.parser import HTMLParser
 
-from labnode.locale import BUILT_IN
+from labnode.locale import BUILT_IN, IN_THE_TERMINAL
 
+_QUOTED = (
+    r"labnode (?:simulate get|simulate set|\w+)",
+    r"No such file or directory",
+    r"Visual Studio Code",
+    r"sudo timedatectl set-ntp true",
+)
 _READ_ALOUD = ("aria-label", "title", "placeholder", "alt", "data-sure", "data-offline")
 
 
@@ -25,10 +31,28 @@ def _english(language: str) -> re.Pattern[str]:
     sentences = {
         key: re.sub(r"\\\{\w+\\\}", r"\\S+" if len(text) < 20 else ".+?", re.escape(text))
         for key, text in BUILT_IN.texts("en").items()
-        if key != "language" and not key.startswith(("cli.", "doctor."))
+        if key != "language" and not key.startswith(IN_THE_TERMINAL)
     }
     others = [each for key, each in sentences.items() if not re.fullmatch(each, own[key])]
     return re.compile("|".join(others))
+
+
+def _phrases(text: str) -> Iterator[str]:
+    """Every three words of a text that follow each other, without what is quoted."""
+    for quoted in _QUOTED:
+        text = re.sub(quoted, "0", text)
+    for words in re.findall(
+        r"[^\W\d_]+(?:['’-][^\W\d_]+)*(?: [^\W\d_]+(?:['’-][^\W\d_]+)*)+", text
+    ):
+        row = words.split()
+        yield from (" ".join(row[at : at + 3]) for at in range(len(row) - 2))
+
+
+def sentences_left(english: str, other: str) -> list[str]:
+    """What three English words, or whole lines of words, `other` still has."""
+    same = set(_phrases(english)) & set(_phrases(other))
+    lines = {line.strip() for line in english.splitlines() if re.search(r"[a-z] [a-z]", line)}
+    return sorted(same | {line for line in lines if line in other.splitlines()})
 
 
 class Read(HTMLParser):
