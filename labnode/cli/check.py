@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labnode.cli.language import counted, said
+from labnode.cli.language import counted, said, told
 from labnode.cli.options import FILE
 from labnode.cli.owner import load_board_as_owner, owner_of
 from labnode.errors import ConfigError, Problem
@@ -65,10 +65,10 @@ def check(
             for sequence in file.sequences.values() if explain else ():
                 click.echo("\n".join(sequence.explain()))
             sentences = [
-                f"{board}: {words}" for words in [*file.warnings(), *_missing(file.devices)]
+                f"{board}: {told(words)}" for words in [*file.warnings(), *_missing(file.devices)]
             ]
             for sentence in [*misspelt_devices(file), *sentences]:
-                click.echo(sentence, err=True)
+                click.echo(told(sentence), err=True)
     if problems:
         raise ConfigError(*problems)
 
