@@ -432,16 +432,16 @@ class Claims:
         for claim in claims:
             reason = self._conflict(name, place, claim)
             if reason not in reasons:
-                used = Message("board.uses", name=name, claim=str(claim), reason=reason)
+                used = Message("board.uses", name=name, claim=_in_words(claim), reason=reason)
                 self._problems.add(place.key_where, used)
                 reasons.add(reason)
             self._owners.setdefault(claim, (name, place, claim))
 
     def _conflict(self, name: str, place: Section, claim: Claim) -> str | Message:
         """Why the device cannot have the claim, "" when it can."""
-        for reserved, why in RESERVED.items():
+        for reserved in RESERVED:
             if claim == reserved and claim.bus != reserved.bus:
-                return Message("board.uses:reserved", why=why)
+                return Message("board.uses:reserved")
         if claim not in self._owners:
             return ""
         owner, other, first = self._owners[claim]
@@ -461,3 +461,24 @@ def _line(other: Section, place: Section) -> str | Message:
     file, _, line = other.key_where.rpartition(":")
     here = place.key_where.rpartition(":")[0] == file
     return Message("board.line", line=line) if here else other.key_where
+
+
+def _in_words(claim: Claim) -> str | Message:
+    """ "pin GPIO17", in several languages where it is of a kind that labnode's drivers have."""
+    part, of, whole = claim.name.partition(" of ")
+    name = Message("board.part-of", part=part, whole=whole) if of else part
+    kinds = {
+        "pin": Message("board.claim:pin", name=name),
+        "port": Message("board.claim:port", name=name),
+        "port of USB hub": Message("board.claim:hub-port", name=name),
+        "camera": Message("board.claim:camera", name=name),
+        "the output": Message("board.claim:output", name=name),
+        "I2C address": Message("board.claim:i2c-address", name=name),
+        "chip select": Message("board.claim:chip-select", name=name),
+        "1-Wire sensor": Message("board.claim:1-wire", name=name),
+        "PWM channel": Message("board.claim:pwm-channel", name=name),
+        "IIO channel": Message("board.claim:iio-channel", name=name),
+        "instrument at": Message("board.claim:instrument", name=name),
+        "switch in the network": Message("board.claim:switch", name=name),
+    }
+    return kinds.get(claim.kind, str(claim))
