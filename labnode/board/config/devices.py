@@ -451,7 +451,7 @@ class Claims:
             return Message("board.uses:twice")
         at = _line(other, place)
         if first.bus:
-            bus = bus_in_words(first.bus)
+            bus = bus_in_words(first.bus) if first.kind == "pin" else _of(first.bus)
             return Message("board.uses:for-bus", owner=owner, place=at, bus=bus)
         return Message("board.uses:taken", owner=owner, place=at)
 
@@ -465,8 +465,7 @@ def _line(other: Section, place: Section) -> str | Message:
 
 def _in_words(claim: Claim) -> str | Message:
     """ "pin GPIO17", in several languages where it is of a kind that labnode's drivers have."""
-    part, of, whole = claim.name.partition(" of ")
-    name = Message("board.part-of", part=part, whole=whole) if of else part
+    name = _of(claim.name)
     kinds = {
         "pin": Message("board.claim:pin", name=name),
         "port": Message("board.claim:port", name=name),
@@ -481,4 +480,10 @@ def _in_words(claim: Claim) -> str | Message:
         "instrument at": Message("board.claim:instrument", name=name),
         "switch in the network": Message("board.claim:switch", name=name),
     }
-    return kinds.get(claim.kind, str(claim))
+    return kinds.get(claim.kind) or _of(str(claim))
+
+
+def _of(text: str) -> str | Message:
+    """ "0x48 of bus 1", as claims say it."""
+    part, of, whole = text.partition(" of ")
+    return Message("board.part-of", part=part, whole=_of(whole)) if of else text
