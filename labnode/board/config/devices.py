@@ -432,7 +432,7 @@ class Claims:
         for claim in claims:
             reason = self._conflict(name, place, claim)
             if reason not in reasons:
-                used = Message("board.uses", name=name, claim=_in_words(claim), reason=reason)
+                used = Message("board.uses", name=name, claim=claim.words, reason=reason)
                 self._problems.add(place.key_where, used)
                 reasons.add(reason)
             self._owners.setdefault(claim, (name, place, claim))
@@ -451,7 +451,7 @@ class Claims:
             return Message("board.uses:twice")
         at = _line(other, place)
         if first.bus:
-            bus = bus_in_words(first.bus) if first.kind == "pin" else _of(first.bus)
+            bus = bus_in_words(first.bus) if " bus" in first.bus else first.bus
             return Message("board.uses:for-bus", owner=owner, place=at, bus=bus)
         return Message("board.uses:taken", owner=owner, place=at)
 
@@ -461,29 +461,3 @@ def _line(other: Section, place: Section) -> str | Message:
     file, _, line = other.key_where.rpartition(":")
     here = place.key_where.rpartition(":")[0] == file
     return Message("board.line", line=line) if here else other.key_where
-
-
-def _in_words(claim: Claim) -> str | Message:
-    """ "pin GPIO17", in several languages where it is of a kind that labnode's drivers have."""
-    name = _of(claim.name)
-    kinds = {
-        "pin": Message("board.claim:pin", name=name),
-        "port": Message("board.claim:port", name=name),
-        "port of USB hub": Message("board.claim:hub-port", name=name),
-        "camera": Message("board.claim:camera", name=name),
-        "the output": Message("board.claim:output", name=name),
-        "I2C address": Message("board.claim:i2c-address", name=name),
-        "chip select": Message("board.claim:chip-select", name=name),
-        "1-Wire sensor": Message("board.claim:1-wire", name=name),
-        "PWM channel": Message("board.claim:pwm-channel", name=name),
-        "IIO channel": Message("board.claim:iio-channel", name=name),
-        "instrument at": Message("board.claim:instrument", name=name),
-        "switch in the network": Message("board.claim:switch", name=name),
-    }
-    return kinds.get(claim.kind) or _of(str(claim))
-
-
-def _of(text: str) -> str | Message:
-    """ "0x48 of bus 1", as claims say it."""
-    part, of, whole = text.partition(" of ")
-    return Message("board.part-of", part=part, whole=_of(whole)) if of else text
