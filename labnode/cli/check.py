@@ -65,10 +65,10 @@ def check(
             for sequence in file.sequences.values() if explain else ():
                 click.echo("\n".join(map(told, sequence.explain())))
             sentences = [
-                f"{board}: {words}" for words in [*file.warnings(), *_missing(file.devices)]
+                f"{board}: {told(words)}" for words in [*file.warnings(), *_missing(file.devices)]
             ]
             for sentence in [*misspelt_devices(file), *sentences]:
-                click.echo(sentence, err=True)
+                click.echo(told(sentence), err=True)
     if problems:
         raise ConfigError(*problems)
 

@@ -11,6 +11,7 @@ from labnode.board.config.python_files import import_file
 from labnode.board.config.sequences import check_tasks
 from labnode.errors import ConfigError, Problem
 from labnode.lab import Lab
+from labnode.locale import Wording
 from labnode.schema import did_you_mean
 
 
@@ -20,7 +21,7 @@ def load_lab(file: BoardFile) -> Lab:
     ConfigError names the line that failed. The module can import files from its own folder.
     """
     lab = Lab() if file.module is None else _load(file.module)
-    wrong = check_tasks(file.sequences, lab.functions)
+    wrong: list[str | Wording] = [*check_tasks(file.sequences, lab.functions)]
     wrong += [
         f"the sequence {name!r} has the name of a task of the lab's module"
         for name, sequence in file.sequences.items()

@@ -163,6 +163,6 @@ def test_how_a_formula_is_shown_depends_on_its_type(write: Callable[[str], Path]
 def test_a_circle_of_formulas_alone_is_one_mistake(write: Callable[[str], Path]) -> None:
     with pytest.raises(ConfigError) as caught:
         load_board(write("devices:\n  a: {driver: formula, expr: a + 1}\n"))
-    assert [problem.message for problem in caught.value.problems] == [
+    assert [str(problem.message) for problem in caught.value.problems] == [
         "'a' follows from itself: a -> a"
     ]

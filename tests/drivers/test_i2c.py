@@ -128,7 +128,7 @@ def conflicts(*drivers: Driver) -> list[str]:
     for number, driver in enumerate(drivers):
         place = parse_yaml(f"d{number}: 1", "b.yaml").child(f"d{number}")
         claims.add(f"d{number}", place, driver)
-    return [problem.message for problem in problems]
+    return [str(problem.message) for problem in problems]
 
 
 def test_devices_may_have_parts_of_one_chip_but_no_part_twice() -> None:

@@ -80,7 +80,7 @@ def test_every_yaml_block_is_part_of_a_board_or_of_settings(block: Block, tmp_pa
         value = {"devices": value}
     path = tmp_path / "board.yaml"
     path.write_text(json.dumps({"schema": 1, "devices": {}, **value}))
-    assert [p for p in problems(path) if not _ELSEWHERE.search(p.message)] == []
+    assert [p for p in problems(path) if not _ELSEWHERE.search(str(p.message))] == []
 
 
 def problems(board: Path) -> list[Problem]:

@@ -28,7 +28,7 @@ from labnode.board.config.sequences import Sequence, SequenceKeys, read_sequence
 from labnode.board.simulation import Link
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.expressions import Words
-from labnode.locale import BUILT_IN, Catalogues
+from labnode.locale import BUILT_IN, Catalogues, Joined, Wording
 from labnode.schema import (
     Between,
     Doc,
@@ -117,13 +117,15 @@ class BoardFile:
         ends = [self.sequences.get(name) for name in ("on_start", "on_dispose")]
         return max((sequence.timeout for sequence in ends if sequence is not None), default=0.0)
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[str | Wording]:
         """What is allowed but probably a mistake, a sentence each."""
-        found = [
-            f"'{n}': {words}" for n, driver in self.devices.items() for words in driver.warnings()
-        ]
+        found: list[str | Wording] = []
+        for name, driver in self.devices.items():
+            found += [Joined(f"'{name}': ", words) for words in driver.warnings()]
         found += lacking(self.catalogues.own)
-        return found + [w for s in self.sequences.values() for w in s.warnings(self.devices)]
+        for sequence in self.sequences.values():
+            found += sequence.warnings(self.devices)
+        return found
 
     def on_page(self) -> list[str]:
         """The devices that students may see, in the order of the page."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from labnode.board.simulation import Link
-from labnode.drivers.buses.bus_pins import RESERVED
+from labnode.drivers.buses.bus_pins import RESERVED, bus_in_words
 from labnode.drivers.framework.driver import (
     Claim,
     Derived,
@@ -25,7 +25,7 @@ from labnode.drivers.framework.expressions import WORDS, Expression, ExpressionE
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.readings import ValueType
 from labnode.errors import BadInput
-from labnode.locale import Joined, Message
+from labnode.locale import Joined, Message, Wording
 from labnode.schema import (
     Between,
     Doc,
@@ -35,7 +35,7 @@ from labnode.schema import (
     Section,
     build,
     did_you_mean,
-    shown,
+    sentence_of,
     unlike,
 )
 
@@ -57,21 +57,24 @@ class Lookup:
         """The device called `name`, if there is one."""
         if name not in self.devices:
             hint = did_you_mean(name, self.devices)
-            self.problems.add(where, f"there is no device {name!r}{hint}")
+            self.problems.add(where, Message("board.no-device", name=repr(name), hint=hint))
         return self.devices.get(name)
 
-    def visible(self, name: str, where: Section | str, what: str) -> bool:
-        """Whether there is such a device; `what` shows it, so students have to have access."""
+    def visible(self, name: str, where: Section | str, refused: Message) -> bool:
+        """Whether there is such a device; without access for students it is `refused`."""
         driver = self.device(name, where)
         if driver is not None and driver.access != "user":
-            self.problems.add(where, f"'{name}' has access: {driver.access}, so no {what}")
+            access = driver.access
+            self.problems.add(
+                where, Message("board.no-access", name=name, access=access, refused=refused)
+            )
         return name in self.devices
 
     def output(self, name: str, where: Section | str) -> Output | None:
         """The output called `name`, if there is one."""
         driver = self.device(name, where)
         if driver is not None and not isinstance(driver, Output):
-            self.problems.add(where, f"'{name}' is no output: a {driver.kind} cannot be set")
+            self.problems.add(where, Message("board.no-output", name=name, kind=driver.kind))
         return driver if isinstance(driver, Output) else None
 
     def values(self, section: Mapping[str, Section]) -> dict[str, Any]:
@@ -88,7 +91,7 @@ class Lookup:
         try:
             return output.accept(name, value)
         except BadInput as error:
-            self.problems.add(where, str(error))
+            self.problems.add(where, error.words)
         return None
 
     @property
@@ -97,19 +100,23 @@ class Lookup:
         return {n: d.value_type for n, d in self.devices.items() if d is not None}
 
     def condition(
-        self, section: Section, what: str, *, named: Mapping[str, type | None] | None = None
+        self,
+        section: Section,
+        what: str | Wording,
+        *,
+        named: Mapping[str, type | None] | None = None,
     ) -> Expression | None:
         """The expression that a scalar is, which is true or false."""
         found = self.expression(section, what, named=named)
         if found is not None and found.kind is str:
-            text = f"the expression {found.text!r} for {what} is a text, neither true nor false"
-            self.problems.add(section, text)
+            text = repr(found.text)
+            self.problems.add(section, Message("board.no-condition", text=text, what=what))
         return found
 
     def expression(
         self,
         section: Section,
-        what: str,
+        what: str | Wording,
         *,
         named: Mapping[str, type | None] | None = None,
         history: bool = False,
@@ -119,9 +126,8 @@ class Lookup:
             return None
         content = section.content
         if not isinstance(content, str | bool | int | float):
-            self.problems.add(
-                section, f"expected an expression for {what}, not {shown(section.value)}"
-            )
+            expected = Message("board.expression-for", what=what)
+            self.problems.add(section, unlike(expected, section.value))
             return None
         text = str(content).lower() if isinstance(content, bool) else section.text
         try:
@@ -129,7 +135,10 @@ class Lookup:
                 text, self.devices, types=self.types, named=named, history=history
             )
         except ExpressionError as error:
-            self.problems.add(section, f"the expression {text!r} for {what}, {error}")
+            why = sentence_of(error)
+            self.problems.add(
+                section, Message("board.expression", text=repr(text), what=what, why=why)
+            )
         return None
 
 
@@ -164,9 +173,9 @@ def read_devices(
             claims.add(name, options, driver)
             if driver.words is not None and _widget(driver) not in _TWO_STATES:
                 where = options.child("words").key_where
-                problems.add(where, f"'{name}' has words for on and off, and is neither")
+                problems.add(where, Message("board.no-two-states", name=name))
             for mistake in driver.mistakes(folder):
-                problems.add(options, f"'{name}': {mistake}")
+                problems.add(options, Joined(f"'{name}': ", mistake))
     for name, options in section.items():
         _check_refs(devices[name], options, lookup)
         _check_remote_pins(name, devices[name], options, lookup, claims)
@@ -183,12 +192,12 @@ def read_links(section: Section, lookup: Lookup) -> tuple[dict[str, Link], dict[
         if driver is None:
             continue
         if driver.script is not None:
-            what = f"the simulated '{name}'"
+            what = Message("board.simulated", name=name)
             scripts[name] = script = build(driver.script, link, lookup.problems, name=what)
             _check_refs(script, link, lookup)
         elif not isinstance(driver, Simulatable):
             lookup.problems.add(
-                link.key_where, f"'{name}' cannot be simulated: a {driver.kind} is no input"
+                link.key_where, Message("cli.no-input", name=name, kind=driver.kind)
             )
         elif (built := _link(name, driver, link, lookup)) is not None:
             links[name] = built
@@ -197,7 +206,7 @@ def read_links(section: Section, lookup: Lookup) -> tuple[dict[str, Link], dict[
         return following(links, derived), scripts
     except ValueError as error:
         if links:  # or formulas alone do, which is told with their line
-            lookup.problems.add(section, f"the links go in a circle: {error}")
+            lookup.problems.add(section, Message("board.links-in-circle", way=str(error)))
         return {}, {}
 
 
@@ -206,14 +215,18 @@ def _link(name: str, driver: Driver, section: Section, lookup: Lookup) -> Link |
         return None
     spec: LinkKeys | None = LinkKeys(value=section)
     if isinstance(section.content, dict):
-        spec = build(LinkKeys, section, lookup.problems, name=f"the simulated '{name}'")
+        what = Message("board.simulated", name=name)
+        spec = build(LinkKeys, section, lookup.problems, name=what)
     value = None if spec is None else lookup.expression(spec.value, f"'{name}'")
     if spec is None or value is None:
         return None
     kind = driver.value_type.kind
     if str in (value.kind, kind) and {value.kind, kind} - {str, None}:
-        what = "a text" if kind is str else "no text"
-        lookup.problems.add(spec.value, f"'{name}' shows {what}, other than {value.text!r}")
+        text = repr(value.text)
+        wrong = Message("board.shows-no-text", name=name, text=text)
+        if kind is str:
+            wrong = Message("board.shows-a-text", name=name, text=text)
+        lookup.problems.add(spec.value, wrong)
         return None
     return Link(value, spec.lag, spec.noise, spec.start)
 
@@ -235,12 +248,12 @@ def in_opening_order(devices: Mapping[str, Driver]) -> list[str]:
 
 def _check_name(name: str, options: Section, problems: Problems) -> None:
     if not NAME.fullmatch(name):
-        why = "it is a letter, then letters, digits and '_', 40 at most"
+        why = Message("board.name-of-device")
     elif name in (*WORDS, "on", "off") or keyword.iskeyword(name):
-        why = "it means something in expressions or Python"
+        why = Message("board.word-of-python")
     else:
         return
-    problems.add(options.key_where, f"{name!r} cannot be the name of a device: {why}")
+    problems.add(options.key_where, Message("board.no-device-name", name=repr(name), why=why))
 
 
 def _device(
@@ -296,7 +309,7 @@ def _is_valid(driver: Driver | None, name: str, options: Section, problems: Prob
             try:
                 setattr(driver, key, driver.accept(name, value))
             except BadInput as error:
-                problems.add(options.child(key), f"{key}: {error}")
+                problems.add(options.child(key), Joined(f"{key}: ", error.words))
     return len(problems) == before
 
 
@@ -309,7 +322,7 @@ def _check_refs(thing: Any, options: Section, lookup: Lookup) -> None:
         place = options.child(field.metadata.get("key", field.name))
         other = lookup.device(name, place)
         if field.name == "port" and other is not None and not isinstance(other, Lendable):
-            lookup.problems.add(place, f"'{name}' has no port to lend: it is a {other.kind}")
+            lookup.problems.add(place, Message("board.no-port", name=name, kind=other.kind))
         if other is not None and (mistake := name.mistake(other)):
             lookup.problems.add(place, mistake)
 
@@ -323,17 +336,18 @@ def _check_remote_pins(
         if other is None:
             continue
         if not isinstance(other, PinProvider):
-            lookup.problems.add(options, f"'{pin.device}' has no pins: it is a {other.kind}")
+            wrong = Message("board.no-pins", name=pin.device, kind=other.kind)
+            lookup.problems.add(options, wrong)
             continue
         try:
             claims.take(name, options, [other.pin_claim(pin.pin)])
         except ValueError as error:
-            lookup.problems.add(options, f"'{name}': {error}")
+            lookup.problems.add(options, Joined(f"'{name}': ", sentence_of(error)))
             continue
         is_output = isinstance(driver, Output)
         why = None if is_output else other.refusal(getattr(driver, "pull_up", None))
         if why is not None:
-            lookup.problems.add(options, f"'{name}': {why}")
+            lookup.problems.add(options, Joined(f"'{name}': ", why))
         active_high = is_output and getattr(driver, "active_high", True)
         other.pin_uses[pin.pin] = PinUse(name, active_high)
 
@@ -347,7 +361,7 @@ def _check_expressions(
     except ValueError as error:
         name = str(error).partition(" ")[0]
         where = section.child(name).key_where
-        lookup.problems.add(where, f"'{name}' follows from itself: {error}")
+        lookup.problems.add(where, Message("board.follows-itself", name=name, way=str(error)))
         return
     for name in ordered:
         driver = devices[name]
@@ -358,7 +372,7 @@ def _check_expressions(
                 setattr(driver, field.name, checked or getattr(driver, field.name))
     for name, driver in devices.items():
         for key, why in driver.misfits(devices) if driver is not None else ():
-            lookup.problems.add(section.child(name).child(key), f"'{name}': {why}")
+            lookup.problems.add(section.child(name).child(key), Joined(f"'{name}': ", why))
 
 
 def sources_of(devices: Mapping[str, Driver | None]) -> dict[str, Collection[str]]:
@@ -413,32 +427,37 @@ class Claims:
 
     def take(self, name: str, place: Section, claims: Iterable[Claim]) -> None:
         """Take some more for a device."""
-        reasons = {""}  # each once: a bus has several pins, all of which may be used by one device
+        # Each once: a bus has several pins, all of which may be used by one device.
+        reasons: set[str | Message] = {""}
         for claim in claims:
             reason = self._conflict(name, place, claim)
             if reason not in reasons:
-                self._problems.add(place.key_where, f"'{name}' uses {claim}{reason}")
+                used = Message("board.uses", name=name, claim=claim.words, reason=reason)
+                self._problems.add(place.key_where, used)
                 reasons.add(reason)
             self._owners.setdefault(claim, (name, place, claim))
 
-    def _conflict(self, name: str, place: Section, claim: Claim) -> str:
+    def _conflict(self, name: str, place: Section, claim: Claim) -> str | Message:
         """Why the device cannot have the claim, "" when it can."""
-        for reserved, reason in RESERVED.items():
+        for reserved in RESERVED:
             if claim == reserved and claim.bus != reserved.bus:
-                return f", which {reason}"
+                return Message("board.uses:reserved")
         if claim not in self._owners:
             return ""
         owner, other, first = self._owners[claim]
         if first.bus and first.bus == claim.bus:
             return ""
         if owner == name:
-            return " twice"
-        use = f" for the {first.bus}" if first.bus else ""
-        return f", which '{owner}' ({_line(other, place)}) already uses{use}"
+            return Message("board.uses:twice")
+        at = _line(other, place)
+        if first.bus:
+            bus = bus_in_words(first.bus) if " bus" in first.bus else first.bus
+            return Message("board.uses:for-bus", owner=owner, place=at, bus=bus)
+        return Message("board.uses:taken", owner=owner, place=at)
 
 
-def _line(other: Section, place: Section) -> str:
+def _line(other: Section, place: Section) -> str | Message:
     """ "line 12", or with its file when that is another one."""
     file, _, line = other.key_where.rpartition(":")
     here = place.key_where.rpartition(":")[0] == file
-    return f"line {line}" if here else other.key_where
+    return Message("board.line", line=line) if here else other.key_where

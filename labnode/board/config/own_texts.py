@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from labnode.errors import Problem
 from labnode.files import lies_in
-from labnode.locale import BUILT_IN, placeholders
+from labnode.locale import BUILT_IN, Message, placeholders
+from labnode.schema import did_you_mean
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _MOST_BYTES = 1_000_000
@@ -32,15 +32,17 @@ def read_own(board: Path) -> tuple[Texts, tuple[Path, ...], list[Problem]]:
     return texts, files, problems
 
 
-def lacking(own: Texts) -> Iterator[str]:
+def lacking(own: Texts) -> Iterator[Message]:
     """A sentence for each new language that has not all texts: those are in English."""
     english = BUILT_IN.texts("en")
     for code, texts in own.items():
         missing = [key for key in english if key not in texts and not key.startswith("admin.")]
         if code not in BUILT_IN.languages and missing:
-            yield (
-                f"locale/{code}.json has no {missing[0]!r}, and lacks {len(missing)} texts in all: "
-                "those are in English"
+            yield Message(
+                "board.texts-lacking",
+                file=f"locale/{code}.json",
+                name=repr(missing[0]),
+                count=len(missing),
             )
 
 
@@ -55,28 +57,28 @@ def _read(file: Path, home: Path) -> tuple[list[Problem], Mapping[str, str]]:
     except _Wrong as problem:
         line, message = problem.args
         return [Problem(f"{file}:{line}", message)], {}
-    mistakes = [(key, f"{key!r} is there twice") for key in doubled]
+    mistakes = [(key, Message("board.texts-twice", name=repr(key))) for key in doubled]
     mistakes += [(key, why) for key, value in data.items() if (why := _mistake(key, value))]
     if not mistakes and file.stem not in BUILT_IN.languages and "language" not in data:
-        mistakes = [("", 'a new language has "language": what it calls itself, such as "Galego"')]
+        mistakes = [("", Message("board.texts-language"))]
     wrong = [Problem(f"{file}:{_line(text, key)}", message) for key, message in mistakes]
     return wrong, {} if wrong else data
 
 
 def _text(file: Path, home: Path) -> str:
     if not _LANGUAGE.fullmatch(file.stem):
-        raise _Wrong(1, f"a catalogue is called eu.json or pt-BR.json, not {file.name}")
+        raise _Wrong(1, Message("board.texts-file", name=file.name))
     if not lies_in(home, file.relative_to(home)):
-        raise _Wrong(1, "the file has to lie beside the board; this link leads elsewhere")
+        raise _Wrong(1, Message("board.texts-elsewhere"))
     try:
         with file.open("rb") as stream:
             text = stream.read(_MOST_BYTES + 1).decode("utf-8")
     except OSError as error:
-        raise _Wrong(1, f"the file cannot be read: {error.strerror}") from None
+        raise _Wrong(1, Message("board.texts-unreadable", why=str(error.strerror))) from None
     except UnicodeDecodeError as error:
-        raise _Wrong(1, f"the file is not UTF-8 at byte {error.start}") from None
+        raise _Wrong(1, Message("board.texts-no-utf8", byte=error.start)) from None
     if len(text) > _MOST_BYTES:
-        raise _Wrong(1, f"a catalogue has at most {_MOST_BYTES} bytes")
+        raise _Wrong(1, Message("board.texts-too-large", most=_MOST_BYTES))
     return text
 
 
@@ -92,27 +94,31 @@ def _parsed(text: str) -> tuple[dict[str, Any], list[str]]:
     try:
         data = json.loads(text, object_pairs_hook=once)
     except json.JSONDecodeError as error:
-        raise _Wrong(error.lineno, f"this is not JSON: {error.msg}") from None
+        raise _Wrong(error.lineno, Message("board.texts-no-json", why=error.msg)) from None
     except RecursionError:
         data = None
     if not isinstance(data, dict):
-        raise _Wrong(1, 'a catalogue is one object of texts, such as {"page.leave": "Irten"}')
+        raise _Wrong(1, Message("board.texts-no-object"))
     return data, doubled
 
 
-def _mistake(key: str, value: Any) -> str | None:
+def _mistake(key: str, value: Any) -> Message | None:
     english = BUILT_IN.texts("en")
     if key not in english:
-        close = get_close_matches(key, english, n=1)
-        return f"labnode has no text {key!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+        hint = did_you_mean(key, english)
+        return Message("board.texts-unknown", name=repr(key), hint=hint)
     if not isinstance(value, str) or not value.strip():
-        return f"{key!r} has to be a text, not {json.dumps(value, ensure_ascii=False)[:60]}"
+        shown = json.dumps(value, ensure_ascii=False)[:60]
+        return Message("board.texts-no-text", name=repr(key), value=shown)
     needed, found = placeholders(english[key]), placeholders(value)
     if needed == found:
         return None
-    names = ", ".join(f"{{{name}}}" for name in needed) or "no placeholders"
-    others = ", ".join(f"{{{name}}}" for name in found) or "none"
-    return f"{key!r} has to have {names}, as in English ({english[key]!r}); here it has {others}"
+    names = ", ".join(f"{{{name}}}" for name in needed) or Message("board.texts-no-placeholders")
+    others = ", ".join(f"{{{name}}}" for name in found) or Message("board.texts-none")
+    text = repr(english[key])
+    return Message(
+        "board.texts-placeholders", name=repr(key), needed=names, text=text, found=others
+    )
 
 
 def _line(text: str, key: str) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from labnode.board.config.devices import Lookup
+from labnode.locale import Message
 from labnode.schema import (
     Between,
     Doc,
@@ -16,8 +17,11 @@ from labnode.schema import (
     Text,
     build,
     did_you_mean,
-    shown,
+    unlike,
 )
+
+_NO_PAGE = Message("board.no-page")
+_NO_RECORDING = Message("board.no-recording")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,7 @@ class Plot:
 
     def __post_init__(self) -> None:
         if not self.plot:
-            raise ValueError("a plot needs the name of one device at least")
+            raise ValueError(Message("board.empty-plot"))
 
     def describe(self, locales: Sequence[str | None]) -> dict[str, Any]:
         label = _words(self.label, locales)
@@ -122,7 +126,7 @@ def read_page(section: Section, lookup: Lookup, *, picture: bool) -> tuple[Page,
     entries = section.entries()
     stages = [entry for entry in entries if is_stage(entry)]
     for entry in stages[1:]:
-        lookup.problems.add(entry, "the page has one stage; put all that is on it into one list")
+        lookup.problems.add(entry, Message("board.one-stage"))
     stage = reader.stage(stages[0]) if stages else None
     rows = (map(reader.read, row.entries()) for row in entries if not is_stage(row))
     page = tuple(tuple(item for item in row if item is not None) for row in rows)
@@ -145,7 +149,7 @@ def devices_of(page: Page) -> list[str]:
     return [name for name in devices if isinstance(name, str)]
 
 
-def check_page(page: Page, stage: StageSpec | None, tasks: Mapping[str, Any]) -> list[str]:
+def check_page(page: Page, stage: StageSpec | None, tasks: Mapping[str, Any]) -> list[Message]:
     """A sentence for each task on the page that students cannot start; `tasks` are all by name."""
     shown = [*(item for row in page for item in row), *(stage.items if stage else ())]
     names = [item.task for item in shown if isinstance(item, TaskCard)]
@@ -154,9 +158,9 @@ def check_page(page: Page, stage: StageSpec | None, tasks: Mapping[str, Any]) ->
     for name in names:
         if name not in tasks:
             hint = did_you_mean(name, labelled)
-            sentences.append(f"the page has the task {name!r}, which the lab does not have{hint}")
+            sentences.append(Message("board.page-no-task", name=repr(name), hint=hint))
         elif name not in labelled:
-            sentences.append(f"the task {name!r} on the page needs a label: @lab.task(label=...)")
+            sentences.append(Message("board.page-task-label", name=repr(name)))
     return sentences
 
 
@@ -168,12 +172,12 @@ class _PageReader:
         self._seen: set[str] = set()
 
     def stage(self, entry: Section) -> StageSpec | None:
-        keys = build(StageKeys, entry, self._problems, name="the stage")
+        keys = build(StageKeys, entry, self._problems, name=Message("board.stage"))
         if keys is None:
             return None
         items = [self._on_stage(item) for item in keys.stage]
         if not items:
-            self._problems.add(entry, "the stage needs something on it, such as [picture]")
+            self._problems.add(entry, Message("board.empty-stage"))
         return StageSpec(tuple(item for item in items if item is not None), keys.layout)
 
     def _on_stage(self, entry: Section) -> Item | BoardPicture | None:
@@ -184,7 +188,7 @@ class _PageReader:
         if not self._picture and "picture" in self._lookup.devices:
             return "picture"
         if not self._picture:
-            self._problems.add(entry, "the board has no picture: give it one, picture: {file: ...}")
+            self._problems.add(entry, Message("board.no-picture"))
         return BoardPicture()
 
     def read(self, entry: Section) -> Item | Wide | None:
@@ -197,16 +201,12 @@ class _PageReader:
                 return self._wide(key, columns)
         if kind is None:
             if not entry.bad:
-                self._problems.add(
-                    entry,
-                    "expected the name of a device, or {text: ...}, {plot: [...]} or {task: ...},"
-                    f" not {shown(entry.value)}",
-                )
+                self._problems.add(entry, unlike(Message("board.page-item"), entry.value))
             return None
-        item = build(kind, entry, self._problems, name="this part of the page")
+        item = build(kind, entry, self._problems, name=Message("board.part-of-page"))
         if isinstance(item, Plot):
             for name in entry.child("plot").entries():
-                self._lookup.visible(str(name.content), name, "page")
+                self._lookup.visible(str(name.content), name, _NO_PAGE)
                 _check_number(str(name.content), name, self._lookup)
         if isinstance(item, TaskCard):
             self._check_once(item.task, entry)
@@ -214,19 +214,20 @@ class _PageReader:
 
     def _device(self, name: str, place: Section) -> bool:
         self._check_once(name, place)
-        return self._lookup.visible(name, place, "page")
+        return self._lookup.visible(name, place, _NO_PAGE)
 
     def _wide(self, name: str, columns: Section) -> Wide | None:
         """`{heater: 2}`."""
         known = self._device(name, columns)
-        number = build(int, columns, self._problems, name=f"the columns of '{name}'")
+        what = Message("board.columns-of", name=name)
+        number = build(int, columns, self._problems, name=what)
         if number is not None and not 1 <= number <= _MOST_COLUMNS:
-            self._problems.add(columns, f"a card is 1 to {_MOST_COLUMNS} columns wide")
+            self._problems.add(columns, Message("board.too-wide", most=_MOST_COLUMNS))
         return Wide(name, number) if known and number is not None else None
 
     def _check_once(self, name: str, place: Section) -> None:
         if name in self._seen:
-            self._problems.add(place, f"'{name}' is on the page twice")
+            self._problems.add(place, Message("board.twice-on-page", name=name))
         self._seen.add(name)
 
 
@@ -252,15 +253,15 @@ class RecordSpec:
 
     def __post_init__(self) -> None:
         if not self.devices:
-            raise ValueError("a recording needs the name of one device at least")
+            raise ValueError(Message("board.empty-recording"))
         if len(set(self.devices)) < len(self.devices):
-            raise ValueError("a device is recorded once")
+            raise ValueError(Message("board.recorded-twice"))
 
 
 def check_record(spec: RecordSpec | None, section: Section, lookup: Lookup) -> None:
     """The devices have to exist, and students have to have access to them."""
     for name in spec.devices if spec is not None else ():
-        lookup.visible(name, section, "recording")
+        lookup.visible(name, section, _NO_RECORDING)
         _check_number(name, section, lookup)
 
 
@@ -268,6 +269,4 @@ def _check_number(name: str, where: Section, lookup: Lookup) -> None:
     """What is drawn over time, or written down, is one value and not an array."""
     driver = lookup.devices.get(name)
     if driver is not None and driver.widget == "samples":
-        lookup.problems.add(
-            where, f"the value of '{name}' is an array, which has a plot and a CSV file of its own"
-        )
+        lookup.problems.add(where, Message("board.array", name=name))

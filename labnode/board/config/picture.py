@@ -12,7 +12,18 @@ from labnode.board.config.devices import Lookup
 from labnode.drivers.framework.bank import Bank
 from labnode.drivers.framework.driver import Driver
 from labnode.files import lies_in
-from labnode.schema import Between, Doc, Like, Section, Text, build, did_you_mean, quoted
+from labnode.locale import Joined, Message
+from labnode.schema import (
+    Between,
+    Doc,
+    Like,
+    Section,
+    Text,
+    build,
+    did_you_mean,
+    quoted,
+    sentence_of,
+)
 
 Shape = Literal["led", "slide", "push", "reading", "digits"]
 Segment = Literal["a", "b", "c", "d", "e", "f", "g", "dp"]
@@ -22,6 +33,8 @@ _MOST_PIXELS = 8192  # of a side
 _KINDS = (".svg", ".png", ".jpg", ".jpeg")
 _ROW = 0.07  # of the picture's height: what is nearer than this is in one row
 _COLOURS = ("red", "orange", "yellow", "green", "blue", "white")
+_NO_PLACE = Message("board.no-place")
+_TWO_NUMBERS = Message("board.two-numbers", example="[0.31, 0.62]")
 
 # The shapes that show a device with this widget, the usual one first.
 _SHAPES: dict[str, tuple[Shape, ...]] = {
@@ -39,14 +52,15 @@ _SHAPES: dict[str, tuple[Shape, ...]] = {
 
 def _pair(place: list[float] | None) -> list[float] | None:
     if place is not None and len(place) != 2:
-        raise ValueError(f"expected two numbers such as [0.31, 0.62], not {len(place)}")
+        raise ValueError(Message("yaml.unlike", expected=_TWO_NUMBERS, value=len(place)))
     return place
 
 
 def _colour(name: str | None) -> str | None:
     if name is not None and name not in _COLOURS and not re.fullmatch("#[0-9a-fA-F]{6}", name):
-        hint = did_you_mean(name, _COLOURS) or f"; there are {', '.join(_COLOURS)}"
-        raise ValueError(f'expected a colour such as red or "#ff8800", not {quoted(name)}{hint}')
+        wrong = Message("yaml.unlike", expected=Message("board.colour"), value=quoted(name))
+        colours = Message("board.there-are", names=", ".join(_COLOURS))
+        raise ValueError(Joined(wrong, did_you_mean(name, _COLOURS) or colours))
     return name
 
 
@@ -168,10 +182,13 @@ def read_picture(section: Section, lookup: Lookup, folder: Path) -> PictureSpec 
         return None
     try:
         width, height = _size_of(folder, keys.file)
-    except (ValueError, OSError) as error:
+    except OSError as error:
         lookup.problems.add(section.child("file"), str(error))
-        return None
-    return PictureSpec(folder / keys.file, width, height, keys.alt, tuple(spots))
+    except ValueError as error:
+        lookup.problems.add(section.child("file"), sentence_of(error))
+    else:
+        return PictureSpec(folder / keys.file, width, height, keys.alt, tuple(spots))
+    return None
 
 
 def candidates(devices: Mapping[str, Driver]) -> list[dict[str, Any]]:
@@ -193,8 +210,8 @@ def candidates(devices: Mapping[str, Driver]) -> list[dict[str, Any]]:
 
 def _placed(key: str, entry: Section, lookup: Lookup) -> PlacedSpot | None:
     name, dot, part = key.partition(".")
-    known = lookup.visible(name, entry.key_where, "place on the picture")
-    spot = build(Spot, entry, lookup.problems, name=f"'{key}' on the picture")
+    known = lookup.visible(name, entry.key_where, _NO_PLACE)
+    spot = build(Spot, entry, lookup.problems, name=Message("board.on-picture", name=key))
     driver = lookup.devices.get(name)
     if not known or driver is None or spot is None:
         return None
@@ -203,7 +220,7 @@ def _placed(key: str, entry: Section, lookup: Lookup) -> PlacedSpot | None:
         shape = _shape(key, spot, driver, bit)
     except ValueError as error:
         place = entry.child("shape") if "shape" in entry else entry.key_where
-        lookup.problems.add(place, str(error))
+        lookup.problems.add(place, sentence_of(error))
         return None
     return PlacedSpot(name, bit, shape, spot)
 
@@ -211,14 +228,13 @@ def _placed(key: str, entry: Section, lookup: Lookup) -> PlacedSpot | None:
 def _bit(name: str, part: str, driver: Driver) -> int:
     """The number of a bit that is named by it or by its own name; ValueError."""
     if not isinstance(driver, Bank):
-        raise ValueError(f"'{name}' has no bits: a {driver.kind} is no bank")
+        raise ValueError(Message("board.no-bits", name=name, kind=driver.kind))
     numbers = {str(bit): bit for bit in range(driver.width)}
     numbers |= {label: bit for bit, label in enumerate(driver.bits or ())}
     if part not in numbers:
         hint = did_you_mean(part, driver.bits or ())
-        raise ValueError(
-            f"'{name}' has no bit {part!r}; it has the bits 0 to {driver.width - 1}{hint}"
-        )
+        last = driver.width - 1
+        raise ValueError(Message("board.no-bit", name=name, bit=repr(part), last=last, hint=hint))
     return numbers[part]
 
 
@@ -226,23 +242,37 @@ def _shape(key: str, spot: Spot, driver: Driver, bit: int | None) -> Shape:
     """The shape of a spot; ValueError where it is none for such a device."""
     shapes = _shapes(driver, bit)
     if not shapes:
-        raise ValueError(f"'{key}' cannot be on the picture: a {driver.kind} has a card of its own")
+        raise ValueError(Message("board.no-shape", name=key, kind=driver.kind))
     shape = spot.shape or ("digits" if spot.segments else shapes[0])
     if shape not in shapes:
         push = shape == "push" and bit is None and _widget(driver) == "switch"
         digit = shape == "digits" and isinstance(driver, Bank)
-        hint = "; a push button has `hold: true` or a `pulse`" if push else ""
-        hint = "; a digit has 7 or 8 bits, one for each segment" if digit else hint
+        hint = Message("board.push-button") if push else ""
+        hint = Message("board.digit") if digit else hint
         raise ValueError(
-            f"'{key}' cannot have the shape {shape!r}: a {driver.kind} is shown as "
-            f"{' or '.join(shapes)}{hint}"
+            Message(
+                "board.other-shape",
+                name=key,
+                shape=repr(shape),
+                kind=driver.kind,
+                shapes=_one_of(shapes),
+                hint=hint,
+            )
         )
     if shape == "digits" and isinstance(driver, Bank):
         if spot.segments and len(spot.segments) != driver.width:
-            raise ValueError(f"'{key}' has {driver.width} bits: give a segment for each of them")
+            raise ValueError(Message("board.segments", name=key, count=driver.width))
     elif spot.segments:
-        raise ValueError(f"'{key}' has no segments: they are the bits of a bank that is a digit")
+        raise ValueError(Message("board.no-segments", name=key))
     return shape
+
+
+def _one_of(shapes: tuple[Shape, ...]) -> str | Message:
+    """ "led or slide or reading"."""
+    found: str | Message = shapes[0]
+    for shape in shapes[1:]:
+        found = Message("yaml.or", rest=found, last=shape)
+    return found
 
 
 def _widget(driver: Driver) -> str:
@@ -262,21 +292,28 @@ def _size_of(folder: Path, name: str) -> tuple[float, float]:
     """The width and the height of a picture; ValueError with a sentence for what is none."""
     path = folder / name
     if Path(name).suffix.lower() not in _KINDS:
-        raise ValueError(f"expected an SVG, PNG or JPEG file, not {quoted(name)}")
+        expected = Message("board.picture-file")
+        raise ValueError(Message("yaml.unlike", expected=expected, value=quoted(name)))
     if not lies_in(folder, name):
-        raise ValueError(f"expected a picture beside the board or below it, not {quoted(name)}")
+        expected = Message("board.picture-beside")
+        raise ValueError(Message("yaml.unlike", expected=expected, value=quoted(name)))
     if not path.is_file():
         beside = [str(p.relative_to(folder)) for p in folder.rglob("*") if p.suffix in _KINDS]
-        raise ValueError(f"there is no file {str(path)!r}{did_you_mean(name, beside)}")
+        missing = Message("board.no-file", path=repr(str(path)))
+        raise ValueError(Joined(missing, did_you_mean(name, beside)))
     if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"{quoted(name)} is larger than {MOST_BYTES >> 20} MiB")
+        raise ValueError(Message("board.too-large", name=quoted(name), most=MOST_BYTES >> 20))
     content = path.read_bytes()
     reader = {".svg": _svg, ".png": _png}.get(Path(name).suffix.lower(), _jpeg)
     size = reader(content)
     if size is None or min(size) <= 0:
-        raise ValueError(f"{quoted(name)} is no {Path(name).suffix[1:].upper()} with a size")
+        kind = Path(name).suffix[1:].upper()
+        raise ValueError(Message("board.no-size", name=quoted(name), kind=kind))
     if max(size) > _MOST_PIXELS:
-        raise ValueError(f"{quoted(name)} is {size[0]:g} x {size[1]:g}: at most {_MOST_PIXELS}")
+        pixels = f"{size[0]:g} x {size[1]:g}"
+        raise ValueError(
+            Message("board.too-many-pixels", name=quoted(name), size=pixels, most=_MOST_PIXELS)
+        )
     return size
 
 
