@@ -25,7 +25,7 @@ from labnode.drivers.framework.expressions import WORDS, Expression, ExpressionE
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.readings import ValueType
 from labnode.errors import BadInput
-from labnode.locale import Joined, Message
+from labnode.locale import Joined, Message, Wording
 from labnode.schema import (
     Between,
     Doc,
@@ -97,7 +97,11 @@ class Lookup:
         return {n: d.value_type for n, d in self.devices.items() if d is not None}
 
     def condition(
-        self, section: Section, what: str, *, named: Mapping[str, type | None] | None = None
+        self,
+        section: Section,
+        what: str | Wording,
+        *,
+        named: Mapping[str, type | None] | None = None,
     ) -> Expression | None:
         """The expression that a scalar is, which is true or false."""
         found = self.expression(section, what, named=named)
@@ -109,7 +113,7 @@ class Lookup:
     def expression(
         self,
         section: Section,
-        what: str,
+        what: str | Wording,
         *,
         named: Mapping[str, type | None] | None = None,
         history: bool = False,
