@@ -51,7 +51,7 @@ class Spooled:
     def keep(self, suffix: str) -> Path:
         """The upload is complete; returns the new path, which ends in `suffix` (".hex")."""
         if not _SUFFIX.fullmatch(suffix):
-            raise ValueError(suffix)
+            raise ValueError(Message("board.no-ending", suffix=repr(suffix)))
         self._file.close()
         self.path = self.path.rename(self.path.with_suffix(suffix))
         self.kept = True

@@ -224,7 +224,7 @@ def test_what_was_driven_before_it_is_opened_does_not_move(wired: Any, wires: Wi
     board, _clock = wired(text)
     assert wires.pcf.driven == 0b11111101
     assert all(byte & 2 == 0 for byte in wires.pcf.written)
-    assert [w for w in board.file.warnings() if "P1 is high while 'pump' is on" in w]
+    assert [w for w in board.file.warnings() if "P1 is high while 'pump' is on" in str(w)]
 
 
 def test_labnode_safe_reaches_what_is_on_an_expander(

@@ -123,8 +123,8 @@ def test_a_lab_adds_a_language_and_changes_a_text_of_another(board: MakeBoard) -
     path = board(gl=GALICIAN, eu={"page.leave": "Alde egin"})
     file = load_board(path)
     assert file.catalogues.names["gl"] == "Galego"
-    assert [w for w in file.warnings() if "locale/gl.json" in w]
-    assert not [w for w in file.warnings() if "locale/eu.json" in w]
+    assert [w for w in file.warnings() if "locale/gl.json" in str(w)]
+    assert not [w for w in file.warnings() if "locale/eu.json" in str(w)]
     with LabClient(path) as lab:
         student = lab.student(locale="gl_ES")
         page = student.get("/").text
