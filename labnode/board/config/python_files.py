@@ -11,7 +11,7 @@ from types import ModuleType
 
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.registry import MODULES, Drivers, registry
-from labnode.errors import ConfigError, LabnodeError, Problem
+from labnode.errors import ConfigError, Problem
 from labnode.files import lies_in
 from labnode.locale import Joined, Message, Wording
 from labnode.schema import Problems, Section, quoted, unlike
@@ -81,8 +81,8 @@ def _sentence(error: BaseException) -> str | Wording:
             return Message("board.library-missing", library=library, name=name)
         how = f"{sys.executable} -m pip install {name}"
         return Message("board.library-not-installed", library=library, how=how)
-    if isinstance(error, LabnodeError) and isinstance(error.words, Wording):
-        return Joined(f"{type(error).__name__}: ", error.words)
+    if len(error.args) == 1 and isinstance(error.args[0], Wording):  # of labnode's own
+        return Joined(f"{type(error).__name__}: ", error.args[0])
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     words = " ".join(text.split())
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
