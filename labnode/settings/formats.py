@@ -141,7 +141,7 @@ def secret_key(text: str) -> str:
 
 def log_level(text: str) -> str:
     if text.upper() not in _LEVELS:
-        expected = Message("setting.one-of", names=", ".join(_LEVELS))
+        expected = Message("error.one-of", names=", ".join(_LEVELS))
         raise ValueError(unlike(expected, text))
     return text.upper()
 

@@ -151,7 +151,7 @@ def _outputs(entries: list[Section], lookup: Lookup) -> tuple[str, ...]:
     names = []
     for entry in entries:
         if not isinstance(entry.content, str):
-            lookup.problems.add(entry, unlike(Message("board.device-name"), entry.value))
+            lookup.problems.add(entry, unlike(Message("driver.device-name"), entry.value))
         elif lookup.output(entry.content, entry) is not None:
             names.append(entry.content)
     return tuple(names)

@@ -123,7 +123,7 @@ def read_drivers(section: Section, board: Path, problems: Problems) -> Drivers:
             problems.add(entry, Message("board.no-driver-in-file"))
         for kind, cls in (found or {}).items():
             if kind in own:
-                problems.add(entry, Message("board.two-drivers", name=repr(kind)))
+                problems.add(entry, Message("driver.two", name=repr(kind)))
             own.setdefault(kind, cls)
     return Drivers(own)
 

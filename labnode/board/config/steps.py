@@ -332,7 +332,7 @@ class StepReader:
             return steps.Program(name, None)
         path = self._folder / str(content.content)
         if isinstance(content.content, str) and not lies_in(self._folder, content.content):
-            return self._wrong(content, unlike(Message("board.a-file"), content.value))
+            return self._wrong(content, unlike(Message("driver.a-file-beside"), content.value))
         if not isinstance(content.content, str) or not path.is_file():
             return self._wrong(content, Message("board.no-file-to-write", path=repr(str(path))))
         return steps.Program(name, path)
