@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labnode.cli.language import counted, said
+from labnode.cli.language import counted, said, told
 from labnode.cli.options import FILE
 from labnode.cli.owner import load_board_as_owner, owner_of
 from labnode.errors import ConfigError, Problem
@@ -43,6 +43,7 @@ def check(
     """
     from labnode.board import files_named
     from labnode.lab.loader import load_lab, misspelt_devices
+    from labnode.locale import Joined
 
     if files:  # nothing of the board is run for that
         for board in boards:
@@ -64,11 +65,10 @@ def check(
             click.echo(counted("cli.check", len(file.devices), board=board))
             for sequence in file.sequences.values() if explain else ():
                 click.echo("\n".join(sequence.explain()))
-            sentences = [
-                f"{board}: {words}" for words in [*file.warnings(), *_missing(file.devices)]
-            ]
+            warnings = [*file.warnings(), *_missing(file.devices)]
+            sentences = [Joined(f"{board}: ", words) for words in warnings]
             for sentence in [*misspelt_devices(file), *sentences]:
-                click.echo(sentence, err=True)
+                click.echo(told(sentence), err=True)
     if problems:
         raise ConfigError(*problems)
 
@@ -112,4 +112,4 @@ def _mistakes_in(settings: Path) -> list[Problem]:
         clients = load_settings(settings, os.environ, {}).all_clients
     except ConfigError as error:
         return list(error.problems)
-    return [Problem(str(settings), str(c.unsendable)) for c in clients if c.unsendable is not None]
+    return [Problem(str(settings), c.unsendable) for c in clients if c.unsendable is not None]
