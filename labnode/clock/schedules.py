@@ -56,7 +56,7 @@ class Every:
 
     def __post_init__(self) -> None:
         if not 0 < self.seconds < inf:
-            raise ValueError(Message("board.every-above-0", value=self.seconds))
+            raise ValueError(Message("board.every-above-0", value=str(self.seconds)))
 
     def next(self, after: float) -> float:
         return after + self.seconds
