@@ -32,7 +32,7 @@ class LabnodeError(Exception):
 class Problem:
     """One thing that is wrong in a file or in the environment."""
 
-    where: str  # "boards/x.yaml:12", "environment LABNODE_PORT", ""
+    where: str  # "boards/x.yaml:12", "LABNODE_PORT", ""
     message: str | Wording
 
     @property

@@ -344,7 +344,7 @@ def test_wrong_settings_are_told_at_once(refused: Refused, monkeypatch: pytest.M
     sentences = refused("run", write(GOOD), "--settings", settings, "--port", "70000")
     assert len(sentences) == 3
     assert "settings.yaml:1: unknown key 'prot'; did you mean 'port'?" in sentences
-    assert any(s.startswith("environment LABNODE_HSOT: ") for s in sentences)
+    assert any(s.startswith("LABNODE_HSOT: ") for s in sentences)
     assert any(s.startswith("option --port: ") for s in sentences)
 
 

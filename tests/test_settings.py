@@ -242,10 +242,10 @@ def test_all_problems_of_all_sources_come_at_once(node: Node):
         "LABNODE_WEBLAB_PASSWORD in the environment",
         "node.yaml:4: 'weblab.username': expected a name without ':' in it, not the text 'a:b'",
         "node.yaml:6: the key 'port' is there twice, first at node.yaml:5",
-        "environment LABNODE_BOARDS: there is no such setting; did you mean 'LABNODE_BOARD'?",
-        "environment LABNODE_EMBED: 'embed': expected true or false, not the number 2",
-        "environment LABNODE_PORT: 'port': expected a whole number, not the text 'abc'",
-        "environment LABNODE_TRUSTED_PROXIES: 'trusted_proxies[1]': expected the IP address of a "
+        "LABNODE_BOARDS: there is no such setting; did you mean 'LABNODE_BOARD'?",
+        "LABNODE_EMBED: 'embed': expected true or false, not the number 2",
+        "LABNODE_PORT: 'port': expected a whole number, not the text 'abc'",
+        "LABNODE_TRUSTED_PROXIES: 'trusted_proxies[1]': expected the IP address of a "
         "proxy such as 127.0.0.1, not the text 'proxy'",
         "option --scheme: 'scheme': expected http or https, not the text 'ftp'",
     ]
@@ -253,7 +253,7 @@ def test_all_problems_of_all_sources_come_at_once(node: Node):
 
 def test_a_number_out_of_range_in_the_environment_is_told_as_a_number(node: Node):
     assert node.told(None, {"LABNODE_PORT": "70000"}) == [
-        "environment LABNODE_PORT: 'port': expected a number from 0 to 65535, not 70000"
+        "LABNODE_PORT: 'port': expected a number from 0 to 65535, not 70000"
     ]
 
 
@@ -263,7 +263,7 @@ def test_missing_credentials_name_both_ways_to_give_them(node: Node):
     assert "weblab: {username: ..., password: ...}" in sentence
     assert "LABNODE_WEBLAB_USERNAME and LABNODE_WEBLAB_PASSWORD in the environment" in sentence
     (sentence,) = node.told(None, {"LABNODE_WEBLAB_USERNAME": "u"})
-    assert sentence.startswith("environment LABNODE_WEBLAB_USERNAME: weblab.password is missing")
+    assert sentence.startswith("LABNODE_WEBLAB_USERNAME: weblab.password is missing")
     assert "LABNODE_WEBLAB_PASSWORD" in sentence
 
 
@@ -279,19 +279,19 @@ def test_the_credentials_of_a_named_client_are_enough(node: Node):
 def test_problems_of_the_environment_come_with_a_file_that_cannot_be_read(node: Node):
     assert [line.split(": ")[0] for line in node.told("a: [", {"LABNODE_X": "1"})] == [
         "node.yaml:1",
-        "environment LABNODE_X",
+        "LABNODE_X",
     ]
     assert node.told("- a\n") == ["node.yaml:1: expected a mapping of settings, such as port: 8080"]
 
 
 def test_clients_in_the_environment_that_are_no_yaml_are_a_sentence(node: Node):
     (sentence,) = node.told(None, {"LABNODE_CLIENTS": "[{"})
-    assert sentence.startswith("environment LABNODE_CLIENTS:1: ")
+    assert sentence.startswith("LABNODE_CLIENTS:1: ")
 
 
 def test_bytes_in_the_environment_that_are_no_text_are_a_sentence(node: Node):
     assert node.told(None, {"LABNODE_WEBLAB_PASSWORD": "caf\udce9"}) == [
-        "environment LABNODE_WEBLAB_PASSWORD: the value is not UTF-8 text"
+        "LABNODE_WEBLAB_PASSWORD: the value is not UTF-8 text"
     ]
 
 

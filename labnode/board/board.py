@@ -296,9 +296,10 @@ class Board:
         driver = self._driver(device)
         spec = driver.commands.get(command)
         if spec is None:
-            there = f"; it has {', '.join(driver.commands)}" if driver.commands else ""
-            hint = did_you_mean(command, driver.commands) or there
-            raise NotFound(f"'{device}' has no command {command!r}{hint}")
+            there = Message("board.it-has", names=", ".join(driver.commands))
+            hint = did_you_mean(command, driver.commands) or (there if driver.commands else "")
+            missing = Message("board.no-command", device=device, name=repr(command), hint=hint)
+            raise NotFound(missing)
         where = f"{device}.{command}"
         arguments = spec.bind(where, args)
         with self._commanding(driver, where, asked_at):
@@ -350,7 +351,7 @@ class Board:
     def _driver(self, name: str) -> Driver:
         if name not in self.file.devices:
             hint = did_you_mean(name, self.file.devices)
-            raise NotFound(f"there is no device {name!r}{hint}")
+            raise NotFound(Message("board.no-device", name=repr(name), hint=hint))
         return self.file.devices[name]
 
     def _need_open(self, name: str) -> None:

@@ -209,12 +209,12 @@ class WaitFor:
 
     def run(self, stage: Stage) -> None:
         if not stage.pause(self.timeout, lambda: bool(stage.evaluate(self.expression))):
-            there = ", ".join(
+            values = ", ".join(
                 f"{name} is {stage.devices[name].value!r}" for name in sorted(self.expression.names)
             )
             raise DeviceError(
                 f"'{self.expression.text}' did not become true within {self.timeout:g} s"
-                f"{there and f' ({there})'}"
+                f"{values and f' ({values})'}"
             )
 
     def explain(self) -> list[Wording]:

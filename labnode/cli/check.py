@@ -43,6 +43,7 @@ def check(
     """
     from labnode.board import files_named
     from labnode.lab.loader import load_lab, misspelt_devices
+    from labnode.locale import Joined
 
     if files:  # nothing of the board is run for that
         for board in boards:
@@ -112,4 +113,4 @@ def _mistakes_in(settings: Path) -> list[Problem]:
         clients = load_settings(settings, os.environ, {}).all_clients
     except ConfigError as error:
         return list(error.problems)
-    return [Problem(str(settings), str(c.unsendable)) for c in clients if c.unsendable is not None]
+    return [Problem(str(settings), c.unsendable) for c in clients if c.unsendable is not None]

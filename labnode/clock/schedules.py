@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 from labnode.clock import Clock, WallClock, utc
+from labnode.locale import Message
 
 LATE = 60.0  # seconds; what is later than this was missed
 
@@ -55,7 +56,7 @@ class Every:
 
     def __post_init__(self) -> None:
         if not 0 < self.seconds < inf:
-            raise ValueError(f"every is a number of seconds above 0, not {self.seconds}")
+            raise ValueError(Message("board.every-above-0", value=str(self.seconds)))
 
     def next(self, after: float) -> float:
         return after + self.seconds
@@ -126,10 +127,7 @@ class Crontab:
             frozenset(n % 7 for n in _part("day_of_week", day_of_week, range(8), _WEEKDAYS)),
         )
         if all(min(self._days.days) > _LONGEST_MONTHS.get(n, 31) for n in self._days.months):
-            raise ValueError(
-                f"a crontab with day={str(day)!r} and month={str(month)!r} never comes: "
-                "there is no such date"
-            )
+            raise ValueError(Message("board.no-date", day=repr(str(day)), month=repr(str(month))))
 
     def next(self, after: float) -> float:
         zone = local_zone()
@@ -288,12 +286,11 @@ def _times_of_day(times: str | Iterable[str]) -> list[time]:
     for text in _texts(times):
         match = _TIME.fullmatch(text)
         if match is None:
-            raise ValueError(
-                f"expected a time of day such as 03:00, from 00:00 to 23:59, not {text!r}"
-            )
+            expected = Message("board.time-of-day")
+            raise ValueError(Message("yaml.unlike", expected=expected, value=repr(text)))
         found.add(time(int(match[1]), int(match[2])))
     if not found:
-        raise ValueError("expected a time of day such as 03:00, but there is none")
+        raise ValueError(Message("board.no-time-of-day"))
     return sorted(found)
 
 
@@ -302,7 +299,8 @@ def _weekdays(days: str | Iterable[str]) -> frozenset[int]:
     try:
         return _part("days", text, range(7), _WEEKDAYS)
     except ValueError:
-        raise ValueError(f"expected days such as mon-fri or [sat, sun], not {text!r}") from None
+        expected = Message("board.days")
+        raise ValueError(Message("yaml.unlike", expected=expected, value=repr(text))) from None
 
 
 def _texts(texts: str | Iterable[str]) -> list[str]:
@@ -332,9 +330,9 @@ def _part(
     try:
         return frozenset(n for piece in str(text).lower().split(",") for n in numbers(piece))
     except ValueError:
+        value, low, high = repr(str(text)), known[0], known[-1]
         raise ValueError(
-            f"{name} is {str(text)!r}; expected numbers from {known[0]} to {known[-1]} such as "
-            "5 or 1,15 or 2-4, or * or */2"
+            Message("board.crontab-part", name=name, value=value, low=low, high=high)
         ) from None
 
 

@@ -7,6 +7,7 @@ from inspect import signature
 from typing import Any
 
 from labnode.errors import LabnodeError
+from labnode.locale import Message
 from labnode.worker import harmless
 
 
@@ -28,9 +29,9 @@ def check(what: str, function: Callable[..., Any], *arguments: str) -> None:
     try:
         signature(function).bind(*arguments)
     except TypeError:
+        call = f"{name(function)}({', '.join(arguments)})"
         raise LabnodeError(
-            f"@lab.{what} is for a function that is called as {name(function)}"
-            f"({', '.join(arguments)}); this one takes something else."
+            Message("board.other-arguments", hook=f"@lab.{what}", call=call)
         ) from None
     except ValueError:  # written in C: its arguments are unknown
         return
@@ -39,7 +40,8 @@ def check(what: str, function: Callable[..., Any], *arguments: str) -> None:
 def check_only(what: str, present: Callable[..., Any] | None) -> None:
     """LabnodeError if there is one already."""
     if present is not None:
-        raise LabnodeError(f"There are two @lab.{what}, and {name(present)}() is the first.")
+        first = f"{name(present)}()"
+        raise LabnodeError(Message("board.two-hooks", hook=f"@lab.{what}", first=first))
 
 
 def name(hook: Callable[..., Any]) -> str:

@@ -18,6 +18,7 @@ from labnode.errors import LabnodeError
 from labnode.lab import hooks, pages
 from labnode.lab.devices import Devices
 from labnode.lab.node import Level, Node
+from labnode.locale import Message
 from labnode.sessions import ANONYMOUS, AnonymousUser, Reason, User
 from labnode.tasks import Task, TaskFunction
 from labnode.tasks.api import TaskOptions
@@ -100,7 +101,7 @@ class Lab:
         ValueError for an option that has no such value.
         """
         if function is not None and not callable(function):
-            raise LabnodeError(f"@lab.task takes its options by name (unique={function!r}?).")
+            raise LabnodeError(Message("board.task-options", value=repr(function)))
 
         def declare(function: Callable[..., Any]) -> TaskFunction[..., Any]:
             return self._declare(function, options)
@@ -117,9 +118,7 @@ class Lab:
         unfinished. The other options are those of `task`. LabnodeError for what is no schedule.
         """
         if not callable(getattr(schedule, "next", None)):
-            raise LabnodeError(
-                f"@lab.periodic_task takes a schedule such as crontab(hour='3'), not {schedule!r}."
-            )
+            raise LabnodeError(Message("board.no-schedule", value=repr(schedule)))
 
         def declare(function: Callable[..., Any]) -> TaskFunction[..., Any]:
             hooks.check("periodic_task", function)
@@ -134,7 +133,7 @@ class Lab:
         periodic: Recurrence | None = None,
     ) -> TaskFunction[..., Any]:
         if function.__name__ in self.functions:
-            raise LabnodeError(f"There are two tasks called {function.__name__!r}.")
+            raise LabnodeError(Message("board.two-tasks", name=repr(function.__name__)))
         declared = TaskFunction(function, periodic=periodic, **options)
         self.functions[declared.name] = declared
         if self._running is not None:
@@ -170,9 +169,9 @@ class Lab:
         "login" or "public". LabnodeError for a path that has a function already or has no slash.
         """
         if not path.startswith("/") or path in self.websockets:
-            raise LabnodeError(f"@lab.websocket needs a path of its own, with a slash: {path!r}.")
+            raise LabnodeError(Message("board.websocket-path", path=repr(path)))
         if access not in get_args(Level):
-            raise LabnodeError(f"{path}: access is active, login or public, not {access!r}.")
+            raise LabnodeError(Message("board.websocket-access", path=path, access=repr(access)))
 
         def declare(function: F) -> F:
             hooks.check("websocket", function, "ws", *re.findall(r"<([^\W\d]\w*)", path))

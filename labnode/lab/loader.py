@@ -11,7 +11,7 @@ from labnode.board.config.python_files import import_file
 from labnode.board.config.sequences import check_tasks
 from labnode.errors import ConfigError, Problem
 from labnode.lab import Lab
-from labnode.locale import Wording
+from labnode.locale import Joined, Message, Wording
 from labnode.schema import did_you_mean
 
 
@@ -23,7 +23,7 @@ def load_lab(file: BoardFile) -> Lab:
     lab = Lab() if file.module is None else _load(file.module)
     wrong: list[str | Wording] = [*check_tasks(file.sequences, lab.functions)]
     wrong += [
-        f"the sequence {name!r} has the name of a task of the lab's module"
+        Message("board.named-as-task", name=repr(name))
         for name, sequence in file.sequences.items()
         if sequence.is_task and name in lab.functions
     ]
@@ -33,7 +33,7 @@ def load_lab(file: BoardFile) -> Lab:
     return lab
 
 
-def misspelt_devices(file: BoardFile) -> list[str]:
+def misspelt_devices(file: BoardFile) -> list[Wording]:
     """A sentence, with its line, wherever the module names a device that the board does not have.
 
     That is `lab.devices.NAME` and `lab.devices["NAME"]`, whatever the Lab is called.
@@ -50,17 +50,20 @@ def misspelt_devices(file: BoardFile) -> list[str]:
             case _:
                 continue
         if name not in file.devices and not name.startswith("_"):
-            hint = did_you_mean(name, file.devices)
-            found.append((node.lineno, f"there is no device {name!r}{hint}"))
-    return [f"{file.module}:{line}: {sentence}" for line, sentence in sorted(found)]
+            found.append((node.lineno, name))
+    return [
+        Joined(
+            f"{file.module}:{line}: ",
+            Message("board.no-device", name=repr(name), hint=did_you_mean(name, file.devices)),
+        )
+        for line, name in sorted(found)
+    ]
 
 
 def _load(path: Path) -> Lab:
     module = import_file(path, f"labnode_board_{path.stem}")
     labs = {id(value): value for value in vars(module).values() if isinstance(value, Lab)}
     if len(labs) != 1:
-        found = "none" if not labs else str(len(labs))
-        raise ConfigError(
-            Problem(str(path), f"expected one Lab in this module (lab = Lab()), found {found}")
-        )
+        several = Message("board.several-labs", n=len(labs))
+        raise ConfigError(Problem(str(path), several if labs else Message("board.no-lab")))
     return next(iter(labs.values()))

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 from bottle import request
 
 from labnode.errors import LabnodeError
+from labnode.locale import Message
 from labnode.schema import Text
 from labnode.sessions import AnonymousUser, User
 
@@ -37,12 +38,9 @@ def by_directive(sources: Mapping[str, Any]) -> dict[str, str]:
     for name, given in sources.items():
         if name not in PageSources.__annotations__:
             known = ", ".join(PageSources.__annotations__)
-            raise LabnodeError(f"content_security_policy() takes {known}; not {name!r}.")
+            raise LabnodeError(Message("board.no-page-source", known=known, name=repr(name)))
         if not isinstance(given, str) or not _SOURCES.fullmatch(given):
-            raise LabnodeError(
-                f"content_security_policy(): {name} is a text of sources with spaces between them, "
-                f"not {given!r}."
-            )
+            raise LabnodeError(Message("board.page-sources", name=name, value=repr(given)))
     return {name.replace("_", "-"): given for name, given in sources.items()}
 
 

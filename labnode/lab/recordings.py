@@ -16,8 +16,9 @@ from typing import Any
 from labnode.board import Board
 from labnode.board.config.page import RecordSpec
 from labnode.clock import Clock, Turn, utc
-from labnode.errors import ConfigError
+from labnode.errors import ConfigError, Problem
 from labnode.events import SessionChanged
+from labnode.locale import Message
 from labnode.sessions import Session, Sessions
 
 log = logging.getLogger(__name__)
@@ -98,10 +99,8 @@ class Recordings:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(
-                f"{self._directory}: recordings cannot be kept ({error.strerror}); labnode must be "
-                "able to make this folder"
-            ) from None
+            message = Message("board.no-recordings-folder", why=str(error.strerror))
+            raise ConfigError(Problem(str(self._directory), message)) from None
         self._thread.start()
 
     def stop(self, timeout: float) -> bool:

@@ -11,8 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from labnode.errors import ConfigError
+from labnode.errors import ConfigError, Problem
 from labnode.files import private
+from labnode.locale import Message
 
 _ROOM = 16 << 20  # bytes of the disk that stay free
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,10}")
@@ -50,7 +51,7 @@ class Spooled:
     def keep(self, suffix: str) -> Path:
         """The upload is complete; returns the new path, which ends in `suffix` (".hex")."""
         if not _SUFFIX.fullmatch(suffix):
-            raise ValueError(f"{suffix!r} is no ending of a file in the spool")
+            raise ValueError(Message("board.no-ending", suffix=repr(suffix)))
         self._file.close()
         self.path = self.path.rename(self.path.with_suffix(suffix))
         self.kept = True
@@ -78,10 +79,8 @@ class Spool:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(
-                f"{folder}: students' files cannot be kept ({error.strerror}); labnode must be "
-                "able to make this folder"
-            ) from None
+            message = Message("board.no-spool-folder", why=str(error.strerror))
+            raise ConfigError(Problem(str(folder), message)) from None
 
     def begin(self, owner: str, limit: int) -> Spooled:
         """A new file of at most `limit` bytes; NoRoom, or another OSError of the disk."""

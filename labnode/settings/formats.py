@@ -11,59 +11,57 @@ from base64 import b32decode
 from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
-from labnode.schema import shown
+from labnode.locale import Message
+from labnode.schema import unlike
 from labnode.settings.passwords import HashedPassword, is_hashed
 
 _PATH = "(/[A-Za-z0-9._~-]+)"
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_A_PATH = Message("setting.path")
 
 
-def _matching(pattern: str, expected: str) -> Callable[[str], str]:
+def _matching(pattern: str, expected: Message) -> Callable[[str], str]:
     """A check that the whole text matches."""
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
-            raise _unlike(expected, text)
+            raise ValueError(unlike(expected, text))
         return text
 
     return check
 
 
-def _unlike(expected: str, text: str) -> ValueError:
-    return ValueError(f"expected {expected}, not {shown(text)}")
-
-
-client_name = _matching(r"[A-Za-z0-9._-]{1,64}", "letters, digits, '.', '_' and '-' only")
-cookie_name = _matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "letters, digits, '_' and '-' only")
-cookie_path = _matching(f"/|{_PATH}+/?", "a path such as /lab1")
+client_name = _matching(r"[A-Za-z0-9._-]{1,64}", Message("setting.client-name"))
+cookie_name = _matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", Message("setting.cookie-name"))
+cookie_path = _matching(f"/|{_PATH}+/?", _A_PATH)
 listening_host = _matching(  # an address or a name of this machine, without port
-    r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?", "an address such as 127.0.0.1 or 0.0.0.0"
+    r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?", Message("setting.listening")
 )
 
 
 def base_url(text: str) -> str:
     """ "", "/lab1" or "https://labs.example.org/lab1": no slash at the end."""
-    expected = "a path such as /lab1 or an address such as https://labs.example.org/lab1"
+    expected = Message("setting.base-url")
     if "://" not in text:
         return _prefix(text, expected)
     url = _split(text)
     if url is None or url.query or url.fragment or text.endswith(("?", "#")):
-        raise _unlike(expected, text)
+        raise ValueError(unlike(expected, text))
     return _origin(url) + _prefix(url.path, expected)
 
 
 def prefix(text: str) -> str:
     """ "" or "/lab1/protocol"."""
-    return _prefix(text, "a path such as /lab1")
+    return _prefix(text, _A_PATH)
 
 
 def origin(text: str) -> str:
     """ "https://labs.example.org", as browsers write it: lower case, no default port."""
     url = _split(text)
     if url is None or url.path not in ("", "/") or url.query or url.fragment:
-        raise _unlike("an origin such as https://labs.example.org", text)
+        raise ValueError(unlike(Message("setting.origin"), text))
     return _origin(url)
 
 
@@ -71,7 +69,7 @@ def link(text: str) -> str:
     """An address to send a browser to: "https://…" or a path on this host."""
     local = text.startswith("/") and not text.startswith(("//", "/\\"))
     if not text.isprintable() or " " in text or not (local or _split(text)):
-        raise _unlike("an address such as https://example.org/help", text)
+        raise ValueError(unlike(Message("setting.link"), text))
     return text
 
 
@@ -84,14 +82,14 @@ def endpoint(text: str) -> str:
         if not (colon and 0 <= number <= 65535 and (address.version == 6) == host.startswith("[")):
             raise ValueError
     except ValueError:
-        raise _unlike("an IP address and a port such as 127.0.0.1:9464", text) from None
+        raise ValueError(unlike(Message("setting.endpoint"), text)) from None
     return f"{host}:{number}"
 
 
 def public_host(text: str) -> str:
     """A host as in a Host header: "labs.example.org" or "10.0.0.5:8080"."""
     if not _HOST.fullmatch(text):
-        raise _unlike("a host such as labs.example.org", text)
+        raise ValueError(unlike(Message("setting.host"), text))
     return text.lower()
 
 
@@ -105,19 +103,19 @@ def address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        raise _unlike("the IP address of a proxy such as 127.0.0.1", text) from None
+        raise ValueError(unlike(Message("setting.proxy"), text)) from None
 
 
 def username(text: str) -> str:
     if not text or not text.isprintable() or ":" in text:
-        raise _unlike("a name without ':' in it", text)
+        raise ValueError(unlike(Message("setting.username"), text))
     return text
 
 
 def password(value: str | list[str]) -> str | list[str]:
     words = [value] if isinstance(value, str) else value
     if not words or not all(word and word.isprintable() for word in words):
-        raise ValueError("expected a password that is not empty, or a list of those that are valid")
+        raise ValueError(Message("setting.password"))
     for word in filter(is_hashed, words):
         HashedPassword.parse(word)
     return value
@@ -131,26 +129,27 @@ def totp(text: str) -> str:
     except ValueError:
         size = 0
     if not 16 <= size <= 64:
-        raise ValueError("expected a key of 26 or more letters A-Z and digits 2-7 (base 32)")
+        raise ValueError(Message("setting.totp"))
     return key
 
 
 def secret_key(text: str) -> str:
     if len(text) < 16:
-        raise ValueError("expected at least 16 characters that nobody can guess")
+        raise ValueError(Message("setting.secret-key"))
     return text
 
 
 def log_level(text: str) -> str:
     if text.upper() not in _LEVELS:
-        raise _unlike(f"one of {', '.join(_LEVELS)}", text)
+        expected = Message("error.one-of", names=", ".join(_LEVELS))
+        raise ValueError(unlike(expected, text))
     return text.upper()
 
 
-def _prefix(text: str, expected: str) -> str:
+def _prefix(text: str, expected: Message) -> str:
     path = text.rstrip("/")
     if not re.fullmatch(f"{_PATH}*", path) or {".", ".."} & set(path.split("/")):
-        raise _unlike(expected, text)
+        raise ValueError(unlike(expected, text))
     return path
 
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any, get_args, get_origin
 
 from labnode.errors import ConfigError, Problem
+from labnode.locale import Message
 from labnode.schema import (
     Problems,
     Secrets,
@@ -63,23 +64,21 @@ def load_settings(
         if settings is None:
             raise problems.error()
         if settings.unauthorized_template and not _is_file(settings.unauthorized_template):
-            problems.add(merged["unauthorized_template"], "there is no such file to read")
+            problems.add(merged["unauthorized_template"], Message("setting.no-file"))
     return settings
 
 
 def _from_file(path: Path, problems: Problems, *, is_copy: bool) -> Section:
     file = load_yaml(path, problems, Secrets(path.parent).get)
     if not isinstance(file.content, dict | None):
-        raise ConfigError(Problem(file.where, "expected a mapping of settings, such as port: 8080"))
+        raise ConfigError(Problem(file.where, Message("setting.no-mapping")))
     content = dict(file.items())
     for option in options(Settings):
         section = file.child(option.key)
         if Path in (option.type, *get_args(option.type)) and _is_relative(section.content):
             beside = str(path.parent / section.content)
             if is_copy:
-                problems.add(
-                    section, f"'{option.key}' has to begin with '/': systemd hands a copy over"
-                )
+                problems.add(section, Message("setting.absolute", key=option.key))
             content[option.key] = dataclasses.replace(section, content=beside)
     if any(_has_plain_secret(file.child(key)) for key in _SECRETS):
         _warn_if_readable(path)
@@ -123,14 +122,13 @@ def _from_environment(environ: Mapping[str, str], problems: Problems) -> Section
     for name, text in environ.items():
         if not name.startswith(_PREFIX) or name.startswith(_OTHERS):
             continue
-        where = f"environment {name}"
         if name not in known:
-            problems.add(where, f"there is no such setting{did_you_mean(name, known)}")
+            problems.add(name, Message("setting.none", hint=did_you_mean(name, known)))
         elif text:
             keys, kind = known[name]
-            section = _read(text, kind, where, problems)
+            section = _read(text, kind, name, problems)
             for key in reversed(keys):
-                section = Section({key: section}, where, where)
+                section = Section({key: section}, name, name)
             found = _merge(found, section)
     return found
 
@@ -159,7 +157,7 @@ def _read(text: str, kind: Any, where: str, problems: Problems) -> Section:
     try:
         text.encode()
     except UnicodeEncodeError:
-        problems.add(where, "the value is not UTF-8 text")
+        problems.add(where, Message("setting.not-utf-8"))
         return Section(None, where, bad=True)
     if get_origin(kind) is list:
         if dataclasses.is_dataclass(get_args(kind)[0]):
@@ -230,22 +228,16 @@ def _is_local(merged: Section) -> bool:
 def _check_credentials(merged: Section, problems: Problems) -> None:
     """Add a problem for what is missing, with both ways to give it."""
     if _has_no_server(merged):
-        problems.add(
-            merged,
-            "the credentials of the central server are missing: give weblab: {username: ..., "
-            "password: ...} in the settings file, or LABNODE_WEBLAB_USERNAME and "
-            "LABNODE_WEBLAB_PASSWORD in the environment",
-        )
+        example = "weblab: {username: ..., password: ...}"
+        problems.add(merged, Message("setting.no-credentials", example=example))
     for key in ("weblab", "admin"):
         section = merged.child(key)
         if not isinstance(section.content, dict):
             continue
         missing = [option.key for option in options(Credentials) if option.key not in section]
         for part in missing:
-            problems.add(
-                section,
-                f"{key}.{part} is missing: give it in the settings file, or as "
-                f"{_PREFIX}{key.upper()}_{part.upper()} in the environment",
-            )
+            variable = f"{_PREFIX}{key.upper()}_{part.upper()}"
+            missing_part = Message("setting.missing", key=f"{key}.{part}", variable=variable)
+            problems.add(section, missing_part)
         bad = {part: Section(None, section.where, bad=True) for part in missing}
         merged.content[key] = dataclasses.replace(section, content=section.content | bad)

@@ -197,11 +197,11 @@ class Settings:
     ] = True
 
     def __post_init__(self) -> None:
-        for what in ("name", "username"):
-            words = [getattr(client, what) for client in self.all_clients]
+        for key in ("name", "username"):
+            words = [getattr(client, key) for client in self.all_clients]
             twice = next((word for word in words if words.count(word) > 1), None)
             if twice is not None:
-                raise ValueError(f"two central servers have the same {what}, {twice!r}")
+                raise ValueError(Message("setting.twice", key=key, value=repr(twice)))
 
     @property
     def base_path(self) -> str:

@@ -9,11 +9,13 @@ import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, replace
 
+from labnode.locale import Joined, Message
+
 SHORTEST = 12
 """Characters of a password that nobody should need to be warned of."""
 
 _FORM = re.compile(r"scrypt\$(\d{1,6})\$(\d{1,2})\$(\d{1,2})\$([\w-]{16,86})\$([\w-]{22,86})", re.A)
-_EXPECTED = "expected a hashed password as `labnode password` prints it: scrypt$N$r$p$SALT$HASH"
+_EXPECTED = Message("setting.hashed")
 _COST, _BLOCK, _LANES = 1 << 14, 8, 1  # 16 MB, and 0.1 s on a Raspberry Pi 4
 _MEMORY = 64 << 20  # bytes that a check may take
 
@@ -36,9 +38,10 @@ class HashedPassword:
             raise ValueError(_EXPECTED)
         cost, block, lanes = (int(number) for number in parts.groups()[:3])
         if cost < _COST or cost & (cost - 1) or block < _BLOCK or not 1 <= lanes <= 4:
-            raise ValueError(f"{_EXPECTED}, with N={_COST} (or 32768), r={_BLOCK} and p={_LANES}")
+            costs = Message("setting.hash-costs", n=_COST, r=_BLOCK, p=_LANES)
+            raise ValueError(Joined(_EXPECTED, costs))
         if 128 * cost * block > _MEMORY // 2:
-            raise ValueError(f"{_EXPECTED}; these N and r take more than 32 MB for each check")
+            raise ValueError(Joined(_EXPECTED, Message("setting.hash-memory")))
         return cls(cost, block, lanes, _bytes(parts[4]), _bytes(parts[5]))
 
     @classmethod

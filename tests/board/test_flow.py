@@ -251,7 +251,7 @@ def test_a_loop_that_can_never_fit_into_its_sequence_is_a_warning(
     either = "{if: {expr: door, then: [{wait: 7}], else: [{wait: 8}]}}"
     loop = f"      - repeat: {{steps: [{either}], times: 3}}\n"
     (sentence,) = load_board(write(ON_BOOT + loop)).warnings()
-    assert sentence.startswith("on_boot takes at least 21 s, but its timeout is 20 s")
+    assert str(sentence).startswith("on_boot takes at least 21 s, but its timeout is 20 s")
 
 
 REACTIONS = """\

@@ -182,7 +182,7 @@ def test_sequences_that_come_by_themselves_have_names(tmp_path: Path) -> None:
     assert (water.schedule, water.catch_up) == (At(["7:00", "19:00"]), True)
     assert (water.on_error, water.label, len(water.steps)) == ("fail", None, 1)
     assert (calibrate.schedule, calibrate.on_error) == (Every(12 * 3600), "quarantine")
-    assert check_tasks(found, {}) == [
+    assert [str(sentence) for sentence in check_tasks(found, {})] == [
         "calibrate runs the task 'calibrate', which the lab's module does not have"
     ]
 
@@ -191,7 +191,7 @@ def test_tasks_that_the_module_does_not_have_are_told(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(DEVICES + "      - {task: calibrat}\n")
     sequences = load_board(path).sequences
-    assert check_tasks(sequences, {"calibrate": None}) == [
+    assert [str(words) for words in check_tasks(sequences, {"calibrate": None})] == [
         "on_start runs the task 'calibrat', which the lab's module does not have; did you mean "
         "'calibrate'?"
     ]
@@ -223,7 +223,7 @@ def test_a_sequence_that_cannot_fit_into_its_timeout_is_warned_of(
     slow = "  slow: {driver: relay, pin: 5, min_off_time: 50s}\nsequences:"
     text = DEVICES.replace("sequences:", slow).replace("    steps:\n", f"    steps: {steps}\n")
     path.write_text(text)
-    found = load_board(path).warnings()
+    found = [str(words) for words in load_board(path).warnings()]
     assert [w.partition(sentence or "")[0] for w in found] == (
         [] if sentence is None else ["on_start "]
     )

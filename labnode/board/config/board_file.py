@@ -28,7 +28,7 @@ from labnode.board.config.sequences import Sequence, SequenceKeys, read_sequence
 from labnode.board.simulation import Link
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.expressions import Words
-from labnode.locale import BUILT_IN, Catalogues, Joined, Wording
+from labnode.locale import BUILT_IN, Catalogues, Joined, Message, Wording
 from labnode.schema import (
     Between,
     Doc,
@@ -55,7 +55,7 @@ class LabName:
     def __post_init__(self) -> None:
         for part in (self.name, self.category):
             if "@" in part or not part.isprintable():
-                raise ValueError(f"a lab's name or category has no '@' and no line ends: {part!r}")
+                raise ValueError(Message("board.lab-name", name=repr(part)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,8 +253,8 @@ def _with_advice(document: Section, problems: Problems) -> Section:
     content = dict(document.items())
     devices, page = document.child("devices"), document.child("page")
     if isinstance(devices.content, list):
-        advice = "each device begins with its name, as in heater: {driver: relay, pin: 17}"
-        problems.add(devices, f"'devices' is no list: {advice}")
+        example = "heater: {driver: relay, pin: 17}"
+        problems.add(devices, Message("board.devices-no-list", example=example))
         raise problems.error()  # all else is about devices
     if isinstance(page.content, list):
         rows = []
@@ -263,8 +263,7 @@ def _with_advice(document: Section, problems: Problems) -> Section:
                 rows.append(row)
                 continue
             name = row.content if isinstance(row.content, str) else "..."
-            advice = f"put it in brackets of its own, as in page: [[{name}]]"
-            problems.add(row, f"a row of the page is a list, even of one device: {advice}")
+            problems.add(row, Message("board.row-no-list", example=f"page: [[{name}]]"))
             rows.append(replace(row, content=None, bad=True))
         content["page"] = replace(page, content=rows)
     return replace(document, content=content) if content else document
@@ -273,8 +272,6 @@ def _with_advice(document: Section, problems: Problems) -> Section:
 def _check_schema(document: Section, problems: Problems) -> None:
     if "schema" not in document:
         if isinstance(document.content, dict):
-            problems.add(document, "missing key 'schema'; a board file begins with 'schema: 1'")
+            problems.add(document, Message("board.no-schema"))
     elif (version := document.child("schema")).content != 1 or version.content is True:
-        problems.add(
-            version, f"this labnode reads board files of 'schema: 1', not {shown(version.value)}"
-        )
+        problems.add(version, Message("board.schema", value=shown(version.value)))

@@ -7,7 +7,17 @@ from pathlib import Path
 
 from labnode.errors import ConfigError
 from labnode.files import lies_in
-from labnode.schema import Problems, Secrets, Section, load_yaml, quoted, shown, values_in
+from labnode.locale import Message
+from labnode.schema import (
+    Problems,
+    Secrets,
+    Section,
+    load_yaml,
+    quoted,
+    sentence_of,
+    unlike,
+    values_in,
+)
 
 _KEY = "include"
 _MOST = 50  # files
@@ -95,7 +105,7 @@ class _Reader:
                 return None  # two of the included files include it
             document = self.read(path, above)
         except ValueError as error:
-            self._problems.add(entry, str(error))
+            self._problems.add(entry, sentence_of(error))
         except ConfigError as error:
             self._problems.extend(error.problems)
         else:
@@ -104,7 +114,7 @@ class _Reader:
                 return replace(document, content=content)
             if document.content is None:
                 return None
-            self._problems.add(document, "expected a mapping, such as devices: ...")
+            self._problems.add(document, Message("board.includes-no-mapping"))
         self.failed = True
         return None
 
@@ -112,22 +122,20 @@ class _Reader:
         """The file that an entry of `include` names; ValueError with a sentence."""
         name = entry.content
         if not isinstance(name, str) or entry.hidden is not None:
-            raise ValueError(f"expected a YAML file beside the board, not {shown(entry.value)}")
+            raise ValueError(unlike(Message("board.yaml-file"), entry.value))
         relative = Path(name)
         path = by.parent / relative
         if relative.is_absolute() or not lies_in(self._root, path.relative_to(self._root)):
-            raise ValueError(
-                f"expected a YAML file beside the board or below it, not {quoted(name)}"
-            )
+            raise ValueError(_no_file_name(Message("board.yaml-file-below"), name))
         if relative.suffix not in (".yaml", ".yml"):
-            raise ValueError(f"expected the name of a YAML file, not {quoted(name)}")
+            raise ValueError(_no_file_name(Message("board.yaml-file-name"), name))
         if path in above:
             circle = " -> ".join(str(file.relative_to(self._root)) for file in (*above, path))
-            raise ValueError(f"the files include each other: {circle}")
+            raise ValueError(Message("board.include-circle", files=circle))
         if path not in self.files and len(self.files) >= _MOST:
-            raise ValueError(f"more than {_MOST} files are included")
+            raise ValueError(Message("board.too-many-files", most=_MOST))
         if not path.is_file():
-            raise ValueError(f"there is no file {str(path)!r}")
+            raise ValueError(Message("board.no-file", path=repr(str(path))))
         return path
 
     def _compare(self, one: Section, other: Section, path: str) -> None:
@@ -140,10 +148,12 @@ class _Reader:
             if isinstance(section.content, dict) and isinstance(first.content, dict):
                 self._compare(first, section, inner)
             elif not (path == "" and isinstance(section.content, list)):
-                self._problems.add(
-                    section.key_where,
-                    f"{quoted(inner)} is in another included file too, at {first.key_where}",
-                )
+                twice = Message("board.in-two-files", key=quoted(inner), place=first.key_where)
+                self._problems.add(section.key_where, twice)
+
+
+def _no_file_name(expected: Message, name: str) -> Message:
+    return Message("yaml.unlike", expected=expected, value=quoted(name))
 
 
 def _merge(below: Section, above: Section, depth: int) -> Section:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from labnode.board.config.devices import Lookup
 from labnode.drivers.framework.expressions import Expression, Words
-from labnode.locale import Message, Wording
-from labnode.schema import Doc, Duration, Like, Section, Text, build, shown
+from labnode.locale import Joined, Message, Wording
+from labnode.schema import Doc, Duration, Like, Section, Text, build, unlike
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ def read_rules(section: Section, lookup: Lookup) -> tuple[Rule, ...]:
         if rule is None:
             continue
         if rule.name in rules:
-            lookup.problems.add(entry, f"there are two interlocks called {rule.name!r}")
+            twice = Message("board.two-interlocks", name=repr(rule.name))
+            lookup.problems.add(entry, twice)
         rules[rule.name] = rule
     return tuple(rules.values())
 
@@ -118,26 +119,22 @@ def _rule(entry: Section, lookup: Lookup) -> Rule | None:
         return None
     forms = [form for key, form in _FORMS.items() if key in entry]
     if len(forms) != 1:
-        lookup.problems.add(
-            entry,
-            "an interlock has one of the keys 'when' (with 'force'), 'require' (with 'for') or "
-            "'mutex'",
-        )
+        lookup.problems.add(entry, Message("board.interlock-keys"))
         return None
     before = len(lookup.problems)
-    spec: Any = build(forms[0], entry, lookup.problems, name="interlock")
+    spec: Any = build(forms[0], entry, lookup.problems, name=Message("board.an-interlock"))
     rule = None if spec is None else _built(spec, entry, lookup)
     return rule if len(lookup.problems) == before else None
 
 
 def _built(spec: RuleForm, entry: Section, lookup: Lookup) -> Rule | None:
-    what = f"the interlock '{spec.name}'"
+    what = Message("board.the-interlock", name=spec.name)
     message = spec.message or Message("page.interlock-acts", name=spec.name)
     if isinstance(spec, _Mutex):
         names = _outputs(spec.mutex, lookup)
         if len(spec.mutex) < 2:
             place = spec.mutex[0] if spec.mutex else entry
-            lookup.problems.add(place, f"{what}: a mutex is of two devices or more")
+            lookup.problems.add(place, Joined(what, ": ", Message("board.mutex-of-two")))
         return Mutex(spec.name, message, names, spec.wait)
     if isinstance(spec, _Require):
         condition = lookup.condition(spec.require, what)
@@ -154,7 +151,7 @@ def _outputs(entries: list[Section], lookup: Lookup) -> tuple[str, ...]:
     names = []
     for entry in entries:
         if not isinstance(entry.content, str):
-            lookup.problems.add(entry, f"expected the name of a device, not {shown(entry.value)}")
+            lookup.problems.add(entry, unlike(Message("driver.device-name"), entry.value))
         elif lookup.output(entry.content, entry) is not None:
             names.append(entry.content)
     return tuple(names)

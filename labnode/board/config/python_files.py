@@ -13,7 +13,8 @@ from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.registry import MODULES, Drivers, registry
 from labnode.errors import ConfigError, Problem
 from labnode.files import lies_in
-from labnode.schema import Problems, Section, quoted, shown
+from labnode.locale import Joined, Message, Wording
+from labnode.schema import Problems, Section, quoted, unlike
 
 log = logging.getLogger(__name__)
 
@@ -73,16 +74,15 @@ def _where(error: BaseException, path: Path) -> str:
     return str(path)
 
 
-def _sentence(error: BaseException) -> str:
+def _sentence(error: BaseException) -> str | Wording:
     if isinstance(error, ModuleNotFoundError) and error.name:
-        name, python = error.name.partition(".")[0], sys.executable
-        how = f"is not installed where labnode is: {python} -m pip install {name}"
+        library, name = repr(error.name), error.name.partition(".")[0]
         if importlib.util.find_spec("pip") is None:  # a release of install.sh
-            how = (
-                "is not there; put it beside the board file: python3 -m pip install --target "
-                f"FOLDER {name}, where FOLDER has the board file"
-            )
-        return f"the Python library {error.name!r} {how}"
+            return Message("board.library-missing", library=library, name=name)
+        how = f"{sys.executable} -m pip install {name}"
+        return Message("board.library-not-installed", library=library, how=how)
+    if len(error.args) == 1 and isinstance(error.args[0], Wording):  # of labnode's own
+        return Joined(f"{type(error).__name__}: ", error.args[0])
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     words = " ".join(text.split())
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
@@ -94,19 +94,16 @@ def python_file(section: Section, board: Path, problems: Problems) -> Path | Non
     if section.bad:
         return None
     if not isinstance(name, str) or section.hidden is not None:
-        problems.add(
-            section, f"expected a Python file beside the board, not {shown(section.value)}"
-        )
+        problems.add(section, unlike(Message("board.python-file"), section.value))
         return None
     relative = Path(name)
     if not lies_in(board.parent, relative) or relative.suffix != ".py":
-        problems.add(
-            section, f"expected a Python file beside the board or below it, not {quoted(name)}"
-        )
+        expected = Message("board.python-file-below")
+        problems.add(section, Message("yaml.unlike", expected=expected, value=quoted(name)))
         return None
     path = board.parent / relative
     if not path.is_file():
-        problems.add(section, f"there is no file {str(path)!r}")
+        problems.add(section, Message("board.no-file", path=repr(str(path))))
         return None
     return path
 
@@ -123,10 +120,10 @@ def read_drivers(section: Section, board: Path, problems: Problems) -> Drivers:
             continue
         found = _drivers_of(path, problems)
         if found == {}:
-            problems.add(entry, "this file has no driver in it: a class with @register(...)")
+            problems.add(entry, Message("board.no-driver-in-file"))
         for kind, cls in (found or {}).items():
             if kind in own:
-                problems.add(entry, f"there are two drivers called {kind!r}")
+                problems.add(entry, Message("driver.two", name=repr(kind)))
             own.setdefault(kind, cls)
     return Drivers(own)
 

@@ -102,16 +102,13 @@ class Sequence:
         """The outputs that it commands."""
         return steps.outputs_of(self.steps)
 
-    def warnings(self, devices: Mapping[str, Driver]) -> list[str]:
+    def warnings(self, devices: Mapping[str, Driver]) -> list[Message]:
         """A sentence when its waits and the rests of outputs are longer than its timeout."""
-        limit = f"but its timeout is {self.timeout:g} s"
+        name, limit = self.name, f"{self.timeout:g}"
         if (least := steps.least_time(self.steps, devices, -math.inf)) > self.timeout:
-            return [f"{self.name} takes at least {least:g} s, {limit}: it can never be completed."]
+            return [Message("board.never-completed", name=name, least=f"{least:g}", timeout=limit)]
         if (least := steps.least_time(self.steps, devices, 0.0)) > self.timeout:
-            return [
-                f"{self.name} takes at least {least:g} s when an output has just been switched "
-                f"off and has to rest (min_off_time), {limit}."
-            ]
+            return [Message("board.long-rests", name=name, least=f"{least:g}", timeout=limit)]
         return []
 
     def tasks(self) -> list[str]:
@@ -146,11 +143,15 @@ class Sequence:
         return Joined(when, ", " if when else "", str(self.schedule))
 
 
-def check_tasks(sequences: Mapping[str, Sequence], known: Mapping[str, Any]) -> list[str]:
+def check_tasks(sequences: Mapping[str, Sequence], known: Mapping[str, Any]) -> list[Message]:
     """A sentence for each task that a sequence runs and the lab's module does not have."""
     return [
-        f"{sequence.name} runs the task {name!r}, which the lab's module does not have"
-        f"{did_you_mean(name, known)}"
+        Message(
+            "board.no-task",
+            sequence=sequence.name,
+            name=repr(name),
+            hint=did_you_mean(name, known),
+        )
         for sequence in sequences.values()
         for name in sequence.tasks()
         if name not in known
@@ -211,14 +212,12 @@ class SelfTest(_Sequence):
 
     def __post_init__(self) -> None:
         if self.every is not None and self.at is not None:
-            raise ValueError("'every' and 'at' both say when it comes; only one of them can")
+            raise ValueError(Message("board.every-and-at"))
         if self.at is None and (self.days is not None or self.catch_up):
-            raise ValueError("'days' and 'catch_up' belong to times of day, and 'at' is missing")
+            raise ValueError(Message("board.days-without-at"))
         if self.every is not None and self.every < self.timeout:
-            raise ValueError(
-                f"'every' is {self.every:g} s, which is shorter than the 'timeout' of "
-                f"{self.timeout:g} s: it could come while it runs"
-            )
+            every, timeout = f"{self.every:g}", f"{self.timeout:g}"
+            raise ValueError(Message("board.every-too-short", every=every, timeout=timeout))
         _ = self.schedule  # ValueError where a time or a day is none
 
     @property
@@ -235,7 +234,7 @@ class ScheduledKeys(SelfTest):
 
     def __post_init__(self) -> None:
         if self.every is None and self.at is None:
-            raise ValueError("it has to say when it comes, with 'every' or 'at'")
+            raise ValueError(Message("board.no-time"))
         super().__post_init__()
 
 
@@ -265,8 +264,9 @@ class ReactionKeys:
 
     def __post_init__(self) -> None:
         if (self.on_press is None) == (self.on_change is None):
-            both = "" if self.on_press is None else ", not both"
-            raise ValueError(f"it has to say what starts it, with 'on_press' or 'on_change'{both}")
+            if self.on_press is not None:
+                raise ValueError(Message("board.two-triggers"))
+            raise ValueError(Message("board.no-trigger"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,13 +334,16 @@ def read_sequences(section: Section, lookup: Lookup, folder: Path) -> dict[str, 
         add(name, getattr(keys, name, None), on_error)
     for name, place in section.child("buttons").items():
         if _is_free(name, place, found, problems):
-            add(name, build(ButtonKeys, place, problems, name=f"button {name!r}"), "fail")
+            what = Message("board.button", name=repr(name))
+            add(name, build(ButtonKeys, place, problems, name=what), "fail")
     for name, place in section.child("scheduled").items():
         if _is_free(name, place, found, problems):
-            add(name, build(ScheduledKeys, place, problems, name=f"scheduled {name!r}"), "fail")
+            what = Message("board.scheduled", name=repr(name))
+            add(name, build(ScheduledKeys, place, problems, name=what), "fail")
     for name, place in section.child("reactions").items():
         if _is_free(name, place, found, problems):
-            keys_of = build(ReactionKeys, place, problems, name=f"reaction {name!r}")
+            what = Message("board.reaction", name=repr(name))
+            keys_of = build(ReactionKeys, place, problems, name=what)
             add(name, keys_of, "warn", _trigger(keys_of, place, lookup))
     _check_circles(found, section.child("reactions"), lookup)
     return found
@@ -353,7 +356,8 @@ def _trigger(spec: ReactionKeys | None, place: Section, lookup: Lookup) -> Trigg
     device = getattr(spec, key)
     driver = lookup.device(device, place.child(key))
     if driver is not None and spec.on_press and driver.value_type.kind not in (bool, None):
-        lookup.problems.add(place.child(key), f"'{device}' is never pressed: it is a {driver.kind}")
+        why = Message("board.never-pressed", name=device, kind=driver.kind)
+        lookup.problems.add(place.child(key), why)
     return Trigger(device, spec.on_press is not None, spec.by == "student", spec.rest)
 
 
@@ -377,7 +381,7 @@ def _check_circles(found: Mapping[str, Sequence], section: Section, lookup: Look
         ]
         place = section.child(names[0]).key_where if names else section
         way = " -> ".join(reversed(circle))
-        lookup.problems.add(place, f"reactions start themselves: {way}")
+        lookup.problems.add(place, Message("board.reactions-circle", way=way))
 
 
 def _with_steps(section: Section, problems: Problems, deep: bool = False) -> Section:
@@ -391,11 +395,9 @@ def _with_steps(section: Section, problems: Problems, deep: bool = False) -> Sec
         elif isinstance(place.content, list) or (
             "steps" not in place and set(KINDS) & dict(place.items()).keys()
         ):
-            problems.add(
-                place.key_where,
-                f"the steps of {name!r} belong under 'steps:', as in "
-                f"{name}: {{steps: [{{safe: all}}]}}",
-            )
+            example = f"{name}: {{steps: [{{safe: all}}]}}"
+            why = Message("board.steps-belong", name=repr(name), example=example)
+            problems.add(place.key_where, why)
             content[name] = replace(place, content=None, bad=True)
     return replace(section, content=content) if isinstance(section.content, dict) else section
 
@@ -404,9 +406,5 @@ def _is_free(name: str, place: Section, others: Mapping[str, Sequence], problems
     """Whether a sequence may be called so; else that is a problem."""
     if NAME.fullmatch(name) and name not in _DEFAULT_ON_ERROR and name not in others:
         return True
-    problems.add(
-        place.key_where,
-        f"{name!r} cannot be the name of a sequence: it is a letter, then letters, digits and '_', "
-        "40 at most, and no other sequence's",
-    )
+    problems.add(place.key_where, Message("board.sequence-name", name=repr(name)))
     return False

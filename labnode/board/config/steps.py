@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import math
 from dataclasses import dataclass, field, fields
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,6 +17,7 @@ from labnode.drivers.framework.expressions import WORDS, Expression, Words
 from labnode.drivers.framework.output import NumberOutput, Output, SwitchOutput
 from labnode.errors import BadInput
 from labnode.files import lies_in
+from labnode.locale import Joined, Message, Wording
 from labnode.schema import (
     Between,
     Doc,
@@ -26,6 +28,7 @@ from labnode.schema import (
     build,
     did_you_mean,
     shown,
+    unlike,
 )
 
 T = TypeVar("T")
@@ -143,14 +146,16 @@ class StepReader:
             return None
         items = section.items()
         if len(items) != 1:
-            keys = " and ".join(key for key, _ in items) or shown(section.value)
-            return self._wrong(
-                section, f"a step has one key, one of {', '.join(KINDS)}; here is {keys}"
-            )
+            keys = reduce(_both, section.content) if items else shown(section.value)
+            kinds = ", ".join(KINDS)
+            return self._wrong(section, Message("board.one-step", kinds=kinds, keys=keys))
         ((kind, content),) = items
         if kind not in KINDS:
-            hint = did_you_mean(kind, KINDS) or f"; there are {', '.join(KINDS)}"
-            return self._wrong(content.key_where, f"there is no step {kind!r}{hint}")
+            all_kinds = Message("board.there-are", names=", ".join(KINDS))
+            hint = did_you_mean(kind, KINDS) or all_kinds
+            return self._wrong(
+                content.key_where, Message("board.no-step", name=repr(kind), hint=hint)
+            )
         before = len(self._problems)
         method = f"{kind}_" if keyword.iskeyword(kind) else kind
         step: Step | None = None if content.bad else getattr(self, method)(content)
@@ -174,7 +179,9 @@ class StepReader:
         if output is not None and found is not None:
             kinds = {output.value_type.kind, found.kind} - {None}
             if len(kinds) > 1:
-                self._wrong(section, f"'{name}' cannot be set to {found.text!r}: the types differ")
+                self._wrong(
+                    section, Message("board.types-differ", name=name, value=repr(found.text))
+                )
         return found
 
     def _expression(self, section: Section, what: str) -> Expression | None:
@@ -185,12 +192,14 @@ class StepReader:
 
     def let(self, section: Section) -> Step | None:
         if not section.items():
-            return self._wrong(section, "expected names and their values: {let: {begin: temp}}")
+            example = "{let: {begin: temp}}"
+            return self._wrong(section, Message("board.names-and-values", example=example))
         values = {}
         for name, content in section.items():
-            if not NAME.fullmatch(name) or name in WORDS or name in self._lookup.devices:
-                why = "a device has it" if name in self._lookup.devices else "it has to be a word"
-                self._wrong(content.key_where, f"{name!r} cannot name a value: {why}")
+            if name in self._lookup.devices:
+                self._wrong(content.key_where, Message("board.device-has-name", name=repr(name)))
+            elif not NAME.fullmatch(name) or name in WORDS:
+                self._wrong(content.key_where, Message("board.names-no-value", name=repr(name)))
             found = self._expression(content, f"{name!r}")
             if found is not None:
                 values[name] = found
@@ -212,17 +221,17 @@ class StepReader:
         inner = self.read_all(spec.steps)
         until = None if spec.until is None else self._condition(spec.until, "'until'")
         if spec.until is None and spec.times is None:
-            return self._wrong(section, "a loop without an end: give it 'until' or 'times'")
+            return self._wrong(section, Message("board.endless"))
         if until is not None and not until.names and until.constant is not None:
-            always = "true: it has one round" if until.constant else "false: it has no end"
-            return self._wrong(spec.until or section, f"'until' is always {always}")
+            one_round, no_end = Message("board.until-true"), Message("board.until-false")
+            return self._wrong(spec.until or section, one_round if until.constant else no_end)
         step = steps.Repeat(inner, until, spec.times, spec.timeout)
         devices = {n: d for n, d in self._lookup.devices.items() if d is not None}
         least = steps.least_time([step], devices, -math.inf)
         if spec.timeout is not None and least > spec.timeout:
+            limit = f"{spec.timeout:g}"
             return self._wrong(
-                section,
-                f"the loop takes at least {least:g} s, but its timeout is {spec.timeout:g} s",
+                section, Message("board.long-loop", least=f"{least:g}", timeout=limit)
             )
         return step
 
@@ -230,7 +239,8 @@ class StepReader:
         items = [(section.content, section)] if isinstance(section.content, str) else []
         items = items or section.items()
         if len(items) != 1:
-            return self._wrong(section, "one command at a time: {call: {leds.set_bit: [0, true]}}")
+            example = "{call: {leds.set_bit: [0, true]}}"
+            return self._wrong(section, Message("board.one-command", example=example))
         ((where, given),) = items
         device, _, command = where.partition(".")
         driver = self._lookup.device(device, given.key_where or given.where)
@@ -238,16 +248,17 @@ class StepReader:
             return None
         spec = driver.commands.get(command)
         if spec is None:
-            there = f"; it has {', '.join(driver.commands)}" if driver.commands else ""
-            hint = did_you_mean(command, driver.commands) or there
-            return self._wrong(given, f"'{device}' has no command {command!r}{hint}")
+            there = Message("board.it-has", names=", ".join(driver.commands))
+            hint = did_you_mean(command, driver.commands) or (there if driver.commands else "")
+            missing = Message("board.no-command", device=device, name=repr(command), hint=hint)
+            return self._wrong(given, missing)
         arguments = None if isinstance(section.content, str) else given.value
         if arguments is not None and not isinstance(arguments, dict | list):
             arguments = [arguments]
         try:
             bound = spec.bind(where, arguments)
         except BadInput as error:
-            return self._wrong(given, str(error))
+            return self._wrong(given, error.words)
         value = False if command == "off" else bound.get("value", _UNKNOWN)
         self._check_owner(device, value, given)
         return steps.CallCommand(device, command, bound)
@@ -269,7 +280,7 @@ class StepReader:
         return steps.Pulse(tuple(pulses))
 
     def ramp(self, section: Section) -> Step | None:
-        wanted = "a ramp is of one output: {ramp: {fan: {to: 1, over: 5s}}}"
+        wanted = Message("board.one-ramp", example="{ramp: {fan: {to: 1, over: 5s}}}")
         name, content = self._one_device(section, wanted)
         if content is None:
             return None
@@ -278,7 +289,7 @@ class StepReader:
         if output is None or spec is None:
             return None
         if not isinstance(output, NumberOutput):
-            return self._wrong(content, f"'{name}' has no values between: it cannot be ramped")
+            return self._wrong(content, Message("board.no-ramp", name=name))
         value = self._lookup.accepted(name, output, spec.to, content)
         self._check_owner(name, value, content)
         self._check_time(spec.over, content)
@@ -303,41 +314,39 @@ class StepReader:
             return steps.Safe(None)
         entries = section.entries()
         if not entries:
-            return self._wrong(section, "expected 'all' or a list of devices")
+            return self._wrong(section, Message("board.all-or-devices"))
         for entry in entries:
             self._lookup.device(str(entry.content), entry)
         return steps.Safe(tuple(entry.content for entry in entries))
 
     def program(self, section: Section) -> Step | None:
-        wanted = "one programmer at a time: {program: {mcu: blank}}"
+        wanted = Message("board.one-programmer", example="{program: {mcu: blank}}")
         name, content = self._one_device(section, wanted)
         if content is None:
             return None
         driver = self._lookup.device(name, content)
         if driver is not None and not isinstance(driver, Programmable):
-            return self._wrong(content, f"'{name}' programs nothing: it is a {driver.kind}")
+            why = Message("board.programs-nothing", name=name, kind=driver.kind)
+            return self._wrong(content, why)
         if content.content == "blank":
             return steps.Program(name, None)
         path = self._folder / str(content.content)
         if isinstance(content.content, str) and not lies_in(self._folder, content.content):
-            return self._wrong(
-                content, f"expected a file beside the board or below it, not {shown(content.value)}"
-            )
+            return self._wrong(content, unlike(Message("driver.a-file-beside"), content.value))
         if not isinstance(content.content, str) or not path.is_file():
-            return self._wrong(
-                content, f"there is no file {str(path)!r} ('blank' is the blank one)"
-            )
+            return self._wrong(content, Message("board.no-file-to-write", path=repr(str(path))))
         return steps.Program(name, path)
 
     def serial(self, section: Section) -> Step | None:
-        wanted = 'one port at a time: {serial: {console: {send: "x"}}}'
+        wanted = Message("board.one-port", example='{serial: {console: {send: "x"}}}')
         name, content = self._one_device(section, wanted)
         if content is None:
             return None
         driver = self._lookup.device(name, content)
         spec = self._build(_Serial, content, "send")
         if driver is not None and not isinstance(driver, Conversing):
-            return self._wrong(content, f"'{name}' is no serial port: it is a {driver.kind}")
+            why = Message("board.no-serial-port", name=name, kind=driver.kind)
+            return self._wrong(content, why)
         if spec is None:
             return None
         return steps.Converse(name, spec.send, spec.expect, spec.timeout)
@@ -345,7 +354,7 @@ class StepReader:
     def run(self, section: Section) -> Step | None:
         step = self._build(RunProgram, section, "argv")
         if step is not None and not step.argv:
-            return self._wrong(section, "expected a program and its arguments, as a list")
+            return self._wrong(section, Message("board.no-program"))
         return step
 
     def task(self, section: Section) -> Step | None:
@@ -363,10 +372,10 @@ class StepReader:
 
     def _by_device(self, section: Section) -> list[tuple[str, Section]]:
         if not section.items():
-            self._wrong(section, f"expected a mapping by device, not {shown(section.value)}")
+            self._wrong(section, unlike(Message("board.by-device"), section.value))
         return section.items()
 
-    def _one_device(self, section: Section, wanted: str) -> tuple[str, Section | None]:
+    def _one_device(self, section: Section, wanted: Message) -> tuple[str, Section | None]:
         items = self._by_device(section)
         if len(items) == 1:
             return items[0]
@@ -377,16 +386,18 @@ class StepReader:
         """A `kind`; what is not a mapping is its one key `short`."""
         if short and not isinstance(section.content, dict):
             section = Section({short: section}, section.where, section.key_where, bad=section.bad)
-        return build(kind, section, self._problems, name="step")
+        return build(kind, section, self._problems, name=Message("board.step"))
 
     def _check_time(self, seconds: float | None, place: Section) -> None:
         if seconds is not None and seconds > self._timeout:
             fixed = self._sequence == "on_shutdown"
-            self._wrong(
-                place,
-                f"{seconds:g} s are longer than the {self._timeout:g} s that all of "
-                f"{self._sequence!r} may take{'' if fixed else ': give that a longer timeout'}",
+            too_long = Message(
+                "board.too-long",
+                seconds=f"{seconds:g}",
+                limit=f"{self._timeout:g}",
+                name=repr(self._sequence),
             )
+            self._wrong(place, Joined(too_long, "" if fixed else Message("board.longer-timeout")))
 
     def _check_owner(self, name: str, value: Any, place: Section) -> None:
         """An output that only another one commands may be made safe, and no more."""
@@ -395,14 +406,16 @@ class StepReader:
             return
         if output.is_safe(value):
             return
-        choices = ", ".join(self._lookup.types[owner].choices)
-        how = f"Set '{owner}'{choices and f' to one of {choices}'}"
-        self._wrong(
-            place,
-            f"'{name}' cannot be set here: only '{owner}' commands it. {how}, or make '{name}' "
-            "safe",
-        )
+        if choices := ", ".join(self._lookup.types[owner].choices):
+            why = Message("board.owned-choices", name=name, owner=owner, choices=choices)
+        else:
+            why = Message("board.owned", name=name, owner=owner)
+        self._wrong(place, why)
 
-    def _wrong(self, place: Section | str, message: str) -> Step | None:
+    def _wrong(self, place: Section | str, message: str | Wording) -> Step | None:
         self._problems.add(place, message)
         return None
+
+
+def _both(one: str | Wording, other: str) -> Message:
+    return Message("board.and", one=one, other=other)
