@@ -43,7 +43,6 @@ def check(
     """
     from labnode.board import files_named
     from labnode.lab.loader import load_lab, misspelt_devices
-    from labnode.locale import Joined
 
     if files:  # nothing of the board is run for that
         for board in boards:
