@@ -235,16 +235,17 @@ def one_of(choices: Iterable[str]) -> Message:
 
 def a_number(low: float, high: float, step: float = 0.0) -> Message:
     """ "a number from 0 to 1 in steps of 0.1"; an infinite limit is none."""
-    number = Message("yaml.a-number")
-    least, most = (f"{limit:g}" if math.isfinite(limit) else "" for limit in (low, high))
-    if least and most:
-        limits = Message("yaml.from-to", low=least, high=most)
-        number = Message("error.within", what=number, limits=limits)
-    elif least:
-        number = Message("error.number-from", low=least)
-    elif most:
-        number = Message("error.number-to", high=most)
-    return Message("error.in-steps", number=number, step=f"{step:g}") if step else number
+    number, limits = Message("yaml.a-number"), None
+    if math.isfinite(low) and math.isfinite(high):
+        limits = Message("yaml.from-to", low=f"{low:g}", high=f"{high:g}")
+    elif math.isfinite(low):
+        limits = Message("error.from", low=f"{low:g}")
+    elif math.isfinite(high):
+        limits = Message("error.to", high=f"{high:g}")
+    if step:
+        steps = Message("error.in-steps", step=f"{step:g}")
+        limits = Message("error.limits-in-steps", limits=limits, steps=steps) if limits else steps
+    return Message("error.within", what=number, limits=limits) if limits else number
 
 
 def _came(value: Any) -> str | Wording:
