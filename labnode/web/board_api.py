@@ -14,8 +14,7 @@ from labnode.events import HandRaised
 from labnode.http.replies import json_reply
 from labnode.jsondata import parse
 from labnode.lab import Lab, Node
-from labnode.locale import Joined, Language, Message
-from labnode.schema import sentence_of
+from labnode.locale import Language, Message
 from labnode.tasks import Task
 from labnode.web.auth import asked_at, deadline, student, viewer
 from labnode.web.page_state import PageState, task_json
@@ -94,7 +93,7 @@ class BoardApi:
                 try:
                     given[parameter.name] = parameter.accept(given[parameter.name])
                 except ValueError as error:
-                    raise BadInput(Joined(f"{name}: ", sentence_of(error))) from None
+                    raise BadInput(f"{name}: {error}") from None
         self._did(task=name)
         return task_reply(function.delay(**given), self._page.language)
 

@@ -149,13 +149,14 @@ class Command:
         raise BadInput(Message("error.arguments-shape", where=where, value=_came(arguments)))
 
     def _unlike(self, where: str, given: str | int) -> Message:
-        if not self.parameters:
+        count = len(self.parameters)
+        if not count:
             return Message("error.no-arguments", where=where, given=given)
-        commas = [part for p in self.parameters for part in (", ", f"{p.name}: ", p.expected)][1:]
-        values = {"where": where, "wanted": Joined(*commas), "given": given}
-        if len(self.parameters) == 1:
-            return Message("error.one-argument", **values)
-        return Message("error.arguments", count=len(self.parameters), **values)
+        commas = [part for p in self.parameters for part in (", ", f"{p.name}: ", p.expected)]
+        wanted = Joined(*commas[1:])
+        if count == 1:
+            return Message("error.one-argument", where=where, wanted=wanted, given=given)
+        return Message("error.arguments", where=where, count=count, wanted=wanted, given=given)
 
 
 def mark(function: F, students: bool = True) -> F:
