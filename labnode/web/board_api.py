@@ -93,7 +93,7 @@ class BoardApi:
                 try:
                     given[parameter.name] = parameter.accept(given[parameter.name])
                 except ValueError as error:
-                    raise BadInput(f"{name}: '{parameter.name}' {error}") from None
+                    raise BadInput(f"{name}: {error}") from None
         self._did(task=name)
         return task_reply(function.delay(**given), self._page.language)
 

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+from labnode.drivers.framework.commands import must_be
 from labnode.drivers.framework.driver import Driver, Widget, command
 from labnode.drivers.framework.input import Input
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.readings import ValueType
 from labnode.errors import BadInput
+from labnode.locale import Joined, Message
 from labnode.schema import Doc
 
 
@@ -35,7 +37,8 @@ class Bank(Driver):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.bits is not None and len(self.bits) != self.width:
-            raise ValueError(f"bits has {len(self.bits)} names for {self.width} bits")
+            names = len(self.bits)
+            raise ValueError(Message("driver.names-of-bits", names=names, bits=self.width))
 
     def describe(self) -> dict[str, Any]:
         names = {} if self.bits is None else {"bits": self.bits}
@@ -54,11 +57,11 @@ class OutputBank(Bank, Output):
         for name in ("safe", "initial"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1 << self.width:
-                raise ValueError(f"{name} must be {self._values()}, not {value}")
+                raise ValueError(must_be(name, self._values(), value))
 
     def check(self, where: str, value: Any) -> int:
         if not 0 <= value < 1 << self.width:
-            raise BadInput(f"{where}: 'value' must be {self._values()}, not {value}")
+            raise BadInput(Joined(f"{where}: ", must_be("'value'", self._values(), value)))
         return int(value)
 
     @command
@@ -69,13 +72,14 @@ class OutputBank(Bank, Output):
     def set_bit(self, bit: int, value: bool) -> None:
         """Bit 0 is the lowest; the others stay as they are."""
         if not 0 <= bit < self.width:
-            expected = f"a whole number from 0 to {self.width - 1}"
-            raise BadInput(f"{self.name}.set_bit: 'bit' must be {expected}, not {bit}")
+            wrong = must_be("'bit'", _up_to(self.width - 1), bit)
+            where = f"{self.name}.set_bit"
+            raise BadInput(Joined(where, ": ", wrong))
         mask = 1 << bit
         self.put(self.value | mask if value else self.value & ~mask, "set_bit")
 
-    def _values(self) -> str:
-        return f"a whole number from 0 to {(1 << self.width) - 1}"
+    def _values(self) -> Message:
+        return _up_to((1 << self.width) - 1)
 
 
 @dataclass(kw_only=True)
@@ -83,6 +87,11 @@ class InputBank(Bank, Input):
     """An input of several bits; a subclass has `read`."""
 
     at_first: ClassVar[Any] = 0
+
+
+def _up_to(high: int) -> Message:
+    limits = Message("yaml.from-to", low=0, high=high)
+    return Message("error.within", what=Message("yaml.a-whole-number"), limits=limits)
 
 
 def number(bits: Sequence[Any]) -> int:

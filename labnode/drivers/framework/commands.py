@@ -6,19 +6,26 @@ import inspect
 import json
 import math
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from labnode.errors import BadInput
-from labnode.schema import Between, did_you_mean, shown
+from labnode.locale import Joined, Message, Wording, reworded
+from labnode.schema import Between, any_of, did_you_mean, sentence_of, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK = "_labnode_command"
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-_ANY = {bool, float, str}
+_KINDS = {
+    bool: Message("yaml.true-or-false"),
+    int: Message("yaml.a-whole-number"),
+    float: Message("yaml.a-number"),
+    str: Message("yaml.a-text"),
+}
+_ANY = (bool, float, str)
+_LONGEST = 71  # characters of a text that came
 _NO_LIMITS = Between(None)
 _NO_TYPE = (inspect.Parameter.empty, None)
 
@@ -32,7 +39,7 @@ class Parameter:
 
     name: str
     kind: str
-    expected: str
+    expected: str | Wording
     default: Any = inspect.Parameter.empty
     optional: bool = False  # null is a value
     choices: tuple[Any, ...] = ()
@@ -74,7 +81,7 @@ class Parameter:
             self.kind == "any" and isinstance(value, bool | str)
         ):
             return value
-        raise ValueError(f"must be {self.expected}, not {_came(value)}")
+        raise ValueError(must_be(f"'{self.name}'", self.expected, _came(value)))
 
     def _is_within(self, number: float) -> bool:
         low, high = self.limits.low, self.limits.high
@@ -114,12 +121,15 @@ class Command:
         for parameter in self.parameters:
             if parameter.name not in given:
                 if parameter.required:
-                    raise BadInput(f"{where} needs '{parameter.name}' ({parameter.expected})")
+                    name, expected = parameter.name, parameter.expected
+                    raise BadInput(
+                        Message("error.argument-missing", where=where, name=name, expected=expected)
+                    )
                 continue
             try:
                 bound[parameter.name] = parameter.accept(given[parameter.name])
             except ValueError as error:
-                raise BadInput(f"{where}: '{parameter.name}' {error}") from None
+                raise BadInput(Joined(f"{where}: ", sentence_of(error))) from None
         return bound
 
     def _by_name(self, where: str, arguments: Any) -> Mapping[str, Any]:
@@ -130,22 +140,23 @@ class Command:
             for name in arguments:
                 if name not in names:
                     hint = did_you_mean(str(name), names)
-                    raise BadInput(f"{where} takes {self._signature()}, not {str(name)!r}{hint}")
+                    raise BadInput(Joined(self._unlike(where, repr(str(name))), hint))
             return arguments
         if isinstance(arguments, Sequence) and not isinstance(arguments, str | bytes):
             if len(arguments) > len(names):
-                raise BadInput(f"{where} takes {self._signature()}, not {len(arguments)}")
+                raise BadInput(self._unlike(where, len(arguments)))
             return dict(zip(names, arguments, strict=False))
-        raise BadInput(
-            f"{where} takes its arguments as a list or an object, not {_came(arguments)}"
-        )
+        raise BadInput(Message("error.arguments-shape", where=where, value=_came(arguments)))
 
-    def _signature(self) -> str:
-        if not self.parameters:
-            return "no arguments"
-        wanted = ", ".join(f"{p.name}: {p.expected}" for p in self.parameters)
+    def _unlike(self, where: str, given: str | int) -> Message:
         count = len(self.parameters)
-        return f"{count} argument{'s' if count > 1 else ''} ({wanted})"
+        if not count:
+            return Message("error.no-arguments", where=where, given=given)
+        commas = [part for p in self.parameters for part in (", ", f"{p.name}: ", p.expected)]
+        wanted = Joined(*commas[1:])
+        if count == 1:
+            return Message("error.one-argument", where=where, wanted=wanted, given=given)
+        return Message("error.arguments", where=where, count=count, wanted=wanted, given=given)
 
 
 def mark(function: F, students: bool = True) -> F:
@@ -190,11 +201,12 @@ def _parameter(function: Callable[..., Any], parameter: inspect.Parameter, hint:
     kinds = [option for option in options if option is not type(None)]
     optional = len(kinds) < len(options)
     choices: tuple[Any, ...] = ()
-    if set(kinds) == _ANY:
-        kind, expected = "any", "true or false, a number or a text"
+    expected: str | Wording = ""
+    if set(kinds) == set(_ANY):
+        kind, expected = "any", any_of(_KINDS[option] for option in _ANY)
     elif len(kinds) == 1 and get_origin(kinds[0]) is Literal:
         kind, choices = "choice", get_args(kinds[0])
-        expected = "one of " + ", ".join(json.dumps(choice) for choice in choices)
+        expected = one_of(json.dumps(choice) for choice in choices)
     elif len(kinds) == 1 and kinds[0] in _KINDS:
         kind, expected = kinds[0].__name__, _KINDS[kinds[0]]
     else:
@@ -205,11 +217,39 @@ def _parameter(function: Callable[..., Any], parameter: inspect.Parameter, hint:
             "float, str, Literal or bool | float | str, or as one of them | None, so that it can "
             "be checked"
         )
-    expected += f" {limits}" if limits is not _NO_LIMITS else ""
-    expected += " or null" if optional else ""
+    if limits is not _NO_LIMITS:
+        expected = Message("error.within", what=expected, limits=limits.limits)
+    if optional:
+        expected = any_of([expected, "null"])
     return Parameter(parameter.name, kind, expected, parameter.default, optional, choices, limits)
 
 
-def _came(value: Any) -> str:
-    text = str(shown(value))
-    return text if len(text) <= 80 else text[:77] + "..."
+def must_be(name: str, expected: str | Wording, value: str | float | Wording) -> Message:
+    """ "'value' must be a number from 0 to 1, not 7"."""
+    return Message("error.must-be", name=name, expected=expected, value=value)
+
+
+def one_of(choices: Iterable[str]) -> Message:
+    """ "one of a, b, c"."""
+    return Message("error.one-of", names=", ".join(choices))
+
+
+def a_number(low: float, high: float, step: float = 0.0) -> Message:
+    """ "a number from 0 to 1 in steps of 0.1"; an infinite limit is none."""
+    number, limits = Message("yaml.a-number"), None
+    if math.isfinite(low) and math.isfinite(high):
+        limits = Message("yaml.from-to", low=f"{low:g}", high=f"{high:g}")
+    elif math.isfinite(low):
+        limits = Message("error.from", low=f"{low:g}")
+    elif math.isfinite(high):
+        limits = Message("error.to", high=f"{high:g}")
+    if step:
+        steps = Message("error.in-steps", step=f"{step:g}")
+        limits = Message("error.limits-in-steps", limits=limits, steps=steps) if limits else steps
+    return Message("error.within", what=number, limits=limits) if limits else number
+
+
+def _came(value: Any) -> str | Wording:
+    return reworded(
+        shown(value), lambda text: text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
@@ -14,8 +14,8 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime
 from labnode.drivers.framework.commands import Command, mark
 from labnode.drivers.framework.readings import UNKNOWN, ValueType
 from labnode.drivers.framework.services import Services as Services  # noqa: PLC0414
-from labnode.locale import Wording
-from labnode.schema import Doc, Text, shown
+from labnode.locale import Message, Wording
+from labnode.schema import Doc, Text, unlike
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,7 +93,7 @@ class PinProvider(Protocol):
     def pin_claim(self, pin: str) -> Claim:
         """What a device on this pin claims; ValueError when there is no such pin."""
 
-    def refusal(self, pull_up: bool | None) -> str | None:
+    def refusal(self, pull_up: bool | None) -> str | Wording | None:
         """Why there are no inputs with this `pull_up` (false: pulled down), if so."""
 
 
@@ -108,10 +108,10 @@ class Ref(str):
     def from_yaml(cls, value: object) -> Ref:
         """Any name; whether there is such a device is checked when all are known."""
         if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z]\w*", value):
-            raise ValueError(f"expected the name of a device, not {shown(value)}")
+            raise ValueError(unlike(Message("driver.device-name"), value))
         return cls(value)
 
-    def mistake(self, device: Driver) -> str:  # noqa: ARG002
+    def mistake(self, device: Driver) -> str | Wording:  # noqa: ARG002
         """Why it cannot be this device, in a sentence; "" if it can."""
         return ""
 
@@ -189,7 +189,8 @@ class Requires:
     def __post_init__(self) -> None:
         for extra in self.extras:
             if extra not in EXTRAS:
-                raise ValueError(f"labnode has no extra '{extra}', only: {', '.join(EXTRAS)}")
+                names = ", ".join(EXTRAS)
+                raise ValueError(Message("driver.no-extra", name=extra, names=names))
 
 
 EXTRAS = {"visa": ("pyvisa", "pyvisa_py")}  # with their modules
@@ -304,18 +305,21 @@ class Driver:
         named = [value for f in fields(self) if isinstance(value := getattr(self, f.name), Ref)]
         return [*named, *dict.fromkeys(pin.device for pin in self.remote_pins())]
 
-    def mistakes(self, folder: Path) -> list[str]:  # noqa: ARG002
+    def mistakes(self, folder: Path) -> Sequence[str | Wording]:  # noqa: ARG002
         """What is wrong with the files that its options name, in the board's `folder`."""
         return []
 
-    def misfits(self, devices: Mapping[str, Driver | None]) -> Iterator[tuple[str, str]]:  # noqa: ARG002
+    def misfits(
+        self,
+        devices: Mapping[str, Driver | None],  # noqa: ARG002
+    ) -> Iterator[tuple[str, str | Wording]]:
         """What does not fit among the devices that its options name: an option, and why not.
 
         `devices` are all of the board, None where one has mistakes of its own.
         """
         return iter(())
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> Sequence[str | Wording]:
         """Options that are allowed but probably a mistake, a sentence each, for `labnode check`."""
         return []
 

@@ -23,7 +23,8 @@ from labnode.drivers.framework.readings import (
     negation,
     reading,
 )
-from labnode.schema import did_you_mean, shown
+from labnode.locale import Message, Wording
+from labnode.schema import any_of, did_you_mean, unlike
 
 _LONGEST = 1000  # characters
 _DEEPEST = 30  # parentheses and nots inside each other
@@ -45,7 +46,14 @@ Words = str | bool | int | float  # what an expression may look like to YAML
 _FUNCTIONS: dict[str, Callable[..., Any]] = {"abs": abs, "max": max, "min": min}
 _BACK_IN_TIME = ("avg", "hysteresis", "rate")  # as min and max with a time: for formulas
 _MEANT = {"≥": ">=", "≤": "<=", "≠": "!=", "is": "=="}  # what others write
-_KINDS = {bool: "true or false", float: "a number", str: "a text"}
+_KINDS = {
+    bool: Message("yaml.true-or-false"),
+    float: Message("yaml.a-number"),
+    str: Message("yaml.a-text"),
+}
+_NO_NUMBER = Message("driver.text-no-number")
+_NO_ORDER = Message("driver.text-no-order")
+_NO_TRUTH = Message("driver.text-no-truth")
 
 
 class ExpressionError(ValueError):
@@ -67,7 +75,7 @@ class Expression:
     switches: int  # how many hystereses it has
     _root: Node
 
-    expected = "an expression such as temp > 40"
+    expected = Message("driver.an-expression")
     json_schema: ClassVar[dict[str, Any]] = {"type": ["string", "boolean", "number"]}
 
     @classmethod
@@ -85,7 +93,7 @@ class Expression:
         `named` are the kinds of other values that it may name. With `history` it may look back.
         """
         if len(text) > _LONGEST:
-            raise ExpressionError(f"the expression is longer than {_LONGEST} characters")
+            raise ExpressionError(Message("driver.expression-long", n=_LONGEST))
         parser = _Parser(text, devices, types or {}, named or {}, history)
         root = parser.parse()
         return cls(
@@ -102,7 +110,7 @@ class Expression:
     def from_yaml(cls, value: object) -> Expression:
         """The expression of a driver's option; ValueError with a sentence."""
         if not isinstance(value, str | bool | int | float):
-            raise ValueError(f"expected {cls.expected}, not {shown(value)}")
+            raise ValueError(unlike(cls.expected, value))
         return cls.parse(
             str(value).lower() if isinstance(value, bool) else str(value), None, history=True
         )
@@ -168,8 +176,8 @@ class _Parser:
         kind, word, _ = self._tokens[self._next]
         if kind != "end":
             if word in COMPARISONS:
-                raise self._wrong("one comparison at a time, as in 'a < b and b < c'")
-            raise self._expected("and, or, a comparison or the end")
+                raise self._wrong(Message("driver.one-comparison"))
+            raise self._expected(Message("driver.or-the-end"))
         return root
 
     # ------------------------------------------------------------------ rules
@@ -206,7 +214,7 @@ class _Parser:
             self._check_alike(left, right)
             return self._made(equality(sign, left.value, right.value), bool, left.start)
         for part in (left, right):
-            self._check_no_text(part, "has no order: compare it with == or !=")
+            self._check_no_text(part, _NO_ORDER)
         return self._made(calculation(COMPARISONS[sign], left.value, right.value), bool, left.start)
 
     def _sum(self) -> _Part:
@@ -243,7 +251,7 @@ class _Parser:
             return self._made(constant(word == "true"), bool, start)
         if kind != "text":
             self._next = start
-            raise self._expected("a device, a number or '('")
+            raise self._expected(any_of([Message("driver.a-device"), _KINDS[float], "'('"]))
         self._count()
         return _Part(constant(word[1:-1]), str, start, word=word[1:-1])
 
@@ -266,17 +274,17 @@ class _Parser:
         if self._take("bit"):
             self.values.add(device)
             return _Part(bit(device, self._bit_number(device, kind_of)), bool, start)
-        raise self._expected("'connected'" + (" or 'bit'" if kind_of.width else ""))
+        raise self._expected(any_of(["'connected'", *(["'bit'"] if kind_of.width else [])]))
 
     def _bit_number(self, device: str, kind_of: ValueType) -> int:
         if kind_of.kind not in (None, float) or (kind_of.kind is float and not kind_of.width):
-            what = f"is {_KINDS[kind_of.kind or float]}"
-            raise self._wrong(f"'{device}' {what} and has no bits")
+            what = _KINDS[kind_of.kind or float]
+            raise self._wrong(Message("driver.no-bits", name=device, what=what))
         self._need("(")
         kind, word, _ = self._tokens[self._next]
         last = (kind_of.width or 64) - 1
         if kind != "number" or not word.isdigit() or int(word) > last:
-            raise self._expected(f"a bit of '{device}', 0 (the lowest) to {last}")
+            raise self._expected(Message("driver.a-bit", name=device, last=last))
         self._next += 1
         self._need(")")
         return int(word)
@@ -288,8 +296,9 @@ class _Parser:
         known = ("stale", *_FUNCTIONS)
         if function not in (*known, *_BACK_IN_TIME):
             known = (*known, *_BACK_IN_TIME) if self._history else known
-            hint = did_you_mean(function, known) or f"; there are {', '.join(sorted(known))}"
-            raise self._wrong(f"there is no function '{function}'{hint}")
+            there = Message("board.there-are", names=", ".join(sorted(known)))
+            hint = did_you_mean(function, known) or there
+            raise self._wrong(Message("driver.no-function", name=function, hint=hint))
         if function in _BACK_IN_TIME and not self._history:
             raise self._only_in_formulas(function)
         self._next += 2
@@ -322,7 +331,7 @@ class _Parser:
         device = self._device()
         kind = self._types.get(device, UNKNOWN).kind
         if kind is str:
-            raise self._wrong(f"'{device}' is a text, not a number", start + 2)
+            raise self._wrong(Message("driver.is-a-text", name=device), start + 2)
         seconds = _RATE_WINDOW
         if function != "rate" or self._tokens[self._next][1] == ",":
             self._need(",")
@@ -334,11 +343,11 @@ class _Parser:
     def _time(self) -> float:
         kind, word, _ = self._tokens[self._next]
         if kind != "time":
-            raise self._expected("a time such as 10s")
+            raise self._expected(Message("driver.a-time"))
         unit = word.lstrip("0123456789.")
         seconds = float(word.removesuffix(unit)) * _SECONDS[unit]
         if not 0 < seconds <= _LONGEST_WINDOW:
-            raise self._wrong("a formula looks back a day at most, and longer than 0")
+            raise self._wrong(Message("driver.looks-back-a-day"))
         self._next += 1
         return seconds
 
@@ -349,7 +358,7 @@ class _Parser:
             self._need(",")
             operands.append(self._deeper(self._any))
         for part in operands:
-            self._check_no_text(part, "is no number")
+            self._check_no_text(part, _NO_NUMBER)
         value, low, high = (part.value for part in operands)
         place = self.switches
         self.switches += 1
@@ -358,42 +367,45 @@ class _Parser:
     # ------------------------------------------------------------------ types
 
     def _truth(self, part: _Part) -> _Part:
-        self._check_no_text(part, "is neither true nor false: compare it, as in x == 'auto'")
+        self._check_no_text(part, _NO_TRUTH)
         return part
 
     def _calculated(self, function: Callable[..., Any], *operands: _Part) -> _Part:
         for part in operands:
-            self._check_no_text(part, "is no number")
+            self._check_no_text(part, _NO_NUMBER)
         values = [part.value for part in operands]
         return self._made(calculation(function, *values), float, operands[0].start)
 
-    def _check_no_text(self, part: _Part, what: str) -> None:
+    def _check_no_text(self, part: _Part, why: Message) -> None:
         if part.kind is str:
-            raise self._wrong(f"a text {what}", part.start)
+            raise self._wrong(why, part.start)
 
     def _check_alike(self, left: _Part, right: _Part) -> None:
         kinds = {left.kind, right.kind}
         if str in kinds and kinds - {str, None}:
             one, two = (_KINDS[part.kind or str] for part in (left, right))
-            raise self._wrong(f"{one} and {two} are never equal", left.start)
+            raise self._wrong(Message("driver.never-equal", one=one, other=two), left.start)
         for part, other in ((left, right), (right, left)):
             choices = part.type.choices
             if other.word is not None and choices and other.word not in choices:
-                hint = did_you_mean(other.word, choices) or f"; it is one of {', '.join(choices)}"
-                device = self._tokens[part.start][1]
-                raise self._wrong(f"'{device}' is never '{other.word}'{hint}", other.start)
+                there = Message("driver.is-one-of", names=", ".join(choices))
+                hint = did_you_mean(other.word, choices) or there
+                device, word = self._tokens[part.start][1], other.word
+                never = Message("driver.is-never", name=device, text=word, hint=hint)
+                raise self._wrong(never, other.start)
 
     # ------------------------------------------------------------------ tokens
 
     def _device(self) -> str:
         kind, word, _ = self._tokens[self._next]
         if kind != "name" or word in WORDS:
-            raise self._expected("a device")
+            raise self._expected(Message("driver.a-device"))
         if self._devices is not None and word not in self._devices:
             hint = did_you_mean(word, [*self._devices, *self._named_values])
             if not hint and self._next and self._tokens[self._next - 1][1] in ("==", "!="):
-                hint = f"; a text is in quotes: '{word}'"
-            raise self._wrong(self._advice() or f"there is no device '{word}'{hint}")
+                hint = Message("driver.text-in-quotes", text=word)
+            unknown = Message("board.no-device", name=repr(word), hint=hint)
+            raise self._wrong(self._advice() or unknown)
         self._next += 1
         self.names.add(word)
         return word
@@ -413,7 +425,7 @@ class _Parser:
     def _deeper(self, rule: Callable[[], _Part]) -> _Part:
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise self._wrong(f"more than {_DEEPEST} things are inside each other")
+            raise self._wrong(Message("driver.expression-deep", n=_DEEPEST))
         part = rule()
         self._depth -= 1
         return part
@@ -425,53 +437,51 @@ class _Parser:
     def _count(self) -> None:
         self._parts += 1
         if self._parts > _MOST:
-            raise self._wrong(f"the expression has more than {_MOST} parts")
+            raise self._wrong(Message("driver.expression-parts", n=_MOST))
 
     # ------------------------------------------------------------------ sentences
 
-    def _expected(self, expected: str) -> ExpressionError:
+    def _expected(self, expected: str | Wording) -> ExpressionError:
         kind, word, _ = self._tokens[self._next]
         if advice := self._advice():
             return self._wrong(advice)
-        return self._wrong(f"expected {expected}, not {'the end' if kind == 'end' else repr(word)}")
+        found = Message("driver.the-end") if kind == "end" else repr(word)
+        return self._wrong(Message("yaml.unlike", expected=expected, value=found))
 
     def _only_in_formulas(self, what: str) -> ExpressionError:
-        return self._wrong(
-            f"{what} looks back in time, which a device with 'driver: formula' can: "
-            "name such a device here"
-        )
+        return self._wrong(Message("driver.only-in-formulas", what=what))
 
-    def _advice(self) -> str:
-        """What to write instead of what people often write; "" where that is unknown."""
+    def _advice(self) -> Message | None:
+        """What to write instead of what people often write; None where that is unknown."""
         kind, word, start = self._tokens[self._next]
         _, following, after = self._tokens[min(self._next + 1, len(self._tokens) - 1)]
         before, last, _ = self._tokens[self._next - 1] if self._next else ("", "", 0)
-        advice = ""
+        advice = None
         if word == "=" and last in ("==", "!="):
-            advice = f"write '{last}', with two signs"
+            advice = Message("driver.write-two-signs", sign=last)
         elif word in _MEANT:
-            advice = f"write '{_MEANT[word]}' and not '{word}'"
+            advice = Message("driver.write-instead", right=_MEANT[word], wrong=word)
         elif last + word == "<>":
-            advice = "write '!=' and not '<>'"
+            advice = Message("driver.write-instead", right="!=", wrong="<>")
         elif word == "=" and following in ("<", ">"):
-            advice = f"write '{following}=' and not '={following}'"
+            advice = Message("driver.write-instead", right=f"{following}=", wrong=f"={following}")
         elif word == "=":
-            advice = "'=' compares nothing: write '==', or '>' or '<'"
+            advice = Message("driver.write-equals")
         elif kind == "name" and word not in WORDS and word.lower() in WORDS:
-            advice = f"write '{word.lower()}', in small letters"
+            advice = Message("driver.write-small", word=word.lower())
         elif before == "number" and word == "," and following[:1].isdigit() and after == start + 1:
-            advice = f"write {last}.{following}, with a point"
+            advice = Message("driver.write-point", number=f"{last}.{following}")
         elif kind == "time":
             number = word.rstrip("msdh")
             unit = word.removeprefix(number)
-            advice = f"numbers have no unit in an expression: write {number}, without '{unit}'"
+            advice = Message("driver.no-unit", number=number, unit=unit)
         elif before == "number" and word not in WORDS and kind in ("name", "other"):
             unit = self._text[start:].split()[0].rstrip(")")
-            advice = f"numbers have no unit in an expression: write {last}, without '{unit}'"
+            advice = Message("driver.no-unit", number=last, unit=unit)
         elif kind == "other" and word in "'\"":
-            advice = f"the text has no second {word}"
+            advice = Message("driver.no-second", quote=word)
         return advice
 
-    def _wrong(self, sentence: str, token: int | None = None) -> ExpressionError:
+    def _wrong(self, why: str | Wording, token: int | None = None) -> ExpressionError:
         place = self._tokens[self._next if token is None else token][2] + 1
-        return ExpressionError(f"at character {place}: {sentence}")
+        return ExpressionError(Message("driver.at-character", place=place, why=why))

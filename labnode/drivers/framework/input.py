@@ -11,7 +11,8 @@ from typing import Annotated, Any, ClassVar
 from labnode.clock import earliest
 from labnode.drivers.framework.driver import Driver
 from labnode.drivers.framework.readings import ValueType
-from labnode.schema import Between, Doc, Duration, shown
+from labnode.locale import Message
+from labnode.schema import Between, Doc, Duration, unlike
 
 
 @dataclass(kw_only=True)
@@ -34,8 +35,7 @@ class Input(Driver):
     def __post_init__(self) -> None:
         every, after = self.sample_every, self.stale_after
         if every is not None and after is not None and after <= every:
-            given = f"stale_after ({after:g} s)"
-            raise ValueError(f"{given} must be longer than sample_every ({every:g} s)")
+            raise ValueError(Message("driver.stale-soon", after=f"{after:g}", every=f"{every:g}"))
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)
@@ -157,10 +157,10 @@ class Sensor(Input):
         if self.calibration is None:
             return
         if (self.scale, self.offset) != (1.0, 0.0):
-            raise ValueError("calibration does what scale and offset do; give one of them")
+            raise ValueError(Message("driver.calibration-or-scale"))
         reads = [read for read, _ in self.calibration]
         if len(reads) < 2 or any(a >= b for a, b in pairwise(reads)):
-            raise ValueError("calibration needs two pairs at least, what is read rising")
+            raise ValueError(Message("driver.calibration-pairs"))
 
     @property
     def value_type(self) -> ValueType:
@@ -168,7 +168,7 @@ class Sensor(Input):
 
     def arrived(self, value: Any) -> None:
         if not isinstance(value, int | float):
-            raise ValueError(f"expected a number, not {shown(value)}")
+            raise ValueError(unlike(Message("yaml.a-number"), value))
         number = float(value) if self.services.simulated else self.corrected(float(value))
         super().arrived(
             round(number, max(3, self.decimals or 0) if self.digits is None else self.digits)

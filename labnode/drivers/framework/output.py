@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from labnode.clock import earliest
+from labnode.drivers.framework.commands import a_number, must_be
 from labnode.drivers.framework.driver import Driver, Widget, command
 from labnode.drivers.framework.readings import ValueType
 from labnode.drivers.framework.services import Operator
 from labnode.errors import BadInput, Busy, Interlocked, Outdated
-from labnode.locale import Message
+from labnode.locale import Joined, Message
 from labnode.schema import Between, Doc, Duration
 
 log = logging.getLogger(__name__)
@@ -69,12 +70,9 @@ class Output(Driver):
     def __post_init__(self) -> None:
         for name in ("pulse", "max_on_time"):
             if getattr(self, name) == 0:
-                raise ValueError(f"{name} must be longer than 0")
+                raise ValueError(Message("driver.longer-than-0", name=name))
         if isinstance(self.deadman, float) and self.deadman < _SHORTEST:
-            raise ValueError(
-                f"deadman must be at least {_SHORTEST:g} s: pages are asked once a second whether "
-                "they are there"
-            )
+            raise ValueError(Message("driver.deadman", shortest=f"{_SHORTEST:g}"))
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)
@@ -127,7 +125,7 @@ class Output(Driver):
         checked = self.check(where, value)
         given = value if _is_number(value) else checked  # `check` may round what is allowed
         if _is_number(given) and not self._allowed(given):
-            raise BadInput(f"{where}: 'value' must be {self._values()}, not {given:g}")
+            raise BadInput(Joined(f"{where}: ", must_be("'value'", self._values(), f"{given:g}")))
         return checked
 
     def _allowed(self, value: float) -> bool:
@@ -140,12 +138,17 @@ class Output(Driver):
         steps = (value - begin) / step if step else 0.0
         return abs(steps - round(steps)) < 1e-6
 
-    def _values(self) -> str:
-        """A sentence's end: which numbers are allowed."""
-        low = f" from {self.least:g}" if math.isfinite(self.least) else ""
-        high = f" to {self.most:g}" if math.isfinite(self.most) else ""
-        step = _number(getattr(self, "step", None), 0.0)
-        return f"a number{low}{high}" + (f" in steps of {step:g}" if step else "")
+    def _values(self) -> Message:
+        """Which numbers are allowed."""
+        return a_number(self.least, self.most, _number(getattr(self, "step", None), 0.0))
+
+    def _check_numbers(self) -> None:
+        """ValueError unless min is less than max, and `initial` allowed."""
+        if self.least >= self.most:
+            raise ValueError(Message("driver.min-max", min=f"{self.least:g}", max=f"{self.most:g}"))
+        if self.initial is not None and not self._allowed(self.initial):
+            initial = f"{self.initial:g}"
+            raise ValueError(Message("driver.not-among", value=initial, allowed=self._values()))
 
     # ------------------------------------------------------------------ driving the hardware
 
@@ -371,7 +374,7 @@ class SwitchOutput(Output):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.hold and self.pulse is not None:
-            raise ValueError("hold and pulse are two ways to end what a button begins: give one")
+            raise ValueError(Message("driver.hold-or-pulse"))
 
     @property
     def value_type(self) -> ValueType:
@@ -435,13 +438,9 @@ class NumberOutput(Output):
         for name in ("safe", "initial", "min", "max"):
             value = getattr(self, name)
             if value is not None and not self.lowest <= value <= self.highest:
-                raise ValueError(
-                    f"{name} is a number from {self.lowest:g} to {self.highest:g}, not {value:g}"
-                )
-        if self.least >= self.most:
-            raise ValueError(f"min ({self.least:g}) must be less than max ({self.most:g})")
-        if self.initial is not None and not self._allowed(self.initial):
-            raise ValueError(f"initial ({self.initial:g}) is not among {self._values()}")
+                numbers, given = a_number(self.lowest, self.highest), f"{value:g}"
+                raise ValueError(Message("error.is", name=name, expected=numbers, value=given))
+        self._check_numbers()
 
     @property
     def value_type(self) -> ValueType:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from labnode.drivers.framework.commands import commands_of
 from labnode.drivers.framework.driver import Driver
+from labnode.locale import Message
 
 D = TypeVar("D", bound=type[Driver])
 
@@ -100,7 +101,7 @@ def register(kind: str) -> Callable[[D], D]:
 
     def add(cls: D) -> D:
         if kind in registry or MODULES.get(kind, cls.__module__) != cls.__module__:
-            raise ValueError(f"there are two drivers called {kind!r}")
+            raise ValueError(Message("driver.two", name=repr(kind)))
         if not is_dataclass(cls):
             raise TypeError(f"{cls.__name__} is not a dataclass")
         cls.kind = kind

@@ -243,8 +243,8 @@ class SlowOutput(SlowDriver, Output):
 
     def _confirm_safe(self) -> None:
         if not self._safe_now:
-            why = self.trouble() or "no answer"
-            raise DeviceError(f"it has not confirmed that it is {_word(self.safe)}: {why}")
+            trouble = self.trouble() or "no answer"
+            raise DeviceError(f"it has not confirmed that it is {_word(self.safe)}: {trouble}")
 
     def _begin(self) -> None:
         self._safe_now = False

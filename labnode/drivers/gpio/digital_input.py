@@ -11,7 +11,8 @@ from labnode.drivers.framework.readings import ValueType
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.edges import LevelInput
 from labnode.drivers.gpio.pin import AnyPin, PinGroup, RemotePin
-from labnode.schema import Doc, Duration, shown
+from labnode.locale import Message, Wording
+from labnode.schema import Doc, Duration, unlike
 
 _LONGEST_BOUNCE = 1.0  # seconds; contacts are at rest after some milliseconds
 
@@ -53,15 +54,15 @@ class DigitalInput(LevelInput):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.pull_up is None and self.active_state is None:
-            raise ValueError("pull_up: null needs active_state: true (high is on) or false")
+            raise ValueError(Message("driver.active-state-needed"))
         if self.pull_up is not None and self.active_state is not None:
-            raise ValueError("active_state follows from pull_up; give it with pull_up: null only")
+            raise ValueError(Message("driver.active-state-follows"))
         if self.role == "estop" and isinstance(self.pin, RemotePin):
-            raise ValueError("an emergency stop needs a pin of the Pi, which is never busy")
+            raise ValueError(Message("driver.estop-pin"))
         if self.pin.fixed_pull_up and self.pull_up is not True:
-            raise ValueError(f"{self.pin.name} has a resistor that pulls it up: say pull_up: true")
+            raise ValueError(Message("driver.pulled-up", pin=self.pin.name))
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[str | Wording]:
         return [*super().warnings(), *bounce_warnings(self.bounce_time)]
 
     def open(self) -> None:
@@ -91,7 +92,7 @@ class DigitalInput(LevelInput):
 
     def simulate(self, value: Any) -> None:
         if isinstance(value, str):
-            raise ValueError(f"expected true or false, not {shown(value)}")
+            raise ValueError(unlike(Message("yaml.true-or-false"), value))
         active_high = self.active_state if self.pull_up is None else not self.pull_up
         high = (bool(value) != self.normally_closed) == active_high
         (self.hardware.pin.drive_high if high else self.hardware.pin.drive_low)()
@@ -169,13 +170,13 @@ class DigitalInputBank(InputBank, LevelInput):
         super().__post_init__()
         for pin in self.pins:
             if pin.fixed_pull_up and not self.pull_up:
-                raise ValueError(f"{pin.name} has a resistor that pulls it up: say pull_up: true")
+                raise ValueError(Message("driver.pulled-up", pin=pin.name))
 
     @property
     def width(self) -> int:
         return len(self.pins)
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[str | Wording]:
         return [*super().warnings(), *bounce_warnings(self.bounce_time)]
 
     def open(self) -> None:
@@ -199,11 +200,8 @@ class DigitalInputBank(InputBank, LevelInput):
         self.arrived(self.read())
 
 
-def bounce_warnings(seconds: float | None) -> list[str]:
+def bounce_warnings(seconds: float | None) -> list[Message]:
     """A sentence for a bounce time that is so long that it may be meant in milliseconds."""
     if seconds is None or seconds <= _LONGEST_BOUNCE:
         return []
-    return [
-        f"bounce_time is in seconds, and shorter changes are not seen: {seconds:g} s is long. "
-        f"For milliseconds write {seconds:g}ms."
-    ]
+    return [Message("driver.bounce-long", seconds=f"{seconds:g}")]

@@ -12,6 +12,7 @@ from labnode.drivers.framework.services import PendingPost
 from labnode.drivers.gpio.gpiochips import LineRequest, events_in
 from labnode.drivers.gpio.line_events import LineEventInput
 from labnode.drivers.gpio.pin import Pin
+from labnode.locale import Message
 from labnode.schema import Doc, Duration
 
 
@@ -45,7 +46,7 @@ class GateTimer(Sensor, LineEventInput):
         super().__post_init__()
         self._check_pull(self.start, self.stop)
         if self.start == self.stop:
-            raise ValueError("start and stop must be two pins")
+            raise ValueError(Message("driver.two-pins"))
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)

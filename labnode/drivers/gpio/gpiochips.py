@@ -65,9 +65,9 @@ def find_chip(chips: Iterable[Chip]) -> Chip:
             "this machine has no GPIO pins (there is no /dev/gpiochip0); "
             "--simulate runs the board without hardware"
         )
-    there = ", ".join(f"gpiochip{chip.number} is {chip.label}" for chip in chips)
+    found = ", ".join(f"gpiochip{chip.number} is {chip.label}" for chip in chips)
     raise DeviceError(
-        f"no GPIO chip of this machine is a Raspberry Pi's ({', '.join(LABELS)}): {there}; "
+        f"no GPIO chip of this machine is a Raspberry Pi's ({', '.join(LABELS)}): {found}; "
         "--simulate runs the board without hardware"
     )
 

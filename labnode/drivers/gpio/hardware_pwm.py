@@ -13,6 +13,7 @@ from labnode.drivers.framework.driver import Claim
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.pwm_output import PwmOutput, safe_warnings
 from labnode.errors import DeviceError
+from labnode.locale import Message
 from labnode.schema import Between, Doc
 
 _PI_5 = "1f00098000.pwm"  # the header's circuit, with a channel for each of its four pins
@@ -47,8 +48,8 @@ class HardwarePwm(PwmOutput):
     def boot_config(self) -> list[str]:
         return pwm_boot_config(self.pin)
 
-    def warnings(self) -> list[str]:
-        return safe_warnings(f"{self.safe:g}", [self.safe], "from labnode's start on: until then")
+    def warnings(self) -> list[Message]:
+        return safe_warnings(f"{self.safe:g}", [self.safe], Message("driver.from-start-on"))
 
     def check(self, where: str, value: Any) -> float:
         duty = _duty(super().check(where, value), self.active_high)

@@ -15,6 +15,7 @@ from labnode.drivers.gpio.digital_input import bounce_warnings
 from labnode.drivers.gpio.gpiochips import EVENT, MOST_EVENTS, LineRequest
 from labnode.drivers.gpio.pin import Pin
 from labnode.errors import DeviceError
+from labnode.locale import Message, Wording
 from labnode.schema import Doc, Duration
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class LineEventInput(Input):
         Duration | None, Doc("Shorter changes are ignored; by default every edge counts.")
     ] = None
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[str | Wording]:
         return [*super().warnings(), *bounce_warnings(self.bounce_time)]
 
     def attach(self, name: str, services: Any) -> None:
@@ -168,4 +169,4 @@ class LineEventInput(Input):
     def _check_pull(self, *pins: Pin) -> None:
         for pin in pins:
             if pin.fixed_pull_up and self.pull_up is not True:
-                raise ValueError(f"{pin.name} has a resistor that pulls it up: say pull_up: true")
+                raise ValueError(Message("driver.pulled-up", pin=pin.name))

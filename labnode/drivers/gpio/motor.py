@@ -14,6 +14,7 @@ from labnode.drivers.framework.output import NumberOutput
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.pin import Pin, PinGroup
 from labnode.drivers.gpio.pwm_output import pwm_device
+from labnode.locale import Message
 from labnode.schema import Between, Doc
 
 
@@ -29,7 +30,7 @@ class MotorOutput(NumberOutput):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.safe != 0:
-            raise ValueError("a motor stands still while nobody uses it: safe must be 0")
+            raise ValueError(Message("driver.motor-safe"))
 
     def open(self) -> None:
         self.hardware = PinGroup(self.devices())

@@ -11,7 +11,8 @@ import gpiozero
 from gpiozero.pins.pi import PiBoardInfo
 
 from labnode.drivers.framework.driver import Claim
-from labnode.schema import shown
+from labnode.locale import Joined, Message
+from labnode.schema import unlike
 
 GENERIC_REVISION = 0xC03111  # a Pi 4B: the 40-pin header that every Pi since 2014 has
 _HEADER = PiBoardInfo.from_revision(GENERIC_REVISION).headers["J8"]
@@ -23,7 +24,7 @@ class Pin:
 
     number: int
 
-    expected = "a GPIO pin such as 17, GPIO17 or BOARD11 (GPIO0 to GPIO27)"
+    expected = Message("driver.a-pin")
     json_schema: ClassVar[dict[str, Any]] = {
         "anyOf": [
             {"type": "integer", "minimum": 0, "maximum": 27},
@@ -85,8 +86,8 @@ class Pin:
                 if name in pin.names and "gpio" in pin.interfaces:
                     return cls(int(pin.name.removeprefix("GPIO")))
                 if name in pin.names and name != pin.name:
-                    raise ValueError(f"{value} is {pin.name}, not a GPIO pin")
-        raise ValueError(f"expected {cls.expected}, not {shown(value)}{_on_header(value)}")
+                    raise ValueError(Message("driver.not-gpio", value=value, name=str(pin.name)))
+        raise ValueError(Joined(unlike(cls.expected, value), _on_header(value)))
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class RemotePin:
 class _AnyPin:
     """Reads a pin of the Pi, or of another device."""
 
-    expected = "a GPIO pin such as 17, GPIO17 or BOARD11, or expander.A3"
+    expected = Message("driver.any-pin")
     json_schema: ClassVar[dict[str, Any]] = {
         "anyOf": [
             *Pin.json_schema["anyOf"],
@@ -150,12 +151,13 @@ AnyPin = Annotated[Pin | RemotePin, _AnyPin()]
 """A pin of the Pi's header, or of a device that has pins for others."""
 
 
-def _on_header(value: object) -> str:
+def _on_header(value: object) -> str | Message:
     """What a number that is no GPIO pin is on the header, at the end of a sentence."""
     for pin in _HEADER.pins.values():
         if type(value) is int and f"BOARD{value}" in pin.names:
-            what = f"{pin.name}, written" if "gpio" in pin.interfaces else f"{pin.name}, no GPIO:"
-            return f"; pin {value} of the header is {what} BOARD{value}"
+            if "gpio" in pin.interfaces:
+                return Message("driver.header-pin", number=value, name=str(pin.name))
+            return Message("driver.header-no-gpio", number=value, name=str(pin.name))
     return ""
 
 

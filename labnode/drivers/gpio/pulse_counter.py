@@ -13,6 +13,7 @@ from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.gpiochips import EVENT, LineRequest
 from labnode.drivers.gpio.line_events import LineEventInput
 from labnode.drivers.gpio.pin import Pin
+from labnode.locale import Message
 from labnode.schema import Between, Doc, Duration
 
 _MARKS = 200  # in a gate: the edges between two are only counted
@@ -128,7 +129,7 @@ class PulseCounter(Sensor, LineEventInput):
         super().__post_init__()
         self._check_pull(self.pin)
         if self.measure in ("flow", "volume") and self.pulses_per_litre is None:
-            raise ValueError(f"measure: {self.measure} needs pulses_per_litre")
+            raise ValueError(Message("driver.needs-per-litre", measure=self.measure))
         self.unit = self.unit or _UNITS.get(self.measure, "")
 
     def attach(self, name: str, services: Any) -> None:

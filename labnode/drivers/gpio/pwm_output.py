@@ -11,17 +11,18 @@ from typing import Annotated, Any, ClassVar
 import gpiozero
 from gpiozero.tones import Tone
 
+from labnode.drivers.framework.commands import must_be
 from labnode.drivers.framework.driver import Services, Widget, command
 from labnode.drivers.framework.output import DutyCycleOutput, NumberOutput, Output
 from labnode.drivers.framework.readings import ValueType
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.pin import Pin, PinGroup
 from labnode.errors import BadInput
-from labnode.locale import Message
-from labnode.schema import Between, Doc
+from labnode.locale import Joined, Message
+from labnode.schema import Between, Doc, sentence_of
 
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
-_LASTS = "only while labnode runs: before and after it"
+_LASTS = Message("driver.while-labnode-runs")
 
 
 @register("pwm_output")
@@ -49,7 +50,7 @@ class PwmOutput(DutyCycleOutput):
     def rest_level(self) -> dict[int, bool]:
         return {self.pin.number: rest_level(self.safe, self.active_high)}
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[Message]:
         return safe_warnings(f"{self.safe:g}", [self.safe], _LASTS)
 
     def open(self) -> None:
@@ -115,7 +116,7 @@ class RgbLed(Output):
     def rest_level(self) -> dict[int, bool]:
         return {pin.number: rest_level(duty, self.active_high) for pin, duty in self._safe_duties()}
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[Message]:
         return safe_warnings(self.safe, _duties(self.safe), _LASTS)
 
     def open(self) -> None:
@@ -134,7 +135,7 @@ class RgbLed(Output):
         try:
             return _colour("value", value)
         except ValueError as error:
-            raise BadInput(f"{where}: {error}") from None
+            raise BadInput(Joined(f"{where}: ", sentence_of(error))) from None
 
     def drive(self, value: str) -> None:
         self.hardware.values = _duties(value)
@@ -203,8 +204,10 @@ class TonalBuzzer(NumberOutput):
         try:
             frequency = float(Tone.from_note(note).frequency)
         except ValueError:
-            expected = "'note' is a note such as A4 or C#5"
-            raise BadInput(f"{self.name}.play: {expected}, not {note!r}") from None
+            expected = Message("driver.a-note")
+            wrong = Message("error.is", name="'note'", expected=expected, value=repr(note))
+            where = f"{self.name}.play"
+            raise BadInput(Joined(where, ": ", wrong)) from None
         self.put(round(frequency, 3), "play")
 
     @command
@@ -243,16 +246,22 @@ def rest_level(value: float, active_high: bool = True) -> bool:
     return (value > 0.5) == active_high
 
 
-def safe_warnings(safe: object, duties: Sequence[float], lasts: str) -> list[str]:
+def safe_warnings(safe: str, duties: Sequence[float], lasts: Message) -> list[Message]:
     """A warning if a safe value has duty cycles between 0 and 1, which do not last for ever."""
-    levels = " and ".join("on" if duty > 0.5 else "off" for duty in duties)
-    pins = "the pin is" if len(duties) == 1 else "the pins are"
-    return [f"safe: {safe} lasts {lasts} {pins} {levels}"] if set(duties) - {0.0, 1.0} else []
+    if not set(duties) - {0.0, 1.0}:
+        return []
+    levels = [Message("driver.on") if duty > 0.5 else Message("driver.off") for duty in duties]
+    if len(levels) == 1:
+        pins = Message("driver.pin-is", level=levels[0])
+    else:
+        red, green, blue = levels
+        pins = Message("driver.pins-are", red=red, green=green, blue=blue)
+    return [Message("driver.safe-lasts", safe=safe, lasts=lasts, pins=pins)]
 
 
 def _colour(name: str, value: str) -> str:
     if not _COLOUR.fullmatch(value.lower()):
-        raise ValueError(f"'{name}' must be a colour such as \"#ff8000\", not {value!r}")
+        raise ValueError(must_be(f"'{name}'", Message("driver.a-colour"), repr(value)))
     return value.lower()
 
 

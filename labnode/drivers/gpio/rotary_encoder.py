@@ -13,6 +13,7 @@ from labnode.drivers.framework.input import Sensor
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.edges import EdgeInput
 from labnode.drivers.gpio.pin import Pin
+from labnode.locale import Message
 from labnode.schema import Between, Doc, Duration
 
 _MARKS = 5  # in the time over which a speed is measured
@@ -50,7 +51,7 @@ class RotaryEncoder(Sensor, EdgeInput):
     def __post_init__(self) -> None:
         if self.measure == "speed":
             if self.max_steps:
-                raise ValueError("measure: speed needs max_steps: 0, or it would end at max_steps")
+                raise ValueError(Message("driver.speed-max-steps"))
             self.sample_every = self.sample_every or self.gate / _MARKS
         super().__post_init__()
 

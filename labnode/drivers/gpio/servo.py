@@ -12,6 +12,7 @@ from labnode.drivers.framework.output import NumberOutput
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.pin import Pin
 from labnode.drivers.gpio.pwm_output import pwm_device
+from labnode.locale import Message
 from labnode.schema import Between, Doc, Duration
 
 
@@ -31,10 +32,7 @@ class ServoOutput(NumberOutput):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.min_pulse_width < self.max_pulse_width < self.frame:
-            raise ValueError(
-                "min_pulse_width must be less than max_pulse_width, and that less than the time "
-                "from pulse to pulse"
-            )
+            raise ValueError(Message("driver.pulse-widths"))
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)
@@ -123,7 +121,7 @@ class AngleOutput(ServoOutput):
 
     def __post_init__(self) -> None:
         if self.min_angle == self.max_angle:
-            raise ValueError("min_angle and max_angle must differ")
+            raise ValueError(Message("driver.angles-differ"))
         self.lowest, self.highest = sorted((self.min_angle, self.max_angle))
         super().__post_init__()
 

@@ -17,7 +17,7 @@ from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.pin import Pin, PinGroup
 from labnode.drivers.gpio.trajectory import FULL_STEPS, HALF_STEPS, WAVE, Pulses, Trajectory
 from labnode.errors import BadInput, DeviceError, Interlocked
-from labnode.locale import Message
+from labnode.locale import Joined, Message, Wording
 from labnode.schema import Between, Doc, Duration
 
 log = logging.getLogger(__name__)
@@ -123,34 +123,27 @@ class Stepper(Output):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.coils is None and (self.step_pin is None or self.direction_pin is None):
-            raise ValueError("a stepper has the pins step and direction, or the four of coils")
+            raise ValueError(Message("driver.stepper-pins"))
         if self.coils is not None and (self.step_pin or self.direction_pin):
-            raise ValueError("a stepper has either step and direction or coils")
+            raise ValueError(Message("driver.stepper-either"))
         if self.coils is not None and len(self.coils) != 4:
-            raise ValueError(f"coils are four pins, not {len(self.coils)}")
+            raise ValueError(Message("driver.four-coils", n=len(self.coils)))
         fastest = _FASTEST / self.steps_per_unit
         if self.max_speed > fastest:
-            raise ValueError(
-                f"max_speed can be {fastest:g} at most, which are {_FASTEST:g} steps per second"
-            )
-        if self.least >= self.most:
-            raise ValueError(f"min ({self.least:g}) must be less than max ({self.most:g})")
-        if self.initial is not None and not self._allowed(self.initial):
-            raise ValueError(f"initial ({self.initial:g}) is not among {self._values()}")
+            speed, steps = f"{fastest:g}", f"{_FASTEST:g}"
+            raise ValueError(Message("driver.stepper-fastest", speed=speed, steps=steps))
+        self._check_numbers()
         if self.home_end is None:
             return
         if self.min is None or self.max is None:
-            raise ValueError("home needs min and max, or the search for a switch might never end")
+            raise ValueError(Message("driver.home-limits"))
         if self._switch(self.home_end) is None:
-            raise ValueError(f"home: {self.home_end} needs {self.home_end}_end, its switch")
+            raise ValueError(Message("driver.home-switch", end=self.home_end))
 
-    def warnings(self) -> list[str]:
-        found = super().warnings()
+    def warnings(self) -> list[str | Wording]:
+        found = [*super().warnings()]
         if self.coils is None and self.enable is None:
-            found.append(
-                "without the pin `enable` the motor has power for ever: released means only that "
-                "it gets no pulses"
-            )
+            found.append(Message("driver.stepper-power"))
         return found
 
     def rest_level(self) -> dict[int, bool]:
@@ -215,7 +208,8 @@ class Stepper(Output):
     def check(self, where: str, value: Any) -> float | str:
         if value == RELEASED or type(value) in (int, float):
             return RELEASED if value == RELEASED else self._at(self._steps_to(value))
-        raise BadInput(f"{where}: 'value' must be {self._values()}, or '{RELEASED}'")
+        wrong = Message("error.value-or", expected=self._values(), other=f"'{RELEASED}'")
+        raise BadInput(Joined(f"{where}: ", wrong))
 
     def state(self) -> dict[str, Any]:
         speed = self._way.speed * self._way.direction / self.steps_per_unit
@@ -268,7 +262,7 @@ class Stepper(Output):
     def home(self) -> None:
         """Search the end switch, to know the position."""
         if self.home_end is None:
-            raise BadInput(f"'{self.name}' has no home: its options name no end switch for it")
+            raise BadInput(Message("error.no-home", name=self.name))
         self._searches = True
         try:
             self.put(self._nearest(self._home_position), "home")

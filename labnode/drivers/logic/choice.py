@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+from labnode.drivers.framework.commands import must_be, one_of
 from labnode.drivers.framework.driver import Claim, Driver, Ref, Widget, command
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.readings import ValueType
 from labnode.drivers.framework.registry import register
 from labnode.drivers.logic.commanding import RETRY, Commanding
 from labnode.errors import BadInput, Interlocked
-from labnode.locale import Message
+from labnode.locale import Joined, Message, Wording
 from labnode.schema import Doc, Duration, did_you_mean
 
 _LOOK = 0.1  # seconds between two looks at whether a combination still stands
@@ -51,15 +52,15 @@ class Choice(Commanding):
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.one_of is None) == (self.table is None):
-            raise ValueError("give it either one_of, a list of switches, or a table")
+            raise ValueError(Message("driver.one-of-or-table"))
         self._rows: dict[str, dict[str, Any]] = {self.safe: {}}
         self._rows |= {str(name): {str(name): True} for name in self.one_of or ()}
         self._rows |= {name: dict(row) for name, row in (self.table or {}).items()}
         if len(self._rows) < 2:
-            raise ValueError(f"there has to be a choice besides '{self.safe}'")
+            raise ValueError(Message("driver.no-choice", safe=self.safe))
         self._safes: dict[str, Any] = dict.fromkeys(self.owns, False)
         if self.initial is not None and self.initial not in self._rows:
-            raise ValueError(f"initial must be {self._expected()}, not {self.initial!r}")
+            raise ValueError(must_be("initial", self._expected(), repr(self.initial)))
 
     @property
     def owns(self) -> Collection[str]:
@@ -68,20 +69,21 @@ class Choice(Commanding):
     def claims(self) -> list[Claim]:
         return [*super().claims(), *(Claim("the output", name) for name in self.owns)]
 
-    def misfits(self, devices: Mapping[str, Driver | None]) -> Iterator[tuple[str, str]]:
+    def misfits(self, devices: Mapping[str, Driver | None]) -> Iterator[tuple[str, str | Wording]]:
         key = "table" if self.one_of is None else "one_of"
         outputs: dict[str, Output] = {}
         for name in self.owns:
             output = devices.get(name)
             if name not in devices:
-                yield key, f"there is no device {name!r}{did_you_mean(name, devices)}"
+                hint = did_you_mean(name, devices)
+                yield key, Message("board.no-device", name=repr(name), hint=hint)
             elif isinstance(output, Output):
                 outputs[name] = output
                 self._safes[name] = output.safe
                 if output.access == "user":
-                    yield key, f"'{name}' is this choice's alone: give it access: system"
+                    yield key, Message("driver.choice-alone", name=name)
             elif output is not None:
-                yield key, f"'{name}' is no output: a {output.kind} cannot be set"
+                yield key, Message("board.no-output", name=name, kind=output.kind)
         for choice, row in self._rows.items():
             for name in row.keys() & outputs.keys():
                 output = outputs[name]
@@ -90,9 +92,9 @@ class Choice(Commanding):
                 try:
                     row[name] = output.accept(f"'{choice}': {name}", row[name])
                 except BadInput as error:
-                    yield key, str(error)
+                    yield key, error.words
                 if choice == self.safe and not output.is_safe(row[name]):
-                    yield key, f"'{choice}' is its safe choice, but '{name}' is not safe in it"
+                    yield key, Message("driver.choice-not-safe", choice=choice, name=name)
         # What has to rest goes first: while it does, nothing else of the combination is made.
         rests = {name: output.min_off_time or 0.0 for name, output in outputs.items()}
         for choice, row in self._rows.items():
@@ -113,7 +115,8 @@ class Choice(Commanding):
     def check(self, where: str, value: Any) -> Any:
         if value not in self._rows:
             hint = did_you_mean(str(value), self._rows)
-            raise BadInput(f"{where}: 'value' must be {self._expected()}, not {value!r}{hint}")
+            wrong = must_be("'value'", self._expected(), repr(value))
+            raise BadInput(Joined(f"{where}: ", wrong, hint))
         return value
 
     def put(self, value: Any, where: str = "set") -> None:
@@ -191,5 +194,5 @@ class Choice(Commanding):
     def _shown(self, name: str) -> Any:
         return self.services.snapshot[name].get("value")
 
-    def _expected(self) -> str:
-        return f"one of {', '.join(self._rows)}"
+    def _expected(self) -> Message:
+        return one_of(self._rows)

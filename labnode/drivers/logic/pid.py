@@ -97,42 +97,35 @@ class Pid(SwitchOutput, Commanding):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.safe or self.hold:
-            raise ValueError("a controller is safe while it is off, and held by nobody")
+            raise ValueError(Message("driver.pid-safe"))
         if {math.copysign(1, gain) for gain in (self.kp, self.ki, self.kd) if gain} == {1, -1}:
-            raise ValueError("kp, ki and kd are all positive, or all negative")
+            raise ValueError(Message("driver.pid-signs"))
         if self.cycle is not None and not 2 * self.min_pulse <= self.cycle >= self.sample_time:
-            raise ValueError("cycle is at least sample_time, and twice min_pulse")
+            raise ValueError(Message("driver.pid-cycle"))
         self._range = 0.0, 1.0
         self._rests: Any = False
 
     def claims(self) -> list[Claim]:
         return [*super().claims(), Claim("the output", self.output)]
 
-    def misfits(self, devices: Mapping[str, Driver | None]) -> Iterator[tuple[str, str]]:
+    def misfits(self, devices: Mapping[str, Driver | None]) -> Iterator[tuple[str, Message]]:
         for key in ("input", "setpoint"):
             name = getattr(self, key)
             other = devices.get(name)
             if other is not None and other.value_type.kind not in (float, None):
-                yield key, f"'{name}' shows no number: it is a {other.kind}"
+                yield key, Message("driver.shows-no-number", name=name, kind=other.kind)
         for name in sorted(set(_untrusted(devices, self.input))):
-            yield (
-                "input",
-                f"give '{name}' a stale_after: without it nobody notices that it has died, and the "
-                "controller would go on",
-            )
+            yield "input", Message("driver.needs-stale-after", name=name)
         output = devices.get(self.output)
         if isinstance(output, NumberOutput) and self.cycle is not None:
-            yield "cycle", f"'{self.output}' has values between, so it is driven without a cycle"
+            yield "cycle", Message("driver.needs-no-cycle", name=self.output)
         elif isinstance(output, SwitchOutput) and self.cycle is None:
-            yield (
-                "output",
-                f"'{self.output}' is only on or off: give it a cycle, as in cycle: 10s",
-            )
+            yield "output", Message("driver.needs-cycle", name=self.output)
         elif output is not None and not isinstance(output, NumberOutput | SwitchOutput):
-            yield "output", f"'{self.output}' is a {output.kind}, which no controller can drive"
+            yield "output", Message("driver.not-driven", name=self.output, kind=output.kind)
         yield from self._limit(output)
 
-    def _limit(self, output: Driver | None) -> Iterator[tuple[str, str]]:
+    def _limit(self, output: Driver | None) -> Iterator[tuple[str, Message]]:
         """Take the limits of the output."""
         low, high = 0.0, 1.0
         if isinstance(output, NumberOutput):
@@ -146,7 +139,8 @@ class Pid(SwitchOutput, Commanding):
         self._range = mine
         if not low <= mine[0] < mine[1] <= high:
             key = "output_min" if self.output_min is not None else "output_max"
-            yield key, f"'{self.output}' takes {low:g} to {high:g}, not {mine[0]:g} to {mine[1]:g}"
+            given, taken = _range(*mine), _range(low, high)
+            yield key, Message("driver.takes-range", name=self.output, taken=taken, given=given)
 
     # ------------------------------------------------------------------ at run time
 
@@ -229,6 +223,10 @@ class Pid(SwitchOutput, Commanding):
 
     def _measured(self) -> float | None:
         return _number(self.services.snapshot, self.input)
+
+
+def _range(low: float, high: float) -> Message:
+    return Message("driver.range", low=f"{low:g}", high=f"{high:g}")
 
 
 def _number(snapshot: Mapping[str, Mapping[str, Any]], name: str) -> float | None:

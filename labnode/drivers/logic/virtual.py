@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from labnode.drivers.framework.commands import a_number, must_be, one_of
 from labnode.drivers.framework.driver import command
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.readings import ValueType
 from labnode.drivers.framework.registry import register
 from labnode.errors import BadInput
-from labnode.schema import Doc
+from labnode.locale import Joined, Message
+from labnode.schema import Doc, sentence_of
 
 _LONGEST = 1000  # characters of a text
 _WIDGETS = {bool: "switch", str: "text"}
@@ -38,9 +40,9 @@ class Virtual(Output):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self._kind is not float and (self.min, self.max, self.step) != (None, None, None):
-            raise ValueError("min, max and step are for a number: give it a number as safe")
+            raise ValueError(Message("driver.virtual-number"))
         if self._kind is not str and self.choices is not None:
-            raise ValueError("choices are for a text: give it one of them as safe")
+            raise ValueError(Message("driver.virtual-text"))
         for name in ("safe", "initial"):
             value = getattr(self, name)
             if value is not None:
@@ -54,7 +56,7 @@ class Virtual(Output):
         try:
             return self._checked("'value'", value)
         except ValueError as error:
-            raise BadInput(f"{where}: {error}") from None
+            raise BadInput(Joined(f"{where}: ", sentence_of(error))) from None
 
     def _allowed(self, value: float) -> bool:  # noqa: ARG002
         return True  # `check` knows min and max, and `step` is the slider's alone
@@ -90,15 +92,14 @@ class Virtual(Output):
             and (len(value) <= _LONGEST if self.choices is None else value in self.choices)
         ):
             return value
-        raise ValueError(f"{name} must be {self._expected()}, not {value!r}")
+        raise ValueError(must_be(name, self._expected(), repr(value)))
 
-    def _expected(self) -> str:
+    def _expected(self) -> Message:
         if self._kind is bool:
-            return "true or false"
+            return Message("yaml.true-or-false")
         if self._kind is str:
-            return f"one of {', '.join(self.choices)}" if self.choices else "a text"
-        low = "" if self.min is None else f" from {self.min:g}"
-        return f"a number{low}" + ("" if self.max is None else f" to {self.max:g}")
+            return one_of(self.choices) if self.choices else Message("yaml.a-text")
+        return a_number(self.least, self.most)
 
     @property
     def _kind(self) -> type:
