@@ -168,12 +168,14 @@ def test_a_mistake_leaves_no_english_in_another_language(tmp_path: Path, languag
     path = tmp_path / "x.yaml"
     say = BUILT_IN.best([language]).say
     for right, wrong, _ in MISTAKES:
-        path.write_text(GOOD.replace(right, wrong, 1), encoding="utf-8")
+        text = GOOD.replace(right, wrong, 1)
+        path.write_text(text, encoding="utf-8")
         with pytest.raises(ConfigError) as caught:
             load_board(path)
         for problem in caught.value.problems:
             words = say(problem.words)
-            assert sentences_left(str(problem), words) == [], words
+            left = [each for each in sentences_left(str(problem), words) if each not in text]
+            assert left == [], words
 
 
 BOARDS = [
