@@ -149,8 +149,8 @@ class Place:
 
     def wrong(self, message: str | Wording) -> Any:
         """Add a problem; INVALID."""
-        about = Joined(self.label, message, between=": ") if self.label else message
-        self.problems.add(self.section, about)
+        told = Message("yaml.about", what=self.label, message=message) if self.label else message
+        self.problems.add(self.section, told)
         return INVALID
 
     def unexpected(self, expected: str | Wording, hint: str | Wording = "") -> Any:

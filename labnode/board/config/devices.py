@@ -264,7 +264,8 @@ def _device(
         return None
     if not isinstance(options.content, dict):
         expected = Message("board.options", example="{driver: led, pin: GPIO17}")
-        problems.add(options, Joined(what, unlike(expected, options.value), between=": "))
+        message = unlike(expected, options.value)
+        problems.add(options, Message("yaml.about", what=what, message=message))
         return None
     kind = options.child("driver")
     if "driver" not in options:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from labnode.board.config.devices import Lookup
 from labnode.drivers.framework.expressions import Expression, Words
-from labnode.locale import Joined, Message, Wording
+from labnode.locale import Message, Wording
 from labnode.schema import Doc, Duration, Like, Section, Text, build, unlike
 
 
@@ -134,7 +134,8 @@ def _built(spec: RuleForm, entry: Section, lookup: Lookup) -> Rule | None:
         names = _outputs(spec.mutex, lookup)
         if len(spec.mutex) < 2:
             place = spec.mutex[0] if spec.mutex else entry
-            lookup.problems.add(place, Joined(what, ": ", Message("board.mutex-of-two")))
+            message = Message("board.mutex-of-two")
+            lookup.problems.add(place, Message("yaml.about", what=what, message=message))
         return Mutex(spec.name, message, names, spec.wait)
     if isinstance(spec, _Require):
         condition = lookup.condition(spec.require, what)
