@@ -111,6 +111,10 @@ def test_every_text_has_the_placeholders_of_the_english_one(language: str) -> No
     assert not wrong
 
 
+def test_no_placeholder_has_the_name_of_the_key_in_stored_words() -> None:
+    assert not [key for key, text in catalogue("en").items() if "{message}" in text]
+
+
 def test_every_message_is_in_the_catalogues_with_the_values_that_it_needs() -> None:
     english = catalogue("en")
     lacking = [f"{at}: {advice('en', key)}" for at, key, _ in messages() if key not in english]

@@ -149,7 +149,7 @@ class Place:
 
     def wrong(self, message: str | Wording) -> Any:
         """Add a problem; INVALID."""
-        told = Message("yaml.about", what=self.label, message=message) if self.label else message
+        told = Message("yaml.about", what=self.label, why=message) if self.label else message
         self.problems.add(self.section, told)
         return INVALID
 

@@ -265,7 +265,7 @@ def _device(
     if not isinstance(options.content, dict):
         expected = Message("board.options", example="{driver: led, pin: GPIO17}")
         message = unlike(expected, options.value)
-        problems.add(options, Message("yaml.about", what=what, message=message))
+        problems.add(options, Message("yaml.about", what=what, why=message))
         return None
     kind = options.child("driver")
     if "driver" not in options:

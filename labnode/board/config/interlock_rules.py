@@ -135,7 +135,7 @@ def _built(spec: RuleForm, entry: Section, lookup: Lookup) -> Rule | None:
         if len(spec.mutex) < 2:
             place = spec.mutex[0] if spec.mutex else entry
             message = Message("board.mutex-of-two")
-            lookup.problems.add(place, Message("yaml.about", what=what, message=message))
+            lookup.problems.add(place, Message("yaml.about", what=what, why=message))
         return Mutex(spec.name, message, names, spec.wait)
     if isinstance(spec, _Require):
         condition = lookup.condition(spec.require, what)
