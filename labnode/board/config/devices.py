@@ -423,9 +423,12 @@ class Claims:
 
     def _conflict(self, name: str, place: Section, claim: Claim) -> str:
         """Why the device cannot have the claim, "" when it can."""
-        for reserved, reason in RESERVED.items():
+        for reserved in RESERVED:
             if claim == reserved and claim.bus != reserved.bus:
-                return f", which {reason}"
+                return (
+                    ", which belongs to the memory of add-on boards (HATs): "
+                    "the Pi drives it while it boots"
+                )
         if claim not in self._owners:
             return ""
         owner, other, first = self._owners[claim]

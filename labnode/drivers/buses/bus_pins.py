@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 from labnode.drivers.framework.driver import Claim
 from labnode.drivers.gpio.pin import Pin
 from labnode.locale import Message
-from labnode.schema import Between, shown
+from labnode.schema import Between, unlike
 
 # The pins of each bus on the 40-pin header. The numbers are those of a Pi 4 (see "overlays/README"
 # in raspberrypi/firmware); buses 0 and 1 have the same pins on every Pi since 2014.
@@ -32,12 +32,8 @@ BUS_PINS = {
 
 HARDWARE_PWM = tuple(_PWM)
 
-RESERVED = {
-    Claim("pin", f"GPIO{pin}", "I2C bus 0"): (
-        "belongs to the memory of add-on boards (HATs): the Pi drives it while it boots"
-    )
-    for pin in _I2C_PINS[0]
-}
+RESERVED = tuple(Claim("pin", f"GPIO{pin}", "I2C bus 0") for pin in _I2C_PINS[0])
+"""What belongs to the memory of add-on boards (HATs): the Pi drives it while it boots."""
 
 
 def bus_in_words(bus: str) -> Message:
@@ -110,8 +106,7 @@ def pwm_boot_config(pin: Pin) -> list[str]:
 
 def _has_pwm(pin: Pin) -> Pin:
     if pin.number not in _PWM:
-        names = "GPIO12, GPIO13, GPIO18 and GPIO19"
-        raise ValueError(f"{pin.name} has no hardware PWM; {names} have it")
+        raise ValueError(Message("driver.no-pwm", pin=pin.name))
     return pin
 
 
@@ -120,13 +115,13 @@ PwmPin = Annotated[Pin, _has_pwm]
 
 
 class _AddressReader:
-    expected = "an I2C address from 0x08 to 0x77, such as 0x48"
+    expected = Message("driver.an-i2c-address")
     json_schema: ClassVar[dict[str, object]] = {"type": "integer", "minimum": 0x08, "maximum": 0x77}
 
     def from_yaml(self, value: object) -> int:
         if type(value) is int and 0x08 <= value <= 0x77:
             return value
-        raise ValueError(f"expected {self.expected}, not {shown(value)}")
+        raise ValueError(unlike(self.expected, value))
 
     def to_yaml(self, address: int) -> str:
         return f"0x{address:02x}"

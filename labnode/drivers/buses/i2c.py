@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 from labnode.drivers.buses.bus_pins import I2cAddress, I2cBus, i2c_boot_config, i2c_claims
 from labnode.drivers.framework.driver import Claim, Driver
 from labnode.errors import DeviceError, DeviceGone
+from labnode.locale import Message
 from labnode.schema import Doc
 
 
@@ -26,10 +27,10 @@ class I2cPart(Driver):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.address not in self.addresses:
-            low, high = self.addresses[0], self.addresses[-1]
+            numbers = (self.addresses[0], self.addresses[-1], self.address)
+            low, high, value = (f"0x{number:02x}" for number in numbers)
             raise ValueError(
-                f"the {self.chip} has addresses from 0x{low:02x} to 0x{high:02x}, "
-                f"not 0x{self.address:02x}"
+                Message("driver.addresses", chip=self.chip, low=low, high=high, value=value)
             )
 
     def parts(self) -> list[str]:

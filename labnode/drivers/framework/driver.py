@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime
 from labnode.drivers.framework.commands import Command, mark
 from labnode.drivers.framework.readings import UNKNOWN, ValueType
 from labnode.drivers.framework.services import Services as Services  # noqa: PLC0414
+from labnode.locale import Wording
 from labnode.schema import Doc, Text, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -86,7 +87,7 @@ class PinProvider(Protocol):
     def pin_claim(self, pin: str) -> Claim:
         """What a device on this pin claims; ValueError when there is no such pin."""
 
-    def refusal(self, pull_up: bool | None) -> str | None:
+    def refusal(self, pull_up: bool | None) -> str | Wording | None:
         """Why there are no inputs with this `pull_up` (false: pulled down), if so."""
 
 
@@ -104,7 +105,7 @@ class Ref(str):
             raise ValueError(f"expected the name of a device, not {shown(value)}")
         return cls(value)
 
-    def mistake(self, device: Driver) -> str:  # noqa: ARG002
+    def mistake(self, device: Driver) -> str | Wording:  # noqa: ARG002
         """Why it cannot be this device, in a sentence; "" if it can."""
         return ""
 
@@ -297,7 +298,7 @@ class Driver:
         named = [value for f in fields(self) if isinstance(value := getattr(self, f.name), Ref)]
         return [*named, *dict.fromkeys(pin.device for pin in self.remote_pins())]
 
-    def mistakes(self, folder: Path) -> list[str]:  # noqa: ARG002
+    def mistakes(self, folder: Path) -> Sequence[str | Wording]:  # noqa: ARG002
         """What is wrong with the files that its options name, in the board's `folder`."""
         return []
 
@@ -308,7 +309,7 @@ class Driver:
         """
         return iter(())
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> Sequence[str | Wording]:
         """Options that are allowed but probably a mistake, a sentence each, for `labnode check`."""
         return []
 
