@@ -81,7 +81,7 @@ class Expander(I2cPart):
             hint = did_you_mean(pin, self.pin_names)
             hint = hint or Message("driver.there-are", names=", ".join(self.pin_names))
             raise ValueError(Message("driver.no-pin", chip=self.chip, pin=repr(pin), hint=hint))
-        return Claim(f"pin {pin} of", I2cPart.shared_as(self))
+        return self.part_claim(Message("driver.claim-pin", name=pin))
 
     def output(self, pin: str, *, active_high: bool, value: bool) -> WiredPin:
         """Open an output with its first value; what it gives is like a gpiozero device."""

@@ -123,8 +123,10 @@ class IioPart(Driver):
         self._connected = True
 
     def claims(self) -> list[Claim]:
-        name = f"{self.direction}_{self.channel} of {self.device}"
-        return [*super().claims(), Claim("IIO channel", name)]
+        channel = f"{self.direction}_{self.channel}"
+        called = Message("driver.claim-iio", channel=channel, device=self.device)
+        claim = Claim("IIO channel", f"{channel} of {self.device}", called=called)
+        return [*super().claims(), claim]
 
     def boot_config(self) -> list[str]:
         return [] if self.overlay is None else [f"dtoverlay={self.overlay}"]

@@ -103,8 +103,8 @@ class ExpanderBank(Mcp23017Part, Bank):
 
     pins: Annotated[list[ExpanderPin], Doc("The pins of the chip, the lowest bit first.")]
 
-    def parts(self) -> list[str]:
-        return [f"pin {pin}" for pin in self.pins]
+    def parts(self) -> list[Message]:
+        return [Message("driver.claim-pin", name=str(pin)) for pin in self.pins]
 
     @property
     def width(self) -> int:

@@ -99,7 +99,11 @@ class Mcp3xxx(Sensor):
     def claims(self) -> list[Claim]:
         *pins, select = spi_claims(self.port, self.device)
         shared = replace(select, bus=f"{self.chip} at {select}")
-        channel = Claim(f"channel {self.channel} of the chip at chip select", select.name)
+        name = f"channel {self.channel} of the chip at chip select"
+        called = Message(
+            "driver.claim-channel", channel=self.channel, select=self.device, bus=self.port
+        )
+        channel = Claim(name, select.name, called=called)
         return [*super().claims(), *pins, shared, channel]
 
     def boot_config(self) -> list[str]:

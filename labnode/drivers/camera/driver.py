@@ -113,9 +113,10 @@ class Mjpeg(Driver):
         return {} if self.device is None else {"ustreamer": "ustreamer"}
 
     def claims(self) -> list[Claim]:
-        if self.source is not None:
-            return [Claim("camera", f"{self.source} {self.camera}")]
-        return [] if self.device is None else [Claim("camera", str(self.device))]
+        if self.source is None and self.device is None:
+            return []
+        camera = str(self.device) if self.source is None else f"{self.source} {self.camera}"
+        return [Claim("camera", camera, called=Message("driver.claim-camera", camera=camera))]
 
     def open(self) -> None:
         self.ustreamer = self._new_ustreamer()

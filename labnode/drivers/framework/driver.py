@@ -42,14 +42,20 @@ class Claim:
 
     A board file in which two devices claim the same is refused. `kind` is what it is, for people.
     Claims with the same `bus` ("I2C bus 1") may be shared: two I2C parts share the pins of theirs.
+    `called` is what it is in several languages, if it is more than its kind and its name.
     """
 
     kind: str
     name: str
     bus: str = field(default="", compare=False)  # "I2C bus 1"
+    called: Wording | None = field(default=None, compare=False)
+
+    @property
+    def words(self) -> str | Wording:
+        return self.called or f"{self.kind} {self.name}"
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name}"
+        return str(self.words)
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ import gpiozero
 from gpiozero.pins.pi import PiBoardInfo
 
 from labnode.drivers.framework.driver import Claim
+from labnode.locale import Message
 from labnode.schema import shown
 
 GENERIC_REVISION = 0xC03111  # a Pi 4B: the 40-pin header that every Pi since 2014 has
@@ -39,7 +40,7 @@ class Pin:
 
     @property
     def claim(self) -> Claim:
-        return Claim("pin", self.name)
+        return Claim("pin", self.name, called=Message("driver.claim-pin", name=self.name))
 
     @property
     def fixed_pull_up(self) -> bool:

@@ -156,8 +156,9 @@ class Instrument(Driver):
         self._own: Speaker | None = None
 
     def claims(self) -> list[Claim]:
-        way = self.tcp or self.serial or self.usbtmc or self.visa
-        return [*super().claims(), Claim("instrument at", str(way))]
+        way = str(self.tcp or self.serial or self.usbtmc or self.visa)
+        called = Message("driver.claim-instrument", way=way)
+        return [*super().claims(), Claim("instrument at", way, called=called)]
 
     def extras(self) -> Collection[str]:
         return ["visa"] if self.visa else []

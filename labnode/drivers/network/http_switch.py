@@ -134,8 +134,9 @@ class HttpSwitch(SlowSwitch):
             ) from None
 
     def claims(self) -> list[Claim]:
-        what = f"{self.address} {self._relay}" if self.address else str(self.on_url)
-        return [*super().claims(), Claim("switch in the network", what)]
+        address = f"{self.address} {self._relay}" if self.address else str(self.on_url)
+        called = Message("driver.claim-plug", address=address)
+        return [*super().claims(), Claim("switch in the network", address, called=called)]
 
     def switch(self, value: bool) -> bool | None:
         self._get(self._url("on" if value else "off"))

@@ -185,7 +185,9 @@ class UsbPower(RunsPrograms, SlowSwitch):
     time_limit: Annotated[Duration, Between(0.1, 10)] = 5.0
 
     def claims(self) -> list[Claim]:
-        return [*super().claims(), Claim("port of USB hub", f"{self.hub}, {self.hub_port}")]
+        called = Message("driver.claim-usb-port", hub=str(self.hub), port=self.hub_port)
+        claim = Claim("port of USB hub", f"{self.hub}, {self.hub_port}", called=called)
+        return [*super().claims(), claim]
 
     def switch(self, value: bool) -> bool | None:
         self._uhubctl("-a", "on" if value else "off")

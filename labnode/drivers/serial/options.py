@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from serial.tools.list_ports import comports
 
-from labnode.drivers.buses.bus_pins import uart_boot_config, uart_claims
+from labnode.drivers.buses.bus_pins import port_claim, uart_boot_config, uart_claims
 from labnode.drivers.framework.driver import Claim, Driver
 from labnode.drivers.serial.port import Frame, Port, TtyPort
 from labnode.drivers.serial.simulated import ScriptedPort, SerialScript
@@ -98,8 +98,10 @@ class SerialOptions(Driver):
 
     def claims(self) -> list[Claim]:
         if self.port is None:
-            return [Claim("port", f"with {self.match}")]
-        return [Claim("port", self.port), *uart_claims(self.port)]
+            match = str(self.match)
+            called = Message("driver.claim-port-with", match=match)
+            return [Claim("port", f"with {match}", called=called)]
+        return [port_claim(self.port), *uart_claims(self.port)]
 
     def boot_config(self) -> list[str]:
         return [] if self.port is None else uart_boot_config(self.port)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from labnode.drivers.buses.bus_pins import port_claim
 from labnode.drivers.framework.driver import Claim, Driver, Ref, Widget, command
 from labnode.drivers.framework.subprocess import Cause, Ended, OnOutput, run
 from labnode.drivers.tools.content import Content, read
@@ -150,7 +151,7 @@ class Tool(Driver):
     def claims(self) -> list[Claim]:
         if self.port is None or isinstance(self.port, Ref):
             return super().claims()
-        return [*super().claims(), Claim("port", self.port)]
+        return [*super().claims(), port_claim(self.port)]
 
     def mistakes(self, folder: Path) -> list[str | Wording]:
         if self.blank_image is None:
