@@ -79,7 +79,7 @@ class Expander(I2cPart):
         """What a device on this pin claims; ValueError when there is no such pin."""
         if pin not in self.pin_names:
             hint = did_you_mean(pin, self.pin_names)
-            hint = hint or Message("driver.there-are", names=", ".join(self.pin_names))
+            hint = hint or Message("board.there-are", names=", ".join(self.pin_names))
             raise ValueError(Message("driver.no-pin", chip=self.chip, pin=repr(pin), hint=hint))
         return self.part_claim(Message("driver.claim-pin", name=pin))
 

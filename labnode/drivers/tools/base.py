@@ -165,7 +165,7 @@ class Tool(Driver):
             return [Joined("blank", f": {self.blank_image}: ", error.words)]
         except OSError:
             path = repr(str(folder / self.blank_image))
-            return [Joined("blank", ": ", Message("driver.no-file", path=path))]
+            return [Joined("blank", ": ", Message("board.no-file", path=path))]
         return []
 
     def open(self) -> None:
