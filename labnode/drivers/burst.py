@@ -11,6 +11,7 @@ from labnode.drivers.framework.input import Sensor
 from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.samples import MOST, Burstable, BurstSource, Sampler, Samples
 from labnode.errors import DeviceError, DeviceGone
+from labnode.locale import Message, Wording
 from labnode.schema import Between, Doc
 
 _LONGEST = 60.0  # seconds of a burst
@@ -19,9 +20,11 @@ _LONGEST = 60.0  # seconds of a burst
 class ConverterRef(Ref):
     """An option that names a converter that can give bursts."""
 
-    def mistake(self, device: Driver) -> str:
+    def mistake(self, device: Driver) -> str | Wording:
         fits = isinstance(device, Burstable) and isinstance(device, Sensor)
-        return "" if fits else f"'{self}' gives no bursts: it is a {device.kind}"
+        if fits:
+            return ""
+        return Message("driver.no-bursts", name=f"'{self}'", kind=device.kind)
 
 
 @register("burst")
@@ -46,7 +49,8 @@ class Burst(Sampler):
         super().__post_init__()
         if self.count / self.rate > _LONGEST:
             seconds = self.count / self.rate
-            raise ValueError(f"a burst lasts {_LONGEST:g} s at most, not {seconds:g} s")
+            most, value = f"{_LONGEST:g}", f"{seconds:g}"
+            raise ValueError(Message("driver.burst-lasts", most=most, value=value))
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)

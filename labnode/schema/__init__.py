@@ -33,6 +33,7 @@ from labnode.schema.secrets import Secrets
 from labnode.schema.section import (
     Problems,
     Section,
+    all_of,
     any_of,
     did_you_mean,
     nearest,
@@ -56,6 +57,7 @@ __all__ = [
     "Section",
     "Size",
     "Text",
+    "all_of",
     "any_of",
     "build",
     "codec_of",

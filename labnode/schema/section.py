@@ -216,6 +216,15 @@ def any_of(words: Iterable[str | Wording]) -> str | Wording:
     return Message("yaml.or", rest=Joined(*rest, between=", "), last=last)
 
 
+def all_of(words: Iterable[str]) -> str | Wording:
+    """ "a and b and c"."""
+    found, *others = words
+    every: str | Wording = found
+    for word in others:
+        every = Message("yaml.and", rest=every, last=word)
+    return every
+
+
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """The one of `choices` that is close to `word`; None if none is."""
     known = {choice.lower(): choice for choice in choices}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import threading
 from pathlib import Path
@@ -53,6 +54,7 @@ def spi(bench: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(gpiozero.Device, "pin_factory", bench.pins)  # of gpiozero's mock SPI
     bench.pins.pin_class = MockPin  # those of a mock SPI are its children, and not of ours
     bench.simulated = False
+    gc.collect()  # a shared bus of an earlier test that went later would take this one's along
     return bench
 
 

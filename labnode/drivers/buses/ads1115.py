@@ -12,6 +12,7 @@ from labnode.drivers.buses.i2c import I2cPart, WiredChip
 from labnode.drivers.framework.input import Sensor
 from labnode.drivers.framework.registry import register
 from labnode.errors import DeviceError
+from labnode.locale import Message
 from labnode.schema import Doc
 
 _CONVERSION, _CONFIG = 0x00, 0x01
@@ -64,8 +65,8 @@ class Ads1115(I2cPart, Sensor):
         _, volts = _GAINS[self.gain]
         return volts / 32768
 
-    def parts(self) -> list[str]:
-        return [f"input {self.channel}"]
+    def parts(self) -> list[Message]:
+        return [Message("driver.part-input", n=self.channel)]
 
     def read(self) -> float | None:
         """None while a burst has the chip."""

@@ -13,7 +13,8 @@ from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.slow import SlowSensor
 from labnode.drivers.gpio.pin import Pin
 from labnode.errors import DeviceError, DeviceGone
-from labnode.schema import Between, Doc, Duration, shown
+from labnode.locale import Joined, Message
+from labnode.schema import Between, Doc, Duration, unlike
 
 _READING = re.compile(r"^((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)\n.* t=(-?\d+)$", re.M)
 _POWER_ON = 85_000  # thousandths of a degree: in the register until the first measurement
@@ -30,10 +31,8 @@ class SensorId(str):
     def from_yaml(cls, value: object) -> SensorId:
         if isinstance(value, str) and re.fullmatch(r"28-[0-9a-f]{12}", value.lower()):
             return cls(value.lower())
-        raise ValueError(
-            f"expected the number of a DS18B20 such as 28-0316a4a1f2ff, not {shown(value)}; "
-            "labnode suggest lists those that are there"
-        )
+        expected, hint = Message("driver.a-ds18b20"), Message("driver.suggest")
+        raise ValueError(Joined(unlike(expected, value), hint))
 
 
 @register("ds18b20")

@@ -11,6 +11,7 @@ from labnode.clock import earliest
 from labnode.drivers.buses.i2c import I2cPart
 from labnode.drivers.framework.driver import Claim, PinUse, Widget
 from labnode.errors import DeviceError
+from labnode.locale import Message, Wording
 from labnode.schema import Between, Doc, Duration, did_you_mean
 
 
@@ -68,19 +69,19 @@ class Expander(I2cPart):
     def driven_level(self, place: int) -> bool:
         """Whether an output is driven high; DeviceError when the chip does not answer."""
 
-    def refusal(self, pull_up: bool | None) -> str | None:
+    def refusal(self, pull_up: bool | None) -> str | Wording | None:
         """Why the chip has no inputs with this `pull_up` (false: pulled down), if so."""
-        return None if pull_up is not False else f"{self.chip} has no resistors that pull down"
+        return None if pull_up is not False else Message("driver.no-pull-down", chip=self.chip)
 
     # ------------------------------------------------------------------ for the devices on it
 
     def pin_claim(self, pin: str) -> Claim:
         """What a device on this pin claims; ValueError when there is no such pin."""
         if pin not in self.pin_names:
-            names = self.pin_names
-            hint = did_you_mean(pin, names) or f"; there are {', '.join(names)}"
-            raise ValueError(f"the {self.chip} has no pin {pin!r}{hint}")
-        return Claim(f"pin {pin} of", I2cPart.shared_as(self))
+            hint = did_you_mean(pin, self.pin_names)
+            hint = hint or Message("board.there-are", names=", ".join(self.pin_names))
+            raise ValueError(Message("driver.no-pin", chip=self.chip, pin=repr(pin), hint=hint))
+        return self.part_claim(Message("driver.claim-pin", name=pin))
 
     def output(self, pin: str, *, active_high: bool, value: bool) -> WiredPin:
         """Open an output with its first value; what it gives is like a gpiozero device."""

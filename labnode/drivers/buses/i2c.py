@@ -7,9 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
-from labnode.drivers.buses.bus_pins import I2cAddress, I2cBus, i2c_boot_config, i2c_claims
+from labnode.drivers.buses.bus_pins import (
+    I2cAddress,
+    I2cBus,
+    chip_in_words,
+    i2c_boot_config,
+    i2c_claims,
+)
 from labnode.drivers.framework.driver import Claim, Driver
 from labnode.errors import DeviceError, DeviceGone
+from labnode.locale import Message, Wording
 from labnode.schema import Doc
 
 
@@ -26,15 +33,21 @@ class I2cPart(Driver):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.address not in self.addresses:
-            low, high = self.addresses[0], self.addresses[-1]
+            numbers = (self.addresses[0], self.addresses[-1], self.address)
+            low, high, value = (f"0x{number:02x}" for number in numbers)
             raise ValueError(
-                f"the {self.chip} has addresses from 0x{low:02x} to 0x{high:02x}, "
-                f"not 0x{self.address:02x}"
+                Message("driver.addresses", chip=self.chip, low=low, high=high, value=value)
             )
 
-    def parts(self) -> list[str]:
+    def parts(self) -> Sequence[str | Wording]:
         """The parts of the chip that only this device may use: "channel 2"."""
         return []
+
+    def part_claim(self, part: str | Wording) -> Claim:
+        """One of its parts: different from those of other chips."""
+        chip = chip_in_words(self.chip, f"0x{self.address:02x}", str(self.bus))
+        called = Message("driver.claim-part", part=part, chip=chip)
+        return Claim(f"{part} of", I2cPart.shared_as(self), called=called)
 
     def shared_as(self) -> str:
         """Devices may share a chip if they say the same here."""
@@ -42,8 +55,7 @@ class I2cPart(Driver):
 
     def claims(self) -> list[Claim]:
         *pins, address = i2c_claims(self.bus, self.address)
-        chip = I2cPart.shared_as(self)
-        own = [Claim(f"{part} of", chip) for part in self.parts()]
+        own = map(self.part_claim, self.parts())
         return [*super().claims(), *pins, replace(address, bus=self.shared_as()), *own]
 
     def boot_config(self) -> list[str]:

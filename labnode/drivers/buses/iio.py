@@ -22,7 +22,8 @@ from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.samples import Samples
 from labnode.drivers.framework.slow import SlowOutput, SlowSensor
 from labnode.errors import DeviceError, DeviceGone
-from labnode.schema import Between, Doc, Duration, shown
+from labnode.locale import Joined, Message
+from labnode.schema import Between, Doc, Duration, unlike
 
 ROOT = Path("/sys/bus/iio/devices")
 
@@ -65,15 +66,13 @@ class IioChannel(str):
         if isinstance(value, str) and re.fullmatch(cls.pattern, value):
             for part in ("in_", "out_"):
                 if value.startswith(part):
-                    raise ValueError(f"expected {value.removeprefix(part)!r}, without {part!r}")
+                    raise ValueError(_without(part, value.removeprefix(part)))
             for part in ("_raw", "_input", "_scale"):
                 if value.endswith(part):
-                    raise ValueError(f"expected {value.removesuffix(part)!r}, without {part!r}")
+                    raise ValueError(_without(part, value.removesuffix(part)))
             return cls(value)
-        raise ValueError(
-            f"expected a channel such as voltage0, temp or accel_x, not {shown(value)}; the files "
-            "of /sys/bus/iio/devices/iio:device0 are named after them"
-        )
+        expected, hint = Message("driver.an-iio-channel"), Message("driver.iio-files")
+        raise ValueError(Joined(unlike(expected, value), hint))
 
     @property
     def kind(self) -> str:
@@ -86,10 +85,15 @@ class IioChannel(str):
         return re.sub(r"[0-9]", "", plain)
 
 
+def _without(part: str, rest: str) -> Message:
+    return Message("driver.without", expected=repr(rest), part=repr(part))
+
+
 def _overlay(text: str) -> str:
     text = text.removeprefix("dtoverlay=")
     if not _OVERLAY.fullmatch(text):
-        raise ValueError(f"expected an overlay such as i2c-sensor,bme280, not {text!r}")
+        expected = Message("driver.an-overlay")
+        raise ValueError(Message("yaml.unlike", expected=expected, value=repr(text)))
     return text
 
 
@@ -119,8 +123,10 @@ class IioPart(Driver):
         self._connected = True
 
     def claims(self) -> list[Claim]:
-        what = f"{self.direction}_{self.channel} of {self.device}"
-        return [*super().claims(), Claim("IIO channel", what)]
+        channel = f"{self.direction}_{self.channel}"
+        called = Message("driver.claim-iio", channel=channel, device=self.device)
+        claim = Claim("IIO channel", f"{channel} of {self.device}", called=called)
+        return [*super().claims(), claim]
 
     def boot_config(self) -> list[str]:
         return [] if self.overlay is None else [f"dtoverlay={self.overlay}"]

@@ -12,7 +12,8 @@ from labnode.drivers.buses.i2c import I2cPart
 from labnode.drivers.framework.bank import Bank, InputBank, OutputBank
 from labnode.drivers.framework.registry import register
 from labnode.errors import DeviceError
-from labnode.schema import Between, Doc, Duration, shown
+from labnode.locale import Message
+from labnode.schema import Between, Doc, Duration, unlike
 
 # Of port A; the register after each is that of port B (IOCON.BANK = 0, as after power-on).
 _DIRECTION, _CONTROL, _PULL_UP, _PORT, _LATCH = 0x00, 0x0A, 0x0C, 0x12, 0x14
@@ -28,7 +29,7 @@ class ExpanderPin(str):
     def from_yaml(cls, value: object) -> ExpanderPin:
         if isinstance(value, str) and re.fullmatch(r"(GP)?[AB][0-7]", value.upper()):
             return cls(value.upper().removeprefix("GP"))
-        raise ValueError(f"expected a pin of the chip, A0 to A7 or B0 to B7, not {shown(value)}")
+        raise ValueError(unlike(Message("driver.an-mcp23017-pin"), value))
 
     @property
     def place(self) -> int:
@@ -102,8 +103,8 @@ class ExpanderBank(Mcp23017Part, Bank):
 
     pins: Annotated[list[ExpanderPin], Doc("The pins of the chip, the lowest bit first.")]
 
-    def parts(self) -> list[str]:
-        return [f"pin {pin}" for pin in self.pins]
+    def parts(self) -> list[Message]:
+        return [Message("driver.claim-pin", name=str(pin)) for pin in self.pins]
 
     @property
     def width(self) -> int:

@@ -15,6 +15,7 @@ from labnode.drivers.framework.driver import Claim
 from labnode.drivers.framework.input import Sensor
 from labnode.drivers.framework.registry import register
 from labnode.errors import DeviceError
+from labnode.locale import Message
 from labnode.schema import Between, Doc
 
 _CHIPS = {  # bits, channels; gpiozero has a class with the name of each
@@ -89,15 +90,20 @@ class Mcp3xxx(Sensor):
         super().__post_init__()
         _, channels = _CHIPS[self.chip]
         if self.channel >= channels:
-            there = f"the channels 0 to {channels - 1}" if channels > 1 else "one channel, 0"
-            raise ValueError(f"a {self.chip} has {there}")
+            if channels == 1:
+                raise ValueError(Message("driver.one-channel", chip=self.chip))
+            raise ValueError(Message("driver.channels", chip=self.chip, last=channels - 1))
         if self.port == 0 and self.device == 2:
-            raise ValueError("SPI bus 0 has the chip selects 0 and 1")
+            raise ValueError(Message("driver.chip-selects"))
 
     def claims(self) -> list[Claim]:
         *pins, select = spi_claims(self.port, self.device)
         shared = replace(select, bus=f"{self.chip} at {select}")
-        channel = Claim(f"channel {self.channel} of the chip at chip select", select.name)
+        name = f"channel {self.channel} of the chip at chip select"
+        called = Message(
+            "driver.claim-channel", channel=self.channel, select=self.device, bus=self.port
+        )
+        channel = Claim(name, select.name, called=called)
         return [*super().claims(), *pins, shared, channel]
 
     def boot_config(self) -> list[str]:
@@ -160,9 +166,9 @@ def _register(chip: str) -> None:
     """The driver of one more chip, by its name."""
     bits, channels = _CHIPS[chip]
     kind, only = chip.lower(), {"channel": 0} if channels == 1 else {}
-    what = f"A channel, 0 to {channels - 1}, of" if channels > 1 else "IN+ against IN- at"
+    begin = f"A channel, 0 to {channels - 1}, of" if channels > 1 else "IN+ against IN- at"
     where = "channel: 0, " if channels > 1 else ""
-    text = f"""{what} the {bits}-bit converter {chip} on an SPI bus, in volts; see mcp3xxx.
+    text = f"""{begin} the {bits}-bit converter {chip} on an SPI bus, in volts; see mcp3xxx.
 
     Example::
 

@@ -10,6 +10,7 @@ from labnode.drivers.buses.i2c import I2cPart
 from labnode.drivers.framework.output import DutyCycleOutput
 from labnode.drivers.framework.registry import register
 from labnode.drivers.gpio.servo import AngleOutput
+from labnode.locale import Message
 from labnode.schema import Between, Doc
 
 _MODE1, _PRESCALE, _FIRST_OUTPUT = 0x00, 0xFE, 0x06
@@ -35,8 +36,8 @@ class PwmChannel(I2cPart):
     def shared_as(self) -> str:
         return f"{super().shared_as()} at {self.frequency:g} Hz"
 
-    def parts(self) -> list[str]:
-        return [f"output {self.channel}"]
+    def parts(self) -> list[Message]:
+        return [Message("driver.part-output", n=self.channel)]
 
     def begin(self) -> None:
         chip = self.hardware

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from labnode.drivers.buses.bus_pins import I2cAddress
 from labnode.drivers.buses.expander import Expander
 from labnode.drivers.framework.registry import register
+from labnode.locale import Message, Wording
 
 _ALL = 0xFF
 
@@ -44,19 +45,18 @@ class Pcf8574(Expander):
         used = sum(1 << self.pin_names.index(pin) for pin in self.pin_uses)
         self._driven = self.hardware.receive() | _ALL & ~used
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[str | Wording]:
         return [
             *super().warnings(),
             *(
-                f"{pin} is high while '{use.device}' is on, with 0.1 mA only: wire it to be on "
-                "while low, and say active_high: false"
+                Message("driver.weak-high", pin=pin, device=f"'{use.device}'")
                 for pin, use in self.pin_uses.items()
                 if use.active_high
             ),
         ]
 
-    def refusal(self, pull_up: bool | None) -> str | None:
-        return None if pull_up else f"every input of a {self.chip} is pulled up: say pull_up: true"
+    def refusal(self, pull_up: bool | None) -> str | Wording | None:
+        return None if pull_up else Message("driver.chip-pulled-up", chip=self.chip)
 
     def read_levels(self) -> int:
         return int(self.hardware.receive())

@@ -96,8 +96,8 @@ class Capture:
             finally:
                 self._asked -= 1
             if (picture := self._latest_since(begun)) is None:
-                why = self.error or f"no picture came within {timeout:g} s"
-                raise DeviceGone(f"'{self._name}' has no picture: {why}.")
+                failed = self.error or f"no picture came within {timeout:g} s"
+                raise DeviceGone(f"'{self._name}' has no picture: {failed}.")
             return picture
 
     def _latest_since(self, at: float) -> Picture | None:

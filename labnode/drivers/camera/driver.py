@@ -16,7 +16,8 @@ from labnode.drivers.camera.source import MjpegServer, Source, TestPicture
 from labnode.drivers.camera.ustreamer import PATH, Ustreamer, connect_unix
 from labnode.drivers.framework.driver import Claim, Driver, Widget
 from labnode.drivers.framework.registry import register
-from labnode.schema import Between, Doc, Duration
+from labnode.locale import Message
+from labnode.schema import Between, Doc, Duration, all_of
 
 _CONNECT_WITHIN = 1.0  # seconds, on this machine
 
@@ -30,16 +31,13 @@ def _loopback(text: str) -> str:
     except ValueError:
         own, port = False, None
     if url.scheme != "http" or not own or port == 0 or url.username or not text.isascii():
-        raise ValueError(
-            "expected the address of an MJPEG server on this machine, such as "
-            f"http://127.0.0.1:8080/stream, not {text!r}"
-        )
+        raise ValueError(_unlike(Message("driver.a-stream"), text))
     return text
 
 
 def _size(text: str) -> str:
     if not re.fullmatch(r"[1-9]\d{1,3}x[1-9]\d{1,3}", text):
-        raise ValueError(f"expected a size such as 640x480, not {text!r}")
+        raise ValueError(_unlike(Message("driver.a-resolution"), text))
     return text
 
 
@@ -48,8 +46,12 @@ LoopbackUrl = Annotated[str, _loopback]
 
 def _path(text: str) -> str:
     if not re.fullmatch(r"/[!-~]*", text):
-        raise ValueError(f"expected a path such as /stream, not {text!r}")
+        raise ValueError(_unlike(Message("driver.a-url-path"), text))
     return text
+
+
+def _unlike(expected: Message, text: str) -> Message:
+    return Message("yaml.unlike", expected=expected, value=repr(text))
 
 
 @register("mjpeg")
@@ -102,8 +104,8 @@ class Mjpeg(Driver):
         ways = ("device", "source", "url", "socket")
         given = [name for name in ways if getattr(self, name) is not None]
         if len(given) != 1:
-            said = f", not {' and '.join(given)}" if given else ""
-            raise ValueError(f"say one of device, source, url and socket{said}")
+            hint = Message("driver.not-given", names=all_of(given)) if given else ""
+            raise ValueError(Message("driver.one-picture-source", hint=hint))
 
     def runs(self) -> dict[str, str]:
         if self.source is not None:
@@ -111,9 +113,10 @@ class Mjpeg(Driver):
         return {} if self.device is None else {"ustreamer": "ustreamer"}
 
     def claims(self) -> list[Claim]:
-        if self.source is not None:
-            return [Claim("camera", f"{self.source} {self.camera}")]
-        return [] if self.device is None else [Claim("camera", str(self.device))]
+        if self.source is None and self.device is None:
+            return []
+        camera = str(self.device) if self.source is None else f"{self.source} {self.camera}"
+        return [Claim("camera", camera, called=Message("driver.claim-camera", camera=camera))]
 
     def open(self) -> None:
         self.ustreamer = self._new_ustreamer()

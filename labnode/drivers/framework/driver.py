@@ -52,6 +52,7 @@ class Claim:
 
     @property
     def words(self) -> str | Wording:
+        """What people call it."""
         return self.called or f"{self.kind} {self.name}"
 
     def __str__(self) -> str:

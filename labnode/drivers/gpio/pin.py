@@ -40,7 +40,7 @@ class Pin:
 
     @property
     def claim(self) -> Claim:
-        return Claim("pin", self.name)
+        return Claim("pin", self.name, called=Message("driver.claim-pin", name=self.name))
 
     @property
     def fixed_pull_up(self) -> bool:

@@ -16,6 +16,7 @@ from labnode.drivers.instruments.conversation import Speaker
 from labnode.drivers.instruments.dialogue import Dialogue
 from labnode.drivers.instruments.driver import Instrument
 from labnode.drivers.instruments.formats import Phrase, Template, number, truth
+from labnode.locale import Message, Wording
 from labnode.schema import Between, Doc, Duration
 
 _COMPLAINS = 5.0  # seconds that a refused command is shown
@@ -25,9 +26,11 @@ _QUESTIONS = 4  # that a command takes: itself, its errors, reading back, their 
 class InstrumentRef(Ref):
     """An option that names an instrument of the board."""
 
-    def mistake(self, device: Driver) -> str:
+    def mistake(self, device: Driver) -> str | Wording:
         fits = isinstance(device, Instrument)
-        return "" if fits else f"'{self}' is a {device.kind}, no instrument"
+        if fits:
+            return ""
+        return Message("driver.no-instrument", name=f"'{self}'", kind=device.kind)
 
 
 @dataclass(kw_only=True)
@@ -160,7 +163,9 @@ class Reading(InstrumentPart, SlowSensor):
         try:
             self._pattern = None if self.pattern is None else re.compile(self.pattern)
         except re.error as error:
-            raise ValueError(f"pattern is no regular expression: {error}") from None
+            raise ValueError(
+                Message("driver.no-pattern", key="pattern", error=str(error))
+            ) from None
 
     def read(self) -> float:
         return number(self.dialogue.query(self.query), self._pattern)
@@ -207,8 +212,8 @@ class Setpoint(NumberOutput, InstrumentOutput):
             if value is not None and not math.isclose(
                 self.command.rounded(value), value, rel_tol=1e-9, abs_tol=1e-12
             ):
-                sent = self.command.text(value)
-                raise ValueError(f"{name} ({value:g}) is sent as {sent!r}: give it more digits")
+                sent, number = repr(self.command.text(value)), f"{value:g}"
+                raise ValueError(Message("driver.digits", key=name, value=number, sent=sent))
 
     def check(self, where: str, value: Any) -> float:  # noqa: ARG002
         return self.command.rounded(value)

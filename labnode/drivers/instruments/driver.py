@@ -25,7 +25,8 @@ from labnode.drivers.instruments.wire import LineWire, TcpWire, TextWire, Usbtmc
 from labnode.drivers.serial.driver import Serial
 from labnode.drivers.serial.options import UsbId
 from labnode.errors import DeviceGone, TooLate
-from labnode.schema import Between, Doc, Duration, shown
+from labnode.locale import Message, Wording
+from labnode.schema import Between, Doc, Duration, all_of, unlike
 
 T = TypeVar("T")
 
@@ -42,9 +43,7 @@ class HostPort(str):
     def from_yaml(cls, value: object) -> HostPort:
         found = re.fullmatch(r"([^\s:/]+|\[[0-9A-Fa-f:]+\]):(\d{1,5})", str(value))
         if not isinstance(value, str) or found is None or not 0 < int(found[2]) <= 65535:
-            raise ValueError(
-                f"expected a host and its port such as 192.168.1.20:5025, not {shown(value)}"
-            )
+            raise ValueError(unlike(Message("driver.a-host"), value))
         return cls(value)
 
     @property
@@ -56,8 +55,10 @@ class HostPort(str):
 class SerialRef(Ref):
     """An option that names a serial device of the board."""
 
-    def mistake(self, device: Driver) -> str:
-        return "" if isinstance(device, Serial) else f"'{self}' is a {device.kind}, no serial port"
+    def mistake(self, device: Driver) -> str | Wording:
+        if isinstance(device, Serial):
+            return ""
+        return Message("driver.no-serial-port", name=f"'{self}'", kind=device.kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class UsbtmcMatch:
 
     def __post_init__(self) -> None:
         if (self.vid, self.pid, self.serial) == (None, None, None):
-            raise ValueError("usbtmc needs the file, or at least one of vid, pid and serial")
+            raise ValueError(Message("driver.usbtmc"))
 
     def __str__(self) -> str:
         named = (("vid", self.vid), ("pid", self.pid), ("serial", self.serial))
@@ -146,8 +147,8 @@ class Instrument(Driver):
         super().__post_init__()
         ways = [name for name in ("tcp", "serial", "usbtmc", "visa") if getattr(self, name)]
         if len(ways) != 1:
-            given = f", not {' and '.join(ways)}" if ways else ""
-            raise ValueError(f"an instrument needs one of tcp, serial, usbtmc and visa{given}")
+            hint = Message("driver.not-given", names=all_of(ways)) if ways else ""
+            raise ValueError(Message("driver.one-connection", hint=hint))
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)
@@ -155,8 +156,9 @@ class Instrument(Driver):
         self._own: Speaker | None = None
 
     def claims(self) -> list[Claim]:
-        way = self.tcp or self.serial or self.usbtmc or self.visa
-        return [*super().claims(), Claim("instrument at", str(way))]
+        way = str(self.tcp or self.serial or self.usbtmc or self.visa)
+        called = Message("driver.claim-instrument", way=way)
+        return [*super().claims(), Claim("instrument at", way, called=called)]
 
     def extras(self) -> Collection[str]:
         return ["visa"] if self.visa else []

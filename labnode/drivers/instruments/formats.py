@@ -7,7 +7,8 @@ from string import Formatter
 from typing import ClassVar
 
 from labnode.errors import DeviceError
-from labnode.schema import shown
+from labnode.locale import Message
+from labnode.schema import unlike
 
 _SPEC = re.compile(r"[-+ ]?0?\d{0,2}(\.\d{1,2})?[eEfFgG]?|[-+ ]?0?\d{0,2}d")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
@@ -23,9 +24,9 @@ class Phrase(str):
     @classmethod
     def from_yaml(cls, value: object) -> Phrase:
         if not isinstance(value, str) or not value.strip():
-            raise ValueError(f"expected what is sent, such as *RST, not {shown(value)}")
+            raise ValueError(unlike(Message("driver.a-phrase"), value))
         if not value.isprintable() or not _fits(value):
-            raise ValueError(f"{value!r} has characters that cannot be sent to an instrument")
+            raise ValueError(Message("driver.unsendable", text=repr(value)))
         return cls(value)
 
 
@@ -41,18 +42,19 @@ class Template(Phrase):
             fields = [(name, spec, how) for _, name, spec, how in Formatter().parse(phrase) if name]
             empty = any(name == "" for _, name, _, _ in Formatter().parse(phrase))
         except ValueError as error:
-            raise ValueError(f"{phrase!r} cannot be read ({error}); write {{{{ for {{") from None
+            raise ValueError(
+                Message("driver.braces", text=repr(phrase), error=str(error))
+            ) from None
         names = [name for name, _, _ in fields]
         if empty or set(names) != {"value"}:
             other = next((name for name in names if name != "value"), "")
-            what = f"{{{other}}}" if other or empty else f"the text {phrase!r}"
-            raise ValueError(f"expected {{value}} where the number goes, not {what}")
+            text = Message("yaml.text", value=repr(phrase))
+            found = f"{{{other}}}" if other or empty else text
+            expected = Message("driver.a-place", place="{value}")
+            raise ValueError(Message("yaml.unlike", expected=expected, value=found))
         for _, spec, how in fields:
             if how or not _SPEC.fullmatch(spec or ""):
-                raise ValueError(
-                    f"':{spec}' is no format of a number; expected such as {{value:.3f}}, "
-                    "{value:.4e} or {value:d}"
-                )
+                raise ValueError(Message("driver.no-format", spec=f"':{spec}'"))
         return cls(phrase)
 
     def text(self, value: float) -> str:

@@ -60,8 +60,8 @@ class TcpWire:
                 number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if number:
                 slow = number == errno.EINPROGRESS
-                why = "no answer" if slow else os.strerror(number)
-                raise DeviceGone(f"{self._where} cannot be reached ({why})")
+                failure = "no answer" if slow else os.strerror(number)
+                raise DeviceGone(f"{self._where} cannot be reached ({failure})")
         except BaseException:
             self._socket.close()
             raise

@@ -67,7 +67,7 @@ class Choice(Commanding):
         return list(dict.fromkeys(output for row in self._rows.values() for output in row))
 
     def claims(self) -> list[Claim]:
-        return [*super().claims(), *(Claim("the output", name) for name in self.owns)]
+        return [*super().claims(), *map(self.output_claim, self.owns)]
 
     def misfits(self, devices: Mapping[str, Driver | None]) -> Iterator[tuple[str, str | Wording]]:
         key = "table" if self.one_of is None else "one_of"

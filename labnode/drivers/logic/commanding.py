@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from labnode.clock import earliest
+from labnode.drivers.framework.driver import Claim
 from labnode.drivers.framework.output import Output
 from labnode.drivers.framework.readings import Readings
 from labnode.errors import Busy, Interlocked, LabnodeError
@@ -30,6 +31,11 @@ class Commanding(Output):
     """
 
     operates: ClassVar[bool] = True
+
+    @staticmethod
+    def output_claim(name: str) -> Claim:
+        """An output that it alone commands."""
+        return Claim("the output", name, called=Message("driver.claim-output", name=name))
 
     def attach(self, name: str, services: Any) -> None:
         super().attach(name, services)

@@ -106,7 +106,7 @@ class Pid(SwitchOutput, Commanding):
         self._rests: Any = False
 
     def claims(self) -> list[Claim]:
-        return [*super().claims(), Claim("the output", self.output)]
+        return [*super().claims(), self.output_claim(self.output)]
 
     def misfits(self, devices: Mapping[str, Driver | None]) -> Iterator[tuple[str, Message]]:
         for key in ("input", "setpoint"):

@@ -14,7 +14,8 @@ from labnode.drivers.framework.driver import Claim
 from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.slow import SlowSwitch
 from labnode.errors import DeviceError, DeviceGone
-from labnode.schema import Between, Doc, shown
+from labnode.locale import Message
+from labnode.schema import Between, Doc, unlike
 
 _MOST = 65536  # bytes of an answer
 _CANNOT = re.compile(r"[\x00-\x20\x7f]")
@@ -76,7 +77,7 @@ class WebAddress(str):
                     return cls(value)
             except ValueError:
                 pass  # a port that is no number
-        raise ValueError(f"expected an address such as http://192.168.1.20/on, not {shown(value)}")
+        raise ValueError(unlike(Message("driver.a-web-address"), value))
 
 
 @register("http_switch")
@@ -116,25 +117,26 @@ class HttpSwitch(SlowSwitch):
         super().__post_init__()
         if self.family == "other":
             if self.on_url is None or self.off_url is None:
-                raise ValueError("an http_switch needs family and address, or on_url and off_url")
+                raise ValueError(Message("driver.plug-urls"))
             if self.address is not None or self.relay is not None:
-                raise ValueError("address and relay are for family: tasmota or shelly")
+                raise ValueError(Message("driver.plug-family"))
             if (self.state_url is None) != (self.on_pattern is None):
-                raise ValueError("state_url and on_pattern go together")
+                raise ValueError(Message("driver.together", one="state_url", other="on_pattern"))
         elif self.address is None:
-            raise ValueError(f"a {self.family} needs its address, such as http://192.168.1.20")
+            raise ValueError(Message("driver.plug-address", family=self.family))
         elif (self.on_url, self.off_url, self.state_url, self.on_pattern) != (None,) * 4:
-            raise ValueError(
-                f"the URLs of a {self.family} are known; leave out on_url and the others"
-            )
+            raise ValueError(Message("driver.plug-urls-known", family=self.family))
         try:
             self._is_on = re.compile(self.on_pattern or "", re.I)
         except re.error as error:
-            raise ValueError(f"on_pattern is no regular expression: {error}") from None
+            raise ValueError(
+                Message("driver.no-pattern", key="on_pattern", error=str(error))
+            ) from None
 
     def claims(self) -> list[Claim]:
-        what = f"{self.address} {self._relay}" if self.address else str(self.on_url)
-        return [*super().claims(), Claim("switch in the network", what)]
+        address = f"{self.address} {self._relay}" if self.address else str(self.on_url)
+        called = Message("driver.claim-plug", address=address)
+        return [*super().claims(), Claim("switch in the network", address, called=called)]
 
     def switch(self, value: bool) -> bool | None:
         self._get(self._url("on" if value else "off"))

@@ -14,7 +14,8 @@ from labnode.drivers.framework.registry import register
 from labnode.drivers.framework.slow import SlowDriver, SlowSensor, SlowSwitch
 from labnode.drivers.framework.subprocess import Inquiry
 from labnode.errors import DeviceError
-from labnode.schema import Between, Doc, Duration, shown
+from labnode.locale import Message
+from labnode.schema import Between, Doc, Duration, unlike
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _TEXT = r"(?s:.*)"
@@ -60,11 +61,13 @@ class ProgramSensor(RunsPrograms, SlowSensor):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.run:
-            raise ValueError("run needs a program")
+            raise ValueError(Message("driver.run"))
         try:
             self._pattern = re.compile(self.pattern or (_TEXT if self.text else _NUMBER), re.M)
         except re.error as error:
-            raise ValueError(f"pattern is no regular expression: {error}") from None
+            raise ValueError(
+                Message("driver.no-pattern", key="pattern", error=str(error))
+            ) from None
 
     def runs(self) -> dict[str, str]:
         return {self.run[0]: ""}
@@ -121,13 +124,15 @@ class CommandSwitch(RunsPrograms, SlowSwitch):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.run_on or not self.run_off or self.run_state == []:
-            raise ValueError("run_on, run_off and run_state need a program each")
+            raise ValueError(Message("driver.run-on-off"))
         if (self.run_state is None) != (self.on_pattern is None):
-            raise ValueError("run_state and on_pattern go together")
+            raise ValueError(Message("driver.together", one="run_state", other="on_pattern"))
         try:
             self._is_on = re.compile(self.on_pattern or "", re.M)
         except re.error as error:
-            raise ValueError(f"on_pattern is no regular expression: {error}") from None
+            raise ValueError(
+                Message("driver.no-pattern", key="on_pattern", error=str(error))
+            ) from None
 
     def runs(self) -> dict[str, str]:
         return {argv[0]: "" for argv in (self.run_on, self.run_off, self.run_state) if argv}
@@ -155,9 +160,7 @@ class HubLocation(str):
         text = str(value) if type(value) is int else value
         if isinstance(text, str) and re.fullmatch(r"\d+(-\d+(\.\d+)*)?", text):
             return cls(text)
-        raise ValueError(
-            f"expected where a hub is, such as 1-1.4 (uhubctl lists them), not {shown(value)}"
-        )
+        raise ValueError(unlike(Message("driver.a-hub"), value))
 
 
 @register("usb_power")
@@ -182,7 +185,9 @@ class UsbPower(RunsPrograms, SlowSwitch):
     time_limit: Annotated[Duration, Between(0.1, 10)] = 5.0
 
     def claims(self) -> list[Claim]:
-        return [*super().claims(), Claim("port of USB hub", f"{self.hub}, {self.hub_port}")]
+        called = Message("driver.claim-usb-port", hub=str(self.hub), port=self.hub_port)
+        claim = Claim("port of USB hub", f"{self.hub}, {self.hub_port}", called=called)
+        return [*super().claims(), claim]
 
     def switch(self, value: bool) -> bool | None:
         self._uhubctl("-a", "on" if value else "off")

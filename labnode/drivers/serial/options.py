@@ -9,25 +9,28 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from serial.tools.list_ports import comports
 
-from labnode.drivers.buses.bus_pins import uart_boot_config, uart_claims
+from labnode.drivers.buses.bus_pins import port_claim, uart_boot_config, uart_claims
 from labnode.drivers.framework.driver import Claim, Driver
 from labnode.drivers.serial.port import Frame, Port, TtyPort
 from labnode.drivers.serial.simulated import ScriptedPort, SerialScript
 from labnode.errors import DeviceGone
-from labnode.schema import Doc, Duration, Size, shown
+from labnode.locale import Message
+from labnode.schema import Doc, Duration, Size, any_of, unlike
 
 LineEnding = Literal["none", "lf", "cr", "crlf"]
 
 
 def _positive(number: int) -> int:
     if number <= 0:
-        raise ValueError(f"expected a number of at least 1, not {number}")
+        limits = Message("yaml.at-least", low=1)
+        raise ValueError(Message("yaml.outside", limits=limits, value=number))
     return number
 
 
 def _stopbits(number: float) -> float:
     if number not in (1, 1.5, 2):
-        raise ValueError(f"expected 1, 1.5 or 2, not {number:g}")
+        expected = any_of(["1", "1.5", "2"])
+        raise ValueError(Message("yaml.unlike", expected=expected, value=f"{number:g}"))
     return number
 
 
@@ -37,7 +40,7 @@ def _codec(name: str) -> str:
             return name
     except LookupError:
         pass
-    raise ValueError(f"there is no encoding {name!r}; expected utf-8, latin-1, ascii ...")
+    raise ValueError(Message("driver.no-encoding", name=repr(name)))
 
 
 Baudrate = Annotated[int, _positive]
@@ -81,11 +84,11 @@ class SerialOptions(Driver):
 
     def __post_init__(self) -> None:
         if (self.port is None) == (self.match is None):
-            raise ValueError("say either port (a path) or match (a USB identity)")
+            raise ValueError(Message("driver.port-or-match"))
         if self.max_rate is not None and self.max_rate < 100:
-            raise ValueError("max_rate is at least 100 bytes per second; null is no limit")
+            raise ValueError(Message("driver.max-rate"))
         if not self.write_timeout:
-            raise ValueError("write_timeout must be more than 0")
+            raise ValueError(Message("driver.write-timeout"))
         if self.baudrate not in self.baudrates:
             self.baudrates = [self.baudrate, *self.baudrates]
         if self.read_only:
@@ -95,8 +98,10 @@ class SerialOptions(Driver):
 
     def claims(self) -> list[Claim]:
         if self.port is None:
-            return [Claim("port", f"with {self.match}")]
-        return [Claim("port", self.port), *uart_claims(self.port)]
+            match = str(self.match)
+            called = Message("driver.claim-port-with", match=match)
+            return [Claim("port", f"with {match}", called=called)]
+        return [port_claim(self.port), *uart_claims(self.port)]
 
     def boot_config(self) -> list[str]:
         return [] if self.port is None else uart_boot_config(self.port)
@@ -155,10 +160,7 @@ class UsbMatch:
 
     def __post_init__(self) -> None:
         if all(getattr(self, field.name) is None for field in fields(self)):
-            raise ValueError(
-                "match needs at least one of vid, pid, serial, product, manufacturer, interface "
-                "and location"
-            )
+            raise ValueError(Message("driver.match"))
 
     def __str__(self) -> str:
         named = ((field.name, getattr(self, field.name)) for field in fields(self))
@@ -205,9 +207,7 @@ class UsbId:
         except ValueError:
             number = None
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= 0xFFFF:
-            raise ValueError(
-                f'expected four hexadecimal digits such as 0x2341 or "2341", not {shown(value)}'
-            )
+            raise ValueError(unlike(Message("driver.a-usb-id"), value))
         return cls(number)
 
     def __str__(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from labnode.clock import Clock
+from labnode.locale import Message
 from labnode.schema import Doc, Duration
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -23,7 +24,7 @@ class Periodic:
 
     def __post_init__(self) -> None:
         if not self.every or not self.text:
-            raise ValueError("periodic needs a text, and an 'every' of more than 0")
+            raise ValueError(Message("driver.periodic"))
 
     @property
     def texts(self) -> list[str]:
@@ -59,7 +60,9 @@ class SerialScript:
                 if (match := re.match(f"(?:{pattern})|", "")) is not None:
                     match.expand(answer)
             except (re.error, IndexError) as error:
-                raise ValueError(f"answers: {pattern!r} does not work: {error}") from None
+                raise ValueError(
+                    Message("driver.answers", pattern=repr(pattern), error=str(error))
+                ) from None
 
 
 class ScriptedPort:

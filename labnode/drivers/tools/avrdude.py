@@ -100,15 +100,12 @@ class Avrdude(Tool):
     def __post_init__(self) -> None:
         super().__post_init__()
         if unknown := set(self.accept) - set(_FORMATS):
-            raise ValueError(
-                f"avrdude takes {', '.join(_FORMATS)} files, not {', '.join(sorted(unknown))}"
-            )
+            kinds, others = ", ".join(_FORMATS), ", ".join(sorted(unknown))
+            raise ValueError(Message("driver.avrdude-takes", kinds=kinds, others=others))
         if self.flash is None and self._name not in _FLASH:
-            raise ValueError(
-                f"the flash of {self.part!r} is not known: add its size, such as flash: 32KiB"
-            )
+            raise ValueError(Message("driver.unknown-flash", chip=repr(self.part)))
         if self.bootloader >= self._size:
-            raise ValueError(f"the bootloader ({self.bootloader} bytes) leaves no flash")
+            raise ValueError(Message("driver.bootloader", n=self.bootloader))
 
     def steps(self, job: Job) -> list[list[str]]:
         self._written = False

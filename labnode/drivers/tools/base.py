@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from labnode.drivers.buses.bus_pins import port_claim
 from labnode.drivers.framework.driver import Claim, Driver, Ref, Widget, command
 from labnode.drivers.framework.subprocess import Cause, Ended, OnOutput, run
 from labnode.drivers.tools.content import Content, read
@@ -29,7 +30,7 @@ from labnode.errors import (
     ToolFailed,
 )
 from labnode.files import lies_in
-from labnode.locale import Message
+from labnode.locale import Joined, Message, Wording
 from labnode.schema import Between, Doc, Duration, Size
 from labnode.supervisor.client import Supervisor
 
@@ -106,12 +107,10 @@ class Tool(Driver):
 
     def __post_init__(self) -> None:
         if not self.accept:
-            raise ValueError("accept must name the kinds of files that it takes, such as [.hex]")
+            raise ValueError(Message("driver.accept"))
         if self.blank_image is not None and self.blank_image.suffix.lower() not in self.accept:
-            raise ValueError(
-                f"blank ({self.blank_image}) must be one of the files that it accepts: "
-                f"{', '.join(self.accept)}"
-            )
+            path, kinds = str(self.blank_image), ", ".join(self.accept)
+            raise ValueError(Message("driver.blank", path=path, kinds=kinds))
 
     # ------------------------------------------------------------------ what a subclass writes
 
@@ -152,21 +151,21 @@ class Tool(Driver):
     def claims(self) -> list[Claim]:
         if self.port is None or isinstance(self.port, Ref):
             return super().claims()
-        return [*super().claims(), Claim("port", self.port)]
+        return [*super().claims(), port_claim(self.port)]
 
-    def mistakes(self, folder: Path) -> list[str]:
+    def mistakes(self, folder: Path) -> list[str | Wording]:
         if self.blank_image is None:
             return []
         if not lies_in(folder, self.blank_image):
-            return [
-                f"blank: expected a file beside the board or below it, not '{self.blank_image}'"
-            ]
+            expected, path = Message("driver.a-file-beside"), f"'{self.blank_image}'"
+            return [Joined("blank", ": ", Message("yaml.unlike", expected=expected, value=path))]
         try:
             self.check(folder / self.blank_image)
         except BadInput as error:
-            return [f"blank: {self.blank_image}: {error}"]
+            return [Joined("blank", f": {self.blank_image}: ", error.words)]
         except OSError:
-            return [f"blank: there is no file {str(folder / self.blank_image)!r}"]
+            path = repr(str(folder / self.blank_image))
+            return [Joined("blank", ": ", Message("board.no-file", path=path))]
         return []
 
     def open(self) -> None:

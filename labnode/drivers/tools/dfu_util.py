@@ -12,7 +12,7 @@ from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
 from labnode.drivers.tools.content import Content
 from labnode.drivers.tools.known import Known
-from labnode.drivers.tools.options import Suffixes, Word
+from labnode.drivers.tools.options import Suffixes, Word, takes
 from labnode.errors import BadFile
 from labnode.locale import Message
 from labnode.schema import Between, Doc, Duration, Size
@@ -58,9 +58,9 @@ class DfuUtil(Tool):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not re.fullmatch(r"[0-9a-fA-F]{1,4}:[0-9a-fA-F]{1,4}", self.device):
-            raise ValueError(f"device is vendor:product, such as '0483:df11', not {self.device!r}")
+            raise ValueError(Message("driver.usb-device", value=repr(self.device)))
         if set(self.accept) - {".dfu", ".bin"}:
-            raise ValueError("dfu-util takes .dfu and .bin files")
+            raise ValueError(takes("dfu-util", ".dfu", ".bin"))
 
     def steps(self, job: Job) -> list[list[str]]:
         argv = ["dfu-util", "-d", self.device, "-a", str(self.alt)]

@@ -13,7 +13,7 @@ from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
 from labnode.drivers.tools.content import Content
 from labnode.drivers.tools.known import Known
-from labnode.drivers.tools.options import Suffixes, Target
+from labnode.drivers.tools.options import Suffixes, Target, takes
 from labnode.errors import BadFile
 from labnode.locale import Message
 from labnode.schema import Between, Doc, Duration, Size
@@ -81,9 +81,9 @@ class EspTool(Tool):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.port is None:
-            raise ValueError("port must say where the chip is")
+            raise ValueError(Message("driver.esp-port"))
         if self.accept != [".bin"]:
-            raise ValueError("esptool takes .bin files")
+            raise ValueError(takes("esptool", ".bin"))
 
     def steps(self, job: Job) -> list[list[str]]:
         name = "esptool" if shutil.which("esptool") else "esptool.py"

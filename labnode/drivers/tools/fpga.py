@@ -15,14 +15,14 @@ from labnode.schema import Doc
 
 
 class _IdcodeReader:
-    expected = "a number of 32 bits such as 0x0362d093"
+    expected = Message("driver.an-idcode")
 
     def from_yaml(self, value: object) -> int:
         if isinstance(value, str) and re.fullmatch(r"0x[0-9a-fA-F]{1,8}", value):
             return int(value, 16)
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 32:
             return value
-        raise ValueError(f"expected {self.expected}")
+        raise ValueError(Message("driver.expected", expected=self.expected))
 
 
 Idcode = Annotated[int, _IdcodeReader()]

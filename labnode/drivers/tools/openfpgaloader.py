@@ -12,6 +12,7 @@ from labnode.drivers.tools.base import Job
 from labnode.drivers.tools.fpga import FpgaTool
 from labnode.drivers.tools.known import Known
 from labnode.drivers.tools.options import Suffixes, Target, Word
+from labnode.locale import Message
 from labnode.schema import Doc, Duration, Size
 
 
@@ -57,7 +58,7 @@ class OpenFpgaLoader(FpgaTool):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.board is None and self.cable is None:
-            raise ValueError("board or cable must say how the FPGA is reached")
+            raise ValueError(Message("driver.fpga-way"))
 
     def steps(self, job: Job) -> list[list[str]]:
         argv = ["openFPGALoader"]

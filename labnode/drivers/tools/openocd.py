@@ -12,6 +12,7 @@ from labnode.drivers.tools.base import Job
 from labnode.drivers.tools.fpga import FpgaTool
 from labnode.drivers.tools.known import Known
 from labnode.drivers.tools.options import Suffixes, Target, Word
+from labnode.locale import Message
 from labnode.schema import Doc, Duration, Size
 
 _PROGRAMMED = (".hex", ".elf", ".bin")
@@ -73,16 +74,16 @@ class OpenOcd(FpgaTool):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.config:
-            raise ValueError("config must name the files of the adapter and the chip")
+            raise ValueError(Message("driver.openocd-config"))
         for suffix in self.accept:
             if suffix == ".bin" and self.address is None:
-                raise ValueError("address must say where .bin files go, such as '0x08000000'")
+                raise ValueError(Message("driver.openocd-address"))
             if suffix == ".bit" and (self.pld is None or self.target != "sram"):
-                raise ValueError(".bit files need 'target: sram' and 'pld'")
+                raise ValueError(Message("driver.openocd-bit"))
             if suffix in (".hex", ".bin") and self.target == "sram":
-                raise ValueError(f"with 'target: sram' {suffix} files cannot be started; use .elf")
+                raise ValueError(Message("driver.openocd-sram", kind=suffix))
             if suffix not in (*_PROGRAMMED, ".bit", ".svf"):
-                raise ValueError(f"openocd takes no {suffix} files")
+                raise ValueError(Message("driver.openocd-takes-no", kind=suffix))
 
     def steps(self, job: Job) -> list[list[str]]:
         argv = ["openocd", "-d2"]

@@ -11,7 +11,7 @@ from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
 from labnode.drivers.tools.content import Content
 from labnode.drivers.tools.known import Known
-from labnode.drivers.tools.options import Suffixes, Target, Word
+from labnode.drivers.tools.options import Suffixes, Target, Word, takes
 from labnode.errors import BadFile
 from labnode.locale import Message
 from labnode.schema import Doc, Duration, Size
@@ -66,7 +66,7 @@ class Picotool(Tool):
     def __post_init__(self) -> None:
         super().__post_init__()
         if set(self.accept) - {".uf2", ".elf"}:
-            raise ValueError("picotool takes .uf2 and .elf files")
+            raise ValueError(takes("picotool", ".uf2", ".elf"))
 
     def steps(self, job: Job) -> list[list[str]]:
         argv = ["picotool", "load"]

@@ -11,7 +11,7 @@ from labnode.drivers.tools import known
 from labnode.drivers.tools.base import Job, Tool
 from labnode.drivers.tools.content import Content
 from labnode.drivers.tools.known import Known
-from labnode.drivers.tools.options import Suffixes, Word
+from labnode.drivers.tools.options import Suffixes, Word, takes
 from labnode.errors import BadFile
 from labnode.locale import Message
 from labnode.schema import Doc, Duration, Size
@@ -52,7 +52,7 @@ class StFlash(Tool):
     def __post_init__(self) -> None:
         super().__post_init__()
         if set(self.accept) - {".hex", ".bin"}:
-            raise ValueError("st-flash takes .hex and .bin files")
+            raise ValueError(takes("st-flash", ".hex", ".bin"))
 
     def steps(self, job: Job) -> list[list[str]]:
         argv = ["st-flash", "--reset"]

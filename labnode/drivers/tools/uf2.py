@@ -21,12 +21,12 @@ _LOOK = 0.25  # seconds
 
 
 class _FamilyReader:
-    expected = "the family ID of UF2 files, such as 0xe48bff56 (RP2040) or 0x68ed2b88 (SAMD21)"
+    expected = Message("driver.a-uf2-family")
 
     def from_yaml(self, value: object) -> int:
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 32:
             return value
-        raise ValueError(f"expected {self.expected}")
+        raise ValueError(Message("driver.expected", expected=self.expected))
 
 
 @register("uf2")
@@ -61,9 +61,9 @@ class Uf2(Tool):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.folder.is_absolute():
-            raise ValueError("folder is the whole path of a directory, such as /media/RPI-RP2")
+            raise ValueError(Message("driver.uf2-folder"))
         if self.accept != [".uf2"]:
-            raise ValueError("only .uf2 files can be dropped on such a disk")
+            raise ValueError(Message("driver.uf2-only"))
 
     def steps(self, job: Job) -> list[list[str]]:
         touch = [["stty", "-F", job.port, "1200", "hupcl"]] if job.port else []
