@@ -105,6 +105,18 @@ TIME_READERS = re.compile(
 )
 DATE_READERS = ("now", "utcnow", "today")
 FORBIDDEN_MODULES = {"http.cookies": "takes quadratic time; see labnode/http/cookies.py"}
+# Where mistakes in files are found, and by what they are told.
+FIND_MISTAKES = tuple(
+    f"labnode.{room}" for room in ("schema", "settings", "board", "drivers", "clock", "lab")
+)
+TELL_MISTAKES = {
+    *("ValueError", "ExpressionError", "ConfigError", "Problem", "add", "wrong", "_wrong", "_bad"),
+    *("unexpected", "unlike", "_unlike", "_expected", "_matching", "_fatal", "_unreadable"),
+    *("Between", "Joined", "build"),
+}
+YIELD_MISTAKES = {"misfits", "mistakes", "warnings"}
+ARE_TOLD = {"expected", "message", "hint", "why", "reason", "sentence", "advice", "there", "note"}
+SENTENCE = re.compile(r"[a-z]{2,}[,;:]? ('?\{?[a-z]{2,}|$)|^[,;:]? ?[a-z]{2,} [a-z]")
 # Rooms and modules that read what labnode has written, or a few KB in a process that is short;
 # all other JSON may be anybody's.
 IN_A_STUDENTS_PROCESS = "client"  # no part of a node
@@ -307,6 +319,39 @@ def json_from_outside_is_parsed_within_limits(house: House) -> Iterator[str]:
                 yield source.at(node, "json.loads reads what may be anybody's; see jsondata.parse")
 
 
+def mistakes_come_from_the_catalogues(house: House) -> Iterator[str]:
+    """What is wrong with a file is a `Message`, never a sentence of English in the code."""
+    for source in house:
+        if not source.module.startswith(FIND_MISTAKES):
+            continue
+        for said in words_of_mistakes(source):
+            for text in english_outside_of_messages(said):
+                yield source.at(text, f"{ast.unparse(text)} is in English alone: docs/languages.md")
+
+
+def words_of_mistakes(source: Source) -> Iterator[ast.AST]:
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in TELL_MISTAKES:
+            yield from (*node.args, *(each.value for each in node.keywords))
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(each, ast.Name) and each.id in ARE_TOLD for each in targets):
+                yield node.value
+        elif isinstance(node, ast.FunctionDef) and node.name in YIELD_MISTAKES:
+            given = [each for each in ast.walk(node) if isinstance(each, ast.Yield | ast.Return)]
+            yield from (each.value for each in given if each.value is not None)
+
+
+def english_outside_of_messages(node: ast.AST) -> Iterator[ast.AST]:
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Message", "Text", "Doc"):
+        return
+    text = node.value if isinstance(node, ast.Constant) else None
+    if isinstance(text, str) and SENTENCE.search(text):
+        yield node
+    for child in ast.iter_child_nodes(node):
+        yield from english_outside_of_messages(child)
+
+
 def threads_have_names(house: House) -> Iterator[str]:
     for source, call in calls(house):
         last = name_of(call.func).rpartition(".")[2]
@@ -414,6 +459,7 @@ def keyword(node: ast.Call, name: str) -> ast.expr | None:
 # --- the house as it stands ---
 
 wires = no_function_is_put_into_another_object
+mistakes = mistakes_come_from_the_catalogues
 RULES: list[Rule] = [
     rooms_import_only_what_stands_in_their_row,
     modules_import_each_other_in_no_circle,
@@ -426,6 +472,7 @@ RULES: list[Rule] = [
     only_the_clock_reads_time,
     text_is_never_run_as_code,
     json_from_outside_is_parsed_within_limits,
+    mistakes_come_from_the_catalogues,
     threads_have_names,
     no_function_is_put_into_another_object,
     a_class_has_a_name_of_its_own,
@@ -646,6 +693,10 @@ def test_an_import_inside_a_function_makes_no_circle() -> None:
         (text_is_never_run_as_code, "run('ls', shell=True)", "shell= runs text in a shell"),
         (text_is_never_run_as_code, "run('ls', shell=flag)", "shell= runs text in a shell"),
         (json_from_outside_is_parsed_within_limits, "json.loads(x)", "json.loads reads what"),
+        (mistakes, "raise ValueError(f'{a} is no pin')", "' is no pin' is in English alone"),
+        (mistakes, "problems.add(place, 'no such pin')", "'no such pin' is in English alone"),
+        (mistakes, "def misfits(self): yield 'pin', 'no such pin'", "'no such pin' is in English"),
+        (mistakes, "hint = 'use another pin' if a else ''", "'use another pin' is in English"),
         (threads_have_names, "threading.Thread(target=f).start()", "a thread without name="),
         (threads_have_names, "Thread(target=f)", "a thread without name="),
         (threads_have_names, "threading.Timer(1, f)", "a Timer, whose thread has no name"),
@@ -683,6 +734,7 @@ def test_a_broken_rule_is_found_and_placed(rule: Rule, text: str, problem: str) 
         (only_the_clock_reads_time, "clock.now(); self.time(); task.time.sleep; sleep(1)"),
         (text_is_never_run_as_code, "db.exec(x); lab.eval(x); run(['ls'], shell=False)"),
         (json_from_outside_is_parsed_within_limits, "parse(x); json.dumps(x)"),
+        (mistakes, "raise ValueError(Message('driver.no-pin', name=a), f'{a}; {b}')"),
         (threads_have_names, "threading.Thread(target=f, name='reaper')"),
         (wires, "class A:\n  def __init__(self, f): self.f, self.g = f, lambda: 1"),
         (wires, "def f(a, b): a.name = b.name; a.when_changed = lambda: 1"),

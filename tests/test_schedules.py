@@ -379,13 +379,12 @@ def test_what_is_no_period_is_told(seconds: float) -> None:
 
 
 def test_schedules_say_what_they_are() -> None:
-    assert str(Every(600)) == "every 600 s"
-    assert str(At("03:00")) == "at 03:00"
-    assert (
-        str(At(["7:30", "19:30"], days="mon-fri")) == "at 07:30, 19:30 on mon, tue, wed, thu, fri"
-    )
+    assert str(Every(600).words) == "every 600 s"
+    assert str(At("03:00").words) == "at 03:00"
+    twice = At(["7:30", "19:30"], days="mon-fri")
+    assert str(twice.words) == "at 07:30, 19:30 on mon, tue, wed, thu, fri"
     assert At("3:00", days="sun, mon") == At(["03:00"], days=["mon", "sun"]) != At("03:00")
-    assert str(crontab(minute=0, hour="*/2")) == "crontab 0 */2 * * *"
+    assert crontab(minute=0, hour="*/2").words == "crontab 0 */2 * * *"
 
 
 # --- a clock that is changed, and a node that was off ---

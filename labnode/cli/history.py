@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from labnode.cli.language import said
+from labnode.cli.language import said, told
 from labnode.cli.node import Ask, duration, which_history, which_node
 from labnode.errors import LabnodeError
 
@@ -60,6 +60,8 @@ def tasks(context: click.Context, /, **options: Any) -> None:
     """
     if context.invoked_subcommand is not None:
         return
+    from labnode.locale import Retold  # noqa: PLC0415  (so that --help is quick)
+
     columns = {
         "submitted": lambda r: _at(r["submitted_at"]),
         "session": lambda r: r["session"],
@@ -81,7 +83,7 @@ def tasks(context: click.Context, /, **options: Any) -> None:
         columns = {
             "next": lambda r: "-" if r["due"] is None else _at(r["due"]),
             "task": lambda r: r["name"],
-            "schedule": lambda r: r["schedule"],
+            "schedule": lambda r: told(Retold(r.get("words", r["schedule"]))),
         }
         _table(columns, answer["periodic"], "")
 

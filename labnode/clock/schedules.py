@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 from labnode.clock import Clock, WallClock, utc
-from labnode.locale import Message
+from labnode.locale import Message, Wording
 
 LATE = 60.0  # seconds; what is later than this was missed
 
@@ -35,10 +35,14 @@ _TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 
 
 class Schedule(Protocol):
-    """When something comes; `str` of it says so in words."""
+    """When something comes."""
 
     wall: ClassVar[bool]
     """Whether `next` counts in seconds since 1970, by the wall clock; else as `Clock.now` does."""
+
+    @property
+    def words(self) -> str | Wording:
+        """When it comes, for people: "every 5 s"."""
 
     def next(self, after: float) -> float:
         """When it comes first after `after`, in seconds."""
@@ -61,8 +65,10 @@ class Every:
     def next(self, after: float) -> float:
         return after + self.seconds
 
-    def __str__(self) -> str:
-        return f"every {self.seconds:g} s"
+    @property
+    def words(self) -> Message:
+        """When it comes, for people."""
+        return Message("board.every", seconds=f"{self.seconds:g}")
 
 
 class At:
@@ -84,15 +90,19 @@ class At:
         return _first_after(after, _Days(weekdays=self._weekdays), self._times, local_zone())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, At) and str(other) == str(self)
+        return isinstance(other, At) and vars(other) == vars(self)
 
     def __hash__(self) -> int:
-        return hash(str(self))
+        return hash(self._weekdays)
 
-    def __str__(self) -> str:
+    @property
+    def words(self) -> Message:
+        """When it comes, for people."""
         times = ", ".join(f"{time:%H:%M}" for time in self._times)
+        if len(self._weekdays) == 7:
+            return Message("board.at", times=times)
         days = ", ".join(name for name, n in _WEEKDAYS.items() if n in self._weekdays)
-        return f"at {times}" + (f" on {days}" if len(self._weekdays) < 7 else "")
+        return Message("board.at-on", times=times, days=days)
 
 
 class Crontab:
@@ -145,7 +155,9 @@ class Crontab:
             else:
                 moment += 60
 
-    def __str__(self) -> str:
+    @property
+    def words(self) -> str:
+        """What it was made of."""
         return f"crontab {self._text}"
 
     def __repr__(self) -> str:

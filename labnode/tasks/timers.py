@@ -97,15 +97,17 @@ class Timers:
         return self._busy.fault() if self.thread.is_alive() else "the thread timers has died"
 
     def periodic(self) -> list[dict[str, Any]]:
-        """The periodic tasks: `name`, `schedule` in words, and when each comes next (`due`).
+        """The periodic tasks: `name`, `schedule` in English, and when each comes next (`due`).
 
-        That is in seconds since 1970, and None while the wall clock is not trustworthy.
+        That is in seconds since 1970, and None while the wall clock is not trustworthy. `words` is
+        the schedule as `Wording.words`.
         """
         times, coming = self._times(), dict(self._next)
         return [
             {
                 "name": name,
-                "schedule": str(periodic.schedule),
+                "schedule": str(words := periodic.schedule.words),
+                "words": words if isinstance(words, str) else words.words,
                 "due": times[True] + coming[name] - times[periodic.schedule.wall]
                 if name in coming
                 else None,

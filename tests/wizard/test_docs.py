@@ -107,7 +107,7 @@ def test_the_other_examples_of_the_page_are_yaml_that_labnode_reads(tmp_path: Pa
     assert set(load_board(path).sequences) == {"on_start", "on_dispose", "selftest"}
     path.write_text(first + scheduled)
     found = load_board(path).sequences
-    assert [str(found[name].schedule) for name in ("selftest", "airing", "calibration")] == [
+    assert [str(found[name].schedule.words) for name in ("selftest", "airing", "calibration")] == [
         "at 03:30",
         "at 07:00, 19:00 on mon, tue, wed, thu, fri",
         "every 43200 s",

@@ -74,7 +74,7 @@ def _text(file: Path, home: Path) -> str:
         with file.open("rb") as stream:
             text = stream.read(_MOST_BYTES + 1).decode("utf-8")
     except OSError as error:
-        raise _Wrong(1, Message("board.texts-unreadable", why=str(error.strerror))) from None
+        raise _Wrong(1, Message("yaml.unreadable", why=str(error.strerror))) from None
     except UnicodeDecodeError as error:
         raise _Wrong(1, Message("board.texts-no-utf8", byte=error.start)) from None
     if len(text) > _MOST_BYTES:

@@ -140,7 +140,7 @@ class Sequence:
             return Joined(when, Message("board.after", seconds=f"{self.after:g}"))
         if self.schedule is None:
             return when
-        return Joined(when, ", " if when else "", str(self.schedule))
+        return Joined(when, ", " if when else "", self.schedule.words)
 
 
 def check_tasks(sequences: Mapping[str, Sequence], known: Mapping[str, Any]) -> list[Message]:

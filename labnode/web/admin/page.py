@@ -325,16 +325,15 @@ class NodeView:
     def _runnable(self) -> list[Row]:
         """The lab's tasks that need no arguments; of periodic ones, when they come next."""
         periodic = {row["name"]: row for row in self._node.tasks.timers.periodic()}
+        known = self._node.sequences.functions.items()
+        rows = [periodic.get(n, {"name": n}) for n, each in known if not each.needs_arguments]
         return [
             {
-                "name": name,
-                "schedule": periodic[name]["schedule"] if name in periodic else "",
-                "due": _moment(due)
-                if (due := periodic.get(name, {}).get("due")) is not None
-                else None,
+                "name": row["name"],
+                "schedule": self._language.read(row.get("words", "")),
+                "due": None if row.get("due") is None else _moment(row["due"]),
             }
-            for name, function in self._node.sequences.functions.items()
-            if not function.needs_arguments
+            for row in rows
         ]
 
     def _event(self, row: Row) -> Row:
