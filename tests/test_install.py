@@ -78,7 +78,7 @@ class Machine:
             shutil.copy2(ROOT / name, self.clone / name)
         shutil.copy2(ROOT / "labnode/errors.py", self.clone / "labnode")
         ignored = shutil.ignore_patterns("__pycache__")
-        for name in ("labnode/clock", "labnode/install"):
+        for name in ("labnode/clock", "labnode/install", "labnode/locale"):
             shutil.copytree(ROOT / name, self.clone / name, ignore=ignored)
         for tool in TOOLS.split():
             (self.bin / tool).symlink_to(shutil.which(tool) or f"/usr/bin/{tool}")
@@ -331,12 +331,25 @@ def test_a_changed_pyproject_is_installed_into_the_same_venv(installed: Machine)
 def test_the_tests_add_their_extras_once_and_the_demo_keeps_them(installed: Machine) -> None:
     installed.run("test")
     extras = [call.split(" --editable ")[1] for call in installed.calls("python -m pip")]
-    wheels = "--only-binary=:all: --no-binary=esptool"
+    there = installed.clone / ".venv" / "labnode-libraries.txt"
+    wheels = f"--only-binary=:all: --no-binary=esptool --constraint={there}"
     parts = [f".[{part}] {wheels}" for part in ("linters", "esptool", "docs")]
     assert extras == [".[suite]", *parts]
     installed.run("demo")
     installed.run("test")
     assert not installed.calls("python -m pip")
+
+
+def test_what_is_there_stays_where_a_part_of_the_tests_has_no_wheel(installed: Machine) -> None:
+    """Debian 12's pip, left free, tries all versions of everything before it gives up."""
+    site = installed.clone / ".venv/lib/python3.11/site-packages"
+    for name, version in (("click", "8.5.1"), ("labnode", "0.1.0")):
+        information = site / f"{name}-{version}.dist-info" / "METADATA"
+        information.parent.mkdir(parents=True)
+        information.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    installed.run("test")
+    there = installed.clone / ".venv" / "labnode-libraries.txt"
+    assert there.read_text() == "click==8.5.1\n"
 
 
 NO_WHEEL = """case $* in *linters*|*esptool*|*docs*) echo no wheel of librt; exit 1 ;; esac"""

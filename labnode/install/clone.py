@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import NoReturn
 
@@ -164,16 +165,27 @@ class Venv:
             raise Failed(
                 f"pip could not install the libraries of the tests{why_pip_failed(done.said)}"
             )
+        wheels = ["--only-binary=:all:", "--no-binary=esptool", f"--constraint={self._libraries()}"]
         for part in ("linters", "esptool", "docs"):
-            done = self._pip(
-                f".[{part}]", "--only-binary=:all:", "--no-binary=esptool", shown=False
-            )
+            done = self._pip(f".[{part}]", *wheels, shown=False)
             if not done:
                 say(
                     f"{part}: left out, because pip found no wheel of everything; what it said is "
                     f"in {done.log}"
                 )
         self._write_stamp(extras)
+
+    def _libraries(self) -> Path:
+        """A file with what is installed, so that pip does not try all other versions of that, too.
+
+        The pip of Debian 12 does where something has no wheel, for an hour on an emulated ARM.
+        """
+        site = map(str, self.path.glob("lib/python*/site-packages"))
+        there = {each.name: each.version for each in distributions(path=list(site))}
+        there.pop("labnode", None)
+        file = self.path / "labnode-libraries.txt"
+        file.write_text("".join(f"{name}=={version}\n" for name, version in sorted(there.items())))
+        return file
 
     def _need_right(self) -> None:
         if not os.access(self.path, os.W_OK):

@@ -141,7 +141,7 @@ class Node:
         self.packages.mkdir()
         for name in ("lgpio", "_lgpio", "yaml"):  # Debian's, for a machine without their wheels
             (self.packages / f"{name}.py").write_text("")
-        for name in ("errors.py", "clock", "install"):
+        for name in ("errors.py", "clock", "install", "locale"):
             self.copy(f"labnode/{name}")
         (self.clone / "boards").mkdir()
         self.version("1.0")
