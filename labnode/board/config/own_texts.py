@@ -10,7 +10,7 @@ from typing import Any
 
 from labnode.errors import Problem
 from labnode.files import lies_in
-from labnode.locale import BUILT_IN, Message, placeholders
+from labnode.locale import BUILT_IN, IN_THE_TERMINAL, Message, placeholders
 from labnode.schema import did_you_mean
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -34,9 +34,10 @@ def read_own(board: Path) -> tuple[Texts, tuple[Path, ...], list[Problem]]:
 
 def lacking(own: Texts) -> Iterator[Message]:
     """A sentence for each new language that has not all texts: those are in English."""
-    english = BUILT_IN.texts("en")
+    theirs = ("admin.", *IN_THE_TERMINAL)  # an operator's
+    needed = [key for key in BUILT_IN.texts("en") if not key.startswith(theirs)]
     for code, texts in own.items():
-        missing = [key for key in english if key not in texts and not key.startswith("admin.")]
+        missing = [key for key in needed if key not in texts]
         if code not in BUILT_IN.languages and missing:
             yield Message(
                 "board.texts-lacking",
