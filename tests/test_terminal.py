@@ -39,6 +39,11 @@ devices:
   plug: {driver: command_switch, run_on: [no-such-program], run_off: [no-such-program]}
 """
 PLAIN = "schema: 1\ndevices: {}\n"
+WRONG = f"{PLAIN}sesion: {{timeout: 1m}}\n"
+STEPS = f"""{PLAIN}sequences:
+  on_start: {{timeout: 5s, steps: [{{safe: all}}, {{repeat: {{steps: [{{wait: 1s}}], times: 3}}}}]}}
+  selftest: {{timeout: 5s, at: "03:00", days: mon-fri, steps: [{{wait: 1s}}]}}
+"""
 SEPARATORS = f"{PLAIN}lab: {{name: 'a|b', category: c}}\n"
 
 Answers = dict[str, dict[str, Any]]
@@ -129,7 +134,10 @@ CASES = [
     answering("simulate get", simulate={"devices": DEVICES, "pins": PINS}),
     answering("simulate set lamp 1", simulate={"refused": Message("cli.not-simulated")}),
     Case("check board.yaml"),
+    Case("check wrong.yaml"),
+    Case("check steps.yaml --explain"),
     Case("doctor board.yaml --simulate"),
+    Case("doctor wrong.yaml --simulate"),
     Case("doctor"),
     Case("backup --state-dir state"),
     Case("backup --state-dir nowhere"),
@@ -149,6 +157,7 @@ CASES = [
     Case("prove plain.yaml --out GPIO22 --in GPIO23 --boot power"),
     Case("prove plain.yaml --out GPIO22 --in GPIO22"),
     Case("prove plain.yaml --out GPIO22 --in GPIO2"),
+    Case("prove plain.yaml --out GPIO99 --in GPIO2"),
     Case("prove board.yaml --out GPIO22 --in GPIO17"),
     Case("pinout board.yaml"),
     Case("pinout board.yaml --svg header.svg"),
@@ -225,6 +234,8 @@ def give(
             Store(home / "state" / "labnode.db", Clock()).close()
         (home / "board.yaml").write_text(BOARD)
         (home / "plain.yaml").write_text(PLAIN)
+        (home / "wrong.yaml").write_text(WRONG)
+        (home / "steps.yaml").write_text(STEPS)
         (home / "separators.yaml").write_text(SEPARATORS)
         (home / "latin-1.txt").write_bytes(b"\xff")
         (home / "broken.tar").write_text("x")

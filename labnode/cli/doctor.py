@@ -76,7 +76,7 @@ def _patient(
 ) -> Patient:
     from labnode.doctor import Finding, Level, Patient, SystemUser
     from labnode.lab.loader import load_lab
-    from labnode.locale import Message
+    from labnode.locale import Joined, Message
     from labnode.settings import load_settings
 
     wrong = []
@@ -86,7 +86,7 @@ def _patient(
         chosen = load_settings(settings, os.environ, options)
     except ConfigError as error:
         level = Level.PROBLEM if settings else Level.WARNING
-        wrong += [Finding("settings", level, f"{problem}.") for problem in error.problems]
+        wrong += [Finding("settings", level, Joined(each.words, ".")) for each in error.problems]
         try:  # without what is missing, for the other checks
             chosen = settings_without_credentials(settings, options)
         except ConfigError:
@@ -101,7 +101,9 @@ def _patient(
             file = load_board_as_owner(path, settings=settings, state_dir=state)
             load_lab(file)
         except ConfigError as error:
-            wrong += [Finding("board", Level.PROBLEM, f"{p}.") for p in error.problems]
+            wrong += [
+                Finding("board", Level.PROBLEM, Joined(each.words, ".")) for each in error.problems
+            ]
     become_owner(state)
     running = chosen is not None and _runs(chosen)
     return Patient(

@@ -205,11 +205,13 @@ def _keep(report: Report, path: Path) -> None:
 
 def _pin(option: str, text: str) -> Pin:
     from labnode.drivers.gpio.pin import Pin
+    from labnode.locale import Joined
+    from labnode.schema import sentence_of
 
     try:
         return Pin.from_yaml(int(text) if text.isdecimal() else text)
     except ValueError as error:
-        raise BadInput(f"{option}: {error}.") from error
+        raise BadInput(Joined(f"{option}: ", sentence_of(error), ".")) from error
 
 
 def _existing(path: Path) -> Path:

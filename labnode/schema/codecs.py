@@ -231,9 +231,10 @@ def _without_unit(content: Any) -> str | Wording:
     match = _NUMBER_WITH_UNIT.fullmatch(content) if isinstance(content, str) else None
     if match is None:
         return ""
-    number, unit = float(match[1].replace(",", ".")), match[2]
+    text, unit = match[1].replace(",", "."), match[2]
     if not unit:
-        return Message("yaml.point", number=f"{number:g}")
+        return Message("yaml.point", number=text)
+    number = float(text)
     if unit == "%":
         return Message("yaml.percent", percent=match[1], number=f"{number / 100:g}")
     prefix = _PREFIXES.get(unit[0], 1.0) if len(unit) > 1 else 1.0
