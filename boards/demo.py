@@ -11,7 +11,17 @@ def welcome(client_data, server_data):
     lab.user.data["blinks"] = 0
 
 
-@lab.task(unique="global", label={"en": "Blink the red light", "es": "Hacer parpadear la luz roja"})
+@lab.task(
+    unique="global",
+    label={
+        "en": "Blink the red light",
+        "es": "Hacer parpadear la luz roja",
+        "de": "Das rote Licht blinken lassen",
+        "fr": "Faire clignoter la lumière rouge",
+        "pt": "Fazer piscar a luz vermelha",
+        "eu": "Argi gorria keinuka jarri",
+    },
+)
 def blink(times: int = 10):
     """Blinks; only one can run at a time, because the board has only one LED."""
     task = lab.current_task
