@@ -171,7 +171,8 @@ def test_a_device_that_shows_no_json_silences_nobody(node: Node) -> None:
 def test_a_page_that_does_not_read_is_dropped_and_told_and_slows_nobody(node: Node) -> None:
     (ada, slow_cookie), (_, cookie) = node.session(), node.session("bob")
     (slow, _), (other, _) = live(node, slow_cookie), live(node, cookie)
-    while node.agent.runtime.websockets.live._of(ada.id)[0].channel.ending is None:
+    pages = node.agent.runtime.websockets.live
+    while (there := pages._of(ada.id)) and there[0].channel.ending is None:
         node.agent.runtime.websockets.push(ada.id, "flood", "x" * 100_000)
     drive(node, True)
     assert other.json()["devices"]["switch"]["value"] is True
