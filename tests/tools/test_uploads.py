@@ -29,7 +29,7 @@ lab: {name: uno}
 devices:
   power: {driver: relay, pin: GPIO17}
   mcu: {driver: avrdude, part: atmega328p, programmer: arduino, port: /dev/ttyACM0, retries: 0,
-        max_size: 8KiB, blank: blank.hex, power: power, power_wait: 0, estimated_time: 5}
+        max_size: 8KiB, blank: blank.hex, power: power, power_wait: 0, estimated_time: 30}
   hidden: {driver: avrdude, part: attiny85, programmer: usbasp, access: system}
 simulate:
   mcu: {takes: 20ms}
@@ -287,7 +287,7 @@ def test_the_end_of_the_session_ends_it_and_empties_the_spool(
 
 
 def test_who_has_too_little_time_left_is_refused(lab: LabClient, folder: Path) -> None:
-    student = lab.student(seconds=4)
+    student = lab.student(seconds=29)
     reply = upload(student)
     assert (reply.status, reply.json["error"]["code"]) == (409, "no-time")
     assert spool(folder) == []
